@@ -1,0 +1,106 @@
+"""Run the demo: python -m demo [--out FOLDER] [--model FILE]."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from demo.clip import write_clip
+from demo.page import write_overview, write_page
+from demo.scenes import write_enrolment_photos
+from demo.score import SceneScore, Witness
+from edge_runtime.budget import Check, check_budgets
+from edge_runtime.camera import open_camera
+from edge_runtime.cli.run import render
+from edge_runtime.daemon import Daemon, Summary
+from edge_runtime.engine import open_engine
+from edge_runtime.enroll import enroll_photos, labelled_photos
+from edge_runtime.errors import EXIT_VERDICT, EdgeRuntimeError
+from edge_runtime.gallery import Gallery
+from edge_runtime.pipeline import Pipeline
+from edge_runtime.sinks import TextSink
+
+BAR = 0.9
+"""The share of scenes that must be recognised right."""
+
+
+@click.command()
+@click.option("--out", type=click.Path(path_type=Path), default=Path("build/demo"))
+@click.option("--model", type=click.Path(path_type=Path))
+def main(out: Path, model: Path | None) -> None:
+    """Enrol photographs, film them, watch the film, check the answers, leave a page."""
+    try:
+        sys.exit(demonstrate(out, model))
+    except EdgeRuntimeError as error:
+        click.echo(f"demo: {error}", err=True)
+        sys.exit(error.exit_code)
+
+
+def demonstrate(out: Path, model: Path | None) -> int:
+    """The demo's exit code: 0 when the bar and the budgets were reached, else 9."""
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+    engine = open_engine(model)
+    click.echo("1. enrol three photos of each of these places and things")
+    write_enrolment_photos(out / "photos")
+    with Gallery(out / "gallery.sqlite", engine.model, create=True) as gallery:
+        outcome = enroll_photos(engine, gallery, labelled_photos(out / "photos"))
+        click.echo(f"   {outcome.added} photos of {', '.join(gallery.labels())}")
+        click.echo("2. film them by hand, and some things that were never enrolled")
+        segments = write_clip(out / "clip.mp4")
+        click.echo(f"   {out / 'clip.mp4'}: {len(segments)} scenes")
+        click.echo("3. the daemon watches the film")
+        witness = Witness(segments)
+        with open_camera(str(out / "clip.mp4")) as camera:
+            pipeline = Pipeline(engine, gallery)
+            daemon = Daemon(camera, pipeline, [TextSink(sys.stdout)], observe=witness)
+            daemon.run()
+            summary = daemon.summary()
+        scores = witness.scores()
+        near = [score.nearest.id for score in scores if score.nearest]
+        sources = gallery.sources(near)
+    checks = check_budgets(summary.stages["query"]["p99_ms"], engine.model.size_bytes)
+    write_page(out / "index.html", scores, sources, summary, checks, engine)
+    write_overview(out / "overview.jpg", scores, sources)
+    return _report(out, scores, summary, checks)
+
+
+def _report(out: Path, scores: list[SceneScore], summary: Summary, checks: list[Check]) -> int:
+    right = sum(score.right for score in scores)
+    share = sum(score.share for score in scores) / len(scores)
+    click.echo("4. against the truth")
+    for score in scores:
+        truth, answer = score.segment.label or "unknown", score.answer or "unknown"
+        click.echo(
+            f"   {'right' if score.right else 'WRONG'}  {truth:<12} -> {answer:<12} "
+            f"held for {score.share:.0%} of its frames"
+        )
+    click.echo(render(summary))
+    for check in checks:
+        verdict = "met" if check.met else "MISSED"
+        click.echo(
+            f"{check.name}: {check.value:.2f} of {check.budget:g} {check.unit}, budget {verdict}"
+        )
+    reached = right >= BAR * len(scores) and all(check.met for check in checks)
+    click.echo(
+        f"{right} of {len(scores)} scenes recognised right, {share:.1%} of all counted frames; "
+        f"see {out / 'index.html'}"
+    )
+    result = {
+        "scenes": len(scores),
+        "scenes_right": right,
+        "frames_right_share": share,
+        "reached": reached,
+        "summary": asdict(summary),
+    }
+    (out / "result.json").write_text(json.dumps(result, indent=2), encoding="utf-8")
+    return 0 if reached else EXIT_VERDICT
+
+
+if __name__ == "__main__":
+    main()

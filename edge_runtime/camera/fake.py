@@ -1,0 +1,39 @@
+"""A source for tests at the seam: every fault that a camera can have, on order."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+
+from edge_runtime.camera.base import Shot, Source
+from edge_runtime.fit import Image
+
+
+class FakeSource(Source):
+    """Delivers the given items in order: an image, an error to raise, or a callable to wait in."""
+
+    name = "fake"
+
+    def __init__(self, items: Iterable[Image | Exception | object], *, live: bool = False) -> None:
+        self.live = live
+        self.opened = self.closed = 0
+        self._items: Iterator[object] = iter(items)
+
+    def open(self) -> None:
+        """See `Source.open`."""
+        self.opened += 1
+
+    def next(self) -> Shot | None:
+        """See `Source.next`."""
+        for item in self._items:
+            if isinstance(item, Exception):
+                raise item
+            if callable(item):
+                item()
+                continue
+            return Shot(item, time.monotonic())  # type: ignore[arg-type]
+        return None
+
+    def close(self) -> None:
+        """See `Source.close`."""
+        self.closed += 1

@@ -1,0 +1,93 @@
+"""The `edge-runtime` command: stdout carries data, stderr carries talk.
+
+Sub-commands are loaded when they are called, so that `--help` and small commands start at once.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+import click
+
+from edge_runtime import __version__
+from edge_runtime.errors import EXIT_INTERRUPTED, EdgeRuntimeError
+
+DEBUG_VARIABLE = "EDGE_RUNTIME_DEBUG"
+
+_COMMANDS = {
+    "doctor": "Is this machine able to do the job?",
+    "enroll": "Teach it places and objects from photos.",
+    "gallery": "What has been enrolled: list, stats, remove.",
+    "profile": "How fast is it here, and what does it take?",
+    "query": "Which place or object is in a photo?",
+    "run": "Watch a camera and say what it sees.",
+}
+
+
+class _LazyGroup(click.Group):
+    """Imports a sub-command's module when it is called; its help line is known without."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"edge_runtime.cli.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="edge-runtime")
+def command() -> None:
+    """Point a camera at a place or an object and know which one it is, on this device alone."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command and exit; docs/ERRORS.md lists the exit codes."""
+    sys.exit(run_command(arguments))
+
+
+def run_command(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; every error becomes one line on stderr and an exit code."""
+    try:
+        code = command.main(arguments, prog_name="edge-runtime", standalone_mode=False)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except click.exceptions.Abort:
+        return _complain("interrupted", EXIT_INTERRUPTED)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except EdgeRuntimeError as error:
+        _trace()
+        return _complain(str(error), error.exit_code)
+    except BrokenPipeError:
+        # Whoever read our output has seen enough. Python would complain again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        _trace()
+        return _complain(
+            f"internal error: {type(error).__name__}: {error} "
+            f"(this is a bug; {DEBUG_VARIABLE}=1 shows where)",
+            1,
+        )
+
+
+def _trace() -> None:
+    if os.environ.get(DEBUG_VARIABLE):
+        traceback.print_exc()
+
+
+def _complain(text: str, code: int) -> int:
+    click.echo(f"edge-runtime: {' '.join(text.split())}", err=True)
+    return code

@@ -1,0 +1,119 @@
+"""What the sub-commands share: options, output, progress."""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _default_gallery() -> Path:
+    from edge_runtime.gallery import default_path
+
+    return default_path()
+
+
+def gallery_option(function: F) -> F:
+    """--gallery FILE."""
+    return click.option(
+        "--gallery",
+        type=click.Path(dir_okay=False, path_type=Path),
+        default=_default_gallery,
+        show_default="$EDGE_RUNTIME_GALLERY, or gallery.sqlite in your data folder",
+        help="The gallery file.",
+    )(function)
+
+
+def engine_options(function: F) -> F:
+    """--model FILE and --threads N."""
+    function = click.option(
+        "--model",
+        type=click.Path(path_type=Path),
+        help="The hash network (ONNX).  [default: $EDGE_RUNTIME_MODEL, or the shipped one]",
+    )(function)
+    return click.option(
+        "--threads",
+        type=click.IntRange(1, 64),
+        default=1,
+        show_default=True,
+        help="CPU threads for the network.",
+    )(function)
+
+
+def json_option(function: F) -> F:
+    """--json."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")(
+        function
+    )
+
+
+def radius_option(function: F) -> F:
+    """--radius N."""
+    return click.option(
+        "--radius",
+        type=click.IntRange(0),
+        help='Bits up to which a match counts; beyond, the answer is "unknown".  '
+        "[default: as measured for the model]",
+    )(function)
+
+
+def print_json(data: object) -> None:
+    """One JSON value on stdout: indented for a terminal, on one line for a pipe."""
+    indent = 2 if sys.stdout.isatty() else None
+    click.echo(json.dumps(data, indent=indent, ensure_ascii=False))
+
+
+def talk(text: str) -> None:
+    """A line on stderr."""
+    click.echo(text, err=True)
+
+
+def log_to_stderr() -> None:
+    """Show the runtime's own warnings, a line each."""
+    logging.basicConfig(stream=sys.stderr, format="edge-runtime: %(message)s", force=True)
+
+
+@contextmanager
+def progress_bar(text: str, total: float) -> Iterator[Callable[[float], None]]:
+    """A bar on stderr with the time left, where a person is watching; gives its `advance`."""
+    from rich.console import Console
+    from rich.progress import Progress, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    bar: Progress
+    with Progress(
+        *Progress.get_default_columns()[:-1],
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    ) as bar:
+        task = bar.add_task(text, total=total)
+        yield lambda step: bar.advance(task, step)
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """Let SIGTERM end the block as Ctrl-C does."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,160 @@
+"""The gallery's file: tables, versions, and how its faults become ours.
+
+One SQLite database is the truth. `application_id` says that it is a gallery, `user_version` which
+schema it has. Write-ahead logging lets readers go on while one writer commits, and `synchronous =
+FULL` makes a commit survive a power cut, not just a crash of ours.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from edge_runtime.errors import (
+    EdgeRuntimeError,
+    GalleryBusyError,
+    GalleryDamagedError,
+    GalleryNotFoundError,
+    GallerySchemaError,
+    StorageError,
+    storage_error,
+)
+
+APPLICATION_ID = 0x45524731  # "ERG1"
+SCHEMA_VERSION = 1
+BUSY_TIMEOUT_S = 5.0
+
+_CREATE = (
+    "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE label (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE)",
+    # Ids are never given twice (AUTOINCREMENT): an id in an old log still means that item.
+    """CREATE TABLE item (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        label_id INTEGER NOT NULL REFERENCES label (id),
+        code BLOB NOT NULL,
+        checksum INTEGER NOT NULL,
+        source TEXT NOT NULL,
+        digest BLOB,
+        created_at TEXT NOT NULL,
+        UNIQUE (label_id, digest)
+    )""",
+    f"PRAGMA application_id = {APPLICATION_ID}",
+    f"PRAGMA user_version = {SCHEMA_VERSION}",
+)
+
+
+@contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """Turn SQLite's and the system's errors inside the block into ours, naming `path`."""
+    try:
+        yield
+    except (sqlite3.Error, OSError) as error:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            raise GalleryBusyError(
+                f"another process has held it for {BUSY_TIMEOUT_S:g} s",
+                where=path,
+                remedy="try again, or see who has it open: fuser",
+            ) from error
+        if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+            raise damaged(path, str(error)) from error
+        raise (storage_error(error, path) or damaged(path, str(error))) from error
+
+
+def damaged(path: Path, what: str) -> GalleryDamagedError:
+    """The error for a gallery whose bytes are not what was written."""
+    return GalleryDamagedError(
+        f"damaged, or no gallery: {what}",
+        where=path,
+        remedy="restore a backup of it, or enrol into a new one with --gallery",
+    )
+
+
+def connect(path: Path, *, create: bool, read_only: bool) -> sqlite3.Connection:
+    """Open the gallery file at `path`, making it first if `create`; raises `EdgeRuntimeError`."""
+    with translated(path):
+        if create and not read_only:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        elif not path.exists():
+            raise GalleryNotFoundError(
+                "no gallery here yet",
+                where=path,
+                remedy="enrol photos first: edge-runtime enroll FOLDER",
+            )
+        connection = _open(path, read_only)
+    try:
+        with translated(path):
+            _prepare(connection, path, create)
+    except EdgeRuntimeError:
+        connection.close()
+        raise
+    return connection
+
+
+def _open(path: Path, read_only: bool) -> sqlite3.Connection:
+    mode = "ro" if read_only else "rwc"
+    connection = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode={mode}",
+        uri=True,
+        timeout=BUSY_TIMEOUT_S,
+        isolation_level=None,
+    )
+    try:
+        connection.execute("PRAGMA schema_version")
+    except sqlite3.OperationalError:
+        connection.close()
+        wal = path.with_name(path.name + "-wal")
+        if not read_only or (wal.exists() and wal.stat().st_size):
+            raise
+        # A read-only disk: SQLite cannot make its shared memory file, and need not, since nobody
+        # can be writing.
+        connection = sqlite3.connect(
+            f"{path.absolute().as_uri()}?immutable=1", uri=True, isolation_level=None
+        )
+    return connection
+
+
+def _prepare(connection: sqlite3.Connection, path: Path, create: bool) -> None:
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    if application == 0 and version == 0 and tables == 0:
+        if not create:
+            raise damaged(path, "the file is empty")
+        _initialise(connection)
+    elif application != APPLICATION_ID:
+        raise damaged(path, "it is a SQLite database of another program")
+    elif version > SCHEMA_VERSION:
+        raise GallerySchemaError(
+            f"written by a newer version (schema {version}, this version knows {SCHEMA_VERSION})",
+            where=path,
+            remedy="upgrade edge-runtime",
+        )
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA foreign_keys = ON")
+
+
+def _initialise(connection: sqlite3.Connection) -> None:
+    (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+    if mode != "wal":
+        raise StorageError(f"its file system cannot do write-ahead logging (mode {mode})")
+    with transaction(connection):
+        # Another process may have been faster since we looked.
+        if connection.execute("PRAGMA application_id").fetchone() != (APPLICATION_ID,):
+            for statement in _CREATE:
+                connection.execute(statement)
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection, kind: str = "IMMEDIATE") -> Iterator[None]:
+    """All of the block, or nothing of it."""
+    connection.execute(f"BEGIN {kind}")
+    try:
+        yield
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")

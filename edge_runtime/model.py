@@ -1,0 +1,160 @@
+"""What a hash network says of itself, and where the shipped one lies.
+
+A model is one ONNX file. Its metadata says how to feed it and how to read its answer, so that the
+two cannot be parted; its id is the SHA-256 of the file. Keys (all strings):
+
+    edge.format      "1"
+    edge.name        for people
+    edge.version     for people
+    edge.bits        K, the length of a code
+    edge.threshold   an activation above it is a 1
+    edge.bit_order   "little" (edge_runtime.code)
+    edge.radius      Hamming distance up to which a nearest neighbour counts as known
+    edge.input       JSON: size, geometry, colour, scale, offset (value = pixel * scale + offset)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from edge_runtime.code import BIT_ORDER
+from edge_runtime.errors import ModelInvalidError, ModelNotFoundError, storage_error
+
+FORMAT = "1"
+MODEL_FILE = "mobilenet_v1_hash64.onnx"
+MODEL_VARIABLE = "EDGE_RUNTIME_MODEL"
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """How pixels become the network's input tensor."""
+
+    size: int = 224
+    """Side of the square, pixels."""
+    geometry: str = "squash"
+    """How a photo becomes a square: edge_runtime.fit knows "squash"."""
+    colour: str = "rgb"
+    """Channel order of the tensor."""
+    scale: float = 1 / 127.5
+    """value = pixel * scale + offset"""
+    offset: float = -1.0
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """A model's identity and self-description."""
+
+    id: str
+    """SHA-256 of the file, hexadecimal."""
+    path: str
+    size_bytes: int
+    name: str
+    version: str
+    bits: int
+    threshold: float
+    radius: int
+    input: InputSpec
+
+    def to_metadata(self) -> dict[str, str]:
+        """The metadata entries that `parse_metadata` reads."""
+        return {
+            "edge.format": FORMAT,
+            "edge.name": self.name,
+            "edge.version": self.version,
+            "edge.bits": str(self.bits),
+            "edge.threshold": repr(self.threshold),
+            "edge.bit_order": BIT_ORDER,
+            "edge.radius": str(self.radius),
+            "edge.input": json.dumps(asdict(self.input)),
+        }
+
+
+def parse_metadata(
+    metadata: Mapping[str, str], *, path: str | os.PathLike[str], model_id: str, size_bytes: int
+) -> ModelInfo:
+    """The self-description in `metadata` of the model file at `path`, which `identify` named.
+
+    Raises `ModelInvalidError` when an entry is missing, malformed, or asks for what this runtime
+    does not do.
+    """
+
+    def fail(what: str) -> ModelInvalidError:
+        return ModelInvalidError(
+            what, where=path, remedy="use a model exported by training/, or shipped in models/"
+        )
+
+    if metadata.get("edge.format") != FORMAT:
+        found = metadata.get("edge.format")
+        raise fail(
+            f"model format {found} is not the supported {FORMAT}"
+            if found
+            else "the file is not a hash network of ours: it has no edge.* metadata"
+        )
+    try:
+        fields: dict[str, Any] = json.loads(metadata["edge.input"])
+        info = ModelInfo(
+            id=model_id,
+            path=str(path),
+            size_bytes=size_bytes,
+            name=metadata.get("edge.name", Path(path).stem),
+            version=metadata.get("edge.version", ""),
+            bits=int(metadata["edge.bits"]),
+            threshold=float(metadata["edge.threshold"]),
+            radius=int(metadata["edge.radius"]),
+            input=InputSpec(
+                size=int(fields["size"]),
+                geometry=str(fields["geometry"]),
+                colour=str(fields["colour"]),
+                scale=float(fields["scale"]),
+                offset=float(fields["offset"]),
+            ),
+        )
+    except KeyError as error:
+        raise fail(f"its metadata lacks {error}") from error
+    except (TypeError, ValueError) as error:
+        raise fail(f"its metadata is malformed: {error}") from error
+    if not 1 <= info.bits <= 4096 or not 0 <= info.radius <= info.bits:
+        raise fail(f"{info.bits} bits with radius {info.radius} are impossible")
+    if not 1 <= info.input.size <= 4096:
+        raise fail(f"an input of {info.input.size} pixels is impossible")
+    for key, value, known in (
+        ("edge.bit_order", metadata.get("edge.bit_order", BIT_ORDER), BIT_ORDER),
+        ("edge.input geometry", info.input.geometry, "squash"),
+        ("edge.input colour", info.input.colour, "rgb"),
+    ):
+        if value != known:
+            raise fail(f'{key} is "{value}", this version knows only "{known}"')
+    return info
+
+
+def find_model(path: str | os.PathLike[str] | None = None) -> Path:
+    """The model file to use: `path`, else $EDGE_RUNTIME_MODEL, else the clone's models/ folder."""
+    named = path or os.environ.get(MODEL_VARIABLE)
+    if named:
+        if Path(named).is_file():
+            return Path(named)
+        raise ModelNotFoundError("no such model file", where=named, remedy="check the path")
+    shipped = Path(__file__).resolve().parent.parent / "models" / MODEL_FILE
+    if shipped.is_file():
+        return shipped
+    raise ModelNotFoundError(
+        "no model found", remedy=f"name one with --model FILE or {MODEL_VARIABLE}=FILE"
+    )
+
+
+def identify(path: str | os.PathLike[str]) -> tuple[str, int]:
+    """Id (SHA-256, hexadecimal) and size (bytes) of the model file at `path`."""
+    try:
+        with Path(path).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest(), file.tell()
+    except OSError as error:
+        fault = storage_error(error, path)
+        raise ModelNotFoundError(
+            fault.what if fault else str(error), where=path, remedy=fault.remedy if fault else ""
+        ) from error

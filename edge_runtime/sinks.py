@@ -1,0 +1,58 @@
+"""Where events go."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from dataclasses import asdict
+from typing import TextIO
+
+from edge_runtime.types import Event
+
+
+class Sink(ABC):
+    """Takes events as they happen."""
+
+    @abstractmethod
+    def publish(self, event: Event) -> None:
+        """Deliver one event."""
+
+
+class TextSink(Sink):
+    """One line a recognition, for people."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def publish(self, event: Event) -> None:
+        """See `Sink.publish`."""
+        sign = "+" if event.kind == "enter" else "-"
+        near = f", {event.distance} bits away" if event.kind == "enter" else ""
+        self._stream.write(
+            f"{event.time[11:23]}  frame {event.sequence:>5}  {sign} {event.label}"
+            f"  ({event.confidence:.0%} of the frames{near}, {event.latency_ms:.1f} ms)\n"
+        )
+        self._stream.flush()
+
+
+class JsonSink(Sink):
+    """One JSON object a line, for programs."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def publish(self, event: Event) -> None:
+        """See `Sink.publish`."""
+        self._stream.write(json.dumps(asdict(event), ensure_ascii=False) + "\n")
+        self._stream.flush()
+
+
+class ListSink(Sink):
+    """Keeps events in memory, for tests and the demo."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    def publish(self, event: Event) -> None:
+        """See `Sink.publish`."""
+        self.events.append(event)

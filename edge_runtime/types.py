@@ -1,0 +1,84 @@
+"""The plain values that flow along the path: frame, match, verdict, recognition, event."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from edge_runtime.fit import Image
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One picture from a camera."""
+
+    image: Image
+    """uint8 H x W x 3, BGR."""
+    sequence: int
+    """Counts the camera's frames from 0; a gap means that frames were dropped."""
+    captured_at_s: float
+    """When the camera delivered it, seconds on the `time.monotonic` clock."""
+    name: str = ""
+    """Where it came from, where frames have names (the files of a folder)."""
+
+
+@dataclass(frozen=True)
+class Match:
+    """One enrolled item that lies near a query."""
+
+    id: int
+    label: str
+    distance: int
+    """Differing bits."""
+    source: str = ""
+    """The photo it was enrolled from."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What one frame shows, by itself."""
+
+    label: str | None
+    """None: unknown, nothing enrolled is near enough."""
+    confidence: float
+    """The label's share of the votes, 0 to 1; 0 when unknown."""
+    distance: int | None
+    """Bits to the nearest item of the label, or of anything when unknown; None: empty gallery."""
+
+
+@dataclass(frozen=True)
+class Recognition:
+    """What the camera is looking at, as decided over several frames."""
+
+    label: str
+    confidence: float
+    """The share of the recent frames that agree, 0 to 1."""
+    since_s: float
+    """When it was first decided, seconds on the `time.monotonic` clock."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """A label came into view ("enter") or left it ("leave")."""
+
+    kind: str
+    label: str
+    confidence: float
+    distance: int | None
+    """Bits, of the frame that settled it."""
+    sequence: int
+    """Number of the frame that settled it."""
+    time: str
+    """When it was settled, ISO 8601 with the UTC offset."""
+    latency_ms: float
+    """From the frame's capture to this event."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """All that one pass along the path found out about one picture."""
+
+    verdict: Verdict
+    matches: tuple[Match, ...]
+    """Nearest first; ties by id."""
+    stage_ms: dict[str, float] = field(default_factory=dict)
+    """Milliseconds spent in each stage, in the order they ran."""

@@ -1,0 +1,73 @@
+"""What the tests share: real photos, the shipped engine, a gallery in a scratch folder."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from demo.scenes import read_scene
+from edge_runtime.engine import Engine, open_engine
+from edge_runtime.engine.fake import FakeEngine
+from edge_runtime.fit import Image
+from edge_runtime.gallery import Gallery
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(autouse=True)
+def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test reads or writes the gallery of whoever runs it."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data-home"))
+    monkeypatch.delenv("EDGE_RUNTIME_GALLERY", raising=False)
+    monkeypatch.delenv("EDGE_RUNTIME_MODEL", raising=False)
+
+
+@pytest.fixture(scope="session")
+def engine() -> Engine:
+    """The real one, with the shipped network."""
+    return open_engine()
+
+
+@pytest.fixture
+def fake_engine() -> FakeEngine:
+    return FakeEngine()
+
+
+@pytest.fixture
+def gallery(tmp_path: Path, fake_engine: FakeEngine) -> Iterator[Gallery]:
+    with Gallery(tmp_path / "gallery.sqlite", fake_engine.model, create=True) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def cat() -> Image:
+    """A real photograph, 300 x 451."""
+    return read_scene("chelsea.png")
+
+
+@pytest.fixture
+def noise() -> Callable[[int], Image]:
+    """A 48 x 64 picture for each seed, all different."""
+
+    def make(seed: int) -> Image:
+        return np.random.default_rng(seed).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+
+    return make
+
+
+def run_cli(*arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
+    """`edge-runtime ARGUMENTS` as a real process."""
+    return subprocess.run(
+        [sys.executable, "-m", "edge_runtime", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+        env={**os.environ, **variables},
+    )

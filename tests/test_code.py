@@ -1,0 +1,89 @@
+"""Bits, words, distances: against numpy and against brute force."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge_runtime.code import binarise, check_codes, hamming, pack, unpack, words_of
+from edge_runtime.errors import CodeError, InputError
+from edge_runtime.lookup import BLOCK, nearest
+
+WIDTHS = (1, 16, 32, 48, 63, 64, 65, 128, 256)
+
+
+def test_a_bit_is_one_strictly_above_the_threshold() -> None:
+    """Qi et al. 2017, equation 4."""
+    assert binarise([0.0, 0.5, np.nextafter(0.5, 1), 1.0]).tolist() == [False, False, True, True]
+
+
+@pytest.mark.parametrize("bits", WIDTHS)
+def test_packing_is_numpys_little_bit_order(bits: int) -> None:
+    rows = np.random.default_rng(bits).integers(0, 2, (20, bits)).astype(bool)
+    packed = pack(rows)
+    octets = np.packbits(rows, axis=1, bitorder="little")
+    assert packed.dtype == np.uint64
+    assert packed.shape == (20, words_of(bits))
+    as_bytes = packed.astype("<u8").view(np.uint8)
+    assert (as_bytes[:, : octets.shape[1]] == octets).all()
+    assert not as_bytes[:, octets.shape[1] :].any()
+    assert (unpack(packed, bits) == rows).all()
+
+
+def test_bit_order_is_stated_by_example() -> None:
+    bits = np.zeros(128, dtype=bool)
+    bits[[0, 9, 64]] = True
+    assert pack(bits).tolist() == [1 + (1 << 9), 1]
+
+
+@given(st.data())
+def test_hamming_counts_differing_bits(data: st.DataObject) -> None:
+    bits = data.draw(st.sampled_from(WIDTHS))
+    pair = data.draw(st.lists(st.booleans(), min_size=2 * bits, max_size=2 * bits))
+    a, b = np.array(pair).reshape(2, bits)
+    assert hamming(pack(a), pack(b)) == (a != b).sum()
+
+
+@given(st.data())
+def test_nearest_is_a_stable_full_sort_cut_at_k(data: st.DataObject) -> None:
+    words = data.draw(st.integers(1, 4))
+    n = data.draw(st.integers(0, 60))
+    k = data.draw(st.integers(0, 70))
+    # Few different codes, so that almost everything is a tie.
+    values = st.integers(0, 3)
+    cells = data.draw(st.lists(values, min_size=n * words, max_size=n * words))
+    codes = np.array(cells, dtype=np.uint64).reshape(n, words)
+    query = np.array(data.draw(st.lists(values, min_size=words, max_size=words)), dtype=np.uint64)
+    rows, distances = nearest(codes, query, k)
+    expected = sorted((int(hamming(code, query)), row) for row, code in enumerate(codes))[:k]
+    assert list(zip(distances.tolist(), rows.tolist(), strict=True)) == expected
+
+
+def test_nearest_over_more_than_one_block() -> None:
+    generator = np.random.default_rng(1)
+    codes = generator.integers(0, 2**63, (2 * BLOCK + 17, 1), dtype=np.uint64)
+    query = codes[BLOCK + 3]
+    rows, distances = nearest(codes, query, 3)
+    full = hamming(codes, query)
+    assert rows.tolist() == np.argsort(full, kind="stable")[:3].tolist()
+    assert distances[0] == 0
+
+
+def test_negative_k_is_refused() -> None:
+    with pytest.raises(InputError, match="k is -1"):
+        nearest(np.zeros((1, 1), np.uint64), np.zeros(1, np.uint64), -1)
+
+
+@pytest.mark.parametrize(
+    ("codes", "what"),
+    [
+        (np.zeros((2, 2), np.uint64), r"expected uint64 \[n, 1\]"),
+        (np.zeros((2, 1), np.int64), "int64"),
+        (np.full((1, 1), 2**40, np.uint64), "beyond 32"),
+    ],
+)
+def test_codes_that_do_not_fit_are_refused(codes: np.ndarray, what: str) -> None:
+    with pytest.raises(CodeError, match=what):
+        check_codes(codes, 32)

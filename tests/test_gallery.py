@@ -1,0 +1,372 @@
+"""The board's memory: what it keeps, what it refuses, what survives."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from edge_runtime.code import hamming
+from edge_runtime.engine.fake import FakeEngine
+from edge_runtime.errors import (
+    CodeError,
+    EdgeRuntimeError,
+    GalleryBusyError,
+    GalleryDamagedError,
+    GalleryModelMismatchError,
+    GalleryNotFoundError,
+    GallerySchemaError,
+    LabelError,
+    NotEnrolledError,
+    StorageError,
+)
+from edge_runtime.gallery import Gallery, Item, check_label, default_path
+
+MODEL = FakeEngine().model
+
+
+def _code(value: int) -> np.ndarray:
+    return np.array([value], dtype=np.uint64)
+
+
+def _open(gallery: Gallery, **options: object) -> Gallery:
+    return Gallery(gallery.path, MODEL, **options)  # type: ignore[arg-type]
+
+
+def test_what_was_enrolled_is_found_by_another_process(gallery: Gallery) -> None:
+    ids = gallery.enroll([Item("cat", _code(0b1111)), Item("dog", _code(0), "dog.jpg")])
+    with _open(gallery) as other:
+        found = other.search(_code(0b0001), 2)
+        assert [(m.id, m.label, m.distance) for m in found] == [
+            (ids[1], "dog", 1),
+            (ids[0], "cat", 3),
+        ]
+        assert other.sources([ids[1], 999]) == {ids[1]: "dog.jpg"}
+        assert other.labels() == {"cat": 1, "dog": 1}
+        stats = other.stats()
+    assert (stats.items, stats.labels, stats.bits) == (2, 2, 64)
+    assert stats.model_id == MODEL.id
+
+
+def test_changes_by_another_connection_are_seen_at_the_next_search(gallery: Gallery) -> None:
+    gallery.enroll([Item("cat", _code(1))])
+    with _open(gallery) as reader:
+        assert len(reader.search(_code(1))) == 1
+        before = reader.stats().generation
+        gallery.enroll([Item("dog", _code(2))])
+        assert len(reader.search(_code(1))) == 2
+        assert reader.stats().generation == before + 1
+        gallery.remove(label="cat")
+        assert [match.label for match in reader.search(_code(1))] == ["dog"]
+
+
+def test_the_same_picture_is_enrolled_once_a_label(gallery: Gallery) -> None:
+    item = Item("cat", _code(1), digest=b"photo")
+    assert gallery.enroll([item]) == [1]
+    again, other = gallery.enroll([item, replace(item, label="tom")])
+    assert again is None
+    assert other is not None
+    assert gallery.known("cat", b"photo")
+    assert not gallery.known("cat", b"other")
+    assert gallery.labels() == {"cat": 1, "tom": 1}
+
+
+def test_all_or_nothing(gallery: Gallery) -> None:
+    with pytest.raises(LabelError):
+        gallery.enroll([Item("cat", _code(1)), Item("a/b", _code(2))])
+    with pytest.raises(CodeError):
+        gallery.enroll([Item("cat", _code(1)), Item("cat", np.zeros(2, np.uint64))])
+    assert gallery.labels() == {}
+    gallery.enroll([Item("cat", _code(1))])
+    with pytest.raises(NotEnrolledError, match="99: no such item"):
+        gallery.remove(ids=[1, 99])
+    with pytest.raises(NotEnrolledError, match="dog: no such label"):
+        gallery.remove(label="dog")
+    assert gallery.labels() == {"cat": 1}
+
+
+def test_remove_and_ids_are_never_given_twice(gallery: Gallery) -> None:
+    assert gallery.enroll([Item("cat", _code(n)) for n in range(3)]) == [1, 2, 3]
+    assert gallery.remove(ids=[3]) == 1
+    assert gallery.enroll([Item("cat", _code(9))]) == [4]
+    assert gallery.remove(label="cat") == 3
+    assert gallery.labels() == {}
+    assert gallery.search(_code(0)) == ()
+
+
+def test_ties_go_to_the_item_that_was_enrolled_first(gallery: Gallery) -> None:
+    gallery.enroll([Item(f"label {n}", _code(1 << n)) for n in range(20)])
+    assert [match.id for match in gallery.search(_code(0), 4)] == [1, 2, 3, 4]
+
+
+operations = st.lists(
+    st.one_of(
+        st.tuples(st.just("enroll"), st.sampled_from(["a", "b", "c"]), st.integers(0, 2**64 - 1)),
+        st.tuples(st.just("remove label"), st.sampled_from(["a", "b", "c"])),
+        st.tuples(st.just("remove id"), st.integers(1, 15)),
+        st.tuples(st.just("search"), st.integers(0, 2**64 - 1), st.integers(0, 12)),
+    ),
+    max_size=25,
+)
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(operations)
+def test_against_a_model_in_plain_python(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[tuple]
+) -> None:
+    path = tmp_path_factory.mktemp("model") / "gallery.sqlite"
+    truth: dict[int, tuple[str, int]] = {}
+    enrolled = 0
+    with Gallery(path, MODEL, create=True) as gallery, Gallery(path, MODEL) as reader:
+        for kind, *arguments in steps:
+            if kind == "enroll":
+                label, value = arguments
+                enrolled += 1
+                assert gallery.enroll([Item(label, _code(value))]) == [enrolled]
+                truth[enrolled] = (label, value)
+            elif kind == "search":
+                value, k = arguments
+                expected = sorted(
+                    (int(hamming(_code(v), _code(value))), n, label)
+                    for n, (label, v) in truth.items()
+                )[:k]
+                found = reader.search(_code(value), k)
+                assert [(m.distance, m.id, m.label) for m in found] == expected
+            else:
+                (key,) = arguments
+                gone = [n for n, (label, _) in truth.items() if key in (n, label)]
+                wanted = {"label": key} if kind == "remove label" else {"ids": [key]}
+                if gone:
+                    assert gallery.remove(**wanted) == len(gone)
+                    for number in gone:
+                        del truth[number]
+                else:
+                    with pytest.raises(NotEnrolledError):
+                        gallery.remove(**wanted)
+
+
+def test_a_gallery_of_another_model_is_refused(gallery: Gallery) -> None:
+    other = FakeEngine("other").model
+    with pytest.raises(GalleryModelMismatchError, match=f"{MODEL.id[:12]}, not by {other.id[:12]}"):
+        Gallery(gallery.path, other)
+    with Gallery(gallery.path) as unchecked:
+        assert unchecked.model_id == MODEL.id
+
+
+def test_no_gallery(tmp_path: Path) -> None:
+    with pytest.raises(GalleryNotFoundError, match=r"no gallery here yet .*enroll"):
+        Gallery(tmp_path / "none.sqlite", MODEL)
+    assert not (tmp_path / "none.sqlite").exists()
+
+
+def test_files_that_are_no_gallery(tmp_path: Path) -> None:
+    path = tmp_path / "gallery.sqlite"
+    path.write_bytes(b"hello " * 1000)
+    with pytest.raises(GalleryDamagedError, match="damaged, or no gallery"):
+        Gallery(path, MODEL, create=True)
+    assert path.read_bytes() == b"hello " * 1000
+    path.unlink()
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE holiday (photo)")
+    connection.close()
+    with pytest.raises(GalleryDamagedError, match="another program"):
+        Gallery(path, MODEL, create=True)
+    path.write_bytes(b"")
+    with pytest.raises(GalleryDamagedError, match="empty"):
+        Gallery(path, MODEL)
+    with Gallery(path, MODEL, create=True) as gallery:
+        assert gallery.labels() == {}
+
+
+def test_a_newer_schema_is_refused(gallery: Gallery) -> None:
+    with sqlite3.connect(gallery.path) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    with pytest.raises(GallerySchemaError, match=r"schema 99.*upgrade"):
+        _open(gallery)
+
+
+def test_a_changed_code_or_label_is_noticed(gallery: Gallery) -> None:
+    gallery.enroll([Item("cat", _code(1))])
+    for change in ("UPDATE item SET code = zeroblob(8)", "UPDATE label SET name = 'cut'"):
+        with _open(gallery) as reader:
+            connection = sqlite3.connect(gallery.path, isolation_level=None)
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute(change)
+            connection.execute("COMMIT")
+            connection.close()
+            with pytest.raises(GalleryDamagedError, match="checksum of item 1"):
+                reader.search(_code(1))
+
+
+def test_another_writer_that_holds_on_is_named(
+    gallery: Gallery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_runtime.gallery.schema.BUSY_TIMEOUT_S", 0.05)
+    blocker = sqlite3.connect(gallery.path, isolation_level=None)
+    blocker.execute("BEGIN IMMEDIATE")
+    with _open(gallery) as writer:
+        with pytest.raises(GalleryBusyError, match="another process has held it"):
+            writer.enroll([Item("cat", _code(1))])
+        assert writer.search(_code(1)) == ()
+        blocker.execute("ROLLBACK")
+        blocker.close()
+        assert writer.enroll([Item("cat", _code(1))]) == [1]
+
+
+KILL_ME = """
+import os, sys, numpy as np
+from edge_runtime.engine.fake import FakeEngine
+from edge_runtime.gallery import Gallery, Item
+gallery = Gallery(sys.argv[1], FakeEngine().model, create=True)
+while True:
+    (number,) = gallery.enroll([Item("cat", np.array([7], np.uint64))])
+    os.write(1, b"%d\\n" % number)
+"""
+
+
+@pytest.mark.parametrize("lines", [1, 3, 20])
+def test_what_was_acknowledged_survives_kill_9(tmp_path: Path, lines: int) -> None:
+    path = tmp_path / "gallery.sqlite"
+    child = subprocess.Popen([sys.executable, "-c", KILL_ME, path], stdout=subprocess.PIPE)
+    assert child.stdout is not None
+    acknowledged = [int(child.stdout.readline()) for _ in range(lines)]
+    child.kill()
+    acknowledged += [int(line) for line in child.stdout.read().split()]
+    child.stdout.close()
+    child.wait()
+    with Gallery(path, MODEL) as gallery:
+        stored = {match.id for match in gallery.search(_code(7), 10**6)}
+    assert set(acknowledged) <= stored
+    assert len(stored) <= len(acknowledged) + 1
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A real file system of 256 KiB, where we may mount one; else a limit on the file's size."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mounted = (
+        subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=256k", "none", folder],
+            capture_output=True,
+            check=False,
+        ).returncode
+        == 0
+    )
+    if not mounted:
+        pytest.skip("may not mount a small file system here")
+    yield folder
+    subprocess.run(["umount", "-l", folder], check=True)
+
+
+def test_a_full_disk_is_one_clear_error_and_loses_nothing(small_disk: Path) -> None:
+    with Gallery(small_disk / "g.sqlite", MODEL, create=True) as gallery:
+        kept = 0
+        with pytest.raises(StorageError, match=r"g\.sqlite: the disk is full .*free some space"):
+            while kept < 10_000:
+                gallery.enroll([Item("cat", _code(kept + n), "x" * 100) for n in range(50)])
+                kept += 50
+        assert kept
+    with Gallery(small_disk / "g.sqlite", MODEL, read_only=True) as gallery:
+        assert gallery.labels() == {"cat": kept}
+        assert len(gallery.search(_code(0), kept + 50)) == kept
+
+
+LIMITED = """
+import resource, sys, numpy as np
+from edge_runtime.engine.fake import FakeEngine
+from edge_runtime.errors import StorageError
+from edge_runtime.gallery import Gallery, Item
+resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+gallery = Gallery(sys.argv[1], FakeEngine().model, create=True)
+kept = 0
+try:
+    while kept < 10_000:
+        items = [Item("cat", np.array([n], np.uint64), "x" * 100) for n in range(50)]
+        gallery.enroll(items)
+        kept += 50
+except StorageError as error:
+    print(kept, error)
+"""
+
+
+def test_a_disk_that_takes_no_more_needs_no_root_to_test(tmp_path: Path) -> None:
+    path = tmp_path / "g.sqlite"
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED, path], capture_output=True, text=True, check=True
+    )
+    kept, error = done.stdout.split(" ", 1)
+    assert str(path) in error
+    with Gallery(path, MODEL) as gallery:
+        assert gallery.labels() == {"cat": int(kept)}
+
+
+def test_a_read_only_disk(small_disk: Path) -> None:
+    path = small_disk / "g.sqlite"
+    with Gallery(path, MODEL, create=True) as gallery:
+        gallery.enroll([Item("cat", _code(1))])
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    with Gallery(path, MODEL, read_only=True) as gallery:
+        assert gallery.search(_code(1))[0].label == "cat"
+    with pytest.raises(StorageError, match=r"g\.sqlite: .*(written|permission)"):
+        Gallery(path, MODEL, create=True).enroll([Item("dog", _code(1))])
+    with pytest.raises(StorageError, match=r"new\.sqlite"):
+        Gallery(small_disk / "new.sqlite", MODEL, create=True)
+
+
+def test_a_folder_that_may_not_be_written(tmp_path: Path) -> None:
+    blocker = tmp_path / "file"
+    blocker.touch()
+    with pytest.raises(EdgeRuntimeError, match="not a folder"):
+        Gallery(blocker / "g.sqlite", MODEL, create=True)
+
+
+GOOD_LABELS = ["Kitchen", "  trimmed ", "厨房", "Käsetheke", "مطبخ", "a" * 128, "Room 4.01 (left)"]
+BAD_LABELS = {
+    "": "empty",
+    "   ": "empty",
+    "..": "empty",
+    "a" * 300: "300 characters",
+    "a/b": "slash",
+    "a\\b": "slash",
+    "a\nb": "control",
+    "a\x00b": "control",
+    "\u202egnp.exe": "control",
+}
+
+
+@pytest.mark.parametrize("label", GOOD_LABELS)
+def test_good_labels_come_back_as_given(gallery: Gallery, label: str) -> None:
+    gallery.enroll([Item(label, _code(1))])
+    assert gallery.search(_code(1))[0].label == label.strip()
+
+
+def test_the_same_word_typed_in_two_ways_is_one_label() -> None:
+    assert check_label("Cafe\u0301") == check_label("Caf\u00e9")
+
+
+@pytest.mark.parametrize("label", BAD_LABELS)
+def test_bad_labels_are_refused(label: str) -> None:
+    with pytest.raises(LabelError, match=BAD_LABELS[label]) as caught:
+        check_label(label)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 200
+
+
+def test_default_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert default_path() == Path(os.environ["XDG_DATA_HOME"]) / "edge-runtime/gallery.sqlite"
+    monkeypatch.setenv("EDGE_RUNTIME_GALLERY", str(tmp_path / "own.sqlite"))
+    assert default_path() == tmp_path / "own.sqlite"
