@@ -1,4 +1,4 @@
-"""Bits, words, distances: against numpy and against brute force."""
+"""Bits, words and distances, against numpy."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_runtime.code import binarise, check_codes, hamming, pack, unpack, words_of
-from edge_runtime.errors import CodeError, InputError
-from edge_runtime.lookup import BLOCK, nearest
+from edge_runtime.errors import CodeError
 
 WIDTHS = (1, 16, 32, 48, 63, 64, 65, 128, 256)
 
@@ -44,36 +43,6 @@ def test_hamming_counts_differing_bits(data: st.DataObject) -> None:
     pair = data.draw(st.lists(st.booleans(), min_size=2 * bits, max_size=2 * bits))
     a, b = np.array(pair).reshape(2, bits)
     assert hamming(pack(a), pack(b)) == (a != b).sum()
-
-
-@given(st.data())
-def test_nearest_is_a_stable_full_sort_cut_at_k(data: st.DataObject) -> None:
-    words = data.draw(st.integers(1, 4))
-    n = data.draw(st.integers(0, 60))
-    k = data.draw(st.integers(0, 70))
-    # Few different codes, so that almost everything is a tie.
-    values = st.integers(0, 3)
-    cells = data.draw(st.lists(values, min_size=n * words, max_size=n * words))
-    codes = np.array(cells, dtype=np.uint64).reshape(n, words)
-    query = np.array(data.draw(st.lists(values, min_size=words, max_size=words)), dtype=np.uint64)
-    rows, distances = nearest(codes, query, k)
-    expected = sorted((int(hamming(code, query)), row) for row, code in enumerate(codes))[:k]
-    assert list(zip(distances.tolist(), rows.tolist(), strict=True)) == expected
-
-
-def test_nearest_over_more_than_one_block() -> None:
-    generator = np.random.default_rng(1)
-    codes = generator.integers(0, 2**63, (2 * BLOCK + 17, 1), dtype=np.uint64)
-    query = codes[BLOCK + 3]
-    rows, distances = nearest(codes, query, 3)
-    full = hamming(codes, query)
-    assert rows.tolist() == np.argsort(full, kind="stable")[:3].tolist()
-    assert distances[0] == 0
-
-
-def test_negative_k_is_refused() -> None:
-    with pytest.raises(InputError, match="k is -1"):
-        nearest(np.zeros((1, 1), np.uint64), np.zeros(1, np.uint64), -1)
 
 
 @pytest.mark.parametrize(

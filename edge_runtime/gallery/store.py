@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.code import Code, check_codes, words_of
-from edge_runtime.errors import CodeError, GalleryModelMismatchError, NotEnrolledError
+from edge_runtime.errors import GalleryModelMismatchError, NotEnrolledError
 from edge_runtime.gallery.labels import check_label
 from edge_runtime.gallery.schema import connect, damaged, transaction, translated
-from edge_runtime.lookup import nearest
+from edge_runtime.lookup import Lookup
 from edge_runtime.model import ModelInfo
 from edge_runtime.types import Match
 
@@ -54,7 +54,7 @@ class _Snapshot:
 
     ids: NDArray[np.int64]
     label_ids: NDArray[np.int64]
-    codes: Code
+    lookup: Lookup
     labels: dict[int, str]
 
 
@@ -197,12 +197,8 @@ class Gallery:
 
     def search(self, code: Code, k: int = 5) -> tuple[Match, ...]:
         """The `k` enrolled items nearest to `code` (uint64 [W]): exact, ties by id."""
-        if code.dtype != np.uint64 or code.shape != (words_of(self.bits),):
-            raise CodeError(
-                f"the query is {code.dtype} {list(code.shape)}, the gallery has {self.bits} bits"
-            )
         snapshot = self._current()
-        rows, distances = nearest(snapshot.codes, code, k)
+        rows, distances = snapshot.lookup.nearest(code, k)
         return tuple(
             Match(
                 int(snapshot.ids[row]),
@@ -271,7 +267,10 @@ class Gallery:
         return _Snapshot(
             ids=np.array([row[0] for row in rows], dtype=np.int64),
             label_ids=np.array([row[1] for row in rows], dtype=np.int64),
-            codes=codes.reshape(len(rows), words_of(self.bits)).astype(np.uint64, copy=False),
+            lookup=Lookup(
+                codes.reshape(len(rows), words_of(self.bits)).astype(np.uint64, copy=False),
+                self.bits,
+            ),
             labels=labels,
         )
 

@@ -1,0 +1,142 @@
+/* AVX2 (every x86-64 of the last ten years): bits counted by table, four at a time (Mula). */
+#if defined(__x86_64__)
+#include <immintrin.h>
+
+#include "hamming.h"
+
+#define TARGET __attribute__((target("avx2,popcnt")))
+#define INLINE TARGET static inline __attribute__((always_inline))
+
+static int supported(void) {
+    __builtin_cpu_init();
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("popcnt");
+}
+
+INLINE __m256i spread_2(const uint8_t *q) { return _mm256_set1_epi16((short)edge_load(q, 2)); }
+INLINE __m256i spread_4(const uint8_t *q) { return _mm256_set1_epi32((int)edge_load(q, 4)); }
+INLINE __m256i spread_6(const uint8_t *q) { return _mm256_set1_epi64x((long long)edge_load(q, 6)); }
+INLINE __m256i spread_8(const uint8_t *q) { return _mm256_set1_epi64x((long long)edge_load(q, 8)); }
+INLINE __m256i spread_16(const uint8_t *q) {
+    return _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)q));
+}
+INLINE __m256i spread_32(const uint8_t *q) { return _mm256_loadu_si256((const __m256i *)q); }
+
+/* Bits of each byte. */
+INLINE __m256i counts(__m256i bytes) {
+    const __m256i table = _mm256_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4,  //
+                                           0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4);
+    const __m256i nibble = _mm256_set1_epi8(15);
+    const __m256i low = _mm256_and_si256(bytes, nibble);
+    const __m256i high = _mm256_and_si256(_mm256_srli_epi16(bytes, 4), nibble);
+    return _mm256_add_epi8(_mm256_shuffle_epi8(table, low), _mm256_shuffle_epi8(table, high));
+}
+
+INLINE __m256i differing(const uint8_t *codes, __m256i query) {
+    return counts(_mm256_xor_si256(_mm256_loadu_si256((const __m256i *)codes), query));
+}
+
+INLINE __m256i sum_8(__m256i counted) { return _mm256_sad_epu8(counted, _mm256_setzero_si256()); }
+
+INLINE uint64_t below_2(const uint8_t *codes, __m256i query, uint32_t limit) {
+    const __m256i t = _mm256_set1_epi16((short)limit), ones = _mm256_set1_epi8(1);
+    uint64_t hits = 0;
+    for (int i = 0; i < 2; i++) {
+        const __m256i a = _mm256_maddubs_epi16(differing(codes + 64 * i, query), ones);
+        const __m256i b = _mm256_maddubs_epi16(differing(codes + 64 * i + 32, query), ones);
+        const __m256i both =
+            _mm256_packs_epi16(_mm256_cmpgt_epi16(t, a), _mm256_cmpgt_epi16(t, b));
+        const __m256i ordered = _mm256_permute4x64_epi64(both, _MM_SHUFFLE(3, 1, 2, 0));
+        hits |= (uint64_t)(uint32_t)_mm256_movemask_epi8(ordered) << (32 * i);
+    }
+    return hits;
+}
+
+INLINE uint64_t below_4(const uint8_t *codes, __m256i query, uint32_t limit) {
+    const __m256i t = _mm256_set1_epi32((int)limit);
+    const __m256i ones8 = _mm256_set1_epi8(1), ones16 = _mm256_set1_epi16(1);
+    __m256i d[8], least = t;
+    for (int i = 0; i < 8; i++) {
+        const __m256i pairs = _mm256_maddubs_epi16(differing(codes + 32 * i, query), ones8);
+        d[i] = _mm256_madd_epi16(pairs, ones16);
+        least = _mm256_min_epi32(least, d[i]);
+    }
+    if (__builtin_expect(!_mm256_movemask_epi8(_mm256_cmpgt_epi32(t, least)), 1)) return 0;
+    uint64_t hits = 0;
+    for (int i = 0; i < 8; i++) {
+        const __m256i near = _mm256_cmpgt_epi32(t, d[i]);
+        hits |= (uint64_t)(uint32_t)_mm256_movemask_ps(_mm256_castsi256_ps(near)) << (8 * i);
+    }
+    return hits;
+}
+
+INLINE uint64_t lanes_of(__m256i distances, __m256i t) {
+    return (uint64_t)_mm256_movemask_pd(_mm256_castsi256_pd(_mm256_cmpgt_epi64(t, distances)));
+}
+
+/* Sixteen vectors of four distances; min_epi32 will do, since the upper halves are zero. */
+INLINE uint64_t lanes_below(const __m256i d[16], uint32_t limit) {
+    const __m256i t = _mm256_set1_epi64x(limit);
+    __m256i least = t;
+    for (int i = 0; i < 16; i++) least = _mm256_min_epi32(least, d[i]);
+    if (__builtin_expect(!lanes_of(least, t), 1)) return 0;
+    uint64_t hits = 0;
+    for (int i = 0; i < 16; i++) hits |= lanes_of(d[i], t) << (4 * i);
+    return hits;
+}
+
+INLINE uint64_t below_6(const uint8_t *codes, __m256i query, uint32_t limit) {
+    const __m256i order = _mm256_broadcastsi128_si256(
+        _mm_setr_epi8(0, 1, 2, 3, 4, 5, -1, -1, 6, 7, 8, 9, 10, 11, -1, -1));
+    __m256i d[16];
+    for (int i = 0; i < 16; i++) { /* reads 4 bytes beyond the last code */
+        const __m128i first = _mm_loadu_si128((const __m128i *)(codes + 24 * i));
+        const __m128i second = _mm_loadu_si128((const __m128i *)(codes + 24 * i + 12));
+        const __m256i lanes = _mm256_shuffle_epi8(_mm256_set_m128i(second, first), order);
+        d[i] = sum_8(counts(_mm256_xor_si256(lanes, query)));
+    }
+    return lanes_below(d, limit);
+}
+
+INLINE uint64_t below_8(const uint8_t *codes, __m256i query, uint32_t limit) {
+    __m256i d[16];
+    for (int i = 0; i < 16; i++) d[i] = sum_8(differing(codes + 32 * i, query));
+    return lanes_below(d, limit);
+}
+
+/* Sums of neighbouring lanes of eight lanes, in order. */
+INLINE __m256i pairwise(__m256i a, __m256i b) {
+    const __m256i sums = _mm256_add_epi64(_mm256_unpacklo_epi64(a, b), _mm256_unpackhi_epi64(a, b));
+    return _mm256_permute4x64_epi64(sums, _MM_SHUFFLE(3, 1, 2, 0));
+}
+
+INLINE __m256i distances_16(const uint8_t *codes, __m256i query) {
+    return pairwise(sum_8(differing(codes, query)), sum_8(differing(codes + 32, query)));
+}
+
+INLINE uint64_t below_16(const uint8_t *codes, __m256i query, uint32_t limit) {
+    __m256i d[16];
+    for (int i = 0; i < 16; i++) d[i] = distances_16(codes + 64 * i, query);
+    return lanes_below(d, limit);
+}
+
+INLINE uint64_t below_32(const uint8_t *codes, __m256i query, uint32_t limit) {
+    __m256i d[16];
+    for (int i = 0; i < 16; i++)
+        d[i] = pairwise(distances_16(codes + 128 * i, query),
+                        distances_16(codes + 128 * i + 64, query));
+    return lanes_below(d, limit);
+}
+
+EDGE_WIDTH(TARGET, 2, __m256i, 0)
+EDGE_WIDTH(TARGET, 4, __m256i, 0)
+EDGE_WIDTH(TARGET, 6, __m256i, 1)
+EDGE_WIDTH(TARGET, 8, __m256i, 0)
+EDGE_WIDTH(TARGET, 16, __m256i, 0)
+EDGE_WIDTH(TARGET, 32, __m256i, 0)
+
+const edge_kernel edge_kernel_avx2 = {
+    "avx2",
+    supported,
+    {EDGE_ENTRY(2), EDGE_ENTRY(4), EDGE_ENTRY(6), EDGE_ENTRY(8), EDGE_ENTRY(16), EDGE_ENTRY(32)},
+};
+#endif

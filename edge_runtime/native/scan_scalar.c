@@ -1,0 +1,28 @@
+/* Any CPU, any width: one code at a time. */
+#include "hamming.h"
+
+static int always(void) { return 1; }
+
+#define WIDTH(BYTES)                                                                              \
+    static void scan_##BYTES(const uint8_t *codes, uint32_t begin, uint32_t end,                  \
+                             const uint8_t *query, edge_alive alive, edge_select *select) {       \
+        for (uint32_t row = begin; row < end; row++)                                              \
+            edge_offer(select, codes, query, (BYTES), alive, row);                                \
+    }                                                                                             \
+    EDGE_MEASURE(, BYTES)
+#define ENTRY(BYTES) [BYTES] = {scan_##BYTES, NULL, measure_##BYTES}
+
+#define EACH(DO, SEPARATOR)                                                                       \
+    DO(1) SEPARATOR DO(2) SEPARATOR DO(3) SEPARATOR DO(4) SEPARATOR DO(5) SEPARATOR DO(6)         \
+    SEPARATOR DO(7) SEPARATOR DO(8) SEPARATOR DO(9) SEPARATOR DO(10) SEPARATOR DO(11)             \
+    SEPARATOR DO(12) SEPARATOR DO(13) SEPARATOR DO(14) SEPARATOR DO(15) SEPARATOR DO(16)          \
+    SEPARATOR DO(17) SEPARATOR DO(18) SEPARATOR DO(19) SEPARATOR DO(20) SEPARATOR DO(21)          \
+    SEPARATOR DO(22) SEPARATOR DO(23) SEPARATOR DO(24) SEPARATOR DO(25) SEPARATOR DO(26)          \
+    SEPARATOR DO(27) SEPARATOR DO(28) SEPARATOR DO(29) SEPARATOR DO(30) SEPARATOR DO(31)          \
+    SEPARATOR DO(32)
+#define NOTHING
+#define COMMA ,
+
+EACH(WIDTH, NOTHING)
+
+const edge_kernel edge_kernel_scalar = {"scalar", always, {EACH(ENTRY, COMMA)}};
