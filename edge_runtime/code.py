@@ -59,8 +59,11 @@ def hamming(a: Code, b: Code) -> NDArray[np.int64]:
 
 def check_codes(codes: ArrayLike, bits: int) -> Code:
     """`codes` as contiguous uint64 [n, W]; `CodeError` unless they are codes of `bits` bits."""
-    array = np.atleast_2d(np.asarray(codes))
     expected = f"uint64 [n, {words_of(bits)}] for {bits} bits"
+    try:
+        array = np.atleast_2d(np.asarray(codes))
+    except ValueError as error:
+        raise CodeError("codes of different widths", remedy=f"expected {expected}") from error
     if array.dtype != np.uint64 or array.ndim != 2 or array.shape[1] != words_of(bits):
         raise CodeError(
             f"codes are {array.dtype} {list(array.shape)}, expected {expected}",

@@ -126,6 +126,37 @@ def test_gallery_list_and_remove(own: Path) -> None:
     assert run_cli("gallery", "remove", "--gallery", own).returncode == 2
 
 
+def test_gallery_maintenance(own: Path, tmp_path: Path) -> None:
+    def gallery(command: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+        return run_cli("gallery", command, "--gallery", own, *arguments)
+
+    assert gallery("verify").stdout == "sound\n"
+    assert gallery("relabel", "cat", "tom").stdout == "3 pictures now have the label tom\n"
+    assert json.loads(gallery("compact", "--json").stdout)["after_bytes"] > 0
+    copy, lines = tmp_path / "copy.sqlite", tmp_path / "out.jsonl"
+    assert gallery("backup", copy).returncode == 0
+    _one_line(gallery("backup", copy), 6, "copy.sqlite: the file is there already")
+    assert gallery("export", lines).stdout == f"exported {3 * LABELS} pictures to {lines}\n"
+    done = run_cli("gallery", "import", "--gallery", tmp_path / "new.sqlite", lines, "--json")
+    assert json.loads(done.stdout) == {"added": 3 * LABELS, "already_enrolled": 0, "bad": []}
+    with lines.open("a") as file:
+        file.write("{}\n")
+    _one_line(gallery("import", lines), 3, f"line {3 * LABELS + 2}: 'code' is missing")
+    done = gallery("import", "--skip-bad", lines)
+    assert done.returncode == 3
+    assert done.stdout == f"imported 0 pictures, {3 * LABELS} were enrolled already\n"
+    assert json.loads(gallery("repair", "--json").stdout)["kept"] == 3 * LABELS
+    data = bytearray(copy.read_bytes())
+    data[data.index(b"/cat/1.jpg")] ^= 1
+    copy.write_bytes(data)
+    done = run_cli("gallery", "verify", "--gallery", copy)
+    assert done.returncode == 9
+    assert "the checksum does not match" in done.stdout
+    done = run_cli("gallery", "repair", "--gallery", copy)
+    assert done.stdout.startswith(f"kept {3 * LABELS - 1} pictures, lost ")
+    assert run_cli("gallery", "verify", "--gallery", copy).returncode == 0
+
+
 def test_run_watches_a_video_file(enrolled: Path, tmp_path: Path) -> None:
     clip = tmp_path / "motorcycle.mp4"
     _write_clip(clip, "motorcycle_right.png")

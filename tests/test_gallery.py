@@ -200,14 +200,17 @@ def test_a_newer_schema_is_refused(gallery: Gallery) -> None:
 
 def test_a_changed_code_or_label_is_noticed(gallery: Gallery) -> None:
     gallery.enroll([Item("cat", _code(1))])
-    for change in ("UPDATE item SET code = zeroblob(8)", "UPDATE label SET name = 'cut'"):
+    for change, what in (
+        ("UPDATE item SET code = zeroblob(8)", "item 1"),
+        ("UPDATE label SET name = 'cut'", "label 1"),
+    ):
         with _open(gallery) as reader:
             connection = sqlite3.connect(gallery.path, isolation_level=None)
             connection.execute("BEGIN IMMEDIATE")
             connection.execute(change)
             connection.execute("COMMIT")
             connection.close()
-            with pytest.raises(GalleryDamagedError, match="checksum of item 1"):
+            with pytest.raises(GalleryDamagedError, match=f"checksum of {what}"):
                 reader.search(_code(1))
 
 

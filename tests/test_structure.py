@@ -95,4 +95,4 @@ def test_modules_stay_small() -> None:
     for room in ROOMS:
         for path in _files(room):
             if "tests" not in path.parts:
-                assert len(path.read_text().splitlines()) <= 320, path
+                assert len(path.read_text().splitlines()) <= 350, path

@@ -21,7 +21,7 @@ DEBUG_VARIABLE = "EDGE_RUNTIME_DEBUG"
 _COMMANDS = {
     "doctor": "Is this machine able to do the job?",
     "enroll": "Teach it places and objects from photos.",
-    "gallery": "What has been enrolled: list, stats, remove.",
+    "gallery": "What has been enrolled, and the care of its file.",
     "profile": "How fast is it here, and what does it take?",
     "query": "Which place or object is in a photo?",
     "run": "Watch a camera and say what it sees.",

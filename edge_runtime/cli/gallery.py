@@ -7,12 +7,13 @@ from pathlib import Path
 
 import click
 
-from edge_runtime.cli.common import gallery_option, json_option, print_json
+from edge_runtime.cli.common import gallery_option, json_option, print_json, talk
+from edge_runtime.errors import EXIT_VERDICT
 
 
 @click.group("gallery")
 def command() -> None:
-    """What has been enrolled."""
+    """What has been enrolled, and the care of its file."""
 
 
 @command.command("list")
@@ -65,3 +66,125 @@ def remove(gallery: Path, as_json: bool, ids: tuple[int, ...], label: str | None
         print_json({"removed": removed})
     else:
         click.echo(f"removed {removed} pictures")
+
+
+@command.command("relabel")
+@gallery_option
+@json_option
+@click.argument("old")
+@click.argument("new")
+def relabel(gallery: Path, as_json: bool, old: str, new: str) -> None:
+    """Give the pictures of OLD the label NEW; if NEW has pictures, the two are merged."""
+    from edge_runtime.gallery import Gallery
+
+    with Gallery(gallery) as memory:
+        moved = memory.relabel(old, new)
+    if as_json:
+        print_json({"moved": moved})
+    else:
+        click.echo(f"{moved} pictures now have the label {new}")
+
+
+@command.command("verify")
+@gallery_option
+@json_option
+def verify(gallery: Path, as_json: bool) -> int:
+    """Check every byte that matters. Exit code 9: something is damaged."""
+    from edge_runtime.gallery import maintenance
+
+    findings = maintenance.verify(gallery)
+    if as_json:
+        print_json({"sound": not findings, "findings": findings})
+    else:
+        for finding in findings:
+            click.echo(finding)
+        click.echo("damaged: see gallery repair" if findings else "sound")
+    return EXIT_VERDICT if findings else 0
+
+
+@command.command("repair")
+@gallery_option
+@json_option
+def repair(gallery: Path, as_json: bool) -> None:
+    """Save all that can be trusted into a new file. Stop the daemon first."""
+    from edge_runtime.gallery import maintenance
+
+    outcome = maintenance.repair(gallery)
+    if as_json:
+        print_json(asdict(outcome))
+    else:
+        lost = f", lost {', '.join(map(str, outcome.lost))}" if outcome.lost else ""
+        kept = f"; the damaged file is {outcome.old}" if outcome.old else ""
+        click.echo(f"kept {outcome.kept} pictures{lost}{kept}")
+
+
+@command.command("compact")
+@gallery_option
+@json_option
+def compact(gallery: Path, as_json: bool) -> None:
+    """Give back the space of what was removed."""
+    from edge_runtime.gallery import maintenance
+
+    before, after = maintenance.compact(gallery)
+    if as_json:
+        print_json({"before_bytes": before, "after_bytes": after})
+    else:
+        click.echo(f"{before / 1e6:.2f} MB before, {after / 1e6:.2f} MB now")
+
+
+@command.command("backup")
+@gallery_option
+@click.argument("target", type=click.Path(path_type=Path))
+def backup(gallery: Path, target: Path) -> None:
+    """Copy the gallery to the file TARGET, while it may be in use."""
+    from edge_runtime.gallery import maintenance
+
+    maintenance.backup(gallery, target)
+    click.echo(f"{target}: {target.stat().st_size / 1e6:.2f} MB")
+
+
+@command.command("export")
+@gallery_option
+@click.argument("target", type=click.Path(path_type=Path))
+def export_gallery(gallery: Path, target: Path) -> None:
+    """Write all codes and labels to TARGET (.jsonl or .npz) for other programs."""
+    from edge_runtime.gallery import Gallery
+    from edge_runtime.gallery.exchange import export_items
+    from edge_runtime.gallery.rows import Meta
+
+    with Gallery(gallery, read_only=True) as memory:
+        count = export_items(target, Meta(memory.model_id, memory.bits), memory.items())
+    click.echo(f"exported {count} pictures to {target}")
+
+
+@command.command("import")
+@gallery_option
+@click.option("--model", type=click.Path(path_type=Path), help="For a gallery that is new.")
+@click.option("--skip-bad", is_flag=True, help="Leave bad lines out instead of everything.")
+@json_option
+@click.argument("source", type=click.Path(path_type=Path))
+def import_gallery(
+    gallery: Path, model: Path | None, skip_bad: bool, as_json: bool, source: Path
+) -> int:
+    """Enrol what `export` wrote to SOURCE (.jsonl or .npz): all of it, or nothing."""
+    from edge_runtime.engine import open_engine
+    from edge_runtime.errors import InputError
+    from edge_runtime.gallery import Gallery
+    from edge_runtime.gallery.exchange import import_items
+    from edge_runtime.gallery.rows import Meta
+
+    bad: list[str] = []
+    info = None if gallery.exists() and model is None else open_engine(model).model
+    with Gallery(gallery, info, create=info is not None) as memory:
+        owner = Meta(memory.model_id, memory.bits)
+        items = import_items(source, owner, bad if skip_bad else None)
+        ids = memory.enroll(items)
+    known = ids.count(None)
+    if as_json:
+        print_json({"added": len(ids) - known, "already_enrolled": known, "bad": bad})
+    else:
+        again = f", {known} were enrolled already" if known else ""
+        click.echo(f"imported {len(ids) - known} pictures{again}")
+    for line in bad:
+        talk(f"edge-runtime: {line}")
+    return InputError.exit_code if bad else 0

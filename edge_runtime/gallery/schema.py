@@ -28,18 +28,29 @@ BUSY_TIMEOUT_S = 5.0
 
 _CREATE = (
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
-    "CREATE TABLE label (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE)",
+    """CREATE TABLE label (
+        id INTEGER PRIMARY KEY,
+        name TEXT NOT NULL UNIQUE,
+        payload TEXT NOT NULL,
+        checksum INTEGER NOT NULL
+    )""",
     # Ids are never given twice (AUTOINCREMENT): an id in an old log still means that item.
     """CREATE TABLE item (
         id INTEGER PRIMARY KEY AUTOINCREMENT,
         label_id INTEGER NOT NULL REFERENCES label (id),
         code BLOB NOT NULL,
-        checksum INTEGER NOT NULL,
         source TEXT NOT NULL,
         digest BLOB,
         created_at TEXT NOT NULL,
+        checksum INTEGER NOT NULL,
         UNIQUE (label_id, digest)
     )""",
+    # Every committed change has a number and a random stamp: what was derived at one of them can
+    # tell whether it still belongs to this history (a restored backup has another one).
+    "CREATE TABLE generation (number INTEGER PRIMARY KEY, stamp BLOB NOT NULL)",
+    # Which items went or got another label, so that readers need not load everything anew.
+    "CREATE TABLE change (generation INTEGER NOT NULL, item_id INTEGER NOT NULL)",
+    "CREATE INDEX change_generation ON change (generation)",
     f"PRAGMA application_id = {APPLICATION_ID}",
     f"PRAGMA user_version = {SCHEMA_VERSION}",
 )
@@ -50,6 +61,8 @@ def translated(path: Path) -> Iterator[None]:
     """Turn SQLite's and the system's errors inside the block into ours, naming `path`."""
     try:
         yield
+    except UnicodeDecodeError as error:  # sqlite3 lets this one out of its own messages
+        raise damaged(path, str(error)) from error
     except (sqlite3.Error, OSError) as error:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
@@ -145,6 +158,18 @@ def _initialise(connection: sqlite3.Connection) -> None:
         if connection.execute("PRAGMA application_id").fetchone() != (APPLICATION_ID,):
             for statement in _CREATE:
                 connection.execute(statement)
+
+
+def has_expected_tables(connection: sqlite3.Connection) -> bool:
+    """Whether tables and indexes are to the letter those that this version makes."""
+    query = "SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY rowid"
+    fresh = sqlite3.connect(":memory:", isolation_level=None)
+    try:
+        for statement in _CREATE:
+            fresh.execute(statement)
+        return connection.execute(query).fetchall() == fresh.execute(query).fetchall()
+    finally:
+        fresh.close()
 
 
 @contextmanager

@@ -2,60 +2,41 @@
 
 from __future__ import annotations
 
+import logging
 import os
-import zlib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edge_runtime.code import Code, check_codes, words_of
-from edge_runtime.errors import GalleryModelMismatchError, NotEnrolledError
+from edge_runtime.errors import GalleryModelMismatchError, LabelError, NotEnrolledError
 from edge_runtime.gallery.labels import check_label
+from edge_runtime.gallery.records import Item, Stats
+from edge_runtime.gallery.refresh import bring_up_to_date
+from edge_runtime.gallery.rows import (
+    Generation,
+    Meta,
+    begin_generation,
+    latest_generation,
+    read_items,
+    read_labels,
+    read_meta,
+    write_items,
+    write_label,
+    write_meta,
+)
 from edge_runtime.gallery.schema import connect, damaged, transaction, translated
-from edge_runtime.lookup import Lookup
+from edge_runtime.gallery.snapshot import Snapshot, load_snapshot, save_snapshot, snapshot_path
 from edge_runtime.model import ModelInfo
 from edge_runtime.types import Match
 
+log = logging.getLogger(__name__)
 
-@dataclass(frozen=True, eq=False)
-class Item:
-    """One picture to enrol."""
-
-    label: str
-    code: Code
-    source: str = ""
-    """Where the picture came from, for people."""
-    digest: bytes | None = None
-    """Of the picture's file: the same one under the same label is enrolled once."""
-
-
-@dataclass(frozen=True)
-class Stats:
-    """A gallery in numbers."""
-
-    path: str
-    model_id: str
-    bits: int
-    items: int
-    labels: int
-    generation: int
-    """Counts committed changes."""
-    size_bytes: int
-
-
-@dataclass(frozen=True)
-class _Snapshot:
-    """What is scanned: derived from the database at one generation, in the order of ids."""
-
-    ids: NDArray[np.int64]
-    label_ids: NDArray[np.int64]
-    lookup: Lookup
-    labels: dict[int, str]
+SNAPSHOT_FROM = 10_000
+"""Items from which on a snapshot file is kept: below, loading the rows takes no time."""
 
 
 class Gallery:
@@ -79,8 +60,10 @@ class Gallery:
         they are.
         """
         self.path = Path(path)
+        self._read_only = read_only
         self._connection = connect(self.path, create=create, read_only=read_only)
-        self._snapshot: _Snapshot | None = None
+        self._snapshot: Snapshot | None = None
+        self._saved: Generation | None = None
         self._seen: tuple[int, int] | None = None
         try:
             with translated(self.path):
@@ -90,18 +73,17 @@ class Gallery:
             raise
 
     def _bind(self, model: ModelInfo | None) -> None:
-        meta = dict(self._connection.execute("SELECT key, value FROM meta"))
-        if not meta and model is not None:
-            with transaction(self._connection):
-                self._connection.executemany(
-                    "INSERT OR IGNORE INTO meta VALUES (?, ?)",
-                    [("model_id", model.id), ("bits", str(model.bits)), ("generation", "0")],
-                )
-            meta = dict(self._connection.execute("SELECT key, value FROM meta"))
         try:
-            self.model_id, self.bits = meta["model_id"], int(meta["bits"])
-        except (KeyError, ValueError) as error:
-            raise damaged(self.path, "it does not say which model it belongs to") from error
+            meta = read_meta(self._connection)
+            if meta is None and model is not None:
+                with transaction(self._connection):
+                    write_meta(self._connection, Meta(model.id, model.bits))
+                meta = read_meta(self._connection)
+        except ValueError as error:
+            raise damaged(self.path, f"whose codes it holds cannot be told: {error}") from error
+        if meta is None:
+            raise damaged(self.path, "it does not say which model it belongs to")
+        self.model_id, self.bits = meta.model_id, meta.bits
         if model is not None and self.model_id != model.id:
             raise GalleryModelMismatchError(
                 f"its codes were made by model {self.model_id[:12]}, not by {model.id[:12]}",
@@ -109,38 +91,39 @@ class Gallery:
                 remedy="use that model with --model, or enrol the photos into another --gallery",
             )
 
+    # -- changes ------------------------------------------------------------------------------
+
     def enroll(self, items: Iterable[Item]) -> list[int | None]:
         """Commit all `items`, or none; gives their ids, None for those that were there already."""
-        checked = [
-            (check_label(item.label), check_codes(item.code, self.bits)[0], item) for item in items
-        ]
+        items = list(items)
+        if not items:
+            return []
+        codes = check_codes([item.code for item in items], self.bits)
+        labels = {item.label: check_label(item.label) for item in items}
+        blobs = codes.astype("<u8").view(f"V{8 * codes.shape[1]}")[:, 0].tolist()
         now = datetime.now(UTC).isoformat(timespec="seconds")
         ids: list[int | None] = []
+        rows: list[tuple[object, ...]] = []
+        fresh: set[tuple[int, bytes]] = set()
         with translated(self.path), transaction(self._connection):
-            execute = self._connection.execute
-            for label, code, item in checked:
-                execute("INSERT OR IGNORE INTO label (name) VALUES (?)", (label,))
-                (label_id,) = execute("SELECT id FROM label WHERE name = ?", (label,)).fetchone()
-                blob = code.astype("<u8").tobytes()
-                row = execute(
-                    "INSERT INTO item (label_id, code, checksum, source, digest, created_at) "
-                    "VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING RETURNING id",
-                    (label_id, blob, _checksum(label, blob), item.source, item.digest, now),
-                ).fetchone()
-                ids.append(row[0] if row else None)
-            if any(ids):
-                self._count_change()
-        return ids
-
-    def known(self, label: str, digest: bytes) -> bool:
-        """Whether the picture with this `digest` is enrolled under `label`."""
-        with translated(self.path):
-            row = self._connection.execute(
-                "SELECT 1 FROM item JOIN label ON label.id = label_id "
-                "WHERE name = ? AND digest = ?",
-                (check_label(label), digest),
+            (last,) = self._connection.execute(
+                "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'item'"
             ).fetchone()
-        return row is not None
+            label_ids = {text: self._label_id(label) for text, label in labels.items()}
+            for item, blob in zip(items, blobs, strict=True):
+                label_id = label_ids[item.label]
+                if item.digest is not None:
+                    key = (label_id, item.digest)
+                    if key in fresh or self._has(*key):
+                        ids.append(None)
+                        continue
+                    fresh.add(key)
+                ids.append(last + len(rows) + 1)
+                rows.append((ids[-1], label_id, blob, item.source, item.digest, now))
+            if rows:
+                write_items(self._connection, rows)
+                begin_generation(self._connection)
+        return ids
 
     def remove(self, *, label: str | None = None, ids: Sequence[int] = ()) -> int:
         """Forget a label with all its items, or single items; gives how many items went.
@@ -149,25 +132,56 @@ class Gallery:
         """
         with translated(self.path), transaction(self._connection):
             execute = self._connection.execute
-            removed = 0
+            gone = list(ids)
             if label is not None:
-                row = execute(
-                    "SELECT id FROM label WHERE name = ?", (check_label(label),)
-                ).fetchone()
-                if row is None:
-                    raise NotEnrolledError(
-                        "no such label", where=label, remedy="see: edge-runtime gallery list"
-                    )
-                removed += execute("DELETE FROM item WHERE label_id = ?", row).rowcount
-            for item_id in ids:
+                label_id = self._existing(label)
+                gone += [
+                    row[0] for row in execute("SELECT id FROM item WHERE label_id = ?", (label_id,))
+                ]
+            for item_id in gone:
                 if not execute("DELETE FROM item WHERE id = ?", (item_id,)).rowcount:
                     raise NotEnrolledError(
                         "no such item", where=item_id, remedy="see: edge-runtime gallery list"
                     )
-                removed += 1
             execute("DELETE FROM label WHERE id NOT IN (SELECT label_id FROM item)")
-            self._count_change()
-        return removed
+            begin_generation(self._connection, gone)
+        return len(gone)
+
+    def relabel(self, old: str, new: str) -> int:
+        """Give all items of `old` the label `new`, joining those it has; gives how many moved.
+
+        A picture that is enrolled under both is kept once. Raises `NotEnrolledError`.
+        """
+        new = check_label(new)
+        with translated(self.path), transaction(self._connection):
+            old_id = self._existing(old)
+            if check_label(old) == new:
+                raise LabelError("the new label is the old one", where=old, remedy="choose another")
+            new_id = self._label_id(new)
+            moved = list(read_items(self._connection, "WHERE label_id = ?", (old_id,)))
+            self._connection.execute("DELETE FROM item WHERE label_id = ?", (old_id,))
+            kept = [row for row in moved if not (row.digest and self._has(new_id, row.digest))]
+            write_items(self._connection, [row._replace(label_id=new_id)[:-1] for row in kept])
+            self._connection.execute("DELETE FROM label WHERE id = ?", (old_id,))
+            begin_generation(self._connection, [row.id for row in moved])
+        return len(kept)
+
+    def set_payload(self, label: str, payload: str) -> None:
+        """Keep `payload` (JSON text, or empty) with `label`; raises `NotEnrolledError`."""
+        with translated(self.path), transaction(self._connection):
+            label_id = self._existing(label)
+            write_label(self._connection, (label_id, check_label(label), payload))
+            begin_generation(self._connection)
+
+    # -- questions ----------------------------------------------------------------------------
+
+    def known(self, label: str, digest: bytes) -> bool:
+        """Whether the picture with this `digest` is enrolled under `label`."""
+        with translated(self.path):
+            row = self._connection.execute(
+                "SELECT id FROM label WHERE name = ?", (check_label(label),)
+            ).fetchone()
+            return row is not None and self._has(row[0], digest)
 
     def labels(self) -> dict[str, int]:
         """How many items each label has, by label."""
@@ -179,25 +193,31 @@ class Gallery:
                 )
             )
 
+    def payload(self, label: str) -> str:
+        """What was kept with `label`; raises `NotEnrolledError`."""
+        with translated(self.path):
+            row = self._connection.execute(
+                "SELECT payload FROM label WHERE id = ?", (self._existing(label),)
+            ).fetchone()
+        return str(row[0])
+
     def stats(self) -> Stats:
         """The gallery in numbers, all of one generation."""
         with translated(self.path), transaction(self._connection, "DEFERRED"):
-            value = self._connection.execute(
-                "SELECT (SELECT count(*) FROM item), (SELECT count(*) FROM label), "
-                "(SELECT value FROM meta WHERE key = 'generation')"
+            items, labels = self._connection.execute(
+                "SELECT (SELECT count(*) FROM item), (SELECT count(*) FROM label)"
             ).fetchone()
+            generation = latest_generation(self._connection).number
             size = sum(
                 file.stat().st_size
-                for suffix in ("", "-wal", "-shm")
+                for suffix in ("", "-wal", "-shm", ".codes")
                 if (file := self.path.with_name(self.path.name + suffix)).exists()
             )
-        return Stats(
-            str(self.path), self.model_id, self.bits, value[0], value[1], int(value[2]), size
-        )
+        return Stats(str(self.path), self.model_id, self.bits, items, labels, int(generation), size)
 
     def search(self, code: Code, k: int = 5) -> tuple[Match, ...]:
         """The `k` enrolled items nearest to `code` (uint64 [W]): exact, ties by id."""
-        snapshot = self._current()
+        snapshot = self.snapshot()
         rows, distances = snapshot.lookup.nearest(code, k)
         return tuple(
             Match(
@@ -218,9 +238,57 @@ class Gallery:
                 )
             )
 
+    def items(self) -> Iterator[tuple[int, Item]]:
+        """Every enrolled item with its id, all of one generation; raises `GalleryDamagedError`."""
+        width = 8 * words_of(self.bits)
+        with translated(self.path), transaction(self._connection, "DEFERRED"):
+            names = {label.id: label.name for label in read_labels(self._connection)}
+            for row in read_items(self._connection):
+                if not row.intact(width) or row.label_id not in names:
+                    raise damaged(self.path, f"the checksum of item {row.id} does not match")
+                code = np.frombuffer(row.code, "<u8").astype(np.uint64, copy=False)
+                yield row.id, Item(names[row.label_id], code, row.source, row.digest)
+
+    def snapshot(self) -> Snapshot:
+        """What is scanned, brought up to date if this or any other process has committed since.
+
+        Both counters that tell live in memory (data_version for others' commits, total_changes for
+        ours), so looking at them costs microseconds.
+        """
+        with translated(self.path):
+            (version,) = self._connection.execute("PRAGMA data_version").fetchone()
+            seen = (version, self._connection.total_changes)
+            if self._snapshot is None or seen != self._seen:
+                known = self._snapshot
+                if known is None:
+                    known = load_snapshot(snapshot_path(self.path), self.model_id, self.bits)
+                    self._saved = known.generation if known else None
+                with transaction(self._connection, "DEFERRED"):
+                    self._snapshot = bring_up_to_date(self._connection, self.path, self.bits, known)
+                self._seen = seen
+        return self._snapshot
+
     def close(self) -> None:
-        """Close the file; the object cannot be used afterwards."""
-        self._connection.close()
+        """Close the file; the object cannot be used afterwards.
+
+        A large gallery that has changed leaves a fresh snapshot behind for the next start.
+        """
+        try:
+            if not self._read_only and self._snapshot is not None:
+                self.save_snapshot()
+        finally:
+            self._connection.close()
+
+    def save_snapshot(self) -> None:
+        """Write the snapshot file, where it is worth it; a failure costs only the next start."""
+        snapshot = self.snapshot()
+        if len(snapshot.ids) < SNAPSHOT_FROM or snapshot.generation == self._saved:
+            return
+        try:
+            save_snapshot(snapshot_path(self.path), snapshot, self.model_id)
+            self._saved = snapshot.generation
+        except OSError as error:
+            log.warning("%s: the snapshot could not be written: %s", self.path, error)
 
     def __enter__(self) -> Gallery:
         return self
@@ -233,57 +301,29 @@ class Gallery:
     ) -> None:
         self.close()
 
-    def _count_change(self) -> None:
-        self._connection.execute(
-            "UPDATE meta SET value = CAST(value AS INTEGER) + 1 WHERE key = 'generation'"
+    # -- inside a transaction -----------------------------------------------------------------
+
+    def _label_id(self, label: str) -> int:
+        """Of a label, made if it is new."""
+        execute = self._connection.execute
+        row = execute("SELECT id FROM label WHERE name = ?", (label,)).fetchone()
+        if row is None:
+            row = execute("SELECT coalesce(max(id), 0) + 1 FROM label").fetchone()
+            write_label(self._connection, (row[0], label, ""))
+        return int(row[0])
+
+    def _existing(self, label: str) -> int:
+        row = self._connection.execute(
+            "SELECT id FROM label WHERE name = ?", (check_label(label),)
+        ).fetchone()
+        if row is None:
+            raise NotEnrolledError(
+                "no such label", where=label, remedy="see: edge-runtime gallery list"
+            )
+        return int(row[0])
+
+    def _has(self, label_id: int, digest: bytes) -> bool:
+        found = self._connection.execute(
+            "SELECT 1 FROM item WHERE label_id = ? AND digest = ?", (label_id, digest)
         )
-
-    def _current(self) -> _Snapshot:
-        """The snapshot, made anew if this or any other process has committed since.
-
-        Both counters live in memory (data_version for others' commits, total_changes for ours), so
-        looking at them costs microseconds.
-        """
-        with translated(self.path):
-            (version,) = self._connection.execute("PRAGMA data_version").fetchone()
-            seen = (version, self._connection.total_changes)
-            if self._snapshot is None or seen != self._seen:
-                self._snapshot = self._load()
-                self._seen = seen
-        return self._snapshot
-
-    def _load(self) -> _Snapshot:
-        with transaction(self._connection, "DEFERRED"):
-            labels = dict(self._connection.execute("SELECT id, name FROM label"))
-            rows = self._connection.execute(
-                "SELECT id, label_id, code, checksum FROM item ORDER BY id"
-            ).fetchall()
-        width = 8 * words_of(self.bits)
-        for item_id, label_id, blob, checksum in rows:
-            label = labels.get(label_id, "")
-            if len(blob) != width or checksum != _checksum(label, blob):
-                raise damaged(self.path, f"the checksum of item {item_id} does not match")
-        codes = np.frombuffer(b"".join(row[2] for row in rows), dtype="<u8")
-        return _Snapshot(
-            ids=np.array([row[0] for row in rows], dtype=np.int64),
-            label_ids=np.array([row[1] for row in rows], dtype=np.int64),
-            lookup=Lookup(
-                codes.reshape(len(rows), words_of(self.bits)).astype(np.uint64, copy=False),
-                self.bits,
-            ),
-            labels=labels,
-        )
-
-
-def _checksum(label: str, blob: bytes) -> int:
-    return zlib.crc32(blob, zlib.crc32(label.encode()))
-
-
-def default_path() -> Path:
-    """$EDGE_RUNTIME_GALLERY, else gallery.sqlite in the user's data folder."""
-    named = os.environ.get("EDGE_RUNTIME_GALLERY")
-    if named:
-        return Path(named)
-    data = os.environ.get("XDG_DATA_HOME")
-    folder = Path(data) if data else Path.home() / ".local" / "share"
-    return folder / "edge-runtime" / "gallery.sqlite"
+        return found.fetchone() is not None

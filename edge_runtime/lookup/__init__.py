@@ -42,7 +42,7 @@ class Lookup:
         machine does not have.
         """
         self.bits = bits
-        self._codes = check_codes(codes, bits)
+        self.codes = check_codes(codes, bits)
         named = kernel or os.environ.get(KERNEL_VARIABLE)
         known = kernels()
         if named and named not in known:
@@ -52,10 +52,10 @@ class Lookup:
         self.kernel = named or ("numpy" if bits > MAX_COMPILED_BITS else known[0])
         if self.kernel != "numpy":
             self._bytes = (bits + 7) // 8
-            self._rows = self._tight(self._codes)
+            self._rows = self._tight(self.codes)
 
     def __len__(self) -> int:
-        return len(self._codes)
+        return len(self.codes)
 
     def nearest(
         self, query: Code, k: int, alive: NDArray[np.bool_] | None = None
@@ -64,7 +64,7 @@ class Lookup:
 
         Gives rows and distances (bits), both int64 [min(k, rows alive)], by distance, then by row.
         """
-        if query.shape != self._codes.shape[1:]:
+        if query.shape != self.codes.shape[1:]:
             raise CodeError(
                 f"the query is {query.dtype} {list(query.shape)}, the codes have {self.bits} bits"
             )
@@ -75,7 +75,7 @@ class Lookup:
         self, queries: Code, k: int, alive: NDArray[np.bool_] | None = None
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """`nearest` for each row of `queries`, uint64 [m, W]; both answers are int64 [m, ...]."""
-        if queries.dtype != np.uint64 or queries.shape[1:] != self._codes.shape[1:]:
+        if queries.dtype != np.uint64 or queries.shape[1:] != self.codes.shape[1:]:
             raise CodeError(
                 f"the queries are {queries.dtype} {list(queries.shape)}, "
                 f"the codes have {self.bits} bits"
@@ -86,7 +86,7 @@ class Lookup:
             raise InputError(f"alive is {alive.dtype} {list(alive.shape)}, expected bool [n]")
         k = min(k, len(self) if alive is None else int(np.count_nonzero(alive)))
         if self.kernel == "numpy":
-            answers = [by_numpy.nearest(self._codes, query, k, alive) for query in queries]
+            answers = [by_numpy.nearest(self.codes, query, k, alive) for query in queries]
             shape = (len(queries), k)
             rows = np.array([answer[0] for answer in answers], np.int64).reshape(shape)
             return rows, np.array([answer[1] for answer in answers], np.int64).reshape(shape)

@@ -1,0 +1,250 @@
+"""Look after a gallery's files: verify, repair, compact, back up."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from edge_runtime.code import words_of
+from edge_runtime.errors import EdgeRuntimeError, GalleryDamagedError, StorageError
+from edge_runtime.gallery.refresh import bring_up_to_date
+from edge_runtime.gallery.rows import (
+    ITEM_COLUMNS,
+    ItemRow,
+    LabelRow,
+    Meta,
+    begin_generation,
+    forget_history,
+    read_items,
+    read_labels,
+    read_meta,
+    write_items,
+    write_label,
+    write_meta,
+)
+from edge_runtime.gallery.schema import (
+    connect,
+    damaged,
+    has_expected_tables,
+    transaction,
+    translated,
+)
+from edge_runtime.gallery.snapshot import load_snapshot, snapshot_path
+
+
+def verify(path: Path) -> list[str]:
+    """What is wrong with the gallery at `path`, a line each; empty: it is what was written.
+
+    Reads everything: SQLite's own structures, the checksum of every row, and the snapshot against
+    the rows. Raises `GalleryNotFoundError` or `StorageError`.
+    """
+    try:
+        connection = connect(path, create=False, read_only=True)
+    except GalleryDamagedError as error:
+        return [error.what]
+    try:
+        with translated(path), transaction(connection, "DEFERRED"):
+            return list(_findings(connection, path))
+    except GalleryDamagedError as error:
+        return [error.what]
+    finally:
+        connection.close()
+
+
+def _findings(connection: sqlite3.Connection, path: Path) -> Iterator[str]:
+    for (line,) in connection.execute("PRAGMA integrity_check"):
+        if line != "ok":
+            yield f"SQLite: {line}"
+    if not has_expected_tables(connection):
+        yield "its tables are not those of this version"
+        return
+    try:
+        meta = read_meta(connection)
+    except ValueError as error:
+        yield f"whose codes it holds cannot be told: {error}"
+        return
+    if meta is None:
+        yield "it does not say which model it belongs to"
+        return
+    known = set()
+    for label in read_labels(connection):
+        known.add(label.id)
+        if not label.intact():
+            yield f"label {label.id}: the checksum does not match"
+    sound = True
+    for row in read_items(connection):
+        if not row.intact(8 * words_of(meta.bits)):
+            sound = False
+            yield f"item {row.id}: the checksum does not match"
+        elif row.label_id not in known:
+            sound = False
+            yield f"item {row.id}: its label {row.label_id} is missing"
+    file = snapshot_path(path)
+    if sound and file.exists():
+        snapshot = load_snapshot(file, meta.model_id, meta.bits)
+        if snapshot is None:
+            yield f"{file.name}: damaged (it will be made anew)"
+        else:
+            current = bring_up_to_date(connection, path, meta.bits, snapshot)
+            truth = bring_up_to_date(connection, path, meta.bits, None)
+            for name in ("ids", "label_ids"):
+                if not np.array_equal(getattr(current, name), getattr(truth, name)):
+                    yield f"{file.name}: its {name} are not those of the database"
+            if not np.array_equal(current.lookup.codes, truth.lookup.codes):
+                yield f"{file.name}: its codes are not those of the database"
+
+
+@dataclass(frozen=True)
+class Repair:
+    """What a repair kept and lost."""
+
+    kept: int
+    lost: list[int]
+    """Ids of items that could be seen but not trusted; others may have been lost unseen."""
+    old: str
+    """Where the damaged file was moved to; empty where nothing had to be repaired."""
+
+
+def repair(path: Path) -> Repair:
+    """Save every row that is what was written into a new file in place of the old one.
+
+    The damaged file is kept beside it. Nobody else may have the gallery open meanwhile. Raises
+    `GalleryDamagedError` when it cannot be told whose codes they are.
+    """
+    file = snapshot_path(path)
+    findings = verify(path)
+    if all(line.startswith(file.name) for line in findings):
+        if findings:
+            file.unlink()
+        with translated(path):
+            connection = connect(path, create=False, read_only=True)
+            (kept,) = connection.execute("SELECT count(*) FROM item").fetchone()
+            connection.close()
+        return Repair(kept, [], "")
+    connection = sqlite3.connect(path, isolation_level=None)
+    try:
+        with translated(path):
+            # Inside: a damaged file may open only with its schema taken on trust.
+            connection.execute("PRAGMA writable_schema = ON")
+            meta, labels, rows, lost = _salvage(connection, path)
+            connection.execute("PRAGMA writable_schema = OFF")
+    finally:
+        connection.close()
+    fresh = path.with_name(f"{path.name}.{os.getpid()}.repaired")
+    _write_anew(fresh, meta, labels, rows)
+    old = path.with_name(path.name + ".damaged")
+    with translated(path):
+        for suffix in ("", "-wal", "-shm"):
+            part = path.with_name(path.name + suffix)
+            if part.exists():
+                part.replace(old.with_name(old.name + suffix))
+        file.unlink(missing_ok=True)
+        fresh.replace(path)
+    return Repair(len(rows), lost, str(old))
+
+
+def _salvage(
+    connection: sqlite3.Connection, path: Path
+) -> tuple[Meta, list[LabelRow], list[ItemRow], list[int]]:
+    try:
+        meta = read_meta(connection)
+    except (ValueError, sqlite3.DatabaseError) as error:
+        raise damaged(path, f"whose codes it holds cannot be told: {error}") from error
+    if meta is None:
+        raise damaged(path, "it does not say which model it belongs to")
+    labels = {}
+    try:
+        for label in read_labels(connection):
+            if label.intact():
+                labels[label.id] = label
+    except sqlite3.DatabaseError:
+        pass  # what was read until here is kept
+    kept: list[ItemRow] = []
+    lost: list[ItemRow] = []
+    for row in _readable(connection, 1, 1 << 62):
+        sound = row.intact(8 * words_of(meta.bits)) and row.label_id in labels
+        (kept if sound else lost).append(row)
+    used = {row.label_id for row in kept}
+    return meta, [labels[i] for i in sorted(used)], kept, [row.id for row in lost]
+
+
+def _readable(connection: sqlite3.Connection, first: int, last: int) -> Iterator[ItemRow]:
+    """Item rows with ids from `first` to `last`, around pages that cannot be read."""
+    try:
+        rows = connection.execute(
+            f"SELECT {ITEM_COLUMNS} FROM item NOT INDEXED WHERE id BETWEEN ? AND ? ORDER BY id",
+            (first, last),
+        ).fetchall()
+    except (sqlite3.DatabaseError, OverflowError):
+        if last - first < 1:
+            return
+        middle = first + (last - first) // 2
+        yield from _readable(connection, first, middle)
+        yield from _readable(connection, middle + 1, last)
+        return
+    for row in rows:
+        yield ItemRow(*row)
+
+
+def _write_anew(path: Path, meta: Meta, labels: list[LabelRow], rows: list[ItemRow]) -> None:
+    path.unlink(missing_ok=True)
+    connection = connect(path, create=True, read_only=False)
+    try:
+        with translated(path), transaction(connection):
+            write_meta(connection, meta)
+            for label in labels:
+                write_label(connection, (label.id, label.name, label.payload))
+            write_items(connection, (row[:-1] for row in rows))
+            begin_generation(connection)
+        with translated(path):  # one file, so that one rename puts it in place
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    finally:
+        connection.close()
+
+
+def compact(path: Path) -> tuple[int, int]:
+    """Give back the space of what was removed; gives the file's size before and after, bytes."""
+    connection = connect(path, create=False, read_only=False)
+    try:
+        with translated(path):
+            before = path.stat().st_size
+            with transaction(connection):
+                forget_history(connection)
+            connection.execute("VACUUM")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            return before, path.stat().st_size
+    finally:
+        connection.close()
+
+
+def backup(path: Path, target: Path) -> None:
+    """Copy the gallery, as of one generation and while it may be in use, to the file `target`.
+
+    `target` appears whole or not at all; one that is there already is refused.
+    """
+    if target.exists():
+        raise StorageError("the file is there already", where=target, remedy="name another")
+    connection = connect(path, create=False, read_only=True)
+    temporary = target.with_name(f"{target.name}.{os.getpid()}.tmp")
+    try:
+        with translated(target):
+            copy = sqlite3.connect(temporary)
+            try:
+                connection.backup(copy)
+                # The copy is one file: it needs no log beside it to be whole.
+                copy.execute("PRAGMA journal_mode = DELETE")
+            finally:
+                copy.close()
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
+            temporary.replace(target)
+    except EdgeRuntimeError:
+        temporary.unlink(missing_ok=True)
+        raise
+    finally:
+        connection.close()

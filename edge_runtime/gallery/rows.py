@@ -1,0 +1,156 @@
+"""Rows as they are stored, each with a checksum over everything in it."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import zlib
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+ITEM_COLUMNS = "id, label_id, code, source, digest, created_at, checksum"
+LABEL_COLUMNS = "id, name, payload, checksum"
+
+
+class ItemRow(NamedTuple):
+    """A row of the table item."""
+
+    id: int
+    label_id: int
+    code: bytes
+    """Little-endian words."""
+    source: str
+    digest: bytes | None
+    created_at: str
+    checksum: int
+
+    def intact(self, width: int) -> bool:
+        """Whether this is what was written; `width`: bytes of a code."""
+        return (
+            isinstance(self.code, bytes)
+            and len(self.code) == width
+            and self.checksum == checksum_of(self[:-1])
+        )
+
+
+class LabelRow(NamedTuple):
+    """A row of the table label."""
+
+    id: int
+    name: str
+    payload: str
+    """JSON, or empty."""
+    checksum: int
+
+    def intact(self) -> bool:
+        """Whether this is what was written."""
+        return self.checksum == checksum_of(self[:-1])
+
+
+def checksum_of(values: tuple[object, ...]) -> int:
+    """CRC-32 over values with their types, so that none can run into the next."""
+    return zlib.crc32(repr(values).encode("utf-8", "surrogatepass"))
+
+
+def read_items(
+    connection: sqlite3.Connection, where: str = "", values: tuple[object, ...] = ()
+) -> Iterator[ItemRow]:
+    """Item rows in the order of their ids, unchecked."""
+    for row in connection.execute(f"SELECT {ITEM_COLUMNS} FROM item {where} ORDER BY id", values):
+        yield ItemRow(*row)
+
+
+def read_labels(connection: sqlite3.Connection) -> Iterator[LabelRow]:
+    """Label rows in the order of their ids, unchecked."""
+    for row in connection.execute(f"SELECT {LABEL_COLUMNS} FROM label ORDER BY id"):
+        yield LabelRow(*row)
+
+
+def write_items(connection: sqlite3.Connection, rows: Iterable[tuple[object, ...]]) -> None:
+    """Insert items given without their checksums."""
+    connection.executemany(
+        f"INSERT INTO item ({ITEM_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        ((*row, checksum_of(row)) for row in rows),
+    )
+
+
+def write_label(connection: sqlite3.Connection, row: tuple[int, str, str]) -> None:
+    """Insert or replace a label given without its checksum."""
+    connection.execute(
+        f"INSERT INTO label ({LABEL_COLUMNS}) VALUES (?, ?, ?, ?) ON CONFLICT (id) DO UPDATE "
+        "SET name = excluded.name, payload = excluded.payload, checksum = excluded.checksum",
+        (*row, checksum_of(row)),
+    )
+
+
+class Meta(NamedTuple):
+    """Whose gallery it is."""
+
+    model_id: str
+    bits: int
+
+
+def read_meta(connection: sqlite3.Connection) -> Meta | None:
+    """The table meta; None if it is empty. Raises ValueError where it is not what was written."""
+    meta = dict(connection.execute("SELECT key, value FROM meta"))
+    if not meta:
+        return None
+    try:
+        found = Meta(meta["model_id"], int(meta["bits"]))
+        if int(meta["checksum"]) != checksum_of(found):
+            raise ValueError("its checksum does not match")
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{error} is missing") from error
+    return found
+
+
+def write_meta(connection: sqlite3.Connection, meta: Meta) -> None:
+    """Bind an empty gallery to a model; does nothing where it is bound."""
+    values = {**meta._asdict(), "checksum": checksum_of(meta)}
+    connection.executemany(
+        "INSERT OR IGNORE INTO meta VALUES (?, ?)",
+        [(key, str(value)) for key, value in values.items()],
+    )
+
+
+class Generation(NamedTuple):
+    """A point in a gallery's history."""
+
+    number: int
+    stamp: bytes
+
+
+BEGINNING = Generation(0, bytes(8))
+"""Before the first change."""
+
+
+def latest_generation(connection: sqlite3.Connection) -> Generation:
+    """The gallery's last committed change."""
+    row = connection.execute(
+        "SELECT number, stamp FROM generation ORDER BY number DESC LIMIT 1"
+    ).fetchone()
+    return Generation(*row) if row else BEGINNING
+
+
+def in_history(connection: sqlite3.Connection, generation: Generation) -> bool:
+    """Whether the gallery went through `generation` and still knows all changes since."""
+    row = connection.execute(
+        "SELECT stamp FROM generation WHERE number = ?", (generation.number,)
+    ).fetchone()
+    return row is not None and row[0] == generation.stamp
+
+
+def begin_generation(connection: sqlite3.Connection, touched: Iterable[int] = ()) -> None:
+    """Count a change, inside its transaction; `touched` items went or got another label."""
+    number = latest_generation(connection).number + 1
+    connection.execute("INSERT INTO generation VALUES (?, ?)", (number, os.urandom(8)))
+    connection.executemany(
+        "INSERT INTO change VALUES (?, ?)", ((number, item_id) for item_id in touched)
+    )
+
+
+def forget_history(connection: sqlite3.Connection) -> None:
+    """Drop all generations but the last, and their changes."""
+    number = latest_generation(connection).number
+    connection.execute("DELETE FROM generation WHERE number < ?", (number,))
+    connection.execute("DELETE FROM change WHERE generation <= ?", (number,))

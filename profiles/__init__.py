@@ -1,0 +1,1 @@
+"""What boards are, how fast things are on them, and the measurements that say so."""

@@ -1,0 +1,1 @@
+"""Benchmarks against the best peers, all in one run: medians and ratios."""

@@ -1,0 +1,214 @@
+"""The lookup beside its peers: one thread each, interleaved in one process.
+
+    python -m profiles.bench.lookup [--largest 1e8] [--out profiles/reports/lookup-x86_64.json]
+
+Every contender answers the same queries over the same codes and must give the same distances. The
+limit is a plain read of the same bytes in the same run: no scan can be faster than that.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import click
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_runtime.code import Code, words_of
+from edge_runtime.device import read_device
+from edge_runtime.lookup import Lookup, by_numpy
+
+K = 10
+QUERIES = 7
+"""Different queries a case, so that no contender learns one by heart."""
+CLUSTERS, FLIPS = 162, 0.02
+"""Clustered codes: the paper's 162 places, each bit of a code flipped with this probability."""
+
+Search = Callable[[Code], NDArray[np.int64]]
+"""A query, uint64 [W], to the K smallest distances."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is searched."""
+
+    kind: str
+    bits: int
+    count: int
+
+
+def make_codes(case: Case, seed: int = 1) -> tuple[Code, Code]:
+    """Codes uint64 [count, W] and queries uint64 [QUERIES, W] of the case's kind."""
+    generator = np.random.default_rng(seed)
+    words, total = words_of(case.bits), case.count + QUERIES
+    mask = np.uint64(2 ** min(case.bits, 64) - 1)
+    shape = (total, words)
+    if case.kind == "uniform":
+        codes = generator.integers(0, 2**64, shape, dtype=np.uint64) & mask
+    else:
+        centres = generator.integers(0, 2**64, (CLUSTERS, words), dtype=np.uint64)
+        codes = centres[generator.integers(0, CLUSTERS, total)] & mask
+        changes = int(FLIPS * case.bits * total)
+        rows = generator.integers(0, total, changes)
+        places = generator.integers(0, case.bits, changes)
+        flips = np.uint64(1) << (places % 64).astype(np.uint64)
+        np.bitwise_xor.at(codes, (rows, places // 64), flips)
+    return codes[:-QUERIES], codes[-QUERIES:]
+
+
+def contenders(codes: Code, bits: int) -> Iterator[tuple[str, Search]]:
+    """Everything that can search these codes here, ready to go, by name."""
+    ours = Lookup(codes, bits)
+    yield "read", lambda _query: np.bitwise_xor.reduce(codes.reshape(-1)) and None  # type: ignore[return-value]
+    yield f"edge-runtime ({ours.kernel})", lambda query: ours.nearest(query, K)[1]
+    if len(codes) <= 10_000_000:
+        yield "numpy", lambda query: by_numpy.nearest(codes, query, K)[1]
+    if bits % 8 == 0 and bits % 64 == 0 and len(codes) <= 10_000_000:
+        yield from _faiss(codes, bits)
+        if len(codes) <= 1_000_000:
+            yield from _usearch(codes, bits)
+
+
+def _faiss(codes: Code, bits: int) -> Iterator[tuple[str, Search]]:
+    try:
+        import faiss
+    except ImportError:
+        return
+    faiss.omp_set_num_threads(1)
+    index = faiss.IndexBinaryFlat(bits)
+    index.use_heap = False  # the faster of its two ways for one query
+    index.add(codes.view(np.uint8))
+    yield (
+        f"faiss {faiss.__version__} BinaryFlat",
+        lambda query: index.search(query[np.newaxis].view(np.uint8), K)[0][0].astype(np.int64),
+    )
+
+
+def _usearch(codes: Code, bits: int) -> Iterator[tuple[str, Search]]:
+    try:
+        import usearch
+        from usearch.index import MetricKind, search
+    except ImportError:
+        return
+    rows = codes.view(np.uint8)
+
+    def run(query: Code) -> NDArray[np.int64]:
+        found = search(
+            rows, query.view(np.uint8), K, MetricKind.Hamming, exact=True, threads=1, dtype="b1"
+        )
+        return np.sort(np.asarray(found.distances).astype(np.int64))
+
+    yield f"usearch {usearch.__version__} exact", run
+
+
+def measure(case: Case, seconds: float) -> dict[str, Any]:
+    """Microseconds a query for every contender, round after round in turn."""
+    codes, queries = make_codes(case)
+    field = dict(contenders(codes, case.bits))
+    truth = {}
+    for name, search in field.items():
+        answers = [search(query) for query in queries]  # also the warm-up
+        if name != "read":
+            truth[name] = [answer.tolist() for answer in answers]
+    first = next(iter(truth.values()))
+    wrong = [name for name, answers in truth.items() if answers != first]
+    if wrong:
+        raise click.ClickException(f"{case}: {', '.join(wrong)} give other distances")
+    samples: dict[str, list[float]] = {name: [] for name in field}
+    deadline = time.perf_counter() + seconds
+    rounds = 0
+    while time.perf_counter() < deadline or rounds < 3:
+        query = queries[rounds % QUERIES]
+        for name, search in field.items():
+            began = time.perf_counter_ns()
+            search(query)
+            samples[name].append((time.perf_counter_ns() - began) / 1e3)
+        rounds += 1
+    medians = {name: median(values) for name, values in samples.items()}
+    return {
+        "kind": case.kind,
+        "bits": case.bits,
+        "count": case.count,
+        "rounds": rounds,
+        "median_us": medians,
+    }
+
+
+def measure_batch(rounds: int) -> list[dict[str, Any]]:
+    """The paper's own evaluation: 1,620 queries against 6,442 codes of 64 bits, milliseconds."""
+    codes, _ = make_codes(Case("clustered", 64, 6442))
+    queries, _ = make_codes(Case("clustered", 64, 1620), seed=2)
+    ours = Lookup(codes, 64)
+    field: dict[str, Callable[[int], object]] = {
+        f"edge-runtime ({ours.kernel})": lambda k: ours.nearest_batch(queries, k),
+        "numpy": lambda k: [by_numpy.nearest(codes, query, k) for query in queries],
+    }
+    try:
+        import faiss
+
+        faiss.omp_set_num_threads(1)
+        index = faiss.IndexBinaryFlat(64)
+        index.add(codes.view(np.uint8))
+        octets = queries.view(np.uint8)
+        field[f"faiss {faiss.__version__} BinaryFlat"] = lambda k: index.search(octets, k)
+    except ImportError:
+        pass
+    results = []
+    for k in (K, len(codes)):
+        samples: dict[str, list[float]] = {name: [] for name in field}
+        for turn in range(rounds + 1):
+            for name, search in field.items():
+                began = time.perf_counter_ns()
+                search(k)
+                if turn:
+                    samples[name].append((time.perf_counter_ns() - began) / 1e6)
+        medians = {name: median(values) for name, values in samples.items()}
+        results.append({"queries": 1620, "codes": 6442, "k": k, "median_ms": medians})
+    return results
+
+
+@click.command(help=__doc__)
+@click.option("--largest", type=float, default=1e7, show_default=True, help="Most codes.")
+@click.option("--seconds", type=float, default=3.0, show_default=True, help="For each case.")
+@click.option("--out", type=click.Path(path_type=Path))
+def main(largest: float, seconds: float, out: Path | None) -> None:
+    """Command: see the module."""
+    cases = [
+        Case(kind, 64, 10**power)
+        for power in range(4, 9)
+        for kind in ("uniform", "clustered")
+        if 10**power <= largest
+    ] + [Case("uniform", bits, 10**7) for bits in (16, 32, 48, 128, 256) if largest >= 10**7]
+    results = []
+    for case in cases:
+        results.append(measure(case, seconds))
+        click.echo(json.dumps(results[-1]), err=True)
+    device = read_device()
+    report = {
+        "schema_version": 1,
+        "machine": platform.machine(),
+        "cpu": device.cpu,
+        "emulated": device.emulated,
+        "load_average_before": os.getloadavg()[0],
+        "numpy": np.__version__,
+        "k": K,
+        "cases": results,
+        "batch": measure_batch(5),
+    }
+    text = json.dumps(report, indent=1)
+    if out:
+        out.write_text(text + "\n", encoding="utf-8")
+    else:
+        click.echo(text)
+
+
+if __name__ == "__main__":
+    main()
