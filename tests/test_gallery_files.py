@@ -197,6 +197,46 @@ def test_backup_while_in_use(path: Path) -> None:
     assert sorted(file.name for file in path.parent.glob("*.tmp")) == []
 
 
+FAISS_FLAT = (  # written by faiss 1.15: IndexBinaryFlat(64) of three codes
+    "494278464000000008000000030000000000000001010000001800000000000000"
+    "000706050403020101070605040302010207060504030201"
+)
+
+
+def test_a_flat_index_of_faiss_is_read(path: Path) -> None:
+    file = path.with_suffix(".faiss")
+    file.write_bytes(bytes.fromhex(FAISS_FLAT))
+    with pytest.raises(InputError, match="no labels beside it"):
+        import_items(file, META)
+    file.with_name(file.name + ".labels").write_text("a\nb\nc\n")
+    items = import_items(file, META)
+    assert [item.label for item in items] == ["a", "b", "c"]
+    assert [int(item.code[0]) for item in items] == [0x0102030405060700 + n for n in range(3)]
+    file.with_name(file.name + ".labels").write_text("a\nb\n")
+    with pytest.raises(InputError, match="2 labels for 3 codes"):
+        import_items(file, META)
+    for length in range(0, 57, 5):
+        file.write_bytes(bytes.fromhex(FAISS_FLAT)[:length])
+        with pytest.raises(InputError, match="not an exported gallery"):
+            import_items(file, META)
+
+
+def test_an_index_for_faiss_is_written_to_the_byte(path: Path) -> None:
+    """Compared with what faiss 1.15 writes for an IndexBinaryIDMap; faiss itself reads it, too."""
+    file = path.with_suffix(".faiss")
+    items = [(7 + n, Item("x", _code(0x0102030405060700 + n))) for n in range(3)]
+    export_items(file, META, items)
+    header = "400000000800000003000000000000000101000000"
+    flat = FAISS_FLAT[8:]
+    ids = "0300000000000000" + "".join(f"{n:02x}00000000000000" for n in (7, 8, 9))
+    assert header[:42] == flat[:42]
+    assert file.read_bytes().hex() == "49424d70" + flat[:42] + "49427846" + flat + ids
+    faiss = pytest.importorskip("faiss", reason="faiss comes with: make setup-bench")
+    index = faiss.read_index_binary(str(file))
+    _, found = index.search(np.frombuffer(bytes.fromhex("0207060504030201"), np.uint8)[None], 1)
+    assert found.tolist() == [[9]]
+
+
 @pytest.mark.parametrize("suffix", [".jsonl", ".npz"])
 def test_export_and_import_bring_everything_back(path: Path, suffix: str) -> None:
     _fill(path)

@@ -147,7 +147,7 @@ def backup(gallery: Path, target: Path) -> None:
 @gallery_option
 @click.argument("target", type=click.Path(path_type=Path))
 def export_gallery(gallery: Path, target: Path) -> None:
-    """Write all codes and labels to TARGET (.jsonl or .npz) for other programs."""
+    """Write all codes and labels to TARGET (.jsonl, .npz or .faiss) for other programs."""
     from edge_runtime.gallery import Gallery
     from edge_runtime.gallery.exchange import export_items
     from edge_runtime.gallery.rows import Meta
@@ -166,7 +166,7 @@ def export_gallery(gallery: Path, target: Path) -> None:
 def import_gallery(
     gallery: Path, model: Path | None, skip_bad: bool, as_json: bool, source: Path
 ) -> int:
-    """Enrol what `export` wrote to SOURCE (.jsonl or .npz): all of it, or nothing."""
+    """Enrol what `export` wrote to SOURCE (.jsonl, .npz or .faiss): all of it, or nothing."""
     from edge_runtime.engine import open_engine
     from edge_runtime.errors import InputError
     from edge_runtime.gallery import Gallery

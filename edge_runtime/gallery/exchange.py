@@ -1,4 +1,4 @@
-"""Galleries as files that other programs read: JSON lines, and numpy's npz.
+"""Galleries as files that other programs read: JSON lines, numpy's npz, faiss's binary index.
 
 JSON lines: first an object that says whose codes they are, then one object a picture:
 
@@ -7,7 +7,9 @@ JSON lines: first an object that says whose codes they are, then one object a pi
 
 `code` is the packed code's bytes in hexadecimal (bit i is bit i % 8 of byte i // 8), as
 `np.packbits(bits, bitorder="little")` and faiss have them. The npz holds the arrays codes (uint64
-[n, W]), ids, labels, sources, digests (hexadecimal, or empty), model_id and bits.
+[n, W]), ids, labels, sources, digests (hexadecimal, or empty), model_id and bits. A faiss file
+knows no labels: they stand beside it in NAME.labels, a line each, and whose codes they are is on
+trust.
 """
 
 from __future__ import annotations
@@ -27,12 +29,13 @@ from edge_runtime.errors import (
     InputError,
     storage_error,
 )
+from edge_runtime.gallery.faiss_file import FaissCodes, read_faiss, write_faiss
 from edge_runtime.gallery.labels import check_label
 from edge_runtime.gallery.records import Item
 from edge_runtime.gallery.rows import Meta
 
 FORMAT = 1
-SUFFIXES = (".jsonl", ".npz")
+SUFFIXES = (".jsonl", ".npz", ".faiss")
 
 Exported = tuple[int, Item]
 """An item with its id."""
@@ -43,18 +46,28 @@ def export_items(path: Path, meta: Meta, items: Iterable[Exported]) -> int:
 
     Raises `InputError` for another suffix, `StorageError`.
     """
-    write = {".jsonl": _write_lines, ".npz": _write_arrays}[_suffix(path)]
+    write = {".jsonl": _write_lines, ".npz": _write_arrays, ".faiss": _write_index}[_suffix(path)]
+    listed = list(items)
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
-            count = write(file, meta, items)
+            write(file, meta, listed)
             file.flush()
             os.fsync(file.fileno())
+        if path.suffix == ".faiss":
+            labels_path(path).write_text(
+                "".join(f"{item.label}\n" for _, item in listed), encoding="utf-8"
+            )
         temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise storage_error(error, path) or error from error
-    return count
+    return len(listed)
+
+
+def labels_path(path: Path) -> Path:
+    """Where the labels of the faiss file `path` stand."""
+    return path.with_name(path.name + ".labels")
 
 
 def import_items(path: Path, meta: Meta, bad: list[str] | None = None) -> list[Item]:
@@ -64,7 +77,7 @@ def import_items(path: Path, meta: Meta, bad: list[str] | None = None) -> list[I
     and left out. Raises `GalleryModelMismatchError` for codes of another model.
     """
     try:
-        read = {".jsonl": _read_lines, ".npz": _read_arrays}[_suffix(path)]
+        read = {".jsonl": _read_lines, ".npz": _read_arrays, ".faiss": _read_index}[_suffix(path)]
         items = []
         for number, item in read(path, meta):
             if isinstance(item, Item):
@@ -104,12 +117,11 @@ def _not_a_gallery(path: Path, what: object) -> InputError:
     return InputError(f"not an exported gallery: {what}", where=path, remedy="export it again")
 
 
-def _write_lines(file: IO[bytes], meta: Meta, items: Iterable[Exported]) -> int:
+def _write_lines(file: IO[bytes], meta: Meta, items: list[Exported]) -> None:
     def line(data: dict[str, Any]) -> None:
         file.write(json.dumps(data, ensure_ascii=False).encode() + b"\n")
 
     line({"edge_runtime_gallery": FORMAT, **meta._asdict()})
-    count = 0
     octets = (meta.bits + 7) // 8
     for item_id, item in items:
         line(
@@ -121,8 +133,6 @@ def _write_lines(file: IO[bytes], meta: Meta, items: Iterable[Exported]) -> int:
                 "digest": item.digest.hex() if item.digest is not None else None,
             }
         )
-        count += 1
-    return count
 
 
 def _read_lines(path: Path, meta: Meta) -> Iterator[tuple[int, Item | str]]:
@@ -165,22 +175,20 @@ def _parse_line(text: bytes, bits: int) -> Item | str:
         return f"malformed: {error}"
 
 
-def _write_arrays(file: IO[bytes], meta: Meta, items: Iterable[Exported]) -> int:
-    listed = list(items)
+def _write_arrays(file: IO[bytes], meta: Meta, items: list[Exported]) -> None:
     np.savez_compressed(
         file,
         format=FORMAT,
         model_id=meta.model_id,
         bits=meta.bits,
-        ids=np.array([item_id for item_id, _ in listed], np.int64),
-        labels=np.array([item.label for _, item in listed], np.str_),
-        sources=np.array([item.source for _, item in listed], np.str_),
-        digests=np.array([(item.digest or b"").hex() for _, item in listed], np.str_),
-        codes=np.array([item.code for _, item in listed], np.uint64).reshape(
-            len(listed), words_of(meta.bits)
+        ids=np.array([item_id for item_id, _ in items], np.int64),
+        labels=np.array([item.label for _, item in items], np.str_),
+        sources=np.array([item.source for _, item in items], np.str_),
+        digests=np.array([(item.digest or b"").hex() for _, item in items], np.str_),
+        codes=np.array([item.code for _, item in items], np.uint64).reshape(
+            len(items), words_of(meta.bits)
         ),
     )
-    return len(listed)
 
 
 def _read_arrays(path: Path, meta: Meta) -> Iterator[tuple[int, Item | str]]:
@@ -201,3 +209,37 @@ def _read_arrays(path: Path, meta: Meta) -> Iterator[tuple[int, Item | str]]:
             number,
             Item(str(label), code, str(source), bytes.fromhex(str(digest)) if digest else None),
         )
+
+
+def _write_index(file: IO[bytes], meta: Meta, items: list[Exported]) -> None:
+    if meta.bits % 8:
+        raise InputError(f"faiss cannot hold codes of {meta.bits} bits", remedy="export .jsonl")
+    words = np.array([item.code for _, item in items], "<u8").reshape(-1, words_of(meta.bits))
+    octets = np.ascontiguousarray(words.view(np.uint8)[:, : meta.bits // 8])
+    ids = np.array([item_id for item_id, _ in items], np.int64)
+    write_faiss(file, FaissCodes(meta.bits, octets, ids))
+
+
+def _read_index(path: Path, meta: Meta) -> Iterator[tuple[int, Item | str]]:
+    try:
+        found = read_faiss(path.read_bytes())
+    except ValueError as error:
+        raise _not_a_gallery(path, error) from error
+    if found.bits != meta.bits:
+        raise InputError(
+            f"its codes have {found.bits} bits, the gallery's have {meta.bits}", where=path
+        )
+    beside = labels_path(path)
+    if not beside.is_file():
+        raise InputError("no labels beside it", where=path, remedy=f"write {beside}, a line each")
+    labels = beside.read_text(encoding="utf-8").splitlines()
+    if len(labels) != len(found.octets):
+        raise InputError(f"{len(labels)} labels for {len(found.octets)} codes", where=beside)
+    for number, (label, octets) in enumerate(zip(labels, found.octets, strict=True), 1):
+        try:
+            checked = check_label(label)
+        except InputError as error:
+            yield number, str(error)
+            continue
+        padded = octets.tobytes().ljust(8 * words_of(meta.bits), b"\0")
+        yield number, Item(checked, np.frombuffer(padded, "<u8").astype(np.uint64), path.name)

@@ -1,0 +1,82 @@
+"""faiss's binary index files: IndexBinaryFlat, and IndexBinaryIDMap around one.
+
+Little-endian. A header is a four-letter kind, dimension int32 (bits), code size int32 (bytes),
+count int64, trained uint8 and metric int32; a vector is its length uint64 and then its elements. A
+flat index ("IBxF") is a header and the bytes of its codes; an id map ("IBMp", "IBM2") is a header,
+a flat index, and its ids int64. faiss packs bits as we do: bit i is bit i % 8 of byte i // 8. It
+has no checksums, and its files name neither labels nor a model.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import IO
+
+import numpy as np
+from numpy.typing import NDArray
+
+_HEADER = struct.Struct("<4siiqBi")
+_LENGTH = struct.Struct("<Q")
+_FLAT, _MAPS = b"IBxF", (b"IBMp", b"IBM2")
+
+
+@dataclass(frozen=True)
+class FaissCodes:
+    """What such a file holds."""
+
+    bits: int
+    octets: NDArray[np.uint8]
+    """[n, bits / 8]"""
+    ids: NDArray[np.int64]
+    """[n]; 0, 1, ... for an index without ids."""
+
+
+def write_faiss(file: IO[bytes], codes: FaissCodes) -> None:
+    """Write an IndexBinaryIDMap. `bits` must be whole bytes."""
+    count, size = codes.octets.shape
+    header = (codes.bits, size, count, 1, 1)
+    file.write(_HEADER.pack(_MAPS[0], *header) + _HEADER.pack(_FLAT, *header))
+    file.write(_LENGTH.pack(codes.octets.size) + codes.octets.tobytes())
+    file.write(_LENGTH.pack(count) + codes.ids.astype("<i8").tobytes())
+
+
+def read_faiss(data: bytes) -> FaissCodes:
+    """Read either kind; raises ValueError that says what is wrong."""
+    kind, bits, size, count, at = _read_header(data, 0)
+    if kind in _MAPS:
+        inner, inner_bits, _, inner_count, at = _read_header(data, at)
+        if (inner, inner_bits, inner_count) != (_FLAT, bits, count):
+            raise ValueError("an id map around something else than a flat index")
+    octets, at = _read_vector(data, at, 1, count * size)
+    ids = np.arange(count, dtype=np.int64)
+    if kind in _MAPS:
+        raw, at = _read_vector(data, at, 8, count)
+        ids = raw.view("<i8").astype(np.int64, copy=False)
+    if at != len(data):
+        raise ValueError(f"{len(data) - at} bytes too many")
+    return FaissCodes(bits, octets.reshape(count, size), ids)
+
+
+def _read_header(data: bytes, at: int) -> tuple[bytes, int, int, int, int]:
+    if len(data) < at + _HEADER.size:
+        raise ValueError("truncated")
+    kind, bits, size, count, _trained, _metric = _HEADER.unpack_from(data, at)
+    if kind not in (_FLAT, *_MAPS):
+        raise ValueError("not a binary index of faiss, or of a kind that is not supported")
+    if bits < 8 or bits != 8 * size or count < 0:
+        raise ValueError(f"{count} codes of {bits} bits in {size} bytes are impossible")
+    return kind, bits, size, count, at + _HEADER.size
+
+
+def _read_vector(
+    data: bytes, at: int, item_bytes: int, expected: int
+) -> tuple[NDArray[np.uint8], int]:
+    """A vector's bytes, and where it ends."""
+    if len(data) < at + _LENGTH.size:
+        raise ValueError("truncated")
+    (count,) = _LENGTH.unpack_from(data, at)
+    at += _LENGTH.size
+    if count != expected or len(data) < at + count * item_bytes:
+        raise ValueError("truncated")
+    return np.frombuffer(data, np.uint8, count * item_bytes, at), at + count * item_bytes
