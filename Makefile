@@ -10,11 +10,16 @@ PIP     := $(BIN)/python -m pip --disable-pip-version-check --no-input install -
 CAMERA  ?= 0
 GALLERY ?=
 DATA    ?=
+BITS    ?= 64
+MODEL   ?= models/mobilenet_v1_hash$(BITS).onnx
+OUT     ?= build/my-model
+TRAIN   := .venv-train
 
 WITH_GALLERY = $(if $(GALLERY),--gallery $(GALLERY))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint run profile lock clean
+.PHONY: help setup demo test lint run profile setup-train test-train train evaluate accuracy \
+        setup-bench bench lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -53,6 +58,43 @@ profile: build/demo/gallery.sqlite  ## measure the path here, with the demo's ga
 
 build/demo/gallery.sqlite: | $(VENV)/.demo
 	$(MAKE) demo
+
+# -- training: torch is heavy, so it has an environment of its own ---------------------------------
+
+$(TRAIN)/.ready: training/requirements.txt
+	@test -n "$(PYTHON)" || { echo "make: no Python 3.11 or newer found; name one: make PYTHON=/path/to/python3" >&2; exit 1; }
+	$(PYTHON) -m venv $(TRAIN)
+	$(TRAIN)/bin/python -m pip --disable-pip-version-check --no-input install --quiet -r $<
+	@touch $@
+
+setup-train: $(TRAIN)/.ready  ## the environment for training (torch, about 1 GB)
+
+test-train: $(TRAIN)/.ready  ## the tests of training/
+	$(TRAIN)/bin/python -m pytest training/tests
+
+train: $(TRAIN)/.ready  ## a model for your own photos: make train DATA=my-photos/
+	@test -n "$(DATA)" || { echo "make: name your photos: make train DATA=my-photos/ (one sub-folder a label)" >&2; exit 2; }
+	$(TRAIN)/bin/python -m training.adapt --data $(DATA) --out $(OUT)
+
+evaluate: $(TRAIN)/.ready  ## judge a model on photos: make evaluate DATA=dir [BITS=64] [MODEL=file]
+	@test -n "$(DATA)" || { echo "make: name the photos: make evaluate DATA=dir" >&2; exit 2; }
+	$(TRAIN)/bin/python -m training.evaluate --model $(MODEL) $(addprefix --data ,$(DATA)) \
+	  --disturbances --out build/evaluate/result.json --page build/evaluate
+
+accuracy: $(TRAIN)/.ready  ## docs/ACCURACY.md and the model card from training/results/
+	$(TRAIN)/bin/python -m training.accuracy
+
+# -- benchmarks: the peers are heavy too -----------------------------------------------------------
+
+$(VENV)/.bench: requirements/bench.txt $(VENV)/.demo
+	$(PIP) -r requirements/bench.txt
+	@touch $@
+
+setup-bench: $(VENV)/.bench  ## the peers of the benchmarks (faiss, usearch)
+
+bench: $(VENV)/.bench  ## the lookup beside its peers; takes some minutes on a quiet machine
+	$(BIN)/python -m profiles.bench.lookup --out profiles/reports/lookup-$$(uname -m).json
+	$(BIN)/python -m profiles.performance
 
 lock:  ## pin the newest versions that pyproject.toml allows (needs uv)
 	for set in demo test; do uv pip compile pyproject.toml --extra $$set --universal \

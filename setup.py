@@ -13,7 +13,7 @@ setup(
         Extension(
             "edge_runtime._hamming",
             sources=sorted(map(str, Path("edge_runtime/native").glob("*.c"))),
-            depends=["edge_runtime/native/hamming.h"],
+            depends=sorted(map(str, Path("edge_runtime/native").glob("*.h"))),
             define_macros=[("Py_LIMITED_API", "0x030B0000")],
             py_limited_api=True,
             extra_compile_args=["-std=c11", "-O3", "-Wall", "-Wextra"],

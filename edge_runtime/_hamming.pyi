@@ -16,4 +16,26 @@ def search(
     kernel: str,
     /,
 ) -> None: ...
+def index_build(
+    codes: NDArray[Any],
+    count: int,
+    parts: int,
+    part: int,
+    width: int,
+    starts: NDArray[Any],
+    entries: NDArray[Any],
+    /,
+) -> None: ...
+def index_search(
+    tables: tuple[NDArray[Any], ...],
+    widths: tuple[int, ...],
+    count: int,
+    query: NDArray[Any],
+    k: int,
+    alive: NDArray[Any] | None,
+    work: int,
+    rows: NDArray[Any],
+    distances: NDArray[Any],
+    /,
+) -> int | None: ...
 def kernels() -> list[str]: ...

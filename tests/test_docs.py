@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from demo.scenes import write_enrolment_photos
+from profiles.performance import document
 from tests.conftest import ROOT
 from tests.test_cli import _write_clip
 
@@ -89,6 +90,10 @@ def test_commands_for_boards_exist() -> None:
 def test_links_lead_somewhere(path: Path) -> None:
     for target in LINK.findall(path.read_text(encoding="utf-8")):
         assert (path.parent / target).exists(), f"{path.name} links to {target}"
+
+
+def test_performance_page_is_what_the_reports_say() -> None:
+    assert (ROOT / "docs" / "PERFORMANCE.md").read_text(encoding="utf-8") == document()
 
 
 def test_every_file_of_the_project_keeps_this_machine_to_itself() -> None:

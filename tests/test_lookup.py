@@ -107,6 +107,60 @@ def test_many_neighbours_and_more_than_one_block(kernel: str) -> None:
         _check(Lookup(codes, 64, kernel=kernel), codes, codes[[5, BLOCK + 3]], k, None)
 
 
+@pytest.mark.skipif(kernels() == ["numpy"], reason="installed without a compiler")
+@settings(max_examples=100, deadline=None)
+@given(
+    bits=st.sampled_from((16, 32, 48, 64, 128)),
+    count=st.integers(1, 400),
+    bits_a_part=st.integers(4, 10),
+    k=st.integers(0, 40),
+    flips=st.none() | st.integers(0, 3),
+    dead=st.none() | st.floats(0, 0.9),
+    seed=st.integers(0, 2**32),
+)
+def test_the_multi_index_against_a_full_stable_sort(
+    bits: int,
+    count: int,
+    bits_a_part: int,
+    k: int,
+    flips: int | None,
+    dead: float | None,
+    seed: int,
+) -> None:
+    from edge_runtime.lookup.multi_index import MOST_PARTS, MultiIndex
+
+    generator = np.random.default_rng(seed)
+    codes = _codes(generator, count, bits, flips)
+    alive = None if dead is None else generator.random(count) >= dead
+    k = min(k, count if alive is None else int(alive.sum()))
+    index = MultiIndex(codes, bits, min(-(-bits // bits_a_part), MOST_PARTS))
+    assert sum(index.widths) == bits
+    mask = None if alive is None else np.packbits(alive, bitorder="little")
+    for query in (codes[0], _codes(generator, 1, bits, None)[0]):
+        found = index.nearest(query, k, mask, work=10**9)
+        assert found is not None
+        pairs = list(zip(found[1].tolist(), found[0].tolist(), strict=True))
+        assert pairs == _expected(codes, query, k, alive)
+
+
+@pytest.mark.skipif(kernels() == ["numpy"], reason="installed without a compiler")
+def test_a_lookup_with_an_index_gives_the_scans_answers() -> None:
+    """Clustered codes, which the index answers, and uniform ones, where it gives up."""
+    generator = np.random.default_rng(4)
+    uniform = _codes(generator, 60_000, 64, None)
+    clustered = np.repeat(uniform[:3000], 20, axis=0)
+    clustered[:, 0] ^= np.uint64(1) << generator.integers(0, 64, 60_000).astype(np.uint64)
+    for codes, answers in ((clustered, True), (uniform, False)):
+        indexed, plain = Lookup(codes, 64, index=True), Lookup(codes, 64)
+        assert indexed._index is not None
+        for query in codes[:20]:
+            assert (indexed._index.nearest(query, 10) is not None) == answers
+            for found, expected in zip(
+                indexed.nearest(query, 10), plain.nearest(query, 10), strict=True
+            ):
+                assert (found == expected).all()
+
+
 def test_codes_wider_than_the_compiled_kernels_fall_back() -> None:
     codes = _codes(np.random.default_rng(2), 100, 512, None)
     lookup = Lookup(codes, 512)

@@ -13,14 +13,15 @@ import pytest
 
 from tests.conftest import ROOT
 
-ROOMS = ("edge_runtime", "compile", "training", "device_tests", "demo", "tests")
+ROOMS = ("edge_runtime", "compile", "training", "profiles", "device_tests", "demo", "tests")
 MAY_IMPORT = {
     "edge_runtime": {"edge_runtime"},
     "training": {"training", "edge_runtime"},
     "compile": {"compile", "edge_runtime"},
     "demo": {"demo", "edge_runtime"},
+    "profiles": {"profiles", "edge_runtime"},
     "device_tests": {"device_tests", "edge_runtime"},
-    "tests": {"tests", "demo", "edge_runtime"},
+    "tests": {"tests", "demo", "profiles", "edge_runtime"},
 }
 """docs/ARCHITECTURE.md draws these arrows."""
 ON_THE_BOARD = {"numpy", "cv2", "psutil", "onnxruntime", "click", "rich"}

@@ -35,8 +35,14 @@ def kernels() -> list[str]:
 class Lookup:
     """Codes ready to be searched. Immutable; may be shared between threads."""
 
-    def __init__(self, codes: Code, bits: int, *, kernel: str | None = None) -> None:
+    def __init__(
+        self, codes: Code, bits: int, *, kernel: str | None = None, index: bool = False
+    ) -> None:
         """Over uint64 [n, W] `codes` of `bits` bits; `kernel` None: $EDGE_RUNTIME_KERNEL, or best.
+
+        `index` builds a multi-index beside the codes, for millions of them that stay as they are:
+        it answers where it is faster than the scan, with the same answers. Needs a compiled
+        kernel; without one there is no index.
 
         Raises `CodeError` for codes of another width and `InputError` for a kernel that this
         machine does not have.
@@ -53,6 +59,11 @@ class Lookup:
         if self.kernel != "numpy":
             self._bytes = (bits + 7) // 8
             self._rows = self._tight(self.codes)
+        self._index = None
+        if index and self.kernel != "numpy" and len(self.codes):
+            from edge_runtime.lookup.multi_index import MultiIndex
+
+            self._index = MultiIndex(self.codes, bits)
 
     def __len__(self) -> int:
         return len(self.codes)
@@ -64,10 +75,14 @@ class Lookup:
 
         Gives rows and distances (bits), both int64 [min(k, rows alive)], by distance, then by row.
         """
-        if query.shape != self.codes.shape[1:]:
+        if query.dtype != np.uint64 or query.shape != self.codes.shape[1:]:
             raise CodeError(
                 f"the query is {query.dtype} {list(query.shape)}, the codes have {self.bits} bits"
             )
+        if self._index is not None and alive is None and 0 < k <= len(self):
+            found = self._index.nearest(query, k)
+            if found is not None:
+                return found
         rows, distances = self.nearest_batch(query[np.newaxis], k, alive)
         return rows[0], distances[0]
 

@@ -32,7 +32,10 @@ QUERIES = 7
 CLUSTERS, FLIPS = 162, 0.02
 """Clustered codes: the paper's 162 places, each bit of a code flipped with this probability."""
 
-Search = Callable[[Code], NDArray[np.int64]]
+INDEXED = (1_000_000, 10_000_000)
+"""Sizes at which the multi-index is tried too."""
+
+Search = Callable[[Code], NDArray[Any]]
 """A query, uint64 [W], to the K smallest distances."""
 
 
@@ -67,8 +70,11 @@ def make_codes(case: Case, seed: int = 1) -> tuple[Code, Code]:
 def contenders(codes: Code, bits: int) -> Iterator[tuple[str, Search]]:
     """Everything that can search these codes here, ready to go, by name."""
     ours = Lookup(codes, bits)
-    yield "read", lambda _query: np.bitwise_xor.reduce(codes.reshape(-1)) and None  # type: ignore[return-value]
+    yield "read", lambda _query: codes.max(keepdims=True)
     yield f"edge-runtime ({ours.kernel})", lambda query: ours.nearest(query, K)[1]
+    if len(codes) in INDEXED:
+        indexed = Lookup(codes, bits, index=True)
+        yield "with multi-index", lambda query: indexed.nearest(query, K)[1]
     if len(codes) <= 10_000_000:
         yield "numpy", lambda query: by_numpy.nearest(codes, query, K)[1]
     if bits % 8 == 0 and bits % 64 == 0 and len(codes) <= 10_000_000:
