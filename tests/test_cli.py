@@ -17,6 +17,8 @@ import pytest
 from demo.clip import film
 from demo.scenes import read_scene, write_enrolment_photos
 from edge_runtime import errors
+from edge_runtime.gallery import Gallery
+from edge_runtime.gallery.maintenance import verify
 from edge_runtime.model import MODEL_FILE
 from edge_runtime.profiler import SCHEMA_VERSION
 from tests.conftest import ROOT, run_cli
@@ -195,6 +197,37 @@ def test_a_signal_ends_with_a_summary(
     assert child.returncode == 0
     assert "Traceback" not in talk
     assert "frames in" in talk
+
+
+def test_an_interrupted_enrolment_keeps_its_finished_batches(photos: Path, tmp_path: Path) -> None:
+    folder, gallery = tmp_path / "many" / "cat", tmp_path / "g.sqlite"
+    folder.mkdir(parents=True)
+    for n in range(3000):
+        data = (photos / "cat" / "0.jpg").read_bytes()
+        (folder / f"{n}.jpg").write_bytes(data + n.to_bytes(4, "big"))
+    child = subprocess.Popen(
+        [sys.executable, "-m", "edge_runtime", "enroll", "--gallery", gallery, folder.parent],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    )
+    while not (gallery.exists() and _items(gallery)):
+        assert child.poll() is None
+    child.send_signal(signal.SIGINT)
+    _, talk = child.communicate(timeout=20)
+    assert child.returncode == errors.EXIT_INTERRUPTED
+    assert talk.strip() == "edge-runtime: interrupted"
+    assert 32 <= _items(gallery) < 3000
+    assert verify(gallery) == []
+
+
+def _items(path: Path) -> int:
+    try:
+        with Gallery(path, read_only=True) as gallery:
+            return gallery.stats().items
+    except errors.GalleryError:  # it is just being made
+        return 0
 
 
 def test_a_reader_that_has_seen_enough(enrolled: Path) -> None:

@@ -106,6 +106,15 @@ def progress_bar(text: str, total: float) -> Iterator[Callable[[float], None]]:
 
 
 @contextmanager
+def busy(text: str) -> Iterator[None]:
+    """A sign of life on stderr, where a person is watching, for what has no known length."""
+    from rich.console import Console
+
+    with Console(stderr=True).status(text):
+        yield
+
+
+@contextmanager
 def terminable() -> Iterator[None]:
     """Let SIGTERM end the block as Ctrl-C does."""
 

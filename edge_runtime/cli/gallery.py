@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from edge_runtime.cli.common import gallery_option, json_option, print_json, talk
+from edge_runtime.cli.common import busy, gallery_option, json_option, print_json, talk
 from edge_runtime.errors import EXIT_VERDICT
 
 
@@ -92,7 +92,8 @@ def verify(gallery: Path, as_json: bool) -> int:
     """Check every byte that matters. Exit code 9: something is damaged."""
     from edge_runtime.gallery import maintenance
 
-    findings = maintenance.verify(gallery)
+    with busy("verifying"):
+        findings = maintenance.verify(gallery)
     if as_json:
         print_json({"sound": not findings, "findings": findings})
     else:
@@ -109,7 +110,8 @@ def repair(gallery: Path, as_json: bool) -> None:
     """Save all that can be trusted into a new file. Stop the daemon first."""
     from edge_runtime.gallery import maintenance
 
-    outcome = maintenance.repair(gallery)
+    with busy("repairing"):
+        outcome = maintenance.repair(gallery)
     if as_json:
         print_json(asdict(outcome))
     else:
@@ -125,7 +127,8 @@ def compact(gallery: Path, as_json: bool) -> None:
     """Give back the space of what was removed."""
     from edge_runtime.gallery import maintenance
 
-    before, after = maintenance.compact(gallery)
+    with busy("compacting"):
+        before, after = maintenance.compact(gallery)
     if as_json:
         print_json({"before_bytes": before, "after_bytes": after})
     else:
@@ -139,7 +142,8 @@ def backup(gallery: Path, target: Path) -> None:
     """Copy the gallery to the file TARGET, while it may be in use."""
     from edge_runtime.gallery import maintenance
 
-    maintenance.backup(gallery, target)
+    with busy("copying"):
+        maintenance.backup(gallery, target)
     click.echo(f"{target}: {target.stat().st_size / 1e6:.2f} MB")
 
 
@@ -152,7 +156,7 @@ def export_gallery(gallery: Path, target: Path) -> None:
     from edge_runtime.gallery.exchange import export_items
     from edge_runtime.gallery.rows import Meta
 
-    with Gallery(gallery, read_only=True) as memory:
+    with busy("exporting"), Gallery(gallery, read_only=True) as memory:
         count = export_items(target, Meta(memory.model_id, memory.bits), memory.items())
     click.echo(f"exported {count} pictures to {target}")
 
@@ -175,7 +179,7 @@ def import_gallery(
 
     bad: list[str] = []
     info = None if gallery.exists() and model is None else open_engine(model).model
-    with Gallery(gallery, info, create=info is not None) as memory:
+    with busy("importing"), Gallery(gallery, info, create=info is not None) as memory:
         owner = Meta(memory.model_id, memory.bits)
         items = import_items(source, owner, bad if skip_bad else None)
         ids = memory.enroll(items)
