@@ -32,16 +32,17 @@ BAR = 0.9
 @click.command()
 @click.option("--out", type=click.Path(path_type=Path), default=Path("build/demo"))
 @click.option("--model", type=click.Path(path_type=Path))
-def main(out: Path, model: Path | None) -> None:
+@click.option("--views/--no-views", default=True, help="Of each enrolled photo, as in enroll.")
+def main(out: Path, model: Path | None, views: bool) -> None:
     """Enrol photographs, film them, watch the film, check the answers, leave a page."""
     try:
-        sys.exit(demonstrate(out, model))
+        sys.exit(demonstrate(out, model, views))
     except EdgeRuntimeError as error:
         click.echo(f"demo: {error}", err=True)
         sys.exit(error.exit_code)
 
 
-def demonstrate(out: Path, model: Path | None) -> int:
+def demonstrate(out: Path, model: Path | None, views: bool) -> int:
     """The demo's exit code: 0 when the bar and the budgets were reached, else 9."""
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
@@ -49,7 +50,7 @@ def demonstrate(out: Path, model: Path | None) -> int:
     click.echo("1. enrol three photos of each of these places and things")
     write_enrolment_photos(out / "photos")
     with Gallery(out / "gallery.sqlite", engine.model, create=True) as gallery:
-        outcome = enroll_photos(engine, gallery, labelled_photos(out / "photos"))
+        outcome = enroll_photos(engine, gallery, labelled_photos(out / "photos"), views=views)
         click.echo(f"   {outcome.added} photos of {', '.join(gallery.labels())}")
         click.echo("2. film them by hand, and some things that were never enrolled")
         segments = write_clip(out / "clip.mp4")

@@ -6,6 +6,7 @@ import io
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -19,6 +20,7 @@ from edge_runtime.daemon import Daemon
 from edge_runtime.decision import Decider, vote
 from edge_runtime.engine import Engine, open_engine
 from edge_runtime.engine.portable import PortableEngine
+from edge_runtime.enroll import enroll_photos, views_of
 from edge_runtime.errors import ModelInvalidError, ModelNotFoundError
 from edge_runtime.fit import Image, fit
 from edge_runtime.gallery import Gallery, Item
@@ -238,3 +240,28 @@ def test_timings_keep_the_latest_samples_in_order() -> None:
     watch.lap("a")
     watch.lap("a")
     assert list(watch.stage_ms) == ["a"]
+
+
+def test_views_are_the_whole_its_middle_and_its_corners(cat: Image) -> None:
+    whole, middle, *corners = views_of(cat)
+    assert whole is cat
+    assert {view.shape for view in (middle, *corners)} == {(210, 316, 3)}
+    assert (corners[0] == cat[:210, :316]).all()
+    assert (corners[3] == cat[-210:, -316:]).all()
+
+
+def test_a_part_of_an_enrolled_photo_is_found_again(
+    engine: Engine, tmp_path: Path, cat: Image
+) -> None:
+    photo = tmp_path / "cat.png"
+    cv2.imwrite(str(photo), cat)
+    part = cat[5:205, 10:310]
+    found = {}
+    for views in (False, True):
+        with Gallery(tmp_path / f"{views}.sqlite", engine.model, create=True) as gallery:
+            outcome = enroll_photos(engine, gallery, [("cat", photo)], views=views)
+            assert (outcome.added, outcome.known) == (1, 0)
+            again = enroll_photos(engine, gallery, [("cat", photo)], views=views)
+            assert (again.added, again.known) == (0, 1)
+            found[views] = gallery.search(code_of(engine, part), 1)[0].distance
+    assert found[True] < found[False]

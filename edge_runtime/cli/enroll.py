@@ -25,6 +25,12 @@ from edge_runtime.errors import InputError
 @click.option(
     "--count", type=click.IntRange(1), default=5, show_default=True, help="Frames, with --camera."
 )
+@click.option(
+    "--views/--no-views",
+    default=True,
+    show_default=True,
+    help="Enrol parts of each picture too: found again from nearer by or off to a side.",
+)
 @json_option
 @click.argument("paths", nargs=-1, metavar="FOLDER | PHOTO...", type=click.Path(path_type=Path))
 def command(
@@ -34,6 +40,7 @@ def command(
     label: str | None,
     camera: str | None,
     count: int,
+    views: bool,
     as_json: bool,
     paths: tuple[Path, ...],
 ) -> int:
@@ -68,10 +75,14 @@ def command(
     with Gallery(gallery, engine.model, create=True) as memory:
         if camera is not None and label is not None:
             with open_camera(camera) as frames:
-                outcome = Enrolment(added=enroll_frames(engine, memory, label, frames, count))
+                outcome = Enrolment(
+                    added=enroll_frames(engine, memory, label, frames, count, views=views)
+                )
         else:
             with progress_bar("enrolling", len(photos)) as advance:
-                outcome = enroll_photos(engine, memory, photos, step=lambda: advance(1))
+                outcome = enroll_photos(
+                    engine, memory, photos, views=views, step=lambda: advance(1)
+                )
         stats = memory.stats()
     if as_json:
         print_json(
@@ -83,7 +94,7 @@ def command(
                     for fault in outcome.faults
                 ],
                 "gallery": stats.path,
-                "items": stats.items,
+                "codes": stats.items,
                 "labels": stats.labels,
             }
         )
@@ -91,7 +102,7 @@ def command(
         again = f", {outcome.known} were enrolled already" if outcome.known else ""
         click.echo(
             f"enrolled {outcome.added} pictures{again}; "
-            f"the gallery has {stats.items} of {stats.labels} labels"
+            f"the gallery has {stats.items} codes of {stats.labels} labels"
         )
     for fault in outcome.faults:
         talk(f"edge-runtime: {fault}")

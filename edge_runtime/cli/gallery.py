@@ -20,7 +20,7 @@ def command() -> None:
 @gallery_option
 @json_option
 def list_labels(gallery: Path, as_json: bool) -> None:
-    """Every label, with how many pictures it has."""
+    """Every label, with how many codes it has (a picture has one for each of its views)."""
     from edge_runtime.gallery import Gallery
 
     with Gallery(gallery, read_only=True) as memory:
@@ -51,12 +51,12 @@ def show_stats(gallery: Path, as_json: bool) -> None:
 @command.command("remove")
 @gallery_option
 @json_option
-@click.option("--id", "ids", type=int, multiple=True, help="Remove one picture; may be repeated.")
+@click.option("--id", "ids", type=int, multiple=True, help="Remove one code; may be repeated.")
 @click.argument("label", required=False)
 def remove(gallery: Path, as_json: bool, ids: tuple[int, ...], label: str | None) -> None:
-    """Forget LABEL with all its pictures, or single pictures by --id."""
+    """Forget LABEL with all its pictures, or single codes by --id."""
     if label is None and not ids:
-        raise click.UsageError("name a label, or pictures with --id")
+        raise click.UsageError("name a label, or codes with --id")
 
     from edge_runtime.gallery import Gallery
 
@@ -65,7 +65,7 @@ def remove(gallery: Path, as_json: bool, ids: tuple[int, ...], label: str | None
     if as_json:
         print_json({"removed": removed})
     else:
-        click.echo(f"removed {removed} pictures")
+        click.echo(f"removed {removed} codes")
 
 
 @command.command("relabel")
@@ -82,7 +82,7 @@ def relabel(gallery: Path, as_json: bool, old: str, new: str) -> None:
     if as_json:
         print_json({"moved": moved})
     else:
-        click.echo(f"{moved} pictures now have the label {new}")
+        click.echo(f"{moved} codes now have the label {new}")
 
 
 @command.command("verify")
@@ -117,7 +117,7 @@ def repair(gallery: Path, as_json: bool) -> None:
     else:
         lost = f", lost {', '.join(map(str, outcome.lost))}" if outcome.lost else ""
         kept = f"; the damaged file is {outcome.old}" if outcome.old else ""
-        click.echo(f"kept {outcome.kept} pictures{lost}{kept}")
+        click.echo(f"kept {outcome.kept} codes{lost}{kept}")
 
 
 @command.command("compact")
@@ -158,7 +158,7 @@ def export_gallery(gallery: Path, target: Path) -> None:
 
     with busy("exporting"), Gallery(gallery, read_only=True) as memory:
         count = export_items(target, Meta(memory.model_id, memory.bits), memory.items())
-    click.echo(f"exported {count} pictures to {target}")
+    click.echo(f"exported {count} codes to {target}")
 
 
 @command.command("import")
@@ -188,7 +188,7 @@ def import_gallery(
         print_json({"added": len(ids) - known, "already_enrolled": known, "bad": bad})
     else:
         again = f", {known} were enrolled already" if known else ""
-        click.echo(f"imported {len(ids) - known} pictures{again}")
+        click.echo(f"imported {len(ids) - known} codes{again}")
     for line in bad:
         talk(f"edge-runtime: {line}")
     return InputError.exit_code if bad else 0

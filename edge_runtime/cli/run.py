@@ -69,7 +69,7 @@ def command(
     with Gallery(gallery, engine.model, read_only=True) as memory, open_camera(camera) as frames:
         stats = memory.stats()
         talk(
-            f"watching {frames.source.name} for {stats.labels} labels ({stats.items} pictures), "
+            f"watching {frames.source.name} for {stats.labels} labels ({stats.items} codes), "
             f"engine {engine.name}: {engine.reason}. Ctrl-C ends."
         )
         if not stats.items:
