@@ -62,6 +62,11 @@ def _match(score: SceneScore, sources: dict[int, str]) -> Image:
 
 
 def _thumb(image: Image) -> Image:
+    """The middle of a picture, 4:3."""
+    height, width = image.shape[:2]
+    wide, tall = min(width, height * 4 // 3), min(height, width * 3 // 4)
+    x, y = (width - wide) // 2, (height - tall) // 2
+    image = image[y : y + tall, x : x + wide]
     return np.asarray(cv2.resize(image, _THUMB, interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 

@@ -142,8 +142,13 @@ def enroll_frames(
 
 
 def _commit(gallery: Gallery, batch: list[list[Item]], outcome: Enrolment) -> None:
-    if batch:
-        ids = iter(gallery.enroll([item for items in batch for item in items]))
-        added = sum(any([next(ids) is not None for _ in items]) for items in batch)
-        outcome.added += added
-        outcome.known += len(batch) - added
+    if not batch:
+        return
+    ids = gallery.enroll([item for items in batch for item in items])
+    whole = 0  # where a picture's first view stands in `ids`
+    for items in batch:
+        if ids[whole] is None:
+            outcome.known += 1
+        else:
+            outcome.added += 1
+        whole += len(items)
