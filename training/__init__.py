@@ -1,0 +1,1 @@
+"""Workstation room: photos -> hash network -> ONNX, and the evaluation that judges it (torch)."""

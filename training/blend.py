@@ -1,0 +1,104 @@
+"""Halfway back to ImageNet: a trained backbone blended with the one that it started from.
+
+    python -m training.blend --weights NPZ --checkpoint FILE --data DIR... --out FILE
+
+Wortsman et al., "Robust fine-tuning of zero-shot models" (2022): the weights of both, averaged,
+keep most of what training on a few hundred labels taught, and most of what ImageNet's thousand
+classes taught. That matters here because a user's own places are labels that no training saw.
+
+The averaged network's batch norms get their statistics anew, from augmented training photos. The
+file that is written is a checkpoint like those of `training.run`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import numpy as np
+import torch
+from torch import nn
+
+from training.augment import GENTLE, augment
+from training.cache import PixelCache, open_cache
+from training.checkpoint import load_checkpoint, save_checkpoint
+from training.cli import fail_in_one_line, say, settle
+from training.data import read_sets
+from training.features import to_input
+from training.network import Backbone
+from training.splits import official
+from training.train import load_backbone
+from training.weights import load_imagenet
+
+BATCH, BATCHES, SIZE = 32, 16, 224
+
+
+def blend(first: Backbone, second: Backbone, share: float) -> Backbone:
+    """(1 - `share`) of the weights of `first` plus `share` of those of `second`."""
+    mixed = Backbone(first.width)
+    a, b = first.state_dict(), second.state_dict()
+    mixed.load_state_dict(
+        {key: torch.lerp(a[key].float(), b[key].float(), share).to(a[key].dtype) for key in a}
+    )
+    return mixed.eval()
+
+
+def renew_statistics(backbone: Backbone, cache: PixelCache, seed: int) -> None:
+    """Set the batch norms' means and variances to those of augmented photos of `cache`."""
+    norms = [module for module in backbone.modules() if isinstance(module, nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # the plain average over all batches
+    rng = np.random.default_rng(seed)
+    count = min(BATCH * BATCHES, len(cache))
+    rows = rng.choice(len(cache), count, replace=False)
+    backbone.train()
+    with torch.no_grad():
+        for start in range(0, count, BATCH):
+            views = [
+                to_input(augment(cache[int(row)], SIZE, rng, GENTLE))[0]
+                for row in rows[start : start + BATCH]
+            ]
+            backbone(torch.from_numpy(np.stack(views)))
+    backbone.eval()
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+
+
+@click.command(help=__doc__)
+@click.option("--weights", type=Path, required=True, help="ImageNet arrays.")
+@click.option("--checkpoint", type=Path, required=True, help="A training run's checkpoint.pt.")
+@click.option("--data", multiple=True, type=Path, required=True, help="Sets of photos.")
+@click.option("--share", default=0.75, show_default=True, help="Of the trained weights.")
+@click.option("--seed", default=1, show_default=True)
+@click.option("--out", type=Path, required=True)
+@fail_in_one_line
+def main(
+    weights: Path, checkpoint: Path, data: tuple[Path, ...], share: float, seed: int, out: Path
+) -> None:
+    """Command: see the module."""
+    settle(seed)
+    mixed = blend(load_imagenet(weights), load_backbone(checkpoint), share)
+    if 0 < share < 1:
+        renew_statistics(mixed, open_cache(official(read_sets(data))[0]), seed)
+    state = load_checkpoint(checkpoint, {})
+    assert state is not None  # load_backbone has read it
+    averaged = {
+        **state["averaged"],
+        **{f"module.backbone.{key}": value for key, value in mixed.state_dict().items()},
+    }
+    recipe = f"{state['identity']['recipe'][:-1]}, 'blended': {share}}}"
+    save_checkpoint(
+        out,
+        {
+            **{key: state[key] for key in ("epoch", "step")},
+            "identity": {**state["identity"], "recipe": recipe},
+            "averaged": averaged,
+        },
+    )
+    say(f"{share:.0%} trained, {1 - share:.0%} ImageNet: {out}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,51 @@
+"""What the room's commands share: one-line errors, talk on stderr, fixed threads and seeds."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+import click
+import cv2
+import torch
+
+from edge_runtime.errors import EXIT_INTERRUPTED, EdgeRuntimeError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+THREADS = 2  # of torch; the sums of a convolution, and so the result, depend on it
+
+
+def say(line: str) -> None:
+    """One line of talk to stderr."""
+    click.echo(line, err=True)
+
+
+def settle(seed: int, threads: int = THREADS) -> None:
+    """Fix what a result could depend on: seed, threads, algorithms."""
+    # Augmenting threads hold the interpreter; at the default 5 ms, torch's thread, which lets go of
+    # it in each of its hundreds of operations a step, waits longer than it computes.
+    sys.setswitchinterval(1e-4)
+    cv2.setNumThreads(1)
+    torch.set_num_threads(threads)
+    torch.manual_seed(seed)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+
+
+def fail_in_one_line(command: Callable[P, R]) -> Callable[P, R]:
+    """Turn an EdgeRuntimeError into its one line and exit code; Ctrl-C into exit code 130."""
+
+    @functools.wraps(command)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return command(*args, **kwargs)
+        except EdgeRuntimeError as error:
+            say(f"error: {error}")
+            sys.exit(error.exit_code)
+        except KeyboardInterrupt:
+            say("interrupted; a training run goes on from its checkpoint with the same command")
+            sys.exit(EXIT_INTERRUPTED)
+
+    return wrapped

@@ -1,0 +1,152 @@
+"""All methods at all code lengths on the features of one backbone, seen and unseen labels.
+
+    python -m training.compare --data DIR... --weights NPZ --name frozen --out FILE.json
+    python -m training.compare --data DIR... --checkpoint FILE --name tuned --out FILE.json
+
+For each method and length: MAP@100 of the official queries; and, with a hash layer that was fitted
+without a fifth of the labels, MAP@100 of these labels' queries against the whole database. The
+backbone is what it is: only a backbone that never saw the held-out labels makes the second figure
+one of unseen labels; the JSON says which it was. The float row ranks by cosine.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from numpy.typing import NDArray
+
+from training.cache import PhotoReader
+from training.cli import fail_in_one_line, say, settle
+from training.data import Photo, label_indices, read_sets
+from training.features import Floats, clean_features, runner
+from training.files import write_json
+from training.heads import HeadRecipe, fit_head
+from training.judge import SHUFFLE_SEED, TOP, Side, mean_ap
+from training.methods import LEARNT, UNSUPERVISED
+from training.metrics import average_precision
+from training.ship import UNSEEN_SEED, UNSEEN_SHARE, to_codes
+from training.splits import class_split, official
+from training.train import load_start
+
+METHODS = (*UNSUPERVISED, *(name for name in LEARNT if name != "joint"))
+
+
+@dataclass(frozen=True)
+class Part:
+    """Photos and their features float32 [N, F]."""
+
+    photos: list[Photo]
+    features: Floats
+
+    def where(self, chosen: NDArray[np.bool_]) -> Part:
+        """The rows `chosen`."""
+        return Part(
+            [p for p, c in zip(self.photos, chosen, strict=True) if c], self.features[chosen]
+        )
+
+    def labelled(self, labels: set[str]) -> Part:
+        """The photos of `labels`."""
+        return self.where(np.array([photo.label in labels for photo in self.photos]))
+
+    def of(self, source: str) -> Part:
+        """The photos of one set."""
+        return self.where(np.array([photo.source == source for photo in self.photos]))
+
+
+def float_map(database: Part, queries: Part) -> float:
+    """MAP@100 in percent of ranking float features by cosine."""
+    rows = np.random.default_rng(SHUFFLE_SEED).permutation(len(database.photos))
+    names = np.array([database.photos[int(row)].label for row in rows])
+    wanted = np.array([photo.label for photo in queries.photos])
+    unit = [part / np.linalg.norm(part, axis=1, keepdims=True)
+            for part in (database.features[rows], queries.features)]  # fmt: skip
+    order = np.argsort(-(unit[1] @ unit[0].T), axis=1, kind="stable")
+    return 100 * float(average_precision(names[order] == wanted[:, None], TOP).mean())
+
+
+def compare(
+    database: Part, queries: Part, lengths: tuple[int, ...], seed: int, only: str = ""
+) -> dict[str, dict[str, Any]]:
+    """The table: source -> "seen" / "unseen" -> method -> bits -> MAP@100 in percent.
+
+    `only` "seen" or "unseen" leaves the other half out.
+    """
+    sources = sorted({photo.source for photo in database.photos})
+    seen, unseen = class_split(database.photos, UNSEEN_SHARE, UNSEEN_SEED)
+    hidden = {photo.label for photo in unseen}
+    shown = {photo.label for photo in seen}
+    table: dict[str, dict[str, Any]] = {
+        source: {"seen": {}, "unseen": {}, "unseen_labels": sum(
+            label.startswith(f"{source}/") or len(sources) == 1 for label in hidden)}
+        for source in sources
+    }  # fmt: skip
+    for source in sources:
+        base, asked = database.of(source), queries.of(source)
+        table[source]["seen"]["float"] = {"1024": round(float_map(base, asked), 2)}
+        asked = asked.labelled(hidden)
+        table[source]["unseen"]["float"] = {"1024": round(float_map(base, asked), 2)}
+    for name in METHODS:
+        for bits in lengths:
+            recipe = HeadRecipe(method=name, bits=bits, seed=seed)
+            for which, fitted in (("seen", database), ("unseen", database.labelled(shown))):
+                if only not in ("", which):
+                    continue
+                index = label_indices(fitted.photos)
+                labels = np.array([index[photo.label] for photo in fitted.photos], np.int64)
+                head = fit_head([fitted.features], labels, len(index), recipe)
+                for source in sources:
+                    base, asked = database.of(source), queries.of(source)
+                    if which == "unseen":
+                        asked = asked.labelled(hidden)
+                    value = mean_ap(
+                        Side(base.photos, to_codes(base.features, head)),
+                        Side(asked.photos, to_codes(asked.features, head)),
+                    )
+                    table[source][which].setdefault(name, {})[str(bits)] = round(value, 2)
+                    say(f"{name}, {bits} bits, {source}, {which} labels: {value:.2f}")
+    return table
+
+
+@click.command(help=__doc__)
+@click.option("--data", multiple=True, type=Path, required=True, help="Sets of photos.")
+@click.option("--weights", type=Path, help="ImageNet arrays: a frozen backbone.")
+@click.option("--checkpoint", type=Path, help="A training run's checkpoint.pt.")
+@click.option("--name", required=True, help="What to call this backbone.")
+@click.option("--note", default="", help="What the backbone was trained on, for the reader.")
+@click.option("--bits", default="16,32,64", show_default=True)
+@click.option("--size", default=224, show_default=True)
+@click.option("--only", type=click.Choice(["seen", "unseen"]), help="One half of the table.")
+@click.option("--seed", default=1, show_default=True)
+@click.option("--out", type=Path, required=True)
+@fail_in_one_line
+def main(
+    data: tuple[Path, ...],
+    weights: Path | None,
+    checkpoint: Path | None,
+    name: str,
+    note: str,
+    bits: str,
+    size: int,
+    only: str | None,
+    seed: int,
+    out: Path,
+) -> None:
+    """Command: see the module."""
+    settle(seed)
+    backbone = load_start(weights, checkpoint)
+    run = runner(backbone, size)
+    parts = []
+    for photos in official(read_sets(data)):
+        cache = PhotoReader(photos)
+        parts.append(Part(cache.kept, clean_features(run, cache, size)))
+    lengths = tuple(int(part) for part in bits.split(","))
+    table = compare(parts[0], parts[1], lengths, seed, only or "")
+    write_json(out, {"backbone": name, "note": note, "size": size, "sets": table})
+
+
+if __name__ == "__main__":
+    main()

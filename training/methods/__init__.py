@@ -1,0 +1,27 @@
+"""The hashing methods, one file each, by the name that `--method` takes."""
+
+from __future__ import annotations
+
+from training.methods.base import Head, Method
+from training.methods.csq import CSQ
+from training.methods.dlbh import DLBH
+from training.methods.itq import fit_itq
+from training.methods.joint import Joint
+from training.methods.lsh import fit_lsh
+from training.methods.orthohash import OrthoHash
+from training.methods.paper import Paper
+from training.methods.ssdh import SSDH
+
+# Methods that learn from labels, by gradient: usable end to end or on frozen features.
+LEARNT: dict[str, type[Head]] = {
+    "paper": Paper,
+    "ssdh": SSDH,
+    "dlbh": DLBH,
+    "orthohash": OrthoHash,
+    "csq": CSQ,
+    "joint": Joint,
+}
+# Methods that need no labels and no training: fitted to features in closed form.
+UNSUPERVISED = {"lsh": fit_lsh, "itq": fit_itq}
+
+__all__ = ["LEARNT", "UNSUPERVISED", "Head", "Method"]

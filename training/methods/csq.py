@@ -1,0 +1,29 @@
+"""CSQ (Yuan et al. 2020): central similarity with quantisation."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from training.methods.base import Head, spread_targets
+
+QUANTISATION = 1e-4  # lambda_1 of the source
+
+
+class CSQ(Head):
+    """Binary cross-entropy of the activations to their class's hash centre, plus quantisation."""
+
+    def __init__(self, features: int, bits: int, classes: int):
+        super().__init__(features, bits, classes)
+        self.centres: Tensor
+        self.register_buffer("centres", (spread_targets(classes, bits) + 1) / 2)
+
+    def forward(self, features: Tensor, targets: Tensor) -> Tensor:
+        """L_C + lambda_1 L_Q (the source's equations 4 to 8), log cosh as the smooth L1."""
+        logits = self.hash(features)
+        central = functional.binary_cross_entropy_with_logits(logits, self.centres[targets])
+        away = (2 * torch.sigmoid(logits) - 1).abs() - 1
+        quantisation = torch.log(torch.cosh(away)).sum(1).mean()
+        loss: Tensor = central + QUANTISATION * quantisation
+        return loss

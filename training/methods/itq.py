@@ -1,0 +1,25 @@
+"""ITQ (Gong & Lazebnik 2011): PCA, then the rotation that loses least when signs are taken."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from training.methods.base import Floats, LinearMap
+
+ITERATIONS = 50
+
+
+def fit_itq(features: Floats, bits: int, seed: int) -> LinearMap:
+    """PCA of float32 [N, F] to `bits` dimensions, rotated (the source's section 2.2)."""
+    mean = features.mean(0, dtype=np.float64)
+    centred = features - mean
+    _, vectors = np.linalg.eigh(centred.T @ centred / len(features))
+    principal = vectors[:, ::-1][:, :bits]
+    values = centred @ principal
+    rng = np.random.default_rng((seed, bits))
+    rotation = np.linalg.qr(rng.standard_normal((bits, bits)))[0]
+    for _ in range(ITERATIONS):
+        left, _, right = np.linalg.svd(values.T @ np.sign(values @ rotation))
+        rotation = left @ right
+    weight = (principal @ rotation).T.astype(np.float32)
+    return weight, -(weight @ mean).astype(np.float32)

@@ -1,0 +1,30 @@
+"""OrthoHash and a float classifier at once: the classifier keeps the features worth hashing.
+
+Beyond the papers. A code of K bits passes little gradient while it is still coarse; cross-entropy
+of a plain classifier on the features (label smoothing, Szegedy et al. 2016) teaches the backbone
+from the first step, and OrthoHash shapes the same features so that signs of a linear map keep them.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from training.methods.orthohash import OrthoHash
+
+SMOOTHING = 0.1
+
+
+class Joint(OrthoHash):
+    """OrthoHash loss plus label-smoothed cross-entropy of a linear classifier on the features."""
+
+    def __init__(self, features: int, bits: int, classes: int):
+        super().__init__(features, bits, classes)
+        self.classifier = nn.Linear(features, classes)
+
+    def forward(self, features: Tensor, targets: Tensor) -> Tensor:
+        """The sum of both losses, weights 1."""
+        plain = functional.cross_entropy(
+            self.classifier(features), targets, label_smoothing=SMOOTHING
+        )
+        return plain + super().forward(features, targets)

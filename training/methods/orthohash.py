@@ -1,0 +1,44 @@
+"""OrthoHash (Hoe et al. 2021, "One Loss for All"): cosine to fixed spread targets, codes in BN."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from training.methods.base import Head, LinearMap, spread_targets
+
+SCALE, MARGIN = 8.0, 0.2  # the source's values for 64 bits
+
+
+class OrthoHash(Head):
+    """Cross-entropy over s (cos(v, o_c) - m [c is the label]); v batch-normalised, o_c fixed.
+
+    The batch norm (no affine part) centres each bit, so that it is on half of the time; the
+    cosine to a +-1 target keeps v close to binary, so that no quantisation term is needed.
+    """
+
+    def __init__(self, features: int, bits: int, classes: int):
+        super().__init__(features, bits, classes)
+        self.norm = nn.BatchNorm1d(bits, affine=False, momentum=0.03)
+        self.targets: Tensor
+        self.register_buffer("targets", functional.normalize(spread_targets(classes, bits)))
+
+    def cosine(self, features: Tensor) -> Tensor:
+        """Cosine of each code to each class target, [N, classes]."""
+        return functional.normalize(self.norm(self.hash(features))) @ self.targets.T
+
+    def forward(self, features: Tensor, targets: Tensor) -> Tensor:
+        """Large-margin cosine softmax (the source's equation 7)."""
+        cosine = self.cosine(features)
+        margin = MARGIN * functional.one_hot(targets, self.classes)
+        return functional.cross_entropy(SCALE * (cosine - margin), targets)
+
+    def linear(self) -> LinearMap:
+        """The batch norm folded into the hash layer."""
+        weight, bias = self.hash.weight.detach().double(), self.hash.bias.detach().double()
+        mean, var = self.norm.running_mean, self.norm.running_var
+        assert mean is not None and var is not None
+        scale = 1 / torch.sqrt(var.double() + self.norm.eps)
+        bias = (bias - mean.double()) * scale
+        return (weight * scale[:, None]).float().numpy(), bias.float().numpy()

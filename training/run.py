@@ -1,0 +1,125 @@
+"""The training command.
+
+    python -m training.run --data DIR... --weights NPZ --out build/train/NAME
+
+Trains the backbone end to end on the sets' train, val and gallery photos; then
+`python -m training.ship --checkpoint build/train/NAME/checkpoint.pt` fits the shipped hash layer.
+A run that was killed goes on with the same command.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import numpy as np
+
+from edge_runtime.errors import InputError
+from training.cache import open_cache
+from training.cli import fail_in_one_line, say, settle
+from training.data import DataError, Photo, label_indices, read_sets, warnings_about
+from training.methods import LEARNT
+from training.page import plot_log
+from training.splits import (
+    QUERY_SPLITS,
+    TRAIN_SPLITS,
+    class_split,
+    random_split,
+    save_split,
+    stretch_split,
+)
+from training.train import Recipe, load_start, train
+
+
+def parse_stages(text: str) -> tuple[tuple[int, int], ...]:
+    """ "160x20,224x8" -> ((160, 20), (224, 8)): pixels x epochs; raises InputError."""
+    try:
+        stages = tuple((int(a), int(b)) for a, b in (part.split("x") for part in text.split(",")))
+    except ValueError as error:
+        raise InputError(
+            f'"{text}" is not a list of stages', where="--stages", remedy="write 160x20,224x8"
+        ) from error
+    return stages
+
+
+def held_out(photos: list[Photo], hold: str, seed: int) -> tuple[list[Photo], list[Photo]]:
+    """Training photos and validation photos: the split called `hold`, a fifth held out."""
+    if hold == "none":
+        return photos, []
+    split = {"random": random_split, "stretch": stretch_split, "classes": class_split}[hold]
+    return split(photos, 0.2, seed)
+
+
+@click.command(help=__doc__)
+@click.option("--data", multiple=True, type=Path, required=True, help="Sets of photos.")
+@click.option("--weights", type=Path, help="ImageNet arrays to start from.")
+@click.option("--start", type=Path, help="A checkpoint.pt whose backbone to start from.")
+@click.option("--out", type=Path, required=True, help="The run's folder.")
+@click.option("--method", type=click.Choice(sorted(LEARNT)), default="joint", show_default=True)
+@click.option("--bits", default=64, show_default=True)
+@click.option(
+    "--stages", default="160x16,192x18,224x10", show_default=True, help="Pixels x epochs."
+)
+@click.option(
+    "--optimiser", type=click.Choice(["adamw", "sgd"]), default="adamw", show_default=True
+)
+@click.option("--rate", default=0.001, show_default=True)
+@click.option("--decay", default=0.05, show_default=True, help="Weight decay.")
+@click.option("--mixed", default=0.2, show_default=True, help="Share of mixup/cutmix batches.")
+@click.option("--average", default=0.998, show_default=True, help="Decay of averaged weights.")
+@click.option("--dropout", default=0.1, show_default=True)
+@click.option("--frozen", default=7, show_default=True, help="Units that are not trained.")
+@click.option("--hold", default="none", show_default=True, help="none, random, stretch, classes.")
+@click.option("--hold-seed", default=5, show_default=True)
+@click.option("--seed", default=1, show_default=True)
+@fail_in_one_line
+def main(
+    data: tuple[Path, ...],
+    weights: Path | None,
+    start: Path | None,
+    out: Path,
+    method: str,
+    bits: int,
+    stages: str,
+    optimiser: str,
+    rate: float,
+    decay: float,
+    mixed: float,
+    average: float,
+    dropout: float,
+    frozen: int,
+    hold: str,
+    hold_seed: int,
+    seed: int,
+) -> None:
+    """Command: see the module."""
+    settle(seed)
+    backbone = load_start(weights, start)
+    everything = read_sets(data)
+    photos = [photo for photo in everything if photo.split in TRAIN_SPLITS]
+    queries = [photo for photo in everything if photo.split in QUERY_SPLITS]
+    if len({photo.label for photo in photos}) < 2:
+        raise DataError("fewer than two labels to train on", where=data[0], remedy="add photos")
+    for line in warnings_about(photos):
+        say(f"note: {line}")
+    kept, validation = held_out(photos, hold, hold_seed)
+    save_split(out / "split.csv", hold, {"train": kept, "validation": validation, "query": queries})
+    cache = open_cache(kept)
+    for line in cache.skipped:
+        say(f"skipped {line}")
+    index = label_indices(cache.kept)
+    labels = np.array([index[photo.label] for photo in cache.kept], np.int64)
+    recipe = Recipe(
+        method=method, bits=bits, stages=parse_stages(stages),
+        optimiser=optimiser, rate=rate, decay=decay, mixed=mixed,
+        average=average, dropout=dropout,
+        frozen=frozen, seed=seed,
+    )  # fmt: skip
+    say(f"{len(cache)} photos of {len(index)} labels, {recipe.epochs} epochs")
+    train(cache, labels, list(index), backbone, recipe, out)
+    plot_log(out / "log.csv", out / "log.png")
+    say(f"done: {out / 'checkpoint.pt'}, its course in {out / 'log.png'}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,165 @@
+"""Fit the hash layer on fp32 features of a backbone and export the whole as ONNX.
+
+    python -m training.ship --data DIR... --weights NPZ --out models/          frozen backbone
+    python -m training.ship --data DIR... --checkpoint FILE --unseen FILE      trained backbone
+
+The layer is fitted on each photo as it is and on some gently augmented views of it. The radius is
+measured on labels that neither layer nor backbone saw: a frozen backbone saw none; beside a trained
+one, `--unseen` names the checkpoint of a run with `--hold classes`. Deterministic.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from edge_runtime.code import Code, binarise, pack
+from edge_runtime.fit import fit
+from edge_runtime.model import MODEL_FILE, InputSpec, ModelInfo
+from training.cache import PhotoReader, PixelCache, open_cache
+from training.cli import fail_in_one_line, say, settle
+from training.data import Photo, label_indices, read_sets
+from training.export import build, check_parity, save
+from training.features import Floats, clean_features, feature_passes, runner, to_input
+from training.files import write_json
+from training.heads import HeadRecipe, fit_head
+from training.methods.base import LinearMap
+from training.metrics import OpenSet, open_set_episodes
+from training.network import Backbone, HashNetwork
+from training.splits import class_split, official
+from training.train import describe_run, load_backbone, load_start
+
+PARITY_PHOTOS = 500
+UNSEEN_SHARE, UNSEEN_SEED = 0.2, 5
+
+
+@dataclass(frozen=True)
+class Passes:
+    """Features of photos, the clean pass first, then augmented ones; with class indices."""
+
+    cache: PixelCache
+    labels: NDArray[np.int64]
+    features: list[Floats]
+
+
+def compute_passes(
+    backbone: Backbone, photos: list[Photo], size: int, augmented: int, seed: int
+) -> Passes:
+    """Features of `photos` at `size` pixels: one clean and `augmented` augmented passes."""
+    cache = open_cache(photos)
+    for line in cache.skipped:
+        say(f"skipped {line}")
+    index = label_indices(photos)
+    labels = np.array([index[photo.label] for photo in cache.kept], np.int64)
+    features = feature_passes(runner(backbone, size), cache, size, augmented, seed)
+    return Passes(cache, labels, features)
+
+
+def to_codes(features: Floats, head: LinearMap) -> Code:
+    """Packed codes of features float32 [N, F] (edge_runtime.code)."""
+    return pack(binarise(features @ head[0].T + head[1], 0.0))
+
+
+def measure_radius(
+    backbone: Backbone, database: Passes, queries: list[Photo], size: int, recipe: HeadRecipe
+) -> OpenSet:
+    """Open set on labels that a second hash layer, fitted without a fifth of them, never saw."""
+    asked = PhotoReader(queries)
+    photos = database.cache.kept
+    seen, unseen = class_split(photos, UNSEEN_SHARE, UNSEEN_SEED)
+    hidden = {photo.label for photo in unseen}
+    rows = np.array([i for i, photo in enumerate(photos) if photo.label not in hidden])
+    index = label_indices(seen)
+    labels = np.array([index[photos[i].label] for i in rows], np.int64)
+    head = fit_head([each[rows] for each in database.features], labels, len(index), recipe)
+    names = label_indices(photos)
+    truth = np.array([names[photo.label] for photo in asked.kept], np.int64)
+    return open_set_episodes(
+        (to_codes(database.features[0], head), database.labels),
+        (to_codes(clean_features(runner(backbone, size), asked, size), head), truth),
+        np.array(sorted(names[label] for label in hidden), np.int64),
+        recipe.bits,
+    )
+
+
+@click.command(help=__doc__)
+@click.option("--data", multiple=True, type=Path, required=True, help="Sets of photos.")
+@click.option("--weights", type=Path, help="ImageNet arrays: a frozen backbone.")
+@click.option("--checkpoint", type=Path, help="A training run's checkpoint.pt.")
+@click.option("--out", type=Path, default=Path("models"), show_default=True)
+@click.option("--bits", default=64, show_default=True)
+@click.option("--size", default=224, show_default=True, help="Input side in pixels.")
+@click.option("--method", default="paper", show_default=True, help="Of the hash layer.")
+@click.option("--passes", default=2, show_default=True, help="Augmented views of each photo.")
+@click.option("--seed", default=1, show_default=True)
+@click.option("--unseen", type=Path, help="Checkpoint of a run with --hold classes.")
+@click.option("--evidence", type=Path, help="Where a JSON of what was done goes.")
+@click.option("--model-version", default="0", show_default=True)
+@fail_in_one_line
+def main(
+    data: tuple[Path, ...],
+    weights: Path | None,
+    checkpoint: Path | None,
+    out: Path,
+    bits: int,
+    size: int,
+    method: str,
+    passes: int,
+    seed: int,
+    unseen: Path | None,
+    evidence: Path | None,
+    model_version: str,
+) -> None:
+    """Command: see the module."""
+    settle(seed)
+    backbone = load_start(weights, checkpoint)
+    photos, queries = official(read_sets(data))
+    recipe = HeadRecipe(method=method, bits=bits, seed=seed)
+    database = compute_passes(backbone, photos, size, passes, seed)
+    classes = len(label_indices(photos))
+    say(f"fitting {bits} bits by {method} to {len(photos)} photos of {classes} labels")
+    head = fit_head(database.features, database.labels, classes, recipe)
+    stranger = load_backbone(unseen) if unseen else backbone
+    shown = compute_passes(stranger, photos, size, passes, seed) if unseen else database
+    measured = measure_radius(stranger, shown, queries, size, recipe)
+    radius = measured.radius
+    done: dict[str, object] = {
+        "photos": len(photos),
+        "labels": classes,
+        "backbone": describe_run(checkpoint) if checkpoint else "frozen",
+        "head": vars(recipe),
+        "passes": passes,
+        "open_set": {
+            "backbone": describe_run(unseen) if unseen else "the same",
+            "auroc": measured.auroc,
+            "radius": radius,
+            "accepted_known": float(measured.accepted_known[radius]),
+            "accepted_unknown": float(measured.accepted_unknown[radius]),
+        },
+    }
+    path = out / (MODEL_FILE if bits == 64 else f"mobilenet_v1_hash{bits}.onnx")
+    info = ModelInfo(
+        id="", path=str(path), size_bytes=0, name=path.stem, version=model_version, bits=bits,
+        threshold=0.5, radius=radius, input=InputSpec(size=size),
+    )  # fmt: skip
+    save(build(backbone, size, head, info.to_metadata()), path)
+    network = HashNetwork(bits, backbone.width)
+    network.backbone.load_state_dict(backbone.state_dict())
+    network.hash.weight.data, network.hash.bias.data = map(torch.from_numpy, head)
+    rows = np.random.default_rng(seed).permutation(len(database.cache))[:PARITY_PHOTOS]
+    squares = (to_input(fit(database.cache[int(row)], size))[0] for row in rows)
+    done["parity"] = check_parity(path, network, squares)
+    done |= {"model": path.name, "bytes": path.stat().st_size}
+    if evidence is not None:
+        write_json(evidence, done)
+    click.echo(json.dumps(done))
+
+
+if __name__ == "__main__":
+    main()

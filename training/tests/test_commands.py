@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+from click.testing import CliRunner
+
+from edge_runtime.engine import open_engine
+from edge_runtime.fit import fit
+from edge_runtime.model import identify
+from edge_runtime.photo import read_photo
+from training import accuracy, adapt, evaluate, quantise, ship, stats
+from training.cache import PhotoReader, open_cache
+from training.data import read_set
+from training.judge import Hasher, Side, retrieve
+from training.network import Backbone
+from training.tests.conftest import ROOT, draw_photos, photo
+from training.train import Recipe, train
+
+MODEL = ROOT / "models" / "mobilenet_v1_hash64.onnx"
+
+
+def test_evaluate_on_tiny(tiny: Path, tmp_path: Path) -> None:
+    options = ["--model", MODEL, "--data", tiny, "--out", "out.json", "--page", "page"]
+    done = CliRunner().invoke(evaluate.main, [str(each) for each in options])
+    assert done.exit_code == 0, done.output
+    result = json.loads((tmp_path / "out.json").read_text())
+    row = result["sets"]["tiny"]["protocols"]["official"]
+    assert row["queries"] == 116 and row["split"]
+    assert 60 < row["map100"] <= 100 and abs(row["map100"] - row["map100_tie_aware"]) < 3
+    assert result["sets"]["tiny"]["open_set"]["auroc"] > 0.7
+    assert (tmp_path / "page" / "index.html").stat().st_size > 1000
+
+
+def test_evaluation_skips_and_names_a_corrupt_photo(tmp_path: Path) -> None:
+    draw_photos(tmp_path / "set")
+    (tmp_path / "set" / "label1" / "002.png").write_bytes(b"")
+    rows = [f"label{i}/{j:03}.png,label{i},{'test' if j == 5 else 'train'}"
+            for i in range(3) for j in range(6)]  # fmt: skip
+    (tmp_path / "set" / "manifest.csv").write_text("\n".join(["path,label,split", *rows]))
+    options = ["--model", str(MODEL), "--data", "set", "--out", "out.json"]
+    done = CliRunner().invoke(evaluate.main, options)
+    assert done.exit_code == 0 and "label1/002.png" in done.output
+    assert json.loads((tmp_path / "out.json").read_text())["sets"]["set"]["skipped"]
+
+
+def test_model_that_is_none_ends_in_one_line(tmp_path: Path) -> None:
+    draw_photos(tmp_path / "set")
+    (tmp_path / "broken.onnx").write_bytes(b"broken")
+    done = CliRunner().invoke(evaluate.main, ["--model", "broken.onnx", "--data", "set"])
+    assert done.exit_code == 4 and done.output.count("\n") == 1
+    assert done.output.startswith("error: broken.onnx")
+
+
+def test_codes_are_the_runtimes_own(tiny: Path) -> None:
+    photos = read_set(tiny)[:5]
+    codes = Hasher(MODEL).hash_all(PhotoReader(photos))
+    engine = open_engine(MODEL)
+    for each, code in zip(photos, codes, strict=True):
+        np.testing.assert_array_equal(engine.hash(fit(read_photo(each.path), 224)), code)
+
+
+def test_database_is_shuffled_so_that_its_order_is_no_help() -> None:
+    photos = [photo(str(i), label) for label in "ab" for i in range(50)]
+    side = Side(photos, np.zeros((100, 1), np.uint64))  # all at distance 0
+    ranking = retrieve(side, side.where(lambda each: each.label == "a"))
+    assert 0.3 < ranking.relevant[:, :50].mean() < 0.7
+
+
+def test_adapt_writes_a_better_model(tiny: Path, tmp_path: Path) -> None:
+    done = CliRunner().invoke(adapt.main, ["--data", str(tiny), "--passes", "1", "--out", "own"])
+    assert done.exit_code == 0, done.output
+    report = json.loads(done.output.splitlines()[-1])
+    better = report["kept"] == "new"
+    assert better == (tmp_path / "own" / MODEL.name).exists() == ("model" in report)
+    if better:
+        assert report["new_map100"] > report["shipped_map100"]
+        assert Hasher(tmp_path / "own" / MODEL.name).info.name.endswith("_own")
+
+
+def test_adapt_keeps_the_shipped_model_where_it_cannot_be_beaten(tmp_path: Path) -> None:
+    draw_photos(tmp_path / "set")  # so easy that the shipped one is perfect
+    done = CliRunner().invoke(adapt.main, ["--data", "set", "--passes", "0", "--out", "own"])
+    assert done.exit_code == 0, done.output
+    assert '"kept": "shipped"' in done.output and "keep the shipped model" in done.output
+    assert not (tmp_path / "own").exists()
+
+
+def test_trained_backbone_is_shipped(tmp_path: Path) -> None:
+    draw_photos(tmp_path / "set", labels=10)
+    rows = [f"label{i}/{j:03}.png,label{i},{'test' if j == 5 else 'train'}"
+            for i in range(10) for j in range(6)]  # fmt: skip
+    (tmp_path / "set" / "manifest.csv").write_text("\n".join(["path,label,split", *rows]))
+    photos = [each for each in read_set(tmp_path / "set") if each.split == "train"]
+    labels = np.array([int(each.label[5:]) for each in photos], np.int64)
+    recipe = Recipe(bits=16, stages=((32, 1),), batch=8, frozen=0)
+    names = [f"label{i}" for i in range(10)]
+    run = tmp_path / "run"
+    train(open_cache(photos), labels, names, Backbone(0.25), recipe, run, lambda _: None)
+    options = "--data set --checkpoint run/checkpoint.pt --bits 16 --size 32 --passes 1 --out ."
+    done = CliRunner().invoke(ship.main, [*options.split(), "--evidence", "done.json"])
+    assert done.exit_code == 0, done.output
+    evidence = json.loads((tmp_path / "done.json").read_text())
+    assert evidence["parity"]["bits_differing"] <= 1  # one on the threshold
+    assert evidence["backbone"]["epochs_done"] == 1
+    assert Hasher(tmp_path / evidence["model"]).info.bits == 16
+
+
+def test_adapt_needs_two_labels(tmp_path: Path) -> None:
+    draw_photos(tmp_path / "set", labels=1)
+    done = CliRunner().invoke(adapt.main, ["--data", "set"])
+    assert done.exit_code == 3 and "only one label" in done.output
+
+
+def test_int8_fits_a_board_and_agrees(tiny: Path, tmp_path: Path) -> None:
+    options = ["--model", MODEL, "--data", tiny, "--out", "int8.onnx", "--photos", "16"]
+    done = CliRunner().invoke(quantise.main, [str(each) for each in options])
+    assert done.exit_code == 0, done.output
+    report = json.loads(done.output.splitlines()[-1])
+    assert report["bytes"] <= quantise.MAX_BYTES and report["equal_bits"] > 0.8
+    assert Hasher(tmp_path / "int8.onnx").info.name.endswith("_int8")
+
+
+def test_stats_and_sheet(tmp_path: Path) -> None:
+    draw_photos(tmp_path / "set")
+    done = CliRunner().invoke(stats.main, ["--data", "set", "--sheet", "sheet.png"])
+    assert done.exit_code == 0 and "18 photos of 3 labels" in done.output
+    assert (tmp_path / "sheet.png").stat().st_size > 1000
+
+
+def test_results_are_of_the_shipped_model() -> None:
+    assert accuracy.load("shipped")["id"] == identify(MODEL)[0]
+
+
+def test_documents_are_what_the_results_say() -> None:
+    done = CliRunner().invoke(accuracy.main, ["--check"])
+    assert done.exit_code == 0, done.output

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from edge_runtime.engine.portable import PortableEngine
+from edge_runtime.errors import StorageError
+from edge_runtime.model import InputSpec, ModelInfo
+from training import export
+from training.adapt import featuriser, head_of, with_head
+from training.export import ExportError, build, check_parity, save, session
+from training.features import to_input
+from training.network import Backbone, HashNetwork, SameConv
+from training.weights import WeightsError, load_imagenet
+
+
+def small_network(bits: int = 16) -> HashNetwork:
+    torch.manual_seed(0)
+    network = HashNetwork(bits, width=0.25)
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.1)  # type: ignore[union-attr]
+            module.running_var.uniform_(0.5, 1.5)  # type: ignore[union-attr]
+    return network.eval()
+
+
+def described(bits: int, size: int) -> dict[str, str]:
+    return ModelInfo("", "", 0, "small", "t", bits, 0.5, 5, InputSpec(size=size)).to_metadata()
+
+
+def head(network: HashNetwork) -> tuple[np.ndarray, np.ndarray]:
+    return network.hash.weight.detach().numpy(), network.hash.bias.detach().numpy()
+
+
+def test_same_padding_is_right_and_bottom_at_stride_two() -> None:
+    conv = SameConv(1, 1, 3, 2)
+    conv.weight.data.fill_(0)
+    conv.weight.data[0, 0, 0, 0] = 1  # the kernel's top left corner
+    image = torch.arange(36.0).reshape(1, 1, 6, 6)
+    torch.testing.assert_close(conv(image), image[:, :, ::2, ::2])  # nothing above or left
+
+
+def test_frozen_units_do_not_change() -> None:
+    backbone = Backbone(0.25)
+    backbone.freeze(7)
+    backbone.train()
+    backbone(torch.randn(2, 3, 64, 64)).sum().backward()
+    units = list(backbone.units.children())
+    assert not any(unit.training for unit in units[:7])
+    assert all(p.grad is None for unit in units[:7] for p in unit.parameters())
+    assert all(p.grad is not None for unit in units[7:] for p in unit.parameters())
+
+
+def test_export_equals_torch_and_the_runtime_opens_it(tmp_path: Path) -> None:
+    network, path = small_network(), tmp_path / "model.onnx"
+    save(build(network.backbone, 64, head(network), described(16, 64)), path)
+    rng = np.random.default_rng(1)
+    squares = rng.integers(0, 256, (6, 64, 64, 3), dtype=np.uint8)
+    report = check_parity(path, network, (to_input(square)[0] for square in squares))
+    assert report["photos"] == 6 and report["bits_differing"] == 0
+    engine = PortableEngine(path)
+    assert (engine.model.bits, engine.model.radius) == (16, 5)
+    ours = network(torch.from_numpy(to_input(squares[0]))).detach().numpy()[0]
+    np.testing.assert_allclose(engine.activations(squares[0]), ours, atol=1e-4)
+
+
+def test_export_of_another_network_is_refused(tmp_path: Path) -> None:
+    network, path = small_network(), tmp_path / "model.onnx"
+    save(build(network.backbone, 64, head(network), described(16, 64)), path)
+    network.hash.bias.data += 1
+    with pytest.raises(ExportError, match="differs from torch"):
+        check_parity(path, network, [np.zeros((3, 64, 64), np.float32)])
+
+
+def test_too_large_a_model_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(export, "MAX_BYTES", 1000)
+    network = small_network()
+    with pytest.raises(ExportError, match="1000"):
+        save(build(network.backbone, 64, head(network)), tmp_path / "model.onnx")
+
+
+def test_unwritable_place_is_a_storage_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    network = small_network()
+    with pytest.raises(StorageError):
+        save(build(network.backbone, 64, head(network)), tmp_path / "file" / "model.onnx")
+
+
+def test_cut_and_new_head(tmp_path: Path) -> None:
+    network = small_network()
+    model = build(network.backbone, 64, head(network), described(16, 64))
+    image = np.random.default_rng(2).random((1, 3, 64, 64), np.float32)
+    features = session(featuriser(model).SerializeToString())(image)
+    expected = network.backbone(torch.from_numpy(image)).detach().numpy()
+    np.testing.assert_allclose(features, expected, atol=1e-4)
+    weight, bias = head_of(model)
+    info = ModelInfo("", "", 0, "own", "t", 16, 0.5, 3, InputSpec(size=64))
+    changed = with_head(model, (-weight, -bias), info)
+    onnx.checker.check_model(changed)
+    one = session(model.SerializeToString())(image)
+    other = session(changed.SerializeToString())(image)
+    np.testing.assert_allclose(one + other, 1, atol=1e-5)
+
+
+def test_weights_that_are_none(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="cannot be read"):
+        load_imagenet(tmp_path / "absent.npz")
+    np.savez(tmp_path / "other.npz", a=np.zeros(3))
+    with pytest.raises(WeightsError, match="not MobileNet"):
+        load_imagenet(tmp_path / "other.npz")

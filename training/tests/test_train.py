@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import errno
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from edge_runtime.errors import StorageError
+from training.augment import Strength, augment
+from training.cache import PixelCache, open_cache
+from training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from training.data import label_indices, read_set
+from training.disturb import DISTURBANCES, SEVERITIES, disturbance
+from training.network import Backbone
+from training.tests.conftest import draw_photos
+from training.train import Recipe, Trainee, load_backbone, train
+
+RECIPE = Recipe(bits=16, stages=((32, 2), (48, 1)), batch=6, mixed=0.5, frozen=0)
+
+
+class KilledError(Exception):
+    """Stands for a kill between two epochs."""
+
+
+def run(cache: PixelCache, out: Path, recipe: Recipe = RECIPE, kill_after: int = 0) -> Trainee:
+    index = label_indices(cache.kept)
+    labels = np.array([index[photo.label] for photo in cache.kept], np.int64)
+    torch.manual_seed(5)
+    told = 0
+
+    def say(line: str) -> None:
+        nonlocal told
+        told += line.startswith("epoch")
+        if kill_after and told >= kill_after:
+            raise KilledError
+
+    return train(cache, labels, list(index), Backbone(0.25), recipe, out, say)
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> PixelCache:
+    draw_photos(tmp_path / "set")
+    return open_cache(read_set(tmp_path / "set"))
+
+
+def test_killed_and_resumed_equals_uninterrupted(cache: PixelCache, tmp_path: Path) -> None:
+    whole = run(cache, tmp_path / "whole")
+    with pytest.raises(KilledError):
+        run(cache, tmp_path / "parts", kill_after=1)
+    resumed = run(cache, tmp_path / "parts")
+    for (name, one), other in zip(
+        whole.state_dict().items(), resumed.state_dict().values(), strict=True
+    ):
+        torch.testing.assert_close(one, other, rtol=0, atol=0, msg=name)
+    log = (tmp_path / "parts" / "log.csv").read_text().splitlines()
+    assert [line.split(",")[:2] for line in log[1:]] == [["1", "32"], ["2", "32"], ["3", "48"]]
+    assert load_backbone(tmp_path / "parts" / "checkpoint.pt").features == 256
+
+
+def test_checkpoint_of_another_recipe_is_refused(cache: PixelCache, tmp_path: Path) -> None:
+    with pytest.raises(KilledError):
+        run(cache, tmp_path / "run", kill_after=1)
+    with pytest.raises(CheckpointError, match="recipe"):
+        run(cache, tmp_path / "run", replace(RECIPE, bits=32))
+
+
+def test_full_disk_keeps_the_checkpoint_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "checkpoint.pt"
+    save_checkpoint(path, {"identity": {}, "epoch": 1})
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("training.files.os.fsync", full)
+    with pytest.raises(StorageError, match="disk is full"):
+        save_checkpoint(path, {"identity": {}, "epoch": 2})
+    state = load_checkpoint(path, {})
+    assert state is not None and state["epoch"] == 1
+    assert [each.name for each in tmp_path.glob("checkpoint*")] == ["checkpoint.pt"]
+
+
+def test_damaged_checkpoint_is_one_clear_line(tmp_path: Path) -> None:
+    (tmp_path / "checkpoint.pt").write_bytes(b"broken")
+    with pytest.raises(CheckpointError, match="damaged"):
+        load_checkpoint(tmp_path / "checkpoint.pt", {})
+
+
+def test_augmentation_follows_its_seed_only() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (70, 90, 3), dtype=np.uint8)
+    one, other = (augment(image, 48, np.random.default_rng(7), Strength()) for _ in range(2))
+    assert one.shape == (48, 48, 3) and one.dtype == np.uint8
+    np.testing.assert_array_equal(one, other)
+    assert (augment(image, 48, np.random.default_rng(8), Strength()) != one).any()
+
+
+@pytest.mark.parametrize("name", sorted(DISTURBANCES))
+def test_disturbances_grow_with_severity(name: str) -> None:
+    rng = np.random.default_rng(1)
+    image = np.kron(rng.integers(0, 256, (8, 8, 3)), np.ones((12, 12, 1))).astype(np.uint8)
+    changes = []
+    for severity in SEVERITIES:
+        apply = disturbance(name, severity)
+        first = apply(image, 3)
+        assert first.shape == image.shape and first.dtype == np.uint8
+        np.testing.assert_array_equal(first, apply(image, 3))
+        several = [apply(image, index).astype(int) for index in range(8)]
+        changes.append(np.mean([np.abs(each - image).mean() for each in several]))
+    assert 0 < changes[0] < changes[2]

@@ -1,0 +1,251 @@
+"""End-to-end training of the backbone with a hashing method, resumable at any moment.
+
+    python -m training.train --data DIR... --weights FILE --out build/train/NAME
+
+Writes OUT/checkpoint.pt after each epoch and OUT/log.csv; the averaged weights are what counts.
+A run that was killed goes on with the same command and ends with the same result.
+"""
+
+from __future__ import annotations
+
+import ast
+import csv
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from training.augment import Strength
+from training.cache import PixelCache
+from training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from training.cli import say
+from training.loader import Loader
+from training.methods import LEARNT
+from training.methods.base import Head
+from training.network import Backbone
+from training.weights import load_imagenet
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides a run's result, apart from the photos and the first weights."""
+
+    method: str = "orthohash"
+    bits: int = 64
+    stages: tuple[tuple[int, int], ...] = ((192, 30), (224, 8))  # (pixels, epochs)
+    batch: int = 32
+    optimiser: str = "sgd"  # or "adamw"
+    rate: float = 0.02
+    decay: float = 2e-4
+    warmup: float = 0.05  # share of the steps
+    average: float = 0.999  # decay of the averaged weights
+    mixed: float = 0.0  # share of batches that are mixed (mixup or cutmix, half each)
+    dropout: float = 0.1
+    frozen: int = 7  # units at the start of the backbone that are not trained
+    flip_sources: tuple[str, ...] = ("grocery",)  # mirrored views only where left is like right
+    seed: int = 1
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of all stages."""
+        return sum(epochs for _, epochs in self.stages)
+
+    def size_of(self, epoch: int) -> int:
+        """Input side in pixels in `epoch`."""
+        for size, epochs in self.stages:
+            if epoch < epochs:
+                return size
+            epoch -= epochs
+        return self.stages[-1][0]
+
+
+class Trainee(nn.Module):
+    """Backbone and method together: images and targets -> loss."""
+
+    def __init__(self, backbone: Backbone, head: Head, dropout: float):
+        super().__init__()
+        self.backbone, self.head, self.dropout = backbone, head, dropout
+
+    def forward(self, images: Tensor, *targets: tuple[Tensor, float]) -> Tensor:
+        """Loss of a batch; `targets` are (int64 [N], weight) pairs whose weights sum to 1."""
+        with torch.autocast(images.device.type, torch.bfloat16):
+            features = self.backbone(images)
+        features = nn.functional.dropout(features.float(), self.dropout, self.training)
+        losses = [weight * self.head(features, target) for target, weight in targets]
+        return torch.stack(losses).sum()
+
+
+def mix(
+    images: Tensor, targets: Tensor, rng: np.random.Generator
+) -> tuple[Tensor, list[tuple[Tensor, float]]]:
+    """Mixup (Zhang 2018) or CutMix (Yun 2019), by a coin, of a batch with itself shuffled."""
+    other = torch.from_numpy(rng.permutation(len(images)))
+    share = float(rng.beta(1.0, 1.0))
+    if rng.random() < 0.5:
+        mixed = images * share + images[other] * (1 - share)
+    else:
+        side = images.shape[-1]
+        cut = round(side * math.sqrt(1 - share))
+        top, left = (int(v) for v in rng.integers(0, side - cut + 1, 2))
+        mixed = images.clone()
+        area = (..., slice(top, top + cut), slice(left, left + cut))
+        mixed[area] = images[other][area]
+        share = 1 - cut * cut / side**2
+    return mixed, [(targets, share), (targets[other], 1 - share)]
+
+
+def _optimiser(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    groups = _groups(model, recipe.decay)
+    if recipe.optimiser == "adamw":
+        return torch.optim.AdamW(groups, recipe.rate)
+    return torch.optim.SGD(groups, recipe.rate, momentum=0.9, nesterov=True)
+
+
+def _groups(model: nn.Module, decay: float) -> list[dict[str, Any]]:
+    """Weight decay on matrices only: decayed batch norms and depthwise kernels lose accuracy."""
+    decayed: list[nn.Parameter] = []
+    free: list[nn.Parameter] = []
+    for parameter in filter(lambda each: each.requires_grad, model.parameters()):
+        matrix = parameter.ndim >= 2 and parameter.shape[1] > 1
+        (decayed if matrix else free).append(parameter)
+    return [{"params": decayed, "weight_decay": decay}, {"params": free, "weight_decay": 0.0}]
+
+
+def train(
+    cache: PixelCache,
+    labels: NDArray[np.int64],
+    classes: list[str],
+    backbone: Backbone,
+    recipe: Recipe,
+    out: Path,
+    say: Callable[[str], None] = say,
+) -> Trainee:
+    """Train on `cache` with class indices `labels` int64 [N]; returns the averaged network."""
+    torch.manual_seed(recipe.seed)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    backbone.freeze(recipe.frozen)
+    head = LEARNT[recipe.method](backbone.features, recipe.bits, len(classes))
+    model = Trainee(backbone, head, recipe.dropout).to(device)
+    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    ema = torch.optim.swa_utils.get_ema_multi_avg_fn(recipe.average)  # type: ignore[no-untyped-call]
+    averaged = torch.optim.swa_utils.AveragedModel(model, multi_avg_fn=ema, use_buffers=True)
+    optimiser = _optimiser(model, recipe)
+    strong = [
+        Strength(flip_p=0.5 if photo.source in recipe.flip_sources else 0.0) for photo in cache.kept
+    ]
+    loader = Loader(cache, labels, strong, recipe.batch, recipe.seed)
+    total, step, first = recipe.epochs * len(loader), 0, 0
+    identity = {"recipe": repr(asdict(recipe)), "classes": classes, "width": backbone.width}
+    state = load_checkpoint(out / "checkpoint.pt", identity)
+    if state is not None:
+        model.load_state_dict(state["model"])
+        averaged.load_state_dict(state["averaged"])
+        optimiser.load_state_dict(state["optimiser"])
+        first, step = state["epoch"], state["step"]
+        say(f"going on after epoch {first}")
+    started = time.monotonic()
+    for epoch in range(first, recipe.epochs):
+        torch.manual_seed(recipe.seed * 1000 + epoch)  # dropout; the same after a resume
+        rng = np.random.default_rng((recipe.seed, epoch, 1))
+        model.train()
+        seen, size, epoch_start = 0.0, recipe.size_of(epoch), time.monotonic()
+        for images, targets in loader.epoch(epoch, size):
+            rate = _rate(recipe, step / total)
+            for group in optimiser.param_groups:
+                group["lr"] = rate
+            pairs: list[tuple[Tensor, float]] = [(targets, 1.0)]
+            if rng.random() < recipe.mixed:
+                images, pairs = mix(images, targets, rng)
+            images = images.to(device, memory_format=torch.channels_last)
+            loss = model(images, *[(target.to(device), share) for target, share in pairs])
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            optimiser.step()
+            if step * 50 >= total:  # the first 2 % would only weigh the average down
+                averaged.update_parameters(model)
+            step += 1
+            seen += float(loss.detach())
+        save_checkpoint(
+            out / "checkpoint.pt",
+            {
+                "identity": identity,
+                "model": model.state_dict(),
+                "averaged": averaged.state_dict(),
+                "optimiser": optimiser.state_dict(),
+                "epoch": epoch + 1,
+                "step": step,
+            },
+        )
+        took = time.monotonic() - epoch_start
+        left = (time.monotonic() - started) / (epoch + 1 - first) * (recipe.epochs - epoch - 1)
+        _log(out / "log.csv", epoch + 1, size, seen / len(loader), rate, took)
+        say(
+            f"epoch {epoch + 1}/{recipe.epochs} at {size} px: loss {seen / len(loader):.4f}, "
+            f"{took:.0f} s, {left / 60:.0f} min left"
+        )
+    result = averaged.module.cpu().eval()
+    assert isinstance(result, Trainee)
+    return result
+
+
+def _load_run(path: Path) -> dict[str, Any]:
+    state = load_checkpoint(path, {})
+    if state is None:
+        raise CheckpointError("no such checkpoint", where=path, remedy="train first")
+    return state
+
+
+def describe_run(path: Path) -> dict[str, Any]:
+    """The recipe, labels and epochs done of a run's checkpoint; raises CheckpointError."""
+    state = _load_run(path)
+    recipe: dict[str, Any] = ast.literal_eval(state["identity"]["recipe"])
+    return {**recipe, "labels": len(state["identity"]["classes"]), "epochs_done": state["epoch"]}
+
+
+def load_backbone(path: Path) -> Backbone:
+    """The averaged backbone of a run's checkpoint; raises CheckpointError."""
+    state = _load_run(path)
+    prefix = "module.backbone."
+    averaged = {
+        key.removeprefix(prefix): value
+        for key, value in state["averaged"].items()
+        if key.startswith(prefix)
+    }
+    backbone = Backbone(state["identity"]["width"])
+    backbone.load_state_dict(averaged)
+    return backbone.eval()
+
+
+def load_start(weights: Path | None, checkpoint: Path | None) -> Backbone:
+    """The backbone a command starts from; raises click.UsageError unless exactly one is given."""
+    if weights is not None and checkpoint is None:
+        return load_imagenet(weights)
+    if checkpoint is not None and weights is None:
+        return load_backbone(checkpoint)
+    raise click.UsageError("give either ImageNet weights or a checkpoint")
+
+
+def _rate(recipe: Recipe, done: float) -> float:
+    """Linear warm-up, then a cosine to zero; `done` is the share of steps taken."""
+    if done < recipe.warmup:
+        return recipe.rate * (done / recipe.warmup + 1e-3)
+    return (
+        recipe.rate * 0.5 * (1 + math.cos(math.pi * (done - recipe.warmup) / (1 - recipe.warmup)))
+    )
+
+
+def _log(path: Path, epoch: int, size: int, loss: float, rate: float, seconds: float) -> None:
+    new = not path.exists()
+    with path.open("a", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        if new:
+            writer.writerow(["epoch", "size", "loss", "rate", "seconds"])
+        writer.writerow([epoch, size, f"{loss:.5f}", f"{rate:.6f}", f"{seconds:.1f}"])
