@@ -37,7 +37,7 @@ def _lookup(report: dict[str, Any], path: Path) -> list[str]:
         f"## Lookup, {report['machine']}",
         f"`make bench` on {report['cpu']}, one thread, the {report['k']} nearest of 64-bit codes; "
         f"microseconds a query, Python call included ([report]({_relative(path)})).{emulated} "
-        '"Read" is a plain read of the same bytes, the limit of any scan. "Clustered" are 162 '
+        '"Read" is a plain read of the same bytes (their maximum, by numpy). "Clustered" are 162 '
         "centres with 2 % of the bits flipped, as learned codes are.",
     ]
     cases = [case for case in report["cases"] if case["bits"] == 64]

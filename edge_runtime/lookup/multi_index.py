@@ -23,7 +23,7 @@ SAMPLE = 20_000
 """Codes from which the correlations of bits are taken."""
 WORTH = 0.2
 """The share of a scan's cost after which a search gives up."""
-SCAN_CODES_PER_CANDIDATE = 5
+SCAN_CODES_PER_CANDIDATE = 15
 """How many codes the scan compares in the time of one candidate here (measured: `make bench`)."""
 
 

@@ -3,7 +3,7 @@
     python -m profiles.bench.lookup [--largest 1e8] [--out profiles/reports/lookup-x86_64.json]
 
 Every contender answers the same queries over the same codes and must give the same distances. The
-limit is a plain read of the same bytes in the same run: no scan can be faster than that.
+limit is a plain read of the same bytes (bits / 8 a code) in the same run.
 """
 
 from __future__ import annotations
@@ -70,7 +70,9 @@ def make_codes(case: Case, seed: int = 1) -> tuple[Code, Code]:
 def contenders(codes: Code, bits: int) -> Iterator[tuple[str, Search]]:
     """Everything that can search these codes here, ready to go, by name."""
     ours = Lookup(codes, bits)
-    yield "read", lambda _query: codes.max(keepdims=True)
+    tight = np.ascontiguousarray(codes.view(np.uint8)[:, : bits // 8]).reshape(-1)
+    words = tight[: tight.size // 8 * 8].view(np.uint64)
+    yield "read", lambda _query: words.max(keepdims=True)
     yield f"edge-runtime ({ours.kernel})", lambda query: ours.nearest(query, K)[1]
     if len(codes) in INDEXED:
         indexed = Lookup(codes, bits, index=True)
