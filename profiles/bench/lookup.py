@@ -91,7 +91,7 @@ def _faiss(codes: Code, bits: int) -> Iterator[tuple[str, Search]]:
     except ImportError:
         return
     faiss.omp_set_num_threads(1)
-    index = faiss.IndexBinaryFlat(bits)
+    index: Any = faiss.IndexBinaryFlat(bits)
     index.use_heap = False  # the faster of its two ways for one query
     index.add(codes.view(np.uint8))
     yield (
