@@ -324,8 +324,11 @@ def test_a_read_only_disk(small_disk: Path) -> None:
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
     with Gallery(path, MODEL, read_only=True) as gallery:
         assert gallery.search(_code(1))[0].label == "cat"
-    with pytest.raises(StorageError, match=r"g\.sqlite: .*(written|permission)"):
-        Gallery(path, MODEL, create=True).enroll([Item("dog", _code(1))])
+    with (
+        pytest.raises(StorageError, match=r"g\.sqlite: .*(written|permission)"),
+        Gallery(path, MODEL, create=True) as gallery,
+    ):
+        gallery.enroll([Item("dog", _code(1))])
     with pytest.raises(StorageError, match=r"new\.sqlite"):
         Gallery(small_disk / "new.sqlite", MODEL, create=True)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -121,10 +122,8 @@ def repair(path: Path) -> Repair:
     if all(line.startswith(file.name) for line in findings):
         if findings:
             file.unlink()
-        with translated(path):
-            connection = connect(path, create=False, read_only=True)
-            (kept,) = connection.execute("SELECT count(*) FROM item").fetchone()
-            connection.close()
+        with translated(path), closing(connect(path, create=False, read_only=True)) as sound:
+            (kept,) = sound.execute("SELECT count(*) FROM item").fetchone()
         return Repair(kept, [], "")
     connection = sqlite3.connect(path, isolation_level=None)
     try:

@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from edge_runtime.errors import (
-    EdgeRuntimeError,
     GalleryBusyError,
     GalleryDamagedError,
     GalleryNotFoundError,
@@ -100,7 +99,7 @@ def connect(path: Path, *, create: bool, read_only: bool) -> sqlite3.Connection:
     try:
         with translated(path):
             _prepare(connection, path, create)
-    except EdgeRuntimeError:
+    except BaseException:
         connection.close()
         raise
     return connection
@@ -116,10 +115,11 @@ def _open(path: Path, read_only: bool) -> sqlite3.Connection:
     )
     try:
         connection.execute("PRAGMA schema_version")
-    except sqlite3.OperationalError:
+    except sqlite3.Error as error:
         connection.close()
         wal = path.with_name(path.name + "-wal")
-        if not read_only or (wal.exists() and wal.stat().st_size):
+        unwritten = wal.exists() and wal.stat().st_size
+        if not isinstance(error, sqlite3.OperationalError) or not read_only or unwritten:
             raise
         # A read-only disk: SQLite cannot make its shared memory file, and need not, since nobody
         # can be writing.
