@@ -31,7 +31,9 @@ not reach its bar, 130 interrupted. docs/ERRORS.md lists them for users; a test 
 from __future__ import annotations
 
 import errno
+import shutil
 import sqlite3
+from pathlib import Path
 from typing import ClassVar
 
 EXIT_VERDICT = 9
@@ -165,6 +167,8 @@ def storage_error(error: OSError | sqlite3.Error, where: object) -> StorageError
             sqlite3.SQLITE_IOERR: errno.EIO,
             sqlite3.SQLITE_PERM: errno.EACCES,
         }.get(code)
+        if cause == errno.EIO and _is_full(where):  # SQLite does not always say so itself
+            cause = errno.ENOSPC
     else:
         cause = error.errno
     what, remedy = {
@@ -181,3 +185,11 @@ def storage_error(error: OSError | sqlite3.Error, where: object) -> StorageError
         errno.ENOENT: ("no such file or folder", "check the path"),
     }.get(cause or 0, ("" if isinstance(error, sqlite3.Error) else str(error), ""))
     return StorageError(what, where=where, remedy=remedy) if what else None
+
+
+def _is_full(where: object) -> bool:
+    """Whether the disk that holds the file `where` has no room for a page or two."""
+    try:
+        return shutil.disk_usage(Path(str(where)).absolute().parent).free < 1 << 14
+    except OSError:
+        return False

@@ -61,6 +61,25 @@ def noise() -> Callable[[int], Image]:
     return make
 
 
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A real file system of 256 KiB, where we may mount one; else a limit on the file's size."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mounted = (
+        subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=256k", "none", folder],
+            capture_output=True,
+            check=False,
+        ).returncode
+        == 0
+    )
+    if not mounted:
+        pytest.skip("may not mount a small file system here")
+    yield folder
+    subprocess.run(["umount", "-l", folder], check=True)
+
+
 def run_cli(*arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
     """`edge-runtime ARGUMENTS` as a real process."""
     return subprocess.run(

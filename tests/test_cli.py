@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -320,6 +321,23 @@ def test_galleries_that_cannot_be_used(enrolled: Path, tmp_path: Path, photos: P
     other.write_bytes(shipped + b"\x3a\x00")  # an empty opset_import: another file, the same net
     done = run_cli("query", "--gallery", enrolled, "--model", other, photo)
     _one_line(done, 4, "corrupt") if done.returncode == 4 else _one_line(done, 5, "by model")
+
+
+def test_a_full_and_a_read_only_disk(small_disk: Path, photos: Path) -> None:
+    gallery = small_disk / "g.sqlite"
+    filler = small_disk / "filler"
+    done = run_cli("enroll", "--gallery", gallery, "--label", "cat", photos / "cat" / "0.jpg")
+    assert done.returncode == 0
+    with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
+        while file.write(bytes(4096)):
+            pass
+    _one_line(run_cli("enroll", "--gallery", gallery, photos), 6, "g.sqlite: the disk is full")
+    filler.unlink()
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    _one_line(run_cli("enroll", "--gallery", gallery, photos), 6, "g.sqlite: ")
+    done = run_cli("query", "--gallery", gallery, photos / "cat" / "0.jpg")
+    assert done.returncode == 0, done.stderr
+    assert ": cat (" in done.stdout
 
 
 def test_models_that_cannot_be_used(enrolled: Path, tmp_path: Path, photos: Path) -> None:

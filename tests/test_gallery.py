@@ -6,7 +6,6 @@ import os
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -254,25 +253,6 @@ def test_what_was_acknowledged_survives_kill_9(tmp_path: Path, lines: int) -> No
         stored = {match.id for match in gallery.search(_code(7), 10**6)}
     assert set(acknowledged) <= stored
     assert len(stored) <= len(acknowledged) + 1
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A real file system of 256 KiB, where we may mount one; else a limit on the file's size."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    mounted = (
-        subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", "size=256k", "none", folder],
-            capture_output=True,
-            check=False,
-        ).returncode
-        == 0
-    )
-    if not mounted:
-        pytest.skip("may not mount a small file system here")
-    yield folder
-    subprocess.run(["umount", "-l", folder], check=True)
 
 
 def test_a_full_disk_is_one_clear_error_and_loses_nothing(small_disk: Path) -> None:
