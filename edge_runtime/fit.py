@@ -6,7 +6,7 @@ still counts, and both sides of a comparison are squashed alike.
 
 Both steps are OpenCV's INTER_LINEAR_EXACT, which computes in fixed point: the same bytes come out
 on every CPU, so a code made on a board equals the one made on a workstation. (INTER_AREA does not
-promise that, and takes four to six times as long on a full-size photo.) Halving by it averages
+promise that, and is several times slower.) Halving by it averages
 each two pixels, so nothing aliases.
 """
 

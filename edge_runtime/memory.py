@@ -27,7 +27,7 @@ def peak_rss_bytes() -> int:
 def release_unused() -> None:
     """Give memory that was freed back to the system, where the C library can.
 
-    ONNX Runtime parses a model into copies that it frees again; glibc would keep those 45 MB.
+    ONNX Runtime parses a model into copies that it frees again, and glibc would keep them.
     """
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
