@@ -14,12 +14,17 @@ BITS    ?= 64
 MODEL   ?= models/mobilenet_v1_hash$(BITS).onnx
 OUT     ?= build/my-model
 TRAIN   := .venv-train
+COMPILE := .venv-compile
+TARGET  ?= host
+TRIALS  ?=
+RUNNER  ?=
+HOST    ?=
 
 WITH_GALLERY = $(if $(GALLERY),--gallery $(GALLERY))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint run profile setup-train test-train train evaluate accuracy \
-        setup-bench bench lock clean
+        setup-bench bench setup-compile compile test-compile device-test deploy lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -95,6 +100,33 @@ setup-bench: $(VENV)/.bench  ## the peers of the benchmarks (faiss, usearch)
 bench: $(VENV)/.bench  ## the lookup beside its peers; takes some minutes on a quiet machine
 	$(BIN)/python -m profiles.bench.lookup --out profiles/reports/lookup-$$(uname -m).json
 	$(BIN)/python -m profiles.performance
+
+# -- the compiler: TVM is heavy, so it has an environment of its own too ----------------------------
+
+$(COMPILE)/.ready: requirements/compile.txt requirements/demo.txt
+	@test -n "$(PYTHON)" || { echo "make: no Python 3.11 or newer found; name one: make PYTHON=/path/to/python3" >&2; exit 1; }
+	$(PYTHON) -m venv $(COMPILE)
+	$(COMPILE)/bin/python -m pip --disable-pip-version-check --no-input install --quiet -r requirements/demo.txt -r $<
+	@touch $@
+
+setup-compile: $(COMPILE)/.ready  ## the environment for compiling (TVM, about 0.7 GB)
+
+compile: $(COMPILE)/.ready  ## a bundle for a board: make compile TARGET=rpi4 [TRIALS=n] [RUNNER=...]
+	$(COMPILE)/bin/python -m compile $(TARGET) $(if $(TRIALS),--trials $(TRIALS)) \
+	  $(if $(RUNNER),--runner $(RUNNER)) $(if $(PICTURES),--pictures $(PICTURES))
+
+test-compile: $(COMPILE)/.ready  ## the tests of compile/
+	$(COMPILE)/bin/python -m pytest compile/tests
+
+device-test: $(COMPILE)/.ready  ## the path on a board, or on an emulated one: make device-test TARGET=rpi4 [HOST=pi@board]
+	$(COMPILE)/bin/python -m pytest device_tests --target $(TARGET) $(if $(HOST),--host $(HOST)) \
+	  $(if $(SMALL),--small)
+
+deploy:  ## copy a bundle to a board: make deploy TARGET=rpi4 HOST=pi@board
+	@test -n "$(HOST)" || { echo "make: name the board: make deploy TARGET=rpi4 HOST=pi@board" >&2; exit 2; }
+	@test -f build/$(TARGET)/manifest.json || { echo "make: no bundle yet: make compile TARGET=$(TARGET)" >&2; exit 2; }
+	scp -q build/$(TARGET).tar.gz $(HOST):
+	ssh $(HOST) 'rm -rf $(TARGET).new && mkdir $(TARGET).new && tar xzf $(TARGET).tar.gz -C $(TARGET).new --strip-components=1 && rm -rf $(TARGET) && mv $(TARGET).new $(TARGET)'
 
 lock:  ## pin the newest versions that pyproject.toml allows (needs uv)
 	for set in demo test; do uv pip compile pyproject.toml --extra $$set --universal \

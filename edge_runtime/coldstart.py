@@ -18,7 +18,7 @@ def main() -> None:
     started_ns, model, gallery_path, photo, threads = sys.argv[1:]
     marks = [("process", int(started_ns)), ("imports", _ENTERED_NS)]
 
-    from edge_runtime.engine.portable import PortableEngine
+    from edge_runtime.engine import open_engine
     from edge_runtime.gallery import Gallery
     from edge_runtime.memory import rss_bytes
     from edge_runtime.photo import read_photo
@@ -26,7 +26,7 @@ def main() -> None:
 
     memory = {"imports_rss_bytes": rss_bytes()}
     marks.append(("engine", time.time_ns()))
-    engine = PortableEngine(model, threads=int(threads))
+    engine = open_engine(model, threads=int(threads))
     memory["engine_rss_bytes"] = rss_bytes()
     marks.append(("gallery", time.time_ns()))
     gallery = Gallery(gallery_path, engine.model, read_only=True)

@@ -9,6 +9,8 @@
     ├── ModelError                   4   the hash network
     │   ├── ModelNotFoundError           no such file, and where we looked
     │   ├── ModelInvalidError            corrupt, or not a hash network
+    │   ├── BundleInvalidError           damaged, incomplete, or of a newer format
+    │   ├── BundleMismatchError          made for another CPU
     │   └── EngineError                  the engine cannot be loaded, or failed while running
     ├── GalleryError                 5   the board's memory
     │   ├── GalleryNotFoundError         no such gallery
@@ -22,7 +24,11 @@
     │   ├── CameraNotFoundError          no such device, file, folder or address
     │   ├── CameraSilentError            opened, but no frame came in time
     │   └── CameraLostError              frames came, then stopped
-    └── ReportError                  8   a measurement that could not be made
+    ├── ReportError                  8   a measurement that could not be made
+    └── CompileError                 10  a bundle that could not be made
+        ├── TargetError                  no such device, or its description is malformed
+        ├── ToolchainError               a compiler or TVM is missing or unfit
+        └── NetworkUnsupportedError      an operator that the compiler does not know
 
 Further exit codes: 0 done, 2 wrong usage, 9 a budget was missed, a check failed or the demo did
 not reach its bar, 130 interrupted. docs/ERRORS.md lists them for users; a test compares.
@@ -92,6 +98,14 @@ class ModelInvalidError(ModelError):
     """A file that is corrupt or is no hash network."""
 
 
+class BundleInvalidError(ModelError):
+    """A bundle that is damaged, incomplete, or of a newer format."""
+
+
+class BundleMismatchError(ModelError):
+    """A bundle that was made for another CPU."""
+
+
 class EngineError(ModelError):
     """The engine cannot be loaded, or failed while it ran."""
 
@@ -154,6 +168,24 @@ class ReportError(EdgeRuntimeError):
     """A measurement that could not be made."""
 
     exit_code = 8
+
+
+class CompileError(EdgeRuntimeError):
+    """A bundle cannot be made."""
+
+    exit_code = 10
+
+
+class TargetError(CompileError):
+    """No such device, or its description is malformed."""
+
+
+class ToolchainError(CompileError):
+    """A compiler or TVM is missing or unfit."""
+
+
+class NetworkUnsupportedError(CompileError):
+    """An operator that the compiler does not know."""
 
 
 def storage_error(error: OSError | sqlite3.Error, where: object) -> StorageError | None:

@@ -134,12 +134,17 @@ def parse_metadata(
 
 
 def find_model(path: str | os.PathLike[str] | None = None) -> Path:
-    """The model file to use: `path`, else $EDGE_RUNTIME_MODEL, else the clone's models/ folder."""
+    """The model to use: `path`, else $EDGE_RUNTIME_MODEL, else the clone's models/ folder.
+
+    An ONNX file, or the folder of a bundle (edge_runtime.bundle).
+    """
     named = path or os.environ.get(MODEL_VARIABLE)
     if named:
-        if Path(named).is_file():
+        if Path(named).is_file() or (Path(named) / "manifest.json").is_file():
             return Path(named)
-        raise ModelNotFoundError("no such model file", where=named, remedy="check the path")
+        raise ModelNotFoundError(
+            "no such model file or bundle", where=named, remedy="check the path"
+        )
     shipped = Path(__file__).resolve().parent.parent / "models" / MODEL_FILE
     if shipped.is_file():
         return shipped

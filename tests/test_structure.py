@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "compile": {"compile", "edge_runtime"},
     "demo": {"demo", "edge_runtime"},
     "profiles": {"profiles", "edge_runtime"},
-    "device_tests": {"device_tests", "edge_runtime"},
+    "device_tests": {"device_tests", "compile", "edge_runtime"},
     "tests": {"tests", "demo", "profiles", "edge_runtime"},
 }
 """docs/ARCHITECTURE.md draws these arrows."""
@@ -95,5 +95,5 @@ def test_the_wheel_holds_the_runtime_alone(tmp_path: Path) -> None:
 def test_modules_stay_small() -> None:
     for room in ROOMS:
         for path in _files(room):
-            if "tests" not in path.parts:
+            if "tests" not in path.parts and not path.name.startswith("test_"):
                 assert len(path.read_text().splitlines()) <= 350, path

@@ -42,7 +42,8 @@ def engine_options(function: F) -> F:
     function = click.option(
         "--model",
         type=click.Path(path_type=Path),
-        help="The hash network (ONNX).  [default: $EDGE_RUNTIME_MODEL, or the shipped one]",
+        help="The hash network: an ONNX file, or the folder of a compiled bundle.  "
+        "[default: $EDGE_RUNTIME_MODEL, or the shipped one]",
     )(function)
     return click.option(
         "--threads",

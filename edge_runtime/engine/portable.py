@@ -29,7 +29,7 @@ class PortableEngine(Engine):
         path: str | os.PathLike[str],
         *,
         threads: int = 1,
-        reason: str = "no other engine is built yet",
+        reason: str = "it was asked for",
     ) -> None:
         model_id, size_bytes = identify(path)
         try:

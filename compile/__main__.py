@@ -1,0 +1,112 @@
+"""The compile command.
+
+    python -m compile TARGET [--model FILE] [--trials N] [--runner local|emulator] [--out DIR]
+
+Exit codes: docs/ERRORS.md; 9 if the gate rejected the bundle.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from edge_runtime.errors import EXIT_INTERRUPTED, EXIT_VERDICT, EdgeRuntimeError
+from edge_runtime.model import find_model
+
+# With torch installed, tvm_ffi would import it: half a gigabyte for nothing.
+os.environ.setdefault("TVM_FFI_DISABLE_TORCH_C_DLPACK", "1")
+
+
+@click.command(help=__doc__)
+@click.argument("target")
+@click.option("--model", type=click.Path(path_type=Path), help="The ONNX hash network.")
+@click.option("--out", type=click.Path(path_type=Path), help="The bundle's folder: build/TARGET.")
+@click.option("--trials", type=click.IntRange(0), help="Choices to try for each workload anew.")
+@click.option("--runner", default="", help="local or emulator.  [default: what fits the target]")
+@click.option("--photos", type=click.Path(path_type=Path), help="Photos to prove parity on.")
+@click.option("--pictures", default=0, help="How many of them, disturbed ones included.")
+@click.option("--records", type=click.Path(path_type=Path), help="Folder of the tuning records.")
+def main(
+    target: str,
+    model: Path | None,
+    out: Path | None,
+    trials: int | None,
+    runner: str,
+    photos: Path | None,
+    pictures: int,
+    records: Path | None,
+) -> None:
+    """Command: see the module."""
+    try:
+        sys.exit(_main(target, model, out, trials, runner, photos, pictures, records))
+    except EdgeRuntimeError as error:
+        click.echo(f"compile: {error}", err=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        click.echo("compile: interrupted; what the search has found is kept", err=True)
+        sys.exit(EXIT_INTERRUPTED)
+
+
+def _main(
+    name: str,
+    model: Path | None,
+    out: Path | None,
+    trials: int | None,
+    runner: str,
+    photos: Path | None,
+    pictures: int,
+    records: Path | None,
+) -> int:
+    from compile.toolchain import check_tvm
+
+    check_tvm()
+    from compile.build import TRIALS, Request, compile_bundle
+    from compile.progress import Progress
+    from compile.target import read_target
+
+    target = read_target(name)
+    with Progress(TRIALS if trials is None else trials) as progress:
+        result = compile_bundle(
+            Request(
+                model=find_model(model),
+                target=target,
+                out=out or Path("build") / name,
+                trials=trials,
+                runner=runner,
+                photos=photos,
+                pictures=pictures,
+                records=records,
+                tell=progress.tell,
+                progress=progress.trial,
+            )
+        )
+    parity, speed = result.evidence["parity"], result.evidence["speed"]
+    where = "emulated" if parity["emulated"] else "here"
+    click.echo(
+        f"equal   {parity['share_equal']:.4%} of {parity['bits']:,} bits over "
+        f"{parity['pictures']:,} pictures, {where} (bar {parity['bar']:.2%})"
+    )
+    click.echo(
+        f"speed   {speed['ours']:g} {speed['unit']}, ONNX Runtime {speed['onnxruntime']:g}: "
+        f"{speed['ratio']:.2f} of it"
+        + (" (an estimate, not a measurement)" if speed["estimate"] else "")
+    )
+    click.echo(
+        f"size    {result.evidence['library_bytes']:,} bytes, "
+        f"working memory {result.evidence['arena_bytes']:,}"
+    )
+    if result.promoted:
+        click.echo(f"bundle  {result.bundle}")
+        return 0
+    click.echo(
+        f"compile: rejected, see {result.bundle}/evidence.json; the portable engine stands",
+        err=True,
+    )
+    return EXIT_VERDICT
+
+
+if __name__ == "__main__":
+    main()

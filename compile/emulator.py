@@ -1,0 +1,194 @@
+"""An ARM CPU where there is none: QEMU in user mode, and what its CPU does, counted.
+
+The counts (emulation/counts.c) are exact and repeat; they are no times. `Counts.cycles` turns them
+into an estimate with three numbers of the device's description, [cost]: cycles an instruction, and
+cycles lost by a miss of the first and of the second cache.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from compile.kernels.base import Kernel
+from compile.lower import write_object
+from compile.plan import Knobs
+from compile.runner import Runner, Shape, buffer_numbers, kernels_of
+from compile.target import Target
+from compile.toolchain import c_compiler, run
+from compile.userland import Userland
+from edge_runtime.errors import ToolchainError
+
+FOLDER = Path(__file__).resolve().parent / "emulation"
+CLASSES = ("int", "branch", "load", "store", "vload", "vstore", "fma", "vector")
+PACKAGES = "apt install qemu-user gcc-aarch64-linux-gnu"
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What the emulated CPU did."""
+
+    by_class: dict[str, int]
+    l1_misses: int
+    l2_misses: int
+
+    @property
+    def instructions(self) -> int:
+        """All of them."""
+        return sum(self.by_class.values())
+
+    def cycles(self, target: Target) -> float:
+        """An estimate."""
+        each, first, second = target.cost
+        return each * self.instructions + first * self.l1_misses + second * self.l2_misses
+
+
+def emulator_command(target: Target) -> list[str]:
+    """How to run a program for `target` here; raises `ToolchainError`."""
+    path = shutil.which("qemu-aarch64")
+    if not path or not target.triple.startswith("aarch64"):
+        raise ToolchainError(f"no emulator for {target.triple}", where=target.name, remedy=PACKAGES)
+    return [path, "-L", "/usr/aarch64-linux-gnu", "-cpu", target.emulated_as]
+
+
+def emulated_codes(library: Path, pictures: Path, target: Target, *, threads: int = 1) -> list[str]:
+    """The codes, in hexadecimal, that `library` gives to the pictures in the file `pictures`."""
+    with tempfile.TemporaryDirectory(prefix="edge-emulate-") as folder:
+        program = _measure(library, target, Path(folder))
+        command = [*emulator_command(target), str(program), str(pictures), str(threads), "0"]
+        return run(command, Path(folder)).split()
+
+
+def count_library(library: Path, pictures: Path, target: Target) -> Counts:
+    """What one call of `library` costs when all is warm: the last of `pictures`."""
+    with tempfile.TemporaryDirectory(prefix="edge-count-") as folder:
+        program = _measure(library, target, Path(folder))
+        return _counted([str(program), str(pictures), "1", "1"], target, Path(folder))[-1]
+
+
+ONNXRUNTIME = """
+import ctypes, sys
+import numpy as np
+from edge_runtime.engine.portable import PortableEngine
+engine = PortableEngine(sys.argv[1])
+size = engine.model.input.size
+engine._tensor[:] = np.linspace(-1, 1, engine._tensor.size).reshape(engine._tensor.shape)
+run = lambda: engine._session.run([engine._output], {engine._input: engine._tensor})
+mark = ctypes.CDLL(None).prctl
+run()
+mark(0x45444745, 1)
+run()
+mark(0x45444745, 2)
+"""
+
+
+def count_in_userland(userland: Userland, model: Path, target: Target) -> Counts:
+    """What one call of ONNX Runtime costs, one thread, its input ready."""
+    done = userland.run(
+        target, "-c", ONNXRUNTIME, str(model.resolve()), plugin=_plugin_options(target)
+    )
+    if done.returncode:
+        raise ToolchainError(
+            f"ONNX Runtime failed there: {done.stderr.strip().splitlines()[-1:]}",
+            where=target.name,
+        )
+    return _regions(done.stderr)[-1]
+
+
+def _measure(library: Path, target: Target, work: Path) -> Path:
+    native = FOLDER.parent / "native"
+    program = work / "measure"
+    run(
+        [
+            *c_compiler(target.triple),
+            "-O2",
+            f"-I{native}",
+            str(FOLDER / "measure.c"),
+            str(library.resolve()),
+            f"-Wl,-rpath,{library.resolve().parent}",
+            "-o",
+            str(program),
+        ],
+        work,
+    )
+    return program
+
+
+class EmulatorRunner(Runner):
+    """Estimated cycles on an emulated CPU."""
+
+    name = "emulator"
+    unit = "cycles"
+
+    def cost(self, shape: Shape, knobs: Knobs) -> float:
+        """See `Runner.cost`: of a second call, when the caches hold what they can."""
+        return sum(counts.cycles(self.target) for counts in self.counts(shape, knobs))
+
+    def counts(self, shape: Shape, knobs: Knobs) -> list[Counts]:
+        """What each kernel of the workload does."""
+        kernels = kernels_of(shape, knobs, self.target)
+        with tempfile.TemporaryDirectory(prefix="edge-tune-") as folder:
+            work = Path(folder)
+            write_object(kernels, self.llvm, work / "kernels.o")
+            (work / "main.c").write_text(_harness(kernels), encoding="utf-8")
+            compiler = c_compiler(self.target.triple)
+            run([*compiler, "-O1", "-static", "main.c", "kernels.o", "-o", "main"], work)
+            return _counted([str(work / "main")], self.target, work)
+
+
+def _harness(kernels: list[Kernel]) -> str:
+    """A program that calls each kernel twice and marks the second call."""
+    parts = ["#include <stdint.h>", "#include <sys/prctl.h>"]
+    calls = []
+    for number, kernel in enumerate(kernels):
+        buffers = buffer_numbers(kernel)
+        size = {"float32": 4, "float16": 2, "uint8": 1, "int8": 1, "int32": 4}
+        names = []
+        for index, (count, dtype) in enumerate(buffers):
+            name = f"buffer{number}_{index}"
+            names.append(name)
+            parts.append(f"static _Alignas(64) uint8_t {name}[{count * size[dtype]}];")
+        pointers = ", ".join("void *" for _ in names)
+        parts.append(f"extern void {kernel.name}({pointers}, int32_t, int32_t);")
+        call = f"{kernel.name}({', '.join(names)}, 0, {kernel.tasks});"
+        calls += [call, "prctl(0x45444745, 1);", call, "prctl(0x45444745, 2);"]
+    return "\n".join([*parts, "int main(void) {", *calls, "return 0; }"]) + "\n"
+
+
+def _counted(command: list[str], target: Target, work: Path) -> list[Counts]:
+    fixed = ["setarch", "-R"] if shutil.which("setarch") else []  # the same addresses every time
+    command = [*fixed, *emulator_command(target), "-plugin", _plugin_options(target), *command]
+    return _regions(run(command, work, stderr=True))
+
+
+def _plugin_options(target: Target) -> str:
+    return (
+        f"{_plugin()},l1_kib={target.l1d_kib},l1_ways={target.l1d_ways},"
+        f"l2_kib={target.l2_kib},l2_ways={target.l2_ways}"
+    )
+
+
+def _regions(log: str) -> list[Counts]:
+    regions = []
+    for line in log.splitlines():
+        if line.startswith("EDGE "):
+            numbers = dict(part.split("=") for part in line.split()[1:])
+            mix = {name: int(numbers[name]) for name in CLASSES}
+            regions.append(Counts(mix, int(numbers["l1"]), int(numbers["l2"])))
+    if not regions:
+        raise ToolchainError("counted nothing; is QEMU 7.2?", where="qemu-aarch64", remedy=PACKAGES)
+    return regions
+
+
+@functools.cache
+def _plugin() -> Path:
+    """The counting plugin, built once a process."""
+    folder = Path(tempfile.mkdtemp(prefix="edge-plugin-"))
+    compiler = c_compiler(f"{os.uname().machine}-linux-gnu")
+    source = str(FOLDER / "counts.c")
+    run([*compiler, "-O2", "-shared", "-fPIC", "-Wall", source, "-o", "counts.so"], folder)
+    return folder / "counts.so"

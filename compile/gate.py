@@ -1,0 +1,127 @@
+"""The gate: a bundle is promoted only with evidence that it is equal, and faster.
+
+Equal: its bits are those of ONNX Runtime on the same pictures (fp32: at least 99.99 % of them).
+Faster: on this machine, CPU time beside ONNX Runtime in one run; for another CPU, the estimated
+cycles of both on the emulated one. An estimate is called one wherever it shows.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from compile.emulator import count_library, emulated_codes
+from compile.pictures import write_pictures
+from compile.target import Target
+from edge_runtime.code import hamming
+from edge_runtime.engine.portable import PortableEngine
+from edge_runtime.fit import Image, normalise
+
+EQUAL_BITS = 0.9999
+"""Of fp32, at least."""
+ROUNDS = 60
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How equal."""
+
+    pictures: int
+    bits: int
+    different_bits: int
+    share_equal: float
+    bar: float
+    emulated: bool
+
+    @property
+    def passed(self) -> bool:
+        """Whether the bar is met."""
+        return self.share_equal >= self.bar
+
+
+@dataclass(frozen=True)
+class Speed:
+    """How fast, beside ONNX Runtime. CPU milliseconds, or estimated megacycles."""
+
+    unit: str
+    ours: float
+    onnxruntime: float
+    ratio: float
+    estimate: bool
+    counts: dict[str, Any] | None = None
+
+    @property
+    def passed(self) -> bool:
+        """Faster is what counts."""
+        return self.ratio < 1
+
+
+def parity_here(
+    hash_one: Callable[[Image], np.ndarray], reference: PortableEngine, made: Image
+) -> Parity:
+    """Of a library that runs on this machine."""
+    different = sum(
+        int(hamming(hash_one(picture), reference.hash(picture)[np.newaxis])[0]) for picture in made
+    )
+    return _parity(len(made), reference.model.bits, different, emulated=False)
+
+
+def parity_emulated(
+    library: Path, target: Target, reference: PortableEngine, made: Image
+) -> Parity:
+    """Of a library for another CPU, on the emulated one."""
+    with tempfile.TemporaryDirectory(prefix="edge-gate-") as folder:
+        file = Path(folder) / "pictures.bgr"
+        write_pictures(made, file)
+        lines = emulated_codes(library, file, target)
+    different = 0
+    for line, picture in zip(lines, made, strict=True):
+        words = [int(line[i : i + 16], 16) for i in range(0, len(line), 16)]
+        code = np.array(words, dtype=np.uint64)
+        different += int(hamming(code, reference.hash(picture)[np.newaxis])[0])
+    return _parity(len(made), reference.model.bits, different, emulated=True)
+
+
+def _parity(pictures: int, bits: int, different: int, *, emulated: bool) -> Parity:
+    total = pictures * bits
+    return Parity(pictures, total, different, 1 - different / total, EQUAL_BITS, emulated)
+
+
+def speed_here(
+    hash_one: Callable[[Image], np.ndarray], reference: PortableEngine, picture: Image
+) -> Speed:
+    """CPU time of one thread each, in turn; ONNX Runtime gets its input already normalised."""
+    normalise(picture, reference.model.input, reference._tensor[0])
+
+    def theirs() -> None:
+        reference._session.run([reference._output], {reference._input: reference._tensor})
+
+    samples: dict[str, list[float]] = {"ours": [], "theirs": []}
+    for _ in range(ROUNDS):
+        for name, call in (("ours", lambda: hash_one(picture)), ("theirs", theirs)):
+            began = time.process_time_ns()
+            call()
+            samples[name].append((time.process_time_ns() - began) / 1e6)
+    ours, other = median(samples["ours"]), median(samples["theirs"])
+    return Speed("ms of CPU", round(ours, 3), round(other, 3), round(ours / other, 3), False)
+
+
+def speed_emulated(library: Path, target: Target, picture: Image, theirs: Any) -> Speed:
+    """Estimated cycles of one call, ours and ONNX Runtime's counts `theirs`."""
+    with tempfile.TemporaryDirectory(prefix="edge-gate-") as folder:
+        file = Path(folder) / "pictures.bgr"
+        write_pictures(np.stack([picture] * 2), file)
+        ours = count_library(library, file, target)
+    a, b = ours.cycles(target) / 1e6, theirs.cycles(target) / 1e6
+    counts = {
+        "ours": {**asdict(ours), "instructions": ours.instructions},
+        "onnxruntime": {**asdict(theirs), "instructions": theirs.instructions},
+    }
+    return Speed("estimated Mcycles", round(a, 1), round(b, 1), round(a / b, 3), True, counts)

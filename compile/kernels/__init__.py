@@ -1,0 +1,1 @@
+"""The kernels, as TVM computations with schedules of our own."""

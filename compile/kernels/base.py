@@ -1,0 +1,65 @@
+"""What a kernel is, and the schedule steps that all kernels share."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from tvm import tirx
+from tvm.s_tir import Schedule
+
+OUT_STRIDE = "edge.out_stride"
+"""A function's attribute: numbers from one row of its output, a buffer called O, to the next."""
+
+STARTS = "edge.starts"
+"""A function's attribute: of each block of sums, the buffer that it starts from instead of zero.
+
+TVM's reductions start from a constant; a bias added at the end would cost an instruction a sum."""
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A scheduled function whose one parallel loop runs over `tasks`."""
+
+    name: str
+    function: tirx.PrimFunc
+    tasks: int
+
+
+@dataclass(frozen=True)
+class Vector:
+    """The vector unit that a kernel is scheduled for."""
+
+    lanes: int
+    """Numbers a register."""
+    by_lane: bool
+    """A multiply-add can take one lane of a register as its scalar (NEON); else scalars are best
+    broadcast from memory (AVX)."""
+
+    def dividing(self, *channels: int) -> Vector:
+        """The widest vector, no wider than this one, of which `channels` are multiples."""
+        return Vector(math.gcd(self.lanes, *channels), self.by_lane)
+
+
+def vectorise(schedule: Schedule, loop: Any, lanes: int) -> None:
+    """Run `loop` in whole registers: unrolled outside, vectors of `lanes` inside."""
+    outer, inner = schedule.split(loop, [None, lanes])
+    schedule.unroll(outer)
+    schedule.vectorize(inner)
+
+
+def start_in_registers(schedule: Schedule, start: Any, vector: Vector) -> None:
+    """Schedule the block that sets a register tile, [..., pixels, channels], to zero."""
+    pixels, channels = schedule.get_loops(start)[-2:]
+    schedule.unroll(pixels)
+    vectorise(schedule, channels, vector.lanes)
+
+
+def activate(value: tirx.PrimExpr, limit: float | None, dtype: str) -> tirx.PrimExpr:
+    """ReLU up to `limit` (infinite: plain ReLU; None: no activation)."""
+    if limit is None:
+        return value
+    if limit != float("inf"):
+        value = tirx.min(value, tirx.const(limit, dtype))
+    return tirx.max(value, tirx.const(0, dtype))

@@ -1,0 +1,70 @@
+"""From a plan to libedge.so: kernels by TVM, the plan and its small run time by a C compiler."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import tvm
+
+from compile.lower import write_object
+from compile.plan import Plan
+from compile.source import emit
+from compile.target import Target
+from compile.toolchain import c_compiler, run
+
+NATIVE = Path(__file__).resolve().parent / "native"
+CONSTANTS = """
+.section .rodata
+.balign 64
+.global edge_constants
+.hidden edge_constants
+edge_constants:
+.incbin "constants.bin"
+.section .note.GNU-stack,"",%progbits
+"""
+FLAGS = (
+    "-std=gnu11",
+    "-O2",
+    "-fPIC",
+    "-fvisibility=hidden",
+    "-Wall",
+    "-Wextra",
+    "-Werror",
+    "-ffile-prefix-map=" + str(NATIVE) + "=edge",
+)
+
+
+def build_library(plan: Plan, target: Target, precision: str, work: Path) -> Path:
+    """Write libedge.so into the folder `work`; raises `ToolchainError`.
+
+    The same plan, target and tools give the same bytes.
+    """
+    work.mkdir(parents=True, exist_ok=True)
+    compiler = c_compiler(target.triple)
+    text, constants = emit(plan, target.name, precision)
+    (work / "plan.c").write_text(text, encoding="utf-8")
+    (work / "constants.bin").write_bytes(constants)
+    (work / "constants.s").write_text(CONSTANTS, encoding="utf-8")
+    write_object(plan.kernels, tvm.target.Target(target.llvm()), work / "kernels.o")
+    sources = [*sorted(NATIVE.glob("*.c")), "plan.c"]
+    library = work / "libedge.so"
+    run(
+        [
+            *compiler,
+            *FLAGS,
+            "-shared",
+            f"-I{NATIVE}",
+            *map(str, sources),
+            "constants.s",
+            "kernels.o",
+            "-o",
+            library.name,
+            "-pthread",
+            "-Wl,-z,noexecstack,--gc-sections,-s",
+            "-Wl,--build-id=none",
+            f"-Wl,--version-script={NATIVE / 'edge.map'}",
+            "-Wl,-z,defs",
+        ],
+        work,
+    )
+    return library

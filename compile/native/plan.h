@@ -1,0 +1,33 @@
+/* plan.h: what the generated plan (compile/plan.py) offers to edge.c. */
+#ifndef EDGE_PLAN_H
+#define EDGE_PLAN_H
+
+#include "edge.h"
+
+struct edge_frame {
+    const uint8_t *image;
+    uint8_t *arena;
+    float *logits;
+};
+
+/* Rows and columns of zeros around a tensor that the next convolution reads beyond its edge. */
+struct edge_border {
+    uint64_t offset;               /* in the arena */
+    uint32_t rows, row_bytes;      /* of the whole tensor, border included */
+    uint32_t top, bottom;          /* rows */
+    uint32_t left_bytes, right_bytes;
+};
+
+struct edge_step {
+    const char *name;
+    void (*run)(const struct edge_frame *, int32_t begin, int32_t end);
+    int32_t tasks;
+    struct edge_border border;     /* of its output; no rows: none */
+};
+
+extern const struct edge_info edge_plan_info;
+extern const struct edge_step edge_plan[];
+extern const int32_t edge_plan_steps;
+extern const float edge_plan_threshold;  /* a logit above it is a 1 */
+
+#endif

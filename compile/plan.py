@@ -1,0 +1,312 @@
+"""The plan: which kernel runs when, on which bytes, and the C source that says so.
+
+All memory is one arena whose layout is settled here: every tensor that is alive at the same time
+as another has bytes of its own, others share. A tensor that a depthwise convolution reads beyond
+its edge lies in memory with its border of zeros, so that no kernel has to ask where it is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compile.kernels import head, separable, stem
+from compile.kernels.base import Kernel, Vector
+from compile.network import Layer, Network
+from edge_runtime.errors import NetworkUnsupportedError
+
+ALIGNMENT = 64
+NUMBER = 4
+"""Bytes of a float."""
+
+
+@dataclass
+class Tensor:
+    """A tensor in the arena, with its border."""
+
+    size: int
+    """Side, pixels, without the border."""
+    channels: int
+    border: tuple[int, int, int, int] = (0, 0, 0, 0)
+    """Top, left, bottom, right."""
+    born: int = 0
+    """Step that writes it, as `dies` is the last one that reads it."""
+    dies: int = 0
+    offset: int = 0
+    flat: int = 0
+    """Numbers, where it is no picture but a kernel's own layout."""
+
+    @property
+    def rows(self) -> int:
+        """With the border, as are `columns`, `stride` (numbers a row) and `bytes`."""
+        return self.size + self.border[0] + self.border[2]
+
+    @property
+    def columns(self) -> int:
+        """See `rows`."""
+        return self.size + self.border[1] + self.border[3]
+
+    @property
+    def stride(self) -> int:
+        """See `rows`."""
+        return self.columns * self.channels
+
+    @property
+    def bytes(self) -> int:
+        """See `rows`."""
+        return (self.flat or self.rows * self.stride) * NUMBER
+
+    @property
+    def inside(self) -> int:
+        """Offset of the first pixel that is not border, bytes."""
+        return (
+            self.offset + (self.border[0] * self.stride + self.border[1] * self.channels) * NUMBER
+        )
+
+
+Argument = str | tuple[Tensor, bool] | NDArray[np.float32]
+"""A C expression; a tensor, and whether from its inside; or constants."""
+
+
+@dataclass
+class Step:
+    """One call of one kernel."""
+
+    kernel: Kernel
+    arguments: list[Argument]
+    output: Tensor | None
+    what: str
+    """For people: the layers that it computes."""
+    multiply_adds: int = 0
+
+
+@dataclass
+class Plan:
+    """Everything that the library needs."""
+
+    network: Network
+    steps: list[Step] = field(default_factory=list)
+    constants: bytearray = field(default_factory=bytearray)
+    arena_bytes: int = 0
+
+    @property
+    def kernels(self) -> list[Kernel]:
+        """Each once: layers of the same shape share a kernel."""
+        return list({step.kernel.name: step.kernel for step in self.steps}.values())
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What the search tunes: one group of layers, and what may be chosen for it."""
+
+    key: str
+    """Names the shape; equal for layers that share a kernel."""
+    shape: separable.Block | stem.Stem
+    layers: tuple[int, ...]
+
+
+Knobs = separable.Knobs | stem.StemKnobs
+
+
+def vector_of(shape: separable.Block | stem.Stem, vector: Vector) -> Vector:
+    """`vector`, or a narrower one where the channels of `shape` ask for it."""
+    if isinstance(shape, stem.Stem):
+        return vector.dividing(shape.outputs)
+    return vector.dividing(shape.channels, shape.outputs)
+
+
+def workloads(network: Network) -> list[Workload]:
+    """The network cut into groups: the stem, and [depthwise +] pointwise."""
+    tensors = _tensors(network)
+    groups: list[Workload] = []
+    waiting: int | None = None
+    for index, layer in enumerate(network.layers):
+        if layer.kind == "depthwise":
+            readers = [i for i, other in enumerate(network.layers) if other.source == index]
+            if waiting is not None or readers != [index + 1]:
+                raise _unsupported(network, layer)
+            if network.layers[index + 1].kind != "pointwise" or layer.residual is not None:
+                raise _unsupported(network, layer)
+            waiting = index
+        elif layer.kind == "stem":
+            shape = _stem(network, layer, tensors[index])
+            groups.append(Workload(f"stem_{_key(shape)}", shape, (index,)))
+        else:
+            front = network.layers[waiting] if waiting is not None else None
+            block = _block(layer, front, tensors, index)
+            members = (index,) if waiting is None else (waiting, index)
+            groups.append(Workload(f"block_{_key(block)}", block, members))
+            waiting = None
+    return groups
+
+
+def make_plan(network: Network, choices: Mapping[str, Knobs], vector: Vector) -> Plan:
+    """The plan that uses `choices`, by workload key."""
+    plan = Plan(network)
+    tensors = _tensors(network)
+    numbers = {key: i for i, key in enumerate(dict.fromkeys(w.key for w in workloads(network)))}
+    made: dict[str, list[Kernel]] = {}
+    for work in workloads(network):
+        last = work.layers[-1]
+        layer, out, knobs = network.layers[last], tensors[last], choices[work.key]
+        number, width = numbers[work.key], vector_of(work.shape, vector)
+        if isinstance(work.shape, stem.Stem):
+            if work.key not in made:
+                made[work.key] = [stem.kernel(f"k{number}_stem", work.shape, knobs, width)]
+            weight, bias = _stem_weights(network, layer)
+            arguments: list[Argument] = ["f->image", weight, bias, (out, True)]
+            _add(plan, made[work.key][0], arguments, out, [layer])
+            continue
+        if work.key not in made:
+            made[work.key] = separable.kernels(f"k{number}", work.shape, knobs, width)
+        _add_block(plan, work, made[work.key], knobs, width, tensors)
+    source = tensors[network.hash_source]
+    bits = network.model.bits
+    width = vector.dividing(source.channels, bits)
+    kernel = head.kernel("head", source.size**2, source.channels, bits, width)
+    weight = np.ascontiguousarray(network.hash_weight.T)
+    arguments = [(source, True), weight, network.hash_bias, "f->logits"]
+    _add(plan, kernel, arguments, None, [])
+    plan.steps[-1].what = "pool and hash layer"
+    plan.steps[-1].multiply_adds = weight.size
+    _lay_out(plan)
+    return plan
+
+
+def _add_block(
+    plan: Plan,
+    work: Workload,
+    kernels: list[Kernel],
+    knobs: separable.Knobs,
+    vector: Vector,
+    tensors: list[Tensor],
+) -> None:
+    layers = [plan.network.layers[index] for index in work.layers]
+    last, out = layers[-1], tensors[work.layers[-1]]
+    source = tensors[layers[0].source]
+    front: list[Argument] = [(source, not work.shape.window)]
+    if work.shape.window:
+        front += [layers[0].weight[:, 0].transpose(1, 2, 0), layers[0].bias]
+    packed = last.weight[:, :, 0, 0].reshape(last.outputs // knobs.nr, knobs.nr, -1)
+    back: list[Argument] = [packed.transpose(0, 2, 1), last.bias]
+    if last.residual is not None:
+        back.append((tensors[last.residual], True))
+    back.append((out, True))
+    if len(kernels) == 1:
+        _add(plan, kernels[0], [*front, *back], out, layers)
+        return
+    flat = math.prod(separable.middle_shape(work.shape, knobs, vector))
+    middle = Tensor(last.in_size, work.shape.channels, flat=flat)
+    _add(plan, kernels[0], [*front, (middle, False)], middle, layers[:-1])
+    _add(plan, kernels[1], [(middle, False), *back], out, [last])
+
+
+def _add(
+    plan: Plan, kernel: Kernel, arguments: list[Argument], out: Tensor | None, layers: list[Layer]
+) -> None:
+    now = len(plan.steps)
+    for argument in arguments:
+        if isinstance(argument, tuple):
+            argument[0].dies = now
+    if out is not None:
+        out.born = now
+    what = " + ".join(layer.name for layer in layers) or "copy"
+    step = Step(kernel, arguments, out, what, sum(layer.multiply_adds for layer in layers))
+    plan.steps.append(step)
+
+
+def _tensors(network: Network) -> list[Tensor]:
+    """The output of every layer; those inside a fused block are never used."""
+    tensors = [Tensor(layer.out_size, layer.outputs) for layer in network.layers]
+    for layer in network.layers:
+        if layer.source >= 0 and any(layer.pads):
+            wanted = tensors[layer.source].border
+            if any(wanted) and wanted != layer.pads:
+                raise _unsupported(network, layer)
+            tensors[layer.source].border = layer.pads
+    return tensors
+
+
+def _stem(network: Network, layer: Layer, out: Tensor) -> stem.Stem:
+    spec = network.model.input
+    return stem.Stem(
+        height=layer.out_size, width=layer.out_size, outputs=layer.outputs, size=spec.size,
+        window=layer.window, stride=layer.stride, top=layer.pads[0], left=layer.pads[1],
+        pad=-spec.offset / spec.scale, out_stride=out.stride, limit=layer.limit,
+    )  # fmt: skip
+
+
+def _stem_weights(
+    network: Network, layer: Layer
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Normalisation and colour order folded in: [window, window * 3, N], [N]."""
+    spec = network.model.input
+    weight = layer.weight.astype(np.float64)
+    bias = layer.bias + weight.sum(axis=(1, 2, 3)) * spec.offset
+    blue_first = (weight * spec.scale)[:, ::-1].transpose(2, 3, 1, 0)
+    shape = (layer.window, layer.window * stem.COLOURS, layer.outputs)
+    return blue_first.reshape(shape).astype(np.float32), bias.astype(np.float32)
+
+
+def _block(layer: Layer, front: Layer | None, tensors: list[Tensor], index: int) -> separable.Block:
+    source = tensors[(front or layer).source]
+    out = tensors[index]
+    return separable.Block(
+        height=layer.out_size, width=layer.out_size,
+        channels=int(layer.weight.shape[1]), outputs=layer.outputs,
+        window=front.window if front else 0, stride=front.stride if front else 1,
+        # Read from the inside, a tensor has the rows of its picture, as wide as it lies in memory.
+        in_shape=(source.rows if front else source.size, source.columns),
+        out_stride=out.stride,
+        middle_limit=front.limit if front else None, limit=layer.limit,
+        residual_stride=tensors[layer.residual].stride if layer.residual is not None else 0,
+    )  # fmt: skip
+
+
+def _key(shape: separable.Block | stem.Stem) -> str:
+    if isinstance(shape, stem.Stem):
+        parts = [shape.size, shape.outputs, shape.window, shape.stride, shape.top, shape.out_stride]
+    else:
+        parts = [
+            shape.height, shape.channels, shape.outputs, shape.window, shape.stride,
+            *shape.in_shape, shape.out_stride, shape.residual_stride,
+        ]  # fmt: skip
+        parts += [
+            "n" if limit is None else f"{limit:g}" for limit in (shape.middle_limit, shape.limit)
+        ]
+    return "_".join(map(str, parts))
+
+
+def _lay_out(plan: Plan) -> None:
+    """Give every tensor its place: the largest first, each at the lowest free one."""
+    tensors = list({id(step.output): step.output for step in plan.steps if step.output}.values())
+    placed: list[Tensor] = []
+    for tensor in sorted(tensors, key=lambda tensor: -tensor.bytes):
+        others = sorted(
+            (other for other in placed if tensor.born <= other.dies and other.born <= tensor.dies),
+            key=lambda other: other.offset,
+        )
+        tensor.offset = 0
+        for other in others:
+            if tensor.offset + tensor.bytes <= other.offset:
+                break
+            tensor.offset = max(tensor.offset, _aligned(other.offset + other.bytes))
+        placed.append(tensor)
+    plan.arena_bytes = _aligned(max((t.offset + t.bytes for t in placed), default=0))
+
+
+def _aligned(number: int) -> int:
+    return -(-number // ALIGNMENT) * ALIGNMENT
+
+
+def _unsupported(network: Network, layer: Layer) -> NetworkUnsupportedError:
+    return NetworkUnsupportedError(
+        f'{layer.kind} convolution "{layer.name}": each depthwise convolution must be followed by '
+        "its own pointwise one, and share its border with nobody",
+        where=network.model.path,
+        remedy="the portable engine runs it: edge-runtime --model",
+    )

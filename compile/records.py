@@ -1,0 +1,90 @@
+"""Records: the best choice that a search found for each workload of a target.
+
+One JSON file a target and precision, profiles/tuning/TARGET/PRECISION.json, written whole after
+every improvement, so that a search that was stopped keeps what it found. With the same records a
+compile takes seconds and gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from compile.kernels import separable, stem
+from compile.plan import Knobs, Workload
+from compile.target import HOST, Target
+from edge_runtime.errors import CompileError, storage_error
+
+FOLDER = Path(__file__).resolve().parent.parent / "profiles" / "tuning"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Record:
+    """What was found for one workload."""
+
+    knobs: Knobs
+    cost: float
+    unit: str
+    """us: CPU time on the device. cycles: an estimate from the emulated CPU's counts."""
+    trials: int
+
+
+class Records:
+    """The records of one target and precision."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.best: dict[str, Record] = {}
+        if path.exists():
+            self._read()
+
+    @classmethod
+    def of(cls, target: Target, precision: str, folder: Path = FOLDER) -> Records:
+        """Those of `target`."""
+        name = f"{HOST}-{target.cpu}" if target.is_host else target.name
+        return cls(folder / name / f"{precision}.json")
+
+    def _read(self) -> None:
+        try:
+            content = json.loads(self.path.read_text(encoding="utf-8"))
+            if content["format"] != FORMAT:
+                raise ValueError(f"format {content['format']} is not the supported {FORMAT}")
+            for key, entry in content["best"].items():
+                kind = stem.StemKnobs if key.startswith("stem") else separable.Knobs
+                self.best[key] = Record(
+                    kind(**entry["knobs"]), entry["cost"], entry["unit"], entry["trials"]
+                )
+        except (KeyError, TypeError, ValueError) as error:
+            raise CompileError(
+                f"not a file of tuning records: {error}",
+                where=self.path,
+                remedy="delete it; the next compile searches anew",
+            ) from error
+
+    def get(self, workload: Workload) -> Record | None:
+        """The record of `workload`, if there is one."""
+        return self.best.get(workload.key)
+
+    def put(self, workload: Workload, record: Record) -> None:
+        """Keep `record`, on disk too; raises `StorageError`."""
+        self.best[workload.key] = record
+        entries: dict[str, Any] = {
+            key: {
+                "knobs": asdict(record.knobs),
+                "cost": round(record.cost, 3),
+                "unit": record.unit,
+                "trials": record.trials,
+            }
+            for key, record in sorted(self.best.items())
+        }
+        text = json.dumps({"format": FORMAT, "best": entries}, indent=1) + "\n"
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            temporary = self.path.with_suffix(".new")
+            temporary.write_text(text, encoding="utf-8")
+            temporary.replace(self.path)
+        except OSError as error:
+            raise storage_error(error, self.path) or error from error

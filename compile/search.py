@@ -1,0 +1,95 @@
+"""The search: for every workload, the knobs that cost least.
+
+It begins with the choices that a rule of thumb likes best (compile/space.py), then tries those that
+differ from the best one so far in a single knob, and now and then one at random, so that it does
+not stay where it happened to begin. The seed is fixed: the same costs lead to the same answer.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+
+from compile.kernels import separable
+from compile.plan import Knobs, Workload
+from compile.records import Record, Records
+from compile.runner import Runner
+from compile.space import space
+
+FIRST = 6
+"""Choices of the rule of thumb that are tried first."""
+STRAY = 0.2
+"""Share of the later trials that is random."""
+
+Told = Callable[[Workload, int, float], None]
+"""Hears of every trial: workload, trials so far, best cost so far."""
+
+
+def search(workload: Workload, runner: Runner, records: Records, trials: int, told: Told) -> Record:
+    """Try `trials` choices for `workload`; the best one is in `records` at any moment."""
+    best = records.get(workload)
+    if best is not None and best.unit != runner.unit:
+        best = None  # another runner's costs cannot be compared
+    tried: dict[Knobs, float] = {}
+    candidates = _candidates(workload, runner, tried, best.knobs if best else None)
+    for count, knobs in enumerate(candidates, 1):
+        if count > trials:
+            break
+        tried[knobs] = runner.cost(workload.shape, knobs)
+        if best is None or tried[knobs] < best.cost:
+            best = Record(knobs, tried[knobs], runner.unit, 0)
+            records.put(workload, best)
+        told(workload, count, best.cost)
+    assert best is not None, "every workload has a choice"
+    best = Record(best.knobs, best.cost, best.unit, best.trials + len(tried))
+    records.put(workload, best)
+    return best
+
+
+def _candidates(
+    workload: Workload, runner: Runner, tried: dict[Knobs, float], known: Knobs | None
+) -> Iterator[Knobs]:
+    choices = space(workload.shape, runner.target.vector)
+    chance = random.Random(workload.key)
+    if known in choices:
+        yield known
+    for knobs in _spread(choices):
+        if knobs not in tried:
+            yield knobs
+    while len(tried) < len(choices):
+        best = min(tried, key=lambda knobs: tried[knobs])
+        near = [k for k in choices if k not in tried and _distance(k, best) == 1]
+        rest = [k for k in choices[: len(choices) // 2 + 1] if k not in tried]
+        if near and (chance.random() >= STRAY or not rest):
+            yield chance.choice(near)
+        elif rest:
+            yield chance.choice(rest)
+        else:
+            return
+
+
+def _spread(choices: list[Knobs]) -> list[Knobs]:
+    """The first choice of each of the best register tiles."""
+    first: dict[object, Knobs] = {}
+    for knobs in choices:
+        tile = (getattr(knobs, "mr", None), knobs.nr, getattr(knobs, "fused", None))
+        first.setdefault(tile, knobs)
+    return list(first.values())[:FIRST]
+
+
+def _distance(one: Knobs, other: Knobs) -> int:
+    """How many decisions differ. A tile's size is one decision, whatever follows from it."""
+    return sum(a != b for a, b in zip(_decisions(one), _decisions(other), strict=True))
+
+
+def _decisions(knobs: Knobs) -> tuple[object, ...]:
+    if not isinstance(knobs, separable.Knobs):
+        return (knobs.rows, knobs.tw, knobs.nr)
+    size = knobs.tiles * (knobs.mr if knobs.fused else knobs.nr)
+    return (
+        (knobs.mr, knobs.nr),
+        (knobs.mr // knobs.tw, knobs.vc),
+        (knobs.fused, size),
+        knobs.channels_outside,
+        knobs.unroll,
+    )

@@ -1,0 +1,85 @@
+"""The plan as C source, and its constants as bytes."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+
+from compile.plan import ALIGNMENT, Argument, Plan, Step, Tensor
+
+
+def emit(plan: Plan, target: str, precision: str) -> tuple[str, bytes]:
+    """C source of `edge_plan` and what belongs to it, and the constants it refers to."""
+    constants = bytearray()
+    places: dict[bytes, int] = {}
+    runs = [_run(index, step, constants, places) for index, step in enumerate(plan.steps)]
+    model = plan.network.model
+    # logit(t): the sigmoid is above t where the weighted sum is above this
+    threshold = math.log(model.threshold / (1 - model.threshold))
+    parts = [
+        '#include "plan.h"',
+        "extern const uint8_t edge_constants[];",
+        "#define W(offset) ((const void *)(edge_constants + (offset)))",
+        "#define A(offset) ((void *)(f->arena + (offset)))",
+        *[_declaration(step) for step in _once(plan.steps)],
+        *runs,
+        "const struct edge_step edge_plan[] = {\n"
+        + "\n".join(_entry(index, step) for index, step in enumerate(plan.steps))
+        + "\n};",
+        f"const int32_t edge_plan_steps = {len(plan.steps)};",
+        f"const float edge_plan_threshold = {float(np.float32(threshold))!r}f;",
+        "const struct edge_info edge_plan_info = {\n"
+        f"    EDGE_API_VERSION, {model.input.size}, {model.bits}, {-(-model.bits // 64)},\n"
+        f"    {json.dumps(model.id)}, {json.dumps(target)}, {json.dumps(precision)}, "
+        f"{plan.arena_bytes}u}};",
+    ]
+    return "\n\n".join(parts) + "\n", bytes(constants)
+
+
+def _once(steps: list[Step]) -> list[Step]:
+    return list({step.kernel.name: step for step in steps}.values())
+
+
+def _declaration(step: Step) -> str:
+    pointers = ", ".join("const void *" for _ in step.arguments[:-1])
+    return f"extern void {step.kernel.name}({pointers}, void *, int32_t, int32_t);"
+
+
+def _run(index: int, step: Step, constants: bytearray, places: dict[bytes, int]) -> str:
+    arguments = ", ".join(_expression(argument, constants, places) for argument in step.arguments)
+    return (
+        f"static void run{index}(const struct edge_frame *f, int32_t begin, int32_t end)\n"
+        f"{{\n    {step.kernel.name}({arguments}, begin, end);\n}}"
+    )
+
+
+def _expression(argument: Argument, constants: bytearray, places: dict[bytes, int]) -> str:
+    if isinstance(argument, str):
+        return argument
+    if isinstance(argument, tuple):
+        tensor, inside = argument
+        return f"A({tensor.inside if inside else tensor.offset}u)"
+    data = np.ascontiguousarray(argument).tobytes()
+    if data not in places:
+        constants.extend(bytes(-len(constants) % ALIGNMENT))
+        places[data] = len(constants)
+        constants.extend(data)
+    return f"W({places[data]}u)"
+
+
+def _entry(index: int, step: Step) -> str:
+    name = json.dumps(f"{step.kernel.name}: {step.what}")
+    return f"    {{{name}, run{index}, {step.kernel.tasks}, {_border(step.output)}}},"
+
+
+def _border(tensor: Tensor | None) -> str:
+    if tensor is None or not any(tensor.border):
+        return "{0}"
+    top, left, bottom, right = tensor.border
+    row, pixel = (
+        n * tensor.bytes // (tensor.rows * tensor.stride) for n in (tensor.stride, tensor.channels)
+    )
+    numbers = (tensor.offset, tensor.rows, row, top, bottom, left * pixel, right * pixel)
+    return "{" + ", ".join(map(str, numbers)) + "}"

@@ -1,0 +1,115 @@
+"""What can be chosen for a workload, in the order in which it is worth trying."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+from compile.kernels import separable, stem
+from compile.kernels.base import Vector
+from compile.plan import Knobs, vector_of
+
+REGISTERS = 32
+NEAR = 5_000
+"""Numbers that stay in a first-level cache beside what streams through it."""
+LINE = 16
+"""Numbers a line."""
+MISS = 4
+"""What fetching a line costs, in instructions."""
+TASKS = 6
+"""A kernel has at least so many tasks, where it can, so that threads share them evenly."""
+CACHE_NUMBERS = 1 << 16
+"""Numbers of D that a fused task may hold: a quarter of a megabyte."""
+
+
+def space(shape: separable.Block | stem.Stem, vector: Vector) -> list[Knobs]:
+    """Every choice for `shape`, the most promising first by a rule of thumb."""
+    vector = vector_of(shape, vector)
+    if isinstance(shape, stem.Stem):
+        return sorted(_stems(shape, vector), key=lambda k: _stem_cost(k, vector))
+    return sorted(_blocks(shape, vector), key=lambda knobs: _cost(shape, knobs, vector))
+
+
+def _stems(shape: stem.Stem, vector: Vector) -> Iterator[stem.StemKnobs]:
+    for rows, tw, vectors in itertools.product(
+        (8, 7, 4, 2, 1), (8, 7, 6, 4, 3, 2, 1), (1, 2, 4, 8)
+    ):
+        knobs = stem.StemKnobs(rows, tw, vectors * vector.lanes)
+        if stem.valid(shape, knobs, vector) and tw * vectors + vectors < REGISTERS:
+            yield knobs
+
+
+def _stem_cost(knobs: stem.StemKnobs, vector: Vector) -> float:
+    vectors = knobs.nr // vector.lanes
+    return (knobs.tw + vectors) / (knobs.tw * vectors)
+
+
+def _blocks(shape: separable.Block, vector: Vector) -> Iterator[separable.Knobs]:
+    pixels = shape.height * shape.width
+    pairs = [
+        (mr, nr * vector.lanes)
+        for mr in range(1, min(pixels, 28) + 1)
+        for nr in (1, 2, 3, 4, 6)
+        if mr * nr <= REGISTERS - 4
+    ]
+    unrolls = [n for n in (8, 4, 16) if shape.channels % n == 0] or [1]
+    for (mr, nr), unroll in itertools.product(pairs, unrolls):
+        for tw, vc, fused, outside, tiles in _rest(shape, mr, nr, vector):
+            knobs = separable.Knobs(mr, nr, fused, tiles, outside, unroll, tw, vc)
+            if separable.valid(shape, knobs, vector):
+                yield knobs
+
+
+def _rest(
+    shape: separable.Block, mr: int, nr: int, vector: Vector
+) -> Iterator[tuple[int, int, bool, bool, int]]:
+    """Depthwise tile, fused or not, order and size of a task."""
+    widths = sorted({w for w in (mr, shape.width, 7, 4, 8, 2, 1) if mr % w == 0}, reverse=True)
+    waves = [
+        (tw, vc * vector.lanes)
+        for tw in widths
+        for vc in (1, 2)
+        if tw * vc <= 16
+    ]  # fmt: skip
+    tiles = shape.height * shape.width // mr
+    for (tw, vc), fused, outside in itertools.product(waves, (True, False), (True, False)):
+        if fused:
+            for count in _divisors(tiles):
+                enough = tiles // count >= min(TASKS, tiles)
+                if count * mr * shape.channels <= CACHE_NUMBERS and enough:
+                    yield tw, vc, fused, outside, count
+        else:
+            blocks = shape.outputs // nr
+            for count in _divisors(blocks):
+                enough = blocks // count >= min(TASKS, blocks)
+                if count * nr * shape.channels <= CACHE_NUMBERS and enough:
+                    yield tw, vc, fused, outside, count
+
+
+def _divisors(number: int) -> list[int]:
+    return [n for n in range(1, number + 1) if number % n == 0]
+
+
+def _cost(shape: separable.Block, knobs: separable.Knobs, vector: Vector) -> float:
+    """Instructions, and lines that have to be fetched into a first-level cache."""
+    rows, vectors = shape.height * shape.width, knobs.nr // vector.lanes
+    lanes = -(-knobs.mr // vector.lanes) if vector.by_lane else knobs.mr
+    steps = rows * shape.channels * shape.outputs / (knobs.mr * vectors * vector.lanes)
+    product = steps * (knobs.mr * vectors + (lanes + vectors) / 2 + 4 / knobs.unroll)
+    windows = rows * shape.channels / vector.lanes * (20 + 8 / knobs.tw)
+    return product + windows + MISS * _lines(shape, knobs, rows)
+
+
+def _lines(shape: separable.Block, knobs: separable.Knobs, rows: int) -> float:
+    """Lines of D and W that the loops fetch again because they did not stay."""
+    weights, middle = shape.outputs * shape.channels, rows * shape.channels
+    blocks, tiles = shape.outputs // knobs.nr, rows // knobs.mr
+    held = knobs.tiles * knobs.mr * shape.channels if knobs.fused else middle
+    if knobs.channels_outside:
+        fetched = (tiles / knobs.tiles if knobs.fused else 1) * weights
+        fetched += middle * (1 if held < NEAR else blocks)
+    else:
+        share = weights if knobs.fused else knobs.tiles * knobs.nr * shape.channels
+        again = 1 if share < NEAR else tiles
+        fetched = weights * again + middle * (1 if knobs.fused else blocks / knobs.tiles)
+    return (fetched + (0 if knobs.fused else 2 * middle)) / LINE

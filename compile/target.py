@@ -1,0 +1,153 @@
+"""Devices to compile for, read from profiles/devices/*.toml; `host` is this machine.
+
+A new board is a new file there and nothing else.
+"""
+
+from __future__ import annotations
+
+import platform
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from compile.kernels.base import Vector
+from edge_runtime.device import cpu_features
+from edge_runtime.errors import TargetError
+
+DEVICES = Path(__file__).resolve().parent.parent / "profiles" / "devices"
+HOST = "host"
+WORTH_REQUIRING = ("sse4_2", "avx", "avx2", "fma", "f16c", "bmi2")
+"""Flags of an x86 CPU that compiled code may use, beside all that begin with avx."""
+
+COST = ("cycles_per_instruction", "cycles_per_l1_miss", "cycles_per_l2_miss")
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A latency that somebody published for this device."""
+
+    what: str
+    threads: int
+    latency_ms: float
+    source: str
+
+
+@dataclass(frozen=True)
+class Target:
+    """A device."""
+
+    name: str
+    board: str
+    triple: str
+    """As LLVM writes it."""
+    cpu: str
+    """As LLVM names it."""
+    tuned_as: str
+    """The CPU whose instruction order LLVM follows; mostly `cpu` itself."""
+    attributes: tuple[str, ...]
+    """LLVM's, such as +neon."""
+    features: tuple[str, ...]
+    """What the code needs of the CPU, as /proc/cpuinfo names it."""
+    cores: int
+    clock_mhz: int
+    l1d_kib: int
+    l1d_ways: int
+    l2_kib: int
+    l2_ways: int
+    memory_mib: int
+    vector: Vector
+    emulated_as: str = "max"
+    """As QEMU names the CPU."""
+    cost: tuple[float, float, float] = (1.0, 8.0, 80.0)
+    """Estimated cycles: an instruction, a miss of the first cache, of the second one."""
+    budgets: dict[str, float] = field(default_factory=dict)
+    references: tuple[Reference, ...] = ()
+
+    @property
+    def is_host(self) -> bool:
+        """Whether code for it runs on this machine as it is."""
+        return self.name == HOST
+
+    def llvm(self) -> dict[str, Any]:
+        """As TVM wants it told."""
+        return {
+            "kind": "llvm",
+            "mtriple": self.triple,
+            "mcpu": self.tuned_as,
+            **({"mattr": list(self.attributes)} if self.attributes else {}),
+            "num-cores": self.cores,
+        }
+
+
+def known_targets() -> list[str]:
+    """Names of all devices."""
+    return [HOST, *sorted(path.stem for path in DEVICES.glob("*.toml"))]
+
+
+def read_target(name: str) -> Target:
+    """The device `name`; raises `TargetError`, which lists those that there are."""
+    if name == HOST:
+        return _host()
+    path = DEVICES / f"{name}.toml"
+    if name not in known_targets():
+        raise TargetError(
+            "no such device", where=name, remedy=f"known are {', '.join(known_targets())}"
+        )
+    try:
+        entries = tomllib.loads(path.read_text(encoding="utf-8"))
+        cpu, cache = entries["cpu"], entries["cache"]
+        return Target(
+            name=name,
+            board=entries["board"],
+            triple=cpu["triple"],
+            cpu=cpu["name"],
+            tuned_as=cpu.get("tuned_as", cpu["name"]),
+            attributes=tuple(cpu.get("attributes", ())),
+            features=tuple(cpu["features"]),
+            cores=cpu["cores"],
+            clock_mhz=cpu["clock_mhz"],
+            l1d_kib=cache["l1d_kib"],
+            l1d_ways=cache["l1d_ways"],
+            l2_kib=cache["l2_kib"],
+            l2_ways=cache["l2_ways"],
+            memory_mib=entries["memory_mib"],
+            vector=Vector(lanes=4, by_lane=True),
+            emulated_as=cpu["emulated_as"],
+            cost=tuple(entries["cost"][key] for key in COST),
+            budgets={key: float(value) for key, value in entries.get("budgets", {}).items()},
+            references=tuple(Reference(**item) for item in entries.get("references", ())),
+        )
+    except KeyError as error:
+        raise TargetError(f"the entry {error} is missing", where=path) from error
+    except (tomllib.TOMLDecodeError, TypeError, ValueError) as error:
+        raise TargetError(str(error), where=path, remedy="compare it with rpi4.toml") from error
+
+
+def _host() -> Target:
+    import tvm
+
+    machine = platform.machine()
+    flags = cpu_features()
+    arm = machine == "aarch64"
+    cpu = str(tvm.get_global_func("target.llvm_get_system_cpu")())
+    wide = "avx512f" in flags
+    vector = Vector(4, True) if arm else Vector(16 if wide else 8, False)
+    needed = flags if arm else {f for f in flags if f.startswith("avx") or f in WORTH_REQUIRING}
+    return Target(
+        name=HOST,
+        board=f"this machine ({machine})",
+        triple=f"{machine}-linux-gnu",
+        cpu=cpu,
+        tuned_as=cpu,
+        attributes=() if arm else tuple(f"+{f}" for f in ("avx2", "fma") if f in flags),
+        features=tuple(sorted(needed)),
+        cores=1,
+        clock_mhz=0,
+        l1d_kib=32,
+        l1d_ways=8,
+        l2_kib=1024,
+        l2_ways=8,
+        memory_mib=0,
+        vector=vector,
+    )

@@ -1,0 +1,404 @@
+"""Compiling as a user does: what comes out, what is refused, what survives."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tarfile
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper
+
+from compile import build as build_module
+from compile import gate, toolchain
+from compile.build import Request, compile_bundle, make_runner
+from compile.plan import workloads
+from compile.records import Record, Records
+from compile.runner import Runner
+from compile.search import search
+from compile.source import emit
+from compile.space import space
+from compile.target import DEVICES, Target, known_targets, read_target
+from compile.tests.conftest import build, random_pictures, save_sample
+from edge_runtime.bundle import open_bundle, read_manifest
+from edge_runtime.engine import open_engine
+from edge_runtime.engine.compiled import CompiledEngine
+from edge_runtime.engine.portable import PortableEngine
+from edge_runtime.errors import (
+    CompileError,
+    NetworkUnsupportedError,
+    NoPhotosError,
+    StorageError,
+    TargetError,
+    ToolchainError,
+)
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def logit(activations: np.ndarray) -> np.ndarray:
+    clipped = np.clip(activations.astype(np.float64), 1e-7, 1 - 1e-7)
+    return np.log(clipped / (1 - clipped))
+
+
+@pytest.mark.parametrize(
+    ("kind", "size", "width", "bits", "norm", "classes"),
+    [
+        ("v1", 96, 0.25, 64, False, 0),
+        ("v1", 128, 0.5, 32, True, 10),
+        ("v1", 160, 0.25, 128, False, 0),
+        ("v2", 96, 0.5, 48, True, 0),
+        ("v2", 64, 0.25, 16, False, 7),
+    ],
+)
+def test_any_mobile_network_gives_the_bits_of_onnx_runtime(
+    kind: str, size: int, width: float, bits: int, norm: bool, classes: int,
+    host: Target, tmp_path: Path,
+) -> None:  # fmt: skip
+    model = save_sample(
+        tmp_path / "m.onnx",
+        kind,
+        size=size,
+        width=width,
+        bits=bits,
+        batch_norm=norm,
+        classes=classes,
+    )
+    result = build(model, host, tmp_path / "out")
+    assert result.evidence["parity"]["passed"], result.evidence["parity"]
+    engine, reference = CompiledEngine(tmp_path / result.bundle), PortableEngine(model)
+    for picture in random_pictures(size, 5):
+        expected = reference.activations(picture)
+        found = 1 / (1 + np.exp(-engine.logits(picture).astype(np.float64)))
+        assert np.abs(found - expected).max() < 1e-4
+        assert (engine.hash(picture) == reference.hash(picture)).all()
+
+
+def test_more_threads_give_the_same_bits(small_bundle: Path) -> None:
+    one = CompiledEngine(small_bundle)
+    for threads in (2, 3, 8):
+        many = CompiledEngine(small_bundle, threads=threads)
+        for picture in random_pictures(96, 30):
+            assert (many.logits(picture) == one.logits(picture)).all()
+        many.close()
+
+
+def test_many_networks_at_once(small_bundle: Path) -> None:
+    """Each thread has its own; none disturbs another."""
+    made = random_pictures(96, 8)
+    expected = [int(CompiledEngine(small_bundle).hash(picture)[0]) for picture in made]
+    wrong = []
+
+    def run() -> None:
+        engine = CompiledEngine(small_bundle, threads=2)
+        for _ in range(20):
+            found = [int(engine.hash(picture)[0]) for picture in made]
+            if found != expected:
+                wrong.append(found)
+        engine.close()
+
+    threads = [threading.Thread(target=run) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_the_library_needs_nothing_but_libc(small_bundle: Path) -> None:
+    shown = subprocess.run(
+        ["readelf", "-d", "-W", small_bundle / "libedge.so"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    needed = [line.split("[")[1].rstrip("]") for line in shown.splitlines() if "(NEEDED)" in line]
+    assert set(needed) <= {"libc.so.6", "libpthread.so.0", "ld-linux-x86-64.so.2", "libm.so.6"}
+    symbols = subprocess.run(
+        ["nm", "-D", "--defined-only", small_bundle / "libedge.so"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    exported = {line.split()[-1] for line in symbols.splitlines()}
+    assert {"edge_open", "edge_hash", "edge_close", "edge_version", "edge_error"} <= exported
+    assert all(name.startswith("edge_") for name in exported), exported
+
+
+def test_the_example_program(small_bundle: Path, tmp_path: Path) -> None:
+    native = ROOT / "compile" / "native"
+    command = [
+        "cc", "-Wall", "-Wextra", "-Werror", f"-I{native}", ROOT / "compile" / "example" / "hash.c",
+        small_bundle / "libedge.so", f"-Wl,-rpath,{small_bundle}", "-o", tmp_path / "hash",
+    ]  # fmt: skip
+    subprocess.run(command, check=True)
+    (picture,) = random_pictures(96, 1)
+    header = b"P6\n96 96\n255\n"
+    (tmp_path / "p.ppm").write_bytes(header + picture[..., ::-1].tobytes())
+    done = subprocess.run(
+        [tmp_path / "hash", tmp_path / "p.ppm"], capture_output=True, text=True, check=True
+    )
+    assert int(done.stdout, 16) == int(CompiledEngine(small_bundle).hash(picture)[0])
+    (tmp_path / "p.ppm").write_bytes(b"P6\n32 32\n255\n" + bytes(32 * 32 * 3))
+    done = subprocess.run([tmp_path / "hash", tmp_path / "p.ppm"], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "96 x 96" in done.stderr
+
+
+def test_opening_with_no_sense(small_bundle: Path) -> None:
+    library = ctypes.CDLL(str(small_bundle / "libedge.so"))
+    library.edge_open.restype = ctypes.c_void_p
+    library.edge_error.restype = ctypes.c_char_p
+    assert library.edge_open(0) is None
+    assert library.edge_error() == b"threads must be 1 to 64"
+    library.edge_close(None)
+    assert library.edge_hash(None, None, None) == -1
+
+
+def test_the_same_records_give_the_same_bytes(
+    small_model: Path, small_bundle: Path, host: Target, tmp_path: Path
+) -> None:
+    shutil.copytree(small_bundle.parent / "records", tmp_path / "records")
+    request = Request(
+        small_model, host, tmp_path / "again", records=tmp_path / "records", pictures=5
+    )
+    told: list[str] = []
+    request.tell = told.append
+    result = compile_bundle(request)
+    assert not any("searching" in line for line in told)
+    first, second = (
+        json.loads((folder / "manifest.json").read_text())["files"]["libedge.so"]
+        for folder in (small_bundle, result.bundle)
+    )
+    assert first == second
+
+
+def test_the_bundle_and_its_archive_are_the_same(small_bundle: Path, tmp_path: Path) -> None:
+    with tarfile.open(small_bundle.with_name("host.tar.gz")) as tar:
+        tar.extractall(tmp_path, filter="data")
+    unpacked = open_bundle(tmp_path / "host")
+    assert unpacked.model.id == open_bundle(small_bundle).model.id
+    manifest = read_manifest(small_bundle)
+    assert set(manifest["files"]) == {"libedge.so", "model.onnx", "evidence.json"}
+    assert manifest["target"]["name"] == "host"
+    assert manifest["tools"]["apache-tvm"] == toolchain.TVM
+
+
+def test_a_bundle_that_is_slower_or_unequal_is_not_promoted(
+    small_model: Path,
+    small_bundle: Path,
+    host: Target,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(small_bundle, out)
+    before = (out / "manifest.json").read_bytes()
+    monkeypatch.setattr(gate, "speed_here", lambda *_: gate.Speed("ms of CPU", 2, 1, 2.0, False))
+    result = build(small_model, host, out)
+    assert not result.promoted
+    assert result.bundle == tmp_path / "out.rejected"
+    assert (out / "manifest.json").read_bytes() == before, "the earlier bundle stands"
+    assert json.loads((result.bundle / "evidence.json").read_text())["speed"]["passed"] is False
+
+
+def test_an_unsupported_network_still_gets_a_portable_bundle(
+    small_model: Path, host: Target, tmp_path: Path
+) -> None:
+    model = onnx.load(small_model)
+    at = next(i for i, node in enumerate(model.graph.node) if node.op_type == "Flatten")
+    odd = helper.make_node("Softplus", [model.graph.node[at].input[0]], ["odd"], "strange")
+    model.graph.node[at].input[0] = "odd"
+    model.graph.node.insert(at, odd)
+    onnx.save(model, tmp_path / "odd.onnx")
+    with pytest.raises(NetworkUnsupportedError, match='Softplus "strange"'):
+        build(tmp_path / "odd.onnx", host, tmp_path / "out")
+    engine = open_engine(tmp_path / "out")
+    assert engine.name == "portable"
+    assert "no compiled network" in engine.reason
+    engine.hash(random_pictures(96, 1)[0])
+
+
+class Steps(Runner):
+    """A runner that knows costs without running anything; may stop."""
+
+    name, unit = "steps", "steps"
+
+    def __init__(self, target: Target, stop_after: int = 10**9) -> None:
+        super().__init__(target)
+        self.left = stop_after
+
+    def cost(self, shape: object, knobs: object) -> float:
+        self.left -= 1
+        if self.left < 0:
+            raise KeyboardInterrupt
+        return 1000 - getattr(knobs, "mr", 0) * knobs.nr + getattr(knobs, "unroll", 0)  # type: ignore[attr-defined]
+
+
+def test_the_search_gets_better_and_keeps_what_it_found(
+    small_model: Path, host: Target, tmp_path: Path
+) -> None:
+    from compile.front import read_network
+
+    work = workloads(read_network(small_model))[3]
+    records = Records(tmp_path / "r.json")
+    with pytest.raises(KeyboardInterrupt):
+        search(work, Steps(host, stop_after=12), records, 200, lambda *_: None)
+    kept = Records(tmp_path / "r.json").get(work)
+    assert kept is not None
+    best = search(work, Steps(host), records, 200, lambda *_: None)
+    assert best.cost <= kept.cost
+    choices = space(work.shape, host.vector)
+    truth = min(Steps(host).cost(work.shape, knobs) for knobs in choices)
+    assert best.cost <= truth + 16, "close to the best of all choices"
+    assert Records(tmp_path / "r.json").get(work) == Record(
+        best.knobs, best.cost, "steps", best.trials
+    )
+
+
+def test_damaged_records_are_named(tmp_path: Path) -> None:
+    (tmp_path / "r.json").write_text("{")
+    with pytest.raises(CompileError, match="not a file of tuning records"):
+        Records(tmp_path / "r.json")
+
+
+def test_every_device_is_readable_and_unknown_ones_are_refused() -> None:
+    for name in known_targets():
+        target = read_target(name)
+        assert target.cores and target.features
+        if not target.is_host:
+            assert target.budgets["query_p99_ms"] <= 1000, "the papers' line: under one second"
+    with pytest.raises(TargetError, match=r"known are host, phone-a53"):
+        read_target("rpi9")
+
+
+@pytest.mark.parametrize("text", ["board = 3 =", 'board = "x"\n'])
+def test_a_malformed_device(text: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from compile import target
+
+    monkeypatch.setattr(target, "DEVICES", tmp_path)
+    (tmp_path / "mine.toml").write_text(text)
+    with pytest.raises(TargetError, match=r"mine\.toml"):
+        read_target("mine")
+
+
+def test_a_new_board_is_a_new_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from compile import target
+
+    monkeypatch.setattr(target, "DEVICES", tmp_path)
+    shutil.copy(DEVICES / "rpi4.toml", tmp_path / "mine.toml")
+    assert read_target("mine").cpu == "cortex-a72"
+
+
+def test_no_compiler_for_the_target(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(
+        ToolchainError, match=r"apt install gcc-aarch64-linux-gnu or pip install zig"
+    ):
+        toolchain.c_compiler("aarch64-linux-gnu")
+
+
+def test_the_wrong_tvm(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.metadata.version", lambda name: "0.1.15.post2")
+    with pytest.raises(ToolchainError, match="make setup-compile"):
+        toolchain.check_tvm()
+
+
+def test_runners_know_their_place(host: Target) -> None:
+    with pytest.raises(CompileError, match="local is for TARGET=host"):
+        make_runner("local", read_target("rpi4"))
+    assert make_runner("", host).name == "local"
+    assert make_runner("", read_target("rpi4")).name == "emulator"
+
+
+def test_photos_that_are_not_there(small_model: Path, host: Target, tmp_path: Path) -> None:
+    empty = tmp_path / "photos"
+    empty.mkdir()
+    request = Request(small_model, host, tmp_path / "out", photos=empty, trials=1, records=tmp_path)
+    with pytest.raises(NoPhotosError):
+        compile_bundle(request)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_full_disk(
+    small_model: Path,
+    small_bundle: Path,
+    host: Target,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shutil.copytree(small_bundle, tmp_path / "out")
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(build_module.shutil, "copyfile", full)
+    with pytest.raises(StorageError, match="the disk is full"):
+        build(small_model, host, tmp_path / "out")
+    open_bundle(tmp_path / "out")
+
+
+def command(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "compile", *map(str, arguments)]
+
+
+def test_the_command_says_one_line_when_it_fails(tmp_path: Path) -> None:
+    done = subprocess.run(command("rpi9"), cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr.count("\n")) == (10, 1)
+    assert "rpi9: no such device (known are host" in done.stderr
+    done = subprocess.run(
+        command("host", "--model", tmp_path / "no.onnx"), cwd=ROOT, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr.count("\n")) == (4, 1)
+
+
+def test_ctrl_c_keeps_what_was_found(small_model: Path, tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        command(
+            "host", "--model", small_model, "--out", tmp_path / "out", "--records", tmp_path,
+            "--trials", 500,
+        ),
+        cwd=ROOT, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    while not list(tmp_path.glob("*/fp32.json")):
+        assert process.poll() is None, process.stderr
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, complaint = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "what the search has found is kept" in complaint
+    (records,) = tmp_path.glob("*/fp32.json")
+    assert Records(records).best
+
+
+def test_the_plan_never_lets_living_tensors_overlap(small_model: Path) -> None:
+    from compile.front import read_network
+    from compile.plan import make_plan
+
+    target = read_target("rpi4")
+    for model in (small_model,):
+        network = read_network(model)
+        choices = {w.key: space(w.shape, target.vector)[0] for w in workloads(network)}
+        plan = make_plan(network, choices, target.vector)
+        outputs = [step.output for step in plan.steps if step.output]
+        for index, one in enumerate(outputs):
+            assert one.offset % 64 == 0
+            for other in outputs[index + 1 :]:
+                if one.born <= other.dies and other.born <= one.dies:
+                    ends = one.offset + one.bytes <= other.offset
+                    assert ends or other.offset + other.bytes <= one.offset
+        text, constants = emit(plan, target.name, "fp32")
+        assert "edge_plan_steps" in text
+        assert len(constants) > 4 * 200_000
+    assert os.environ["TVM_FFI_DISABLE_TORCH_C_DLPACK"] == "1"

@@ -1,0 +1,169 @@
+"""Every kernel, at random shapes and knobs, against the definition written in numpy."""
+
+from __future__ import annotations
+
+import ctypes
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tvm
+
+from compile.kernels import head, separable, stem
+from compile.kernels.base import Kernel
+from compile.lower import assembly, write_object
+from compile.plan import vector_of
+from compile.runner import buffer_numbers
+from compile.space import space
+from compile.target import Target, read_target
+from compile.toolchain import c_compiler, run
+
+CHANCE = np.random.default_rng(7)
+
+
+def call(
+    kernels: list[Kernel], target: Target, folder: Path, buffers: list[list[np.ndarray]]
+) -> None:
+    """Run each kernel on its buffers, its tasks one by one from the last to the first."""
+    write_object(kernels, tvm.target.Target(target.llvm()), folder / "k.o")
+    run([*c_compiler(target.triple), "-shared", "k.o", "-o", "k.so"], folder)
+    library = ctypes.CDLL(str(folder / "k.so"))
+    for kernel, arguments in zip(kernels, buffers, strict=True):
+        pointers = [ctypes.c_void_p(buffer.ctypes.data) for buffer in arguments]
+        for task in reversed(range(kernel.tasks)):
+            library[kernel.name](*pointers, ctypes.c_int32(task), ctypes.c_int32(task + 1))
+
+
+def aligned(array: np.ndarray) -> np.ndarray:
+    room = np.zeros(array.nbytes + 64, np.uint8)
+    start = -room.ctypes.data % 64
+    copy = room[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+    copy[...] = array
+    return copy
+
+
+def numbers(*shape: int) -> np.ndarray:
+    return aligned(CHANCE.normal(0, 1, shape).astype(np.float32))
+
+
+def depthwise(a: np.ndarray, w: np.ndarray, b: np.ndarray, stride: int, side: int) -> np.ndarray:
+    out = np.zeros((side, side, a.shape[2])) + b
+    for y in range(w.shape[0]):
+        for x in range(w.shape[1]):
+            out += (
+                a[y : y + stride * side : stride, x : x + stride * side : stride][:side, :side]
+                * w[y, x]
+            )
+    return out
+
+
+BLOCKS = {
+    "stride 1": separable.Block(14, 14, 32, 64, 3, 1, (16, 16), 16 * 64),
+    "stride 2": separable.Block(7, 7, 64, 32, 3, 2, (15, 15), 9 * 32),
+    "no activation, residual": separable.Block(
+        12, 12, 24, 16, 3, 1, (14, 14), 12 * 16, 6.0, None, residual_stride=13 * 16
+    ),
+    "pointwise alone": separable.Block(6, 6, 40, 72, 0, 1, (6, 8), 6 * 72, None, float("inf")),
+    "odd channels": separable.Block(5, 5, 12, 20, 3, 1, (7, 7), 5 * 20),
+}
+
+
+@pytest.mark.parametrize("pick", range(4))
+@pytest.mark.parametrize("name", BLOCKS)
+def test_a_block_is_what_numpy_says(name: str, pick: int, host: Target, tmp_path: Path) -> None:
+    block = BLOCKS[name]
+    vector = vector_of(block, host.vector)
+    choices = space(block, host.vector)
+    knobs = choices[0] if pick == 0 else choices[int(CHANCE.integers(len(choices)))]
+    kernels = separable.kernels("k", block, knobs, vector)
+    a = numbers(*block.in_shape, block.channels)
+    w, b = numbers(block.outputs, block.channels), numbers(block.outputs)
+    packed = aligned(w.reshape(-1, knobs.nr, block.channels).transpose(0, 2, 1))
+    out = numbers(block.height, block.out_stride)
+    before = out.copy()
+    front, expected = [a], a[: block.height, : block.width].astype(np.float64)
+    if block.window:
+        dw, db = numbers(block.window, block.window, block.channels), numbers(block.channels)
+        front += [dw, db]
+        expected = depthwise(a, dw, db, block.stride, block.height)
+        expected = np.clip(expected, 0, block.middle_limit)
+    expected = expected @ w.T.astype(np.float64) + b
+    back = [packed, b]
+    if block.residual_stride:
+        residual = numbers(block.height, block.residual_stride // block.outputs, block.outputs)
+        back.append(residual)
+        expected += residual[:, : block.width]
+    if block.limit is not None:
+        expected = np.clip(expected, 0, block.limit)
+    back.append(out)
+    if knobs.fused:
+        call(kernels, host, tmp_path, [[*front, *back]])
+    else:
+        middle = numbers(*separable.middle_shape(block, knobs, vector))
+        call(kernels, host, tmp_path, [[*front, middle], [middle, *back]])
+    inside = block.width * block.outputs
+    found = out[:, :inside].reshape(block.height, block.width, block.outputs)
+    assert np.abs(found - expected).max() < 1e-4, knobs
+    assert (out[:, inside:] == before[:, inside:]).all(), "it wrote into the border"
+
+
+@pytest.mark.parametrize("edge", [0, 1])
+def test_the_stem_is_what_numpy_says(edge: int, host: Target, tmp_path: Path) -> None:
+    shape = stem.Stem(16, 16, 24, 32, 3, 2, edge, edge, 127.5, 17 * 24)
+    knobs = space(shape, host.vector)[0]
+    kernel = stem.kernel("k", shape, knobs, vector_of(shape, host.vector))
+    image = aligned(CHANCE.integers(0, 256, (32, 32, 3), dtype=np.uint8))
+    w, b, out = numbers(3, 9, 24), numbers(24), numbers(16, 17 * 24)
+    w *= 0.01
+    padded = np.full((33, 33, 3), 127.5)
+    padded[edge : edge + 32, edge : edge + 32] = image[: 33 - edge, : 33 - edge]
+    expected = np.zeros((16, 16, 24)) + b
+    for y in range(3):
+        for x in range(3):
+            expected += padded[y : y + 31 : 2, x : x + 31 : 2] @ w[y, 3 * x : 3 * x + 3]
+    call([kernel], host, tmp_path, [[image, w, b, out]])
+    found = out[:, : 16 * 24].reshape(16, 16, 24)
+    assert np.abs(found - np.clip(expected, 0, 6)).max() < 1e-3
+
+
+def test_the_head_is_what_numpy_says(host: Target, tmp_path: Path) -> None:
+    a, w, b, logits = numbers(9, 48), numbers(48, 16), numbers(16), numbers(16)
+    kernel = head.kernel("k", 9, 48, 16, host.vector.dividing(48, 16))
+    call([kernel], host, tmp_path, [[a, w, b, logits]])
+    assert np.abs(logits - (a.mean(axis=0) @ w + b)).max() < 1e-4
+
+
+def test_a_reserved_buffer_has_room_for_its_border() -> None:
+    block = BLOCKS["stride 1"]
+    target = read_target("rpi4")
+    knobs = next(k for k in space(block, target.vector) if k.fused)
+    (kernel,) = separable.kernels("k", block, knobs, target.vector)
+    assert buffer_numbers(kernel)[-1] == (14 * block.out_stride, "float32")
+
+
+def test_the_inner_loop_for_the_cortex_a72_holds_its_sums_in_registers() -> None:
+    """What the field notes call the trap: a tile that spills. 14 x 8 must not."""
+    target = read_target("rpi4")
+    block = separable.Block(14, 14, 512, 512, 3, 1, (16, 16), 16 * 512)
+    knobs = separable.Knobs(14, 8, fused=False, tiles=1, unroll=16, tw=14, vc=4)
+    kernels = separable.kernels("k", block, knobs, target.vector)
+    text = assembly(kernels[1:], tvm.target.Target(target.llvm()))
+    loop = innermost(text)
+    fma = sum(line.startswith("fmla") for line in loop)
+    assert fma == 14 * 2 * 16
+    assert not any("sp" in line.split(",")[-1] for line in loop), "it spills"
+    assert len(loop) <= 1.12 * fma
+
+
+def innermost(text: str) -> list[str]:
+    """The instructions of the loop with most multiply-adds."""
+    loops, labels, lines = [], {}, []
+    for line in text.splitlines():
+        line = line.strip()
+        if line.endswith(":") and line.startswith(".LBB"):
+            labels[line[:-1]] = len(lines)
+        elif line and not line.startswith((".", "//")) and not line.endswith(":"):
+            lines.append(line)
+            if line.split()[-1] in labels and line.startswith("b"):
+                loops.append(lines[labels[line.split()[-1]] :])
+    return max(loops, key=lambda loop: sum(i.startswith("fmla") for i in loop) / len(loop))

@@ -1,0 +1,86 @@
+"""The tools that a compile needs: TVM of the right versions, a C compiler for the target."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from edge_runtime.errors import ToolchainError
+
+TVM, FFI = "0.27.0.post1", "0.1.14.post1"
+"""Other versions of tvm-ffi import and compile, but crash in parts of TVM."""
+GLIBC = "2.28"
+"""The oldest C library that a bundle runs on (Debian 10, Raspberry Pi OS of 2019)."""
+
+
+def check_tvm() -> None:
+    """Raise `ToolchainError` unless the pinned pair is installed."""
+    for package, pinned in (("apache-tvm", TVM), ("apache-tvm-ffi", FFI)):
+        try:
+            found = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found = "not installed"
+        if found != pinned:
+            raise ToolchainError(
+                f"version {found}, but this compiler needs {pinned}",
+                where=package,
+                remedy=f"run: make setup-compile, or pip install {package}=={pinned}",
+            )
+
+
+def c_compiler(triple: str) -> list[str]:
+    """The command of a C compiler for `triple`; raises `ToolchainError`.
+
+    For the machine's own architecture cc, for another one GCC's cross compiler, and for either of
+    them the one that the package ziglang brings, when there is no other.
+    """
+    architecture = triple.split("-")[0]
+    names = [f"{architecture}-linux-gnu-gcc"]
+    if architecture == platform.machine():
+        names += ["cc", "gcc", "clang"]
+    for name in names:
+        if path := shutil.which(name):
+            return [path]
+    if importlib.util.find_spec("ziglang"):
+        return [
+            sys.executable,
+            "-m",
+            "ziglang",
+            "cc",
+            "-target",
+            f"{architecture}-linux-gnu.{GLIBC}",
+        ]
+    raise ToolchainError(
+        f"no C compiler for {architecture}",
+        where=triple,
+        remedy=f"apt install gcc-{architecture.replace('_', '-')}-linux-gnu or pip install ziglang",
+    )
+
+
+def run(
+    command: list[str],
+    cwd: Path,
+    *,
+    stderr: bool = False,
+    environment: Mapping[str, str] | None = None,
+) -> str:
+    """Run a tool and return what it printed; raises `ToolchainError` with its complaint."""
+    done = subprocess.run(
+        command, cwd=cwd, capture_output=True, text=True, check=False, env=environment
+    )
+    if done.returncode:
+        lines = [line for line in done.stderr.splitlines() if line.strip()] or ["no message"]
+        wrong = next((line for line in lines if "error" in line), lines[-1])
+        raise ToolchainError(f"exit code {done.returncode}: {wrong}", where=Path(command[0]).name)
+    return done.stderr if stderr else done.stdout
+
+
+def version_of(compiler: list[str]) -> str:
+    """The first line of what the compiler says of itself."""
+    return run([*compiler, "--version"], Path.cwd()).splitlines()[0]

@@ -1,0 +1,208 @@
+"""The bundle: what `make compile` makes for one device, and all that the device needs.
+
+A folder with `manifest.json` and the files that it lists:
+
+    libedge.so      the compiled network, for exactly one kind of CPU; missing where the network
+                    could not be compiled (precision "portable")
+    model.onnx      the same network for the portable engine: fallback and reference
+    evidence.json   proof that it is equal and faster, and how it was made
+
+The manifest:
+
+    format     1
+    model      id, name, version, bits, threshold, bit_order, radius, input (edge_runtime.model)
+    target     name, board, triple, cpu, features (what the CPU must be able to do)
+    precision  fp32, or portable
+    budgets    what the device's description asks of it
+    files      name -> sha256, bytes
+    tools      name -> version
+
+`open_bundle` believes none of it before it has checked everything: an illegal instruction cannot be
+caught, so a CPU that lacks a feature must be found out before the library is loaded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from edge_runtime.code import BIT_ORDER
+from edge_runtime.device import cpu_features
+from edge_runtime.errors import (
+    BundleInvalidError,
+    BundleMismatchError,
+    ModelInvalidError,
+    ModelNotFoundError,
+)
+from edge_runtime.model import FORMAT as MODEL_FORMAT
+from edge_runtime.model import ModelInfo, parse_metadata
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+LIBRARY = "libedge.so"
+MODEL = "model.onnx"
+EVIDENCE = "evidence.json"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle that was checked and fits this machine."""
+
+    path: Path
+    model: ModelInfo
+    target: str
+    precision: str
+    budgets: dict[str, float]
+
+    library: Path | None
+    """The compiled network; None: there is none."""
+
+
+def is_bundle(path: Path) -> bool:
+    """Whether `path` looks like a bundle, good or bad."""
+    return path.is_dir() and (path / MANIFEST).is_file()
+
+
+def open_bundle(path: Path, *, features: frozenset[str] | None = None) -> Bundle:
+    """Check the bundle in the folder `path` for a CPU with `features` (default: this one).
+
+    Raises ModelNotFoundError (no such folder), BundleInvalidError (damaged, incomplete, of a newer
+    format) or BundleMismatchError (for another CPU).
+    """
+    manifest = read_manifest(path)
+    bundle = _parse(manifest, path)
+    _check_cpu(manifest["target"], path, cpu_features() if features is None else features)
+    for name, entry in manifest["files"].items():
+        if Path(name).name != name:
+            raise BundleInvalidError(f'"{name}" is no plain file name', where=path / MANIFEST)
+        _check_file(path / name, entry)
+    return bundle
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """The manifest of the bundle `path`, its format checked but not its files."""
+    file = path / MANIFEST
+    try:
+        manifest = json.loads(file.read_bytes())
+    except FileNotFoundError as error:
+        raise ModelNotFoundError(
+            "no bundle here", where=path, remedy="make one: make compile TARGET=rpi4"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise BundleInvalidError(
+            f"the manifest cannot be read: {error}", where=file, remedy="copy the bundle again"
+        ) from error
+    found = manifest.get("format") if isinstance(manifest, dict) else None
+    if found != FORMAT:
+        raise BundleInvalidError(
+            f"bundle format {found} is not the supported {FORMAT}",
+            where=file,
+            remedy="update edge-runtime, or compile the bundle again",
+        )
+    return dict(manifest)
+
+
+def write_manifest(
+    path: Path,
+    model: ModelInfo,
+    *,
+    target: Mapping[str, object],
+    precision: str,
+    budgets: Mapping[str, float],
+    tools: Mapping[str, str],
+) -> None:
+    """Describe the files that lie in the folder `path`: its manifest, written last."""
+    about = asdict(model)
+    del about["path"], about["size_bytes"]
+    manifest = {
+        "format": FORMAT,
+        "model": {**about, "bit_order": BIT_ORDER},
+        "target": dict(target),
+        "precision": precision,
+        "budgets": dict(budgets),
+        "files": {
+            file.name: {"sha256": _sha256(file), "bytes": file.stat().st_size}
+            for file in sorted(path.iterdir())
+            if file.name != MANIFEST
+        },
+        "tools": dict(tools),
+    }
+    (path / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+
+
+def _parse(manifest: dict[str, Any], path: Path) -> Bundle:
+    try:
+        about, files = dict(manifest["model"]), manifest["files"]
+        metadata = {
+            "edge.format": MODEL_FORMAT,
+            "edge.input": json.dumps(about["input"]),
+            **{
+                f"edge.{key}": str(about[key])
+                for key in ("name", "version", "bits", "threshold", "bit_order", "radius")
+            },
+        }
+        model = parse_metadata(
+            metadata,
+            path=path,
+            model_id=str(about["id"]),
+            size_bytes=int((files.get(LIBRARY) or files[MODEL])["bytes"]),
+        )
+        return Bundle(
+            path=path,
+            model=model,
+            target=str(manifest["target"]["name"]),
+            precision=str(manifest["precision"]),
+            budgets={str(name): float(value) for name, value in manifest["budgets"].items()},
+            library=path / LIBRARY if LIBRARY in files else None,
+        )
+    except (KeyError, TypeError, ValueError, AttributeError, ModelInvalidError) as error:
+        raise BundleInvalidError(
+            f"the manifest is malformed: {error}",
+            where=path / MANIFEST,
+            remedy="copy the bundle again",
+        ) from error
+
+
+def _check_cpu(target: dict[str, Any], path: Path, features: frozenset[str]) -> None:
+    machine = platform.machine()
+    triple, needed = str(target.get("triple")), set(target.get("features") or ())
+    if triple.split("-")[0] != machine:
+        raise BundleMismatchError(
+            f"compiled for {triple}, but this machine is {machine}",
+            where=path,
+            remedy="compile for this machine: make compile TARGET=host",
+        )
+    missing = sorted(needed - features)
+    if missing:
+        raise BundleMismatchError(
+            f"compiled for {target.get('cpu')}, but this CPU lacks {', '.join(missing)}",
+            where=path,
+            remedy=f"use a bundle for this board, not for {target.get('name')}",
+        )
+
+
+def _check_file(file: Path, entry: dict[str, Any]) -> None:
+    try:
+        good = file.stat().st_size == entry["bytes"] and _sha256(file) == entry["sha256"]
+    except FileNotFoundError as error:
+        raise BundleInvalidError(
+            "missing from the bundle", where=file, remedy="copy the bundle again"
+        ) from error
+    except (KeyError, TypeError, OSError) as error:
+        raise BundleInvalidError(f"cannot be checked: {error}", where=file) from error
+    if not good:
+        raise BundleInvalidError(
+            "damaged: it is not the file that the manifest describes",
+            where=file,
+            remedy="copy the bundle again",
+        )
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()

@@ -1,0 +1,152 @@
+"""The compiled engine: libedge.so of a bundle, through ctypes. No framework at run time.
+
+The library takes the camera's pixels and gives the packed code; colour order, normalisation,
+threshold and packing are inside (compile/native/edge.h is its interface).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_runtime.bundle import open_bundle
+from edge_runtime.code import Code
+from edge_runtime.engine.base import Engine
+from edge_runtime.errors import BundleInvalidError, EngineError
+from edge_runtime.fit import Image
+from edge_runtime.stopwatch import Lap, no_lap
+
+API_VERSION = 1
+
+
+class _Info(ctypes.Structure):
+    _fields_ = (
+        ("api_version", ctypes.c_int32),
+        ("size", ctypes.c_int32),
+        ("bits", ctypes.c_int32),
+        ("words", ctypes.c_int32),
+        ("model_id", ctypes.c_char_p),
+        ("target", ctypes.c_char_p),
+        ("precision", ctypes.c_char_p),
+        ("arena_bytes", ctypes.c_uint64),
+    )
+
+
+class CompiledEngine(Engine):
+    """Runs the compiled network of a bundle that fits this CPU."""
+
+    name = "compiled"
+
+    def __init__(self, path: str | os.PathLike[str], *, threads: int = 1) -> None:
+        bundle = open_bundle(Path(path))
+        if bundle.library is None:
+            raise BundleInvalidError("it holds no compiled network", where=path)
+        self._library = _load(bundle.library)
+        info = self._library.edge_version().contents
+        found = (info.size, info.bits, (info.model_id or b"").decode())
+        if found != (bundle.model.input.size, bundle.model.bits, bundle.model.id):
+            raise BundleInvalidError(
+                "the library was compiled from another model than the manifest names",
+                where=bundle.library,
+                remedy="compile the bundle again",
+            )
+        self.model = bundle.model
+        self.threads = threads
+        self.reason = f"bundle for {bundle.target}, {bundle.precision}, fits this CPU"
+        self._shape = (info.size, info.size, 3)
+        self._words = int(info.words)
+        self._network = self._library.edge_open(threads)
+        if not self._network:
+            raise EngineError(self._error(), where=bundle.library)
+
+    def hash(self, image: Image, lap: Lap = no_lap) -> Code:
+        """See `Engine.hash`."""
+        pixels = self._pixels(image)
+        code = np.empty(self._words, dtype=np.uint64)
+        if self._library.edge_hash(self._network, pixels.ctypes.data, code.ctypes.data):
+            raise EngineError(self._error(), where=self.model.path)
+        lap("hash")
+        return code
+
+    def logits(self, image: Image) -> NDArray[np.float32]:
+        """The hash layer's sums before sigmoid and threshold, float32 [K], for parity tests."""
+        pixels = self._pixels(image)
+        logits = np.empty(self.model.bits, dtype=np.float32)
+        if self._library.edge_logits(self._network, pixels.ctypes.data, logits.ctypes.data):
+            raise EngineError(self._error(), where=self.model.path)
+        return logits
+
+    def kernel_times(self, image: Image) -> dict[str, float]:
+        """Milliseconds of every kernel in one call, in order."""
+        pixels = self._pixels(image)
+        count = self._library.edge_profile(self._network, None, 0)
+        times = np.zeros(count, dtype=np.uint64)
+        code = np.empty(self._words, dtype=np.uint64)
+        self._library.edge_profile(self._network, times.ctypes.data, count)
+        try:
+            self._library.edge_hash(self._network, pixels.ctypes.data, code.ctypes.data)
+        finally:
+            self._library.edge_profile(self._network, None, 0)
+        names = [f"{i} {self._library.edge_kernel(i).decode()}" for i in range(count)]
+        return dict(zip(names, (times / 1e6).tolist(), strict=True))
+
+    def close(self) -> None:
+        """See `Engine.close`."""
+        if self._network:
+            self._library.edge_close(self._network)
+            self._network = None
+
+    def __del__(self) -> None:
+        if getattr(self, "_network", None):
+            self.close()
+
+    def _pixels(self, image: Image) -> Image:
+        if self._network is None:
+            raise EngineError("it was closed", where=self.model.path)
+        if image.shape != self._shape or image.dtype != np.uint8:
+            raise EngineError(
+                f"the picture is {image.dtype} {image.shape}, not uint8 {self._shape}",
+                where=self.model.path,
+                remedy="fit it first (edge_runtime.fit)",
+            )
+        return np.ascontiguousarray(image)
+
+    def _error(self) -> str:
+        return str(self._library.edge_error().decode())
+
+
+def _load(path: Path) -> ctypes.CDLL:
+    try:
+        library = ctypes.CDLL(os.fspath(path.resolve()))
+    except OSError as error:
+        raise EngineError(
+            f"it cannot be loaded: {error}", where=path, remedy="compile the bundle again"
+        ) from error
+    pointer, number = ctypes.c_void_p, ctypes.c_int32
+    try:
+        for name, result, arguments in (
+            ("edge_version", ctypes.POINTER(_Info), []),
+            ("edge_open", pointer, [number]),
+            ("edge_hash", number, [pointer, pointer, pointer]),
+            ("edge_logits", number, [pointer, pointer, pointer]),
+            ("edge_profile", number, [pointer, pointer, number]),
+            ("edge_kernel", ctypes.c_char_p, [number]),
+            ("edge_close", None, [pointer]),
+            ("edge_error", ctypes.c_char_p, []),
+        ):
+            function = getattr(library, name)
+            function.restype, function.argtypes = result, arguments
+    except AttributeError as error:
+        raise BundleInvalidError(f"not a compiled network: {error}", where=path) from error
+    version = library.edge_version().contents.api_version
+    if version != API_VERSION:
+        raise BundleInvalidError(
+            f"its interface is version {version}, this runtime speaks {API_VERSION}",
+            where=path,
+            remedy="compile the bundle again, or update edge-runtime",
+        )
+    return library
