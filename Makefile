@@ -112,7 +112,7 @@ $(COMPILE)/.ready: requirements/compile.txt requirements/demo.txt
 setup-compile: $(COMPILE)/.ready  ## the environment for compiling (TVM, about 0.7 GB)
 
 compile: $(COMPILE)/.ready  ## a bundle for a board: make compile TARGET=rpi4 [TRIALS=n] [RUNNER=...]
-	$(COMPILE)/bin/python -m compile $(TARGET) $(if $(TRIALS),--trials $(TRIALS)) \
+	$(COMPILE)/bin/python -m compile $(TARGET) $(if $(PRECISION),--precision $(PRECISION)) $(if $(TRIALS),--trials $(TRIALS)) \
 	  $(if $(RUNNER),--runner $(RUNNER)) $(if $(PICTURES),--pictures $(PICTURES))
 
 test-compile: $(COMPILE)/.ready  ## the tests of compile/

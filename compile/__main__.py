@@ -22,6 +22,7 @@ os.environ.setdefault("TVM_FFI_DISABLE_TORCH_C_DLPACK", "1")
 
 @click.command(help=__doc__)
 @click.argument("target")
+@click.option("--precision", type=click.Choice(["fp32", "fp16"]), default="fp32", show_default=True)
 @click.option("--model", type=click.Path(path_type=Path), help="The ONNX hash network.")
 @click.option("--out", type=click.Path(path_type=Path), help="The bundle's folder: build/TARGET.")
 @click.option("--trials", type=click.IntRange(0), help="Choices to try for each workload anew.")
@@ -31,6 +32,7 @@ os.environ.setdefault("TVM_FFI_DISABLE_TORCH_C_DLPACK", "1")
 @click.option("--records", type=click.Path(path_type=Path), help="Folder of the tuning records.")
 def main(
     target: str,
+    precision: str,
     model: Path | None,
     out: Path | None,
     trials: int | None,
@@ -41,7 +43,7 @@ def main(
 ) -> None:
     """Command: see the module."""
     try:
-        sys.exit(_main(target, model, out, trials, runner, photos, pictures, records))
+        sys.exit(_main(target, precision, model, out, trials, runner, photos, pictures, records))
     except EdgeRuntimeError as error:
         click.echo(f"compile: {error}", err=True)
         sys.exit(error.exit_code)
@@ -52,6 +54,7 @@ def main(
 
 def _main(
     name: str,
+    precision: str,
     model: Path | None,
     out: Path | None,
     trials: int | None,
@@ -74,6 +77,7 @@ def _main(
                 model=find_model(model),
                 target=target,
                 out=out or Path("build") / name,
+                precision=precision,
                 trials=trials,
                 runner=runner,
                 photos=photos,
@@ -89,6 +93,11 @@ def _main(
         f"equal   {parity['share_equal']:.4%} of {parity['bits']:,} bits over "
         f"{parity['pictures']:,} pictures, {where} (bar {parity['bar']:.2%})"
     )
+    if accuracy := result.evidence["accuracy"]:
+        click.echo(
+            f"finds   MAP@100 {accuracy['map100']:.2%}, fp32 {accuracy['map100_reference']:.2%}, "
+            f"over {accuracy['views']:,} views (bar {accuracy['bar']:.1%} less)"
+        )
     click.echo(
         f"speed   {speed['ours']:g} {speed['unit']}, ONNX Runtime {speed['onnxruntime']:g}: "
         f"{speed['ratio']:.2f} of it"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tarfile
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -16,21 +17,36 @@ from compile.emulator import Counts, EmulatorRunner, count_in_userland
 from compile.front import read_network
 from compile.library import build_library
 from compile.network import Network
-from compile.pictures import pictures
+from compile.pictures import photos, pictures
 from compile.plan import Knobs, Workload, make_plan, workloads
 from compile.records import Records
 from compile.runner import LocalRunner, Runner
 from compile.search import Told, search
-from compile.target import Target
+from compile.space import space
+from compile.target import HOST, Target, read_target
 from compile.toolchain import FFI, TVM, c_compiler, version_of
 from compile.userland import Userland
-from edge_runtime.bundle import EVIDENCE, LIBRARY, MANIFEST, MODEL, write_manifest
+from edge_runtime.bundle import (
+    EVIDENCE,
+    LIBRARY,
+    MANIFEST,
+    MODEL,
+    is_bundle,
+    read_manifest,
+    verify_files,
+    write_manifest,
+)
 from edge_runtime.engine.compiled import CompiledEngine
 from edge_runtime.engine.portable import PortableEngine
-from edge_runtime.errors import CompileError, NetworkUnsupportedError, storage_error
+from edge_runtime.errors import (
+    CompileError,
+    EdgeRuntimeError,
+    NetworkUnsupportedError,
+    storage_error,
+)
 from edge_runtime.model import identify, parse_metadata
 
-PRECISION = "fp32"
+PROOFS = ("parity", "speed", "accuracy")
 TRIALS = 40
 """Choices tried for each workload that has no record."""
 
@@ -43,13 +59,15 @@ class Request:
     target: Target
     out: Path
     """The folder of the bundle, and with .tar.gz added its archive."""
+    precision: str = "fp32"
+    """Or fp16."""
     trials: int | None = None
     """None: search only where there is no record."""
     runner: str = ""
     """local or emulator; empty: what fits the target."""
     photos: Path | None = None
     pictures: int = 0
-    """How many to prove parity on; 0: 1,000 here, 8 on the emulator, which takes seconds for each."""
+    """How many to prove parity on; 0: 1,000 here, 8 on the emulator (seconds each)."""
     records: Path | None = None
     tell: Callable[[str], None] = field(default=lambda text: None)
     progress: Told = field(default=lambda workload, count, best: None)
@@ -84,27 +102,25 @@ def compile_bundle(request: Request) -> Result:
 
 
 def _compile(request: Request, network: Network, began: float) -> Result:
-    target = request.target
+    target, precision = request.target.at(request.precision), request.precision
     runner = make_runner(request.runner, target)
-    records = Records.of(target, PRECISION, *([request.records] if request.records else []))
+    records = Records.of(target, precision, *([request.records] if request.records else []))
     choices = _choose(request, network, runner, records)
     searched = time.perf_counter()
-    plan = make_plan(network, choices, target.vector)
+    plan = make_plan(network, choices, target.vector, precision)
     staging = request.out.with_name(request.out.name + ".rejected")
     shutil.rmtree(staging, ignore_errors=True)
     work = staging / "work"
     request.tell(f"building {LIBRARY}: {len(plan.steps)} steps, {len(plan.kernels)} kernels")
-    library = build_library(plan, target, PRECISION, work)
+    library = build_library(plan, target, work)
     built = time.perf_counter()
     library.replace(staging / LIBRARY)
     shutil.copyfile(request.model, staging / MODEL)
     shutil.rmtree(work)
-    _describe(staging, network, target)
-    request.tell("proving it equal, then measuring it")
-    parity, speed = _prove(request, staging, network)
-    evidence = {
-        "parity": {**asdict(parity), "passed": parity.passed},
-        "speed": {**asdict(speed), "passed": speed.passed},
+    _describe(staging, network, target, precision)
+    evidence = _proved_before(request, staging) or _prove(request, staging, network)
+    evidence |= {
+        "precision": precision,
         "library_bytes": (staging / LIBRARY).stat().st_size,
         "arena_bytes": plan.arena_bytes,
         "multiply_adds": network.multiply_adds,
@@ -117,8 +133,8 @@ def _compile(request: Request, network: Network, began: float) -> Result:
     }
     (staging / EVIDENCE).write_text(json.dumps(evidence, indent=1) + "\n", encoding="utf-8")
     (staging / MANIFEST).unlink()
-    _describe(staging, network, target)
-    promoted = parity.passed and speed.passed
+    _describe(staging, network, target, precision)
+    promoted = all(evidence[part]["passed"] for part in PROOFS if evidence[part])
     if promoted:
         _promote(staging, request.out)
     return Result(request.out if promoted else staging, promoted, evidence)
@@ -143,7 +159,7 @@ def _choose(
 ) -> dict[str, Knobs]:
     choices: dict[str, Knobs] = {}
     wanted: list[Workload] = []
-    for work in workloads(network):
+    for work in workloads(network, request.precision):
         record = records.get(work)
         if record is None or record.unit != runner.unit or request.trials is not None:
             wanted.append(work)
@@ -160,18 +176,74 @@ def _choose(
     return choices
 
 
-def _prove(request: Request, staging: Path, network: Network) -> tuple[gate.Parity, gate.Speed]:
-    size = network.model.input.size
+def _proved_before(request: Request, staging: Path) -> dict[str, Any] | None:
+    """The evidence of the bundle that stands, if its library and model are the same bytes."""
+    if not is_bundle(request.out):
+        return None
+    try:
+        stands = read_manifest(request.out)
+        verify_files(request.out, stands)
+        evidence = json.loads((request.out / EVIDENCE).read_text(encoding="utf-8"))
+        files = [stands["files"], read_manifest(staging)["files"]]
+        enough = evidence["parity"]["pictures"] >= _pictures(request)
+        same = all(files[0].get(name) == files[1].get(name) for name in (LIBRARY, MODEL))
+    except (EdgeRuntimeError, OSError, ValueError, KeyError):
+        return None
+    if not same or not enough or request.photos:
+        return None
+    request.tell("the same bytes were proved before")
+    return {part: evidence[part] for part in PROOFS}
+
+
+def _prove(request: Request, staging: Path, network: Network) -> dict[str, Any]:
+    """Parity, speed and, for less than fp32, accuracy."""
+    request.tell("proving it equal, then measuring it")
     reference = PortableEngine(request.model)
-    count = request.pictures or (1000 if request.target.is_host else 8)
-    made = pictures(request.photos, size, count)
+    made = pictures(request.photos, network.model.input.size, _pictures(request))
+    parity: gate.Parity
+    speed: gate.Speed
     if request.target.is_host:
         engine = CompiledEngine(staging)
         parity = gate.parity_here(engine.hash, reference, made)
-        return parity, gate.speed_here(engine.hash, reference, made[0])
-    parity = gate.parity_emulated(staging / LIBRARY, request.target, reference, made)
-    theirs = _onnxruntime_counts(request)
-    return parity, gate.speed_emulated(staging / LIBRARY, request.target, made[0], theirs)
+        speed = gate.speed_here(engine.hash, reference, made[0])
+    else:
+        library, bar = staging / LIBRARY, gate.EQUAL_BITS[request.precision]
+        parity = gate.parity_emulated(library, request.target, reference, made, bar)
+        theirs = _onnxruntime_counts(request)
+        speed = gate.speed_emulated(library, request.target, made[0], theirs)
+    proofs = zip(PROOFS, (parity, speed, _judge(request, network)), strict=True)
+    return {
+        name: {**asdict(proof), "passed": proof.passed} if proof else None for name, proof in proofs
+    }
+
+
+def _pictures(request: Request) -> int:
+    return request.pictures or (1000 if request.target.is_host else 8)
+
+
+def _judge(request: Request, network: Network) -> gate.Accuracy | None:
+    """For less than fp32: does the network still find what it found?
+
+    Emulated, a thousand pictures would take an hour; so a library of the same precision is built
+    for this machine, which computes in float32 and rounds after every step.
+    """
+    if request.precision == "fp32":
+        return None
+    request.tell(f"judging {request.precision} on {gate.VIEWS} views of photographs")
+    host = read_target(HOST)
+    with tempfile.TemporaryDirectory(prefix="edge-judge-") as folder:
+        work = Path(folder)
+        choices = {
+            item.key: space(item.shape, host.vector)[0]
+            for item in workloads(network, request.precision)
+        }
+        plan = make_plan(network, choices, host.vector, request.precision)
+        build_library(plan, host, work / "work").replace(work / LIBRARY)
+        shutil.rmtree(work / "work")
+        _describe(work, network, host, request.precision)
+        made = pictures(request.photos, network.model.input.size, gate.VIEWS)
+        count = len(photos(request.photos, gate.VIEWS))
+        return gate.judge(CompiledEngine(work).hash, PortableEngine(request.model), made, count)
 
 
 def _onnxruntime_counts(request: Request) -> Counts:
@@ -186,7 +258,7 @@ def _onnxruntime_counts(request: Request) -> Counts:
     return Counts(**json.loads(file.read_text(encoding="utf-8")))
 
 
-def _describe(folder: Path, network: Network, target: Target) -> None:
+def _describe(folder: Path, network: Network, target: Target, precision: str) -> None:
     write_manifest(
         folder,
         network.model,
@@ -197,7 +269,7 @@ def _describe(folder: Path, network: Network, target: Target) -> None:
             "cpu": target.cpu,
             "features": list(target.features),
         },
-        precision=PRECISION,
+        precision=precision,
         budgets=target.budgets,
         tools={
             "apache-tvm": TVM,

@@ -34,14 +34,14 @@ FLAGS = (
 )
 
 
-def build_library(plan: Plan, target: Target, precision: str, work: Path) -> Path:
+def build_library(plan: Plan, target: Target, work: Path) -> Path:
     """Write libedge.so into the folder `work`; raises `ToolchainError`.
 
     The same plan, target and tools give the same bytes.
     """
     work.mkdir(parents=True, exist_ok=True)
     compiler = c_compiler(target.triple)
-    text, constants = emit(plan, target.name, precision)
+    text, constants = emit(plan, target.name)
     (work / "plan.c").write_text(text, encoding="utf-8")
     (work / "constants.bin").write_bytes(constants)
     (work / "constants.s").write_text(CONSTANTS, encoding="utf-8")

@@ -25,25 +25,26 @@ def pictures(folder: Path | None, size: int, count: int, seed: int = 1) -> Image
     The photographs are those below `folder`, or the ones that come with scikit-image. Raises
     `NoPhotosError`.
     """
-    photos = _photos(folder, count)
+    chosen = photos(folder, count)
     generator = np.random.default_rng(seed)
     made = np.empty((count, size, size, 3), np.uint8)
     for index in range(count):
-        photo = photos[index % len(photos)]
-        made[index] = fit(photo if index < len(photos) else _disturb(photo, generator), size)
+        photo = chosen[index % len(chosen)]
+        made[index] = fit(photo if index < len(chosen) else _disturb(photo, generator), size)
     return made
 
 
-def _photos(folder: Path | None, most: int) -> list[Image]:
+def photos(folder: Path | None, most: int) -> list[Image]:
+    """At most `most` photographs, reduced; raises `NoPhotosError`."""
     where = folder or _sample_folder()
     if not where.is_dir():
         raise NoPhotosError("no such folder", where=where, remedy="name a folder of photos")
     paths = sorted(find_photos(where))
     chosen = paths[:: max(1, len(paths) // most)][:most]
-    photos = list(_readable(chosen))
-    if not photos:
+    found = list(_readable(chosen))
+    if not found:
         raise NoPhotosError("no usable photo in it", where=where, remedy="name another folder")
-    return photos
+    return found
 
 
 def _sample_folder() -> Path:

@@ -10,18 +10,17 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from compile.kernels import head, separable, stem
-from compile.kernels.base import Kernel, Vector
+from compile.kernels.base import NUMBERS, Kernel, Vector
 from compile.network import Layer, Network
 from edge_runtime.errors import NetworkUnsupportedError
 
 ALIGNMENT = 64
-NUMBER = 4
-"""Bytes of a float."""
 
 
 @dataclass
@@ -31,6 +30,8 @@ class Tensor:
     size: int
     """Side, pixels, without the border."""
     channels: int
+    width: int
+    """Bytes of a number."""
     border: tuple[int, int, int, int] = (0, 0, 0, 0)
     """Top, left, bottom, right."""
     born: int = 0
@@ -58,17 +59,16 @@ class Tensor:
     @property
     def bytes(self) -> int:
         """See `rows`."""
-        return (self.flat or self.rows * self.stride) * NUMBER
+        return (self.flat or self.rows * self.stride) * self.width
 
     @property
     def inside(self) -> int:
         """Offset of the first pixel that is not border, bytes."""
-        return (
-            self.offset + (self.border[0] * self.stride + self.border[1] * self.channels) * NUMBER
-        )
+        before = self.border[0] * self.stride + self.border[1] * self.channels
+        return self.offset + before * self.width
 
 
-Argument = str | tuple[Tensor, bool] | NDArray[np.float32]
+Argument = str | tuple[Tensor, bool] | NDArray[np.floating[Any]]
 """A C expression; a tensor, and whether from its inside; or constants."""
 
 
@@ -89,8 +89,8 @@ class Plan:
     """Everything that the library needs."""
 
     network: Network
+    precision: str = "fp32"
     steps: list[Step] = field(default_factory=list)
-    constants: bytearray = field(default_factory=bytearray)
     arena_bytes: int = 0
 
     @property
@@ -119,9 +119,9 @@ def vector_of(shape: separable.Block | stem.Stem, vector: Vector) -> Vector:
     return vector.dividing(shape.channels, shape.outputs)
 
 
-def workloads(network: Network) -> list[Workload]:
+def workloads(network: Network, precision: str = "fp32") -> list[Workload]:
     """The network cut into groups: the stem, and [depthwise +] pointwise."""
-    tensors = _tensors(network)
+    tensors = _tensors(network, precision)
     groups: list[Workload] = []
     waiting: int | None = None
     for index, layer in enumerate(network.layers):
@@ -133,31 +133,34 @@ def workloads(network: Network) -> list[Workload]:
                 raise _unsupported(network, layer)
             waiting = index
         elif layer.kind == "stem":
-            shape = _stem(network, layer, tensors[index])
+            shape = _stem(network, layer, tensors[index], precision)
             groups.append(Workload(f"stem_{_key(shape)}", shape, (index,)))
         else:
             front = network.layers[waiting] if waiting is not None else None
-            block = _block(layer, front, tensors, index)
+            block = _block(layer, front, tensors, index, precision)
             members = (index,) if waiting is None else (waiting, index)
             groups.append(Workload(f"block_{_key(block)}", block, members))
             waiting = None
     return groups
 
 
-def make_plan(network: Network, choices: Mapping[str, Knobs], vector: Vector) -> Plan:
+def make_plan(
+    network: Network, choices: Mapping[str, Knobs], vector: Vector, precision: str = "fp32"
+) -> Plan:
     """The plan that uses `choices`, by workload key."""
-    plan = Plan(network)
-    tensors = _tensors(network)
-    numbers = {key: i for i, key in enumerate(dict.fromkeys(w.key for w in workloads(network)))}
+    plan = Plan(network, precision)
+    tensors = _tensors(network, precision)
+    works = workloads(network, precision)
+    numbers = {key: i for i, key in enumerate(dict.fromkeys(work.key for work in works))}
     made: dict[str, list[Kernel]] = {}
-    for work in workloads(network):
+    for work in works:
         last = work.layers[-1]
         layer, out, knobs = network.layers[last], tensors[last], choices[work.key]
         number, width = numbers[work.key], vector_of(work.shape, vector)
         if isinstance(work.shape, stem.Stem):
             if work.key not in made:
                 made[work.key] = [stem.kernel(f"k{number}_stem", work.shape, knobs, width)]
-            weight, bias = _stem_weights(network, layer)
+            weight, bias = _stem_weights(network, layer, work.shape)
             arguments: list[Argument] = ["f->image", weight, bias, (out, True)]
             _add(plan, made[work.key][0], arguments, out, [layer])
             continue
@@ -167,7 +170,8 @@ def make_plan(network: Network, choices: Mapping[str, Knobs], vector: Vector) ->
     source = tensors[network.hash_source]
     bits = network.model.bits
     width = vector.dividing(source.channels, bits)
-    kernel = head.kernel("head", source.size**2, source.channels, bits, width)
+    dtype = NUMBERS[precision][0]
+    kernel = head.kernel("head", source.size**2, source.channels, bits, width, dtype)
     weight = np.ascontiguousarray(network.hash_weight.T)
     arguments = [(source, True), weight, network.hash_bias, "f->logits"]
     _add(plan, kernel, arguments, None, [])
@@ -200,7 +204,7 @@ def _add_block(
         _add(plan, kernels[0], [*front, *back], out, layers)
         return
     flat = math.prod(separable.middle_shape(work.shape, knobs, vector))
-    middle = Tensor(last.in_size, work.shape.channels, flat=flat)
+    middle = Tensor(last.in_size, work.shape.channels, out.width, flat=flat)
     _add(plan, kernels[0], [*front, (middle, False)], middle, layers[:-1])
     _add(plan, kernels[1], [(middle, False), *back], out, [last])
 
@@ -219,9 +223,10 @@ def _add(
     plan.steps.append(step)
 
 
-def _tensors(network: Network) -> list[Tensor]:
+def _tensors(network: Network, precision: str) -> list[Tensor]:
     """The output of every layer; those inside a fused block are never used."""
-    tensors = [Tensor(layer.out_size, layer.outputs) for layer in network.layers]
+    width = NUMBERS[precision][1]
+    tensors = [Tensor(layer.out_size, layer.outputs, width) for layer in network.layers]
     for layer in network.layers:
         if layer.source >= 0 and any(layer.pads):
             wanted = tensors[layer.source].border
@@ -231,28 +236,43 @@ def _tensors(network: Network) -> list[Tensor]:
     return tensors
 
 
-def _stem(network: Network, layer: Layer, out: Tensor) -> stem.Stem:
+def _stem(network: Network, layer: Layer, out: Tensor, precision: str) -> stem.Stem:
     spec = network.model.input
+    middle = -spec.offset / spec.scale
     return stem.Stem(
-        height=layer.out_size, width=layer.out_size, outputs=layer.outputs, size=spec.size,
-        window=layer.window, stride=layer.stride, top=layer.pads[0], left=layer.pads[1],
-        pad=-spec.offset / spec.scale, out_stride=out.stride, limit=layer.limit,
-    )  # fmt: skip
+        height=layer.out_size,
+        width=layer.out_size,
+        outputs=layer.outputs,
+        size=spec.size,
+        window=layer.window,
+        stride=layer.stride,
+        top=layer.pads[0],
+        left=layer.pads[1],
+        pad=middle,
+        out_stride=out.stride,
+        centre=middle if precision == "fp16" else 0.0,
+        limit=layer.limit,
+        dtype=NUMBERS[precision][0],
+    )
 
 
 def _stem_weights(
-    network: Network, layer: Layer
+    network: Network, layer: Layer, shape: stem.Stem
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Normalisation and colour order folded in: [window, window * 3, N], [N]."""
     spec = network.model.input
     weight = layer.weight.astype(np.float64)
-    bias = layer.bias + weight.sum(axis=(1, 2, 3)) * spec.offset
+    # (pixel - centre) * scale is what pixel * scale + offset is, but for a constant
+    left = spec.offset + shape.centre * spec.scale
+    bias = layer.bias + weight.sum(axis=(1, 2, 3)) * left
     blue_first = (weight * spec.scale)[:, ::-1].transpose(2, 3, 1, 0)
     shape = (layer.window, layer.window * stem.COLOURS, layer.outputs)
     return blue_first.reshape(shape).astype(np.float32), bias.astype(np.float32)
 
 
-def _block(layer: Layer, front: Layer | None, tensors: list[Tensor], index: int) -> separable.Block:
+def _block(
+    layer: Layer, front: Layer | None, tensors: list[Tensor], index: int, precision: str
+) -> separable.Block:
     source = tensors[(front or layer).source]
     out = tensors[index]
     return separable.Block(
@@ -264,6 +284,7 @@ def _block(layer: Layer, front: Layer | None, tensors: list[Tensor], index: int)
         out_stride=out.stride,
         middle_limit=front.limit if front else None, limit=layer.limit,
         residual_stride=tensors[layer.residual].stride if layer.residual is not None else 0,
+        dtype=NUMBERS[precision][0],
     )  # fmt: skip
 
 

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 
+from compile.kernels.base import NUMBERS
 from compile.plan import ALIGNMENT, Argument, Plan, Step, Tensor
 
 
-def emit(plan: Plan, target: str, precision: str) -> tuple[str, bytes]:
+def emit(plan: Plan, target: str) -> tuple[str, bytes]:
     """C source of `edge_plan` and what belongs to it, and the constants it refers to."""
     constants = bytearray()
     places: dict[bytes, int] = {}
-    runs = [_run(index, step, constants, places) for index, step in enumerate(plan.steps)]
+    steps = [_in_precision(step, plan.precision) for step in plan.steps[:-1]]
+    steps.append(plan.steps[-1])  # the head counts in float32
+    runs = [_run(index, step, constants, places) for index, step in enumerate(steps)]
     model = plan.network.model
     # logit(t): the sigmoid is above t where the weighted sum is above this
     threshold = math.log(model.threshold / (1 - model.threshold))
@@ -32,10 +36,19 @@ def emit(plan: Plan, target: str, precision: str) -> tuple[str, bytes]:
         f"const float edge_plan_threshold = {float(np.float32(threshold))!r}f;",
         "const struct edge_info edge_plan_info = {\n"
         f"    EDGE_API_VERSION, {model.input.size}, {model.bits}, {-(-model.bits // 64)},\n"
-        f"    {json.dumps(model.id)}, {json.dumps(target)}, {json.dumps(precision)}, "
+        f"    {json.dumps(model.id)}, {json.dumps(target)}, {json.dumps(plan.precision)}, "
         f"{plan.arena_bytes}u}};",
     ]
     return "\n\n".join(parts) + "\n", bytes(constants)
+
+
+def _in_precision(step: Step, precision: str) -> Step:
+    dtype = NUMBERS[precision][0]
+    arguments = [
+        argument.astype(dtype) if isinstance(argument, np.ndarray) else argument
+        for argument in step.arguments
+    ]
+    return replace(step, arguments=arguments)
 
 
 def _once(steps: list[Step]) -> list[Step]:

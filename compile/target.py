@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import platform
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +68,20 @@ class Target:
     def is_host(self) -> bool:
         """Whether code for it runs on this machine as it is."""
         return self.name == HOST
+
+    def at(self, precision: str) -> Target:
+        """This device with the vectors of `precision`; raises `TargetError` if it has none."""
+        if precision == "fp32":
+            return self
+        if precision == "fp16" and "asimdhp" in self.features:
+            return replace(self, vector=Vector(2 * self.vector.lanes, self.vector.by_lane))
+        raise TargetError(
+            f"its CPU has no {precision} arithmetic"
+            if precision == "fp16"
+            else f'unknown precision "{precision}"',
+            where=self.name,
+            remedy="compile for fp32" if precision == "fp16" else "fp32 and fp16 are known",
+        )
 
     def llvm(self) -> dict[str, Any]:
         """As TVM wants it told."""

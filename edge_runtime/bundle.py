@@ -77,11 +77,16 @@ def open_bundle(path: Path, *, features: frozenset[str] | None = None) -> Bundle
     manifest = read_manifest(path)
     bundle = _parse(manifest, path)
     _check_cpu(manifest["target"], path, cpu_features() if features is None else features)
+    verify_files(path, manifest)
+    return bundle
+
+
+def verify_files(path: Path, manifest: dict[str, Any]) -> None:
+    """Check every file that `manifest` lists; raises `BundleInvalidError`."""
     for name, entry in manifest["files"].items():
         if Path(name).name != name:
             raise BundleInvalidError(f'"{name}" is no plain file name', where=path / MANIFEST)
         _check_file(path / name, entry)
-    return bundle
 
 
 def read_manifest(path: Path) -> dict[str, Any]:

@@ -12,6 +12,8 @@ from tvm.s_tir import Schedule
 OUT_STRIDE = "edge.out_stride"
 """A function's attribute: numbers from one row of its output, a buffer called O, to the next."""
 
+NUMBERS = {"fp32": ("float32", 4), "fp16": ("float16", 2)}
+"""Of a precision: the type of weights, activations and sums, and its bytes."""
 STARTS = "edge.starts"
 """A function's attribute: of each block of sums, the buffer that it starts from instead of zero.
 

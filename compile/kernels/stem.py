@@ -45,6 +45,8 @@ class Stem:
     left: int
     pad: float
     out_stride: int
+    centre: float = 0.0
+    """Subtracted from every pixel, so that what is summed is small (fp16)."""
     limit: float | None = 6.0
     dtype: str = "float32"
 
@@ -87,7 +89,9 @@ def kernel(name: str, stem: Stem, knobs: StemKnobs, vector: Vector) -> Kernel:
             row >= stem.top, row < stem.top + stem.size, place >= shift, place < shift + line
         )
         value = x[row - stem.top, place - shift].astype(dtype)
-        return tirx.if_then_else(inside, value, tirx.const(stem.pad, dtype))
+        if stem.centre:
+            value = value - tirx.const(stem.centre, dtype)
+        return tirx.if_then_else(inside, value, tirx.const(stem.pad - stem.centre, dtype))
 
     padded = te.compute((high, wide), pixel, "padded")
     r = te.reduce_axis((0, stem.window), "r")

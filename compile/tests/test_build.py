@@ -22,7 +22,10 @@ from onnx import helper
 from compile import build as build_module
 from compile import gate, toolchain
 from compile.build import Request, compile_bundle, make_runner
-from compile.plan import workloads
+from compile.front import read_network
+from compile.library import build_library
+from compile.pictures import pictures
+from compile.plan import make_plan, workloads
 from compile.records import Record, Records
 from compile.runner import Runner
 from compile.search import search
@@ -31,6 +34,7 @@ from compile.space import space
 from compile.target import DEVICES, Target, known_targets, read_target
 from compile.tests.conftest import build, random_pictures, save_sample
 from edge_runtime.bundle import open_bundle, read_manifest
+from edge_runtime.code import hamming
 from edge_runtime.engine import open_engine
 from edge_runtime.engine.compiled import CompiledEngine
 from edge_runtime.engine.portable import PortableEngine
@@ -183,6 +187,58 @@ def test_the_same_records_give_the_same_bytes(
     assert first == second
 
 
+def test_the_same_bytes_are_proved_only_once(
+    small_model: Path, small_bundle: Path, host: Target, tmp_path: Path
+) -> None:
+    shutil.copytree(small_bundle, tmp_path / "out")
+    told: list[str] = []
+    request = Request(
+        small_model, host, tmp_path / "out", records=small_bundle.parent / "records",
+        pictures=40, tell=told.append,
+    )  # fmt: skip
+    result = compile_bundle(request)
+    assert "the same bytes were proved before" in told
+    before = json.loads((small_bundle / "evidence.json").read_text())
+    assert result.evidence["speed"] == before["speed"]
+    request.pictures, told[:] = 41, []
+    compile_bundle(request)
+    assert "proving it equal, then measuring it" in told
+
+
+def test_fp16_finds_what_fp32_finds(small_model: Path, host: Target, tmp_path: Path) -> None:
+    """Its arithmetic as this machine rounds it; on the emulated board: device_tests."""
+    network = read_network(small_model)
+    choices = {w.key: space(w.shape, host.vector)[0] for w in workloads(network, "fp16")}
+    plan = make_plan(network, choices, host.vector, "fp16")
+    library = ctypes.CDLL(str(build_library(plan, host, tmp_path)))
+    library.edge_open.restype = ctypes.c_void_p
+    opened = ctypes.c_void_p(library.edge_open(1))
+    reference = PortableEngine(small_model)
+    code, different = np.zeros(1, np.uint64), 0
+    made = pictures(None, 96, 100)
+    for picture in made:
+        library.edge_hash(
+            opened, picture.ctypes.data_as(ctypes.c_void_p), code.ctypes.data_as(ctypes.c_void_p)
+        )
+        different += int(hamming(code, reference.hash(picture)[np.newaxis])[0])
+    assert different / (64 * len(made)) < 0.03
+
+
+def test_fp16_needs_a_cpu_that_has_it() -> None:
+    with pytest.raises(TargetError, match="no fp16 arithmetic"):
+        read_target("rpi4").at("fp16")
+    assert read_target("rpi5").at("fp16").vector.lanes == 8
+
+
+def test_mean_average_precision_by_hand() -> None:
+    codes = np.array([0b0000, 0b0001, 0b0111, 0b1111], np.uint64)[:, None]
+    assert gate.mean_average_precision(codes, np.array([0, 0, 1, 1])) == 1
+    # the only fellow of each is found third
+    assert gate.mean_average_precision(codes, np.array([0, 1, 1, 0])) == pytest.approx(
+        (1 / 3 + 1 / 2 + 1 / 2 + 1 / 3) / 4
+    )
+
+
 def test_the_bundle_and_its_archive_are_the_same(small_bundle: Path, tmp_path: Path) -> None:
     with tarfile.open(small_bundle.with_name("host.tar.gz")) as tar:
         tar.extractall(tmp_path, filter="data")
@@ -248,8 +304,6 @@ class Steps(Runner):
 def test_the_search_gets_better_and_keeps_what_it_found(
     small_model: Path, host: Target, tmp_path: Path
 ) -> None:
-    from compile.front import read_network
-
     work = workloads(read_network(small_model))[3]
     records = Records(tmp_path / "r.json")
     with pytest.raises(KeyboardInterrupt):
@@ -383,9 +437,6 @@ def test_ctrl_c_keeps_what_was_found(small_model: Path, tmp_path: Path) -> None:
 
 
 def test_the_plan_never_lets_living_tensors_overlap(small_model: Path) -> None:
-    from compile.front import read_network
-    from compile.plan import make_plan
-
     target = read_target("rpi4")
     for model in (small_model,):
         network = read_network(model)
@@ -398,7 +449,7 @@ def test_the_plan_never_lets_living_tensors_overlap(small_model: Path) -> None:
                 if one.born <= other.dies and other.born <= one.dies:
                     ends = one.offset + one.bytes <= other.offset
                     assert ends or other.offset + other.bytes <= one.offset
-        text, constants = emit(plan, target.name, "fp32")
+        text, constants = emit(plan, target.name)
         assert "edge_plan_steps" in text
         assert len(constants) > 4 * 200_000
     assert os.environ["TVM_FFI_DISABLE_TORCH_C_DLPACK"] == "1"
