@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from compile import gate
-from compile.emulator import Counts, EmulatorRunner, count_in_userland
+from compile.emulator import Counts, EmulatorRunner, count_onnxruntime
 from compile.front import read_network
 from compile.library import build_library
 from compile.network import Network
@@ -253,7 +253,7 @@ def _onnxruntime_counts(request: Request) -> Counts:
     userland.make()
     file = userland.root.parent / f"onnxruntime-{request.target.name}-{model_id[:16]}.json"
     if not file.exists():
-        counts = count_in_userland(userland, request.model, request.target)
+        counts = count_onnxruntime(userland, request.model, request.target)
         file.write_text(json.dumps(asdict(counts)), encoding="utf-8")
     return Counts(**json.loads(file.read_text(encoding="utf-8")))
 

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from compile.kernels.base import Kernel
 from compile.lower import write_object
-from compile.plan import Knobs
-from compile.runner import Runner, Shape, buffer_numbers, kernels_of
+from compile.plan import Knobs, kernels_of
+from compile.runner import Runner, Shape, buffer_numbers
 from compile.target import Target
 from compile.toolchain import c_compiler, run
 from compile.userland import Userland
@@ -86,15 +86,18 @@ mark(0x45444745, 2)
 """
 
 
-def count_in_userland(userland: Userland, model: Path, target: Target) -> Counts:
+def count_onnxruntime(userland: Userland, model: Path, target: Target) -> Counts:
     """What one call of ONNX Runtime costs, one thread, its input ready."""
-    done = userland.run(
-        target, "-c", ONNXRUNTIME, str(model.resolve()), plugin=_plugin_options(target)
-    )
+    return count_script(userland, target, ONNXRUNTIME, str(model.resolve()))
+
+
+def count_script(userland: Userland, target: Target, script: str, *arguments: str) -> Counts:
+    """What a Python script does between its two marks."""
+    options = _plugin_options(target)
+    done = userland.run(target, "-c", script, *arguments, plugin=options)
     if done.returncode:
         raise ToolchainError(
-            f"ONNX Runtime failed there: {done.stderr.strip().splitlines()[-1:]}",
-            where=target.name,
+            f"failed there: {done.stderr.strip().splitlines()[-1:]}", where=target.name
         )
     return _regions(done.stderr)[-1]
 
@@ -130,7 +133,7 @@ class EmulatorRunner(Runner):
 
     def counts(self, shape: Shape, knobs: Knobs) -> list[Counts]:
         """What each kernel of the workload does."""
-        kernels = kernels_of(shape, knobs, self.target)
+        kernels = kernels_of("candidate", shape, knobs, self.target.vector)
         with tempfile.TemporaryDirectory(prefix="edge-tune-") as folder:
             work = Path(folder)
             write_object(kernels, self.llvm, work / "kernels.o")

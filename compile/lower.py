@@ -99,20 +99,20 @@ def _plain(function: Function) -> Function:
 def _started(function: Function) -> Function:
     """`function` with its sums starting from what STARTS names."""
     buffers = {buffer.name: buffer for buffer in function.params}
-    starts = {
-        f"{block}_init": buffers[str(name)]
-        for block, name in dict(function.attrs.get(STARTS) or {}).items()
-        if str(name) in buffers
-    }
+    starts = {}
+    for block, start in dict(function.attrs.get(STARTS) or {}).items():
+        name, *axes = str(start).split()
+        if name in buffers:
+            starts[f"{block}_init"] = buffers[name], [int(axis) for axis in axes] or [-1]
 
     def visit(statement: tirx.Stmt) -> tirx.Stmt | None:
         if not isinstance(statement, s_tir.SBlockRealize):
             return None
         block = statement.block
         if block.name_hint in starts:
-            zero = block.body
-            channel = block.iter_vars[-1].var
-            body = tirx.BufferStore(zero.buffer, starts[block.name_hint][channel], zero.indices)
+            zero, (buffer, axes) = block.body, starts[block.name_hint]
+            value = buffer[tuple(block.iter_vars[axis].var for axis in axes)]
+            body = tirx.BufferStore(zero.buffer, value, zero.indices)
         else:
             body = _rewrite(block.body, visit)
         changed = s_tir.SBlock(

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from compile.kernels import head, separable, stem
+from compile.kernels import head, separable, stem, strassen
 from compile.kernels.base import NUMBERS, Kernel, Vector
 from compile.network import Layer, Network
 from edge_runtime.errors import NetworkUnsupportedError
@@ -40,6 +40,13 @@ class Tensor:
     offset: int = 0
     flat: int = 0
     """Numbers, where it is no picture but a kernel's own layout."""
+    lasting: bool = False
+    """Made once, when a network is opened."""
+
+    def meets(self, other: Tensor) -> bool:
+        """Whether both are alive at some time."""
+        together = self.born <= other.dies and other.born <= self.dies
+        return together or self.lasting or other.lasting
 
     @property
     def rows(self) -> int:
@@ -68,8 +75,25 @@ class Tensor:
         return self.offset + before * self.width
 
 
-Argument = str | tuple[Tensor, bool] | NDArray[np.floating[Any]]
-"""A C expression; a tensor, and whether from its inside; or constants."""
+@dataclass(frozen=True)
+class At:
+    """Where a kernel reads or writes a tensor."""
+
+    tensor: Tensor
+    inside: bool = False
+    """From the first pixel that is not border."""
+    skip: int = 0
+    """Numbers passed over."""
+
+    @property
+    def offset(self) -> int:
+        """In the arena, bytes."""
+        begin = self.tensor.inside if self.inside else self.tensor.offset
+        return begin + self.skip * self.tensor.width
+
+
+Argument = str | At | NDArray[np.floating[Any]]
+"""A C expression, a place in the arena, or constants."""
 
 
 @dataclass
@@ -91,12 +115,15 @@ class Plan:
     network: Network
     precision: str = "fp32"
     steps: list[Step] = field(default_factory=list)
+    preparations: list[Step] = field(default_factory=list)
+    """Run once, when a network is opened."""
     arena_bytes: int = 0
 
     @property
     def kernels(self) -> list[Kernel]:
         """Each once: layers of the same shape share a kernel."""
-        return list({step.kernel.name: step.kernel for step in self.steps}.values())
+        steps = [*self.preparations, *self.steps]
+        return list({step.kernel.name: step.kernel for step in steps}.values())
 
 
 @dataclass(frozen=True)
@@ -117,6 +144,18 @@ def vector_of(shape: separable.Block | stem.Stem, vector: Vector) -> Vector:
     if isinstance(shape, stem.Stem):
         return vector.dividing(shape.outputs)
     return vector.dividing(shape.channels, shape.outputs)
+
+
+def kernels_of(
+    name: str, shape: separable.Block | stem.Stem, knobs: Knobs, vector: Vector
+) -> list[Kernel]:
+    """The kernels of one workload, in the order in which they run."""
+    vector = vector_of(shape, vector)
+    if isinstance(shape, stem.Stem):
+        return [stem.kernel(f"{name}_stem", shape, knobs, vector)]
+    if knobs.strassen:
+        return strassen.kernels(name, shape, knobs, vector)
+    return separable.kernels(name, shape, knobs, vector)
 
 
 def workloads(network: Network, precision: str = "fp32") -> list[Workload]:
@@ -157,15 +196,13 @@ def make_plan(
         last = work.layers[-1]
         layer, out, knobs = network.layers[last], tensors[last], choices[work.key]
         number, width = numbers[work.key], vector_of(work.shape, vector)
+        if work.key not in made:
+            made[work.key] = kernels_of(f"k{number}", work.shape, knobs, vector)
         if isinstance(work.shape, stem.Stem):
-            if work.key not in made:
-                made[work.key] = [stem.kernel(f"k{number}_stem", work.shape, knobs, width)]
             weight, bias = _stem_weights(network, layer, work.shape)
-            arguments: list[Argument] = ["f->image", weight, bias, (out, True)]
+            arguments: list[Argument] = ["f->image", weight, bias, At(out, inside=True)]
             _add(plan, made[work.key][0], arguments, out, [layer])
             continue
-        if work.key not in made:
-            made[work.key] = separable.kernels(f"k{number}", work.shape, knobs, width)
         _add_block(plan, work, made[work.key], knobs, width, tensors)
     source = tensors[network.hash_source]
     bits = network.model.bits
@@ -173,7 +210,7 @@ def make_plan(
     dtype = NUMBERS[precision][0]
     kernel = head.kernel("head", source.size**2, source.channels, bits, width, dtype)
     weight = np.ascontiguousarray(network.hash_weight.T)
-    arguments = [(source, True), weight, network.hash_bias, "f->logits"]
+    arguments = [At(source, inside=True), weight, network.hash_bias, "f->logits"]
     _add(plan, kernel, arguments, None, [])
     plan.steps[-1].what = "pool and hash layer"
     plan.steps[-1].multiply_adds = weight.size
@@ -192,21 +229,65 @@ def _add_block(
     layers = [plan.network.layers[index] for index in work.layers]
     last, out = layers[-1], tensors[work.layers[-1]]
     source = tensors[layers[0].source]
-    front: list[Argument] = [(source, not work.shape.window)]
+    front: list[Argument] = [At(source, inside=not work.shape.window)]
     if work.shape.window:
         front += [layers[0].weight[:, 0].transpose(1, 2, 0), layers[0].bias]
-    packed = last.weight[:, :, 0, 0].reshape(last.outputs // knobs.nr, knobs.nr, -1)
-    back: list[Argument] = [packed.transpose(0, 2, 1), last.bias]
+    if knobs.strassen:
+        _add_strassen(plan, work, kernels, knobs, vector, front, out)
+        return
+    back: list[Argument] = [_packed(last.weight[:, :, 0, 0].T, knobs.nr), last.bias]
     if last.residual is not None:
-        back.append((tensors[last.residual], True))
-    back.append((out, True))
+        back.append(At(tensors[last.residual], inside=True))
+    back.append(At(out, inside=True))
     if len(kernels) == 1:
         _add(plan, kernels[0], [*front, *back], out, layers)
         return
     flat = math.prod(separable.middle_shape(work.shape, knobs, vector))
     middle = Tensor(last.in_size, work.shape.channels, out.width, flat=flat)
-    _add(plan, kernels[0], [*front, (middle, False)], middle, layers[:-1])
-    _add(plan, kernels[1], [(middle, False), *back], out, [last])
+    _add(plan, kernels[0], [*front, At(middle)], middle, layers[:-1])
+    _add(plan, kernels[1], [At(middle), *back], out, [last])
+
+
+def _add_strassen(
+    plan: Plan,
+    work: Workload,
+    kernels: list[Kernel],
+    knobs: separable.Knobs,
+    vector: Vector,
+    front: list[Argument],
+    out: Tensor,
+) -> None:
+    depthwise, last = (plan.network.layers[index] for index in work.layers)
+    k_half, n_half = work.shape.channels // 2, work.shape.outputs // 2
+    one = math.prod(strassen.left_shape(work.shape, knobs, vector))
+    lefts, rights, products = (
+        Tensor(last.in_size, 0, out.width, flat=count)
+        for count in (
+            strassen.LEFTS * one,
+            strassen.RIGHTS * k_half * n_half,
+            strassen.PRODUCTS * last.out_size**2 // 2 * n_half,
+        )
+    )
+    rights.lasting = True
+    weight = last.weight[:, :, 0, 0].T
+    quarters = [
+        _packed(weight[row : row + k_half, column : column + n_half], knobs.nr)
+        for row in (0, k_half)
+        for column in (0, n_half)
+    ]
+    kernel = strassen.prepare(f"{kernels[0].name}_weights", work.shape, vector)
+    arguments: list[Argument] = [np.stack(quarters), At(rights)]
+    plan.preparations.append(Step(kernel, arguments, rights, last.name))
+    _add(plan, kernels[0], [*front, At(lefts)], lefts, [depthwise])
+    _add(plan, kernels[1], [At(lefts), At(lefts, skip=4 * one)], lefts, [])
+    _add(plan, kernels[2], [At(lefts, skip=one), At(rights), At(products)], products, [last])
+    _add(plan, kernels[3], [At(products), last.bias, At(out, inside=True)], out, [])
+
+
+def _packed(weight: NDArray[np.float32], nr: int) -> NDArray[np.float32]:
+    """[K, N] as the product reads it, [N / nr, K, nr]."""
+    inputs, outputs = weight.shape
+    return weight.reshape(inputs, outputs // nr, nr).transpose(1, 0, 2)
 
 
 def _add(
@@ -214,11 +295,11 @@ def _add(
 ) -> None:
     now = len(plan.steps)
     for argument in arguments:
-        if isinstance(argument, tuple):
-            argument[0].dies = now
-    if out is not None:
+        if isinstance(argument, At):
+            argument.tensor.dies = now
+    if out is not None and all(step.output is not out for step in plan.steps):
         out.born = now
-    what = " + ".join(layer.name for layer in layers) or "copy"
+    what = " + ".join(layer.name for layer in layers) or "sums"
     step = Step(kernel, arguments, out, what, sum(layer.multiply_adds for layer in layers))
     plan.steps.append(step)
 
@@ -304,11 +385,12 @@ def _key(shape: separable.Block | stem.Stem) -> str:
 
 def _lay_out(plan: Plan) -> None:
     """Give every tensor its place: the largest first, each at the lowest free one."""
-    tensors = list({id(step.output): step.output for step in plan.steps if step.output}.values())
+    steps = [*plan.preparations, *plan.steps]
+    tensors = list({id(step.output): step.output for step in steps if step.output}.values())
     placed: list[Tensor] = []
     for tensor in sorted(tensors, key=lambda tensor: -tensor.bytes):
         others = sorted(
-            (other for other in placed if tensor.born <= other.dies and other.born <= tensor.dies),
+            (other for other in placed if tensor.meets(other)),
             key=lambda other: other.offset,
         )
         tensor.offset = 0

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from compile.kernels.base import NUMBERS
-from compile.plan import ALIGNMENT, Argument, Plan, Step, Tensor
+from compile.plan import ALIGNMENT, Argument, At, Plan, Step, Tensor
 
 
 def emit(plan: Plan, target: str) -> tuple[str, bytes]:
@@ -18,7 +18,8 @@ def emit(plan: Plan, target: str) -> tuple[str, bytes]:
     places: dict[bytes, int] = {}
     steps = [_in_precision(step, plan.precision) for step in plan.steps[:-1]]
     steps.append(plan.steps[-1])  # the head counts in float32
-    runs = [_run(index, step, constants, places) for index, step in enumerate(steps)]
+    everything = [*steps, *plan.preparations]
+    runs = [_run(index, step, constants, places) for index, step in enumerate(everything)]
     model = plan.network.model
     # logit(t): the sigmoid is above t where the weighted sum is above this
     threshold = math.log(model.threshold / (1 - model.threshold))
@@ -27,12 +28,10 @@ def emit(plan: Plan, target: str) -> tuple[str, bytes]:
         "extern const uint8_t edge_constants[];",
         "#define W(offset) ((const void *)(edge_constants + (offset)))",
         "#define A(offset) ((void *)(f->arena + (offset)))",
-        *[_declaration(step) for step in _once(plan.steps)],
+        *[_declaration(step) for step in _once(everything)],
         *runs,
-        "const struct edge_step edge_plan[] = {\n"
-        + "\n".join(_entry(index, step) for index, step in enumerate(plan.steps))
-        + "\n};",
-        f"const int32_t edge_plan_steps = {len(plan.steps)};",
+        _table("edge_plan", steps, 0),
+        _table("edge_preparations", plan.preparations, len(steps)),
         f"const float edge_plan_threshold = {float(np.float32(threshold))!r}f;",
         "const struct edge_info edge_plan_info = {\n"
         f"    EDGE_API_VERSION, {model.input.size}, {model.bits}, {-(-model.bits // 64)},\n"
@@ -71,15 +70,23 @@ def _run(index: int, step: Step, constants: bytearray, places: dict[bytes, int])
 def _expression(argument: Argument, constants: bytearray, places: dict[bytes, int]) -> str:
     if isinstance(argument, str):
         return argument
-    if isinstance(argument, tuple):
-        tensor, inside = argument
-        return f"A({tensor.inside if inside else tensor.offset}u)"
+    if isinstance(argument, At):
+        return f"A({argument.offset}u)"
     data = np.ascontiguousarray(argument).tobytes()
     if data not in places:
         constants.extend(bytes(-len(constants) % ALIGNMENT))
         places[data] = len(constants)
         constants.extend(data)
     return f"W({places[data]}u)"
+
+
+def _table(name: str, steps: list[Step], first: int) -> str:
+    entries = [_entry(index, step) for index, step in enumerate(steps, first)]
+    rows = "\n".join(entries) or "    {0},"
+    return (
+        f"const struct edge_step {name}[] = {{\n{rows}\n}};\n"
+        f"const int32_t {name}_steps = {len(steps)};"
+    )
 
 
 def _entry(index: int, step: Step) -> str:

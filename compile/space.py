@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 
-from compile.kernels import separable, stem
+from compile.kernels import separable, stem, strassen
 from compile.kernels.base import Vector
 from compile.plan import Knobs, vector_of
 
@@ -58,6 +59,8 @@ def _blocks(shape: separable.Block, vector: Vector) -> Iterator[separable.Knobs]
             knobs = separable.Knobs(mr, nr, fused, tiles, outside, unroll, tw, vc)
             if separable.valid(shape, knobs, vector):
                 yield knobs
+            if strassen.valid(shape, knobs, vector):
+                yield replace(knobs, strassen=True)
 
 
 def _rest(
@@ -95,9 +98,11 @@ def _cost(shape: separable.Block, knobs: separable.Knobs, vector: Vector) -> flo
     rows, vectors = shape.height * shape.width, knobs.nr // vector.lanes
     lanes = -(-knobs.mr // vector.lanes) if vector.by_lane else knobs.mr
     steps = rows * shape.channels * shape.outputs / (knobs.mr * vectors * vector.lanes)
+    steps *= 7 / 8 if knobs.strassen else 1
     product = steps * (knobs.mr * vectors + (lanes + vectors) / 2 + 4 / knobs.unroll)
     windows = rows * shape.channels / vector.lanes * (20 + 8 / knobs.tw)
-    return product + windows + MISS * _lines(shape, knobs, rows)
+    sums = rows * (shape.channels * 5 + shape.outputs * 8) / vector.lanes if knobs.strassen else 0
+    return product + windows + sums + MISS * _lines(shape, knobs, rows)
 
 
 def _lines(shape: separable.Block, knobs: separable.Knobs, rows: int) -> float:

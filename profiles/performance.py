@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from edge_runtime.errors import EXIT_VERDICT
+from profiles.network_page import emulated, network
 
 ROOT = Path(__file__).resolve().parent.parent
 TARGET = ROOT / "docs" / "PERFORMANCE.md"
@@ -26,8 +27,10 @@ def document() -> str:
         "test compares. Medians of one run on one machine, all contenders in turn: compare within "
         "a table, not between them.",
     ]
-    for path in sorted((ROOT / "profiles" / "reports").glob("lookup-*.json")):
-        parts += _lookup(json.loads(path.read_text(encoding="utf-8")), path)
+    reports = ROOT / "profiles" / "reports"
+    for kind, part in (("network", network), ("emulated", emulated), ("lookup", _lookup)):
+        for path in sorted(reports.glob(f"{kind}-*.json")):
+            parts += part(json.loads(path.read_text(encoding="utf-8")), path)
     return "\n\n".join(parts) + "\n"
 
 

@@ -15,7 +15,8 @@ OUT_STRIDE = "edge.out_stride"
 NUMBERS = {"fp32": ("float32", 4), "fp16": ("float16", 2)}
 """Of a precision: the type of weights, activations and sums, and its bytes."""
 STARTS = "edge.starts"
-"""A function's attribute: of each block of sums, the buffer that it starts from instead of zero.
+"""A function's attribute: of each block of sums, the buffer that it starts from instead of zero,
+and which of the block's axes index it (the last one, if it does not say).
 
 TVM's reductions start from a constant; a bias added at the end would cost an instruction a sum."""
 

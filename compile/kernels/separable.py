@@ -81,6 +81,8 @@ class Knobs:
     """Depthwise: pixels whose sums are in registers at a time."""
     vc: int = 8
     """Depthwise: channels likewise."""
+    strassen: bool = False
+    """Seven products of quarters (kernels/strassen.py)."""
 
 
 def valid(block: Block, knobs: Knobs, vector: Vector) -> bool:
@@ -116,12 +118,12 @@ def kernels(name: str, block: Block, knobs: Knobs, vector: Vector) -> list[Kerne
         more, out = _pointwise(block, knobs, vector, middle)
         schedule = _schedule([*arguments, *more, out], block)
         tile = _schedule_pointwise(schedule, knobs, vector, fused=True)
-        _schedule_front(schedule, block, knobs, vector, at=tile)
+        schedule_front(schedule, block, knobs, vector, at=tile)
         tasks = block.height * block.width // knobs.mr // knobs.tiles
         return [Kernel(name, schedule.mod["main"], tasks)]
     arguments, middle = front
     schedule = Schedule(te.create_prim_func([*arguments, middle]).with_attr(STARTS, BIASES))
-    tasks = _schedule_front(schedule, block, knobs, vector, at=None)
+    tasks = schedule_front(schedule, block, knobs, vector, at=None)
     first = Kernel(f"{name}_front", schedule.mod["main"], tasks)
     more, out = _pointwise(block, knobs, vector, te.placeholder(middle.shape, block.dtype, "D"))
     schedule = _schedule([*more, out], block)
@@ -237,8 +239,14 @@ def _schedule_pointwise(schedule: Schedule, knobs: Knobs, vector: Vector, *, fus
     vectorise(schedule, channel, vector.lanes)
     schedule.unroll(pixel)
 
+    schedule_sums(schedule, order[1], knobs, vector)
+    return task
+
+
+def schedule_sums(schedule: Schedule, at: Any, knobs: Knobs, vector: Vector) -> None:
+    """Schedule the block "sum", mr x nr products over k, inside the loop `at`, in registers."""
     sums = schedule.get_sblock("sum")
-    schedule.compute_at(sums, order[1], preserve_unit_loops=True)
+    schedule.compute_at(sums, at, preserve_unit_loops=True)
     schedule.set_scope(sums, 0, "local")
     _, i, n, k = schedule.get_loops(sums)[-4:]
     steps, step = schedule.split(k, [None, knobs.unroll])
@@ -253,10 +261,9 @@ def _schedule_pointwise(schedule: Schedule, knobs: Knobs, vector: Vector, *, fus
     vectorise(schedule, n, vector.lanes)
     start = schedule.decompose_reduction(sums, steps)
     start_in_registers(schedule, start, vector)
-    return task
 
 
-def _schedule_front(
+def schedule_front(
     schedule: Schedule, block: Block, knobs: Knobs, vector: Vector, *, at: Any
 ) -> int:
     """Schedule what makes D, inside the loop `at` or, without one, as tasks of its own."""

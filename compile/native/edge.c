@@ -6,9 +6,11 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 
 #define MOST_THREADS 64
+#define HUGE ((size_t)2 << 20)
 
 struct edge {
     struct pool *pool;
@@ -28,6 +30,23 @@ const char *edge_kernel(int32_t index)
     return index >= 0 && index < edge_plan_steps ? edge_plan[index].name : NULL;
 }
 
+struct call {
+    const struct edge_step *step;
+    const struct edge_frame *frame;
+};
+
+static void run_step(const void *context, int32_t begin, int32_t end)
+{
+    const struct call *call = context;
+    call->step->run(call->frame, begin, end);
+}
+
+static void run_one(struct edge *network, const struct edge_step *step)
+{
+    struct call call = {step, &network->frame};
+    pool_run(network->pool, run_step, &call, step->tasks);
+}
+
 edge *edge_open(int32_t threads)
 {
     if (threads < 1 || threads > MOST_THREADS) {
@@ -38,11 +57,12 @@ edge *edge_open(int32_t threads)
     size_t logits = ((size_t)edge_plan_info.bits * sizeof(float) + 63) / 64 * 64;
     size_t arena = (size_t)edge_plan_info.arena_bytes;
     void *memory = NULL;
-    if (!network || posix_memalign(&memory, 64, arena + logits)) {
+    if (!network || posix_memalign(&memory, HUGE, (arena + logits + HUGE - 1) / HUGE * HUGE)) {
         message = "out of memory";
         free(network);
         return NULL;
     }
+    madvise(memory, arena + logits, MADV_HUGEPAGE); /* fewer page walks; no harm where unknown */
     network->frame.arena = memory;
     network->frame.logits = (float *)((uint8_t *)memory + arena);
     network->pool = pool_open(threads);
@@ -52,6 +72,8 @@ edge *edge_open(int32_t threads)
         free(network);
         return NULL;
     }
+    for (int32_t i = 0; i < edge_preparations_steps; i++)
+        run_one(network, &edge_preparations[i]);
     return network;
 }
 
@@ -83,17 +105,6 @@ static void clear_border(uint8_t *arena, const struct edge_border *border)
     }
 }
 
-struct call {
-    const struct edge_step *step;
-    const struct edge_frame *frame;
-};
-
-static void run_step(const void *context, int32_t begin, int32_t end)
-{
-    const struct call *call = context;
-    call->step->run(call->frame, begin, end);
-}
-
 static uint64_t now_ns(void)
 {
     struct timespec time;
@@ -113,8 +124,7 @@ static int32_t run(edge *network, const uint8_t *bgr)
         uint64_t began = i < network->room ? now_ns() : 0;
         if (step->border.rows)
             clear_border(network->frame.arena, &step->border);
-        struct call call = {step, &network->frame};
-        pool_run(network->pool, run_step, &call, step->tasks);
+        run_one(network, step);
         if (i < network->room)
             network->nanoseconds[i] = now_ns() - began;
     }

@@ -28,6 +28,8 @@ struct edge_step {
 extern const struct edge_info edge_plan_info;
 extern const struct edge_step edge_plan[];
 extern const int32_t edge_plan_steps;
+extern const struct edge_step edge_preparations[];  /* run once, when a network is opened */
+extern const int32_t edge_preparations_steps;
 extern const float edge_plan_threshold;  /* a logit above it is a 1 */
 
 #endif

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -24,8 +23,9 @@ from compile import gate, toolchain
 from compile.build import Request, compile_bundle, make_runner
 from compile.front import read_network
 from compile.library import build_library
+from compile.network import Network
 from compile.pictures import pictures
-from compile.plan import make_plan, workloads
+from compile.plan import At, Knobs, make_plan, workloads
 from compile.records import Record, Records
 from compile.runner import Runner
 from compile.search import search
@@ -261,7 +261,7 @@ def test_a_bundle_that_is_slower_or_unequal_is_not_promoted(
     shutil.copytree(small_bundle, out)
     before = (out / "manifest.json").read_bytes()
     monkeypatch.setattr(gate, "speed_here", lambda *_: gate.Speed("ms of CPU", 2, 1, 2.0, False))
-    result = build(small_model, host, out)
+    result = build(small_model, host, out, pictures=41)  # not the bytes that were proved before
     assert not result.promoted
     assert result.bundle == tmp_path / "out.rejected"
     assert (out / "manifest.json").read_bytes() == before, "the earlier bundle stands"
@@ -436,20 +436,49 @@ def test_ctrl_c_keeps_what_was_found(small_model: Path, tmp_path: Path) -> None:
     assert Records(records).best
 
 
-def test_the_plan_never_lets_living_tensors_overlap(small_model: Path) -> None:
-    target = read_target("rpi4")
-    for model in (small_model,):
-        network = read_network(model)
-        choices = {w.key: space(w.shape, target.vector)[0] for w in workloads(network)}
-        plan = make_plan(network, choices, target.vector)
-        outputs = [step.output for step in plan.steps if step.output]
-        for index, one in enumerate(outputs):
-            assert one.offset % 64 == 0
-            for other in outputs[index + 1 :]:
-                if one.born <= other.dies and other.born <= one.dies:
-                    ends = one.offset + one.bytes <= other.offset
-                    assert ends or other.offset + other.bytes <= one.offset
-        text, constants = emit(plan, target.name)
-        assert "edge_plan_steps" in text
-        assert len(constants) > 4 * 200_000
-    assert os.environ["TVM_FFI_DISABLE_TORCH_C_DLPACK"] == "1"
+def sevens(network: Network, target: Target, precision: str = "fp32") -> dict[str, Knobs]:
+    """Choices that multiply in seven products wherever that can be."""
+    choices = {}
+    for work in workloads(network, precision):
+        every = space(work.shape, target.vector)
+        choices[work.key] = next((k for k in every if getattr(k, "strassen", False)), every[0])
+    return choices
+
+
+@pytest.mark.parametrize("way", ["first choice", "seven products"])
+def test_the_plan_never_lets_living_tensors_overlap(small_model: Path, way: str) -> None:
+    target, network = read_target("rpi4"), read_network(small_model)
+    choices = {w.key: space(w.shape, target.vector)[0] for w in workloads(network)}
+    if way == "seven products":
+        choices = sevens(network, target)
+        assert sum(getattr(knobs, "strassen", False) for knobs in choices.values()) > 3
+    plan = make_plan(network, choices, target.vector)
+    steps = [*plan.preparations, *plan.steps]
+    outputs = list({id(step.output): step.output for step in steps if step.output}.values())
+    for index, one in enumerate(outputs):
+        assert one.offset % 64 == 0
+        for other in outputs[index + 1 :]:
+            if one.meets(other):
+                ends = one.offset + one.bytes <= other.offset
+                assert ends or other.offset + other.bytes <= one.offset
+    for now, step in enumerate(plan.steps):
+        read = [argument.tensor for argument in step.arguments if isinstance(argument, At)]
+        assert all(tensor.lasting or tensor.born <= now <= tensor.dies for tensor in read)
+    text, constants = emit(plan, target.name)
+    assert "edge_plan_steps" in text
+    assert len(constants) > 4 * 200_000
+
+
+def test_seven_products_give_the_bits_of_onnx_runtime(
+    small_model: Path, host: Target, tmp_path: Path
+) -> None:
+    network = read_network(small_model)
+    plan = make_plan(network, sevens(network, host), host.vector)
+    library = ctypes.CDLL(str(build_library(plan, host, tmp_path)))
+    library.edge_open.restype = ctypes.c_void_p
+    opened = ctypes.c_void_p(library.edge_open(2))
+    reference, code = PortableEngine(small_model), np.zeros(1, np.uint64)
+    for picture in random_pictures(96, 50):
+        library.edge_hash(opened, *(ctypes.c_void_p(a.ctypes.data) for a in (picture, code)))
+        assert (code == reference.hash(picture)).all()
+    library.edge_close(opened)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tvm
 
-from compile.kernels import head, separable, stem
+from compile.kernels import head, separable, stem, strassen
 from compile.kernels.base import Kernel
 from compile.lower import assembly, write_object
 from compile.plan import vector_of
@@ -73,7 +73,7 @@ BLOCKS = {
 def test_a_block_is_what_numpy_says(name: str, pick: int, host: Target, tmp_path: Path) -> None:
     block = BLOCKS[name]
     vector = vector_of(block, host.vector)
-    choices = space(block, host.vector)
+    choices = [knobs for knobs in space(block, host.vector) if not knobs.strassen]
     knobs = choices[0] if pick == 0 else choices[int(CHANCE.integers(len(choices)))]
     kernels = separable.kernels("k", block, knobs, vector)
     a = numbers(*block.in_shape, block.channels)
@@ -105,6 +105,37 @@ def test_a_block_is_what_numpy_says(name: str, pick: int, host: Target, tmp_path
     found = out[:, :inside].reshape(block.height, block.width, block.outputs)
     assert np.abs(found - expected).max() < 1e-4, knobs
     assert (out[:, inside:] == before[:, inside:]).all(), "it wrote into the border"
+
+
+@pytest.mark.parametrize("pick", range(3))
+@pytest.mark.parametrize("stride", [1, 2])
+def test_seven_products_are_what_numpy_says(
+    stride: int, pick: int, host: Target, tmp_path: Path
+) -> None:
+    side = 15 if stride == 2 else 10
+    block = separable.Block(8, 8, 64, 96, 3, stride, (side + 2, side + 2), 9 * 96)
+    vector = vector_of(block, host.vector)
+    choices = [knobs for knobs in space(block, host.vector) if knobs.strassen]
+    knobs = choices[0] if pick == 0 else choices[int(CHANCE.integers(len(choices)))]
+    kernels = strassen.kernels("k", block, knobs, vector)
+    a = numbers(*block.in_shape, 64)
+    dw, db, w, b = numbers(3, 3, 64), numbers(64), numbers(96, 64), numbers(96)
+    out = numbers(8, block.out_stride)
+    one = int(np.prod(strassen.left_shape(block, knobs, vector)))
+    lefts, products = numbers(8, one), numbers(7, 32 * 48)
+    quarters = [
+        w.T[y : y + 32, x : x + 48].reshape(32, 48 // knobs.nr, knobs.nr).transpose(1, 0, 2)
+        for y in (0, 32)
+        for x in (0, 48)
+    ]
+    weights, rights = aligned(np.stack(quarters)), numbers(7, 32 * 48)
+    prepare = strassen.prepare("prepare", block, vector)
+    buffers = [[weights, rights], [a, dw, db, lefts], [lefts, lefts[4:]]]
+    buffers += [[lefts[1:], rights, products], [products, b, out]]
+    call([prepare, *kernels], host, tmp_path, buffers)
+    middle = np.clip(depthwise(a, dw, db, stride, 8), 0, 6)
+    expected = np.clip(middle @ w.T.astype(np.float64) + b, 0, 6)
+    assert np.abs(out[:, : 8 * 96].reshape(8, 8, 96) - expected).max() < 3e-4, knobs
 
 
 @pytest.mark.parametrize("edge", [0, 1])

@@ -1,0 +1,148 @@
+"""The network in the formats of its peers, and a callable for each engine that is installed."""
+
+from __future__ import annotations
+
+import shutil
+import struct
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compile.front import read_network
+from compile.network import Layer, Network
+from edge_runtime.engine.compiled import CompiledEngine
+from edge_runtime.fit import Image, normalise
+
+Answer = NDArray[np.float32]
+Contender = tuple[str, Callable[[], Answer]]
+"""A name, and a call that gives the activations of the picture that it was made for."""
+
+
+def contenders(
+    model: Path,
+    quantised: Path | None,
+    bundle: Path | None,
+    picture: Image,
+    threads: int,
+    work: Path,
+) -> Iterator[Contender]:
+    """Every engine that is installed, ready to run on `picture` with `threads` threads.
+
+    The peers get their input normalised and laid out; ours does that inside.
+    """
+    network = read_network(model)
+    size = network.model.input.size
+    tensor = np.empty((1, 3, size, size), np.float32)
+    normalise(picture, network.model.input, tensor[0])
+    if bundle is not None:
+        engine = CompiledEngine(bundle, threads=threads)
+        yield "edge-runtime", lambda: _sigmoid(engine.logits(picture))
+    yield _onnxruntime("ONNX Runtime", model, tensor, threads)
+    if quantised is not None:
+        yield _onnxruntime("ONNX Runtime int8", quantised, tensor, threads)
+    yield from _ncnn(network, tensor, threads, work)
+    yield from _mnn(model, tensor, threads, work)
+
+
+def _sigmoid(logits: Answer) -> Answer:
+    return np.asarray(1 / (1 + np.exp(-logits.astype(np.float64))), np.float32)
+
+
+def _onnxruntime(name: str, model: Path, tensor: Answer, threads: int) -> Contender:
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.add_session_config_entry("session.intra_op.allow_spinning", "1")  # its fastest
+    session = ort.InferenceSession(str(model), options, ["CPUExecutionProvider"])
+    feed = {session.get_inputs()[0].name: tensor}
+
+    def run() -> Answer:
+        (output,) = session.run(["hash"], feed)
+        return np.asarray(output[0], np.float32)
+
+    return f"{name} {ort.__version__}", run
+
+
+def _ncnn(network: Network, tensor: Answer, threads: int, work: Path) -> Iterator[Contender]:
+    try:
+        import ncnn
+    except ImportError:
+        return
+    write_ncnn(network, work / "net.param", work / "net.bin")
+    net = ncnn.Net()
+    net.opt.num_threads = threads
+    net.opt.use_vulkan_compute = False
+    for half in ("fp16_packed", "fp16_storage", "fp16_arithmetic", "bf16_packed", "bf16_storage"):
+        setattr(net.opt, f"use_{half}", False)
+    net.load_param(str(work / "net.param"))
+    net.load_model(str(work / "net.bin"))
+    mat = ncnn.Mat(np.ascontiguousarray(tensor[0]))
+
+    def run() -> Answer:
+        extractor = net.create_extractor()
+        extractor.input("image", mat)
+        _, out = extractor.extract("hash")
+        return np.array(out, np.float32).reshape(-1)
+
+    yield f"ncnn {ncnn.__version__}", run
+
+
+def _mnn(model: Path, tensor: Answer, threads: int, work: Path) -> Iterator[Contender]:
+    converter = shutil.which("mnnconvert", path=str(Path(sys.executable).parent))
+    try:
+        import MNN
+    except ImportError:
+        return
+    if not converter:
+        return
+    target = work / "net.mnn"
+    command = [converter, "-f", "ONNX", "--modelFile", str(model), "--MNNModel", str(target)]
+    subprocess.run([*command, "--bizCode", "edge"], check=True, capture_output=True)
+    interpreter = MNN.Interpreter(str(target))
+    session = interpreter.createSession({"numThread": threads, "precision": "high"})
+    into = interpreter.getSessionInput(session)
+    host = MNN.Tensor(tensor.shape, MNN.Halide_Type_Float, tensor, MNN.Tensor_DimensionType_Caffe)
+    into.copyFrom(host)
+    out = interpreter.getSessionOutput(session)
+
+    def run() -> Answer:
+        interpreter.runSession(session)
+        return np.array(out.getData(), np.float32).reshape(-1)
+
+    yield f"MNN {MNN.version()}", run
+
+
+def write_ncnn(network: Network, param: Path, binary: Path) -> None:
+    """The network as ncnn reads it: one line a layer, and the float32 weights in order."""
+    lines, weights = ["Input image 0 1 image"], bytearray()
+    for index, layer in enumerate(network.layers):
+        source = "image" if layer.source < 0 else f"x{layer.source}"
+        if layer.residual is not None:
+            raise ValueError("residual sums are not written")
+        lines.append(_ncnn_convolution(layer, source, f"x{index}"))
+        weights += struct.pack("<I", 0) + layer.weight.astype("<f4").tobytes()
+        weights += layer.bias.astype("<f4").tobytes()
+    bits = len(network.hash_bias)
+    lines.append(f"Pooling pool 1 1 x{network.hash_source} pooled 0=1 4=1")
+    lines.append(f"InnerProduct dense 1 1 pooled logits 0={bits} 1=1 2={network.hash_weight.size}")
+    weights += struct.pack("<I", 0) + network.hash_weight.astype("<f4").tobytes()
+    weights += network.hash_bias.astype("<f4").tobytes()
+    lines.append("Sigmoid sigmoid 1 1 logits hash")
+    param.write_text("\n".join(["7767517", f"{len(lines)} {len(lines)}", *lines]) + "\n")
+    binary.write_bytes(weights)
+
+
+def _ncnn_convolution(layer: Layer, source: str, name: str) -> str:
+    kind = "ConvolutionDepthWise" if layer.kind == "depthwise" else "Convolution"
+    groups = f" 7={layer.outputs}" if layer.kind == "depthwise" else ""
+    top, left, bottom, right = layer.pads
+    activation = "" if layer.limit is None else f" 9=3 -23310=2,0.0,{layer.limit:.1f}"
+    return (
+        f"{kind} {name} 1 1 {source} {name} 0={layer.outputs} 1={layer.window} 3={layer.stride} "
+        f"4={left} 15={right} 14={top} 16={bottom} 5=1 6={layer.weight.size}{groups}{activation}"
+    )

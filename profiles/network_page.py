@@ -1,0 +1,69 @@
+"""The part of docs/PERFORMANCE.md that is about the network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+
+def network(report: dict[str, Any], path: Path) -> list[str]:
+    """Times on a real machine, of profiles/bench/network.py."""
+    limit = report["limit_ms"]
+    parts = [
+        f"## The network, {report['machine']}",
+        f"`python -m profiles.bench.network` after `make compile TARGET=host`, on {report['cpu']}: "
+        f"MobileNet-v1 1.0 224 with 64 bits, one picture a call, milliseconds "
+        f"([report](../profiles/reports/{path.name})). Ours takes the camera's pixels; the peers "
+        f"get theirs normalised. {report['multiply_adds'] / 1e6:.0f} M multiply-adds at the "
+        f"{report['peak_gmac_s']:.0f} G a second that one core does in registers take "
+        f"{limit:.2f} ms: no float32 program without a cleverer algorithm is faster.",
+    ]
+    for threads, rows in report["threads"].items():
+        plural = "s" if threads != "1" else ""
+        parts += [f"{threads} thread{plural}:", _times(rows)]
+    parts += [
+        "2 threads while another program keeps every core busy:",
+        _times(report["busy"]),
+    ]
+    return parts
+
+
+def _times(rows: dict[str, dict[str, float]]) -> str:
+    ours = rows["edge-runtime"]
+    lines = [
+        "| | wall p50 | wall p99 | CPU p50 | ours / it, CPU |",
+        "|---|---|---|---|---|",
+    ]
+    for name, row in rows.items():
+        share = ours["cpu_p50_ms"] / row["cpu_p50_ms"]
+        lines.append(
+            f"| {name} | {row['wall_p50_ms']:.2f} | {row['wall_p99_ms']:.2f} | "
+            f"{row['cpu_p50_ms']:.2f} | {share:.2f} |"
+        )
+    return "\n".join(lines)
+
+
+def emulated(report: dict[str, Any], path: Path) -> list[str]:
+    """Counts on an emulated CPU, of profiles/bench/emulated.py."""
+    lines = [
+        "| | M instructions | of them multiply-adds | M L1 misses | M L2 misses |",
+        "|---|---|---|---|---|",
+    ]
+    for name, row in report["counts"].items():
+        cells = [
+            row[key] / 1e6
+            for key in (
+                "instructions",
+                "multiply_add_instructions",
+                "l1_misses",
+                "l2_misses",
+            )
+        ]
+        lines.append(f"| {name} | " + " | ".join(f"{cell:.2f}" for cell in cells) + " |")
+    return [
+        f"## The network, {report['cpu']} (emulated)",
+        f"`python -m profiles.bench.emulated {report['target']}` after `make compile "
+        f"TARGET={report['target']}`: what the emulated CPU of a {report['board']} does in one "
+        f"call, one thread ([report](../profiles/reports/{path.name})). Exact counts, not times.",
+        "\n".join(lines),
+    ]
