@@ -95,9 +95,11 @@ $(VENV)/.bench: requirements/bench.txt $(VENV)/.demo
 	$(PIP) -r requirements/bench.txt
 	@touch $@
 
-setup-bench: $(VENV)/.bench  ## the peers of the benchmarks (faiss, usearch)
+setup-bench: $(VENV)/.bench  ## the peers of the benchmarks (faiss, usearch, ncnn, MNN)
 
-bench: $(VENV)/.bench  ## the lookup beside its peers; takes some minutes on a quiet machine
+bench: $(VENV)/.bench  ## network and lookup beside their peers; takes some minutes on a quiet machine
+	$(MAKE) compile TARGET=host
+	$(BIN)/python -m profiles.bench.network --out profiles/reports/network-$$(uname -m).json
 	$(BIN)/python -m profiles.bench.lookup --out profiles/reports/lookup-$$(uname -m).json
 	$(BIN)/python -m profiles.performance
 

@@ -29,7 +29,6 @@ FLAGS = (
     "-fvisibility=hidden",
     "-Wall",
     "-Wextra",
-    "-Werror",
     "-ffile-prefix-map=" + str(NATIVE) + "=edge",
 )
 

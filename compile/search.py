@@ -30,20 +30,20 @@ Told = Callable[[Workload, int, float], None]
 
 def search(workload: Workload, runner: Runner, records: Records, trials: int, told: Told) -> Record:
     """Try `trials` choices for `workload`; the best one is in `records` at any moment."""
-    best = records.get(workload)
-    if best is not None and best.unit != runner.unit:
-        best = None  # another runner's costs cannot be compared
-    tried: dict[Knobs, float] = {}
     known = [record.knobs for record in records.best.values()]
-    if best:
-        known.insert(0, best.knobs)
+    before = records.get(workload)
+    if before is not None:
+        known.insert(0, before.knobs)
+    # What was found before is tried again first: its cost may be of another runner or day.
+    best: Record | None = None
+    tried: dict[Knobs, float] = {}
     candidates = _candidates(workload, runner, tried, known)
     for count, knobs in enumerate(candidates, 1):
         if count > trials:
             break
         tried[knobs] = runner.cost(workload.shape, knobs)
         if best is None or tried[knobs] < best.cost:
-            best = Record(knobs, tried[knobs], runner.unit, 0)
+            best = Record(knobs, tried[knobs], runner.unit, before.trials if before else 0)
             records.put(workload, best)
         told(workload, count, best.cost)
     assert best is not None, "every workload has a choice"

@@ -25,7 +25,7 @@ def emit(plan: Plan, target: str) -> tuple[str, bytes]:
     threshold = math.log(model.threshold / (1 - model.threshold))
     parts = [
         '#include "plan.h"',
-        "extern const uint8_t edge_constants[];",
+        f"const uint64_t edge_constant_bytes = {len(constants)}u;",
         "#define W(offset) ((const void *)(edge_constants + (offset)))",
         "#define A(offset) ((void *)(f->arena + (offset)))",
         *[_declaration(step) for step in _once(everything)],

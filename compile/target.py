@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from compile.kernels.base import Vector
-from edge_runtime.device import cpu_features
+from edge_runtime.cpu import cpu_features
 from edge_runtime.errors import TargetError
 
 DEVICES = Path(__file__).resolve().parent.parent / "profiles" / "devices"

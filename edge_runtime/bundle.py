@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_runtime.code import BIT_ORDER
-from edge_runtime.device import cpu_features
+from edge_runtime.cpu import cpu_features
 from edge_runtime.errors import (
     BundleInvalidError,
     BundleMismatchError,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import platform
 import shutil
@@ -11,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+
+from edge_runtime.cpu import cpuinfo
 
 _THROTTLE_BITS = {
     0: "under-voltage",
@@ -22,13 +23,6 @@ _THROTTLE_BITS = {
     18: "throttling has occurred",
     19: "soft temperature limit has occurred",
 }
-
-
-_HWCAPS = {
-    0: "fp", 1: "asimd", 3: "aes", 4: "pmull", 5: "sha1", 6: "sha2", 7: "crc32", 8: "atomics",
-    9: "fphp", 10: "asimdhp", 12: "asimdrdm", 15: "lrcpc", 20: "asimddp", 23: "asimdfhm",
-}  # fmt: skip
-"""Bits of the auxiliary vector's AT_HWCAP on aarch64 (Linux, asm/hwcap.h)."""
 
 
 @dataclass(frozen=True)
@@ -68,20 +62,6 @@ def read_device() -> Device:
     )
 
 
-def cpu_features() -> frozenset[str]:
-    """What this CPU can do, in the words of /proc/cpuinfo.
-
-    On ARM the kernel's own answer, AT_HWCAP: an emulated process sees there what its CPU can do,
-    but in /proc/cpuinfo the CPU that it is emulated on.
-    """
-    if platform.machine() == "aarch64":
-        getauxval = ctypes.CDLL(None).getauxval
-        getauxval.restype, getauxval.argtypes = ctypes.c_ulong, [ctypes.c_ulong]
-        bits = getauxval(16)
-        return frozenset(name for bit, name in _HWCAPS.items() if bits >> bit & 1)
-    return frozenset(_cpuinfo().get("flags", "").split())
-
-
 def _read(path: str) -> str | None:
     try:
         return Path(path).read_text(errors="replace").strip("\0\n ") or None
@@ -89,13 +69,8 @@ def _read(path: str) -> str | None:
         return None
 
 
-def _cpuinfo() -> dict[str, str]:
-    pairs = (line.partition(":") for line in (_read("/proc/cpuinfo") or "").splitlines())
-    return {key.strip(): value.strip() for key, _, value in pairs}
-
-
 def _cpu_name() -> str | None:
-    info = _cpuinfo()
+    info = cpuinfo()
     if "CPU part" in info:
         return f"ARM implementer {info.get('CPU implementer')} part {info['CPU part']}"
     return info.get("model name")
@@ -103,7 +78,7 @@ def _cpu_name() -> str | None:
 
 def _emulated() -> bool:
     """An ARM process that sees no ARM processor in /proc runs under user-mode emulation."""
-    return platform.machine() == "aarch64" and "CPU part" not in _cpuinfo()
+    return platform.machine() == "aarch64" and "CPU part" not in cpuinfo()
 
 
 def _temperature_c() -> float | None:

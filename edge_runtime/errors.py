@@ -38,9 +38,11 @@ from __future__ import annotations
 
 import errno
 import shutil
-import sqlite3
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:  # a gallery loads it; an engine alone does not need it
+    import sqlite3
 
 EXIT_VERDICT = 9
 EXIT_INTERRUPTED = 130
@@ -190,7 +192,9 @@ class NetworkUnsupportedError(CompileError):
 
 def storage_error(error: OSError | sqlite3.Error, where: object) -> StorageError | None:
     """`error` as a `StorageError` if the disk is the cause, else None."""
-    if isinstance(error, sqlite3.Error):
+    if not isinstance(error, OSError):
+        import sqlite3
+
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         cause = {
             sqlite3.SQLITE_FULL: errno.ENOSPC,
@@ -215,7 +219,7 @@ def storage_error(error: OSError | sqlite3.Error, where: object) -> StorageError
         errno.ENOTDIR: ("part of the path is not a folder", "check the path"),
         errno.EISDIR: ("it is a folder", "name a file"),
         errno.ENOENT: ("no such file or folder", "check the path"),
-    }.get(cause or 0, ("" if isinstance(error, sqlite3.Error) else str(error), ""))
+    }.get(cause or 0, (str(error) if isinstance(error, OSError) else "", ""))
     return StorageError(what, where=where, remedy=remedy) if what else None
 
 

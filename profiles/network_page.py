@@ -17,11 +17,19 @@ def network(report: dict[str, Any], path: Path) -> list[str]:
         f"get theirs normalised. {report['multiply_adds'] / 1e6:.0f} M multiply-adds at the "
         f"{report['peak_gmac_s']:.0f} G a second that one core does in registers take "
         f"{limit:.2f} ms: no float32 program without a cleverer algorithm is faster.",
+        f"Loading: {report['loading']['first_code_p50_ms']:.0f} ms from importing the engine to "
+        f"the first code, every file of the bundle checked; numpy and the engine take "
+        f"{report['loading']['numpy_and_engine_mib']:.0f} MiB above bare Python. The library has "
+        f"{report['library_bytes'] / 1e6:.2f} MB.",
     ]
     for threads, rows in report["threads"].items():
         plural = "s" if threads != "1" else ""
         parts += [f"{threads} thread{plural}:", _times(rows)]
+    alone, two = (report["apart"][f"{n}_p50_ms"] for n in ("one_process", "two_processes"))
     parts += [
+        f"Two separate processes at once take {two:.2f} ms each where one alone takes {alone:.2f} "
+        f"ms: the cores of this machine slow each other down, so that two threads can be at most "
+        f"{2 * alone / two:.2f} times as fast as one.",
         "2 threads while another program keeps every core busy:",
         _times(report["busy"]),
     ]

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from edge_runtime.bundle import MODEL, open_bundle, write_manifest
-from edge_runtime.device import cpu_features
+from edge_runtime.cpu import cpu_features
 from edge_runtime.engine import open_engine
 from edge_runtime.engine.compiled import CompiledEngine
 from edge_runtime.engine.portable import PortableEngine

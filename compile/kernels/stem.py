@@ -135,5 +135,7 @@ def _schedule(schedule: Schedule, knobs: StemKnobs, vector: Vector) -> None:
     padded = schedule.get_sblock("padded")
     schedule.compute_at(padded, task, preserve_unit_loops=True)
     place = schedule.get_loops(padded)[-1]
-    _, inner = schedule.split(place, [None, STEP])
+    # Whole steps, over the end of the row: its buffer has room for them, and a check of every
+    # number would keep the step from being one of vectors.
+    _, inner = schedule.split(place, [None, STEP], disable_predication=True)
     schedule.vectorize(inner)

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
+#include <unistd.h>
 
 #define MOST_THREADS 64
 #define HUGE ((size_t)2 << 20)
@@ -47,6 +48,16 @@ static void run_one(struct edge *network, const struct edge_step *step)
     pool_run(network->pool, run_step, &call, step->tasks);
 }
 
+/* What was only needed to prepare leaves memory; the rest is read again, from the page cache. */
+static void forget_constants(void)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t begin = ((uintptr_t)edge_constants + page - 1) / page * page;
+    uintptr_t end = ((uintptr_t)edge_constants + edge_constant_bytes) / page * page;
+    if (end > begin)
+        madvise((void *)begin, end - begin, MADV_DONTNEED);
+}
+
 edge *edge_open(int32_t threads)
 {
     if (threads < 1 || threads > MOST_THREADS) {
@@ -74,6 +85,8 @@ edge *edge_open(int32_t threads)
     }
     for (int32_t i = 0; i < edge_preparations_steps; i++)
         run_one(network, &edge_preparations[i]);
+    if (edge_preparations_steps)
+        forget_constants();
     return network;
 }
 

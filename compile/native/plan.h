@@ -25,6 +25,8 @@ struct edge_step {
     struct edge_border border;     /* of its output; no rows: none */
 };
 
+extern const uint8_t edge_constants[];
+extern const uint64_t edge_constant_bytes;
 extern const struct edge_info edge_plan_info;
 extern const struct edge_step edge_plan[];
 extern const int32_t edge_plan_steps;

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
 
 from edge_runtime.code import Code
-from edge_runtime.fit import Image
 from edge_runtime.model import ModelInfo
 from edge_runtime.stopwatch import Lap, no_lap
+
+if TYPE_CHECKING:  # it loads OpenCV, which no engine needs
+    from edge_runtime.fit import Image
 
 
 class Engine(ABC):

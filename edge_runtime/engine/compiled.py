@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +18,10 @@ from edge_runtime.bundle import open_bundle
 from edge_runtime.code import Code
 from edge_runtime.engine.base import Engine
 from edge_runtime.errors import BundleInvalidError, EngineError
-from edge_runtime.fit import Image
 from edge_runtime.stopwatch import Lap, no_lap
+
+if TYPE_CHECKING:  # it loads OpenCV, which this engine does not need
+    from edge_runtime.fit import Image
 
 API_VERSION = 1
 

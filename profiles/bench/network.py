@@ -24,7 +24,8 @@ import click
 import numpy as np
 
 from compile.front import read_network
-from edge_runtime.device import cpu_features, read_device
+from edge_runtime.cpu import cpu_features
+from edge_runtime.device import read_device
 from edge_runtime.fit import Image
 from profiles.bench.peers import Answer, contenders
 
@@ -34,18 +35,25 @@ MODEL, QUANTISED = "mobilenet_v1_hash64.onnx", "mobilenet_v1_hash64_int8.onnx"
 CLOSE = 1e-3
 """Largest difference of an activation; not asked of int8, which is by nature another network."""
 BUSY = "while True: pass"
+BLOCK, PAUSE_S = 20, 0.1
 
 
-def measure(field: dict[str, Callable[[], Answer]], rounds: int) -> dict[str, Any]:
-    """Milliseconds of wall and CPU time, round after round in turn."""
+def measure(
+    field: dict[str, Callable[[], Answer]], rounds: int, *, threads: int = 1
+) -> dict[str, Any]:
+    """Milliseconds of wall and CPU time, in turn: one call each, or with threads BLOCK calls each
+    and a pause, since some leave threads spinning that would slow down the next one."""
     samples: dict[str, list[tuple[int, int]]] = {name: [] for name in field}
-    for turn in range(rounds + 5):
+    block, pause_s = (1, 0.0) if threads == 1 else (BLOCK, PAUSE_S)
+    for turn in range(rounds // block + 1):
         for name, run in field.items():
-            wall, cpu = time.perf_counter_ns(), time.process_time_ns()
-            run()
-            taken = (time.perf_counter_ns() - wall, time.process_time_ns() - cpu)
-            if turn >= 5:
-                samples[name].append(taken)
+            time.sleep(pause_s)
+            for call in range(block + (2 if block > 1 else 0)):
+                wall, cpu = time.perf_counter_ns(), time.process_time_ns()
+                run()
+                taken = (time.perf_counter_ns() - wall, time.process_time_ns() - cpu)
+                if turn and (block == 1 or call > 1):
+                    samples[name].append(taken)
     return {
         name: {
             "wall_p50_ms": median(wall for wall, _ in values) / 1e6,
@@ -89,6 +97,73 @@ def picture_of(size: int) -> Image:
     return made.astype(np.uint8)
 
 
+LOADING = """
+import json, sys, time
+def peak():
+    lines = open("/proc/self/status").read().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+bare = peak()
+import numpy as np
+began = time.perf_counter()
+from edge_runtime.engine.compiled import CompiledEngine
+engine = CompiledEngine(sys.argv[1])
+size = engine.model.input.size
+engine.hash(np.zeros((size, size, 3), np.uint8))
+taken = time.perf_counter() - began
+print(json.dumps([taken * 1e3, (peak() - bare) / 1024]))
+"""
+
+
+def loading(bundle: Path, processes: int = 11) -> dict[str, float]:
+    """In fresh processes: from the engine's import to the first code, every file checked, and the
+    memory that numpy and the engine need above bare Python."""
+    rows = [
+        json.loads(
+            subprocess.run(
+                [sys.executable, "-c", LOADING, str(bundle)],
+                check=True, capture_output=True, text=True, cwd=ROOT,
+            ).stdout
+        )
+        for _ in range(processes)
+    ]  # fmt: skip
+    return {
+        "first_code_p50_ms": median(row[0] for row in rows),
+        "numpy_and_engine_mib": median(row[1] for row in rows),
+    }
+
+
+ALONE = """
+import json, sys, time
+from statistics import median
+import numpy as np
+from edge_runtime.engine.compiled import CompiledEngine
+engine = CompiledEngine(sys.argv[1])
+size = engine.model.input.size
+picture = np.zeros((size, size, 3), np.uint8)
+samples = []
+until = time.perf_counter() + 3
+while time.perf_counter() < until:
+    began = time.perf_counter()
+    engine.hash(picture)
+    samples.append(time.perf_counter() - began)
+print(median(samples) * 1e3)
+"""
+
+
+def apart(bundle: Path) -> dict[str, float]:
+    """Milliseconds of one process alone, and of two at once that share nothing: how much this
+    machine's cores slow each other down, whatever a program does."""
+    result = {}
+    for name, count in (("one_process_p50_ms", 1), ("two_processes_p50_ms", 2)):
+        command = [sys.executable, "-c", ALONE, str(bundle)]
+        running = [
+            subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+            for _ in range(count)
+        ]
+        result[name] = median(float(process.communicate()[0]) for process in running)
+    return result
+
+
 @click.command(help=__doc__)
 @click.option("--bundle", type=click.Path(path_type=Path), default=ROOT / "build" / "host")
 @click.option("--rounds", default=200, show_default=True)
@@ -110,6 +185,8 @@ def main(bundle: Path, rounds: int, out: Path | None) -> None:
         "peak_gmac_s": peak,
         "limit_ms": network.multiply_adds / peak / 1e6 if peak else None,
         "library_bytes": (bundle / "libedge.so").stat().st_size,
+        "loading": loading(bundle),
+        "apart": apart(bundle),
         "threads": {},
     }
     for threads in (1, 2):
@@ -119,7 +196,7 @@ def main(bundle: Path, rounds: int, out: Path | None) -> None:
                 contenders(MODELS / MODEL, quantised, bundle, picture, threads, Path(folder))
             )
             check(field)
-            report["threads"][str(threads)] = measure(field, rounds)
+            report["threads"][str(threads)] = measure(field, rounds, threads=threads)
             click.echo(json.dumps(report["threads"][str(threads)], indent=1), err=True)
             if threads == 2:
                 report["busy"] = _among_others(field, rounds)
@@ -135,7 +212,7 @@ def _among_others(field: dict[str, Callable[[], Answer]], rounds: int) -> dict[s
     others = [subprocess.Popen([sys.executable, "-c", BUSY]) for _ in range(os.cpu_count() or 1)]
     try:
         time.sleep(0.5)
-        return measure(field, rounds)
+        return measure(field, rounds, threads=2)
     finally:
         for other in others:
             other.kill()

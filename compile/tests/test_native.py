@@ -1,0 +1,36 @@
+"""The thread pool by itself, also under the thread and address sanitisers."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).resolve().parent
+NATIVE = HERE.parent / "native"
+
+
+@pytest.mark.parametrize("sanitiser", ["", "thread", "address,undefined"])
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_every_task_runs_once(sanitiser: str, threads: int, tmp_path: Path) -> None:
+    command = ["cc", "-std=gnu11", "-O1", "-g", "-Wall", "-Wextra", "-Werror", f"-I{NATIVE}"]
+    if sanitiser:
+        command.append(f"-fsanitize={sanitiser}")
+    program = tmp_path / "pool"
+    built = subprocess.run(
+        [*command, NATIVE / "pool.c", HERE / "pool_test.c", "-o", program, "-pthread"],
+        capture_output=True,
+        text=True,
+    )
+    if sanitiser and "sanitize" in built.stderr + built.stdout and built.returncode:
+        pytest.skip("this compiler has no sanitiser")
+    assert built.returncode == 0, built.stderr
+    fixed = ["setarch", "-R"] if sanitiser == "thread" else []  # TSan dislikes random addresses
+    done = subprocess.run(
+        [*fixed, program, str(threads), "20000" if not sanitiser else "4000"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
