@@ -8,8 +8,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from compile.arena import ALIGNMENT, At, Tensor
 from compile.kernels.base import NUMBERS
-from compile.plan import ALIGNMENT, Argument, At, Plan, Step, Tensor
+from compile.plan import Argument, Plan, Step
 
 
 def emit(plan: Plan, target: str) -> tuple[str, bytes]:

@@ -20,12 +20,13 @@ from onnx import helper
 
 from compile import build as build_module
 from compile import gate, toolchain
+from compile.arena import At
 from compile.build import Request, compile_bundle, make_runner
 from compile.front import read_network
 from compile.library import build_library
 from compile.network import Network
 from compile.pictures import pictures
-from compile.plan import At, Knobs, make_plan, workloads
+from compile.plan import Knobs, make_plan, workloads
 from compile.records import Record, Records
 from compile.runner import Runner
 from compile.search import search
