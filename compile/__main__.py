@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -30,20 +31,10 @@ os.environ.setdefault("TVM_FFI_DISABLE_TORCH_C_DLPACK", "1")
 @click.option("--photos", type=click.Path(path_type=Path), help="Photos to prove parity on.")
 @click.option("--pictures", default=0, help="How many of them, disturbed ones included.")
 @click.option("--records", type=click.Path(path_type=Path), help="Folder of the tuning records.")
-def main(
-    target: str,
-    precision: str,
-    model: Path | None,
-    out: Path | None,
-    trials: int | None,
-    runner: str,
-    photos: Path | None,
-    pictures: int,
-    records: Path | None,
-) -> None:
+def main(target: str, **options: Any) -> None:
     """Command: see the module."""
     try:
-        sys.exit(_main(target, precision, model, out, trials, runner, photos, pictures, records))
+        sys.exit(_main(target, **options))
     except EdgeRuntimeError as error:
         click.echo(f"compile: {error}", err=True)
         sys.exit(error.exit_code)
@@ -53,15 +44,7 @@ def main(
 
 
 def _main(
-    name: str,
-    precision: str,
-    model: Path | None,
-    out: Path | None,
-    trials: int | None,
-    runner: str,
-    photos: Path | None,
-    pictures: int,
-    records: Path | None,
+    name: str, *, model: Path | None, out: Path | None, trials: int | None, **options: Any
 ) -> int:
     from compile.toolchain import check_tvm
 
@@ -77,14 +60,10 @@ def _main(
                 model=find_model(model),
                 target=target,
                 out=out or Path("build") / name,
-                precision=precision,
                 trials=trials,
-                runner=runner,
-                photos=photos,
-                pictures=pictures,
-                records=records,
                 tell=progress.tell,
                 progress=progress.trial,
+                **options,
             )
         )
     parity, speed = result.evidence["parity"], result.evidence["speed"]
