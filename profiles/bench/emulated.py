@@ -8,7 +8,6 @@ build/TARGET (fp32) and build/TARGET-fp16, whichever there are.
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import tempfile
@@ -26,6 +25,7 @@ from compile.target import Target, read_target
 from compile.userland import PLATFORMS, PYTHON, ROOT, Userland
 from profiles.bench.network import MODEL, MODELS, QUANTISED, picture_of
 from profiles.bench.peers import write_ncnn
+from profiles.bench.report import deliver
 
 NCNN = "1.0.20261020"
 NCNN_SCRIPT = """
@@ -113,11 +113,7 @@ def main(name: str, out: Path | None) -> None:
         "cpu": target.cpu,
         "counts": counts,
     }
-    text = json.dumps(report, indent=1)
-    if out:
-        out.write_text(text + "\n", encoding="utf-8")
-    else:
-        click.echo(text)
+    deliver(report, out)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from edge_runtime.code import Code, words_of
 from edge_runtime.device import read_device
 from edge_runtime.lookup import Lookup, by_numpy
+from profiles.bench.report import deliver
 
 K = 10
 QUERIES = 7
@@ -211,11 +212,7 @@ def main(largest: float, seconds: float, out: Path | None) -> None:
         "cases": results,
         "batch": measure_batch(5),
     }
-    text = json.dumps(report, indent=1)
-    if out:
-        out.write_text(text + "\n", encoding="utf-8")
-    else:
-        click.echo(text)
+    deliver(report, out)
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ from edge_runtime.cpu import cpu_features
 from edge_runtime.device import read_device
 from edge_runtime.fit import Image
 from profiles.bench.peers import Answer, contenders
+from profiles.bench.report import deliver
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 MODELS = ROOT / "models"
@@ -200,11 +201,7 @@ def main(bundle: Path, rounds: int, out: Path | None) -> None:
             click.echo(json.dumps(report["threads"][str(threads)], indent=1), err=True)
             if threads == 2:
                 report["busy"] = _among_others(field, rounds)
-    text = json.dumps(report, indent=1)
-    if out:
-        out.write_text(text + "\n", encoding="utf-8")
-    else:
-        click.echo(text)
+    deliver(report, out)
 
 
 def _among_others(field: dict[str, Callable[[], Answer]], rounds: int) -> dict[str, Any]:
