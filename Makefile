@@ -121,7 +121,7 @@ test-compile: $(COMPILE)/.ready  ## the tests of compile/
 	$(COMPILE)/bin/python -m pytest compile/tests
 
 device-test: $(COMPILE)/.ready  ## the path on a board, or on an emulated one: make device-test TARGET=rpi4 [HOST=pi@board]
-	$(COMPILE)/bin/python -m pytest device_tests --target $(TARGET) $(if $(HOST),--host $(HOST)) \
+	$(COMPILE)/bin/python -m pytest device_tests --target $(if $(filter host,$(TARGET)),rpi4,$(TARGET)) $(if $(HOST),--host $(HOST)) \
 	  $(if $(SMALL),--small)
 
 deploy:  ## copy a bundle to a board: make deploy TARGET=rpi4 HOST=pi@board

@@ -8,8 +8,7 @@ gives,
     void name(const float *a, ..., float *out, int32_t begin, int32_t end);
 
 so that the plan (compile/plan.py) decides which thread runs which tasks. Kept on the stack,
-register tiles are seen through by LLVM: the same schedule needs a fifth more instructions where
-TVM's allocator is called.
+register tiles are seen through by LLVM, which it cannot do where TVM's allocator is called.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from typing import Any
 
 from compile.kernels import separable, stem
 from compile.plan import Knobs, Workload
-from compile.target import HOST, Target
+from compile.target import HOST, Target, read_target
 from edge_runtime.errors import CompileError, storage_error
 
 FOLDER = Path(__file__).resolve().parent.parent / "profiles" / "tuning"
@@ -35,21 +35,28 @@ class Record:
 class Records:
     """The records of one target and precision."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, start: Path | None = None) -> None:
+        """Those in the file `path`; while there is none, those in `start`."""
         self.path = path
         self.best: dict[str, Record] = {}
-        if path.exists():
-            self._read()
+        for file in (path, start):
+            if file and file.exists():
+                self._read(file)
+                break
 
     @classmethod
     def of(cls, target: Target, precision: str, folder: Path = FOLDER) -> Records:
-        """Those of `target`."""
+        """Those of `target`, or of the device that it is tuned like."""
         name = f"{HOST}-{target.cpu}" if target.is_host else target.name
-        return cls(folder / name / f"{precision}.json")
+        file = f"{precision}.json"
+        other = target
+        while other.tuned_like and not (folder / other.name / file).exists():
+            other = read_target(other.tuned_like)
+        return cls(folder / name / file, folder / other.name / file)
 
-    def _read(self) -> None:
+    def _read(self, path: Path) -> None:
         try:
-            content = json.loads(self.path.read_text(encoding="utf-8"))
+            content = json.loads(path.read_text(encoding="utf-8"))
             if content["format"] != FORMAT:
                 raise ValueError(f"format {content['format']} is not the supported {FORMAT}")
             for key, entry in content["best"].items():
@@ -60,7 +67,7 @@ class Records:
         except (KeyError, TypeError, ValueError) as error:
             raise CompileError(
                 f"not a file of tuning records: {error}",
-                where=self.path,
+                where=path,
                 remedy="delete it; the next compile searches anew",
             ) from error
 

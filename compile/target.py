@@ -57,6 +57,8 @@ class Target:
     l2_ways: int
     memory_mib: int
     vector: Vector
+    tuned_like: str = ""
+    """The device whose tuning records are used where there are none of its own."""
     emulated_as: str = "max"
     """As QEMU names the CPU."""
     cost: tuple[float, float, float] = (1.0, 8.0, 80.0)
@@ -127,6 +129,7 @@ def read_target(name: str) -> Target:
             l2_ways=cache["l2_ways"],
             memory_mib=entries["memory_mib"],
             vector=Vector(lanes=4, by_lane=True),
+            tuned_like=entries.get("tuned_like", ""),
             emulated_as=cpu["emulated_as"],
             cost=tuple(entries["cost"][key] for key in COST),
             budgets={key: float(value) for key, value in entries.get("budgets", {}).items()},

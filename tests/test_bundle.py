@@ -149,11 +149,15 @@ def test_a_failing_library_says_why(bundle: Path) -> None:
         ({"format": 2}, BundleInvalidError, "bundle format 2 is not the supported 1"),
         ({"model": {}}, BundleInvalidError, "the manifest is malformed"),
         ({"model.bits": "many"}, BundleInvalidError, "the manifest is malformed"),
-        ({"files.../x": {"sha256": "", "bytes": 0}}, BundleInvalidError, "format|malformed|plain"),
+        ({"files.../x": {"sha256": "", "bytes": 0}}, BundleInvalidError, "no plain file name"),
         ({"target.features": ["sve9"]}, BundleMismatchError, "this CPU lacks sve9"),
         ({"target.triple": "riscv64-linux-gnu"}, BundleMismatchError, "but this machine is"),
         ({"target": "rpi4"}, BundleInvalidError, "malformed"),
-        ({"files.extra.so": {"sha256": "0", "bytes": 1}}, BundleInvalidError, "missing|malformed"),
+        (
+            {"files.extra.so": {"sha256": "0", "bytes": 1}},
+            BundleInvalidError,
+            "missing from the bundle",
+        ),
     ],
 )
 def test_a_manifest_that_cannot_be_believed(

@@ -337,6 +337,19 @@ def test_every_device_is_readable_and_unknown_ones_are_refused() -> None:
         read_target("rpi9")
 
 
+@pytest.mark.parametrize("name", [name for name in known_targets() if name != "host"])
+def test_every_device_has_records_and_code(name: str, small_model: Path, tmp_path: Path) -> None:
+    target, network = read_target(name), read_network(small_model)
+    assert Records.of(target, "fp32").best, "its own or those of the device it is tuned like"
+    for precision in ("fp32", "fp16") if "asimdhp" in target.features else ("fp32",):
+        at = target.at(precision)
+        choices = {
+            work.key: space(work.shape, at.vector)[0] for work in workloads(network, precision)
+        }
+        plan = make_plan(network, choices, at.vector, precision)
+        assert build_library(plan, at, tmp_path / precision).stat().st_size > 100_000
+
+
 @pytest.mark.parametrize("text", ["board = 3 =", 'board = "x"\n'])
 def test_a_malformed_device(text: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from compile import target
