@@ -19,7 +19,7 @@ from edge_runtime.camera import open_camera
 from edge_runtime.cli.run import render
 from edge_runtime.daemon import Daemon, Summary
 from edge_runtime.engine import open_engine
-from edge_runtime.enroll import enroll_photos, labelled_photos
+from edge_runtime.enroll import Manner, enroll_photos, labelled_photos
 from edge_runtime.errors import EXIT_VERDICT, EdgeRuntimeError
 from edge_runtime.gallery import Gallery
 from edge_runtime.pipeline import Pipeline
@@ -50,7 +50,7 @@ def demonstrate(out: Path, model: Path | None, views: bool) -> int:
     click.echo("1. enrol three photos of each of these places and things")
     write_enrolment_photos(out / "photos")
     with Gallery(out / "gallery.sqlite", engine.model, create=True) as gallery:
-        outcome = enroll_photos(engine, gallery, labelled_photos(out / "photos"), views=views)
+        outcome = enroll_photos(engine, gallery, labelled_photos(out / "photos"), Manner(views))
         click.echo(f"   {outcome.added} photos of {', '.join(gallery.labels())}")
         click.echo("2. film them by hand, and some things that were never enrolled")
         segments = write_clip(out / "clip.mp4")

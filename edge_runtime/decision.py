@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict, deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
+from edge_runtime.fusion import standings, verdict
 from edge_runtime.types import Event, Frame, Match, Recognition, Verdict
 
 NEIGHBOURS = 5
@@ -18,26 +19,10 @@ WINDOW = 5
 def vote(matches: Sequence[Match], radius: int) -> Verdict:
     """What one frame shows: the neighbours within `radius` bits vote.
 
-    A vote counts half for every bit that it is farther away than the nearest one, so a crowd just
-    behind a lone neighbour outvotes it, and a crowd far behind does not.
-
     `matches` come nearest first. With nothing within the radius the answer is "unknown", never a
     wrong name; the radius is measured with the model (its card says how).
     """
-    if not matches:
-        return Verdict(None, 0.0, None)
-    nearest = matches[0].distance
-    votes: defaultdict[str, float] = defaultdict(float)
-    distance: dict[str, int] = {}
-    for match in matches:
-        if match.distance <= radius:
-            votes[match.label] += 2.0 ** (nearest - match.distance)
-            distance.setdefault(match.label, match.distance)
-    if not votes:
-        return Verdict(None, 0.0, nearest)
-    # On equal votes, max keeps the first: the label of the nearer item, then of the lower id.
-    label = max(votes, key=lambda name: votes[name])
-    return Verdict(label, votes[label] / sum(votes.values()), distance[label])
+    return verdict([matches], standings([matches], radius))
 
 
 class Decider:

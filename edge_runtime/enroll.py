@@ -7,19 +7,38 @@ import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
+
+import cv2
 
 from edge_runtime.camera import Capture
 from edge_runtime.engine import Engine
 from edge_runtime.errors import NoPhotosError, PhotoError
 from edge_runtime.fit import Image
-from edge_runtime.gallery import Gallery, Item, check_label
+from edge_runtime.gallery import Gallery, Item, Note, check_label
 from edge_runtime.photo import decode_photo, find_photos, read_bytes
+from edge_runtime.photo_position import photo_position
 from edge_runtime.pipeline import code_of
+from edge_runtime.position import Position
 
 BATCH = 32
 """Photos to a commit: what a power cut in the middle of a folder can cost at most."""
 PART = 0.7
 """Side of a partial view, as a share of the photo's."""
+THUMBNAIL_SIDE = 160
+"""Pixels of a thumbnail's longer side."""
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How pictures are enrolled."""
+
+    views: bool = True
+    """Their `views_of` too."""
+    thumbnails: bool = True
+    """Keep a label's first picture with it, made small."""
+    position: Position | Literal["photo"] | None = None
+    """Where they were taken; "photo": as each photo's file says."""
 
 
 @dataclass
@@ -66,21 +85,28 @@ def views_of(image: Image) -> list[Image]:
     return [image] + [image[y : y + tall, x : x + wide] for y, x in (middle, *corners)]
 
 
+def thumbnail_of(image: Image) -> bytes:
+    """A picture (uint8 H x W x 3, BGR) as a small JPEG."""
+    scale = THUMBNAIL_SIDE / max(image.shape[:2])
+    small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    return bytes(cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, 80])[1])
+
+
 def enroll_photos(
     engine: Engine,
     gallery: Gallery,
     photos: Iterable[tuple[str, Path]],
+    manner: Manner = Manner(),
     *,
-    views: bool = True,
     step: Callable[[], None] = lambda: None,
 ) -> Enrolment:
-    """Enrol photos under their labels, with their `views_of`; `step` is called after each.
+    """Enrol photos under their labels; `step` is called after each.
 
     A photo that cannot be used is reported in the result and does not stop the others. Whatever
     ends the call early (Ctrl-C, a full disk), each finished batch stays enrolled.
     """
     outcome = Enrolment()
-    batch: list[list[Item]] = []
+    batch = _Batch(engine, gallery, manner)
     try:
         for label, path in photos:
             try:
@@ -90,32 +116,16 @@ def enroll_photos(
                     outcome.known += 1
                 else:
                     image = decode_photo(data, where=path)
-                    source = str(path.absolute())
-                    batch.append(_items(engine, image, label, source, digest, views))
+                    place = photo_position(data) if manner.position == "photo" else manner.position
+                    batch.add(label, image, str(path.absolute()), digest, place)
             except PhotoError as error:
                 outcome.faults.append(error)
             if len(batch) == BATCH:
-                full, batch = batch, []
-                _commit(gallery, full, outcome)
+                batch.commit(outcome)
             step()
     finally:
-        _commit(gallery, batch, outcome)
+        batch.commit(outcome)
     return outcome
-
-
-def _items(
-    engine: Engine, image: Image, label: str, source: str, digest: bytes | None, views: bool
-) -> list[Item]:
-    """A picture's items; each view has a digest of its own, the whole one that of the file."""
-    return [
-        Item(
-            label,
-            code_of(engine, view),
-            source,
-            digest + bytes([number]) * (number > 0) if digest is not None else None,
-        )
-        for number, view in enumerate(views_of(image) if views else [image])
-    ]
 
 
 def enroll_frames(
@@ -124,31 +134,63 @@ def enroll_frames(
     label: str,
     camera: Capture,
     count: int,
-    *,
-    views: bool = True,
+    manner: Manner = Manner(),
 ) -> int:
     """Enrol `count` frames of a running camera under `label`, fewer if it ends; gives how many."""
+    batch = _Batch(engine, gallery, manner)
     label = check_label(label)
-    items: list[Item] = []
-    taken = 0
+    place = manner.position if isinstance(manner.position, Position) else None
     for frame in camera:
         source = f"{camera.source.name}#{frame.sequence}"
-        items += _items(engine, frame.image, label, source, None, views)
-        taken += 1
-        if taken >= count:
+        batch.add(label, frame.image, source, None, place)
+        if len(batch) >= count:
             break
-    gallery.enroll(items)
+    taken = len(batch)
+    batch.commit(Enrolment())
     return taken
 
 
-def _commit(gallery: Gallery, batch: list[list[Item]], outcome: Enrolment) -> None:
-    if not batch:
-        return
-    ids = gallery.enroll([item for items in batch for item in items])
-    whole = 0  # where a picture's first view stands in `ids`
-    for items in batch:
-        if ids[whole] is None:
-            outcome.known += 1
-        else:
-            outcome.added += 1
-        whole += len(items)
+class _Batch:
+    """Pictures that are committed together."""
+
+    def __init__(self, engine: Engine, gallery: Gallery, manner: Manner) -> None:
+        self._engine = engine
+        self._gallery = gallery
+        self._manner = manner
+        self._pictures: list[list[Item]] = []
+        self._notes: dict[str, Note] = {}
+
+    def __len__(self) -> int:
+        return len(self._pictures)
+
+    def add(
+        self, label: str, image: Image, source: str, digest: bytes | None, place: Position | None
+    ) -> None:
+        """A picture; each view has a digest of its own, the whole one that of the file."""
+        self._pictures.append(
+            [
+                Item(
+                    label,
+                    code_of(self._engine, view),
+                    source,
+                    digest + bytes([number]) * (number > 0) if digest is not None else None,
+                    place,
+                )
+                for number, view in enumerate(views_of(image) if self._manner.views else [image])
+            ]
+        )
+        if self._manner.thumbnails and label not in self._notes:
+            self._notes[label] = Note(thumbnail=thumbnail_of(image))
+
+    def commit(self, outcome: Enrolment) -> None:
+        """Enrol all of them, count them in `outcome`, and be empty again."""
+        pictures, self._pictures = self._pictures, []
+        notes, self._notes = self._notes, {}
+        ids = self._gallery.enroll([item for items in pictures for item in items], notes)
+        whole = 0  # where a picture's first view stands in `ids`
+        for items in pictures:
+            if ids[whole] is None:
+                outcome.known += 1
+            else:
+                outcome.added += 1
+            whole += len(items)

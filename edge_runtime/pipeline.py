@@ -5,13 +5,18 @@ The same code for the daemon, a single query, enrolment, the profiler and evalua
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
 from edge_runtime.code import Code
 from edge_runtime.decision import NEIGHBOURS, vote
 from edge_runtime.engine import Engine
 from edge_runtime.fit import Image, fit
+from edge_runtime.fusion import Method, Standing, standings, verdict
 from edge_runtime.gallery import Gallery
+from edge_runtime.position import Near
 from edge_runtime.stopwatch import Lap, Stopwatch, no_lap
-from edge_runtime.types import Result
+from edge_runtime.types import Result, Verdict
 
 
 def code_of(engine: Engine, image: Image, lap: Lap = no_lap) -> Code:
@@ -19,6 +24,15 @@ def code_of(engine: Engine, image: Image, lap: Lap = no_lap) -> Code:
     square = fit(image, engine.model.input.size)
     lap("fit")
     return engine.hash(square, lap)
+
+
+@dataclass(frozen=True)
+class FusedResult:
+    """What several pictures say together."""
+
+    verdict: Verdict
+    standings: tuple[Standing, ...]
+    """Labels within the radius, best first."""
 
 
 class Pipeline:
@@ -31,19 +45,35 @@ class Pipeline:
         *,
         neighbours: int = NEIGHBOURS,
         radius: int | None = None,
+        labels: Collection[str] | None = None,
     ) -> None:
-        """`radius`: bits within which a neighbour counts as known; None: as the model says."""
+        """`radius`: bits within which a neighbour counts as known; None: as the model says.
+
+        `labels`: look only among these; None: among all.
+        """
         self.engine = engine
         self.gallery = gallery
         self.neighbours = neighbours
         self.radius = engine.model.radius if radius is None else radius
+        self.labels = labels
 
-    def look(self, image: Image) -> Result:
-        """Everything about one picture (uint8 H x W x 3, BGR): neighbours, verdict, stage times."""
+    def look(self, image: Image, near: Near | None = None) -> Result:
+        """Everything about one picture (uint8 H x W x 3, BGR): neighbours, verdict, stage times.
+
+        `near`: where it was taken.
+        """
         watch = Stopwatch()
         code = code_of(self.engine, image, watch.lap)
-        matches = self.gallery.search(code, self.neighbours)
+        matches = self.gallery.search(code, self.neighbours, labels=self.labels, near=near)
         watch.lap("lookup")
         verdict = vote(matches, self.radius)
         watch.lap("decide")
         return Result(verdict, matches, watch.stage_ms)
+
+    def look_together(
+        self, images: Sequence[Image], method: Method = "vote", near: Near | None = None
+    ) -> FusedResult:
+        """One answer about several pictures of the same thing; see `edge_runtime.fusion`."""
+        looks = [self.look(image, near).matches for image in images]
+        found = standings(looks, self.radius, method)
+        return FusedResult(verdict(looks, found), found)

@@ -31,6 +31,15 @@ class Match:
     """Differing bits."""
     source: str = ""
     """The photo it was enrolled from."""
+    penalty: float = 0.0
+    """Bits added for where it was taken, if the query had a position."""
+    metres: float | None = None
+    """On the ground from the query's position; None: not both are known."""
+
+    @property
+    def score(self) -> float:
+        """What it is ranked and judged by, bits: the distance and the penalty."""
+        return self.distance + self.penalty
 
 
 @dataclass(frozen=True)

@@ -157,7 +157,7 @@ def test_gallery_maintenance(own: Path, tmp_path: Path) -> None:
     assert json.loads(done.stdout) == {"added": CODES, "already_enrolled": 0, "bad": []}
     with lines.open("a") as file:
         file.write("{}\n")
-    _one_line(gallery("import", lines), 3, f"line {CODES + 2}: 'code' is missing")
+    _one_line(gallery("import", lines), 3, f"line {CODES + LABELS + 2}: 'code' is missing")
     done = gallery("import", "--skip-bad", lines)
     assert done.returncode == 3
     assert done.stdout == f"imported 0 codes, {CODES} were enrolled already\n"

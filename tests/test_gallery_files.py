@@ -26,10 +26,11 @@ from edge_runtime.errors import (
     StorageError,
 )
 from edge_runtime.gallery import Gallery, Item
+from edge_runtime.gallery.content import Content
 from edge_runtime.gallery.exchange import export_items, import_items
 from edge_runtime.gallery.maintenance import backup, compact, repair, verify
 from edge_runtime.gallery.rows import Meta
-from edge_runtime.gallery.snapshot import load_snapshot, snapshot_path
+from edge_runtime.gallery.snapshot_file import load_snapshot, snapshot_path
 
 MODEL = FakeEngine().model
 META = Meta(MODEL.id, MODEL.bits)
@@ -209,7 +210,8 @@ def test_a_flat_index_of_faiss_is_read(path: Path) -> None:
     with pytest.raises(InputError, match="no labels beside it"):
         import_items(file, META)
     file.with_name(file.name + ".labels").write_text("a\nb\nc\n")
-    items = import_items(file, META)
+    items, notes = import_items(file, META)
+    assert notes == {}
     assert [item.label for item in items] == ["a", "b", "c"]
     assert [int(item.code[0]) for item in items] == [0x0102030405060700 + n for n in range(3)]
     file.with_name(file.name + ".labels").write_text("a\nb\n")
@@ -225,7 +227,7 @@ def test_an_index_for_faiss_is_written_to_the_byte(path: Path) -> None:
     """Compared with what faiss 1.15 writes for an IndexBinaryIDMap; faiss itself reads it, too."""
     file = path.with_suffix(".faiss")
     items = [(7 + n, Item("x", _code(0x0102030405060700 + n))) for n in range(3)]
-    export_items(file, META, items)
+    export_items(file, META, Content(items, {}))
     header = "400000000800000003000000000000000101000000"
     flat = FAISS_FLAT[8:]
     ids = "0300000000000000" + "".join(f"{n:02x}00000000000000" for n in (7, 8, 9))
@@ -242,11 +244,10 @@ def test_export_and_import_bring_everything_back(path: Path, suffix: str) -> Non
     _fill(path)
     file, other = path.with_suffix(suffix), path.with_name("other.sqlite")
     with Gallery(path, MODEL, read_only=True) as gallery:
-        assert export_items(file, META, gallery.items()) == 39
+        assert export_items(file, META, gallery.content()) == 39
     with Gallery(other, MODEL, create=True) as gallery:
-        items = import_items(file, META)
-        assert None not in gallery.enroll(items)
-        assert gallery.enroll(import_items(file, META)) == [None] * 39
+        assert None not in gallery.enroll(*import_items(file, META))
+        assert gallery.enroll(*import_items(file, META)) == [None] * 39
         assert gallery.labels() == {"cat": 29, "dog": 10}
         assert gallery.sources([1]) == {1: "0.jpg"}
     plain = [(label, distance) for _, label, distance in _content(path)]
@@ -276,7 +277,7 @@ def test_a_bad_line_is_named_by_number(path: Path, line: str) -> None:
         import_items(file, META)
     assert BAD_LINES[line] in str(caught.value)
     bad: list[str] = []
-    assert len(import_items(file, META, bad)) == 2
+    assert len(import_items(file, META, bad)[0]) == 2
     assert len(bad) == 1
 
 
@@ -289,7 +290,7 @@ def test_files_that_are_no_export(path: Path) -> None:
     with pytest.raises(EdgeRuntimeError, match="no such file"):
         import_items(path.with_name("none.jsonl"), META)
     with pytest.raises(EdgeRuntimeError):
-        export_items(Path("/proc/none.jsonl"), META, [])
+        export_items(Path("/proc/none.jsonl"), META, Content([], {}))
 
 
 def test_repair_keeps_what_can_be_trusted(path: Path) -> None:

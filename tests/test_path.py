@@ -20,7 +20,7 @@ from edge_runtime.daemon import Daemon
 from edge_runtime.decision import Decider, vote
 from edge_runtime.engine import Engine, open_engine
 from edge_runtime.engine.portable import PortableEngine
-from edge_runtime.enroll import enroll_photos, views_of
+from edge_runtime.enroll import Manner, enroll_photos, views_of
 from edge_runtime.errors import ModelInvalidError, ModelNotFoundError
 from edge_runtime.fit import Image, fit
 from edge_runtime.gallery import Gallery, Item
@@ -259,9 +259,9 @@ def test_a_part_of_an_enrolled_photo_is_found_again(
     found = {}
     for views in (False, True):
         with Gallery(tmp_path / f"{views}.sqlite", engine.model, create=True) as gallery:
-            outcome = enroll_photos(engine, gallery, [("cat", photo)], views=views)
+            outcome = enroll_photos(engine, gallery, [("cat", photo)], Manner(views=views))
             assert (outcome.added, outcome.known) == (1, 0)
-            again = enroll_photos(engine, gallery, [("cat", photo)], views=views)
+            again = enroll_photos(engine, gallery, [("cat", photo)], Manner(views=views))
             assert (again.added, again.known) == (0, 1)
             found[views] = gallery.search(code_of(engine, part), 1)[0].distance
     assert found[True] < found[False]

@@ -31,6 +31,17 @@ from edge_runtime.errors import InputError
     show_default=True,
     help="Enrol parts of each picture too: found again from nearer by or off to a side.",
 )
+@click.option(
+    "--thumbnails/--no-thumbnails",
+    default=True,
+    show_default=True,
+    help="Keep a small picture with each label.",
+)
+@click.option(
+    "--position",
+    metavar="LAT,LON[,HEADING] | photo",
+    help='Where they were taken, in degrees; "photo": as each file says (Exif).',
+)
 @json_option
 @click.argument("paths", nargs=-1, metavar="FOLDER | PHOTO...", type=click.Path(path_type=Path))
 def command(
@@ -41,6 +52,8 @@ def command(
     camera: str | None,
     count: int,
     views: bool,
+    thumbnails: bool,
+    position: str | None,
     as_json: bool,
     paths: tuple[Path, ...],
 ) -> int:
@@ -58,9 +71,15 @@ def command(
 
     from edge_runtime.camera import open_camera
     from edge_runtime.engine import open_engine
-    from edge_runtime.enroll import Enrolment, enroll_frames, enroll_photos, labelled_photos
+    from edge_runtime.enroll import Enrolment, Manner, enroll_frames, enroll_photos, labelled_photos
     from edge_runtime.gallery import Gallery, check_label
     from edge_runtime.photo import find_photos
+    from edge_runtime.position import parse_position
+
+    manner = Manner(views, thumbnails)
+    if position is not None:
+        place = parse_position(position) if position != "photo" else None
+        manner = Manner(views, thumbnails, place or "photo")
 
     if label is not None:
         label = check_label(label)
@@ -76,13 +95,11 @@ def command(
         if camera is not None and label is not None:
             with open_camera(camera) as frames:
                 outcome = Enrolment(
-                    added=enroll_frames(engine, memory, label, frames, count, views=views)
+                    added=enroll_frames(engine, memory, label, frames, count, manner)
                 )
         else:
             with progress_bar("enrolling", len(photos)) as advance:
-                outcome = enroll_photos(
-                    engine, memory, photos, views=views, step=lambda: advance(1)
-                )
+                outcome = enroll_photos(engine, memory, photos, manner, step=lambda: advance(1))
         stats = memory.stats()
     if as_json:
         print_json(

@@ -85,6 +85,53 @@ def relabel(gallery: Path, as_json: bool, old: str, new: str) -> None:
         click.echo(f"{moved} codes now have the label {new}")
 
 
+@command.command("merge")
+@gallery_option
+@json_option
+@click.argument("source", type=click.Path(dir_okay=False, path_type=Path))
+def merge(gallery: Path, as_json: bool, source: Path) -> None:
+    """Enrol all that the gallery file SOURCE holds, with labels, notes and positions."""
+    from edge_runtime.gallery import Gallery
+
+    with busy("merging"), Gallery(source, read_only=True) as other, Gallery(gallery) as memory:
+        added = memory.merge(other)
+    if as_json:
+        print_json({"added": added})
+    else:
+        click.echo(f"added {added} codes")
+
+
+@command.command("payload")
+@gallery_option
+@click.argument("label")
+@click.argument("text", metavar="[JSON]", required=False)
+def payload(gallery: Path, label: str, text: str | None) -> None:
+    """Keep JSON of your own with LABEL; without JSON, print what is kept."""
+    from edge_runtime.gallery import Gallery
+
+    with Gallery(gallery, read_only=text is None) as memory:
+        if text is None:
+            click.echo(memory.payload(label))
+        else:
+            memory.set_payload(label, text)
+
+
+@command.command("thumbnail")
+@gallery_option
+@click.argument("label")
+@click.argument("target", type=click.Path(dir_okay=False, path_type=Path))
+def thumbnail(gallery: Path, label: str, target: Path) -> None:
+    """Write the small JPEG kept with LABEL to the file TARGET."""
+    from edge_runtime.errors import NotEnrolledError
+    from edge_runtime.gallery import Gallery
+
+    with Gallery(gallery, read_only=True) as memory:
+        jpeg = memory.thumbnail(label)
+    if not jpeg:
+        raise NotEnrolledError("it has no thumbnail", where=label, remedy="enrol a photo of it")
+    target.write_bytes(jpeg)
+
+
 @command.command("verify")
 @gallery_option
 @json_option
@@ -157,7 +204,7 @@ def export_gallery(gallery: Path, target: Path) -> None:
     from edge_runtime.gallery.rows import Meta
 
     with busy("exporting"), Gallery(gallery, read_only=True) as memory:
-        count = export_items(target, Meta(memory.model_id, memory.bits), memory.items())
+        count = export_items(target, Meta(memory.model_id, memory.bits), memory.content())
     click.echo(f"exported {count} codes to {target}")
 
 
@@ -181,8 +228,8 @@ def import_gallery(
     info = None if gallery.exists() and model is None else open_engine(model).model
     with busy("importing"), Gallery(gallery, info, create=info is not None) as memory:
         owner = Meta(memory.model_id, memory.bits)
-        items = import_items(source, owner, bad if skip_bad else None)
-        ids = memory.enroll(items)
+        items, notes = import_items(source, owner, bad if skip_bad else None)
+        ids = memory.enroll(items, notes)
     known = ids.count(None)
     if as_json:
         print_json({"added": len(ids) - known, "already_enrolled": known, "bad": bad})

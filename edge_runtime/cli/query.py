@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,13 +19,40 @@ from edge_runtime.cli.common import (
 )
 from edge_runtime.errors import InputError, PhotoError
 
+if TYPE_CHECKING:
+    from edge_runtime.gallery import Gallery
+    from edge_runtime.position import Near
+    from edge_runtime.types import Match, Verdict
+
 
 @click.command("query")
 @gallery_option
 @engine_options
 @radius_option
-@click.option("--explain", is_flag=True, help="Also show the nearest enrolled pictures.")
+@click.option("--explain", is_flag=True, help="Also show the enrolled pictures that it matched.")
 @click.option("-k", "--neighbours", type=click.IntRange(1), default=5, show_default=True)
+@click.option("--label", "labels", multiple=True, help="Only among this label; may be repeated.")
+@click.option("--together", is_flag=True, help="All PHOTOs show the same thing: one answer.")
+@click.option(
+    "--fusion",
+    type=click.Choice(["vote", "best"]),
+    default="vote",
+    show_default=True,
+    help="With --together: labels ranked by votes, or by their nearest picture.",
+)
+@click.option(
+    "--position",
+    metavar="LAT,LON[,HEADING] | photo",
+    help='Where the photo was taken, in degrees; "photo": as its file says (Exif).',
+)
+@click.option("--within", type=click.FloatRange(0), help="Metres: leave out what is farther away.")
+@click.option(
+    "--metres-per-bit",
+    type=click.FloatRange(0, min_open=True),
+    default=25.0,
+    show_default=True,
+    help="A match counts a bit worse for each so many metres to where it was taken.",
+)
 @json_option
 @click.argument("photos", nargs=-1, required=True, type=click.Path(path_type=Path))
 def command(
@@ -33,53 +62,122 @@ def command(
     radius: int | None,
     explain: bool,
     neighbours: int,
+    labels: tuple[str, ...],
+    together: bool,
+    fusion: str,
+    position: str | None,
+    within: float | None,
+    metres_per_bit: float,
     as_json: bool,
     photos: tuple[Path, ...],
 ) -> int:
     """Which place or object is in a photo? One line for each PHOTO; with --json, one object."""
+    if within is not None and position is None:
+        raise click.UsageError("--within needs --position")
+
     from edge_runtime.engine import open_engine
+    from edge_runtime.fusion import standings, verdict
     from edge_runtime.gallery import Gallery
-    from edge_runtime.photo import read_photo
     from edge_runtime.pipeline import Pipeline
-    from edge_runtime.stopwatch import Stopwatch
 
     engine = open_engine(model, threads=threads)
-    faults = 0
+    show = _as_json if as_json else _as_text
+    faults: list[PhotoError] = []
     with Gallery(gallery, engine.model, read_only=True) as memory:
-        pipeline = Pipeline(engine, memory, neighbours=neighbours, radius=radius)
-        for photo in photos:
-            watch = Stopwatch()
-            try:
-                image = read_photo(photo)
-            except PhotoError as error:
-                talk(f"edge-runtime: {error}")
-                faults += 1
-                continue
-            watch.lap("decode")
-            result = pipeline.look(image)
-            stage_ms = {**watch.stage_ms, **result.stage_ms}
-            sources = memory.sources([match.id for match in result.matches])
-            verdict = result.verdict
-            if as_json:
-                matches = [{**asdict(m), "source": sources.get(m.id)} for m in result.matches]
-                print_json(
-                    {
-                        "photo": str(photo),
-                        **asdict(verdict),
-                        "matches": matches,
-                        "stage_ms": stage_ms,
-                    }
-                )
-                continue
-            distance = "" if verdict.distance is None else f", nearest {verdict.distance} bits away"
-            sure = f"{verdict.confidence:.0%}" if verdict.label else "nothing near enough"
-            click.echo(
-                f"{photo}: {verdict.label or 'unknown'} "
-                f"({sure}{distance}, {sum(stage_ms.values()):.1f} ms)"
-            )
-            if explain:
-                for match in result.matches:
-                    click.echo(
-                        f"    {match.distance:>3} bits  {match.label}  {sources.get(match.id, '')}"
-                    )
+        pipeline = Pipeline(
+            engine, memory, neighbours=neighbours, radius=radius, labels=labels or None
+        )
+        places = _Places(position, within, metres_per_bit)
+        looks = []
+        for photo, image, near, decode_ms in _read(photos, places, faults):
+            result = pipeline.look(image, near)
+            looks.append(result.matches)
+            if not together:
+                stage_ms = {"decode": decode_ms, **result.stage_ms}
+                facts = {"photo": str(photo), "stage_ms": stage_ms}
+                show(memory, str(photo), result.verdict, result.matches, explain, facts)
+        if together and looks:
+            found = standings(looks, pipeline.radius, "best" if fusion == "best" else "vote")
+            answer = verdict(looks, found)
+            extra: dict[str, Any] = {
+                "photos": [str(photo) for photo in photos],
+                "standings": [
+                    {"label": one.label, "share": one.share, "photos": one.looks} for one in found
+                ],
+            }
+            best = tuple(one.match for one in found)
+            show(memory, f"{len(looks)} photos", answer, best, explain, extra)
     return InputError.exit_code if faults else 0
+
+
+class _Places:
+    """The position that each photo is looked up with."""
+
+    def __init__(self, text: str | None, within: float | None, metres_a_bit: float) -> None:
+        from edge_runtime.position import parse_position
+
+        self._photo = text == "photo"
+        self._fixed = parse_position(text) if text not in (None, "photo") else None
+        self._within_m = within
+        self._metres_a_bit = metres_a_bit
+
+    def of(self, data: bytes) -> Near | None:
+        """Of the encoded photo `data`."""
+        from edge_runtime.photo_position import photo_position
+        from edge_runtime.position import Near
+
+        position = photo_position(data) if self._photo else self._fixed
+        return Near(position, self._within_m, self._metres_a_bit) if position else None
+
+
+def _read(
+    photos: tuple[Path, ...], places: _Places, faults: list[PhotoError]
+) -> Iterator[tuple[Path, Any, Near | None, float]]:
+    """Each photo that can be used, decoded, with its position and the milliseconds it took."""
+    from edge_runtime.photo import decode_photo, read_bytes
+    from edge_runtime.stopwatch import Stopwatch
+
+    for photo in photos:
+        watch = Stopwatch()
+        try:
+            data = read_bytes(photo)
+            image = decode_photo(data, where=photo)
+        except PhotoError as error:
+            talk(f"edge-runtime: {error}")
+            faults.append(error)
+            continue
+        watch.lap("decode")
+        yield photo, image, places.of(data), watch.stage_ms["decode"]
+
+
+def _as_json(
+    memory: Gallery,
+    _name: str,
+    verdict: Verdict,
+    matches: tuple[Match, ...],
+    _explain: bool,
+    extra: dict[str, Any],
+) -> None:
+    sources = memory.sources([match.id for match in matches])
+    listed = [{**asdict(match), "source": sources.get(match.id)} for match in matches]
+    print_json({**extra, **asdict(verdict), "matches": listed})
+
+
+def _as_text(
+    memory: Gallery,
+    name: str,
+    verdict: Verdict,
+    matches: tuple[Match, ...],
+    explain: bool,
+    extra: dict[str, Any],
+) -> None:
+    distance = "" if verdict.distance is None else f", nearest {verdict.distance} bits away"
+    sure = f"{verdict.confidence:.0%}" if verdict.label else "nothing near enough"
+    took = f", {sum(extra['stage_ms'].values()):.1f} ms" if "stage_ms" in extra else ""
+    click.echo(f"{name}: {verdict.label or 'unknown'} ({sure}{distance}{took})")
+    if explain:
+        sources = memory.sources([match.id for match in matches])
+        for match in matches:
+            ground = "" if match.metres is None else f"  {match.metres:,.0f} m"
+            source = sources.get(match.id, "")
+            click.echo(f"    {match.distance:>3} bits{ground}  {match.label}  {source}")

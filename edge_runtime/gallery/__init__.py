@@ -4,10 +4,10 @@ import os
 from pathlib import Path
 
 from edge_runtime.gallery.labels import check_label
-from edge_runtime.gallery.records import Item, Stats
+from edge_runtime.gallery.records import Item, Note, Stats
 from edge_runtime.gallery.store import Gallery
 
-__all__ = ["Gallery", "Item", "Stats", "check_label", "default_path"]
+__all__ = ["Gallery", "Item", "Note", "Stats", "check_label", "default_path"]
 
 
 def default_path() -> Path:

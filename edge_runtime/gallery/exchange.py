@@ -1,23 +1,29 @@
 """Galleries as files that other programs read: JSON lines, numpy's npz, faiss's binary index.
 
-JSON lines: first an object that says whose codes they are, then one object a picture:
+JSON lines: first an object that says whose codes they are, then one a label that has a note, then
+one a picture:
 
-    {"edge_runtime_gallery": 1, "model_id": "...", "bits": 64}
-    {"label": "kitchen", "code": "91d5...", "source": "a.jpg", "digest": null}
+    {"edge_runtime_gallery": 2, "model_id": "...", "bits": 64}
+    {"note": "kitchen", "payload": "{\\"floor\\": 3}", "thumbnail": "...base64..."}
+    {"label": "kitchen", "code": "91d5...", "source": "a.jpg", "digest": null,
+     "position": [52.01, 4.36, null]}
 
 `code` is the packed code's bytes in hexadecimal (bit i is bit i % 8 of byte i // 8), as
-`np.packbits(bits, bitorder="little")` and faiss have them. The npz holds the arrays codes (uint64
-[n, W]), ids, labels, sources, digests (hexadecimal, or empty), model_id and bits. A faiss file
-knows no labels: they stand beside it in NAME.labels, a line each, and whose codes they are is on
-trust.
+`np.packbits(bits, bitorder="little")` and faiss have them; a position is latitude, longitude and
+heading in degrees. The npz holds the arrays codes (uint64 [n, W]), ids, labels, sources, digests
+(hexadecimal, or empty), positions (float64 [n, 3], NaN: not known), noted, payloads, thumbnails
+(base64), model_id and bits. A faiss file knows neither labels nor notes: labels stand beside it in
+NAME.labels, a line each, and whose codes they are is on trust.
 """
 
 from __future__ import annotations
 
+import base64
 import json
+import math
 import os
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -29,40 +35,43 @@ from edge_runtime.errors import (
     InputError,
     storage_error,
 )
+from edge_runtime.gallery.content import Content
 from edge_runtime.gallery.faiss_file import FaissCodes, read_faiss, write_faiss
 from edge_runtime.gallery.labels import check_label
-from edge_runtime.gallery.records import Item
+from edge_runtime.gallery.records import Item, Note
 from edge_runtime.gallery.rows import Meta
+from edge_runtime.position import Position, position_in
 
-FORMAT = 1
+FORMAT = 2
+"""Format 1 had no notes and no positions; it is still read."""
 SUFFIXES = (".jsonl", ".npz", ".faiss")
 
-Exported = tuple[int, Item]
-"""An item with its id."""
+Entry = Item | tuple[str, Note] | str
+"""What a line holds: a picture, a label's note, or what is wrong with it."""
 
 
-def export_items(path: Path, meta: Meta, items: Iterable[Exported]) -> int:
-    """Write `items` to `path`, whole or not at all; gives how many. The suffix names the format.
+def export_items(path: Path, meta: Meta, content: Content) -> int:
+    """Write `content` to `path`, whole or not at all; gives how many items. The suffix names the
+    format.
 
     Raises `InputError` for another suffix, `StorageError`.
     """
     write = {".jsonl": _write_lines, ".npz": _write_arrays, ".faiss": _write_index}[_suffix(path)]
-    listed = list(items)
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
-            write(file, meta, listed)
+            write(file, meta, content)
             file.flush()
             os.fsync(file.fileno())
         if path.suffix == ".faiss":
             labels_path(path).write_text(
-                "".join(f"{item.label}\n" for _, item in listed), encoding="utf-8"
+                "".join(f"{item.label}\n" for _, item in content.items), encoding="utf-8"
             )
         temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise storage_error(error, path) or error from error
-    return len(listed)
+    return len(content.items)
 
 
 def labels_path(path: Path) -> Path:
@@ -70,27 +79,32 @@ def labels_path(path: Path) -> Path:
     return path.with_name(path.name + ".labels")
 
 
-def import_items(path: Path, meta: Meta, bad: list[str] | None = None) -> list[Item]:
-    """The items in `path`, for a gallery that is `meta`.
+def import_items(
+    path: Path, meta: Meta, bad: list[str] | None = None
+) -> tuple[list[Item], dict[str, Note]]:
+    """The items and notes in `path`, for a gallery that is `meta`.
 
     The first bad line raises `InputError` with its number, or, if `bad` is a list, is named in it
     and left out. Raises `GalleryModelMismatchError` for codes of another model.
     """
+    read = {".jsonl": _read_lines, ".npz": _read_arrays, ".faiss": _read_index}[_suffix(path)]
+    items: list[Item] = []
+    notes: dict[str, Note] = {}
     try:
-        read = {".jsonl": _read_lines, ".npz": _read_arrays, ".faiss": _read_index}[_suffix(path)]
-        items = []
-        for number, item in read(path, meta):
-            if isinstance(item, Item):
-                items.append(item)
+        for number, entry in read(path, meta):
+            if isinstance(entry, Item):
+                items.append(entry)
+            elif isinstance(entry, tuple):
+                notes[entry[0]] = entry[1]
             elif bad is None:
                 raise InputError(
-                    f"line {number}: {item}", where=path, remedy="mend it, or use --skip-bad"
+                    f"line {number}: {entry}", where=path, remedy="mend it, or use --skip-bad"
                 )
             else:
-                bad.append(f"{path}: line {number}: {item}")
+                bad.append(f"{path}: line {number}: {entry}")
     except OSError as error:
         raise storage_error(error, path) or error from error
-    return items
+    return items, notes
 
 
 def _suffix(path: Path) -> str:
@@ -117,13 +131,16 @@ def _not_a_gallery(path: Path, what: object) -> InputError:
     return InputError(f"not an exported gallery: {what}", where=path, remedy="export it again")
 
 
-def _write_lines(file: IO[bytes], meta: Meta, items: list[Exported]) -> None:
+def _write_lines(file: IO[bytes], meta: Meta, content: Content) -> None:
     def line(data: dict[str, Any]) -> None:
         file.write(json.dumps(data, ensure_ascii=False).encode() + b"\n")
 
     line({"edge_runtime_gallery": FORMAT, **meta._asdict()})
+    for label, note in content.notes.items():
+        line({"note": label, "payload": note.payload, "thumbnail": _text(note.thumbnail)})
     octets = (meta.bits + 7) // 8
-    for item_id, item in items:
+    for item_id, item in content.items:
+        at = item.position
         line(
             {
                 "id": item_id,
@@ -131,11 +148,12 @@ def _write_lines(file: IO[bytes], meta: Meta, items: list[Exported]) -> None:
                 "code": item.code.astype("<u8").tobytes()[:octets].hex(),
                 "source": item.source,
                 "digest": item.digest.hex() if item.digest is not None else None,
+                "position": [at.latitude, at.longitude, at.heading] if at is not None else None,
             }
         )
 
 
-def _read_lines(path: Path, meta: Meta) -> Iterator[tuple[int, Item | str]]:
+def _read_lines(path: Path, meta: Meta) -> Iterator[tuple[int, Entry]]:
     with path.open("rb") as file:
         try:
             head = json.loads(next(file, b""))
@@ -144,7 +162,7 @@ def _read_lines(path: Path, meta: Meta) -> Iterator[tuple[int, Item | str]]:
             raise _not_a_gallery(
                 path, "its first line does not say whose codes it holds"
             ) from error
-        if version != FORMAT:
+        if version not in range(1, FORMAT + 1):
             raise _not_a_gallery(path, f"format {version}, this version knows {FORMAT}")
         _check_owner(path, found, meta)
         for number, text in enumerate(file, 2):
@@ -152,20 +170,24 @@ def _read_lines(path: Path, meta: Meta) -> Iterator[tuple[int, Item | str]]:
                 yield number, _parse_line(text, meta.bits)
 
 
-def _parse_line(text: bytes, bits: int) -> Item | str:
+def _parse_line(text: bytes, bits: int) -> Entry:
     octets = (bits + 7) // 8
     try:
         data = json.loads(text)
+        if "note" in data:
+            note = Note(str(data.get("payload", "")), _bytes(data.get("thumbnail", "")))
+            return check_label(str(data["note"])), note.checked(str(data["note"]))
         code = bytes.fromhex(data["code"])
         if len(code) != octets:
             return f"a code of {len(code)} bytes, expected {octets}"
-        digest = data.get("digest")
+        digest, position = data.get("digest"), data.get("position")
         words = np.frombuffer(code.ljust(8 * words_of(bits), b"\0"), "<u8").astype(np.uint64)
         return Item(
             check_label(str(data["label"])),
             check_codes(words, bits)[0],
             str(data.get("source", "")),
             bytes.fromhex(digest) if digest is not None else None,
+            Position(*position) if position is not None else None,
         )
     except KeyError as error:
         return f"{error} is missing"
@@ -175,52 +197,81 @@ def _parse_line(text: bytes, bits: int) -> Item | str:
         return f"malformed: {error}"
 
 
-def _write_arrays(file: IO[bytes], meta: Meta, items: list[Exported]) -> None:
+def _text(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def _bytes(text: str) -> bytes:
+    return base64.b64decode(text, validate=True)
+
+
+def _write_arrays(file: IO[bytes], meta: Meta, content: Content) -> None:
+    items = [item for _, item in content.items]
+    unknown = (math.nan, math.nan, math.nan)
+    notes = content.notes.values()
     np.savez_compressed(
         file,
         format=FORMAT,
         model_id=meta.model_id,
         bits=meta.bits,
-        ids=np.array([item_id for item_id, _ in items], np.int64),
-        labels=np.array([item.label for _, item in items], np.str_),
-        sources=np.array([item.source for _, item in items], np.str_),
-        digests=np.array([(item.digest or b"").hex() for _, item in items], np.str_),
-        codes=np.array([item.code for _, item in items], np.uint64).reshape(
+        ids=np.array([item_id for item_id, _ in content.items], np.int64),
+        labels=np.array([item.label for item in items], np.str_),
+        sources=np.array([item.source for item in items], np.str_),
+        digests=np.array([(item.digest or b"").hex() for item in items], np.str_),
+        codes=np.array([item.code for item in items], np.uint64).reshape(
             len(items), words_of(meta.bits)
         ),
+        positions=np.array(
+            [unknown if item.position is None else item.position.row() for item in items]
+        ).reshape(len(items), 3),
+        noted=np.array(list(content.notes), np.str_),
+        payloads=np.array([note.payload for note in notes], np.str_),
+        thumbnails=np.array([_text(note.thumbnail) for note in notes], np.str_),
     )
 
 
-def _read_arrays(path: Path, meta: Meta) -> Iterator[tuple[int, Item | str]]:
+def _read_arrays(path: Path, meta: Meta) -> Iterator[tuple[int, Entry]]:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             found = Meta(str(arrays["model_id"]), int(arrays["bits"]))
-            columns = [arrays[name] for name in ("labels", "codes", "sources", "digests")]
+            names = ["labels", "codes", "sources", "digests"]
+            newer = ["positions", "noted", "payloads", "thumbnails"]
+            columns = {name: arrays[name] for name in names}
+            columns |= {name: arrays[name] for name in newer if name in arrays}
     except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise _not_a_gallery(path, error) from error
     _check_owner(path, found, meta)
-    labels, codes, sources, digests = columns
-    if codes.dtype != np.uint64 or codes.shape != (len(labels), words_of(meta.bits)):
+    codes = columns["codes"]
+    count = len(columns["labels"])
+    if codes.dtype != np.uint64 or codes.shape != (count, words_of(meta.bits)):
         raise _not_a_gallery(path, f"its codes are {codes.dtype} {list(codes.shape)}")
-    for number, (label, code, source, digest) in enumerate(
-        zip(labels, codes, sources, digests, strict=True), 1
-    ):
-        yield (
-            number,
-            Item(str(label), code, str(source), bytes.fromhex(str(digest)) if digest else None),
-        )
+    places = columns.get("positions", np.full((count, 3), np.nan))
+    try:
+        for label, payload, jpeg in zip(
+            *(columns.get(name, ()) for name in ("noted", "payloads", "thumbnails")), strict=True
+        ):
+            yield 0, (str(label), Note(str(payload), _bytes(str(jpeg))))
+        for number, (label, code, source, digest, place) in enumerate(
+            zip(*(columns[name] for name in names), places.tolist(), strict=True), 1
+        ):
+            octets = bytes.fromhex(str(digest)) if digest else None
+            yield number, Item(str(label), code, str(source), octets, position_in(place))
+    except (ValueError, TypeError) as error:
+        raise _not_a_gallery(path, error) from error
 
 
-def _write_index(file: IO[bytes], meta: Meta, items: list[Exported]) -> None:
+def _write_index(file: IO[bytes], meta: Meta, content: Content) -> None:
     if meta.bits % 8:
         raise InputError(f"faiss cannot hold codes of {meta.bits} bits", remedy="export .jsonl")
-    words = np.array([item.code for _, item in items], "<u8").reshape(-1, words_of(meta.bits))
+    words = np.array([item.code for _, item in content.items], "<u8").reshape(
+        -1, words_of(meta.bits)
+    )
     octets = np.ascontiguousarray(words.view(np.uint8)[:, : meta.bits // 8])
-    ids = np.array([item_id for item_id, _ in items], np.int64)
+    ids = np.array([item_id for item_id, _ in content.items], np.int64)
     write_faiss(file, FaissCodes(meta.bits, octets, ids))
 
 
-def _read_index(path: Path, meta: Meta) -> Iterator[tuple[int, Item | str]]:
+def _read_index(path: Path, meta: Meta) -> Iterator[tuple[int, Entry]]:
     try:
         found = read_faiss(path.read_bytes())
     except ValueError as error:

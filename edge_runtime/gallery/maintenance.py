@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
-from dataclasses import dataclass
+from contextlib import closing, suppress
+from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -24,9 +25,13 @@ from edge_runtime.gallery.rows import (
     read_items,
     read_labels,
     read_meta,
+    read_positions,
+    read_thumbnails,
     write_items,
     write_label,
     write_meta,
+    write_positions,
+    write_thumbnail,
 )
 from edge_runtime.gallery.schema import (
     connect,
@@ -35,7 +40,10 @@ from edge_runtime.gallery.schema import (
     transaction,
     translated,
 )
-from edge_runtime.gallery.snapshot import load_snapshot, snapshot_path
+from edge_runtime.gallery.snapshot_file import load_snapshot, snapshot_path
+from edge_runtime.position import Position
+
+T = TypeVar("T")
 
 
 def verify(path: Path) -> list[str]:
@@ -77,27 +85,46 @@ def _findings(connection: sqlite3.Connection, path: Path) -> Iterator[str]:
         known.add(label.id)
         if not label.intact():
             yield f"label {label.id}: the checksum does not match"
+    for label_id, jpeg in read_thumbnails(connection):
+        if jpeg is None or label_id not in known:
+            yield f"label {label_id}: the checksum of its thumbnail does not match"
     sound = True
+    ids = set()
     for row in read_items(connection):
+        ids.add(row.id)
         if not row.intact(8 * words_of(meta.bits)):
             sound = False
             yield f"item {row.id}: the checksum does not match"
         elif row.label_id not in known:
             sound = False
             yield f"item {row.id}: its label {row.label_id} is missing"
+    for item_id, position in read_positions(connection):
+        if position is None or item_id not in ids:
+            sound = False
+            yield f"item {item_id}: the checksum of its position does not match"
     file = snapshot_path(path)
     if sound and file.exists():
         snapshot = load_snapshot(file, meta.model_id, meta.bits)
         if snapshot is None:
             yield f"{file.name}: damaged (it will be made anew)"
         else:
-            current = bring_up_to_date(connection, path, meta.bits, snapshot)
-            truth = bring_up_to_date(connection, path, meta.bits, None)
-            for name in ("ids", "label_ids"):
-                if not np.array_equal(getattr(current, name), getattr(truth, name)):
-                    yield f"{file.name}: its {name} are not those of the database"
-            if not np.array_equal(current.lookup.codes, truth.lookup.codes):
-                yield f"{file.name}: its codes are not those of the database"
+            current = bring_up_to_date(connection, path, meta.bits, snapshot).columns()
+            truth = bring_up_to_date(connection, path, meta.bits, None).columns()
+            for column in fields(truth):
+                mine, theirs = getattr(current, column.name), getattr(truth, column.name)
+                if not _equal(mine, theirs):
+                    yield f"{file.name}: its {column.name} are not those of the database"
+
+
+def _equal(mine: Any, theirs: Any) -> bool:
+    """Whether two columns hold the same; none, and nothing but NaN, are the same."""
+    mine, theirs = (
+        None if one is None or (one.dtype.kind == "f" and np.isnan(one).all()) else one
+        for one in (mine, theirs)
+    )
+    if mine is None or theirs is None:
+        return mine is theirs
+    return np.array_equal(mine, theirs, equal_nan=mine.dtype.kind == "f")
 
 
 @dataclass(frozen=True)
@@ -130,12 +157,12 @@ def repair(path: Path) -> Repair:
         with translated(path):
             # Inside: a damaged file may open only with its schema taken on trust.
             connection.execute("PRAGMA writable_schema = ON")
-            meta, labels, rows, lost = _salvage(connection, path)
+            saved = _salvage(connection, path)
             connection.execute("PRAGMA writable_schema = OFF")
     finally:
         connection.close()
     fresh = path.with_name(f"{path.name}.{os.getpid()}.repaired")
-    _write_anew(fresh, meta, labels, rows)
+    _write_anew(fresh, saved)
     old = path.with_name(path.name + ".damaged")
     with translated(path):
         for suffix in ("", "-wal", "-shm"):
@@ -144,32 +171,50 @@ def repair(path: Path) -> Repair:
                 part.replace(old.with_name(old.name + suffix))
         file.unlink(missing_ok=True)
         fresh.replace(path)
-    return Repair(len(rows), lost, str(old))
+    return Repair(len(saved.rows), saved.lost, str(old))
 
 
-def _salvage(
-    connection: sqlite3.Connection, path: Path
-) -> tuple[Meta, list[LabelRow], list[ItemRow], list[int]]:
+@dataclass
+class _Saved:
+    """What of a damaged gallery can be trusted."""
+
+    meta: Meta
+    labels: list[LabelRow] = field(default_factory=list)
+    rows: list[ItemRow] = field(default_factory=list)
+    lost: list[int] = field(default_factory=list)
+    thumbnails: list[tuple[int, bytes]] = field(default_factory=list)
+    positions: list[tuple[int, Position]] = field(default_factory=list)
+
+
+def _salvage(connection: sqlite3.Connection, path: Path) -> _Saved:
     try:
         meta = read_meta(connection)
     except (ValueError, sqlite3.DatabaseError) as error:
         raise damaged(path, f"whose codes it holds cannot be told: {error}") from error
     if meta is None:
         raise damaged(path, "it does not say which model it belongs to")
-    labels = {}
-    try:
-        for label in read_labels(connection):
-            if label.intact():
-                labels[label.id] = label
-    except sqlite3.DatabaseError:
-        pass  # what was read until here is kept
-    kept: list[ItemRow] = []
-    lost: list[ItemRow] = []
+    saved = _Saved(meta)
+    labels = {row.id: row for row in _until_unreadable(read_labels(connection)) if row.intact()}
     for row in _readable(connection, 1, 1 << 62):
-        sound = row.intact(8 * words_of(meta.bits)) and row.label_id in labels
-        (kept if sound else lost).append(row)
-    used = {row.label_id for row in kept}
-    return meta, [labels[i] for i in sorted(used)], kept, [row.id for row in lost]
+        if row.intact(8 * words_of(meta.bits)) and row.label_id in labels:
+            saved.rows.append(row)
+        else:
+            saved.lost.append(row.id)
+    used, ids = {row.label_id for row in saved.rows}, {row.id for row in saved.rows}
+    saved.labels = [labels[label_id] for label_id in sorted(used)]
+    for label_id, jpeg in _until_unreadable(read_thumbnails(connection)):
+        if jpeg is not None and label_id in used:
+            saved.thumbnails.append((label_id, jpeg))
+    for item_id, position in _until_unreadable(read_positions(connection)):
+        if position is not None and item_id in ids:
+            saved.positions.append((item_id, position))
+    return saved
+
+
+def _until_unreadable(rows: Iterator[T]) -> Iterator[T]:
+    """What comes before a page that cannot be read; all, if there is none."""
+    with suppress(sqlite3.DatabaseError):
+        yield from rows
 
 
 def _readable(connection: sqlite3.Connection, first: int, last: int) -> Iterator[ItemRow]:
@@ -190,15 +235,18 @@ def _readable(connection: sqlite3.Connection, first: int, last: int) -> Iterator
         yield ItemRow(*row)
 
 
-def _write_anew(path: Path, meta: Meta, labels: list[LabelRow], rows: list[ItemRow]) -> None:
+def _write_anew(path: Path, saved: _Saved) -> None:
     path.unlink(missing_ok=True)
     connection = connect(path, create=True, read_only=False)
     try:
         with translated(path), transaction(connection):
-            write_meta(connection, meta)
-            for label in labels:
+            write_meta(connection, saved.meta)
+            for label in saved.labels:
                 write_label(connection, (label.id, label.name, label.payload))
-            write_items(connection, (row[:-1] for row in rows))
+            for label_id, jpeg in saved.thumbnails:
+                write_thumbnail(connection, label_id, jpeg)
+            write_items(connection, (row[:-1] for row in saved.rows))
+            write_positions(connection, saved.positions)
             begin_generation(connection)
         with translated(path):  # one file, so that one rename puts it in place
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")

@@ -1,4 +1,4 @@
-"""Bring what is scanned up to date with the database, loading only what changed."""
+"""Bring what is searched up to date with the database, loading only what changed."""
 
 from __future__ import annotations
 
@@ -6,20 +6,18 @@ import sqlite3
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from edge_runtime.code import Code, words_of
+from edge_runtime.code import words_of
 from edge_runtime.gallery.rows import (
-    BEGINNING,
     ItemRow,
     in_history,
     latest_generation,
     read_items,
     read_labels,
+    read_positions,
 )
 from edge_runtime.gallery.schema import damaged
-from edge_runtime.gallery.snapshot import Snapshot
-from edge_runtime.lookup import Lookup
+from edge_runtime.gallery.snapshot import Columns, Snapshot, empty
 
 
 def bring_up_to_date(
@@ -36,38 +34,49 @@ def bring_up_to_date(
             raise damaged(path, f"the checksum of label {label.id} does not match")
         labels[label.id] = label.name
     if known is None or not in_history(connection, known.generation):
-        known = _nothing(bits)
-        gone = np.empty(0, np.int64)
-    else:
-        touched = connection.execute(
-            "SELECT DISTINCT item_id FROM change WHERE generation > ?", (known.generation.number,)
-        )
-        gone = np.array([row[0] for row in touched], np.int64)
-    last = int(known.ids[-1]) if len(known.ids) else 0
-    new = list(read_items(connection, "WHERE id > ?", (last,)))
-    for item_id in gone[gone <= last].tolist():  # those that got another label are still there
-        new += read_items(connection, "WHERE id = ?", (item_id,))
-    if not new and not len(gone):
-        return Snapshot(generation, known.ids, known.label_ids, known.lookup, labels)
-    return known.changed(generation, labels, gone, _arrays(new, labels, bits, path))
+        known = empty(bits)
+    gone, relabelled = [], {}
+    for (item_id,) in connection.execute(
+        "SELECT DISTINCT item_id FROM change WHERE generation > ? AND item_id <= ?",
+        (known.generation.number, known.last_id),
+    ):
+        row = next(read_items(connection, "WHERE id = ?", (item_id,)), None)
+        if row is None:
+            gone.append(item_id)
+        else:
+            _check([row], labels, bits, path)
+            relabelled[item_id] = row.label_id
+    new = list(read_items(connection, "WHERE id > ?", (known.last_id,)))
+    _check(new, labels, bits, path)
+    columns = _columns(connection, path, bits, known.last_id, new)
+    return known.changed(generation, labels, np.array(gone, np.int64), relabelled, columns)
 
 
-def _nothing(bits: int) -> Snapshot:
-    empty = np.empty(0, np.int64)
-    return Snapshot(
-        BEGINNING, empty, empty, Lookup(np.empty((0, words_of(bits)), np.uint64), bits), {}
-    )
-
-
-def _arrays(
-    rows: list[ItemRow], labels: dict[int, str], bits: int, path: Path
-) -> tuple[NDArray[np.int64], NDArray[np.int64], Code]:
+def _check(rows: list[ItemRow], labels: dict[int, str], bits: int, path: Path) -> None:
+    width = 8 * words_of(bits)
     for row in rows:
-        if not row.intact(8 * words_of(bits)) or row.label_id not in labels:
+        if not row.intact(width) or row.label_id not in labels:
             raise damaged(path, f"the checksum of item {row.id} does not match")
+
+
+def _columns(
+    connection: sqlite3.Connection, path: Path, bits: int, last: int, rows: list[ItemRow]
+) -> Columns:
+    """Of `rows`, which are all items after the id `last`."""
+    ids = np.array([row.id for row in rows], np.int64)
     codes = np.frombuffer(b"".join(row.code for row in rows), dtype="<u8")
-    return (
-        np.array([row.id for row in rows], np.int64),
-        np.array([row.label_id for row in rows], np.int64),
+    places = None
+    positions = list(read_positions(connection, last))
+    if positions:
+        places = np.full((len(rows), 3), np.nan)
+        for item_id, position in positions:
+            at = int(np.searchsorted(ids, item_id))
+            if position is None or at == len(ids) or ids[at] != item_id:
+                raise damaged(path, f"the checksum of item {item_id}'s position does not match")
+            places[at] = position.row()
+    return Columns(
+        ids,
+        np.array([row.label_id for row in rows], np.uint32),
         codes.reshape(len(rows), words_of(bits)).astype(np.uint64, copy=False),
+        places,
     )

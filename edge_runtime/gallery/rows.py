@@ -8,6 +8,9 @@ import zlib
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from edge_runtime.errors import InputError
+from edge_runtime.position import Position
+
 ITEM_COLUMNS = "id, label_id, code, source, digest, created_at, checksum"
 LABEL_COLUMNS = "id, name, payload, checksum"
 
@@ -81,6 +84,52 @@ def write_label(connection: sqlite3.Connection, row: tuple[int, str, str]) -> No
         "SET name = excluded.name, payload = excluded.payload, checksum = excluded.checksum",
         (*row, checksum_of(row)),
     )
+
+
+def read_positions(
+    connection: sqlite3.Connection, after: int = 0
+) -> Iterator[tuple[int, Position | None]]:
+    """Ids and positions of items with ids above `after`; None: not what was written."""
+    for *values, checksum in connection.execute(
+        "SELECT item_id, latitude, longitude, heading, checksum FROM position "
+        "WHERE item_id > ? ORDER BY item_id",
+        (after,),
+    ):
+        try:
+            sound = checksum == checksum_of(tuple(values))
+            yield values[0], Position(*values[1:]) if sound else None
+        except (InputError, TypeError):
+            yield values[0], None
+
+
+def write_positions(
+    connection: sqlite3.Connection, positions: Iterable[tuple[int, Position]]
+) -> None:
+    """Insert the positions of items."""
+    rows = (
+        (item_id, *(None if value is None else float(value) + 0.0 for value in values))
+        for item_id, at in positions
+        for values in [(at.latitude, at.longitude, at.heading)]
+    )  # + 0.0: SQLite gives 0.0 for -0.0, and the checksum must be of what is read
+    connection.executemany(
+        "INSERT INTO position VALUES (?, ?, ?, ?, ?)", ((*row, checksum_of(row)) for row in rows)
+    )
+
+
+def read_thumbnails(connection: sqlite3.Connection) -> Iterator[tuple[int, bytes | None]]:
+    """Label ids and their thumbnails; None: not what was written."""
+    for *values, checksum in connection.execute(
+        "SELECT label_id, jpeg, checksum FROM thumbnail ORDER BY label_id"
+    ):
+        yield values[0], values[1] if checksum == checksum_of(tuple(values)) else None
+
+
+def write_thumbnail(connection: sqlite3.Connection, label_id: int, jpeg: bytes) -> None:
+    """Insert, replace, or (with no bytes) delete a label's thumbnail."""
+    connection.execute("DELETE FROM thumbnail WHERE label_id = ?", (label_id,))
+    if jpeg:
+        row = (label_id, jpeg)
+        connection.execute("INSERT INTO thumbnail VALUES (?, ?, ?)", (*row, checksum_of(row)))
 
 
 class Meta(NamedTuple):

@@ -22,19 +22,19 @@ from edge_runtime.errors import (
 )
 
 APPLICATION_ID = 0x45524731  # "ERG1"
-SCHEMA_VERSION = 1
 BUSY_TIMEOUT_S = 5.0
 
-_CREATE = (
-    "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
-    """CREATE TABLE label (
+_STEPS: tuple[tuple[str, ...], ...] = (
+    (  # to schema 1
+        "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
+        """CREATE TABLE label (
         id INTEGER PRIMARY KEY,
         name TEXT NOT NULL UNIQUE,
         payload TEXT NOT NULL,
         checksum INTEGER NOT NULL
     )""",
-    # Ids are never given twice (AUTOINCREMENT): an id in an old log still means that item.
-    """CREATE TABLE item (
+        # Ids are never given twice (AUTOINCREMENT): an id in an old log still means that item.
+        """CREATE TABLE item (
         id INTEGER PRIMARY KEY AUTOINCREMENT,
         label_id INTEGER NOT NULL REFERENCES label (id),
         code BLOB NOT NULL,
@@ -44,15 +44,31 @@ _CREATE = (
         checksum INTEGER NOT NULL,
         UNIQUE (label_id, digest)
     )""",
-    # Every committed change has a number and a random stamp: what was derived at one of them can
-    # tell whether it still belongs to this history (a restored backup has another one).
-    "CREATE TABLE generation (number INTEGER PRIMARY KEY, stamp BLOB NOT NULL)",
-    # Which items went or got another label, so that readers need not load everything anew.
-    "CREATE TABLE change (generation INTEGER NOT NULL, item_id INTEGER NOT NULL)",
-    "CREATE INDEX change_generation ON change (generation)",
-    f"PRAGMA application_id = {APPLICATION_ID}",
-    f"PRAGMA user_version = {SCHEMA_VERSION}",
+        # Every committed change has a number and a random stamp: what was derived at one of them
+        # can tell whether it still belongs to this history (a restored backup has another one).
+        "CREATE TABLE generation (number INTEGER PRIMARY KEY, stamp BLOB NOT NULL)",
+        # Which items went or got another label, so that readers need not load everything anew.
+        "CREATE TABLE change (generation INTEGER NOT NULL, item_id INTEGER NOT NULL)",
+        "CREATE INDEX change_generation ON change (generation)",
+    ),
+    (  # to schema 2: what only some labels and items have
+        """CREATE TABLE thumbnail (
+        label_id INTEGER PRIMARY KEY REFERENCES label (id) ON DELETE CASCADE,
+        jpeg BLOB NOT NULL,
+        checksum INTEGER NOT NULL
+    )""",
+        """CREATE TABLE position (
+        item_id INTEGER PRIMARY KEY REFERENCES item (id) ON DELETE CASCADE,
+        latitude REAL NOT NULL,
+        longitude REAL NOT NULL,
+        heading REAL,
+        checksum INTEGER NOT NULL
+    )""",
+    ),
 )
+"""What each schema adds to the one before it. A new gallery takes all of them, an old one the rest;
+what has been released is never edited."""
+SCHEMA_VERSION = len(_STEPS)
 
 
 @contextmanager
@@ -85,7 +101,10 @@ def damaged(path: Path, what: str) -> GalleryDamagedError:
 
 
 def connect(path: Path, *, create: bool, read_only: bool) -> sqlite3.Connection:
-    """Open the gallery file at `path`, making it first if `create`; raises `EdgeRuntimeError`."""
+    """Open the gallery file at `path`, making it first if `create`; raises `EdgeRuntimeError`.
+
+    A file of an older schema is brought up to date, in one transaction.
+    """
     with translated(path):
         if create and not read_only:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -98,7 +117,11 @@ def connect(path: Path, *, create: bool, read_only: bool) -> sqlite3.Connection:
         connection = _open(path, read_only)
     try:
         with translated(path):
-            _prepare(connection, path, create)
+            version = _recognise(connection, path, create)
+            if version < SCHEMA_VERSION:
+                _advance(connection, path, read_only)
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA foreign_keys = ON")
     except BaseException:
         connection.close()
         raise
@@ -129,14 +152,14 @@ def _open(path: Path, read_only: bool) -> sqlite3.Connection:
     return connection
 
 
-def _prepare(connection: sqlite3.Connection, path: Path, create: bool) -> None:
+def _recognise(connection: sqlite3.Connection, path: Path, create: bool) -> int:
+    """The schema that the file has; 0: it is empty, and may be made a gallery."""
     (application,) = connection.execute("PRAGMA application_id").fetchone()
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    version = _version(connection)
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
     if application == 0 and version == 0 and tables == 0:
         if not create:
             raise damaged(path, "the file is empty")
-        _initialise(connection)
     elif application != APPLICATION_ID:
         raise damaged(path, "it is a SQLite database of another program")
     elif version > SCHEMA_VERSION:
@@ -145,28 +168,49 @@ def _prepare(connection: sqlite3.Connection, path: Path, create: bool) -> None:
             where=path,
             remedy="upgrade edge-runtime",
         )
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("PRAGMA foreign_keys = ON")
+    return version
 
 
-def _initialise(connection: sqlite3.Connection) -> None:
+def _version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _advance(connection: sqlite3.Connection, path: Path, read_only: bool) -> None:
+    """Bring an older file (or an empty one) to this version's schema."""
+    if read_only:
+        try:
+            connect(path, create=False, read_only=False).close()
+        except StorageError:
+            # It may not be written: this connection has what is missing for itself, and empty.
+            if not has_expected_tables(connection):
+                raise damaged(path, "its tables are not those of its version") from None
+            for statement in _statements(_version(connection)):
+                connection.execute(statement.replace("CREATE TABLE", "CREATE TEMP TABLE"))
+        return
     (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
     if mode != "wal":
         raise StorageError(f"its file system cannot do write-ahead logging (mode {mode})")
     with transaction(connection):
-        # Another process may have been faster since we looked.
-        if connection.execute("PRAGMA application_id").fetchone() != (APPLICATION_ID,):
-            for statement in _CREATE:
-                connection.execute(statement)
+        # Asked again: another process may have been faster since we looked.
+        for statement in _statements(_version(connection)):
+            connection.execute(statement)
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def _statements(version: int) -> list[str]:
+    """What leads from schema `version` to this version's."""
+    return [statement for step in _STEPS[version:] for statement in step]
 
 
 def has_expected_tables(connection: sqlite3.Connection) -> bool:
-    """Whether tables and indexes are to the letter those that this version makes."""
-    query = "SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY rowid"
+    """Whether tables and indexes are to the letter those of the schema that the file claims."""
+    query = "SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY type, name"
     fresh = sqlite3.connect(":memory:", isolation_level=None)
     try:
-        for statement in _CREATE:
-            fresh.execute(statement)
+        for step in _STEPS[: _version(connection)]:
+            for statement in step:
+                fresh.execute(statement)
         return connection.execute(query).fetchall() == fresh.execute(query).fetchall()
     finally:
         fresh.close()

@@ -1,121 +1,155 @@
-"""What is scanned: packed codes, derived from the database at one generation.
+"""What is searched: packed codes and what goes with them, derived from the database.
 
-Kept in a file beside the gallery (NAME.codes) so that a large one starts at once. The file is
-memory-mapped; it is written whole or not at all, checksummed, and thrown away at the least doubt:
-the database is the truth.
-
-Layout, little-endian: magic, CRC-32 of all that follows, then `_HEAD`, then the labels as JSON,
-padding to 64 bytes, ids int64 [n], label ids int64 [n], codes uint64 [n, W].
+A snapshot is the gallery at one generation. The next one shares its memory: new items are put
+behind the others, those that went are marked as dead, so that a change costs what has changed and
+not what is there. Nobody who still searches the earlier one notices.
 """
 
 from __future__ import annotations
 
-import json
-import mmap
-import os
-import struct
-import zlib
-from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Collection
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.code import Code, words_of
-from edge_runtime.gallery.rows import Generation
-from edge_runtime.lookup import Lookup
+from edge_runtime.gallery.rows import BEGINNING, Generation
+from edge_runtime.lookup import ALL, Among, Lookup
+from edge_runtime.lookup.growing import Growing
+from edge_runtime.position import Places
 
-_MAGIC = b"edgecod1"
-_HEAD = struct.Struct("<64sIQ8sQQ")  # model id, bits, generation, its stamp, count, bytes of JSON
-_ALIGNMENT = 64
+MOST_DEAD = 0.25
+"""Of the rows: when more are dead, everything is copied without them."""
+FEW = 1000
+"""Dead rows that never matter."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
+class Columns:
+    """Rows that belong together, as plain arrays."""
+
+    ids: NDArray[np.int64]
+    label_ids: NDArray[np.uint32]
+    codes: Code
+    """uint64 [n, W]"""
+    places: Places | None = None
+    """None: no position is known."""
+
+
+@dataclass(frozen=True, eq=False)
 class Snapshot:
-    """A gallery at one generation, in the order of its ids."""
+    """A gallery at one generation; rows are in the order of their ids."""
 
     generation: Generation
-    ids: NDArray[np.int64]
-    label_ids: NDArray[np.int64]
-    lookup: Lookup
     labels: dict[int, str]
+    lookup: Lookup
+    _ids: Growing[np.int64]
+    _label_ids: Growing[np.uint32]
+    _places: Growing[np.float64] | None = None
+    alive: NDArray[np.bool_] | None = None
+    """[n]; None: all rows are."""
+    among: Among = ALL
+    ids: NDArray[np.int64] = field(init=False)
+    label_ids: NDArray[np.uint32] = field(init=False)
+    places: Places | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Keep the columns as they are now: they may grow."""
+        object.__setattr__(self, "ids", self._ids.rows)
+        object.__setattr__(self, "label_ids", self._label_ids.rows)
+        object.__setattr__(self, "places", None if self._places is None else self._places.rows)
+
+    @property
+    def count(self) -> int:
+        """Items."""
+        return len(self.ids) if self.alive is None else int(np.count_nonzero(self.alive))
+
+    @property
+    def last_id(self) -> int:
+        """The highest id that has been in it."""
+        return int(self.ids[-1]) if len(self.ids) else 0
+
+    def columns(self) -> Columns:
+        """Its living rows."""
+        if self.alive is None:
+            return Columns(self.ids, self.label_ids, self.lookup.codes, self.places)
+        places = None if self.places is None else self.places[self.alive]
+        return Columns(
+            self.ids[self.alive], self.label_ids[self.alive], self.lookup.codes[self.alive], places
+        )
+
+    def among_labels(self, labels: Collection[int]) -> Among:
+        """Its living rows of these labels (their ids)."""
+        wanted = np.zeros(max(labels, default=0) + 1, np.bool_)
+        wanted[list(labels)] = True
+        return Among(self.among.alive, self.label_ids, np.packbits(wanted, bitorder="little"))
 
     def changed(
         self,
         generation: Generation,
         labels: dict[int, str],
         gone: NDArray[np.int64],
-        new: tuple[NDArray[np.int64], NDArray[np.int64], Code],
+        relabelled: dict[int, int],
+        new: Columns,
     ) -> Snapshot:
-        """This one without the items `gone`, and with `new` ones (ids, label ids, codes)."""
-        keep = ~np.isin(self.ids, gone)
-        ids = np.concatenate([self.ids[keep], new[0]])
-        order = np.argsort(ids, kind="stable")
-        codes = np.concatenate([self.lookup.codes[keep], new[2]])[order]
-        return Snapshot(
-            generation,
-            ids[order],
-            np.concatenate([self.label_ids[keep], new[1]])[order],
-            Lookup(codes, self.lookup.bits),
-            labels,
+        """This one without the ids `gone`, with new label ids for some, and with `new` rows."""
+        alive = self.alive
+        if len(gone):
+            alive = np.ones(len(self.ids), np.bool_) if alive is None else alive.copy()
+            alive[self._rows_of(gone)] = False
+        label_ids = self._label_ids
+        if relabelled:
+            moved = self.label_ids.copy()
+            moved[self._rows_of(np.fromiter(relabelled, np.int64))] = list(relabelled.values())
+            label_ids = Growing(moved)
+        places = self._places
+        if new.places is not None and places is None:
+            places = Growing(np.full((len(self.ids), 3), np.nan))
+        lookup = self.lookup
+        if len(new.ids):
+            self._ids.append(new.ids)
+            label_ids.append(new.label_ids)
+            lookup = lookup.extended(new.codes)
+            if places is not None:
+                unknown = np.full((len(new.ids), 3), np.nan)
+                places.append(unknown if new.places is None else new.places)
+            if alive is not None:
+                alive = np.concatenate([alive, np.ones(len(new.ids), np.bool_)])
+        snapshot = Snapshot(
+            generation, labels, lookup, self._ids, label_ids, places, alive, _living(alive)
         )
+        dead = 0 if alive is None else len(alive) - snapshot.count
+        if dead > FEW + MOST_DEAD * len(snapshot.ids):
+            return made_of(generation, labels, snapshot.columns(), lookup.bits)
+        return snapshot
+
+    def _rows_of(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Where the items with these ids stand; all of them are here."""
+        return np.searchsorted(self.ids, ids)
 
 
-def snapshot_path(gallery: Path) -> Path:
-    """Where a gallery's snapshot lies."""
-    return gallery.with_name(gallery.name + ".codes")
-
-
-def save_snapshot(path: Path, snapshot: Snapshot, model_id: str) -> None:
-    """Write `snapshot` to `path`, whole or not at all; raises OSError."""
-    names = json.dumps(snapshot.labels, ensure_ascii=False).encode()
-    count = len(snapshot.ids)
-    head = _HEAD.pack(
-        model_id.encode(), snapshot.lookup.bits, *snapshot.generation, count, len(names)
+def made_of(
+    generation: Generation, labels: dict[int, str], columns: Columns, bits: int
+) -> Snapshot:
+    """A snapshot of just these rows."""
+    return Snapshot(
+        generation,
+        labels,
+        Lookup(columns.codes, bits),
+        Growing(columns.ids),
+        Growing(columns.label_ids),
+        None if columns.places is None else Growing(columns.places),
     )
-    body = bytearray(head + names)
-    body.extend(bytes(-(len(body) + len(_MAGIC) + 4) % _ALIGNMENT))
-    for array in (snapshot.ids, snapshot.label_ids, snapshot.lookup.codes):
-        body.extend(np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<")).tobytes())
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(_MAGIC + zlib.crc32(body).to_bytes(4, "little") + body)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError:
-        with suppress(OSError):
-            temporary.unlink()
-        raise
 
 
-def load_snapshot(path: Path, model_id: str, bits: int) -> Snapshot | None:
-    """The snapshot at `path`, memory-mapped; None if it is not there, not whole, or not ours."""
-    try:
-        with path.open("rb") as file:
-            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    except (OSError, ValueError):
-        return None
-    start = len(_MAGIC) + 4
-    try:
-        if data[: len(_MAGIC)] != _MAGIC:
-            return None
-        with memoryview(data) as view, view[start:] as body:
-            if zlib.crc32(body) != int.from_bytes(data[len(_MAGIC) : start], "little"):
-                return None
-        model, its_bits, number, stamp, count, size = _HEAD.unpack_from(data, start)
-        if model.decode() != model_id or its_bits != bits:
-            return None
-        at = start + _HEAD.size
-        labels = {int(key): name for key, name in json.loads(data[at : at + size]).items()}
-        at += size
-        at += -at % _ALIGNMENT
-        ids = np.frombuffer(data, "<i8", count, at)
-        label_ids = np.frombuffer(data, "<i8", count, at + 8 * count)
-        codes = np.frombuffer(data, "<u8", count * words_of(bits), at + 16 * count)
-    except (ValueError, struct.error):
-        return None
-    lookup = Lookup(codes.reshape(count, words_of(bits)).astype(np.uint64, copy=False), bits)
-    return Snapshot(Generation(number, stamp), ids, label_ids, lookup, labels)
+def empty(bits: int) -> Snapshot:
+    """Of a gallery before its first change."""
+    none = Columns(
+        np.empty(0, np.int64), np.empty(0, np.uint32), np.empty((0, words_of(bits)), np.uint64)
+    )
+    return made_of(BEGINNING, {}, none, bits)
+
+
+def _living(alive: NDArray[np.bool_] | None) -> Among:
+    return ALL if alive is None else Among(np.packbits(alive, bitorder="little"))

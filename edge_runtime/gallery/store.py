@@ -4,39 +4,35 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, datetime
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
-import numpy as np
-
-from edge_runtime.code import Code, check_codes, words_of
-from edge_runtime.errors import GalleryModelMismatchError, LabelError, NotEnrolledError
+from edge_runtime.code import Code
+from edge_runtime.errors import GalleryModelMismatchError, NotEnrolledError
+from edge_runtime.gallery import changes, query
+from edge_runtime.gallery.content import Content, read_content
 from edge_runtime.gallery.labels import check_label
-from edge_runtime.gallery.records import Item, Stats
+from edge_runtime.gallery.records import Item, Note, Stats
 from edge_runtime.gallery.refresh import bring_up_to_date
 from edge_runtime.gallery.rows import (
     Generation,
     Meta,
-    begin_generation,
     latest_generation,
-    read_items,
-    read_labels,
     read_meta,
-    write_items,
-    write_label,
     write_meta,
 )
 from edge_runtime.gallery.schema import connect, damaged, transaction, translated
-from edge_runtime.gallery.snapshot import Snapshot, load_snapshot, save_snapshot, snapshot_path
+from edge_runtime.gallery.snapshot import Snapshot
+from edge_runtime.gallery.snapshot_file import load_snapshot, save_snapshot, snapshot_path
 from edge_runtime.model import ModelInfo
+from edge_runtime.position import Near
 from edge_runtime.types import Match
 
 log = logging.getLogger(__name__)
 
-MANY = 1000
-"""Items in one call from which on it is faster to ask for all known pictures at once."""
 SNAPSHOT_FROM = 10_000
 """Items from which on a snapshot file is kept: below, loading the rows takes no time."""
 
@@ -67,6 +63,7 @@ class Gallery:
         self._snapshot: Snapshot | None = None
         self._saved: Generation | None = None
         self._seen: tuple[int, int] | None = None
+        self._closed = False
         try:
             with translated(self.path):
                 self._bind(model)
@@ -95,86 +92,64 @@ class Gallery:
 
     # -- changes ------------------------------------------------------------------------------
 
-    def enroll(self, items: Iterable[Item]) -> list[int | None]:
-        """Commit all `items`, or none; gives their ids, None for those that were there already."""
-        items = list(items)
-        if not items:
+    def enroll(
+        self, items: Iterable[Item], notes: Mapping[str, Note] | None = None
+    ) -> list[int | None]:
+        """Commit all `items`, or none; gives their ids, None for those that were there already.
+
+        `notes` are kept with labels that have nothing like it yet.
+        """
+        listed = list(items)
+        if not listed:
             return []
-        codes = check_codes([item.code for item in items], self.bits)
-        labels = {item.label: check_label(item.label) for item in items}
-        blobs = codes.astype("<u8").view(f"V{8 * codes.shape[1]}")[:, 0].tolist()
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        ids: list[int | None] = []
-        rows: list[tuple[object, ...]] = []
-        fresh: set[tuple[int, bytes]] = set()
-        with translated(self.path), transaction(self._connection):
-            (last,) = self._connection.execute(
-                "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'item'"
-            ).fetchone()
-            label_ids = {text: self._label_id(label) for text, label in labels.items()}
-            known = self._digests(set(label_ids.values())) if len(items) > MANY else None
-            for item, blob in zip(items, blobs, strict=True):
-                label_id = label_ids[item.label]
-                if item.digest is not None:
-                    key = (label_id, item.digest)
-                    if key in fresh or (self._has(*key) if known is None else key in known):
-                        ids.append(None)
-                        continue
-                    fresh.add(key)
-                ids.append(last + len(rows) + 1)
-                rows.append((ids[-1], label_id, blob, item.source, item.digest, now))
-            if rows:
-                write_items(self._connection, rows)
-                begin_generation(self._connection)
-        return ids
+        batch = changes.Batch(listed, notes or {}, self.bits)
+        with self._writing():
+            return changes.insert(self._connection, batch)
 
     def remove(self, *, label: str | None = None, ids: Sequence[int] = ()) -> int:
         """Forget a label with all its items, or single items; gives how many items went.
 
         Raises `NotEnrolledError`, and then nothing has changed, if any of them is not there.
         """
-        with translated(self.path), transaction(self._connection):
-            execute = self._connection.execute
-            gone = list(ids)
-            if label is not None:
-                label_id = self._existing(label)
-                gone += [
-                    row[0] for row in execute("SELECT id FROM item WHERE label_id = ?", (label_id,))
-                ]
-            for item_id in gone:
-                if not execute("DELETE FROM item WHERE id = ?", (item_id,)).rowcount:
-                    raise NotEnrolledError(
-                        "no such item", where=item_id, remedy="see: edge-runtime gallery list"
-                    )
-            execute("DELETE FROM label WHERE id NOT IN (SELECT label_id FROM item)")
-            begin_generation(self._connection, gone)
-        return len(gone)
+        with self._writing():
+            return changes.delete(self._connection, label, ids)
 
     def relabel(self, old: str, new: str) -> int:
         """Give all items of `old` the label `new`, joining those it has; gives how many moved.
 
         A picture that is enrolled under both is kept once. Raises `NotEnrolledError`.
         """
-        new = check_label(new)
-        with translated(self.path), transaction(self._connection):
-            old_id = self._existing(old)
-            if check_label(old) == new:
-                raise LabelError("the new label is the old one", where=old, remedy="choose another")
-            new_id = self._label_id(new)
-            moved = list(read_items(self._connection, "WHERE label_id = ?", (old_id,)))
-            self._connection.execute("DELETE FROM item WHERE label_id = ?", (old_id,))
-            kept = [row for row in moved if not (row.digest and self._has(new_id, row.digest))]
-            write_items(self._connection, [row._replace(label_id=new_id)[:-1] for row in kept])
-            self._connection.execute("DELETE FROM label WHERE id = ?", (old_id,))
-            begin_generation(self._connection, [row.id for row in moved])
-        return len(kept)
+        with self._writing():
+            return changes.relabel(self._connection, old, new)
+
+    def merge(self, other: Gallery) -> int:
+        """Enrol all that `other` holds, or nothing; gives how many items were new.
+
+        Raises `GalleryModelMismatchError` if its codes were made by another model.
+        """
+        if (other.model_id, other.bits) != (self.model_id, self.bits):
+            raise GalleryModelMismatchError(
+                f"its codes were made by model {other.model_id[:12]}, not by {self.model_id[:12]}",
+                where=other.path,
+                remedy="enrol its photos again with the model that you use now",
+            )
+        content = other.content()
+        ids = self.enroll([item for _, item in content.items], content.notes)
+        return len(ids) - ids.count(None)
+
+    def set_note(self, label: str, note: Note) -> None:
+        """Keep `note` with `label` in place of what it has; raises `NotEnrolledError`."""
+        note.checked(label)
+        with self._writing():
+            changes.set_note(self._connection, label, note)
 
     def set_payload(self, label: str, payload: str) -> None:
         """Keep `payload` (JSON text, or empty) with `label`; raises `NotEnrolledError`."""
-        with translated(self.path), transaction(self._connection):
-            label_id = self._existing(label)
-            write_label(self._connection, (label_id, check_label(label), payload))
-            begin_generation(self._connection)
+        self.set_note(label, replace(self.note(label), payload=payload))
+
+    def set_thumbnail(self, label: str, jpeg: bytes) -> None:
+        """Keep a small JPEG (or nothing) with `label`; raises `NotEnrolledError`."""
+        self.set_note(label, replace(self.note(label), thumbnail=jpeg))
 
     # -- questions ----------------------------------------------------------------------------
 
@@ -184,7 +159,7 @@ class Gallery:
             row = self._connection.execute(
                 "SELECT id FROM label WHERE name = ?", (check_label(label),)
             ).fetchone()
-            return row is not None and self._has(row[0], digest)
+            return row is not None and changes.has(self._connection, row[0], digest)
 
     def labels(self) -> dict[str, int]:
         """How many items each label has, by label."""
@@ -196,13 +171,18 @@ class Gallery:
                 )
             )
 
-    def payload(self, label: str) -> str:
-        """What was kept with `label`; raises `NotEnrolledError`."""
+    def note(self, label: str) -> Note:
+        """What is kept with `label`; raises `NotEnrolledError`."""
         with translated(self.path):
-            row = self._connection.execute(
-                "SELECT payload FROM label WHERE id = ?", (self._existing(label),)
-            ).fetchone()
-        return str(row[0])
+            return changes.note_of(self._connection, label)
+
+    def payload(self, label: str) -> str:
+        """The JSON text kept with `label`, or nothing; raises `NotEnrolledError`."""
+        return self.note(label).payload
+
+    def thumbnail(self, label: str) -> bytes:
+        """The JPEG kept with `label`, or nothing; raises `NotEnrolledError`."""
+        return self.note(label).thumbnail
 
     def stats(self) -> Stats:
         """The gallery in numbers, all of one generation."""
@@ -218,18 +198,27 @@ class Gallery:
             )
         return Stats(str(self.path), self.model_id, self.bits, items, labels, int(generation), size)
 
-    def search(self, code: Code, k: int = 5) -> tuple[Match, ...]:
-        """The `k` enrolled items nearest to `code` (uint64 [W]): exact, ties by id."""
+    def search(
+        self,
+        code: Code,
+        k: int = 5,
+        *,
+        labels: Collection[str] | None = None,
+        near: Near | None = None,
+    ) -> tuple[Match, ...]:
+        """The `k` enrolled items nearest to `code` (uint64 [W]): exact, ties by id.
+
+        `labels`: only among these; raises `NotEnrolledError`. `near`: where the query was taken.
+        """
         snapshot = self.snapshot()
-        rows, distances = snapshot.lookup.nearest(code, k)
-        return tuple(
-            Match(
-                int(snapshot.ids[row]),
-                snapshot.labels[int(snapshot.label_ids[row])],
-                int(distance),
-            )
-            for row, distance in zip(rows, distances, strict=True)
-        )
+        return query.nearest(snapshot, code, k, self._label_ids(snapshot, labels), near)
+
+    def within(
+        self, code: Code, radius: int, *, labels: Collection[str] | None = None
+    ) -> tuple[Match, ...]:
+        """All enrolled items within `radius` bits of `code`, nearest first, ties by id."""
+        snapshot = self.snapshot()
+        return query.within(snapshot, code, radius, self._label_ids(snapshot, labels))
 
     def sources(self, ids: Sequence[int]) -> dict[int, str]:
         """Where the items with these `ids` came from; items removed meanwhile are left out."""
@@ -241,16 +230,10 @@ class Gallery:
                 )
             )
 
-    def items(self) -> Iterator[tuple[int, Item]]:
-        """Every enrolled item with its id, all of one generation; raises `GalleryDamagedError`."""
-        width = 8 * words_of(self.bits)
+    def content(self) -> Content:
+        """Everything that it holds, of one generation; raises `GalleryDamagedError`."""
         with translated(self.path), transaction(self._connection, "DEFERRED"):
-            names = {label.id: label.name for label in read_labels(self._connection)}
-            for row in read_items(self._connection):
-                if not row.intact(width) or row.label_id not in names:
-                    raise damaged(self.path, f"the checksum of item {row.id} does not match")
-                code = np.frombuffer(row.code, "<u8").astype(np.uint64, copy=False)
-                yield row.id, Item(names[row.label_id], code, row.source, row.digest)
+            return read_content(self._connection, self.path, Meta(self.model_id, self.bits))
 
     def snapshot(self) -> Snapshot:
         """What is scanned, brought up to date if this or any other process has committed since.
@@ -276,6 +259,9 @@ class Gallery:
 
         A large gallery that has changed leaves a fresh snapshot behind for the next start.
         """
+        if self._closed:
+            return
+        self._closed = True
         try:
             if not self._read_only and self._snapshot is not None:
                 self.save_snapshot()
@@ -285,7 +271,7 @@ class Gallery:
     def save_snapshot(self) -> None:
         """Write the snapshot file, where it is worth it; a failure costs only the next start."""
         snapshot = self.snapshot()
-        if len(snapshot.ids) < SNAPSHOT_FROM or snapshot.generation == self._saved:
+        if snapshot.count < SNAPSHOT_FROM or snapshot.generation == self._saved:
             return
         try:
             save_snapshot(snapshot_path(self.path), snapshot, self.model_id)
@@ -304,38 +290,21 @@ class Gallery:
     ) -> None:
         self.close()
 
-    # -- inside a transaction -----------------------------------------------------------------
+    # -- inside -------------------------------------------------------------------------------
 
-    def _label_id(self, label: str) -> int:
-        """Of a label, made if it is new."""
-        execute = self._connection.execute
-        row = execute("SELECT id FROM label WHERE name = ?", (label,)).fetchone()
-        if row is None:
-            row = execute("SELECT coalesce(max(id), 0) + 1 FROM label").fetchone()
-            write_label(self._connection, (row[0], label, ""))
-        return int(row[0])
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        with translated(self.path), transaction(self._connection):
+            yield
 
-    def _existing(self, label: str) -> int:
-        row = self._connection.execute(
-            "SELECT id FROM label WHERE name = ?", (check_label(label),)
-        ).fetchone()
-        if row is None:
-            raise NotEnrolledError(
-                "no such label", where=label, remedy="see: edge-runtime gallery list"
-            )
-        return int(row[0])
-
-    def _digests(self, label_ids: set[int]) -> set[tuple[int, bytes]]:
-        return {
-            (label_id, row[0])
-            for label_id in label_ids
-            for row in self._connection.execute(
-                "SELECT digest FROM item WHERE label_id = ? AND digest NOT NULL", (label_id,)
-            )
-        }
-
-    def _has(self, label_id: int, digest: bytes) -> bool:
-        found = self._connection.execute(
-            "SELECT 1 FROM item WHERE label_id = ? AND digest = ?", (label_id, digest)
-        )
-        return found.fetchone() is not None
+    def _label_ids(self, snapshot: Snapshot, labels: Collection[str] | None) -> list[int] | None:
+        if labels is None:
+            return None
+        wanted = {check_label(label): label for label in labels}
+        ids = {name: number for number, name in snapshot.labels.items() if name in wanted}
+        for name, label in wanted.items():
+            if name not in ids:
+                raise NotEnrolledError(
+                    "no such label", where=label, remedy="see: edge-runtime gallery list"
+                )
+        return list(ids.values())

@@ -1,98 +1,103 @@
 """Multi-index hashing: exact neighbours in a very large gallery without looking at every code.
 
-Norouzi, Punjani and Fleet, "Fast search in Hamming space with multi-index hashing" (2012), with
-the adaptive bit partition of HDIdx (Wan et al. 2015): bits that are correlated go to different
-parts, so that no part's buckets are crowded.
+Norouzi, Punjani and Fleet, "Fast search in Hamming space with multi-index hashing" (2012), over
+the distinct codes (learned codes repeat), with the adaptive bit partition of HDIdx (Wan et al.
+2015): bits that are correlated go to different parts, so that no part's buckets are crowded.
 
-Learned codes are clustered, and then a query looks at few buckets. Where codes are spread
-evenly over all of Hamming space, nothing beats a scan; so a search stops when it has cost a
-share of what a scan costs, and the scan answers instead.
+Learned codes are clustered, and then a query looks at few buckets. Where codes are spread evenly
+over all of Hamming space, nothing beats a scan before ten million; so a search has a budget, and
+a scan (of the distinct codes, where they are clearly fewer) answers when it is used up.
 """
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
+from itertools import chain
 
-from edge_runtime import _hamming
-from edge_runtime.code import Code, unpack
+import numpy as np
+
+from edge_runtime.lookup.among import Among
+from edge_runtime.lookup.by_numpy import Answer
+from edge_runtime.lookup.compiled import hamming as _hamming
+from edge_runtime.lookup.scan import Octets, in_order
 
 MOST_PARTS = 16
 MOST_PART_BITS = 28
 SAMPLE = 20_000
 """Codes from which the correlations of bits are taken."""
-WORTH = 0.2
-"""The share of a scan's cost after which a search gives up."""
-SCAN_CODES_PER_CANDIDATE = 15
-"""How many codes the scan compares in the time of one candidate here (measured: `make bench`)."""
+CLEARLY_FEWER = 0.6
+"""Distinct codes, as a share of all: below, they are scanned in place of all."""
+NO_BOUND = 2**63
 
 
 class MultiIndex:
-    """An index over a fixed set of codes; memory is 4 * parts * (parts + 1) bytes a code."""
+    """An index over a fixed set of codes."""
 
-    def __init__(self, codes: Code, bits: int, parts: int | None = None) -> None:
-        """Over uint64 [n, W] `codes` of `bits` bits; `parts` None: as many as suit n."""
-        self.count = len(codes)
+    def __init__(self, rows: Octets, bits: int, parts: int | None = None) -> None:
+        """Over `rows` [n, ceil(bits / 8)]; `parts` None: as many as suit the distinct codes."""
+        self.count = len(rows)
         self.bits = bits
-        best = round(bits / max(np.log2(max(self.count, 2)), 8))
+        self._index = _hamming.index_new(rows, self.count, bits)
+        self.distinct, _ = _hamming.index_facts(self._index)
+        best = round(bits / max(np.log2(max(self.distinct, 2)), 8))
         fewest = -(-bits // MOST_PART_BITS)
         self.parts = min(max(parts or best, fewest, 1), MOST_PARTS, bits)
-        self._places = _spread_correlated(codes, bits, self.parts)
-        self.widths = tuple(len(places) for places in self._places)
-        cut = self._cut(codes)
-        tables = []
-        for part, width in enumerate(self.widths):
-            starts = np.empty((1 << width) + 1, np.uint32)
-            entries = np.empty((self.count, self.parts + 1), np.uint32)
-            _hamming.index_build(cut, self.count, self.parts, part, width, starts, entries)
-            tables += [starts, entries]
-        self._tables = tuple(tables)
-
-    @property
-    def size_bytes(self) -> int:
-        """Memory of the tables."""
-        return sum(table.nbytes for table in self._tables)
+        sample = rows[:: max(1, self.count // SAMPLE)]
+        order = np.array([*chain(*_spread_correlated(sample, bits, self.parts))], np.uint16)
+        _hamming.index_divide(self._index, self.parts, order)
+        _, self.size_bytes = _hamming.index_facts(self._index)
 
     def nearest(
-        self,
-        query: Code,
-        k: int,
-        alive: NDArray[np.uint8] | None = None,
-        *,
-        work: int | None = None,
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
-        """The `k` nearest rows to `query` (uint64 [W]) and their distances, as `Lookup.nearest`.
+        self, query: Octets, k: int, among: Among, kernel: str, work: int = NO_BOUND
+    ) -> tuple[Answer | None, int]:
+        """The `k` (1 to n) nearest rows to `query` [bytes], as `Lookup.nearest`, and the work done.
 
-        `alive` has a bit for each row, least significant first; `k` is at most the rows alive.
-        `work` bounds the candidates; None: what a scan would be cheaper than. Gives None when the
-        bound was reached: scan instead.
+        `work` bounds it, in candidates looked at; None in place of the answer: it was used up. A
+        bound of 0 scans the distinct codes with `kernel`.
         """
-        if work is None:
-            work = int(WORTH * self.count / SCAN_CODES_PER_CANDIDATE)
         rows, distances = np.empty(k, np.int64), np.empty(k, np.int64)
-        if k == 0:
-            return rows, distances
-        cut = self._cut(query[np.newaxis])
-        found = _hamming.index_search(
-            self._tables, self.widths, self.count, cut, k, alive, work, rows, distances
+        found, left = _hamming.index_search(
+            self._index,
+            self.count,
+            query,
+            k,
+            among.alive,
+            among.group,
+            among.wanted,
+            rows,
+            distances,
+            work,
+            kernel,
         )
-        return None if found is None else (rows[:found], distances[:found])
+        return (None if found < 0 else (rows[:found], distances[:found])), work - left
 
-    def _cut(self, codes: Code) -> NDArray[np.uint32]:
-        """Codes uint64 [n, W] in parts: uint32 [n, parts]."""
-        cut = np.zeros((len(codes), self.parts), np.uint32)
-        for part, places in enumerate(self._places):
-            for at, place in enumerate(places):
-                bit = (codes[:, place // 64] >> np.uint64(place % 64)) & np.uint64(1)
-                cut[:, part] |= bit.astype(np.uint32) << np.uint32(at)
-        return cut
+    def within(self, query: Octets, radius: int, among: Among, work: int) -> Answer | None:
+        """All rows within `radius` bits of `query`; None: `work` was used up."""
+        room = 1024
+        while True:
+            rows, distances = np.empty(room, np.uint32), np.empty(room, np.uint16)
+            found = _hamming.index_collect(
+                self._index,
+                self.count,
+                query,
+                radius + 1,
+                among.alive,
+                among.group,
+                among.wanted,
+                rows,
+                distances,
+                work,
+            )
+            if found < 0:
+                return None
+            if found <= room:
+                return in_order(rows[:found], distances[:found])
+            room = found
 
 
-def _spread_correlated(codes: Code, bits: int, parts: int) -> list[list[int]]:
+def _spread_correlated(rows: Octets, bits: int, parts: int) -> list[list[int]]:
     """Which bits go to which part: each, in turn, to the part that it is least correlated with."""
     limits = [bits // parts + (part < bits % parts) for part in range(parts)]
-    step = max(1, len(codes) // SAMPLE)
-    values = unpack(codes[::step], bits).astype(np.float64)
+    values = np.unpackbits(rows, axis=1, count=bits, bitorder="little").astype(np.float64)
     values -= values.mean(axis=0) if len(values) else 0.0
     norms = np.sqrt((values**2).sum(axis=0))
     norms[norms == 0] = 1.0

@@ -27,27 +27,39 @@ typedef struct {
     uint32_t *rows;   /* [bits + 1][k] */
 } edge_select;
 
-/* Which rows may be found: bit r % 8 of byte r / 8 is 1; NULL: all. Tested only on hits. */
-typedef const uint8_t *edge_alive;
+/* Which rows may be found; NULL: all. Looked at only for rows that are near enough. */
+typedef struct {
+    const uint8_t *alive;   /* bit r % 8 of byte r / 8 is 1; NULL: all are */
+    const uint32_t *group;  /* [rows]: what each row belongs to; NULL: no matter */
+    const uint8_t *wanted;  /* a bit for each group */
+    uint32_t groups;        /* bits in `wanted`; later groups are not wanted */
+} edge_filter;
 
 /* Offers rows [begin, end) of `codes` to `select`. */
 typedef void edge_scan(const uint8_t *codes, uint32_t begin, uint32_t end, const uint8_t *query,
-                       edge_alive alive, edge_select *select);
-
-/* A distance below which at least `k` of the first EDGE_SAMPLE rows lie: a scan that starts with it
- * as its limit keeps few rows that it drops again. */
-typedef uint32_t edge_bound(const uint8_t *codes, const uint8_t *query, uint32_t bits, uint32_t k);
-#define EDGE_SAMPLE (8 * EDGE_BLOCK)
+                       const edge_filter *filter, edge_select *select);
 
 /* Distances of all rows. */
 typedef void edge_measure(const uint8_t *codes, uint32_t count, const uint8_t *query,
                           uint16_t *distances);
+
+/* Rows that are nearer than `limit`, in order, and their distances; gives how many there are, and
+ * writes the first `room` of them. */
+typedef size_t edge_collect(const uint8_t *codes, uint32_t count, const uint8_t *query,
+                            uint32_t limit, const edge_filter *filter, uint32_t *rows,
+                            uint16_t *distances, size_t room);
+
+/* A distance below which at least `k` (at most EDGE_BLOCK) of the first EDGE_SAMPLE rows lie: a scan
+ * that starts with it as its limit keeps few rows that it drops again. */
+typedef uint32_t edge_bound(const uint8_t *codes, const uint8_t *query, uint32_t k);
+#define EDGE_SAMPLE (8 * EDGE_BLOCK)
 
 /* What an instruction set offers for one width. */
 typedef struct {
     edge_scan *scan;
     edge_bound *bound; /* NULL: not worth it */
     edge_measure *measure;
+    edge_collect *collect;
 } edge_width;
 
 /* One instruction set: the widths that it is made for, by bytes a code. */
@@ -68,24 +80,34 @@ extern const edge_kernel edge_kernel_neon;
 /* The best kernel that this CPU supports, or the one of that name; NULL if it has none such. */
 const edge_kernel *edge_find_kernel(const char *name);
 
+/* Which of its functions are for codes of that many bytes. */
+const edge_width *edge_width_of(const edge_kernel *kernel, uint32_t bytes);
+
 /* Words of scratch memory that `edge_search` needs. */
 size_t edge_search_words(uint32_t bits, uint32_t query_count, uint32_t k);
 
 /* The k nearest rows for each query.
  *
  * `codes` is [count][bytes], `queries` [query_count][bytes]; `rows` and `distances` take
- * [query_count][k], of which the first min(k, rows alive) of each query are written; `found` takes
- * that number for each query. `words` is scratch. The memory grows with bits * k: for a k of
+ * [query_count][k], of which the first min(k, rows that pass) of each query are written; `found`
+ * takes that number for each query. `words` is scratch. The memory grows with bits * k: for a k of
  * thousands, `edge_rank` is the better choice. */
 void edge_search(const edge_kernel *kernel, const uint8_t *codes, uint32_t count, uint32_t bits,
-                 const uint8_t *queries, uint32_t query_count, uint32_t k, edge_alive alive,
+                 const uint8_t *queries, uint32_t query_count, uint32_t k, const edge_filter *filter,
                  uint32_t *words, int64_t *rows, int64_t *distances, uint32_t *found);
 
-/* The same for one query and any k, by counting: sorts all rows by distance, stably. `measured` is
- * scratch, [count]; gives how many were found. */
-uint32_t edge_rank(const edge_kernel *kernel, const uint8_t *codes, uint32_t count, uint32_t bits, const uint8_t *query,
-                   uint32_t k, edge_alive alive, uint16_t *measured, int64_t *rows,
-                   int64_t *distances);
+/* All rows sorted by their distance to one query, stably, by counting. `distances` is written too,
+ * in the order of the rows; gives how many rows pass. */
+uint32_t edge_rank(const edge_kernel *kernel, const uint8_t *codes, uint32_t count, uint32_t bits,
+                   const uint8_t *query, const edge_filter *filter, uint16_t *distances,
+                   uint32_t *order);
+
+/* The same for at most 2^16 rows of which all pass: fewer passes, and half the memory to write.
+ * `scratch` has edge_rank_scratch elements. */
+void edge_rank_short(const edge_kernel *kernel, const uint8_t *codes, uint32_t count, uint32_t bits,
+                     const uint8_t *query, uint16_t *scratch, uint16_t *order);
+size_t edge_rank_scratch(uint32_t count, uint32_t bits);
+#define EDGE_SHORT_ROWS 65536
 
 static inline __attribute__((always_inline)) uint64_t edge_load(const uint8_t *bytes, unsigned count) {
     uint64_t word = 0;
@@ -101,8 +123,12 @@ static inline __attribute__((always_inline)) uint32_t edge_distance(const uint8_
     return distance;
 }
 
-static inline int edge_is_alive(edge_alive alive, uint32_t row) {
-    return !alive || (alive[row >> 3] >> (row & 7) & 1);
+static inline int edge_bit(const uint8_t *bits, uint32_t at) { return bits[at >> 3] >> (at & 7) & 1; }
+
+static inline int edge_passes(const edge_filter *filter, uint32_t row) {
+    return !filter || ((!filter->alive || edge_bit(filter->alive, row)) &&
+                       (!filter->group || (filter->group[row] < filter->groups &&
+                                            edge_bit(filter->wanted, filter->group[row]))));
 }
 
 /* Keep `row`, which must be below the limit. */
@@ -113,27 +139,40 @@ static inline void edge_push(edge_select *select, uint32_t distance, uint32_t ro
 }
 
 static inline void edge_offer(edge_select *select, const uint8_t *codes, const uint8_t *query,
-                              unsigned bytes, edge_alive alive, uint32_t row) {
+                              unsigned bytes, const edge_filter *filter, uint32_t row) {
     uint32_t distance = edge_distance(codes + (size_t)row * bytes, query, bytes);
-    if (distance < select->limit && edge_is_alive(alive, row))
-        edge_push(select, distance, row);
+    if (distance < select->limit && edge_passes(filter, row)) edge_push(select, distance, row);
 }
 
-/* Defines `measure` of one width. */
-#define EDGE_MEASURE(TARGET, BYTES)                                                               \
-    TARGET static void measure_##BYTES(const uint8_t *codes, uint32_t count, const uint8_t *query,\
-                                       uint16_t *distances) {                                     \
-        for (uint32_t row = 0; row < count; row++)                                                \
-            distances[row] = (uint16_t)edge_distance(codes + (size_t)row * (BYTES), query, (BYTES));\
-    }
+/* Where `collect` puts what it finds. */
+typedef struct {
+    const edge_filter *filter;
+    uint32_t limit;
+    uint32_t *rows;
+    uint16_t *distances;
+    size_t room, found;
+} edge_basket;
 
-/* Defines `scan`, `bound` and `measure` of one width out of three things that the file defines for it: the type VECTOR
- * of a query spread over a register, `spread_BYTES(query)`, and `below_BYTES(codes, query, limit)`,
- * which gives a bit for each code of a block that is nearer than `limit`. SLACK: codes behind a
- * block that must exist because `below` reads beyond its end. */
+static inline void edge_keep(edge_basket *basket, const uint8_t *codes, const uint8_t *query,
+                             unsigned bytes, uint32_t row) {
+    uint32_t distance = edge_distance(codes + (size_t)row * bytes, query, bytes);
+    if (distance >= basket->limit || !edge_passes(basket->filter, row)) return;
+    if (basket->found < basket->room) {
+        basket->rows[basket->found] = row;
+        basket->distances[basket->found] = (uint16_t)distance;
+    }
+    basket->found++;
+}
+
+/* Defines what an instruction set offers for one width, out of three things that its file defines:
+ * the type VECTOR of a query spread over a register with `spread_BYTES(query)`;
+ * `below_BYTES(codes, query, limit)`, a bit for each code of a block that is nearer than `limit`; and
+ * `distances_BYTES(codes, query, out)`, the distances of a block. SLACK: codes behind a block that
+ * must exist because these read beyond its end. */
 #define EDGE_WIDTH(TARGET, BYTES, VECTOR, SLACK)                                                  \
     TARGET static void scan_##BYTES(const uint8_t *codes, uint32_t begin, uint32_t end,           \
-                                    const uint8_t *query, edge_alive alive, edge_select *select) {\
+                                    const uint8_t *query, const edge_filter *filter,              \
+                                    edge_select *select) {                                        \
         const VECTOR spread = spread_##BYTES(query);                                              \
         const uint8_t *block = codes + (size_t)begin * (BYTES);                                   \
         uint32_t row = begin;                                                                     \
@@ -141,30 +180,50 @@ static inline void edge_offer(edge_select *select, const uint8_t *codes, const u
         for (; end - row >= EDGE_BLOCK + (SLACK); row += EDGE_BLOCK, block += EDGE_BLOCK * (BYTES)) {\
             uint64_t hits = below_##BYTES(block, spread, limit);                                  \
             for (; hits; hits &= hits - 1)                                                        \
-                edge_offer(select, codes, query, (BYTES), alive, row + (uint32_t)__builtin_ctzll(hits));\
+                edge_offer(select, codes, query, (BYTES), filter, row + (uint32_t)__builtin_ctzll(hits));\
             limit = select->limit;                                                                \
         }                                                                                         \
-        for (; row < end; row++) edge_offer(select, codes, query, (BYTES), alive, row);           \
+        for (; row < end; row++) edge_offer(select, codes, query, (BYTES), filter, row);          \
     }                                                                                             \
-    TARGET static uint32_t bound_##BYTES(const uint8_t *codes, const uint8_t *query, uint32_t bits,\
-                                         uint32_t k) {                                            \
+    /* Of the rows EDGE_BLOCK apart only the nearest counts: one minimum a lane. */              \
+    TARGET static uint32_t bound_##BYTES(const uint8_t *codes, const uint8_t *query, uint32_t k) {\
         const VECTOR spread = spread_##BYTES(query);                                              \
-        uint32_t low = 0, high = bits + 1; /* fewer than k below low; k or more below high */     \
-        while (high - low > 1) {                                                                  \
-            const uint32_t middle = (low + high) / 2;                                             \
-            uint32_t below = 0;                                                                   \
-            for (uint32_t row = 0; row < EDGE_SAMPLE && below < k; row += EDGE_BLOCK)             \
-                below += (uint32_t)__builtin_popcountll(                                          \
-                    below_##BYTES(codes + (size_t)row * (BYTES), spread, middle));                \
-            if (below < k)                                                                        \
-                low = middle;                                                                     \
-            else                                                                                  \
-                high = middle;                                                                    \
+        uint16_t least[EDGE_BLOCK], here[EDGE_BLOCK], lanes[8 * (BYTES) + 1] = {0};               \
+        distances_##BYTES(codes, spread, least);                                                  \
+        for (uint32_t row = EDGE_BLOCK; row < EDGE_SAMPLE; row += EDGE_BLOCK) {                   \
+            distances_##BYTES(codes + (size_t)row * (BYTES), spread, here);                       \
+            for (int i = 0; i < EDGE_BLOCK; i++) least[i] = here[i] < least[i] ? here[i] : least[i];\
         }                                                                                         \
-        return high;                                                                              \
+        for (int i = 0; i < EDGE_BLOCK; i++) lanes[least[i]]++;                                   \
+        uint32_t limit = 0;                                                                       \
+        for (uint32_t below = 0; below < k; limit++) below += lanes[limit];                       \
+        return limit;                                                                             \
     }                                                                                             \
-    EDGE_MEASURE(TARGET, BYTES)
+    TARGET static size_t collect_##BYTES(const uint8_t *codes, uint32_t count, const uint8_t *query,\
+                                         uint32_t limit, const edge_filter *filter, uint32_t *rows,\
+                                         uint16_t *distances, size_t room) {                      \
+        const VECTOR spread = spread_##BYTES(query);                                              \
+        edge_basket basket = {filter, limit, rows, distances, room, 0};                           \
+        uint32_t row = 0;                                                                         \
+        for (; count - row >= EDGE_BLOCK + (SLACK); row += EDGE_BLOCK) {                          \
+            uint64_t hits = below_##BYTES(codes + (size_t)row * (BYTES), spread, limit);          \
+            for (; hits; hits &= hits - 1)                                                        \
+                edge_keep(&basket, codes, query, (BYTES), row + (uint32_t)__builtin_ctzll(hits)); \
+        }                                                                                         \
+        for (; row < count; row++) edge_keep(&basket, codes, query, (BYTES), row);                \
+        return basket.found;                                                                      \
+    }                                                                                             \
+    TARGET static void measure_##BYTES(const uint8_t *codes, uint32_t count, const uint8_t *query,\
+                                       uint16_t *distances) {                                     \
+        const VECTOR spread = spread_##BYTES(query);                                              \
+        uint32_t row = 0;                                                                         \
+        for (; count - row >= EDGE_BLOCK + (SLACK); row += EDGE_BLOCK)                            \
+            distances_##BYTES(codes + (size_t)row * (BYTES), spread, distances + row);            \
+        for (; row < count; row++)                                                                \
+            distances[row] = (uint16_t)edge_distance(codes + (size_t)row * (BYTES), query, (BYTES));\
+    }
 
-#define EDGE_ENTRY(BYTES) [BYTES] = {scan_##BYTES, bound_##BYTES, measure_##BYTES}
+#define EDGE_ENTRY(BYTES) \
+    [BYTES] = {scan_##BYTES, bound_##BYTES, measure_##BYTES, collect_##BYTES}
 
 #endif

@@ -1,208 +1,329 @@
-/* edge_runtime._hamming: the search for Python, through the buffer protocol and the stable ABI. */
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
+/* edge_runtime._hamming: the searches for Python, through the buffer protocol and the stable ABI. */
+#include "buffers.h"
+
 #include <stdlib.h>
 
-#include "hamming.h"
 #include "multi_index.h"
 
 #define MOST_BUCKETED 2048 /* neighbours; beyond, counting is faster and takes less memory */
 
-/* An argument that must be a buffer of just this many bytes. */
-typedef struct {
-    int arg;
-    const char *what;
-    Py_ssize_t length;
-    int flags;
-} wanted_buffer;
+/* -- scans -------------------------------------------------------------------------------------- */
 
-static void release_all(Py_buffer *views, int count) {
-    while (count--) PyBuffer_Release(&views[count]);
-}
-
-/* All of them, or none and an exception. */
-static int get_all(PyObject *const *args, Py_buffer *views, const wanted_buffer *wanted, int count) {
-    for (int i = 0; i < count; i++) {
-        const wanted_buffer *want = &wanted[i];
-        if (PyObject_GetBuffer(args[want->arg], &views[i], want->flags)) {
-            release_all(views, i);
-            return -1;
-        }
-        if (views[i].len != want->length) {
-            PyErr_Format(PyExc_ValueError, "%s is %zd bytes, expected %zd", want->what, views[i].len,
-                         want->length);
-            release_all(views, i + 1);
-            return -1;
+static int search_ranked(const edge_kernel *kernel, const uint8_t *codes, const shape *of,
+                         const uint8_t *queries, uint32_t query_count, uint32_t k,
+                         const edge_filter *filter, int64_t *rows, int64_t *distances, uint32_t *found) {
+    uint32_t *order = malloc((sizeof(uint32_t) + sizeof(uint16_t)) * (size_t)of->count);
+    if (!order) return -1;
+    uint16_t *measured = (uint16_t *)(order + of->count);
+    for (uint32_t q = 0; q < query_count; q++, rows += k, distances += k) {
+        const uint32_t passed = edge_rank(kernel, codes, of->count, of->bits, queries + (size_t)q * of->bytes,
+                                          filter, measured, order);
+        found[q] = passed < k ? passed : k;
+        for (uint32_t i = 0; i < found[q]; i++) {
+            rows[i] = order[i];
+            distances[i] = measured[order[i]];
         }
     }
-    return 0;
-}
-
-static int run(const edge_kernel *kernel, const uint8_t *codes, uint32_t count, uint32_t bits,
-               const uint8_t *queries, uint32_t query_count, uint32_t k, edge_alive alive,
-               int64_t *rows, int64_t *distances, uint32_t *found) {
-    const uint32_t bytes = (bits + 7) / 8;
-    const int bucketed = k <= MOST_BUCKETED;
-    void *scratch = malloc(bucketed ? sizeof(uint32_t) * edge_search_words(bits, query_count, k)
-                                    : sizeof(uint16_t) * count);
-    if (!scratch) return -1;
-    if (bucketed) {
-        edge_search(kernel, codes, count, bits, queries, query_count, k, alive, scratch, rows,
-                    distances, found);
-    } else {
-        for (uint32_t q = 0; q < query_count; q++)
-            found[q] = edge_rank(kernel, codes, count, bits, queries + (size_t)q * bytes, k, alive, scratch,
-                                 rows + (size_t)q * k, distances + (size_t)q * k);
-    }
-    free(scratch);
+    free(order);
     return 0;
 }
 
 PyDoc_STRVAR(search_doc,
-"search(codes, count, bits, queries, query_count, k, alive, rows, distances, found, kernel, /)\n"
+"search(codes, count, bits, queries, query_count, k, alive, group, wanted, rows, distances, found, kernel, /)\n"
 "\n"
 "The k nearest of `count` codes of `bits` bits (rows of ceil(bits / 8) bytes) for each query, exact,\n"
-"ties by row. `alive` is None or a bit for each row. `rows` and `distances` are int64 [query_count, k]\n"
-"and `found` uint32 [query_count]; all three are written. `kernel` is a name out of `kernels()`.");
+"ties by row. `alive` is None or a bit for each row; `group` (uint32 [count]) and `wanted` (a bit for\n"
+"each group) are None or leave out rows of other groups. `rows` and `distances` are int64\n"
+"[query_count, k] and `found` uint32 [query_count]; all three are written. `kernel` is a name out of\n"
+"`kernels()`.");
 
 static PyObject *search(PyObject *self, PyObject *const *args, Py_ssize_t nargs) {
     (void)self;
-    if (nargs != 11) return PyErr_Format(PyExc_TypeError, "search takes 11 arguments, not %zd", nargs);
-    const unsigned long count = PyLong_AsUnsignedLong(args[1]), bits = PyLong_AsUnsignedLong(args[2]);
+    shape of;
+    held_filter held;
+    if (check_nargs("search", nargs, 13) || get_shape(args + 1, &of)) return NULL;
     const unsigned long query_count = PyLong_AsUnsignedLong(args[4]), k = PyLong_AsUnsignedLong(args[5]);
     if (PyErr_Occurred()) return NULL;
-    if (bits < 1 || bits > 8 * EDGE_MAX_BYTES || count >= UINT32_MAX || query_count >= UINT32_MAX ||
-        k < 1 || k > count)
-        return PyErr_Format(PyExc_ValueError, "count %lu, bits %lu, queries %lu, k %lu: out of range",
-                            count, bits, query_count, k);
-    const char *name = PyUnicode_AsUTF8AndSize(args[10], NULL);
-    if (!name) return NULL;
-    const edge_kernel *kernel = edge_find_kernel(name);
-    if (!kernel) return PyErr_Format(PyExc_ValueError, "no kernel %s here", name);
-
-    const Py_ssize_t bytes = (Py_ssize_t)(bits + 7) / 8, answers = (Py_ssize_t)(query_count * k * 8);
+    if (query_count >= UINT32_MAX || k < 1 || k > of.count)
+        return PyErr_Format(PyExc_ValueError, "queries %lu, k %lu: out of range", query_count, k);
+    const edge_kernel *kernel = get_kernel(args[12]);
+    if (!kernel) return NULL;
+    const Py_ssize_t answers = (Py_ssize_t)(query_count * k * 8);
     const wanted_buffer wanted[] = {
-        {0, "codes", (Py_ssize_t)count * bytes, PyBUF_SIMPLE},
-        {3, "queries", (Py_ssize_t)query_count * bytes, PyBUF_SIMPLE},
-        {7, "rows", answers, PyBUF_WRITABLE},
-        {8, "distances", answers, PyBUF_WRITABLE},
-        {9, "found", (Py_ssize_t)query_count * 4, PyBUF_WRITABLE},
-        {6, "alive", (Py_ssize_t)(count + 7) / 8, PyBUF_SIMPLE},
+        {0, "codes", of.count * of.bytes, PyBUF_SIMPLE},
+        {3, "queries", (Py_ssize_t)query_count * of.bytes, PyBUF_SIMPLE},
+        {9, "rows", answers, PyBUF_WRITABLE},
+        {10, "distances", answers, PyBUF_WRITABLE},
+        {11, "found", (Py_ssize_t)query_count * 4, PyBUF_WRITABLE},
     };
-    Py_buffer views[6];
-    const int needed = args[6] == Py_None ? 5 : 6;
-    if (get_all(args, views, wanted, needed)) return NULL;
-    int failed;
+    Py_buffer views[5];
+    if (get_filter(args + 6, of.count, &held)) return NULL;
+    if (get_all(args, views, wanted, 5)) {
+        release_all(held.views, held.used);
+        return NULL;
+    }
+    int failed = 0;
     Py_BEGIN_ALLOW_THREADS
-    failed = run(kernel, views[0].buf, (uint32_t)count, (uint32_t)bits, views[1].buf,
-                 (uint32_t)query_count, (uint32_t)k, needed == 6 ? views[5].buf : NULL, views[2].buf,
-                 views[3].buf, views[4].buf);
+    if (k > MOST_BUCKETED) {
+        failed = search_ranked(kernel, views[0].buf, &of, views[1].buf, (uint32_t)query_count, (uint32_t)k,
+                               filter_of(&held), views[2].buf, views[3].buf, views[4].buf);
+    } else {
+        void *words = malloc(sizeof(uint32_t) * edge_search_words(of.bits, (uint32_t)query_count, (uint32_t)k));
+        failed = !words;
+        if (words)
+            edge_search(kernel, views[0].buf, of.count, of.bits, views[1].buf, (uint32_t)query_count,
+                        (uint32_t)k, filter_of(&held), words, views[2].buf, views[3].buf, views[4].buf);
+        free(words);
+    }
     Py_END_ALLOW_THREADS
-    release_all(views, needed);
+    release_all(views, 5);
+    release_all(held.views, held.used);
     if (failed) return PyErr_NoMemory();
     Py_RETURN_NONE;
 }
 
-PyDoc_STRVAR(index_build_doc,
-"index_build(codes, count, parts, part, width, starts, entries, /)\n"
+PyDoc_STRVAR(rank_doc,
+"rank(codes, count, bits, queries, query_count, order, kernel, /)\n"
 "\n"
-"Fill one part's table of a multi-index: `codes` uint32 [count, parts], `starts` uint32\n"
-"[2**width + 1] and `entries` uint32 [count, parts + 1], which are written.");
+"All rows by their distance to each query, stably, into `order` [query_count, count]: uint16 up to\n"
+"65,536 rows, else uint32.");
 
-static PyObject *index_build(PyObject *self, PyObject *const *args, Py_ssize_t nargs) {
+static PyObject *rank(PyObject *self, PyObject *const *args, Py_ssize_t nargs) {
     (void)self;
-    if (nargs != 7) return PyErr_Format(PyExc_TypeError, "index_build takes 7 arguments, not %zd", nargs);
-    const unsigned long count = PyLong_AsUnsignedLong(args[1]), parts = PyLong_AsUnsignedLong(args[2]);
-    const unsigned long part = PyLong_AsUnsignedLong(args[3]), width = PyLong_AsUnsignedLong(args[4]);
+    shape of;
+    if (check_nargs("rank", nargs, 7) || get_shape(args + 1, &of)) return NULL;
+    const unsigned long query_count = PyLong_AsUnsignedLong(args[4]);
     if (PyErr_Occurred()) return NULL;
-    if (count >= UINT32_MAX || parts < 1 || parts > EDGE_MAX_PARTS || part >= parts ||
-        width > EDGE_MAX_PART_BITS)
-        return PyErr_Format(PyExc_ValueError, "count %lu, parts %lu, part %lu, width %lu: out of range",
-                            count, parts, part, width);
+    const edge_kernel *kernel = get_kernel(args[6]);
+    if (!kernel) return NULL;
+    const int narrow = of.count <= EDGE_SHORT_ROWS;
     const wanted_buffer wanted[] = {
-        {0, "codes", (Py_ssize_t)(count * parts * 4), PyBUF_SIMPLE},
-        {5, "starts", (Py_ssize_t)((((size_t)1 << width) + 1) * 4), PyBUF_WRITABLE},
-        {6, "entries", (Py_ssize_t)(count * (parts + 1) * 4), PyBUF_WRITABLE},
+        {0, "codes", of.count * of.bytes, PyBUF_SIMPLE},
+        {3, "queries", (Py_ssize_t)query_count * of.bytes, PyBUF_SIMPLE},
+        {5, "order", (Py_ssize_t)query_count * of.count * (narrow ? 2 : 4), PyBUF_WRITABLE},
     };
     Py_buffer views[3];
     if (get_all(args, views, wanted, 3)) return NULL;
-    const uint32_t *codes = views[0].buf;
-    int inside = 1;
-    Py_BEGIN_ALLOW_THREADS
-    for (size_t row = 0; row < count && inside; row++) inside = !(codes[row * parts + part] >> width);
-    if (inside)
-        edge_index_build(codes, (uint32_t)count, (uint32_t)parts, (uint32_t)part, (uint32_t)width,
-                         views[1].buf, views[2].buf);
-    Py_END_ALLOW_THREADS
+    const size_t room = narrow ? edge_rank_scratch(of.count, of.bits) : of.count;
+    uint16_t *scratch = malloc(sizeof(uint16_t) * (room + 1));
+    if (scratch) {
+        Py_BEGIN_ALLOW_THREADS
+        for (unsigned long q = 0; q < query_count; q++) {
+            const uint8_t *query = (const uint8_t *)views[1].buf + q * of.bytes;
+            if (narrow)
+                edge_rank_short(kernel, views[0].buf, of.count, of.bits, query, scratch,
+                                (uint16_t *)views[2].buf + q * of.count);
+            else
+                edge_rank(kernel, views[0].buf, of.count, of.bits, query, NULL, scratch,
+                          (uint32_t *)views[2].buf + q * of.count);
+        }
+        Py_END_ALLOW_THREADS
+        free(scratch);
+    }
     release_all(views, 3);
-    if (!inside) return PyErr_Format(PyExc_ValueError, "a part is wider than %lu bits", width);
+    if (!scratch) return PyErr_NoMemory();
     Py_RETURN_NONE;
 }
 
-PyDoc_STRVAR(index_search_doc,
-"index_search(tables, widths, count, query, k, alive, work, rows, distances, /)\n"
+PyDoc_STRVAR(collect_doc,
+"collect(codes, count, bits, query, limit, alive, group, wanted, rows, distances, kernel, /)\n"
 "\n"
-"The k nearest by a multi-index. `tables` is a tuple starts, entries, starts, entries, ...; `query`\n"
-"uint32 [parts]; `rows` and `distances`, int64 [k], are written. Gives how many were found, or None\n"
-"when more than `work` candidates would have had to be looked at.");
+"Rows nearer than `limit` that pass the filter, in order, into `rows` (uint32 [room]) and `distances`\n"
+"(uint16 [room]). Gives how many there are; no more than `room` are written.");
+
+static PyObject *collect(PyObject *self, PyObject *const *args, Py_ssize_t nargs) {
+    (void)self;
+    shape of;
+    held_filter held;
+    if (check_nargs("collect", nargs, 11) || get_shape(args + 1, &of)) return NULL;
+    const unsigned long limit = PyLong_AsUnsignedLong(args[4]);
+    if (PyErr_Occurred()) return NULL;
+    const edge_kernel *kernel = get_kernel(args[10]);
+    if (!kernel) return NULL;
+    const wanted_buffer wanted[] = {
+        {0, "codes", of.count * of.bytes, PyBUF_SIMPLE},
+        {3, "query", of.bytes, PyBUF_SIMPLE},
+        {8, "rows", -1, PyBUF_WRITABLE},
+        {9, "distances", -1, PyBUF_WRITABLE},
+    };
+    Py_buffer views[4];
+    if (get_filter(args + 5, of.count, &held)) return NULL;
+    if (get_all(args, views, wanted, 4)) {
+        release_all(held.views, held.used);
+        return NULL;
+    }
+    const size_t most = (size_t)views[2].len / 4, pairs = (size_t)views[3].len / 2;
+    size_t found;
+    Py_BEGIN_ALLOW_THREADS
+    found = edge_width_of(kernel, (uint32_t)of.bytes)
+                ->collect(views[0].buf, of.count, views[1].buf, (uint32_t)(limit > of.bits ? of.bits + 1 : limit),
+                          filter_of(&held), views[2].buf, views[3].buf, most < pairs ? most : pairs);
+    Py_END_ALLOW_THREADS
+    release_all(views, 4);
+    release_all(held.views, held.used);
+    return PyLong_FromSize_t(found);
+}
+
+/* -- the multi-index, in a capsule that owns it ------------------------------------------------- */
+
+#define CAPSULE "edge_runtime._hamming.index"
+
+static void free_capsule(PyObject *capsule) {
+    edge_index_free(PyCapsule_GetPointer(capsule, CAPSULE));
+}
+
+PyDoc_STRVAR(index_new_doc,
+"index_new(codes, count, bits, /)\n"
+"\n"
+"The distinct ones of `count` codes, as `search` takes them, with their rows: a multi-index that is not\n"
+"divided yet.");
+
+static PyObject *index_new(PyObject *self, PyObject *const *args, Py_ssize_t nargs) {
+    (void)self;
+    shape of;
+    Py_buffer codes;
+    if (check_nargs("index_new", nargs, 3) || get_shape(args + 1, &of)) return NULL;
+    const wanted_buffer wanted = {0, "codes", of.count * of.bytes, PyBUF_SIMPLE};
+    if (get_all(args, &codes, &wanted, 1)) return NULL;
+    edge_index *index;
+    Py_BEGIN_ALLOW_THREADS
+    index = edge_index_new(codes.buf, of.count, of.bits);
+    Py_END_ALLOW_THREADS
+    release_all(&codes, 1);
+    if (!index) return PyErr_NoMemory();
+    PyObject *capsule = PyCapsule_New(index, CAPSULE, free_capsule);
+    if (!capsule) edge_index_free(index);
+    return capsule;
+}
+
+PyDoc_STRVAR(index_divide_doc,
+"index_divide(index, parts, order, /)\n"
+"\n"
+"Make its tables, of `parts` parts of at most 28 bits; once, before any search. `order` (uint16 [bits])\n"
+"names the bit that stands at each place, part after part.");
+
+static PyObject *index_divide(PyObject *self, PyObject *const *args, Py_ssize_t nargs) {
+    (void)self;
+    if (check_nargs("index_divide", nargs, 3)) return NULL;
+    edge_index *index = PyCapsule_GetPointer(args[0], CAPSULE);
+    const unsigned long parts = PyLong_AsUnsignedLong(args[1]);
+    if (PyErr_Occurred()) return NULL;
+    const uint32_t bits = edge_index_bits(index);
+    if (parts < 1 || parts > EDGE_MAX_PARTS || parts > bits || (bits + parts - 1) / parts > EDGE_MAX_PART_BITS ||
+        edge_index_parts(index))
+        return PyErr_Format(PyExc_ValueError, "%lu parts: out of range, or divided already", parts);
+    Py_buffer view;
+    const wanted_buffer wanted = {2, "order", 2 * (Py_ssize_t)bits, PyBUF_SIMPLE};
+    if (get_all(args, &view, &wanted, 1)) return NULL;
+    const uint16_t *order = view.buf;
+    int inside = 1, made = 0;
+    for (uint32_t place = 0; place < bits; place++) inside &= order[place] < bits;
+    if (inside) {
+        Py_BEGIN_ALLOW_THREADS
+        made = edge_index_divide(index, (uint32_t)parts, order);
+        Py_END_ALLOW_THREADS
+    }
+    release_all(&view, 1);
+    if (!inside) return PyErr_Format(PyExc_ValueError, "order names a bit beyond %u", bits);
+    if (!made) return PyErr_NoMemory();
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(index_facts_doc,
+"index_facts(index, /)\n\nHow many distinct codes it holds, and its size in bytes.");
+
+static PyObject *index_facts(PyObject *self, PyObject *capsule) {
+    (void)self;
+    const edge_index *index = PyCapsule_GetPointer(capsule, CAPSULE);
+    if (!index) return NULL;
+    return Py_BuildValue("In", edge_index_distinct(index), (Py_ssize_t)edge_index_size(index));
+}
+
+PyDoc_STRVAR(index_search_doc,
+"index_search(index, count, query, k, alive, group, wanted, rows, distances, work, kernel, /)\n"
+"\n"
+"The k nearest of the `count` rows in the index, as `search`. `work` bounds the effort; 0 scans the\n"
+"distinct codes with `kernel` instead. Gives how many were found (-1: the bound was reached) and what\n"
+"remains of `work`.");
 
 static PyObject *index_search(PyObject *self, PyObject *const *args, Py_ssize_t nargs) {
     (void)self;
-    if (nargs != 9) return PyErr_Format(PyExc_TypeError, "index_search takes 9 arguments, not %zd", nargs);
-    const Py_ssize_t parts = PyTuple_Size(args[1]);
-    const unsigned long count = PyLong_AsUnsignedLong(args[2]), k = PyLong_AsUnsignedLong(args[4]);
-    const unsigned long long work = PyLong_AsUnsignedLongLong(args[6]);
+    held_filter held;
+    if (check_nargs("index_search", nargs, 11)) return NULL;
+    const edge_index *index = PyCapsule_GetPointer(args[0], CAPSULE);
+    if (!index) return NULL;
+    const unsigned long count = PyLong_AsUnsignedLong(args[1]), k = PyLong_AsUnsignedLong(args[3]);
+    uint64_t work = PyLong_AsUnsignedLongLong(args[9]);
     if (PyErr_Occurred()) return NULL;
-    if (parts < 1 || parts > EDGE_MAX_PARTS || PyTuple_Size(args[0]) != 2 * parts || k < 1 || k > count)
-        return PyErr_Format(PyExc_ValueError, "%zd parts, k %lu, count %lu: out of range", parts, k, count);
-    edge_multi_index index = {.parts = (uint32_t)parts, .count = (uint32_t)count};
-    PyObject *objects[2 * EDGE_MAX_PARTS + 4];
-    wanted_buffer wanted[2 * EDGE_MAX_PARTS + 4];
-    int needed = 0;
-    for (Py_ssize_t part = 0; part < parts; part++) {
-        const unsigned long width = PyLong_AsUnsignedLong(PyTuple_GetItem(args[1], part));
-        if (PyErr_Occurred()) return NULL;
-        if (width > EDGE_MAX_PART_BITS) return PyErr_Format(PyExc_ValueError, "a part of %lu bits", width);
-        index.width[part] = (uint32_t)width;
-        for (int which = 0; which < 2; which++) {
-            objects[needed] = PyTuple_GetItem(args[0], 2 * part + which);
-            wanted[needed] = which ? (wanted_buffer){needed, "entries", (Py_ssize_t)(count * (parts + 1) * 4), PyBUF_SIMPLE}
-                                   : (wanted_buffer){needed, "starts", (Py_ssize_t)((((size_t)1 << width) + 1) * 4), PyBUF_SIMPLE};
-            needed++;
-        }
-    }
-    const wanted_buffer rest[] = {
-        {3, "query", parts * 4, PyBUF_SIMPLE},
+    if (k < 1 || k > count || (work && !edge_index_parts(index)))
+        return PyErr_Format(PyExc_ValueError, "k %lu: out of range, or an index that is not divided", k);
+    const edge_kernel *kernel = get_kernel(args[10]);
+    if (!kernel) return NULL;
+    const wanted_buffer wanted[] = {
+        {2, "query", (Py_ssize_t)(edge_index_bits(index) + 7) / 8, PyBUF_SIMPLE},
         {7, "rows", (Py_ssize_t)k * 8, PyBUF_WRITABLE},
         {8, "distances", (Py_ssize_t)k * 8, PyBUF_WRITABLE},
-        {5, "alive", (Py_ssize_t)(count + 7) / 8, PyBUF_SIMPLE},
     };
-    for (int i = 0; i < (args[5] == Py_None ? 3 : 4); i++, needed++) {
-        objects[needed] = args[rest[i].arg];
-        wanted[needed] = rest[i];
-        wanted[needed].arg = needed;
+    Py_buffer views[3];
+    if (get_filter(args + 4, (Py_ssize_t)count, &held)) return NULL;
+    if (get_all(args, views, wanted, 3)) {
+        release_all(held.views, held.used);
+        return NULL;
     }
-    Py_buffer views[2 * EDGE_MAX_PARTS + 4];
-    if (get_all(objects, views, wanted, needed)) return NULL;
-    for (Py_ssize_t part = 0; part < parts; part++) {
-        index.starts[part] = views[2 * part].buf;
-        index.entries[part] = views[2 * part + 1].buf;
-    }
-    const Py_buffer *tail = views + 2 * parts;
+    const int scanned = !work;
+    uint32_t found = EDGE_EXHAUSTED;
     uint64_t *heap = malloc(sizeof(uint64_t) * k);
-    uint32_t found = 0;
     if (heap) {
         Py_BEGIN_ALLOW_THREADS
-        found = edge_index_search(&index, tail[0].buf, (uint32_t)k,
-                                  needed - 2 * (int)parts == 4 ? tail[3].buf : NULL, work, heap,
-                                  tail[1].buf, tail[2].buf);
+        found = scanned ? edge_index_scan(index, kernel, views[0].buf, (uint32_t)k, filter_of(&held), heap,
+                                          views[1].buf, views[2].buf)
+                        : edge_index_nearest(index, views[0].buf, (uint32_t)k, filter_of(&held), &work, heap,
+                                             views[1].buf, views[2].buf);
         Py_END_ALLOW_THREADS
-        free(heap);
     }
-    release_all(views, needed);
-    if (!heap) return PyErr_NoMemory();
-    if (found == UINT32_MAX) Py_RETURN_NONE;
-    return PyLong_FromUnsignedLong(found);
+    free(heap);
+    release_all(views, 3);
+    release_all(held.views, held.used);
+    if (!heap || (scanned && found == EDGE_EXHAUSTED)) return PyErr_NoMemory();
+    return Py_BuildValue("LK", found == EDGE_EXHAUSTED ? -1LL : (long long)found, (unsigned long long)work);
+}
+
+PyDoc_STRVAR(index_collect_doc,
+"index_collect(index, count, query, limit, alive, group, wanted, rows, distances, work, /)\n"
+"\n"
+"Rows nearer than `limit`, as `collect` but in no order. Gives -1 when `work` did not suffice.");
+
+static PyObject *index_collect(PyObject *self, PyObject *const *args, Py_ssize_t nargs) {
+    (void)self;
+    held_filter held;
+    if (check_nargs("index_collect", nargs, 10)) return NULL;
+    const edge_index *index = PyCapsule_GetPointer(args[0], CAPSULE);
+    if (!index) return NULL;
+    const unsigned long count = PyLong_AsUnsignedLong(args[1]), limit = PyLong_AsUnsignedLong(args[3]);
+    uint64_t work = PyLong_AsUnsignedLongLong(args[9]);
+    if (PyErr_Occurred()) return NULL;
+    const uint32_t bits = edge_index_bits(index);
+    if (!edge_index_parts(index)) return PyErr_Format(PyExc_ValueError, "the index is not divided");
+    const wanted_buffer wanted[] = {
+        {2, "query", (Py_ssize_t)(bits + 7) / 8, PyBUF_SIMPLE},
+        {7, "rows", -1, PyBUF_WRITABLE},
+        {8, "distances", -1, PyBUF_WRITABLE},
+    };
+    Py_buffer views[3];
+    if (get_filter(args + 4, (Py_ssize_t)count, &held)) return NULL;
+    if (get_all(args, views, wanted, 3)) {
+        release_all(held.views, held.used);
+        return NULL;
+    }
+    const size_t most = (size_t)views[1].len / 4, pairs = (size_t)views[2].len / 2;
+    size_t found;
+    Py_BEGIN_ALLOW_THREADS
+    found = edge_index_collect(index, views[0].buf, (uint32_t)(limit > bits ? bits + 1 : limit), filter_of(&held),
+                               &work, views[1].buf, views[2].buf, most < pairs ? most : pairs);
+    Py_END_ALLOW_THREADS
+    release_all(views, 3);
+    release_all(held.views, held.used);
+    return PyLong_FromLongLong(found == SIZE_MAX ? -1LL : (long long)found);
 }
 
 static PyObject *kernels(PyObject *self, PyObject *unused) {
@@ -218,10 +339,17 @@ static PyObject *kernels(PyObject *self, PyObject *unused) {
     return list;
 }
 
+#define FAST(NAME) {#NAME, (PyCFunction)(void (*)(void))NAME, METH_FASTCALL, NAME##_doc}
+
 static PyMethodDef methods[] = {
-    {"search", (PyCFunction)(void (*)(void))search, METH_FASTCALL, search_doc},
-    {"index_build", (PyCFunction)(void (*)(void))index_build, METH_FASTCALL, index_build_doc},
-    {"index_search", (PyCFunction)(void (*)(void))index_search, METH_FASTCALL, index_search_doc},
+    FAST(search),
+    FAST(rank),
+    FAST(collect),
+    FAST(index_new),
+    FAST(index_divide),
+    {"index_facts", index_facts, METH_O, index_facts_doc},
+    FAST(index_search),
+    FAST(index_collect),
     {"kernels", kernels, METH_NOARGS, "kernels()\n\nNames of what this CPU can run, fastest first."},
     {NULL, NULL, 0, NULL},
 };

@@ -37,12 +37,16 @@ INLINE __m256i differing(const uint8_t *codes, __m256i query) {
 
 INLINE __m256i sum_8(__m256i counted) { return _mm256_sad_epu8(counted, _mm256_setzero_si256()); }
 
+INLINE __m256i popcount_2(const uint8_t *codes, __m256i query) {
+    return _mm256_maddubs_epi16(differing(codes, query), _mm256_set1_epi8(1));
+}
+
 INLINE uint64_t below_2(const uint8_t *codes, __m256i query, uint32_t limit) {
-    const __m256i t = _mm256_set1_epi16((short)limit), ones = _mm256_set1_epi8(1);
+    const __m256i t = _mm256_set1_epi16((short)limit);
     uint64_t hits = 0;
     for (int i = 0; i < 2; i++) {
-        const __m256i a = _mm256_maddubs_epi16(differing(codes + 64 * i, query), ones);
-        const __m256i b = _mm256_maddubs_epi16(differing(codes + 64 * i + 32, query), ones);
+        const __m256i a = popcount_2(codes + 64 * i, query);
+        const __m256i b = popcount_2(codes + 64 * i + 32, query);
         const __m256i both =
             _mm256_packs_epi16(_mm256_cmpgt_epi16(t, a), _mm256_cmpgt_epi16(t, b));
         const __m256i ordered = _mm256_permute4x64_epi64(both, _MM_SHUFFLE(3, 1, 2, 0));
@@ -51,13 +55,20 @@ INLINE uint64_t below_2(const uint8_t *codes, __m256i query, uint32_t limit) {
     return hits;
 }
 
+INLINE void distances_2(const uint8_t *codes, __m256i query, uint16_t *out) {
+    for (int i = 0; i < 4; i++)
+        _mm256_storeu_si256((__m256i *)(out + 16 * i), popcount_2(codes + 32 * i, query));
+}
+
+INLINE __m256i popcount_4(const uint8_t *codes, __m256i query) {
+    return _mm256_madd_epi16(popcount_2(codes, query), _mm256_set1_epi16(1));
+}
+
 INLINE uint64_t below_4(const uint8_t *codes, __m256i query, uint32_t limit) {
     const __m256i t = _mm256_set1_epi32((int)limit);
-    const __m256i ones8 = _mm256_set1_epi8(1), ones16 = _mm256_set1_epi16(1);
     __m256i d[8], least = t;
     for (int i = 0; i < 8; i++) {
-        const __m256i pairs = _mm256_maddubs_epi16(differing(codes + 32 * i, query), ones8);
-        d[i] = _mm256_madd_epi16(pairs, ones16);
+        d[i] = popcount_4(codes + 32 * i, query);
         least = _mm256_min_epi32(least, d[i]);
     }
     if (__builtin_expect(!_mm256_movemask_epi8(_mm256_cmpgt_epi32(t, least)), 1)) return 0;
@@ -69,11 +80,34 @@ INLINE uint64_t below_4(const uint8_t *codes, __m256i query, uint32_t limit) {
     return hits;
 }
 
+INLINE void distances_4(const uint8_t *codes, __m256i query, uint16_t *out) {
+    for (int i = 0; i < 4; i++) {
+        const __m256i both = _mm256_packus_epi32(popcount_4(codes + 64 * i, query),
+                                                 popcount_4(codes + 64 * i + 32, query));
+        _mm256_storeu_si256((__m256i *)(out + 16 * i),
+                            _mm256_permute4x64_epi64(both, _MM_SHUFFLE(3, 1, 2, 0)));
+    }
+}
+
+/* The widths with one 64-bit lane a code: each defines `lanes_BYTES`, the distances of four codes. */
+#define LANES(BYTES)                                                                              \
+    INLINE uint64_t below_##BYTES(const uint8_t *codes, __m256i query, uint32_t limit) {          \
+        __m256i d[16];                                                                            \
+        for (int i = 0; i < 16; i++) d[i] = lanes_##BYTES(codes + 4 * (BYTES) * i, query);        \
+        return lanes_below(d, limit);                                                             \
+    }                                                                                             \
+    INLINE void distances_##BYTES(const uint8_t *codes, __m256i query, uint16_t *out) {           \
+        for (int i = 0; i < 4; i++, codes += 16 * (BYTES))                                        \
+            store_lanes(lanes_##BYTES(codes, query), lanes_##BYTES(codes + 4 * (BYTES), query),   \
+                        lanes_##BYTES(codes + 8 * (BYTES), query),                                \
+                        lanes_##BYTES(codes + 12 * (BYTES), query), out + 16 * i);                \
+    }
+
 INLINE uint64_t lanes_of(__m256i distances, __m256i t) {
     return (uint64_t)_mm256_movemask_pd(_mm256_castsi256_pd(_mm256_cmpgt_epi64(t, distances)));
 }
 
-/* Sixteen vectors of four distances; min_epi32 will do, since the upper halves are zero. */
+/* min_epi32 will do, since the upper halves are zero. */
 INLINE uint64_t lanes_below(const __m256i d[16], uint32_t limit) {
     const __m256i t = _mm256_set1_epi64x(limit);
     __m256i least = t;
@@ -84,24 +118,23 @@ INLINE uint64_t lanes_below(const __m256i d[16], uint32_t limit) {
     return hits;
 }
 
-INLINE uint64_t below_6(const uint8_t *codes, __m256i query, uint32_t limit) {
-    const __m256i order = _mm256_broadcastsi128_si256(
-        _mm_setr_epi8(0, 1, 2, 3, 4, 5, -1, -1, 6, 7, 8, 9, 10, 11, -1, -1));
-    __m256i d[16];
-    for (int i = 0; i < 16; i++) { /* reads 4 bytes beyond the last code */
-        const __m128i first = _mm_loadu_si128((const __m128i *)(codes + 24 * i));
-        const __m128i second = _mm_loadu_si128((const __m128i *)(codes + 24 * i + 12));
-        const __m256i lanes = _mm256_shuffle_epi8(_mm256_set_m128i(second, first), order);
-        d[i] = sum_8(counts(_mm256_xor_si256(lanes, query)));
-    }
-    return lanes_below(d, limit);
+/* Sixteen distances in order, as 16 bits each. */
+INLINE void store_lanes(__m256i a, __m256i b, __m256i c, __m256i d, uint16_t *out) {
+    const __m256i packed = _mm256_packus_epi32(_mm256_packus_epi32(a, b), _mm256_packus_epi32(c, d));
+    const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+    _mm256_storeu_si256((__m256i *)out, _mm256_permutevar8x32_epi32(packed, order));
 }
 
-INLINE uint64_t below_8(const uint8_t *codes, __m256i query, uint32_t limit) {
-    __m256i d[16];
-    for (int i = 0; i < 16; i++) d[i] = sum_8(differing(codes + 32 * i, query));
-    return lanes_below(d, limit);
+INLINE __m256i lanes_6(const uint8_t *codes, __m256i query) { /* reads 4 bytes beyond the last code */
+    const __m256i order = _mm256_broadcastsi128_si256(
+        _mm_setr_epi8(0, 1, 2, 3, 4, 5, -1, -1, 6, 7, 8, 9, 10, 11, -1, -1));
+    const __m128i first = _mm_loadu_si128((const __m128i *)codes);
+    const __m128i second = _mm_loadu_si128((const __m128i *)(codes + 12));
+    const __m256i lanes = _mm256_shuffle_epi8(_mm256_set_m128i(second, first), order);
+    return sum_8(counts(_mm256_xor_si256(lanes, query)));
 }
+
+INLINE __m256i lanes_8(const uint8_t *codes, __m256i query) { return sum_8(differing(codes, query)); }
 
 /* Sums of neighbouring lanes of eight lanes, in order. */
 INLINE __m256i pairwise(__m256i a, __m256i b) {
@@ -109,23 +142,18 @@ INLINE __m256i pairwise(__m256i a, __m256i b) {
     return _mm256_permute4x64_epi64(sums, _MM_SHUFFLE(3, 1, 2, 0));
 }
 
-INLINE __m256i distances_16(const uint8_t *codes, __m256i query) {
-    return pairwise(sum_8(differing(codes, query)), sum_8(differing(codes + 32, query)));
+INLINE __m256i lanes_16(const uint8_t *codes, __m256i query) {
+    return pairwise(lanes_8(codes, query), lanes_8(codes + 32, query));
 }
 
-INLINE uint64_t below_16(const uint8_t *codes, __m256i query, uint32_t limit) {
-    __m256i d[16];
-    for (int i = 0; i < 16; i++) d[i] = distances_16(codes + 64 * i, query);
-    return lanes_below(d, limit);
+INLINE __m256i lanes_32(const uint8_t *codes, __m256i query) {
+    return pairwise(lanes_16(codes, query), lanes_16(codes + 64, query));
 }
 
-INLINE uint64_t below_32(const uint8_t *codes, __m256i query, uint32_t limit) {
-    __m256i d[16];
-    for (int i = 0; i < 16; i++)
-        d[i] = pairwise(distances_16(codes + 128 * i, query),
-                        distances_16(codes + 128 * i + 64, query));
-    return lanes_below(d, limit);
-}
+LANES(6)
+LANES(8)
+LANES(16)
+LANES(32)
 
 EDGE_WIDTH(TARGET, 2, __m256i, 0)
 EDGE_WIDTH(TARGET, 4, __m256i, 0)

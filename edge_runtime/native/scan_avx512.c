@@ -33,17 +33,28 @@ INLINE __m512i differing(const uint8_t *codes, __m512i query) {
     return _mm512_xor_si512(_mm512_loadu_si512(codes), query);
 }
 
+INLINE __m512i popcount_2(const uint8_t *codes, __m512i query) {
+    return _mm512_popcnt_epi16(differing(codes, query));
+}
+
 INLINE uint64_t below_2(const uint8_t *codes, __m512i query, uint32_t limit) {
     const __m512i t = _mm512_set1_epi16((short)limit);
-    const __m512i a = _mm512_popcnt_epi16(differing(codes, query));
-    const __m512i b = _mm512_popcnt_epi16(differing(codes + 64, query));
-    return _mm512_cmplt_epu16_mask(a, t) | (uint64_t)_mm512_cmplt_epu16_mask(b, t) << 32;
+    return _mm512_cmplt_epu16_mask(popcount_2(codes, query), t) |
+           (uint64_t)_mm512_cmplt_epu16_mask(popcount_2(codes + 64, query), t) << 32;
+}
+
+INLINE void distances_2(const uint8_t *codes, __m512i query, uint16_t *out) {
+    for (int i = 0; i < 2; i++) _mm512_storeu_si512(out + 32 * i, popcount_2(codes + 64 * i, query));
+}
+
+INLINE __m512i popcount_4(const uint8_t *codes, __m512i query) {
+    return _mm512_popcnt_epi32(differing(codes, query));
 }
 
 INLINE uint64_t below_4(const uint8_t *codes, __m512i query, uint32_t limit) {
     const __m512i t = _mm512_set1_epi32((int)limit);
     __m512i d[4], least;
-    for (int i = 0; i < 4; i++) d[i] = _mm512_popcnt_epi32(differing(codes + 64 * i, query));
+    for (int i = 0; i < 4; i++) d[i] = popcount_4(codes + 64 * i, query);
     least = _mm512_min_epu32(_mm512_min_epu32(d[0], d[1]), _mm512_min_epu32(d[2], d[3]));
     if (__builtin_expect(!_mm512_cmplt_epu32_mask(least, t), 1)) return 0;
     uint64_t hits = 0;
@@ -51,7 +62,25 @@ INLINE uint64_t below_4(const uint8_t *codes, __m512i query, uint32_t limit) {
     return hits;
 }
 
-/* What the widths with one 64-bit lane a code share: eight vectors of eight distances. */
+INLINE void distances_4(const uint8_t *codes, __m512i query, uint16_t *out) {
+    for (int i = 0; i < 4; i++)
+        _mm256_storeu_si256((__m256i *)(out + 16 * i),
+                            _mm512_cvtepi32_epi16(popcount_4(codes + 64 * i, query)));
+}
+
+/* The widths with one 64-bit lane a code: each defines `lanes_BYTES`, the distances of eight codes. */
+#define LANES(BYTES)                                                                              \
+    INLINE uint64_t below_##BYTES(const uint8_t *codes, __m512i query, uint32_t limit) {          \
+        __m512i d[8];                                                                             \
+        for (int i = 0; i < 8; i++) d[i] = lanes_##BYTES(codes + 8 * (BYTES) * i, query);         \
+        return lanes_below(d, limit);                                                             \
+    }                                                                                             \
+    INLINE void distances_##BYTES(const uint8_t *codes, __m512i query, uint16_t *out) {           \
+        for (int i = 0; i < 8; i++)                                                               \
+            _mm_storeu_si128((__m128i *)(out + 8 * i),                                            \
+                             _mm512_cvtepi64_epi16(lanes_##BYTES(codes + 8 * (BYTES) * i, query)));\
+    }
+
 INLINE uint64_t lanes_below(const __m512i d[8], uint32_t limit) {
     const __m512i t = _mm512_set1_epi64(limit);
     const __m512i least =
@@ -63,26 +92,20 @@ INLINE uint64_t lanes_below(const __m512i d[8], uint32_t limit) {
     return hits;
 }
 
-INLINE uint64_t below_6(const uint8_t *codes, __m512i query, uint32_t limit) {
-    /* Six bytes of each code into the lower six of a lane; the upper two stay zero. */
-    static const uint8_t places[64] = {
-        0,  1,  2,  3,  4,  5,  0, 0, 6,  7,  8,  9,  10, 11, 0, 0, 12, 13, 14, 15, 16, 17,
-        0,  0,  18, 19, 20, 21, 22, 23, 0, 0, 24, 25, 26, 27, 28, 29, 0, 0, 30, 31, 32, 33,
-        34, 35, 0,  0,  36, 37, 38, 39, 40, 41, 0, 0, 42, 43, 44, 45, 46, 47, 0, 0};
-    const __m512i order = _mm512_loadu_si512(places);
-    __m512i d[8];
-    for (int i = 0; i < 8; i++) {
-        const __m512i packed = _mm512_maskz_loadu_epi8(0xFFFFFFFFFFFF, codes + 48 * i);
-        const __m512i lanes = _mm512_maskz_permutexvar_epi8(0x3F3F3F3F3F3F3F3F, order, packed);
-        d[i] = _mm512_popcnt_epi64(_mm512_xor_si512(lanes, query));
-    }
-    return lanes_below(d, limit);
+INLINE __m512i lanes_6(const uint8_t *codes, __m512i query) {
+    /* Six bytes of each code into the lower six of a lane; the upper two stay zero. Reads 16 bytes
+     * beyond the last code: three codes of slack. */
+    const __m512i order = _mm512_set_epi8(
+        0, 0, 47, 46, 45, 44, 43, 42, 0, 0, 41, 40, 39, 38, 37, 36, 0, 0, 35, 34, 33, 32, 31, 30, 0,
+        0, 29, 28, 27, 26, 25, 24, 0, 0, 23, 22, 21, 20, 19, 18, 0, 0, 17, 16, 15, 14, 13, 12, 0, 0,
+        11, 10, 9, 8, 7, 6, 0, 0, 5, 4, 3, 2, 1, 0);
+    const __m512i lanes =
+        _mm512_maskz_permutexvar_epi8(0x3F3F3F3F3F3F3F3F, order, _mm512_loadu_si512(codes));
+    return _mm512_popcnt_epi64(_mm512_xor_si512(lanes, query));
 }
 
-INLINE uint64_t below_8(const uint8_t *codes, __m512i query, uint32_t limit) {
-    __m512i d[8];
-    for (int i = 0; i < 8; i++) d[i] = _mm512_popcnt_epi64(differing(codes + 64 * i, query));
-    return lanes_below(d, limit);
+INLINE __m512i lanes_8(const uint8_t *codes, __m512i query) {
+    return _mm512_popcnt_epi64(differing(codes, query));
 }
 
 /* Sums of neighbouring lanes of 16 lanes, in order. */
@@ -93,28 +116,22 @@ INLINE __m512i pairwise(__m512i a, __m512i b) {
                             _mm512_permutex2var_epi64(a, odd, b));
 }
 
-INLINE __m512i distances_16(const uint8_t *codes, __m512i query) {
-    return pairwise(_mm512_popcnt_epi64(differing(codes, query)),
-                    _mm512_popcnt_epi64(differing(codes + 64, query)));
+INLINE __m512i lanes_16(const uint8_t *codes, __m512i query) {
+    return pairwise(lanes_8(codes, query), lanes_8(codes + 64, query));
 }
 
-INLINE uint64_t below_16(const uint8_t *codes, __m512i query, uint32_t limit) {
-    __m512i d[8];
-    for (int i = 0; i < 8; i++) d[i] = distances_16(codes + 128 * i, query);
-    return lanes_below(d, limit);
+INLINE __m512i lanes_32(const uint8_t *codes, __m512i query) {
+    return pairwise(lanes_16(codes, query), lanes_16(codes + 128, query));
 }
 
-INLINE uint64_t below_32(const uint8_t *codes, __m512i query, uint32_t limit) {
-    __m512i d[8];
-    for (int i = 0; i < 8; i++)
-        d[i] = pairwise(distances_16(codes + 256 * i, query),
-                        distances_16(codes + 256 * i + 128, query));
-    return lanes_below(d, limit);
-}
+LANES(6)
+LANES(8)
+LANES(16)
+LANES(32)
 
 EDGE_WIDTH(TARGET, 2, __m512i, 0)
 EDGE_WIDTH(TARGET, 4, __m512i, 0)
-EDGE_WIDTH(TARGET, 6, __m512i, 0)
+EDGE_WIDTH(TARGET, 6, __m512i, 3)
 EDGE_WIDTH(TARGET, 8, __m512i, 0)
 EDGE_WIDTH(TARGET, 16, __m512i, 0)
 EDGE_WIDTH(TARGET, 32, __m512i, 0)

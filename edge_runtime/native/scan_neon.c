@@ -74,7 +74,15 @@ INLINE uint64_t bytes_below(const uint8x16_t d[4], uint32_t limit) {
             IN_ORDER;                                                                             \
         }                                                                                         \
         return bytes_below(d, limit);                                                             \
+    }                                                                                             \
+    INLINE void distances_##BYTES(const uint8_t *codes, uint8x16_t query, uint16_t *out) {        \
+        for (int i = 0; i < 4; i++) store_bytes(SUM(codes + 16 * (BYTES) * i, query), out + 16 * i);\
     }
+
+INLINE void store_bytes(uint8x16_t distances, uint16_t *out) {
+    vst1q_u16(out, vmovl_u8(vget_low_u8(distances)));
+    vst1q_u16(out + 8, vmovl_high_u8(distances));
+}
 
 BELOW(2, sum_2)
 BELOW(4, sum_4)
@@ -89,15 +97,22 @@ INLINE uint8x16_t counted_6(const uint8_t *codes, uint16x8x3_t query) {
     return sum;
 }
 
+INLINE uint8x16_t sum_6(const uint8_t *codes, uint16x8x3_t query) {
+    return vpaddq_u8(counted_6(codes, query), counted_6(codes + 48, query));
+}
+
 INLINE uint64_t below_6(const uint8_t *codes, uint16x8x3_t query, uint32_t limit) {
     uint8x16_t d[4];
-    for (int i = 0; i < 4; i++)
-        d[i] = vpaddq_u8(counted_6(codes + 96 * i, query), counted_6(codes + 96 * i + 48, query));
+    for (int i = 0; i < 4; i++) d[i] = sum_6(codes + 96 * i, query);
     return bytes_below(d, limit);
 }
 
+INLINE void distances_6(const uint8_t *codes, uint16x8x3_t query, uint16_t *out) {
+    for (int i = 0; i < 4; i++) store_bytes(sum_6(codes + 96 * i, query), out + 16 * i);
+}
+
 /* A distance of 256 does not fit a byte, so the last sum is made in 16 bits: eight codes. */
-INLINE uint16x8_t distances_32(const uint8_t *codes, uint8x16x2_t query) {
+INLINE uint16x8_t eight_32(const uint8_t *codes, uint8x16x2_t query) {
     uint8x16_t halves[4];
     for (int i = 0; i < 4; i++) {
         uint8x16_t sums[2];
@@ -114,7 +129,7 @@ INLINE uint64_t below_32(const uint8_t *codes, uint8x16x2_t query, uint32_t limi
     const uint16x8_t t = vdupq_n_u16((uint16_t)limit);
     uint16x8_t d[8], least = t;
     for (int i = 0; i < 8; i++) {
-        d[i] = distances_32(codes + 256 * i, query);
+        d[i] = eight_32(codes + 256 * i, query);
         least = vminq_u16(least, d[i]);
     }
     if (__builtin_expect(vminvq_u16(least) >= limit, 1)) return 0;
@@ -122,6 +137,10 @@ INLINE uint64_t below_32(const uint8_t *codes, uint8x16x2_t query, uint32_t limi
     for (int i = 0; i < 4; i++)
         near[i] = vcombine_u8(vmovn_u16(vcltq_u16(d[2 * i], t)), vmovn_u16(vcltq_u16(d[2 * i + 1], t)));
     return bits_of(near[0], near[1], near[2], near[3]);
+}
+
+INLINE void distances_32(const uint8_t *codes, uint8x16x2_t query, uint16_t *out) {
+    for (int i = 0; i < 8; i++) vst1q_u16(out + 8 * i, eight_32(codes + 256 * i, query));
 }
 
 EDGE_WIDTH(TARGET, 2, uint8x16_t, 0)

@@ -5,12 +5,24 @@ static int always(void) { return 1; }
 
 #define WIDTH(BYTES)                                                                              \
     static void scan_##BYTES(const uint8_t *codes, uint32_t begin, uint32_t end,                  \
-                             const uint8_t *query, edge_alive alive, edge_select *select) {       \
+                             const uint8_t *query, const edge_filter *filter,                     \
+                             edge_select *select) {                                               \
         for (uint32_t row = begin; row < end; row++)                                              \
-            edge_offer(select, codes, query, (BYTES), alive, row);                                \
+            edge_offer(select, codes, query, (BYTES), filter, row);                               \
     }                                                                                             \
-    EDGE_MEASURE(, BYTES)
-#define ENTRY(BYTES) [BYTES] = {scan_##BYTES, NULL, measure_##BYTES}
+    static size_t collect_##BYTES(const uint8_t *codes, uint32_t count, const uint8_t *query,     \
+                                  uint32_t limit, const edge_filter *filter, uint32_t *rows,      \
+                                  uint16_t *distances, size_t room) {                             \
+        edge_basket basket = {filter, limit, rows, distances, room, 0};                           \
+        for (uint32_t row = 0; row < count; row++) edge_keep(&basket, codes, query, (BYTES), row);\
+        return basket.found;                                                                      \
+    }                                                                                             \
+    static void measure_##BYTES(const uint8_t *codes, uint32_t count, const uint8_t *query,       \
+                                uint16_t *distances) {                                            \
+        for (uint32_t row = 0; row < count; row++)                                                \
+            distances[row] = (uint16_t)edge_distance(codes + (size_t)row * (BYTES), query, (BYTES));\
+    }
+#define ENTRY(BYTES) [BYTES] = {scan_##BYTES, NULL, measure_##BYTES, collect_##BYTES}
 
 #define EACH(DO, SEPARATOR)                                                                       \
     DO(1) SEPARATOR DO(2) SEPARATOR DO(3) SEPARATOR DO(4) SEPARATOR DO(5) SEPARATOR DO(6)         \

@@ -1,0 +1,77 @@
+"""The nearest items of a snapshot: by what they show, and by where they were taken."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_runtime.code import Code
+from edge_runtime.gallery.snapshot import Snapshot
+from edge_runtime.lookup import Among
+from edge_runtime.position import Near, ground_distance_m
+from edge_runtime.types import Match
+
+
+def nearest(
+    snapshot: Snapshot,
+    code: Code,
+    k: int,
+    labels: Collection[int] | None = None,
+    near: Near | None = None,
+) -> tuple[Match, ...]:
+    """The `k` items nearest to `code` (uint64 [W]): exact, ties by id.
+
+    `labels`: ids of the labels to search among. With `near`, the order is that of the score, which
+    is the distance and the penalty for the place.
+    """
+    among = snapshot.among if labels is None else snapshot.among_labels(labels)
+    if near is None or snapshot.places is None:
+        rows, distances = snapshot.lookup.nearest(code, k, among)
+        return matches(snapshot, rows, distances)
+    if near.within_m is not None:
+        there = among.mask(len(snapshot.ids)) & near.reaches(snapshot.places)
+        among = Among(np.packbits(there, bitorder="little"))
+    # The penalty only adds: whatever is farther in bits than the k-th best score cannot be better.
+    # So look at more and more of the nearest until that is reached.
+    take = 4 * k
+    while True:
+        rows, distances = snapshot.lookup.nearest(code, take, among)
+        penalties = near.penalties(snapshot.places[rows])
+        scores = distances + penalties
+        best = np.lexsort((rows, scores))[:k]
+        if len(rows) < take or not k or scores[best[-1]] < distances[-1]:
+            return matches(snapshot, rows[best], distances[best], penalties[best], near)
+        take *= 4
+
+
+def within(
+    snapshot: Snapshot, code: Code, radius: int, labels: Collection[int] | None = None
+) -> tuple[Match, ...]:
+    """All items within `radius` bits of `code`, nearest first, ties by id."""
+    among = snapshot.among if labels is None else snapshot.among_labels(labels)
+    return matches(snapshot, *snapshot.lookup.within(code, radius, among))
+
+
+def matches(
+    snapshot: Snapshot,
+    rows: NDArray[np.int64],
+    distances: NDArray[np.int64],
+    penalties: NDArray[np.float64] | None = None,
+    near: Near | None = None,
+) -> tuple[Match, ...]:
+    """Rows as what they stand for."""
+    plain = zip(
+        snapshot.ids[rows].tolist(),
+        snapshot.label_ids[rows].tolist(),
+        distances.tolist(),
+        strict=True,
+    )
+    if penalties is None or near is None or snapshot.places is None:
+        return tuple([Match(i, snapshot.labels[label], away) for i, label, away in plain])
+    metres = ground_distance_m(near.position, snapshot.places[rows]).tolist()
+    return tuple(
+        Match(i, snapshot.labels[label], away, penalty=penalty, metres=None if far != far else far)
+        for (i, label, away), penalty, far in zip(plain, penalties.tolist(), metres, strict=True)
+    )

@@ -1,0 +1,37 @@
+"""Arrays that grow at their end without being copied each time."""
+
+from __future__ import annotations
+
+from typing import Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+Scalar = TypeVar("Scalar", bound=np.generic)
+
+
+class Growing(Generic[Scalar]):
+    """Rows of which more come. What has been handed out never changes."""
+
+    def __init__(self, rows: NDArray[Scalar]) -> None:
+        """Begins with `rows` [n, ...], which may be read-only (a mapped file)."""
+        self._buffer = rows
+        self._count = len(rows)
+
+    def __len__(self) -> int:
+        return self._count
+
+    @property
+    def rows(self) -> NDArray[Scalar]:
+        """What there is by now, [n, ...]: a view."""
+        return self._buffer[: self._count]
+
+    def append(self, rows: NDArray[Scalar]) -> None:
+        """Put `rows` [m, ...] behind the others."""
+        count = self._count + len(rows)
+        if count > len(self._buffer) or not self._buffer.flags.writeable:
+            wider = np.empty((count + count // 8 + 64, *self._buffer.shape[1:]), self._buffer.dtype)
+            wider[: self._count] = self.rows
+            self._buffer = wider
+        self._buffer[self._count : count] = rows
+        self._count = count

@@ -1,0 +1,175 @@
+"""Scan or index? Decided by what each has cost on this gallery, on this machine.
+
+A scan needs no preparation, and nothing beats it for small galleries or few queries. An index of
+millions of codes takes seconds to build and hundreds of megabytes. So: scan, and add up the time;
+when the scans have cost what an index would, build one on a thread of its own; try it on the
+queries that came meanwhile; keep it only if it is faster. (The ski rental rule: whatever comes,
+this costs at most about twice what the better of the two would have.)
+
+A query that the index does not answer within a share of the scan's cost is scanned after all.
+Codes that have been added since lie behind those in the index, and are scanned; when they are
+many, the index is built anew.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from time import perf_counter_ns
+
+from edge_runtime.lookup.among import ALL, Among
+from edge_runtime.lookup.by_numpy import Answer
+from edge_runtime.lookup.multi_index import CLEARLY_FEWER, MultiIndex
+from edge_runtime.lookup.scan import Octets, collect, merged, scan
+
+log = logging.getLogger(__name__)
+
+INDEX_FROM = 200_000
+"""Codes below which an index is never considered: a scan of them takes 20 microseconds."""
+BUILD_NS_A_CODE = 200
+"""About what building costs (60 to 300); it decides when to begin, not what is kept."""
+BOUND = 0.15
+"""The share of a scan's time after which a search in the index is given up."""
+WORTH = 0.8
+"""The index is kept if it takes less than this share of the scan's time."""
+TRIAL = 16
+"""The latest queries, on which it is tried."""
+MOST_TAIL = 0.25
+"""Codes that are not in the index yet, as a share of those that are: beyond, it is built anew."""
+MOST_MEMORY = 0.25
+"""Of the memory that is free, what an index may take."""
+
+
+class Planner:
+    """Answers searches of one growing set of codes. Its searches may come from several threads."""
+
+    def __init__(self, bits: int, kernel: str) -> None:
+        self._bits = bits
+        self._kernel = kernel
+        self._spent_ns = 0
+        self._recent: deque[tuple[Octets, int]] = deque(maxlen=TRIAL)
+        self._refused_below = 0  # codes: with fewer, an index has been tried in vain
+        self._index: MultiIndex | None = None
+        self._work = 0
+        self._builder: threading.Thread | None = None
+
+    @property
+    def index(self) -> MultiIndex | None:
+        """What answers now; None: the scan."""
+        return self._index
+
+    def nearest(self, rows: Octets, query: Octets, k: int, among: Among) -> Answer:
+        """`Lookup.nearest` over `rows` [n, bytes], 1 <= k <= n."""
+        index = self._index
+        if index is None:
+            began = perf_counter_ns()
+            answer = self._scan(rows, query, k, among)
+            self._spent_ns += perf_counter_ns() - began
+            self._recent.append((query, k))
+            if self._spent_ns > BUILD_NS_A_CODE * len(rows):
+                self._consider(rows)
+            return answer
+        if len(rows) - index.count > MOST_TAIL * index.count:
+            self._consider(rows)
+        return self._by_index(index, rows, query, k, among, self._work)
+
+    def within(self, rows: Octets, query: Octets, radius: int, among: Among) -> Answer:
+        """`Lookup.within` over `rows` [n, bytes]."""
+        index = self._index
+        if index is not None:
+            known = among if among is ALL else among.rows(0, index.count)
+            found = index.within(query, radius, known, self._work)
+            if found is not None:
+                tail = among if among is ALL else among.rows(index.count, len(rows))
+                late = collect(rows[index.count :], self._bits, query, radius, tail, self._kernel)
+                return merged(found, (late[0] + index.count, late[1]))
+        return collect(rows, self._bits, query, radius, among, self._kernel)
+
+    def build(self, rows: Octets) -> None:
+        """Build and try an index over `rows` now, in this thread, whatever it costs."""
+        self._build(rows)
+
+    # -- inside -------------------------------------------------------------------------------
+
+    def _scan(self, rows: Octets, query: Octets, k: int, among: Among) -> Answer:
+        return scan(rows, self._bits, query, k, among, self._kernel)
+
+    def _by_index(
+        self, index: MultiIndex, rows: Octets, query: Octets, k: int, among: Among, work: int
+    ) -> Answer:
+        count = index.count
+        known = among if among is ALL else among.rows(0, count)
+        answer, _ = index.nearest(query, min(k, count), known, self._kernel, work)
+        if answer is None:
+            if index.distinct > CLEARLY_FEWER * count:
+                return self._scan(rows, query, k, among)
+            answer, _ = index.nearest(query, min(k, count), known, self._kernel, 0)
+            assert answer is not None
+        if len(rows) == count:
+            return answer
+        tail = among if among is ALL else among.rows(count, len(rows))
+        late = self._scan(rows[count:], query, min(k, len(rows) - count), tail)
+        return merged(answer, (late[0] + count, late[1]), k)
+
+    def _consider(self, rows: Octets) -> None:
+        """Begin to build, unless that is under way or was in vain."""
+        if len(rows) < self._refused_below or self._builder is not None:
+            return
+        self._builder = threading.Thread(
+            target=self._build, args=(rows,), name="multi-index", daemon=True
+        )
+        self._builder.start()
+
+    def _build(self, rows: Octets) -> None:
+        try:
+            self._refused_below = 2 * len(rows)  # unless it proves worth keeping
+            count = len(rows) // 64 * 64  # so that the bits of `Among.alive` can be cut there
+            if not _fits(count, self._bits):
+                log.info("no index of %d codes: too little memory is free", count)
+                return
+            index = MultiIndex(rows[:count], self._bits)
+            work, index_ns, scan_ns = self._try(index, rows[:count])
+            share = index_ns / scan_ns
+            if share < WORTH:
+                self._index, self._work = index, work
+                self._refused_below = 0
+            verdict = "kept" if share < WORTH else "not kept"
+            log.info("an index of %d codes takes %.2f of a scan's time: %s", count, share, verdict)
+        except MemoryError:
+            log.info("no index: the memory did not suffice")
+        finally:
+            self._spent_ns = 0
+            self._builder = None
+
+    def _try(self, index: MultiIndex, rows: Octets) -> tuple[int, int, int]:
+        """The bound that keeps a search below its share of a scan, and what both take, in ns."""
+        queries = [(query, k) for query, k in self._recent if k <= len(rows)]
+        queries = queries or [(rows[len(rows) // 2], min(10, len(rows)))]
+        scan_ns, work_ns = [], []
+        for query, k in queries:
+            began = perf_counter_ns()
+            self._scan(rows, query, k, ALL)
+            scan_ns.append(perf_counter_ns() - began)
+        fastest = min(scan_ns)
+        for query, k in queries:
+            began = perf_counter_ns()
+            # A candidate takes about a nanosecond; this bound only keeps the trial short.
+            _, done = index.nearest(query, k, ALL, self._kernel, max(fastest, 1000))
+            work_ns.append((perf_counter_ns() - began) / max(done, 100))
+        work = max(int(BOUND * fastest / max(min(work_ns), 0.1)), 1)
+        index_ns = 0
+        for query, k in queries:
+            began = perf_counter_ns()
+            self._by_index(index, rows, query, k, ALL, work)
+            index_ns += perf_counter_ns() - began
+        return work, index_ns, sum(scan_ns)
+
+
+def _fits(count: int, bits: int) -> bool:
+    import psutil
+
+    words = -(-bits // 64)
+    parts = max(1, round(bits / 20))
+    most = count * (4 + (8 * words + 4) * (parts + 2)) + parts * (4 << 22)
+    return bool(most < MOST_MEMORY * psutil.virtual_memory().available)

@@ -1,0 +1,105 @@
+/* Arguments of the Python functions: buffers of just the right size, filters, kernels by name. */
+#ifndef EDGE_BUFFERS_H
+#define EDGE_BUFFERS_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include "hamming.h"
+
+/* An argument that must be a buffer of just this many bytes. */
+typedef struct {
+    int arg;
+    const char *what;
+    Py_ssize_t length; /* -1: any */
+    int flags;
+} wanted_buffer;
+
+static void release_all(Py_buffer *views, int count) {
+    while (count--) PyBuffer_Release(&views[count]);
+}
+
+/* All of them, or none and an exception. A buffer that is not needed is empty. */
+static int get_all(PyObject *const *args, Py_buffer *views, const wanted_buffer *wanted, int count) {
+    for (int i = 0; i < count; i++) {
+        const wanted_buffer *want = &wanted[i];
+        if (PyObject_GetBuffer(args[want->arg], &views[i], want->flags)) {
+            release_all(views, i);
+            return -1;
+        }
+        if (want->length >= 0 && views[i].len != want->length) {
+            PyErr_Format(PyExc_ValueError, "%s is %zd bytes, expected %zd", want->what, views[i].len,
+                         want->length);
+            release_all(views, i + 1);
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* A filter out of three arguments, alive, group and wanted, each of which may be None. */
+typedef struct {
+    edge_filter filter;
+    Py_buffer views[3];
+    int used;
+} held_filter;
+
+static int get_filter(PyObject *const *args, Py_ssize_t count, held_filter *held) {
+    const wanted_buffer wanted[] = {{0, "alive", (count + 7) / 8, PyBUF_SIMPLE},
+                                    {1, "group", 4 * count, PyBUF_SIMPLE},
+                                    {2, "wanted", -1, PyBUF_SIMPLE}};
+    *held = (held_filter){.used = 0};
+    if ((args[1] == Py_None) != (args[2] == Py_None)) {
+        PyErr_SetString(PyExc_ValueError, "group and wanted go together");
+        return -1;
+    }
+    for (int i = 0; i < 3; i++) {
+        if (args[i] == Py_None) continue;
+        if (get_all(args, &held->views[held->used], &wanted[i], 1)) {
+            release_all(held->views, held->used);
+            return -1;
+        }
+        const Py_buffer *view = &held->views[held->used++];
+        if (i == 0) held->filter.alive = view->buf;
+        if (i == 1) held->filter.group = view->buf;
+        if (i == 2) {
+            held->filter.wanted = view->buf;
+            held->filter.groups = (uint32_t)(8 * view->len);
+        }
+    }
+    return 0;
+}
+
+static const edge_filter *filter_of(const held_filter *held) { return held->used ? &held->filter : NULL; }
+
+/* What every scan begins with: codes, count, bits. */
+typedef struct {
+    uint32_t count, bits;
+    Py_ssize_t bytes;
+} shape;
+
+static int get_shape(PyObject *const *args, shape *of) {
+    const unsigned long count = PyLong_AsUnsignedLong(args[0]), bits = PyLong_AsUnsignedLong(args[1]);
+    if (PyErr_Occurred()) return -1;
+    if (bits < 1 || bits > 8 * EDGE_MAX_BYTES || count >= UINT32_MAX) {
+        PyErr_Format(PyExc_ValueError, "count %lu, bits %lu: out of range", count, bits);
+        return -1;
+    }
+    *of = (shape){(uint32_t)count, (uint32_t)bits, (Py_ssize_t)(bits + 7) / 8};
+    return 0;
+}
+
+static const edge_kernel *get_kernel(PyObject *name) {
+    const char *text = PyUnicode_AsUTF8AndSize(name, NULL);
+    const edge_kernel *kernel = text ? edge_find_kernel(text) : NULL;
+    if (text && !kernel) PyErr_Format(PyExc_ValueError, "no kernel %s here", text);
+    return kernel;
+}
+
+static int check_nargs(const char *name, Py_ssize_t nargs, Py_ssize_t expected) {
+    if (nargs == expected) return 0;
+    PyErr_Format(PyExc_TypeError, "%s takes %zd arguments, not %zd", name, expected, nargs);
+    return -1;
+}
+
+#endif

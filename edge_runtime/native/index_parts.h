@@ -1,0 +1,41 @@
+/* What the two halves of the multi-index share: how it is made of parts. */
+#ifndef EDGE_INDEX_PARTS_H
+#define EDGE_INDEX_PARTS_H
+
+#include "multi_index.h"
+
+#define MAX_WORDS (EDGE_MAX_BYTES / 8)
+#define AHEAD 32 /* rows or buckets whose memory is asked for before it is needed */
+
+typedef struct {
+    uint32_t start, width; /* its bits in a code whose bits have been put in order */
+    uint32_t *begins;      /* [2^width + 1]: where each bucket begins */
+    uint64_t *codes;       /* [distinct][words], bits in order */
+    uint32_t *ids;         /* [distinct] */
+} part_table;
+
+struct edge_index {
+    uint32_t bits, bytes, words, parts, count, distinct;
+    uint8_t *codes;        /* [distinct][bytes], by their first rows */
+    uint32_t *begins;      /* [distinct + 1]: where the rows of each code begin */
+    uint32_t *rows;        /* [count], rising for each code */
+    uint64_t *ordered;     /* [bytes][256][words]: a byte's bits at their places */
+    part_table part[EDGE_MAX_PARTS];
+};
+
+static inline void put_in_order(const edge_index *index, const uint8_t *code, uint64_t *out) {
+    memset(out, 0, 8 * index->words);
+    for (uint32_t byte = 0; byte < index->bytes; byte++) {
+        const uint64_t *add = index->ordered + ((size_t)byte * 256 + code[byte]) * index->words;
+        for (uint32_t word = 0; word < index->words; word++) out[word] |= add[word];
+    }
+}
+
+static inline uint32_t bucket_of(const part_table *part, const uint64_t *code) {
+    const uint32_t word = part->start / 64, shift = part->start % 64;
+    uint64_t value = code[word] >> shift;
+    if (shift + part->width > 64) value |= code[word + 1] << (64 - shift);
+    return (uint32_t)value & (((uint32_t)1 << part->width) - 1);
+}
+
+#endif
