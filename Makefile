@@ -19,6 +19,7 @@ TARGET  ?= host
 TRIALS  ?=
 RUNNER  ?=
 HOST    ?=
+LARGEST ?= 1e7
 
 WITH_GALLERY = $(if $(GALLERY),--gallery $(GALLERY))
 
@@ -97,10 +98,12 @@ $(VENV)/.bench: requirements/bench.txt $(VENV)/.demo
 
 setup-bench: $(VENV)/.bench  ## the peers of the benchmarks (faiss, usearch, ncnn, MNN)
 
-bench: $(VENV)/.bench  ## network and lookup beside their peers; takes some minutes on a quiet machine
+bench: $(VENV)/.bench  ## network, lookup and gallery beside their peers: make bench [LARGEST=1e8] [DATA="photo folders"]
 	$(MAKE) compile TARGET=host
 	$(BIN)/python -m profiles.bench.network --out profiles/reports/network-$$(uname -m).json
-	$(BIN)/python -m profiles.bench.lookup --out profiles/reports/lookup-$$(uname -m).json
+	$(BIN)/python -m profiles.bench.lookup $(addprefix --photos ,$(DATA)) --largest $(LARGEST) \
+	  --out profiles/reports/lookup-$$(uname -m).json
+	$(BIN)/python -m profiles.bench.gallery --out profiles/reports/gallery-$$(uname -m).json
 	$(BIN)/python -m profiles.performance
 
 # -- the compiler: TVM is heavy, so it has an environment of its own too ----------------------------

@@ -70,6 +70,12 @@ def count_library(library: Path, pictures: Path, target: Target) -> Counts:
         return _counted([str(program), str(pictures), "1", "1"], target, Path(folder))[-1]
 
 
+def count_program(program: Path, target: Target) -> list[Counts]:
+    """What a static program for `target` does between each pair of its marks."""
+    with tempfile.TemporaryDirectory(prefix="edge-count-") as folder:
+        return _counted([str(program)], target, Path(folder))
+
+
 ONNXRUNTIME = """
 import ctypes, sys
 import numpy as np

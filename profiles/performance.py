@@ -7,16 +7,26 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
 from edge_runtime.errors import EXIT_VERDICT
+from profiles.lookup_page import gallery, lookup, lookup_emulated
 from profiles.network_page import emulated, network
 
 ROOT = Path(__file__).resolve().parent.parent
 TARGET = ROOT / "docs" / "PERFORMANCE.md"
+PARTS: dict[str, Callable[[dict[str, Any], Path], list[str]]] = {
+    "network-*.json": network,
+    "emulated-*.json": emulated,
+    "lookup-*.json": lookup,
+    "lookup_emulated.json": lookup_emulated,
+    "gallery-*.json": gallery,
+}
+"""What is told of which reports, in this order."""
 
 
 def document() -> str:
@@ -28,53 +38,10 @@ def document() -> str:
         "a table, not between them.",
     ]
     reports = ROOT / "profiles" / "reports"
-    for kind, part in (("network", network), ("emulated", emulated), ("lookup", _lookup)):
-        for path in sorted(reports.glob(f"{kind}-*.json")):
+    for pattern, part in PARTS.items():
+        for path in sorted(reports.glob(pattern)):
             parts += part(json.loads(path.read_text(encoding="utf-8")), path)
     return "\n\n".join(parts) + "\n"
-
-
-def _lookup(report: dict[str, Any], path: Path) -> list[str]:
-    emulated = " EMULATED: the times mean nothing." if report["emulated"] else ""
-    head = [
-        f"## Lookup, {report['machine']}",
-        f"`make bench` on {report['cpu']}, one thread, the {report['k']} nearest of 64-bit codes; "
-        f"microseconds a query, Python call included ([report]({_relative(path)})).{emulated} "
-        '"Read" is a plain read of the same bytes (their maximum, by numpy). "Clustered" are 162 '
-        "centres with 2 % of the bits flipped, as learned codes are.",
-    ]
-    cases = [case for case in report["cases"] if case["bits"] == 64]
-    widths = [case for case in report["cases"] if case["bits"] != 64]
-    parts = [*head, _table("codes", cases, lambda case: f"{case['count']:,} {case['kind']}")]
-    if widths:
-        parts += [
-            f"Other lengths, {widths[0]['count']:,} uniform codes:",
-            _table("bits", widths, lambda case: str(case["bits"])),
-        ]
-    lines = []
-    for batch in report["batch"]:
-        what = "full ranking" if batch["k"] == batch["codes"] else f"the {batch['k']} nearest"
-        times = ", ".join(f"{name} {ms:.1f}" for name, ms in batch["median_ms"].items())
-        lines.append(
-            f"- {batch['queries']:,} queries x {batch['codes']:,} codes, {what}, milliseconds: "
-            f"{times}"
-        )
-    return [*parts, "\n".join(lines)]
-
-
-def _table(corner: str, cases: list[dict[str, Any]], name: Any) -> str:
-    columns = list(dict.fromkeys(column for case in cases for column in case["median_us"]))
-    ours = next(column for column in columns if column.startswith("edge-runtime"))
-    rows = [[corner, *columns, "ours / read"], ["---"] * (len(columns) + 2)]
-    for case in cases:
-        times = case["median_us"]
-        cells = [f"{times[column]:,.1f}" if column in times else "-" for column in columns]
-        rows.append([name(case), *cells, f"{times[ours] / times['read']:.2f}"])
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
-
-
-def _relative(path: Path) -> str:
-    return "../" + path.relative_to(ROOT).as_posix()
 
 
 @click.command(help=__doc__)

@@ -112,19 +112,25 @@ operations = st.lists(
         st.tuples(st.just("enroll"), st.sampled_from(["a", "b", "c"]), st.integers(0, 2**64 - 1)),
         st.tuples(st.just("remove label"), st.sampled_from(["a", "b", "c"])),
         st.tuples(st.just("remove id"), st.integers(1, 15)),
+        st.tuples(st.just("relabel"), st.sampled_from(["a", "b", "c"]), st.sampled_from("abc")),
         st.tuples(st.just("search"), st.integers(0, 2**64 - 1), st.integers(0, 12)),
     ),
-    max_size=25,
+    max_size=40,
 )
 
 
 @settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-@given(operations)
+@given(operations, st.sampled_from([0, 1000]))
 def test_against_a_model_in_plain_python(
-    tmp_path_factory: pytest.TempPathFactory, steps: list[tuple]
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+    steps: list[tuple],
+    few: int,
 ) -> None:
+    """`few`: dead rows that are let be, so that copying without them is tried too."""
+    monkeypatch.setattr("edge_runtime.gallery.snapshot.FEW", few)
     path = tmp_path_factory.mktemp("model") / "gallery.sqlite"
     truth: dict[int, tuple[str, int]] = {}
     enrolled = 0
@@ -143,6 +149,16 @@ def test_against_a_model_in_plain_python(
                 )[:k]
                 found = reader.search(_code(value), k)
                 assert [(m.distance, m.id, m.label) for m in found] == expected
+            elif kind == "relabel":
+                old, new = arguments
+                moved = [n for n, (label, _) in truth.items() if label == old]
+                if moved and old != new:
+                    assert gallery.relabel(old, new) == len(moved)
+                    for number in moved:
+                        truth[number] = (new, truth[number][1])
+                else:
+                    with pytest.raises((NotEnrolledError, LabelError)):
+                        gallery.relabel(old, new)
             else:
                 (key,) = arguments
                 gone = [n for n, (label, _) in truth.items() if key in (n, label)]

@@ -39,6 +39,9 @@ KILLS = int(os.environ.get("EDGE_RUNTIME_KILLS", "20"))
 FLIP_EVERY = int(os.environ.get("EDGE_RUNTIME_FLIP_EVERY", "97"))
 """Bytes; the long run is EDGE_RUNTIME_FLIP_EVERY=1."""
 
+TOGETHER_S = float(os.environ.get("EDGE_RUNTIME_TOGETHER_S", "3"))
+"""Seconds; the long run is EDGE_RUNTIME_TOGETHER_S=60."""
+
 
 def _code(value: int) -> np.ndarray:
     return np.array([value], dtype=np.uint64)
@@ -419,37 +422,47 @@ SEVERAL = """
 import sys, time, numpy as np
 from edge_runtime.engine.fake import FakeEngine
 from edge_runtime.gallery import Gallery, Item
-role, path, number, changes = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+role, path, number, until = sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4])
+turns = 0
 with Gallery(path, FakeEngine().model, read_only=role == "read") as gallery:
-    if role == "write":
-        for n in range(changes):
-            code = np.array([number * 1000 + n], np.uint64)
+    seen = 0
+    while not turns or time.time() < until:
+        if role == "write":
+            code = np.array([number * 1000 + turns], np.uint64)
             gallery.enroll([Item(f"w{number}", code), Item(f"w{number}", code)])
-    else:
-        seen = 0
-        while seen < 4 * changes:
+        else:
             found = gallery.search(np.zeros(1, np.uint64), 10**6)
             assert len(found) >= seen and len(found) % 2 == 0, (len(found), seen)
             seen = len(found)
+        turns += 1
+print(turns)
 """
 
 
-def test_two_write_and_several_read_at_once(path: Path) -> None:
-    changes = 40
+def test_two_write_and_ten_read_at_once_and_a_killed_reader_holds_nobody_up(path: Path) -> None:
     with Gallery(path, MODEL, create=True):
         pass
-    roles = [("write", 1), ("write", 2), *(("read", n) for n in range(4))]
+    until = time.time() + 1 + TOGETHER_S
+    roles = [("write", 1), ("write", 2), *(("read", n) for n in range(11))]
     children = [
         subprocess.Popen(
-            [sys.executable, "-c", SEVERAL, role, path, str(number), str(changes)],
+            [sys.executable, "-c", SEVERAL, role, path, str(number), str(until)],
+            stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
         for role, number in roles
     ]
+    time.sleep(TOGETHER_S / 2)
+    victim = children.pop()
+    victim.kill()
+    victim.communicate()
+    turns = []
     for child in children:
-        _, talk = child.communicate(timeout=120)
+        out, talk = child.communicate(timeout=TOGETHER_S + 120)
         assert child.returncode == 0, talk.decode()
-    assert len(_content(path)) == 4 * changes
+        turns.append(int(out))
+    assert len(_content(path)) == 2 * sum(turns[:2])
+    assert min(turns[:2]) > 0
     assert verify(path) == []
 
 

@@ -42,42 +42,55 @@ def insert(connection: sqlite3.Connection, batch: Batch) -> list[int | None]:
         "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'item'"
     ).fetchone()
     label_ids = {text: label_id(connection, label) for text, label in batch.labels.items()}
-    known = (
-        _digests(connection, set(label_ids.values()))
-        if len(batch.items) > MANY and any(item.digest is not None for item in batch.items)
-        else None
-    )
+    owners = [label_ids[item.label] for item in batch.items]
+    new = list(range(len(batch.items)))
+    if any(item.digest is not None for item in batch.items):
+        new = _new_pictures(connection, batch.items, owners)
     blobs = batch.codes.astype("<u8").view(f"V{8 * batch.codes.shape[1]}")[:, 0].tolist()
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    ids: list[int | None] = []
-    rows: list[tuple[object, ...]] = []
-    fresh: set[tuple[int, bytes]] = set()
-    next_id = last + 1
-    for item, blob in zip(batch.items, blobs, strict=True):
-        owner, digest = label_ids[item.label], item.digest
-        if digest is not None:
-            key = (owner, digest)
-            if key in fresh or (has(connection, *key) if known is None else key in known):
-                ids.append(None)
-                continue
-            fresh.add(key)
-        ids.append(next_id)
-        rows.append((next_id, owner, blob, item.source, digest, now))
-        next_id += 1
-    if rows:
-        write_items(connection, rows)
-        write_positions(
-            connection,
-            (
-                (item_id, item.position)
-                for item_id, item in zip(ids, batch.items, strict=True)
-                if item_id is not None and item.position is not None
-            ),
-        )
+    given = range(last + 1, last + 1 + len(new))
+    ids: list[int | None] = [None] * len(batch.items)
+    for item_id, at in zip(given, new, strict=True):
+        ids[at] = item_id
+    items = [batch.items[at] for at in new]
+    if len(new) > MANY:  # a page of a large batch is written once, when it is full
+        execute("PRAGMA cache_spill = OFF")
+    write_items(
+        connection,
+        [
+            (item_id, owners[at], blobs[at], item.source, item.digest, now)
+            for item_id, at, item in zip(given, new, items, strict=True)
+        ],
+    )
+    write_positions(
+        connection,
+        (
+            (item_id, item.position)
+            for item_id, item in zip(given, items, strict=True)
+            if item.position is not None
+        ),
+    )
     noted = [_add_note(connection, label, note) for label, note in batch.notes.items()]
-    if rows or any(noted):
+    if new or any(noted):
         begin_generation(connection)
     return ids
+
+
+def _new_pictures(
+    connection: sqlite3.Connection, items: Sequence[Item], owners: Sequence[int]
+) -> list[int]:
+    """Which of `items` their labels do not have yet, each picture once."""
+    known = _digests(connection, set(owners)) if len(items) > MANY else None
+    fresh: set[tuple[int, bytes]] = set()
+    new = []
+    for at, (owner, item) in enumerate(zip(owners, items, strict=True)):
+        if item.digest is not None:
+            key = (owner, item.digest)
+            if key in fresh or (has(connection, *key) if known is None else key in known):
+                continue
+            fresh.add(key)
+        new.append(at)
+    return new
 
 
 def _add_note(connection: sqlite3.Connection, label: str, note: Note) -> bool:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import zlib
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
+from zlib import crc32
 
 from edge_runtime.errors import InputError
 from edge_runtime.position import Position
@@ -52,7 +52,7 @@ class LabelRow(NamedTuple):
 
 def checksum_of(values: tuple[object, ...]) -> int:
     """CRC-32 over values with their types, so that none can run into the next."""
-    return zlib.crc32(repr(values).encode("utf-8", "surrogatepass"))
+    return crc32(repr(values).encode("utf-8", "surrogatepass"))
 
 
 def read_items(
@@ -73,7 +73,8 @@ def write_items(connection: sqlite3.Connection, rows: Iterable[tuple[object, ...
     """Insert items given without their checksums."""
     connection.executemany(
         f"INSERT INTO item ({ITEM_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)",
-        ((*row, checksum_of(row)) for row in rows),
+        # `checksum_of`, without the calls: a third of the time of a large batch.
+        [(*row, crc32(repr(row).encode("utf-8", "surrogatepass"))) for row in rows],
     )
 
 

@@ -33,8 +33,12 @@ MAX_COMPILED_BITS = 256
 class Lookup:
     """Codes ready to be searched. Immutable; may be shared between threads."""
 
-    def __init__(self, codes: Code, bits: int, *, kernel: str | None = None) -> None:
+    def __init__(
+        self, codes: Code, bits: int, *, kernel: str | None = None, index: bool = True
+    ) -> None:
         """Over uint64 [n, W] `codes` of `bits` bits; `kernel` None: $EDGE_RUNTIME_KERNEL, or best.
+
+        `index` False: always scan, never build an index.
 
         Raises `CodeError` for codes of another width and `InputError` for a kernel that this
         machine does not have.
@@ -48,7 +52,7 @@ class Lookup:
         self.bits = bits
         self.kernel = named or ("numpy" if bits > MAX_COMPILED_BITS else known[0])
         self._growing = Growing(tight(check_codes(codes, bits), bits))
-        self._begin(Planner(bits, self.kernel))
+        self._begin(Planner(bits, self.kernel, index))
 
     def _begin(self, planner: Planner) -> None:
         self.rows = self._growing.rows

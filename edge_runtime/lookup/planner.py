@@ -44,8 +44,9 @@ MOST_MEMORY = 0.25
 class Planner:
     """Answers searches of one growing set of codes. Its searches may come from several threads."""
 
-    def __init__(self, bits: int, kernel: str) -> None:
+    def __init__(self, bits: int, kernel: str, may_index: bool = True) -> None:
         self._bits = bits
+        self._may_index = may_index
         self._kernel = kernel
         self._spent_ns = 0
         self._recent: deque[tuple[Octets, int]] = deque(maxlen=TRIAL)
@@ -62,6 +63,8 @@ class Planner:
     def nearest(self, rows: Octets, query: Octets, k: int, among: Among) -> Answer:
         """`Lookup.nearest` over `rows` [n, bytes], 1 <= k <= n."""
         index = self._index
+        if not self._may_index:
+            return self._scan(rows, query, k, among)
         if index is None:
             began = perf_counter_ns()
             answer = self._scan(rows, query, k, among)
@@ -125,7 +128,7 @@ class Planner:
         try:
             self._refused_below = 2 * len(rows)  # unless it proves worth keeping
             count = len(rows) // 64 * 64  # so that the bits of `Among.alive` can be cut there
-            if not _fits(count, self._bits):
+            if not count or not _fits(count, self._bits):
                 log.info("no index of %d codes: too little memory is free", count)
                 return
             index = MultiIndex(rows[:count], self._bits)
@@ -144,7 +147,8 @@ class Planner:
 
     def _try(self, index: MultiIndex, rows: Octets) -> tuple[int, int, int]:
         """The bound that keeps a search below its share of a scan, and what both take, in ns."""
-        queries = [(query, k) for query, k in self._recent if k <= len(rows)]
+        latest = tuple(self._recent)  # which others may append to meanwhile
+        queries = [(query, k) for query, k in latest if k <= len(rows)]
         queries = queries or [(rows[len(rows) // 2], min(10, len(rows)))]
         scan_ns, work_ns = [], []
         for query, k in queries:

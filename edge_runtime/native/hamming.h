@@ -22,6 +22,7 @@
 typedef struct {
     uint32_t k;
     uint32_t limit;
+    int streamed;     /* codes come from memory, and not from a cache */
     uint32_t below;   /* rows kept at distances below limit; always less than k */
     uint32_t *filled; /* [bits + 1]: rows in each bucket */
     uint32_t *rows;   /* [bits + 1][k] */
@@ -131,6 +132,16 @@ static inline int edge_passes(const edge_filter *filter, uint32_t row) {
                                             edge_bit(filter->wanted, filter->group[row]))));
 }
 
+/* Asks for what a scan will come to. On x86-64 it is a third slower without (measured on 1e7 and 1e8
+ * codes); an ARM core's own prefetcher is left to it, since this would cost it instructions. */
+static inline __attribute__((always_inline)) void edge_fetch_ahead(const uint8_t *block, unsigned bytes) {
+#if defined(__x86_64__)
+    for (unsigned line = 0; line < EDGE_BLOCK * bytes; line += 64) __builtin_prefetch(block + 2048 + line);
+#else
+    (void)block, (void)bytes;
+#endif
+}
+
 /* Keep `row`, which must be below the limit. */
 static inline void edge_push(edge_select *select, uint32_t distance, uint32_t row) {
     select->rows[(size_t)distance * select->k + select->filled[distance]++] = row;
@@ -177,7 +188,9 @@ static inline void edge_keep(edge_basket *basket, const uint8_t *codes, const ui
         const uint8_t *block = codes + (size_t)begin * (BYTES);                                   \
         uint32_t row = begin;                                                                     \
         uint32_t limit = select->limit;                                                           \
+        const int streamed = select->streamed;                                                    \
         for (; end - row >= EDGE_BLOCK + (SLACK); row += EDGE_BLOCK, block += EDGE_BLOCK * (BYTES)) {\
+            if (streamed) edge_fetch_ahead(block, (BYTES));                                       \
             uint64_t hits = below_##BYTES(block, spread, limit);                                  \
             for (; hits; hits &= hits - 1)                                                        \
                 edge_offer(select, codes, query, (BYTES), filter, row + (uint32_t)__builtin_ctzll(hits));\

@@ -20,7 +20,8 @@ const edge_width *edge_width_of(const edge_kernel *kernel, uint32_t bytes) {
     return kernel->width[bytes].scan ? &kernel->width[bytes] : &edge_kernel_scalar.width[bytes];
 }
 
-static void start(edge_select *select, uint32_t bits, uint32_t k, uint32_t *words) {
+static void start(edge_select *select, uint32_t bits, uint32_t k, int streamed, uint32_t *words) {
+    select->streamed = streamed;
     select->k = k;
     select->limit = bits + 1;
     select->below = 0;
@@ -54,7 +55,7 @@ void edge_search(const edge_kernel *kernel, const uint8_t *codes, uint32_t count
         const uint32_t step = queries_here == 1 ? count : CACHE_BYTES / bytes;
         edge_select selects[QUERY_BLOCK];
         for (uint32_t q = 0; q < queries_here; q++) {
-            start(&selects[q], bits, k, words + q * own);
+            start(&selects[q], bits, k, step == count, words + q * own);
             if (bounded)
                 selects[q].limit = width->bound(codes, queries + (size_t)(first + q) * bytes, k);
         }

@@ -1,0 +1,148 @@
+"""The gallery: enrolment, start, and how soon a reader sees what another process committed.
+
+    python -m profiles.bench.gallery [--codes 1e6] [--out profiles/reports/gallery-x86_64.json]
+
+Durable rates depend on the disk, so what it does in plain fsync calls is measured beside them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import click
+import numpy as np
+
+from edge_runtime.device import read_device
+from edge_runtime.engine.fake import FakeEngine
+from edge_runtime.gallery import Gallery, Item
+from profiles.bench.report import deliver
+
+MODEL = FakeEngine().model
+BATCH = 200_000
+SINGLE = 1000
+LABELS = 1000
+
+START = """
+import sys, time
+import numpy as np, psutil
+from edge_runtime.engine.fake import FakeEngine
+from edge_runtime.gallery import Gallery
+before = psutil.Process().memory_info().rss
+began = time.perf_counter()
+gallery = Gallery(sys.argv[1], FakeEngine().model, read_only=True)
+found = gallery.search(np.array([7], np.uint64), 10)
+took = time.perf_counter() - began
+assert len(found) == 10
+print(took * 1e3, (psutil.Process().memory_info().rss - before) / 2**20)
+"""
+
+
+def items(count: int, seed: int = 1) -> list[Item]:
+    """Random codes under LABELS labels."""
+    codes = np.random.default_rng(seed).integers(0, 2**64, (count, 1), dtype=np.uint64)
+    return [Item(f"label {number % LABELS}", code) for number, code in enumerate(codes)]
+
+
+def rate(count: int, act: Callable[[], object]) -> float:
+    """How many a second, when `act` does `count` of them."""
+    began = time.perf_counter()
+    act()
+    return count / (time.perf_counter() - began)
+
+
+def enrolment(folder: Path) -> dict[str, float]:
+    """Codes a second, and plain fsync calls a second on the same disk."""
+    batches, singles, syncs = [], [], []
+    for turn in range(3):
+        some = items(BATCH, turn)
+        with (
+            Gallery(folder / f"{turn}.sqlite", MODEL, create=True) as gallery,
+            (folder / "plain").open("wb") as plain,
+        ):
+            batches.append(rate(BATCH, lambda g=gallery, s=some: g.enroll(s)))  # type: ignore[misc]
+
+            def one_by_one(gallery: Gallery = gallery, some: list[Item] = some) -> None:
+                for item in some[:SINGLE]:
+                    gallery.enroll([item])
+
+            def sync_one_by_one(plain: Any = plain) -> None:
+                for _ in range(SINGLE):
+                    plain.write(bytes(4096))
+                    plain.flush()
+                    os.fsync(plain.fileno())
+
+            singles.append(rate(SINGLE, one_by_one))
+            syncs.append(rate(SINGLE, sync_one_by_one))
+    return {
+        "batch_codes_per_s": median(batches),
+        "single_commits_per_s": median(singles),
+        "plain_fsyncs_per_s": median(syncs),
+    }
+
+
+def large(path: Path, count: int) -> dict[str, float]:
+    """Start with `count` codes in a fresh process; how soon a commit of others is found."""
+    with Gallery(path, MODEL, create=True) as gallery:
+        for first in range(0, count, BATCH):
+            gallery.enroll(items(min(BATCH, count - first), first))
+        gallery.search(np.zeros(1, np.uint64))
+    runs = []
+    for _ in range(5):
+        done = subprocess.run(
+            [sys.executable, "-c", START, path], capture_output=True, text=True, check=True
+        )
+        runs.append([float(number) for number in done.stdout.split()])
+    picked_up = []
+    with Gallery(path, MODEL, read_only=True) as reader, Gallery(path, MODEL) as writer:
+        code = np.array([12345], np.uint64)
+        reader.search(code)
+        for turn in range(20):
+            ids = writer.enroll([Item("new", code)])
+            if turn % 2:
+                writer.remove(ids=[number for number in ids if number is not None])
+            began = time.perf_counter()
+            found = reader.search(code, 1)
+            picked_up.append((time.perf_counter() - began) * 1e3)
+            assert found[0].distance == 0
+    return {
+        "codes": count,
+        "first_answer_p50_ms": median(run[0] for run in runs),
+        "rss_p50_mib": median(run[1] for run in runs),
+        "pick_up_p50_ms": median(picked_up),
+        "pick_up_max_ms": max(picked_up),
+    }
+
+
+@click.command(help=__doc__)
+@click.option("--codes", type=float, default=1e6, show_default=True)
+@click.option("--out", type=click.Path(path_type=Path))
+def main(codes: float, out: Path | None) -> None:
+    """Command: see the module."""
+    device = read_device()
+    with tempfile.TemporaryDirectory(dir="build" if Path("build").is_dir() else None) as name:
+        folder = Path(name)
+        report = {
+            "schema_version": 1,
+            "machine": platform.machine(),
+            "cpu": device.cpu,
+            "emulated": device.emulated,
+            "load_average_before": os.getloadavg()[0],
+            "enrolment": enrolment(folder),
+            "large": large(folder / "large.sqlite", int(codes)),
+        }
+    click.echo(json.dumps(report), err=True)
+    deliver(report, out)
+
+
+if __name__ == "__main__":
+    main()
