@@ -103,7 +103,7 @@ class Gallery:
         if not listed:
             return []
         batch = changes.Batch(listed, notes or {}, self.bits)
-        with self._writing():
+        with self._writing(many=len(listed) > changes.MANY):
             return changes.insert(self._connection, batch)
 
     def remove(self, *, label: str | None = None, ids: Sequence[int] = ()) -> int:
@@ -293,9 +293,18 @@ class Gallery:
     # -- inside -------------------------------------------------------------------------------
 
     @contextmanager
-    def _writing(self) -> Iterator[None]:
-        with translated(self.path), transaction(self._connection):
-            yield
+    def _writing(self, *, many: bool = False) -> Iterator[None]:
+        """A transaction; `many`: of so many new items that a look for each one's label would cost
+        a quarter of the time, though the label was made or found in this very transaction."""
+        with translated(self.path):
+            if many:
+                self._connection.execute("PRAGMA foreign_keys = OFF")
+            try:
+                with transaction(self._connection):
+                    yield
+            finally:
+                if many:
+                    self._connection.execute("PRAGMA foreign_keys = ON")
 
     def _label_ids(self, snapshot: Snapshot, labels: Collection[str] | None) -> list[int] | None:
         if labels is None:
