@@ -102,6 +102,7 @@ class Userland:
             "psutil",
             "click",
             "rich",
+            "msgspec",
             "markdown",
             "mdurl",
             "pygments",

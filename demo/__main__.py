@@ -15,13 +15,15 @@ from demo.page import write_overview, write_page
 from demo.scenes import write_enrolment_photos
 from demo.score import SceneScore, Witness
 from edge_runtime.budget import Check, check_budgets
-from edge_runtime.camera import open_camera
+from edge_runtime.camera import parse_source
+from edge_runtime.camera.keeper import Keeper
 from edge_runtime.cli.run import render
 from edge_runtime.daemon import Daemon, Summary
 from edge_runtime.engine import open_engine
 from edge_runtime.enroll import Manner, enroll_photos, labelled_photos
 from edge_runtime.errors import EXIT_VERDICT, EdgeRuntimeError
 from edge_runtime.gallery import Gallery
+from edge_runtime.gate import Gate
 from edge_runtime.pipeline import Pipeline
 from edge_runtime.sinks import TextSink
 
@@ -57,9 +59,9 @@ def demonstrate(out: Path, model: Path | None, views: bool) -> int:
         click.echo(f"   {out / 'clip.mp4'}: {len(segments)} scenes")
         click.echo("3. the daemon watches the film")
         witness = Witness(segments)
-        with open_camera(str(out / "clip.mp4")) as camera:
-            pipeline = Pipeline(engine, gallery)
-            daemon = Daemon(camera, pipeline, [TextSink(sys.stdout)], observe=witness)
+        with Keeper(parse_source(str(out / "clip.mp4"))) as camera:
+            pipeline = Pipeline(engine, gallery, gate=Gate())
+            daemon = Daemon(camera, pipeline, [TextSink(sys.stdout)], observers=[witness])
             daemon.run()
             summary = daemon.summary()
         scores = witness.scores()

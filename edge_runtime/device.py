@@ -56,8 +56,8 @@ def read_device() -> Device:
         system=platform.platform(),
         python=platform.python_version(),
         governor=_read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
-        temperature_c=_temperature_c(),
-        throttling=_throttling(),
+        temperature_c=temperature_c(),
+        throttling=throttling(),
         emulated=_emulated(),
     )
 
@@ -81,7 +81,8 @@ def _emulated() -> bool:
     return platform.machine() == "aarch64" and "CPU part" not in cpuinfo()
 
 
-def _temperature_c() -> float | None:
+def temperature_c() -> float | None:
+    """Degrees Celsius of the hottest thermal zone."""
     zones = [
         float(text) / 1000
         for zone in Path("/sys/class/thermal").glob("thermal_zone*/temp")
@@ -90,7 +91,8 @@ def _temperature_c() -> float | None:
     return max(zones, default=None)
 
 
-def _throttling() -> list[str] | None:
+def throttling() -> list[str] | None:
+    """What a Raspberry Pi's firmware reports, now and since boot; None: no such firmware."""
     tool = shutil.which("vcgencmd")
     if not tool:
         return None

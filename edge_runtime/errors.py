@@ -5,7 +5,8 @@
     │   ├── PhotoError                   not an image, truncated, too small, too large
     │   ├── NoPhotosError                a folder without photos
     │   ├── LabelError                   empty, too long, slashes, control characters
-    │   └── CodeError                    a code of the wrong width or type
+    │   ├── CodeError                    a code of the wrong width or type
+    │   └── ConfigError                  a configuration file that cannot be used: file, line, key
     ├── ModelError                   4   the hash network
     │   ├── ModelNotFoundError           no such file, and where we looked
     │   ├── ModelInvalidError            corrupt, or not a hash network
@@ -25,6 +26,11 @@
     │   ├── CameraSilentError            opened, but no frame came in time
     │   └── CameraLostError              frames came, then stopped
     ├── ReportError                  8   a measurement that could not be made
+    ├── ServiceError                 11  the daemon's surroundings
+    │   ├── ExtraMissingError            a package that an option needs is not installed
+    │   ├── ServeError                   the page and API cannot be served here
+    │   ├── BusyError                    more requests than it can take on
+    │   └── SinkError                    an event could not be delivered
     └── CompileError                 10  a bundle that could not be made
         ├── TargetError                  no such device, or its description is malformed
         ├── ToolchainError               a compiler or TVM is missing or unfit
@@ -84,6 +90,10 @@ class LabelError(InputError):
 
 class CodeError(InputError):
     """A code whose width or type does not fit."""
+
+
+class ConfigError(InputError):
+    """A configuration file that cannot be used."""
 
 
 class ModelError(EdgeRuntimeError):
@@ -170,6 +180,35 @@ class ReportError(EdgeRuntimeError):
     """A measurement that could not be made."""
 
     exit_code = 8
+
+
+class ServiceError(EdgeRuntimeError):
+    """The daemon's surroundings are not as its configuration needs them."""
+
+    exit_code = 11
+
+
+class ExtraMissingError(ServiceError):
+    """A package that an option needs is not installed."""
+
+
+class ServeError(ServiceError):
+    """The page and API cannot be served here."""
+
+
+class BusyError(ServiceError):
+    """More requests at once than the daemon can take on."""
+
+
+class SinkError(ServiceError):
+    """An event could not be delivered."""
+
+    def __init__(
+        self, what: str, *, where: object = "", remedy: str = "", retry: bool = True
+    ) -> None:
+        """`retry`: whether it may work later."""
+        super().__init__(what, where=where, remedy=remedy)
+        self.retry = retry
 
 
 class CompileError(EdgeRuntimeError):

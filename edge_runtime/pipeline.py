@@ -1,6 +1,7 @@
-"""The path: frame -> fit -> hash -> pack -> lookup -> decide.
+"""The path: frame -> fit -> gate -> hash -> pack -> lookup -> decide.
 
-The same code for the daemon, a single query, enrolment, the profiler and evaluation.
+The same code for the daemon, a single query, enrolment, the profiler and evaluation. Only the
+daemon has a gate.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from edge_runtime.engine import Engine
 from edge_runtime.fit import Image, fit
 from edge_runtime.fusion import Method, Standing, standings, verdict
 from edge_runtime.gallery import Gallery
+from edge_runtime.gate import Gate
 from edge_runtime.position import Near
 from edge_runtime.stopwatch import Lap, Stopwatch, no_lap
 from edge_runtime.types import Result, Verdict
@@ -46,16 +48,22 @@ class Pipeline:
         neighbours: int = NEIGHBOURS,
         radius: int | None = None,
         labels: Collection[str] | None = None,
+        gate: Gate | None = None,
     ) -> None:
         """`radius`: bits within which a neighbour counts as known; None: as the model says.
 
         `labels`: look only among these; None: among all.
+
+        `gate` decides which pictures are hashed; of one that is like the last hashed one, that
+        one's code is looked up (again: the gallery may have changed meanwhile). None: all are.
         """
         self.engine = engine
         self.gallery = gallery
         self.neighbours = neighbours
         self.radius = engine.model.radius if radius is None else radius
         self.labels = labels
+        self.gate = gate
+        self._code: Code | None = None
 
     def look(self, image: Image, near: Near | None = None) -> Result:
         """Everything about one picture (uint8 H x W x 3, BGR): neighbours, verdict, stage times.
@@ -63,7 +71,7 @@ class Pipeline:
         `near`: where it was taken.
         """
         watch = Stopwatch()
-        code = code_of(self.engine, image, watch.lap)
+        code = self._hash(image, watch.lap)
         matches = self.gallery.search(code, self.neighbours, labels=self.labels, near=near)
         watch.lap("lookup")
         verdict = vote(matches, self.radius)
@@ -77,3 +85,15 @@ class Pipeline:
         looks = [self.look(image, near).matches for image in images]
         found = standings(looks, self.radius, method)
         return FusedResult(verdict(looks, found), found)
+
+    def _hash(self, image: Image, lap: Lap) -> Code:
+        if self.gate is None:
+            return code_of(self.engine, image, lap)
+        square = fit(image, self.engine.model.input.size)
+        lap("fit")
+        changed = self.gate.changed(square)
+        lap("gate")
+        if changed or self._code is None:
+            self._code = None  # should hashing fail, the one before is no answer for this frame
+            self._code = self.engine.hash(square, lap)
+        return self._code

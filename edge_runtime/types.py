@@ -78,6 +78,8 @@ class Event:
     """Number of the frame that settled it."""
     time: str
     """When it was settled, ISO 8601 with the UTC offset."""
+    frame_time: str
+    """When the camera delivered that frame, likewise."""
     latency_ms: float
     """From the frame's capture to this event."""
 

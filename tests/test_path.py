@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from demo.scenes import read_scene
-from edge_runtime.camera import Capture
 from edge_runtime.camera.fake import FakeSource
+from edge_runtime.camera.keeper import Keeper
 from edge_runtime.code import hamming, pack
 from edge_runtime.daemon import Daemon
 from edge_runtime.decision import Decider, vote
@@ -200,12 +200,12 @@ def test_the_daemon_over_a_camera(engine: Engine, tmp_path: Path, cat: Image) ->
     seen = []
     with Gallery(tmp_path / "g.sqlite", engine.model, create=True) as gallery:
         gallery.enroll([Item("cat", code_of(engine, cat)), Item("cup", code_of(engine, cup))])
-        with Capture(FakeSource([cat] * 5 + [cup] * 5)) as camera:
+        with Keeper(FakeSource([cat] * 5 + [cup] * 5)) as camera:
             daemon = Daemon(
                 camera,
                 Pipeline(engine, gallery),
                 [TextSink(text), JsonSink(lines), kept],
-                observe=lambda frame, _result, held: seen.append(held.label if held else None),
+                observers=[lambda _frame, _result, held: seen.append(held.label if held else None)],
             )
             daemon.run()
             summary = daemon.summary()

@@ -7,37 +7,58 @@ deadline. Adding a kind of camera is adding a source.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
-from edge_runtime.camera.base import Source
-from edge_runtime.camera.capture import Capture
+from edge_runtime.camera.base import CameraOptions, Source
+from edge_runtime.camera.capture import FIRST_FRAME_S, NEXT_FRAME_S, Capture
 from edge_runtime.errors import CameraNotFoundError
 from edge_runtime.photo import SUFFIXES
 
-__all__ = ["Capture", "Source", "open_camera", "parse_source"]
+__all__ = ["CameraOptions", "Capture", "Source", "open_camera", "parse_source"]
+
+_CSI = re.compile(r"(rpicam|picamera2)(?::(\d+))?")
 
 
-def parse_source(text: str) -> Source:
-    """The source that `text` names: an index or /dev path, a URL, a folder or a video file."""
+def parse_source(text: str, options: CameraOptions | None = None) -> Source:
+    """The source that `text` names.
+
+    An index or /dev path, rpicam[:N] or picamera2[:N], a URL, a folder, a photo or a video file.
+    """
     from edge_runtime.camera.folder import FolderSource
     from edge_runtime.camera.video import DeviceSource, FileSource, StreamSource
 
     if text.isdecimal() or text.startswith("/dev/"):
-        return DeviceSource(text)
+        return DeviceSource(text, options)
+    if found := _CSI.fullmatch(text):
+        return _csi(found[1], int(found[2] or 0), options)
     if "://" in text:
-        return StreamSource(text)
+        return StreamSource(text, options)
     path = Path(text)
     if path.is_dir():
-        return FolderSource(path)
+        return FolderSource(path, options)
     if path.is_file():
-        return FolderSource(path) if path.suffix.lower() in SUFFIXES else FileSource(path)
+        kind = FolderSource if path.suffix.lower() in SUFFIXES else FileSource
+        return kind(path, options)
     raise CameraNotFoundError(
         "no such camera",
         where=text,
-        remedy="name a device (0 or /dev/v4l/by-id/...), a video file, a folder or a URL",
+        remedy="name a device (0 or /dev/v4l/by-id/...), rpicam, a video file, a folder or a URL",
     )
 
 
-def open_camera(text: str, *, first_frame_s: float = 10.0, next_frame_s: float = 5.0) -> Capture:
+def _csi(kind: str, number: int, options: CameraOptions | None) -> Source:
+    if kind == "rpicam":
+        from edge_runtime.camera.pipe import RpicamSource
+
+        return RpicamSource(number, options)
+    from edge_runtime.camera.picamera import Picamera2Source
+
+    return Picamera2Source(number, options)
+
+
+def open_camera(
+    text: str, *, first_frame_s: float = FIRST_FRAME_S, next_frame_s: float = NEXT_FRAME_S
+) -> Capture:
     """A running `Capture` of the source that `text` names; raises `CameraError`."""
     return Capture(parse_source(text), first_frame_s=first_frame_s, next_frame_s=next_frame_s)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from types import TracebackType
 
 from edge_runtime.camera.base import Shot, Source
@@ -17,6 +18,10 @@ from edge_runtime.types import Frame
 
 CLOSE_S = 1.0
 """How long `close` waits for a source. One that hangs in its driver is left to die with us."""
+DAMAGED_LIMIT = 30
+"""Pictures in a row that cannot be decoded before the camera counts as lost."""
+FIRST_FRAME_S = 10.0
+NEXT_FRAME_S = 5.0
 
 
 class Capture:
@@ -27,50 +32,92 @@ class Capture:
     """
 
     def __init__(
-        self, source: Source, *, first_frame_s: float = 10.0, next_frame_s: float = 5.0
+        self,
+        source: Source,
+        *,
+        first_frame_s: float = FIRST_FRAME_S,
+        next_frame_s: float = NEXT_FRAME_S,
+        changed: threading.Condition | None = None,
+        sequence: int = 0,
     ) -> None:
+        """`changed` is notified of every frame and of the end; `sequence` is the first number."""
         self.source = source
-        self.dropped = 0
+        self.dropped = self.damaged = self.skipped = 0
+        self.sequence = sequence
+        """Of the next frame."""
+        self.interval_s = 0.0
+        """At least so much time between two frames of a live source; those between are `skipped`,
+        on purpose and mostly undecoded."""
         self._first_frame_s = first_frame_s
         self._next_frame_s = next_frame_s
-        self._taken = 0
+        self._heard_s = time.monotonic()
+        self._seen = False
         self._frame: Frame | None = None
         self._fault: CameraError | None = None
         self._ended = False
         self._stopping = False
-        self._changed = threading.Condition()
+        self._changed = changed or threading.Condition()
         self._thread = threading.Thread(target=self._run, name="camera", daemon=True)
         self._thread.start()
 
     def read(self) -> Frame | None:
         """The next frame, or None at the end; raises `CameraError` when none comes in time."""
-        limit_s = self._next_frame_s if self._taken else self._first_frame_s
+        while True:
+            frame = self.poll(self._next_frame_s)
+            if frame is not None or self.ended:
+                return frame
+
+    def poll(self, wait_s: float, unless: Callable[[], bool] = bool) -> Frame | None:
+        """A frame that is there within `wait_s`; None: not yet, or the end was reached (`ended`).
+
+        Waits no longer once `unless()` is true, which is asked whenever `changed` is notified.
+
+        Raises `CameraError` when the source failed, or has been silent beyond its deadline.
+        """
         with self._changed:
             self._changed.wait_for(
-                lambda: self._frame is not None or self._ended or self._fault, timeout=limit_s
+                lambda: self.ready() or unless(), timeout=min(wait_s, max(self._left_s(), 0))
             )
             frame, self._frame = self._frame, None
-            self._changed.notify_all()
             if frame is not None:
-                self._taken += 1
+                self._seen = True
+                self._heard_s = max(self._heard_s, time.monotonic())
+                self._changed.notify_all()
                 return frame
             if self._fault is not None:
                 raise self._fault
-            if self._ended:
+            if self._ended or self._left_s() > 0:
                 return None
-        raise self._lost(f"no frame for {limit_s:g} s")
+        raise self._lost(f"no frame for {self._limit_s():g} s")
+
+    def ready(self) -> bool:
+        """Whether `poll` would return or raise at once."""
+        return self._frame is not None or self._ended
+
+    @property
+    def ended(self) -> bool:
+        """Whether a source that has an end has reached it, and its last frame was taken."""
+        return self._ended and self._frame is None and self._fault is None
+
+    @property
+    def hangs(self) -> bool:
+        """Whether the source has not come back although it was closed."""
+        return self._thread.is_alive()
 
     def __iter__(self) -> Iterator[Frame]:
         """Every frame up to the end."""
         while (frame := self.read()) is not None:
             yield frame
 
-    def close(self) -> None:
-        """Stop; returns within `CLOSE_S` even if the source hangs."""
+    def close(self, wait_s: float = CLOSE_S) -> None:
+        """Stop; returns within `wait_s` even if the source hangs."""
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
-        self._thread.join(CLOSE_S)
+        self._thread.join(min(wait_s, 0.1))
+        if self._thread.is_alive():
+            self.source.interrupt()
+            self._thread.join(wait_s)
 
     def __enter__(self) -> Capture:
         return self
@@ -83,16 +130,21 @@ class Capture:
     ) -> None:
         self.close()
 
+    def _limit_s(self) -> float:
+        return self._next_frame_s if self._seen else self._first_frame_s
+
+    def _left_s(self) -> float:
+        return self._heard_s + self._limit_s() - time.monotonic()
+
     def _lost(self, what: str) -> CameraError:
-        if self._taken:
+        if self._seen:
             return CameraLostError(
                 what, where=self.source.name, remedy="check the cable, the power and the network"
             )
         return CameraSilentError(
             f"it opened, but gave no picture ({what})",
             where=self.source.name,
-            remedy="close other programs that use it; a Raspberry Pi CSI camera needs the "
-            "rpicam tools, not its /dev/video node",
+            remedy="close other programs that use it; a Raspberry Pi CSI camera is named rpicam",
         )
 
     def _run(self) -> None:
@@ -113,28 +165,57 @@ class Capture:
             self._changed.notify_all()
 
     def _pump(self) -> None:
-        sequence = 0
+        came = False
+        damaged = 0
+        due_s = 0.0
         while not self._stopping:
-            shot = self.source.next()
+            if self.source.live and time.monotonic() < due_s:
+                if self.source.skip():
+                    self.skipped += 1
+                    continue
+                shot = None
+            else:
+                shot = self.source.next()
             if shot is None:
-                if self.source.live:
-                    raise self._lost("the stream ended" if sequence else "its first read failed")
-                if not sequence:
-                    raise CameraNotFoundError(
-                        "no picture in it that can be read",
-                        where=self.source.name,
-                        remedy="check that it is a whole video file or a folder of photos",
-                    )
+                self._end(came)
                 return
-            self._offer(shot, sequence)
-            sequence += 1
+            came = True
+            if not _is_picture(shot):
+                self.damaged += 1
+                damaged += 1
+                if damaged == DAMAGED_LIMIT:
+                    raise self._lost(f"{damaged} damaged frames in a row")
+                continue
+            damaged = 0
+            self._offer(shot)
+            # A frame that comes a little early is taken: half a frame late would be too late.
+            due_s = max(due_s + self.interval_s, time.monotonic() - self.interval_s / 2)
 
-    def _offer(self, shot: Shot, sequence: int) -> None:
-        frame = Frame(shot.image, sequence, shot.captured_at_s, shot.name)
+    def _end(self, came: bool) -> None:
+        """Raises what it means that no further picture came, if it is a fault."""
+        if self.source.live:
+            raise self._lost("the stream ended" if came else "its first read failed")
+        if not came:
+            raise CameraNotFoundError(
+                "no picture in it that can be read",
+                where=self.source.name,
+                remedy="check that it is a whole video file or a folder of photos",
+            )
+
+    def _offer(self, shot: Shot) -> None:
+        assert shot.image is not None
+        frame = Frame(shot.image, self.sequence, shot.captured_at_s, shot.name)
+        self.sequence += 1
         with self._changed:
             if self.source.live:
                 self.dropped += self._frame is not None
             else:
                 self._changed.wait_for(lambda: self._frame is None or self._stopping)
             self._frame = frame
+            self._heard_s = time.monotonic()
             self._changed.notify_all()
+
+
+def _is_picture(shot: Shot) -> bool:
+    image = shot.image
+    return image is not None and image.ndim == 3 and image.shape[2] == 3 and min(image.shape) > 0

@@ -10,7 +10,8 @@ from edge_runtime.fit import Image
 
 
 class FakeSource(Source):
-    """Delivers the given items in order: an image, an error to raise, or a callable to wait in."""
+    """Delivers the given items in order: an image, an error to raise, a callable to
+    wait in, or None for the end of the stream."""
 
     name = "fake"
 
@@ -18,6 +19,10 @@ class FakeSource(Source):
         self.live = live
         self.opened = self.closed = 0
         self._items: Iterator[object] = iter(items)
+
+    def again(self) -> FakeSource:
+        """See `Source.again`: goes on where this one was."""
+        return FakeSource(self._items, live=self.live)
 
     def open(self) -> None:
         """See `Source.open`."""
@@ -31,6 +36,8 @@ class FakeSource(Source):
             if callable(item):
                 item()
                 continue
+            if item is None:
+                return None
             return Shot(item, time.monotonic())  # type: ignore[arg-type]
         return None
 

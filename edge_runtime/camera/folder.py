@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator
+from itertools import cycle, islice
 from pathlib import Path
 
-from edge_runtime.camera.base import Shot, Source
+from edge_runtime.camera.base import CameraOptions, Shot, Source
 from edge_runtime.errors import PhotoError
 from edge_runtime.photo import find_photos, read_photo
 
@@ -19,18 +20,28 @@ class FolderSource(Source):
 
     live = False
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, options: CameraOptions | None = None) -> None:
         self.name = str(path)
         self._path = path
+        self._options = options or CameraOptions()
         self._photos: Iterator[Path] = iter(())
+        self._count = 0
+
+    def again(self) -> FolderSource:
+        """See `Source.again`."""
+        return FolderSource(self._path, self._options)
 
     def open(self) -> None:
         """See `Source.open`."""
-        self._photos = iter([self._path] if self._path.is_file() else find_photos(self._path))
+        photos = [self._path] if self._path.is_file() else find_photos(self._path)
+        self._count = len(photos)  # so many in a row that cannot be read are the end
+        self._photos = cycle(photos) if self._options.loop else iter(photos)
 
     def next(self) -> Shot | None:
         """See `Source.next`."""
-        for path in self._photos:
+        for path in islice(self._photos, self._count):
+            if self._options.real_time:
+                time.sleep(1 / self._options.fps)
             captured_at_s = time.monotonic()
             try:
                 return Shot(read_photo(path), captured_at_s, str(path))

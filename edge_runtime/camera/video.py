@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from edge_runtime.camera.base import Shot, Source
+from edge_runtime.camera.base import CameraOptions, Shot, Source
 from edge_runtime.errors import CameraNotFoundError
 
 OPEN_TIMEOUT_MS = 8000
 READ_TIMEOUT_MS = 5000
+BY_ID = Path("/dev/v4l/by-id")
 
 
 class _OpenCVSource(Source):
     """What the three kinds share: grab, note the time, decode."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, options: CameraOptions) -> None:
         self.name = name
+        self._options = options
         self._capture: cv2.VideoCapture | None = None
 
     def next(self) -> Shot | None:
@@ -30,7 +33,12 @@ class _OpenCVSource(Source):
             return None
         captured_at_s = time.monotonic()
         decoded, image = self._capture.retrieve()
-        return Shot(np.asarray(image, dtype=np.uint8), captured_at_s) if decoded else None
+        return Shot(np.asarray(image, dtype=np.uint8) if decoded else None, captured_at_s)
+
+    def skip(self) -> bool:
+        """See `Source.skip`."""
+        assert self._capture is not None
+        return self._capture.grab()
 
     def close(self) -> None:
         """See `Source.close`."""
@@ -48,17 +56,28 @@ class DeviceSource(_OpenCVSource):
     """A V4L2 camera by index ("0") or path ("/dev/v4l/by-id/..."), asked for Motion JPEG.
 
     Uncompressed video saturates a USB 2 bus at 640 x 480 and 30 frames a second; MJPG does not. A
-    camera without it keeps its own format.
+    camera without it keeps its own format. A camera that was unplugged often comes back under
+    another number: one that was opened by number is found again by its name in /dev/v4l/by-id.
     """
 
     live = True
 
-    def __init__(self, device: str) -> None:
-        super().__init__(f"/dev/video{device}" if device.isdecimal() else device)
+    def __init__(
+        self, device: str, options: CameraOptions | None = None, *, known_as: Path | None = None
+    ) -> None:
+        path = f"/dev/video{device}" if device.isdecimal() else device
+        super().__init__(path, options or CameraOptions())
+        self._known_as = known_as
+
+    def again(self) -> DeviceSource:
+        """See `Source.again`."""
+        return DeviceSource(self.name, self._options, known_as=self._known_as)
 
     def open(self) -> None:
         """See `Source.open`."""
         path = Path(self.name)
+        if self._known_as is not None and self._known_as.exists():
+            path = self._known_as
         if not path.exists():
             raise CameraNotFoundError(
                 "no such camera device",
@@ -71,17 +90,38 @@ class DeviceSource(_OpenCVSource):
                 where=self.name,
                 remedy="add yourself to the group video: sudo usermod -aG video $USER, log in anew",
             )
-        device = str(path.resolve())  # by-id links move when a camera comes back elsewhere
-        capture = cv2.VideoCapture(device, cv2.CAP_V4L2)
+        device = path.resolve()  # by-id links move when a camera comes back elsewhere
+        capture = cv2.VideoCapture(str(device), cv2.CAP_V4L2)
         self._adopt(capture, "it is no camera that V4L2 can read", "see v4l2-ctl --list-devices")
-        capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG"))
-        capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # a queue in the driver is latency
+        for key, value in (
+            (cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG")),
+            (cv2.CAP_PROP_FRAME_WIDTH, self._options.width),
+            (cv2.CAP_PROP_FRAME_HEIGHT, self._options.height),
+            (cv2.CAP_PROP_FPS, self._options.fps),
+            (cv2.CAP_PROP_BUFFERSIZE, 1),  # a queue in the driver is latency
+        ):
+            capture.set(key, value)
+        self._known_as = self._known_as or by_id(device)
+
+
+def by_id(device: Path) -> Path | None:
+    """The lasting name of a V4L2 `device`, if the system gives it one."""
+    links = sorted(BY_ID.glob("*")) if BY_ID.is_dir() else []
+    return next((link for link in links if link.resolve() == device), None)
 
 
 class StreamSource(_OpenCVSource):
     """A camera on the network: http (Motion JPEG) or rtsp."""
 
     live = True
+
+    def __init__(self, address: str, options: CameraOptions | None = None) -> None:
+        super().__init__(re.sub(r"//[^/@]*@", "//", address), options or CameraOptions())
+        self._address = address
+
+    def again(self) -> StreamSource:
+        """See `Source.again`."""
+        return StreamSource(self._address, self._options)
 
     def open(self) -> None:
         """See `Source.open`."""
@@ -90,19 +130,29 @@ class StreamSource(_OpenCVSource):
             *(cv2.CAP_PROP_READ_TIMEOUT_MSEC, READ_TIMEOUT_MS),
         ]
         self._adopt(
-            cv2.VideoCapture(self.name, cv2.CAP_FFMPEG, limits),
+            cv2.VideoCapture(self._address, cv2.CAP_FFMPEG, limits),
             "nothing there that can be read as video",
             "check the address, the user and password in it, and the network",
         )
 
 
 class FileSource(_OpenCVSource):
-    """A video file, every frame of it, as fast as the path takes them."""
+    """A video file: every frame as fast as the path takes them, or at its own speed."""
 
-    live = False
+    def __init__(self, path: Path, options: CameraOptions | None = None) -> None:
+        super().__init__(str(path), options or CameraOptions())
+        self._pause_s = 0.0
+        self._due_s = 0.0
+        self._frames = 0
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(str(path))
+    @property
+    def live(self) -> bool:  # type: ignore[override]
+        """See `Source.live`: one that plays in real time is a camera in all but its end."""
+        return self._options.real_time and self._options.loop
+
+    def again(self) -> FileSource:
+        """See `Source.again`."""
+        return FileSource(Path(self.name), self._options)
 
     def open(self) -> None:
         """See `Source.open`."""
@@ -111,3 +161,30 @@ class FileSource(_OpenCVSource):
             "not a video file, or damaged",
             "check that it plays elsewhere; copy it again",
         )
+        assert self._capture is not None
+        if self._options.real_time:
+            rate = self._capture.get(cv2.CAP_PROP_FPS)
+            self._pause_s = 1 / rate if 0 < rate < 1000 else 1 / self._options.fps
+
+    def next(self) -> Shot | None:
+        """See `Source.next`."""
+        self._wait()
+        shot = super().next()
+        if shot is None and self._options.loop and self._frames:
+            self.close()
+            self.open()
+            self._frames = 0
+            shot = super().next()
+        self._frames += shot is not None
+        return shot
+
+    def skip(self) -> bool:
+        """See `Source.skip`."""
+        return self.next() is not None
+
+    def _wait(self) -> None:
+        """Until the next frame is due."""
+        if self._pause_s:
+            now_s = time.monotonic()
+            self._due_s = max(self._due_s + self._pause_s, now_s - self._pause_s)
+            time.sleep(max(0.0, self._due_s - now_s))

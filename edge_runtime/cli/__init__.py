@@ -19,6 +19,7 @@ from edge_runtime.errors import EXIT_INTERRUPTED, EdgeRuntimeError
 DEBUG_VARIABLE = "EDGE_RUNTIME_DEBUG"
 
 _COMMANDS = {
+    "config": "Check, show or begin a configuration file.",
     "doctor": "Is this machine able to do the job?",
     "enroll": "Teach it places and objects from photos.",
     "gallery": "What has been enrolled, and the care of its file.",

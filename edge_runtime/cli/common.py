@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -82,9 +81,11 @@ def talk(text: str) -> None:
     click.echo(text, err=True)
 
 
-def log_to_stderr() -> None:
-    """Show the runtime's own warnings, a line each."""
-    logging.basicConfig(stream=sys.stderr, format="edge-runtime: %(message)s", force=True)
+def log_to_stderr(level: str = "warning") -> None:
+    """Show the runtime's own messages from `level` up, a line each."""
+    from edge_runtime.logs import start_logging
+
+    start_logging(sys.stderr, level)
 
 
 @contextmanager

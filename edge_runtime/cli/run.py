@@ -3,95 +3,142 @@
 from __future__ import annotations
 
 import json
-import sys
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import FrameType
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from edge_runtime.cli.common import (
-    engine_options,
-    gallery_option,
-    json_option,
-    log_to_stderr,
-    radius_option,
-    talk,
-    terminable,
-)
+from edge_runtime.cli.common import log_to_stderr, talk
 
 if TYPE_CHECKING:
     from edge_runtime.daemon import Summary
+    from edge_runtime.daemon.service import Service
+    from edge_runtime.settings import Settings
 
 
 @click.command("run")
-@gallery_option
-@engine_options
-@radius_option
+@click.option(
+    "--config",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The configuration file (edge-runtime config example). Options here win over it.",
+)
+@click.option("--gallery", type=click.Path(dir_okay=False, path_type=Path), help="Gallery file.")
+@click.option(
+    "--model", type=click.Path(path_type=Path), help="An ONNX file, or the folder of a bundle."
+)
+@click.option("--threads", type=click.IntRange(1, 64), help="CPU threads for the network.")
+@click.option(
+    "--radius", type=click.IntRange(0), help='Bits up to which a match counts; else "unknown".'
+)
 @click.option(
     "--camera",
-    default="0",
-    show_default=True,
-    help="Index, /dev path, video file, folder of photos, or http/rtsp address.",
+    help="Index, /dev path, rpicam, video file, folder of photos, or http/rtsp address.",
 )
+@click.option("--window", type=click.IntRange(1, 1000), help="Frames of which a majority decides.")
+@click.option("--gate/--no-gate", default=None, help="Hash only what changed, or every frame.")
 @click.option(
-    "--window",
-    type=click.IntRange(1, 1000),
-    default=5,
-    show_default=True,
-    help="Frames of which a majority decides.",
+    "--wait/--no-wait",
+    default=None,
+    help="Keep trying a camera that is not there at the start.  [default: with --config]",
 )
-@json_option
-def command(
-    gallery: Path,
-    model: Path | None,
-    threads: int,
-    radius: int | None,
-    camera: str,
-    window: int,
-    as_json: bool,
-) -> int:
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+def command(config: Path | None, as_json: bool, **options: Any) -> int:
     """Watch a camera and say what comes into view and what leaves it.
 
     Ends with a summary: at the end of a file or folder, at Ctrl-C, or when told to terminate. With
-    --json, every event is a line, and so is the summary.
+    --json, every event is a line, and so is the summary. SIGHUP reads the configuration again.
     """
-    from edge_runtime.camera import open_camera
-    from edge_runtime.daemon import Daemon
-    from edge_runtime.decision import Decider
-    from edge_runtime.engine import open_engine
-    from edge_runtime.gallery import Gallery
-    from edge_runtime.pipeline import Pipeline
-    from edge_runtime.sinks import JsonSink, TextSink
+    from edge_runtime.daemon.service import Service
 
-    log_to_stderr()
-    engine = open_engine(model, threads=threads)
-    with Gallery(gallery, engine.model, read_only=True) as memory, open_camera(camera) as frames:
-        stats = memory.stats()
-        talk(
-            f"watching {frames.source.name} for {stats.labels} labels ({stats.items} codes), "
-            f"engine {engine.name}: {engine.reason}. Ctrl-C ends."
-        )
-        if not stats.items:
-            talk("edge-runtime: the gallery is empty, so everything will be unknown")
-        daemon = Daemon(
-            frames,
-            Pipeline(engine, memory, radius=radius),
-            [JsonSink(sys.stdout) if as_json else TextSink(sys.stdout)],
-            decider=Decider(window),
-        )
+    log_to_stderr("info")
+    if as_json:
+        options["output"] = "json"
+    if config is None and options["wait"] is None:
+        options["wait"] = False
+    with Service(lambda: _settings(config, options)) as service, _signals(service):
+        _greet(service)
         try:
-            with terminable():
-                daemon.run()
-        except KeyboardInterrupt:
-            pass
+            service.run()
         finally:
-            summary = daemon.summary()
-            if as_json:
-                click.echo(json.dumps({"kind": "summary", **asdict(summary)}))
-            else:
-                talk(render(summary))
+            summary = service.daemon.summary()
+    if service.settings.output.format == "json":
+        click.echo(json.dumps({"kind": "summary", **asdict(summary)}))
+    else:
+        talk(render(summary))
     return 0
+
+
+_PLACES = {
+    "gallery": ("gallery", "path"),
+    "model": ("model", "path"),
+    "threads": ("model", "threads"),
+    "radius": ("decision", "radius"),
+    "window": ("decision", "window"),
+    "camera": ("camera", "source"),
+    "wait": ("camera", "wait"),
+    "gate": ("gate", "enabled"),
+    "output": ("output", "format"),
+}
+"""Where an option stands in the configuration."""
+
+
+def _settings(config: Path | None, options: dict[str, Any]) -> Settings:
+    from msgspec.structs import replace
+
+    from edge_runtime.settings import Settings, read_settings
+
+    settings = read_settings(config) if config else Settings()
+    for option, value in options.items():
+        if value is None:
+            continue
+        table, key = _PLACES[option]
+        part = getattr(settings, table)
+        changed = replace(part, **{key: str(value) if isinstance(value, Path) else value})
+        settings = replace(settings, **{table: changed})
+    return settings
+
+
+def _greet(service: Service) -> None:
+    snapshot = service.pipeline.gallery.snapshot()
+    camera, engine = service.daemon.camera, service.engine
+    talk(
+        f"watching {camera.source.name} for {len(snapshot.labels)} labels ({len(snapshot.ids)} "
+        f"codes), engine {engine.name}: {engine.reason}. Ctrl-C ends."
+    )
+    if not len(snapshot.ids):
+        talk("edge-runtime: the gallery is empty, so everything will be unknown")
+
+
+@contextmanager
+def _signals(service: Service) -> Iterator[None]:
+    """SIGTERM and Ctrl-C end the run, SIGHUP reloads."""
+
+    def handler(act: Callable[[], None]) -> Callable[[int, FrameType | None], None]:
+        return lambda _number, _frame: act()
+
+    def stop() -> None:
+        service.stop("told to stop")
+        for number in (signal.SIGINT, signal.SIGTERM):  # the second one need not be polite
+            signal.signal(number, signal.default_int_handler)
+
+    before = {
+        number: signal.signal(number, handler(act))
+        for number, act in (
+            (signal.SIGINT, stop),
+            (signal.SIGTERM, stop),
+            (signal.SIGHUP, service.hang_up),
+        )
+    }
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
 
 
 def render(summary: Summary) -> str:

@@ -1,25 +1,19 @@
-"""Where events go."""
+"""Events as lines of text or JSON, and in memory."""
 
 from __future__ import annotations
 
 import json
-from abc import ABC, abstractmethod
 from dataclasses import asdict
 from typing import TextIO
 
+from edge_runtime.sinks.base import Sink
 from edge_runtime.types import Event
-
-
-class Sink(ABC):
-    """Takes events as they happen."""
-
-    @abstractmethod
-    def publish(self, event: Event) -> None:
-        """Deliver one event."""
 
 
 class TextSink(Sink):
     """One line a recognition, for people."""
+
+    name = "text"
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -38,6 +32,8 @@ class TextSink(Sink):
 class JsonSink(Sink):
     """One JSON object a line, for programs."""
 
+    name = "json"
+
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
@@ -49,6 +45,8 @@ class JsonSink(Sink):
 
 class ListSink(Sink):
     """Keeps events in memory, for tests and the demo."""
+
+    name = "list"
 
     def __init__(self) -> None:
         self.events: list[Event] = []

@@ -1,0 +1,219 @@
+"""Everything that `edge-runtime run` starts, from one configuration; and its reload."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from edge_runtime.camera import CameraOptions, parse_source
+from edge_runtime.camera.base import Source
+from edge_runtime.camera.keeper import Keeper
+from edge_runtime.camera.recovery import RetryPolicy
+from edge_runtime.daemon.climate import Climate, Thermostat
+from edge_runtime.daemon.loop import Daemon
+from edge_runtime.daemon.notify import Notifier
+from edge_runtime.daemon.outputs import open_sinks, reader_has_gone
+from edge_runtime.daemon.replaced import GalleryWatch
+from edge_runtime.engine import Engine, open_engine
+from edge_runtime.errors import EdgeRuntimeError
+from edge_runtime.gallery import Gallery, default_path
+from edge_runtime.gate import Gate, GateOptions
+from edge_runtime.memory import release_unused
+from edge_runtime.pipeline import Pipeline
+from edge_runtime.settings import RELOADABLE, Settings
+from edge_runtime.sinks import Outbox
+from edge_runtime.types import Event, Frame, Recognition, Result
+
+log = logging.getLogger(__name__)
+
+RECENT_EVENTS = 200
+SAMPLES = 1000
+"""Frames over which the stage times are summed up; older ones are history in /metrics."""
+END_S = 0.5
+"""What each part is given to finish its work at the end; all of them at once."""
+
+
+@dataclass(frozen=True, eq=False)
+class Sight:
+    """The newest frame, and what was found in it."""
+
+    frame: Frame
+    result: Result
+    held: Recognition | None
+
+
+class Service:
+    """The daemon with its engine, gallery, camera, sinks and page. Made and used on one thread."""
+
+    def __init__(self, load: Callable[[], Settings]) -> None:
+        """`load` reads the configuration, now and at each reload; raises `EdgeRuntimeError`."""
+        self._load = load
+        self.settings = settings = load()
+        self.started_s = time.monotonic()
+        self.sight: Sight | None = None
+        self.recent: deque[Event] = deque(maxlen=RECENT_EVENTS)
+        self.outboxes: list[Outbox] = []
+        self.notifier = Notifier()
+        self._hup = False
+        path = Path(settings.gallery.path) if settings.gallery.path else default_path()
+        source = _source(settings)  # a wrong name should be told before anything is loaded
+        self.engine: Engine = open_engine(
+            settings.model.path or None, threads=settings.model.threads
+        )
+        gallery = Gallery(path, self.engine.model, read_only=True)
+        self.pipeline = Pipeline(self.engine, gallery)
+        keeper = _keeper(settings, source, threading.Condition())
+        self.daemon = Daemon(keeper, self.pipeline, samples=SAMPLES)
+        self.daemon.observers.append(self._see)
+        self.daemon.listeners.append(self.recent.append)
+        self.watch = GalleryWatch(self.pipeline, self.engine.model, self.daemon.note)
+        self.climate = Climate()
+        self.thermostat = Thermostat(settings.heat.hot_c)
+        self._apply(settings)
+        self.outboxes = open_sinks(settings, lossless=not keeper.source.live)
+        self.daemon.sinks = list(self.outboxes)
+        self.daemon.every(1.0, self._look_after)
+        if self.notifier.interval_s:
+            self.daemon.every(min(self.notifier.interval_s, 1.0), self.notifier.alive)
+        release_unused()
+
+    def run(self) -> None:
+        """Until the camera's end or `stop`; raises `EdgeRuntimeError` where going on is no use."""
+        self.notifier.ready(f"watching {self.daemon.camera.source.name}")
+        self.daemon.run()
+
+    def stop(self, reason: str) -> None:
+        """End `run` soon; may be called by a signal handler."""
+        self.daemon.stop(reason)
+
+    def hang_up(self) -> None:
+        """Read the configuration again between two frames; may be called by a signal handler."""
+        self._hup = True
+
+    def close(self) -> None:
+        """End everything; what hangs is left behind."""
+        self.notifier.stopping()
+        self.climate.close()
+        threads = [
+            threading.Thread(target=outbox.close, args=(END_S,), daemon=True)
+            for outbox in self.outboxes
+        ]
+        for thread in threads:
+            thread.start()
+        self.daemon.camera.close(END_S)
+        for thread in threads:
+            thread.join(END_S + 0.3)
+        self.pipeline.gallery.close()
+
+    def __enter__(self) -> Service:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _see(self, frame: Frame, result: Result, held: Recognition | None) -> None:
+        self.sight = Sight(frame, result, held)
+
+    # -- between frames -----------------------------------------------------------------------
+
+    def _look_after(self) -> None:
+        """Once a second, on the path's thread."""
+        self.watch.check()
+        if self._hup:
+            self._hup = False
+            self.reload()
+        self._set_pace()
+        only_stdout = [box.sink.name for box in self.outboxes] in (["text"], ["json"])
+        if only_stdout and reader_has_gone(sys.stdout):
+            raise BrokenPipeError  # nobody listens any more
+
+    def _set_pace(self) -> None:
+        settings = self.settings
+        slow = self.thermostat.update(self.climate.reading)
+        fps = min(settings.camera.fps, settings.heat.fps) if slow else settings.camera.fps
+        self.daemon.camera.limit(fps)
+
+    def reload(self) -> None:
+        """Bring a changed configuration into force; a faulty one changes nothing."""
+        self.notifier.reloading()
+        try:
+            new = self._load()
+            changed = {
+                name
+                for name in new.__struct_fields__
+                if getattr(new, name) != getattr(self.settings, name)
+            }
+            self._reload(new, changed)
+        except EdgeRuntimeError as error:
+            log.error("not reloaded: %s", error)
+            self.daemon.last_error = str(error)
+        self.watch.reopen()
+        self.notifier.ready(f"watching {self.daemon.camera.source.name}")
+
+    def _reload(self, new: Settings, changed: set[str]) -> None:
+        source = _source(new) if "camera" in changed else None
+        if changed & {"output", "mqtt", "webhook", "exec"}:
+            fresh = open_sinks(new, lossless=not (source or self.daemon.camera.source).live)
+            old, self.outboxes = self.outboxes, fresh
+            self.daemon.sinks = list(fresh)
+            for outbox in old:
+                threading.Thread(target=outbox.close, daemon=True).start()
+        if source is not None:
+            camera = self.daemon.camera
+            camera.close(END_S)
+            self.daemon.camera = _keeper(new, source, camera.changed)
+        self._apply(new)
+        fixed = changed - RELOADABLE
+        log.info("reloaded: %s", ", ".join(sorted(changed & RELOADABLE)) or "nothing has changed")
+        if fixed:
+            log.warning("needs a restart to take effect: %s", ", ".join(sorted(fixed)))
+        self.settings = new
+
+    def _apply(self, settings: Settings) -> None:
+        """Everything that is only a number."""
+        decision, gate = settings.decision, settings.gate
+        model = self.engine.model
+        self.pipeline.neighbours = decision.neighbours
+        self.pipeline.radius = model.radius if decision.radius < 0 else decision.radius
+        options = GateOptions(gate.threshold, decision.window, gate.refresh_s)
+        if not gate.enabled:
+            self.pipeline.gate = None
+        elif self.pipeline.gate is None or self.pipeline.gate.options != options:
+            self.pipeline.gate = Gate(options)
+        decider = self.daemon.decider
+        if (decider.window, decider.cooldown_s) != (decision.window, decision.cooldown_s):
+            self.daemon.decider = decider.resized(decision.window, decision.cooldown_s)
+        self.thermostat.hot_c = settings.heat.hot_c
+        logging.getLogger("edge_runtime").setLevel(settings.log.level.upper())
+
+
+def _source(settings: Settings) -> Source:
+    camera = settings.camera
+    return parse_source(
+        camera.source,
+        CameraOptions(camera.width, camera.height, camera.fps, camera.loop, camera.real_time),
+    )
+
+
+def _keeper(settings: Settings, source: Source, changed: threading.Condition) -> Keeper:
+    camera = settings.camera
+    return Keeper(
+        source,
+        policy=RetryPolicy(camera.retry_shortest_s, camera.retry_longest_s, camera.retry_budget),
+        first_frame_s=camera.first_frame_s,
+        next_frame_s=camera.next_frame_s,
+        wait=camera.wait,
+        changed=changed,
+    )

@@ -1,0 +1,146 @@
+"""Reading the configuration: every fault names the file, the line and the key."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from edge_runtime.errors import ConfigError, storage_error
+from edge_runtime.settings.schema import Settings
+
+MAX_BYTES = 1 << 20
+_TABLE = re.compile(r"\s*\[\s*([A-Za-z0-9_.-]+)\s*\]")
+_KEY = re.compile(r"\s*([A-Za-z0-9_.-]+)\s*=")
+_PLACE = re.compile(r"^(.*) - at `\$\.?(.*?)`$")
+_UNKNOWN = re.compile(r"Object contains unknown field `(.*)`")
+_MISSING = re.compile(r"Object missing required field `(.*)`")
+_PATHS = (
+    ("model", "path"),
+    ("gallery", "path"),
+    ("mqtt", "password_file"),
+    ("mqtt", "ca_file"),
+    ("webhook", "token_file"),
+)
+
+
+def read_settings(path: Path) -> Settings:
+    """The configuration in the file `path`; raises `ConfigError`.
+
+    Relative paths in it are seen from the file's folder.
+    """
+    try:
+        data = path.read_bytes()
+        if len(data) > MAX_BYTES:
+            raise ConfigError("larger than any configuration", where=path)
+        text = data.decode()
+    except OSError as error:
+        fault = storage_error(error, path)
+        raise ConfigError(
+            fault.what if fault else str(error),
+            where=path,
+            remedy="edge-runtime config example prints one to begin with",
+        ) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError("not UTF-8 text", where=path, remedy="save it as UTF-8") from error
+    return _located(parse_settings(text, where=path), path.absolute().parent)
+
+
+def parse_settings(text: str, *, where: object = "configuration") -> Settings:
+    """The configuration in the TOML `text`; raises `ConfigError` that names `where`."""
+    try:
+        tables = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        what, _, place = str(error).partition(" (at ")
+        found = re.match(r"line (\d+)", place)
+        line = int(found[1]) if found else text.count("\n", 0, len(text.rstrip())) + 1
+        raise ConfigError(
+            f"not TOML: {what}", where=f"{where}:{line}", remedy="see toml.io"
+        ) from error
+    try:
+        settings = msgspec.convert(tables, Settings)
+    except msgspec.ValidationError as error:
+        raise _explained(str(error), text, where) from error
+    for key, what, remedy in _contradictions(settings):
+        raise ConfigError(f"{key}: {what}", where=_at(text, key, where), remedy=remedy)
+    return settings
+
+
+def _explained(message: str, text: str, where: object) -> ConfigError:
+    found = _PLACE.match(message)
+    what, key = (found[1], found[2]) if found else (message, "")
+    if unknown := _UNKNOWN.match(what):
+        key, what = ".".join(filter(None, (key, unknown[1]))), "there is no such key"
+    elif missing := _MISSING.match(what):
+        at = _at(text, key, where)
+        return ConfigError(
+            f"{key}.{missing[1]}: this key is needed in [{key}]", where=at, remedy=_LIST
+        )
+    what = what.replace("`object`", "a table").replace("Expected", "expected")
+    return ConfigError(f"{key}: {what}" if key else what, where=_at(text, key, where), remedy=_LIST)
+
+
+_LIST = "docs/CONFIGURATION.md lists all keys"
+
+
+def _at(text: str, key: str, where: object) -> str:
+    """`where` with the line that sets `key` (dotted, perhaps with [n]), or that opens its table."""
+    wanted = re.sub(r"\[.*", "", key)
+    best, line_of_best = -1, 0
+    table = ""
+    for number, line in enumerate(text.splitlines(), 1):
+        if opened := _TABLE.match(line):
+            table = name = opened[1]
+        elif assigned := _KEY.match(line):
+            name = f"{table}.{assigned[1]}" if table else assigned[1]
+        else:
+            continue
+        if (wanted == name or wanted.startswith(name + ".")) and len(name) > best:
+            best, line_of_best = len(name), number
+    return f"{where}:{line_of_best}" if line_of_best else str(where)
+
+
+def _contradictions(settings: Settings) -> Iterator[tuple[str, str, str]]:
+    """Key, fault and remedy of what no single key shows."""
+    camera = settings.camera
+    if camera.retry_shortest_s > camera.retry_longest_s:
+        yield (
+            "camera.retry_shortest_s",
+            f"{camera.retry_shortest_s:g} is longer than retry_longest_s "
+            f"({camera.retry_longest_s:g})",
+            "exchange them",
+        )
+    if settings.mqtt and settings.mqtt.password_file and not settings.mqtt.username:
+        yield "mqtt.password_file", "a password without a username", "set username"
+
+
+def _located(settings: Settings, folder: Path) -> Settings:
+    """With relative paths made absolute, from `folder`."""
+    for table, key in _PATHS:
+        part = getattr(settings, table)
+        if part is not None and getattr(part, key):
+            value = str(folder / Path(getattr(part, key)).expanduser())
+            changed = msgspec.structs.replace(part, **{key: value})
+            settings = msgspec.structs.replace(settings, **{table: changed})
+    source = folder / settings.camera.source
+    if not settings.camera.source.isdecimal() and source.exists():
+        camera = msgspec.structs.replace(settings.camera, source=str(source))
+        settings = msgspec.structs.replace(settings, camera=camera)
+    return settings
+
+
+def read_secret(path: str) -> str:
+    """The first line of the file `path`, a password or a token; raises `ConfigError`."""
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        fault = storage_error(error, path) if isinstance(error, OSError) else None
+        raise ConfigError(
+            fault.what if fault else "not UTF-8 text", where=path, remedy="check its path and mode"
+        ) from error
+    if not lines or not lines[0].strip():
+        raise ConfigError("its first line is empty", where=path, remedy="write the secret there")
+    return lines[0].strip()

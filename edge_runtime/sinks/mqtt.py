@@ -1,0 +1,131 @@
+"""Events to an MQTT broker, for home automation and everything else that listens to one.
+
+Below the configured topic: `event` (each event, QoS 1), `state` (the last recognition, retained, so
+that whoever connects later knows), `status` ("online" or, by the broker when we are gone,
+"offline", retained).
+"""
+
+from __future__ import annotations
+
+import json
+import ssl
+import threading
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from edge_runtime.errors import ExtraMissingError, SinkError
+from edge_runtime.sinks.base import Sink
+from edge_runtime.types import Event
+
+if TYPE_CHECKING:
+    from paho.mqtt.client import MQTTMessageInfo
+
+ANSWER_S = 5.0
+"""How long the broker may take to confirm a message, or a connection."""
+
+
+@dataclass(frozen=True)
+class MqttOptions:
+    """Which broker, as whom, where to."""
+
+    host: str
+    port: int = 1883
+    topic: str = "edge-runtime"
+    client_id: str = ""
+    username: str = ""
+    password: str = ""
+    tls: bool = False
+    ca_file: str = ""
+
+
+class MqttSink(Sink):
+    """Keeps a connection to a broker; paho reconnects it in the background."""
+
+    name = "mqtt"
+
+    def __init__(self, options: MqttOptions) -> None:
+        try:
+            from paho.mqtt import client as paho
+            from paho.mqtt.enums import CallbackAPIVersion
+        except ImportError as error:
+            raise ExtraMissingError(
+                f"paho-mqtt cannot be imported: {error}",
+                where="mqtt",
+                remedy="pip install edge-runtime[mqtt]",
+            ) from error
+        self._options = options
+        self._where = f"mqtt {options.host}:{options.port}"
+        self._refusal = ""
+        self._pending: list[MQTTMessageInfo] = []
+        self._pending_for: Event | None = None
+        self._connected = threading.Event()
+        self._client = paho.Client(CallbackAPIVersion.VERSION2, client_id=options.client_id or "")
+        self._client.will_set(f"{options.topic}/status", "offline", qos=1, retain=True)
+        if options.username:
+            self._client.username_pw_set(options.username, options.password or None)
+        if options.tls:
+            self._client.tls_set_context(ssl.create_default_context(cafile=options.ca_file or None))
+        self._client.reconnect_delay_set(min_delay=1, max_delay=30)
+        self._client.on_connect = self._on_connect
+        self._client.on_disconnect = self._on_disconnect
+        self._client.connect_async(options.host, options.port, keepalive=30)
+        self._client.loop_start()
+
+    def publish(self, event: Event) -> None:
+        """See `Sink.publish`: returns when the broker has confirmed it."""
+        if not self._connected.wait(ANSWER_S):
+            raise SinkError(
+                self._refusal or "no connection to the broker",
+                where=self._where,
+                remedy="check that it runs, its address, user and password",
+            )
+        # A message that was handed over stays with paho, which sends it after a reconnect: only
+        # its confirmation is awaited anew.
+        if self._pending_for is not event:
+            self._pending_for, self._pending = event, self._send(event)
+        for message in self._pending:
+            try:
+                message.wait_for_publish(ANSWER_S)
+            except (RuntimeError, ValueError) as error:
+                self._pending_for = None
+                raise SinkError(str(error), where=self._where) from error
+            if not message.is_published():
+                raise SinkError("the broker does not confirm", where=self._where)
+        self._pending_for = None
+
+    def close(self) -> None:
+        """See `Sink.close`: says goodbye, so that the will is not needed."""
+        if self._connected.is_set():
+            farewell = self._client.publish(
+                f"{self._options.topic}/status", "offline", qos=1, retain=True
+            )
+            farewell.wait_for_publish(0.3)
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    def _send(self, event: Event) -> list[MQTTMessageInfo]:
+        topic = self._options.topic
+        body = json.dumps(asdict(event), ensure_ascii=False)
+        entered = event.kind == "enter"
+        state = {"label": event.label if entered else None, "since": event.time}
+        return [
+            self._client.publish(f"{topic}/event", body, qos=1),
+            self._client.publish(
+                f"{topic}/state", json.dumps(state, ensure_ascii=False), qos=1, retain=True
+            ),
+        ]
+
+    def _on_connect(
+        self, client: Any, _data: object, _flags: object, reason: Any, _properties: object
+    ) -> None:
+        if reason.is_failure:
+            self._refusal = f"the broker refuses: {reason}"
+            return
+        self._refusal = ""
+        client.publish(f"{self._options.topic}/status", "online", qos=1, retain=True)
+        self._connected.set()
+
+    def _on_disconnect(
+        self, _client: Any, _data: object, _flags: object, _reason: Any, _properties: object
+    ) -> None:
+        self._connected.clear()

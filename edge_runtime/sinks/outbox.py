@@ -1,0 +1,160 @@
+"""A bounded queue before a sink, and a thread that empties it: the path never waits for a sink."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from edge_runtime.errors import SinkError, storage_error
+from edge_runtime.sinks.base import Sink
+from edge_runtime.types import Event
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class OutboxCounts:
+    """What became of the events; published = delivered + dropped + failed + waiting."""
+
+    published: int
+    delivered: int
+    dropped: int
+    """The queue was full, or time was up at the end: the oldest went."""
+    failed: int
+    """The sink refused them, or all attempts were used up."""
+    waiting: int
+
+
+class Outbox(Sink):
+    """Delivers to another sink, in order, from a thread of its own."""
+
+    def __init__(
+        self,
+        sink: Sink,
+        *,
+        capacity: int = 1000,
+        attempts: int | None = None,
+        shortest_s: float = 0.5,
+        longest_s: float = 30.0,
+        lossless: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`attempts` at one event before it has failed; None: until it is delivered or dropped.
+
+        Between attempts the pause doubles from `shortest_s` to `longest_s`, with jitter.
+        `lossless`: a full queue makes `publish` wait instead of dropping the oldest event; for
+        sources that wait themselves.
+        """
+        self.name = sink.name
+        self.sink = sink
+        self.last_error = ""
+        self._attempts = attempts
+        self._pauses_s = (shortest_s, longest_s)
+        self._capacity = capacity
+        self._lossless = lossless
+        self._clock = clock
+        self._events: deque[Event] = deque()
+        self._published = self._delivered = self._dropped = self._failed = 0
+        self._end_s: float | None = None
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._run, name=f"sink-{self.name}", daemon=True)
+        self._thread.start()
+
+    def publish(self, event: Event) -> None:
+        """See `Sink.publish`; returns at once, and raises nothing."""
+        with self._changed:
+            self._published += 1
+            if self._lossless:
+                self._changed.wait_for(
+                    lambda: len(self._events) < self._capacity or self._end_s is not None
+                )
+            elif len(self._events) >= self._capacity:
+                self._events.popleft()
+                self._dropped += 1
+            self._events.append(event)
+            self._changed.notify_all()
+
+    def counts(self) -> OutboxCounts:
+        """What became of the events so far."""
+        with self._changed:
+            return OutboxCounts(
+                self._published,
+                self._delivered,
+                self._dropped,
+                self._failed,
+                self._published - self._delivered - self._dropped - self._failed,
+            )
+
+    def close(self, wait_s: float = 1.0) -> None:
+        """Deliver what can be delivered within `wait_s`, count the rest as dropped, and end."""
+        with self._changed:
+            self._end_s = self._clock() + wait_s
+            self._changed.notify_all()
+        self._thread.join(wait_s)
+        with self._changed:
+            self._dropped += len(self._events)
+            lost, self._events = len(self._events), deque()
+        if lost:
+            log.warning("%s: %d events were not delivered before the end", self.name, lost)
+        if not self._thread.is_alive():
+            self.sink.close()
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._events or self._end_s is not None)
+                if not self._events:
+                    return
+                event = self._events.popleft()
+                self._changed.notify_all()
+            delivered = self._deliver(event)
+            with self._changed:
+                self._delivered += delivered
+                self._failed += not delivered
+
+    def _deliver(self, event: Event) -> bool:
+        attempt = 0
+        while True:
+            try:
+                self.sink.publish(event)
+            except Exception as error:  # a sink's bug must not end the deliveries
+                fault = _as_sink_error(error, self.name)
+            else:
+                if self.last_error:
+                    log.info("%s: delivers again", self.name)
+                    self.last_error = ""
+                return True
+            attempt += 1
+            if str(fault) != self.last_error:
+                log.warning("%s", fault)
+                self.last_error = str(fault)
+            if not fault.retry or attempt == self._attempts or not self._pause(attempt):
+                return False
+
+    def _pause(self, attempt: int) -> bool:
+        """Wait before the next attempt; False when the time is up."""
+        shortest_s, longest_s = self._pauses_s
+        pause_s = min(longest_s, shortest_s * 2.0 ** min(attempt - 1, 30)) * random.uniform(0.5, 1)
+        with self._changed:
+            if self._end_s is None:
+                self._changed.wait_for(lambda: self._end_s is not None, timeout=pause_s)
+            else:
+                self._changed.wait(min(pause_s, max(0.0, self._end_s - self._clock())))
+            return self._end_s is None or self._clock() < self._end_s
+
+
+def _as_sink_error(error: Exception, name: str) -> SinkError:
+    if isinstance(error, SinkError):
+        return error
+    if isinstance(error, BrokenPipeError):
+        return SinkError("nobody reads it any more", where=name, retry=False)
+    if isinstance(error, OSError) and (fault := storage_error(error, name)):
+        return SinkError(fault.what, where=name, remedy=fault.remedy)
+    return SinkError(
+        f"{type(error).__name__}: {error}", where=name, retry=isinstance(error, OSError)
+    )

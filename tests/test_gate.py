@@ -1,0 +1,117 @@
+"""The scene-change gate: what it lets through, and that it costs no recognitions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from demo.clip import film
+from demo.scenes import read_scene
+from edge_runtime.camera.fake import FakeSource
+from edge_runtime.camera.keeper import Keeper
+from edge_runtime.daemon import Daemon
+from edge_runtime.engine import Engine
+from edge_runtime.enroll import views_of
+from edge_runtime.fit import Image, fit
+from edge_runtime.gallery import Gallery, Item
+from edge_runtime.gate import Gate, GateOptions
+from edge_runtime.pipeline import Pipeline, code_of
+
+STEADY = GateOptions(refresh_s=3600)
+
+
+def _noisy(image: Image, generator: np.random.Generator, sigma: float = 6) -> Image:
+    noise = generator.normal(0, sigma, image.shape)
+    return np.clip(np.rint(image + noise), 0, 255).astype(np.uint8)
+
+
+def test_a_still_scene_is_hashed_five_times_and_then_no_more(cat: Image) -> None:
+    gate, generator = Gate(STEADY), np.random.default_rng(3)
+    passed = [gate.changed(fit(_noisy(cat, generator), 224)) for _ in range(200)]
+    assert passed == [True] * 5 + [False] * 195
+    assert (gate.passed, gate.held) == (5, 195)
+
+
+def test_a_change_is_seen_on_its_own_frame(cat: Image) -> None:
+    gate = Gate(STEADY)
+    square = fit(cat, 224)
+    while gate.changed(square):
+        pass
+    thing = square.copy()
+    thing[100:112, 100:112] = 255 - thing[100:112, 100:112] // 2  # 0.3 % of the picture
+    assert gate.changed(thing)
+    assert [gate.changed(thing) for _ in range(6)] == [True] * 4 + [False] * 2
+
+
+def test_slow_changes_add_up(cat: Image) -> None:
+    gate = Gate(STEADY)
+    square = fit(cat, 224)
+    while gate.changed(square):
+        pass
+    darker = [np.maximum(square, step) - step for step in range(1, 40)]
+    assert any(gate.changed(picture) for picture in darker)
+
+
+def test_a_still_scene_is_looked_at_now_and_then(cat: Image) -> None:
+    gate = Gate(GateOptions(refresh_s=0))
+    square = fit(cat, 224)
+    assert all(gate.changed(square) for _ in range(20))
+
+
+def _hand_then_stand(cat: Image) -> Iterator[Image]:
+    """A hand-held film that is put down, is still for long, and is taken up again."""
+    generator = np.random.default_rng(7)
+    for photo in (cat, read_scene("coffee.png"), read_scene("grass.png"), cat):
+        last = photo
+        for last in film(photo, 12, generator):
+            yield last
+        for _ in range(25):
+            yield _noisy(last, generator, 4)
+
+
+def _events(
+    engine: Engine, path: Path, frames: list[Image], gate: Gate | None
+) -> list[tuple[str, str, int]]:
+    from edge_runtime.sinks import ListSink
+
+    sink = ListSink()
+    with Gallery(path, engine.model, read_only=True) as gallery, Keeper(FakeSource(frames)) as eye:
+        Daemon(eye, Pipeline(engine, gallery, gate=gate), [sink]).run()
+    return [(event.kind, event.label, event.sequence) for event in sink.events]
+
+
+def test_it_costs_no_recognition_and_no_frame_of_delay(
+    engine: Engine, tmp_path: Path, cat: Image
+) -> None:
+    path = tmp_path / "g.sqlite"
+    with Gallery(path, engine.model, create=True) as gallery:
+        for label, photo in (("cat", cat), ("cup", read_scene("coffee.png"))):
+            gallery.enroll([Item(label, code_of(engine, view)) for view in views_of(photo)])
+    frames = list(_hand_then_stand(cat))
+    gate = Gate(STEADY)
+    assert _events(engine, path, frames, gate) == _events(engine, path, frames, None)
+    assert gate.held > 60
+
+
+def test_what_is_enrolled_in_a_still_scene_is_recognised_at_once(
+    engine: Engine, tmp_path: Path, cat: Image
+) -> None:
+    with Gallery(tmp_path / "g.sqlite", engine.model, create=True) as gallery:
+        pipeline = Pipeline(engine, gallery, gate=Gate(STEADY))
+        for _ in range(10):
+            result = pipeline.look(cat)
+        assert result.verdict.label is None
+        assert "hash" not in result.stage_ms
+        gallery.enroll([Item("cat", code_of(engine, cat))])
+        result = pipeline.look(cat)
+        assert "hash" not in result.stage_ms
+        assert result.verdict.label == "cat"
+
+
+@pytest.mark.parametrize("size", [(48, 64), (1080, 1920), (33, 900)])
+def test_any_size_of_picture(size: tuple[int, int]) -> None:
+    gate = Gate()
+    assert gate.changed(fit(np.zeros((*size, 3), np.uint8), 224))

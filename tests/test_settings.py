@@ -1,0 +1,127 @@
+"""The configuration: every fault with its place, and a page that says what the code does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge_runtime.errors import ConfigError
+from edge_runtime.settings import Settings, parse_settings, read_secret, read_settings
+from edge_runtime.settings.describe import document, example, shown, tables
+from tests.conftest import ROOT, run_cli
+
+
+def test_an_empty_file_is_all_defaults() -> None:
+    assert parse_settings("") == Settings()
+
+
+def test_the_example_is_the_defaults_and_shows_every_key() -> None:
+    text = example()
+    assert parse_settings(text) == Settings()
+    whole = parse_settings(
+        "\n".join(
+            line[1:] if line.startswith("#") and not line.startswith("# ") else line
+            for line in text.splitlines()
+        )
+    )
+    for table in tables():
+        assert getattr(whole, table.name) is not None, table.name
+        assert f"[{table.name}]" in text
+        for key in table.keys:
+            assert key.text, f"{table.name}.{key.name} is not described"
+    assert parse_settings(shown(whole)) == whole
+
+
+def test_the_page_is_what_the_code_says() -> None:
+    assert (ROOT / "docs" / "CONFIGURATION.md").read_text(encoding="utf-8") == document()
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("[camera]\nfps = 0", r"edge.toml:2: camera.fps: expected `float` > 0"),
+        ("[camera]\nfps = nan", r"edge.toml:2: camera.fps: "),
+        ("[camera]\nfps = true", r"edge.toml:2: camera.fps: expected `float`, got `bool`"),
+        ("\n[camera]\nsource = 3", r"edge.toml:3: camera.source: expected `str`, got `int`"),
+        ("[camera]\n\nfpx = 1", r"edge.toml:3: camera.fpx: there is no such key"),
+        ("[nope]\na = 1", r"edge.toml:1: nope: there is no such key"),
+        ("camera = 3", r"edge.toml:1: camera: expected a table, got `int`"),
+        ("camera.fps = 500", r"edge.toml:1: camera.fps: expected `float` <= 240"),
+        ("[mqtt]\nport = 1883", r"edge.toml:1: mqtt.host: this key is needed in \[mqtt\]"),
+        ("[exec]\ncommand = []", r"edge.toml:2: exec.command: expected `array` of length >= 1"),
+        ("[exec]\ncommand = [1]", r"edge.toml:2: exec.command\[0\]: expected `str`"),
+        ('[output]\nformat = "xml"', r"edge.toml:2: output.format: Invalid enum value 'xml'"),
+        ('[webhook]\nurl = "ftp://x"', r"edge.toml:2: webhook.url: expected `str` matching"),
+        ("[decision]\nwindow = 2.5", r"edge.toml:2: decision.window: expected `int`"),
+        ("[camera]\nfps = ", "edge.toml:2: not TOML: Invalid value"),
+        ("[camera]\nfps = 1\nfps = 2", r"edge.toml:3: not TOML: Cannot overwrite a value"),
+        ("[camera]\nretry_shortest_s = 50", r"edge.toml:2: camera.retry_shortest_s: 50 is longer"),
+        (
+            '[mqtt]\nhost = "a"\npassword_file = "b"',
+            r"edge.toml:3: mqtt.password_file: a password without",
+        ),
+    ],
+)
+def test_faults_name_file_line_and_key(tmp_path: Path, text: str, fault: str) -> None:
+    path = tmp_path / "edge.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=fault) as caught:
+        read_settings(path)
+    assert caught.value.remedy
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("data", [b"\xff\xfe", b"#" * (1 << 21)])
+def test_files_that_are_no_configuration(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "edge.toml"
+    path.write_bytes(data)
+    with pytest.raises(ConfigError, match=r"edge\.toml: "):
+        read_settings(path)
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_read_or_refused_in_one_line(text: str) -> None:
+    try:
+        parse_settings(text, where="edge.toml")
+    except ConfigError as error:
+        assert "\n" not in str(error)
+        assert str(error).startswith("edge.toml")
+
+
+def test_paths_are_seen_from_the_files_folder(tmp_path: Path) -> None:
+    (tmp_path / "film.mp4").touch()
+    path = tmp_path / "edge.toml"
+    path.write_text('gallery.path = "g.sqlite"\n[camera]\nsource = "film.mp4"\n[model]\npath="/m"')
+    settings = read_settings(path)
+    assert settings.gallery.path == str(tmp_path / "g.sqlite")
+    assert settings.camera.source == str(tmp_path / "film.mp4")
+    assert settings.model.path == "/m"
+
+
+def test_secrets_are_read_from_files(tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    path.write_text("s3cret \n")
+    assert read_secret(str(path)) == "s3cret"
+    for content in ("", "\n", "  \nlater"):
+        path.write_text(content)
+        with pytest.raises(ConfigError, match="first line is empty"):
+            read_secret(str(path))
+    with pytest.raises(ConfigError, match="no such file"):
+        read_secret(str(tmp_path / "none"))
+
+
+def test_the_command(tmp_path: Path) -> None:
+    path = tmp_path / "edge.toml"
+    done = run_cli("config", "example")
+    path.write_text(done.stdout)
+    assert run_cli("config", "check", path).stdout == f"{path}: right\n"
+    assert "threshold = 16" in run_cli("config", "show", path).stdout
+    path.write_text("[camera]\nfps = 'fast'")
+    done = run_cli("config", "check", path)
+    assert done.returncode == 3
+    assert done.stderr.startswith(f"edge-runtime: {path}:2: camera.fps: expected `float`")
+    assert run_cli("config", "check", tmp_path / "none").returncode == 3
+    assert run_cli("run", "--config", path).returncode == 3
