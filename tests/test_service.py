@@ -36,9 +36,10 @@ from tests.conftest import ROOT
 class Process:
     """`edge-runtime run` with a film in an endless loop, and a thread that reads what it says."""
 
-    def __init__(self, *arguments: object, **variables: str) -> None:
+    def __init__(self, *arguments: object, script: str = "", **variables: str) -> None:
+        program = ["-c", script] if script else ["-m", "edge_runtime"]
         self.child = subprocess.Popen(
-            [sys.executable, "-m", "edge_runtime", "run", *map(str, arguments)],
+            [sys.executable, *program, "run", *map(str, arguments)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

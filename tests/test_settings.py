@@ -59,6 +59,7 @@ def test_the_page_is_what_the_code_says() -> None:
         ("[camera]\nfps = ", "edge.toml:2: not TOML: Invalid value"),
         ("[camera]\nfps = 1\nfps = 2", r"edge.toml:3: not TOML: Cannot overwrite a value"),
         ("[camera]\nretry_shortest_s = 50", r"edge.toml:2: camera.retry_shortest_s: 50 is longer"),
+        ('[http]\nhost = "0.0.0.0"', r"edge.toml:2: http.host: .*a token is needed"),
         (
             '[mqtt]\nhost = "a"\npassword_file = "b"',
             r"edge.toml:3: mqtt.password_file: a password without",

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     help="Index, /dev path, rpicam, video file, folder of photos, or http/rtsp address.",
 )
 @click.option("--window", type=click.IntRange(1, 1000), help="Frames of which a majority decides.")
+@click.option("--http", type=click.IntRange(0, 65535), help="Serve the page on this port.")
 @click.option("--gate/--no-gate", default=None, help="Hash only what changed, or every frame.")
 @click.option(
     "--wait/--no-wait",
@@ -82,6 +83,7 @@ _PLACES = {
     "camera": ("camera", "source"),
     "wait": ("camera", "wait"),
     "gate": ("gate", "enabled"),
+    "http": ("http", "port"),
     "output": ("output", "format"),
 }
 """Where an option stands in the configuration."""
@@ -91,13 +93,14 @@ def _settings(config: Path | None, options: dict[str, Any]) -> Settings:
     from msgspec.structs import replace
 
     from edge_runtime.settings import Settings, read_settings
+    from edge_runtime.settings.schema import HttpSettings
 
     settings = read_settings(config) if config else Settings()
     for option, value in options.items():
         if value is None:
             continue
         table, key = _PLACES[option]
-        part = getattr(settings, table)
+        part = getattr(settings, table) or HttpSettings()
         changed = replace(part, **{key: str(value) if isinstance(value, Path) else value})
         settings = replace(settings, **{table: changed})
     return settings
@@ -110,6 +113,8 @@ def _greet(service: Service) -> None:
         f"watching {camera.source.name} for {len(snapshot.labels)} labels ({len(snapshot.ids)} "
         f"codes), engine {engine.name}: {engine.reason}. Ctrl-C ends."
     )
+    if service.web:
+        talk(f"the page is at {service.web.url}")
     if not len(snapshot.ids):
         talk("edge-runtime: the gallery is empty, so everything will be unknown")
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from edge_runtime.camera import CameraOptions, parse_source
 from edge_runtime.camera.base import Source
@@ -30,6 +31,9 @@ from edge_runtime.pipeline import Pipeline
 from edge_runtime.settings import RELOADABLE, Settings
 from edge_runtime.sinks import Outbox
 from edge_runtime.types import Event, Frame, Recognition, Result
+
+if TYPE_CHECKING:
+    from edge_runtime.web.server import WebServer
 
 log = logging.getLogger(__name__)
 
@@ -67,8 +71,13 @@ class Service:
         self.engine: Engine = open_engine(
             settings.model.path or None, threads=settings.model.threads
         )
+        if settings.http:  # the page can enrol, so there may be nothing yet
+            Gallery(path, self.engine.model, create=True).close()
         gallery = Gallery(path, self.engine.model, read_only=True)
         self.pipeline = Pipeline(self.engine, gallery)
+        self.snapshot = gallery.snapshot()
+        """Of the gallery, a second old at most. It is replaced, never changed, so that other
+        threads may look at it."""
         keeper = _keeper(settings, source, threading.Condition())
         self.daemon = Daemon(keeper, self.pipeline, samples=SAMPLES)
         self.daemon.observers.append(self._see)
@@ -76,12 +85,17 @@ class Service:
         self.watch = GalleryWatch(self.pipeline, self.engine.model, self.daemon.note)
         self.climate = Climate()
         self.thermostat = Thermostat(settings.heat.hot_c)
+        self.web: WebServer | None = None
         self._apply(settings)
         self.outboxes = open_sinks(settings, lossless=not keeper.source.live)
         self.daemon.sinks = list(self.outboxes)
         self.daemon.every(1.0, self._look_after)
         if self.notifier.interval_s:
             self.daemon.every(min(self.notifier.interval_s, 1.0), self.notifier.alive)
+        if settings.http:
+            from edge_runtime.web.server import WebServer
+
+            self.web = WebServer(self, settings.http)
         release_unused()
 
     def run(self) -> None:
@@ -101,6 +115,8 @@ class Service:
         """End everything; what hangs is left behind."""
         self.notifier.stopping()
         self.climate.close()
+        if self.web:
+            self.web.close()
         threads = [
             threading.Thread(target=outbox.close, args=(END_S,), daemon=True)
             for outbox in self.outboxes
@@ -131,12 +147,18 @@ class Service:
     def _look_after(self) -> None:
         """Once a second, on the path's thread."""
         self.watch.check()
+        try:
+            self.snapshot = self.pipeline.gallery.snapshot()
+        except EdgeRuntimeError as error:
+            self.daemon.note(error)
         if self._hup:
             self._hup = False
             self.reload()
         self._set_pace()
+        if self.web:
+            self.web.check()
         only_stdout = [box.sink.name for box in self.outboxes] in (["text"], ["json"])
-        if only_stdout and reader_has_gone(sys.stdout):
+        if only_stdout and not self.web and reader_has_gone(sys.stdout):
             raise BrokenPipeError  # nobody listens any more
 
     def _set_pace(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import tomllib
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ _PATHS = (
     ("mqtt", "password_file"),
     ("mqtt", "ca_file"),
     ("webhook", "token_file"),
+    ("http", "token_file"),
 )
 
 
@@ -115,6 +117,23 @@ def _contradictions(settings: Settings) -> Iterator[tuple[str, str, str]]:
         )
     if settings.mqtt and settings.mqtt.password_file and not settings.mqtt.username:
         yield "mqtt.password_file", "a password without a username", "set username"
+    http = settings.http
+    if http and not is_this_machine(http.host) and not http.token_file:
+        yield (
+            "http.host",
+            f"{http.host} can be reached by others, so that a token is needed",
+            "set token_file, or listen on 127.0.0.1",
+        )
+
+
+def is_this_machine(host: str) -> bool:
+    """Whether only programs on this machine can reach `host`."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _located(settings: Settings, folder: Path) -> Settings:

@@ -201,6 +201,39 @@ class ExecSettings(_Table, frozen=True, kw_only=True):
     queue: Annotated[int, Meta(ge=1, le=1_000_000, description="Events kept while it runs.")] = 100
 
 
+class HttpSettings(_Table, frozen=True, kw_only=True):
+    """The page, API and metrics (needs `edge-runtime[http]`); left out: none."""
+
+    host: Annotated[
+        str,
+        Meta(min_length=1, description="Address to listen on; any but this machine needs a token."),
+    ] = "127.0.0.1"
+    port: Annotated[Port, Meta(description="0: any that is free.")] = 8080
+    token_file: Annotated[
+        str, Meta(description="A file whose first line is the token that clients must show.")
+    ] = ""
+    names: Annotated[
+        list[str],
+        Meta(description="Further names by which clients may call it, such as board.local."),
+    ] = []
+    live_view: Annotated[bool, Meta(description="Show the camera's picture on the page.")] = True
+    max_upload_mb: Annotated[
+        float, Meta(gt=0, le=100, description="Largest photo that is taken, megabytes.")
+    ] = 15.0
+    max_megapixels: Annotated[
+        float,
+        Meta(
+            gt=0,
+            le=67,
+            description="Largest photo that is decoded, but for JPEGs, which "
+            "are decoded at a fraction of their size.",
+        ),
+    ] = 16.0
+    requests_per_minute: Annotated[
+        int, Meta(ge=1, le=100_000, description="Of one client, that are work: queries, changes.")
+    ] = 120
+
+
 class LogSettings(_Table, frozen=True, kw_only=True):
     """What is said on standard error."""
 
@@ -222,6 +255,7 @@ class Settings(_Table, frozen=True, kw_only=True):
     mqtt: MqttSettings | None = None
     webhook: WebhookSettings | None = None
     exec: ExecSettings | None = None
+    http: HttpSettings | None = None
     log: LogSettings = LogSettings()
 
 

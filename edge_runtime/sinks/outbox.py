@@ -17,6 +17,10 @@ from edge_runtime.types import Event
 log = logging.getLogger(__name__)
 
 
+GRACE_S = 0.1
+"""For an attempt that ends just when the time does."""
+
+
 @dataclass(frozen=True)
 class OutboxCounts:
     """What became of the events; published = delivered + dropped + failed + waiting."""
@@ -95,7 +99,7 @@ class Outbox(Sink):
         with self._changed:
             self._end_s = self._clock() + wait_s
             self._changed.notify_all()
-        self._thread.join(wait_s)
+        self._thread.join(wait_s + GRACE_S)
         with self._changed:
             self._dropped += len(self._events)
             lost, self._events = len(self._events), deque()

@@ -1,0 +1,91 @@
+"""How the daemon is, truthfully: what health, metrics and the page are made of."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from edge_runtime import __version__
+from edge_runtime.camera.recovery import State
+from edge_runtime.memory import rss_bytes
+
+if TYPE_CHECKING:
+    from edge_runtime.daemon.service import Service
+
+TURN_LIMIT_S = 10.0
+"""The work loop turns at least twice a second; one that has not for so long is stuck."""
+
+
+def status(service: Service) -> dict[str, Any]:
+    """Everything worth knowing, as plain values; may be called from any thread."""
+    daemon, camera = service.daemon, service.daemon.camera
+    now_s = time.monotonic()
+    sight, recovery = service.sight, camera.recovery
+    snapshot = service.snapshot
+    gate = daemon.pipeline.gate
+    turn_age_s = now_s - daemon.last_turn_s
+    frame_age_s = None if camera.last_frame_s is None else now_s - camera.last_frame_s
+    result_age_s = None if sight is None else now_s - sight.frame.captured_at_s
+    alive = turn_age_s < TURN_LIMIT_S
+    patience_s = service.settings.camera.next_frame_s + 2 / service.settings.camera.fps
+    fresh = result_age_s is not None and result_age_s < patience_s
+    reading = service.climate.reading
+    return {
+        "version": __version__,
+        "alive": alive,
+        "ready": alive and fresh and recovery.state is State.RUNNING,
+        "uptime_s": now_s - service.started_s,
+        "turn_age_s": turn_age_s,
+        "frame_age_s": frame_age_s,
+        "last_error": daemon.last_error or recovery.fault or None,
+        "frames": daemon.frames,
+        "faults": daemon.faults,
+        "events": daemon.events,
+        "recognition": None if sight is None or sight.held is None else asdict(sight.held),
+        "camera": {
+            "name": camera.source.name,
+            "state": recovery.state.value,
+            "state_s": now_s - recovery.since_s,
+            "fault": recovery.fault or None,
+            "restarts": recovery.restarts,
+            "dropped": camera.dropped,
+            "damaged": camera.damaged,
+            "skipped": camera.skipped,
+            "hung": camera.hung,
+            "fps": service.settings.camera.fps,
+        },
+        "gate": {
+            "enabled": gate is not None,
+            "hashed": gate.passed if gate else daemon.frames,
+            "unchanged": gate.held if gate else 0,
+        },
+        "engine": {
+            "name": service.engine.name,
+            "reason": service.engine.reason,
+            "threads": service.engine.threads,
+        },
+        "model": {
+            "id": service.engine.model.id,
+            "name": service.engine.model.name,
+            "version": service.engine.model.version,
+            "bits": service.engine.model.bits,
+        },
+        "gallery": {
+            "path": str(daemon.pipeline.gallery.path),
+            "generation": snapshot.generation.number,
+            "items": len(snapshot.ids),
+            "labels": len(snapshot.labels),
+        },
+        "sinks": {
+            box.name: {**asdict(box.counts()), "last_error": box.last_error or None}
+            for box in service.outboxes
+        },
+        "board": {
+            "temperature_c": reading.temperature_c,
+            "throttling": None if reading.throttling is None else list(reading.throttling),
+            "slow": service.thermostat.slow,
+        },
+        "stage_ms": {} if sight is None else dict(sight.result.stage_ms),
+        "rss_bytes": rss_bytes(),
+    }

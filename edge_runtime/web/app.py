@@ -1,0 +1,276 @@
+"""The app: what is answered where."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from edge_runtime.budget import QUERY_BUDGET_MS
+from edge_runtime.daemon.status import status
+from edge_runtime.errors import (
+    BusyError,
+    EdgeRuntimeError,
+    GalleryBusyError,
+    InputError,
+    LabelError,
+    NotEnrolledError,
+    StorageError,
+)
+from edge_runtime.settings.schema import HttpSettings
+from edge_runtime.web.desk import Desk
+from edge_runtime.web.guard import Guard, refuse
+from edge_runtime.web.metrics import Metrics
+from edge_runtime.web.openapi import document
+from edge_runtime.web.photos import UploadError, read_upload
+from edge_runtime.web.streams import EventStream, FullError, LiveView
+
+if TYPE_CHECKING:
+    from edge_runtime.daemon.service import Service
+
+STATIC = Path(__file__).parent / "static"
+FILES = {
+    "/": "index.html",
+    "/app.js": "app.js",
+    "/style.css": "style.css",
+    "/icon.svg": "icon.svg",
+}
+_STATUS = (
+    (BusyError, 503),
+    (GalleryBusyError, 503),
+    (NotEnrolledError, 404),
+    (LabelError, 422),
+    (InputError, 422),
+    (StorageError, 507),
+    (EdgeRuntimeError, 500),
+)
+MAX_JSON = 4096
+
+
+class Site:
+    """The handlers and what they need. Made on the path's thread, used on the server's."""
+
+    def __init__(self, service: Service, settings: HttpSettings, token: str) -> None:
+        self._service = service
+        self._settings = settings
+        self._desk = Desk(service.pipeline, service.daemon.errands)
+        self._events = EventStream(self._brief)
+        self._live = LiveView(service)
+        self._metrics = Metrics(service)
+        self._uploads = asyncio.Semaphore(2)
+        service.daemon.listeners.append(self._events.listen)
+        service.daemon.observers.append(self._metrics.see)
+        label = "/api/labels/{label:path}"
+        routes = [
+            *(Route(path, self._file) for path in FILES),
+            Route("/healthz", self._health),
+            Route("/readyz", self._health),
+            Route("/metrics", self._prometheus),
+            Route("/openapi.json", self._openapi),
+            Route("/live.mjpg", self._picture),
+            Route("/api/session", self._session, methods=["POST"]),
+            Route("/api/status", self._status),
+            Route("/api/events", self._recent),
+            Route("/api/stream", self._stream),
+            Route("/api/query", self._query, methods=["POST"]),
+            Route("/api/labels", self._labels),
+            Route(f"{label}/photo", self._photo),
+            Route(f"{label}/frame", self._enrol_frame, methods=["POST"]),
+            Route(label, self._enrol_photo, methods=["POST"]),
+            Route(label, self._remove, methods=["DELETE"]),
+        ]
+        self.app = Starlette(
+            routes=routes,
+            middleware=[Middleware(Guard, settings=settings, token=token)],
+            exception_handlers={
+                EdgeRuntimeError: _our_error,  # type: ignore[dict-item]
+                UploadError: _upload_error,  # type: ignore[dict-item]
+                FullError: _full,
+                HTTPException: _http_error,  # type: ignore[dict-item]
+            },
+        )
+
+    def close(self) -> None:
+        """Let the gallery go."""
+        self._desk.close()
+
+    # -- the page -----------------------------------------------------------------------------
+
+    async def _file(self, request: Request) -> Response:
+        return FileResponse(STATIC / FILES[request.url.path])
+
+    async def _picture(self, _request: Request) -> Response:
+        if not self._settings.live_view:
+            raise HTTPException(404, "the live view is off (http.live_view)")
+        kind = "multipart/x-mixed-replace; boundary=frame"
+        return StreamingResponse(self._live.watch(), media_type=kind)
+
+    async def _session(self, request: Request) -> Response:
+        body = await _small_json(request)
+        token = body.get("token")
+        if not isinstance(token, str):
+            return refuse(422, "the token is missing", 'send {"token": "..."}')
+        guard: Guard = request.scope["state"]["guard"]
+        return guard.open_session(token, request.scope["state"]["client"])
+
+    # -- how it is ----------------------------------------------------------------------------
+
+    async def _health(self, request: Request) -> Response:
+        now = status(self._service)
+        well = now["alive"] if request.url.path == "/healthz" else now["ready"]
+        body: dict[str, Any] = {"status": "ok" if well else "failing"}
+        if request.scope["state"]["known"]:
+            body |= {
+                "state": now["camera"]["state"],
+                "frame_age_s": now["frame_age_s"],
+                "turn_age_s": now["turn_age_s"],
+                "engine": now["engine"],
+                "model_id": now["model"]["id"],
+                "gallery_generation": now["gallery"]["generation"],
+                "last_error": now["last_error"],
+            }
+        return JSONResponse(body, 200 if well else 503)
+
+    async def _prometheus(self, _request: Request) -> Response:
+        return Response(self._metrics.text(), media_type="text/plain; version=0.0.4")
+
+    async def _openapi(self, _request: Request) -> Response:
+        return JSONResponse(document())
+
+    async def _status(self, _request: Request) -> Response:
+        return JSONResponse({**status(self._service), **self._page()})
+
+    def _brief(self) -> dict[str, Any]:
+        return {**status(self._service), **self._page()}
+
+    def _page(self) -> dict[str, Any]:
+        sight = self._service.sight
+        nearest = sight.result.matches[:1] if sight else ()
+        return {
+            "budget_ms": min(1000 / self._service.settings.camera.fps, QUERY_BUDGET_MS),
+            "live_view": self._settings.live_view,
+            "nearest": asdict(nearest[0]) if nearest else None,
+        }
+
+    # -- recognitions -------------------------------------------------------------------------
+
+    async def _recent(self, request: Request) -> Response:
+        text = request.query_params.get("limit", "50")
+        if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= 200):
+            return refuse(422, f"limit: {text!r:.40} is no number from 1 to 200")
+        events = list(self._service.recent)[-int(text) :]
+        return JSONResponse({"events": [asdict(event) for event in reversed(events)]})
+
+    async def _stream(self, _request: Request) -> Response:
+        return StreamingResponse(self._events.watch(), media_type="text/event-stream")
+
+    async def _query(self, request: Request) -> Response:
+        data = await self._upload(request)
+        result, sources = await self._desk.query(data)
+        return JSONResponse(
+            {
+                **asdict(result.verdict),
+                "matches": [
+                    {**asdict(match), "source": sources.get(match.id, "")}
+                    for match in result.matches
+                ],
+                "stage_ms": result.stage_ms,
+            }
+        )
+
+    # -- the gallery --------------------------------------------------------------------------
+
+    async def _labels(self, _request: Request) -> Response:
+        labels = await self._desk.labels()
+        return JSONResponse({"labels": [{"label": k, "items": n} for k, n in labels.items()]})
+
+    async def _photo(self, request: Request) -> Response:
+        data = await self._desk.thumbnail(_label(request))
+        if not data:
+            raise HTTPException(404, "no photo was kept for this label")
+        return Response(data, media_type="image/jpeg", headers={"Cache-Control": "no-cache"})
+
+    async def _enrol_photo(self, request: Request) -> Response:
+        data = await self._upload(request)
+        return _enrolled(await self._desk.enrol_photo(_label(request), data))
+
+    async def _enrol_frame(self, request: Request) -> Response:
+        sight = self._service.sight
+        if sight is None or not status(self._service)["ready"]:
+            return refuse(503, "the camera gives no picture now", "see /readyz")
+        source = f"{self._service.daemon.camera.source.name}#{sight.frame.sequence}"
+        label = _label(request)
+        return _enrolled(await self._desk.enrol_frame(label, sight.frame.image, source))
+
+    async def _remove(self, request: Request) -> Response:
+        label = _label(request)
+        return JSONResponse({"label": label, "removed": await self._desk.remove(label)})
+
+    async def _upload(self, request: Request) -> bytes:
+        async with self._uploads:  # two photos in memory at once, however many are sent
+            return await read_upload(request, self._settings)
+
+
+def make_app(service: Service, settings: HttpSettings, token: str) -> Site:
+    """The site of a running daemon."""
+    return Site(service, settings, token)
+
+
+def _label(request: Request) -> str:
+    label: str = request.path_params["label"]
+    if "\ufffd" in label:  # what the server makes of bytes that are no text
+        raise LabelError("not UTF-8", where="label", remedy="percent-encode it as UTF-8")
+    return label
+
+
+def _enrolled(answer: dict[str, Any]) -> Response:
+    return JSONResponse(answer, 200 if answer["already_enrolled"] else 201)
+
+
+async def _small_json(request: Request) -> dict[str, Any]:
+    body = bytearray()
+    async for part in request.stream():
+        body += part
+        if len(body) > MAX_JSON:
+            raise UploadError(413, f"larger than {MAX_JSON} bytes")
+    try:
+        found = json.loads(bytes(body))
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise UploadError(422, "not a JSON object")
+    return found
+
+
+Handler = Callable[[Request, Exception], Awaitable[Response]]
+
+
+async def _our_error(_request: Request, error: EdgeRuntimeError) -> Response:
+    code = next(number for kind, number in _STATUS if isinstance(error, kind))
+    where = f"{error.where}: " if error.where and code < 500 else ""
+    return refuse(code, f"{where}{error.what}", error.remedy)
+
+
+async def _upload_error(_request: Request, error: UploadError) -> Response:
+    return refuse(error.status, error.what, error.remedy)
+
+
+async def _full(_request: Request, _error: Exception) -> Response:
+    return refuse(503, "too many are watching", "close another page")
+
+
+async def _http_error(_request: Request, error: HTTPException) -> Response:
+    answer = refuse(error.status_code, error.detail.lower())
+    for name, value in (error.headers or {}).items():
+        answer.headers[name] = value
+    return answer

@@ -1,0 +1,70 @@
+"""Uploaded photos: bounded in time, bytes and pixels before anything is decoded."""
+
+from __future__ import annotations
+
+import asyncio
+
+from starlette.requests import ClientDisconnect, Request
+
+from edge_runtime.errors import PhotoError
+from edge_runtime.photo_header import read_header
+from edge_runtime.settings.schema import HttpSettings
+
+UPLOAD_S = 20.0
+PATIENCE = 4
+"""Up to so many times the limit are read and thrown away, since a client that cannot send what it
+has begun does not listen to the answer."""
+TYPES = ("image/jpeg", "image/png", "image/webp", "image/bmp", "image/tiff")
+
+
+class UploadError(Exception):
+    """An upload that is refused; `status` is HTTP's."""
+
+    def __init__(self, status: int, what: str, remedy: str = "") -> None:
+        super().__init__(what)
+        self.status, self.what, self.remedy = status, what, remedy
+
+
+async def read_upload(request: Request, settings: HttpSettings) -> bytes:
+    """The body of `request`, an encoded photo; raises `UploadError` or `PhotoError`."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind not in TYPES:
+        raise UploadError(415, f"the type {kind!r:.60} is no photo", f"send {', '.join(TYPES)}")
+    limit = int(settings.max_upload_mb * 1e6)
+    too_large = UploadError(413, f"larger than {limit} bytes", "send a smaller photo")
+    claimed = request.headers.get("content-length", "0")
+    if claimed.isdecimal() and int(claimed) > PATIENCE * limit:
+        raise too_large
+    body = bytearray()
+    size = 0
+    try:
+        async with asyncio.timeout(UPLOAD_S):
+            async for part in request.stream():
+                size += len(part)
+                if size <= limit:
+                    body += part
+                elif size > PATIENCE * limit:
+                    break
+    except TimeoutError:
+        raise UploadError(408, f"not here after {UPLOAD_S:g} s") from None
+    except ClientDisconnect:
+        raise UploadError(400, "the connection was closed") from None
+    if size > limit:
+        raise too_large
+    data = bytes(body)
+    check_pixels(data, settings.max_megapixels)
+    return data
+
+
+def check_pixels(data: bytes, megapixels: float) -> None:
+    """Refuse by its header a photo that would take too much memory; raises `PhotoError`.
+
+    A JPEG is decoded at a fraction of its size, for which the photo reader has its own limit.
+    """
+    header = read_header(data, "photo")
+    if header.kind != "JPEG" and header.width * header.height > megapixels * 1e6:
+        raise PhotoError(
+            f"{header.width} x {header.height} pixels are too large to decode here",
+            where="photo",
+            remedy=f"use a JPEG, or at most {megapixels:g} megapixels",
+        )
