@@ -103,6 +103,7 @@ class Userland:
             "click",
             "rich",
             "msgspec",
+            "exifread",
             "markdown",
             "mdurl",
             "pygments",

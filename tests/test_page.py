@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 from edge_runtime.fit import Image
-from edge_runtime.gallery import Gallery
 from tests.test_web import HTML, TOKEN, Client, encoded, start
 
 BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
@@ -101,9 +100,8 @@ def test_enrol_by_click_see_it_recognised_remove_it(site: Client, browser: Any) 
     page.until(lambda: page.text("#recognition") == "the cat")
     page.until(lambda: any("came: the cat" in item.text for item in page.all("#events li")))
     assert page.text("#labels li p") == "the cat (6)"
-    if hasattr(Gallery, "thumbnail"):  # the enrolled photo beside what the camera sees
-        width = "return document.getElementById('match').naturalWidth"
-        page.until(lambda: page.script(width) > 100)
+    width = "return document.getElementById('match').naturalWidth"
+    page.until(lambda: page.script(width) > 100)  # the enrolled photo, beside the camera's picture
     page.until(lambda: page.all("#stage-fit"))
     assert float(page.text("#stage-end_to_end td:last-child").split()[0]) > 0
     assert "Budget: 100 ms" in page.text("#speed-note")

@@ -110,12 +110,12 @@ def _greet(service: Service) -> None:
     snapshot = service.pipeline.gallery.snapshot()
     camera, engine = service.daemon.camera, service.engine
     talk(
-        f"watching {camera.source.name} for {len(snapshot.labels)} labels ({len(snapshot.ids)} "
+        f"watching {camera.source.name} for {len(snapshot.labels)} labels ({snapshot.count} "
         f"codes), engine {engine.name}: {engine.reason}. Ctrl-C ends."
     )
     if service.web:
         talk(f"the page is at {service.web.url}")
-    if not len(snapshot.ids):
+    if not snapshot.count:
         talk("edge-runtime: the gallery is empty, so everything will be unknown")
 
 

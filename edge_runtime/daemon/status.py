@@ -74,7 +74,7 @@ def status(service: Service) -> dict[str, Any]:
         "gallery": {
             "path": str(daemon.pipeline.gallery.path),
             "generation": snapshot.generation.number,
-            "items": len(snapshot.ids),
+            "items": snapshot.count,
             "labels": len(snapshot.labels),
         },
         "sinks": {

@@ -17,10 +17,10 @@ import cv2
 from edge_runtime.code import Code
 from edge_runtime.daemon.errands import Errands
 from edge_runtime.engine import Engine
-from edge_runtime.enroll import views_of
+from edge_runtime.enroll import thumbnail_of, views_of
 from edge_runtime.errors import PhotoError
 from edge_runtime.fit import Image
-from edge_runtime.gallery import Gallery, Item, check_label
+from edge_runtime.gallery import Gallery, Item, Note, check_label
 from edge_runtime.photo import decode_photo
 from edge_runtime.pipeline import Pipeline, code_of
 from edge_runtime.stopwatch import Lap, no_lap
@@ -75,7 +75,7 @@ class Desk:
 
     async def thumbnail(self, label: str) -> bytes:
         """The photo kept for `label` as JPEG, or nothing. Raises `NotEnrolledError`."""
-        return await self._do(lambda: _thumbnail(self._open(), check_label(label)))
+        return await self._do(lambda: self._open().thumbnail(check_label(label)))
 
     def close(self) -> None:
         """Finish what has begun, refuse the rest."""
@@ -128,14 +128,10 @@ class Desk:
             )
             for number, view in enumerate(views_of(image))
         ]
-        added = sum(id_ is not None for id_ in gallery.enroll(items))
-        if hasattr(gallery, "set_thumbnail") and not _thumbnail(gallery, label):
-            gallery.set_thumbnail(label, jpeg(image, 320))
+        # The first photo of a label stays the one it is shown with.
+        note = Note(thumbnail=thumbnail_of(image))
+        added = sum(id_ is not None for id_ in gallery.enroll(items, {label: note}))
         return {"label": label, "added": added, "already_enrolled": False}
-
-
-def _thumbnail(gallery: Any, label: str) -> bytes:
-    return gallery.thumbnail(label) if hasattr(gallery, "thumbnail") else b""
 
 
 def jpeg(image: Image, longest: int, quality: int = 80) -> bytes:
