@@ -127,15 +127,15 @@ device-test: $(COMPILE)/.ready  ## the path on a board, or on an emulated one: m
 	$(COMPILE)/bin/python -m pytest device_tests --target $(if $(filter host,$(TARGET)),rpi4,$(TARGET)) $(if $(HOST),--host $(HOST)) \
 	  $(if $(SMALL),--small)
 
-deploy:  ## copy a bundle to a board: make deploy TARGET=rpi4 HOST=pi@board
+deploy:  ## the daemon as a service on a board, with its bundle: make deploy TARGET=rpi4 HOST=pi@board
 	@test -n "$(HOST)" || { echo "make: name the board: make deploy TARGET=rpi4 HOST=pi@board" >&2; exit 2; }
-	@test -f build/$(TARGET)/manifest.json || { echo "make: no bundle yet: make compile TARGET=$(TARGET)" >&2; exit 2; }
-	scp -q build/$(TARGET).tar.gz $(HOST):
-	ssh $(HOST) 'rm -rf $(TARGET).new && mkdir $(TARGET).new && tar xzf $(TARGET).tar.gz -C $(TARGET).new --strip-components=1 && rm -rf $(TARGET) && mv $(TARGET).new $(TARGET)'
+	deploy/push.sh $(TARGET) $(HOST)
 
 lock:  ## pin the newest versions that pyproject.toml allows (needs uv)
 	for set in demo test; do uv pip compile pyproject.toml --extra $$set --universal \
 	  --python-version 3.11 --no-header --no-annotate --quiet -o requirements/$$set.txt --upgrade; done
+	uv pip compile pyproject.toml --extra mqtt --extra http --universal \
+	  --python-version 3.11 --no-header --no-annotate --quiet -o requirements/board.txt --upgrade
 
 clean:  ## remove what was built, not the environment
 	rm -rf build/demo *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -7,7 +7,7 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,40 +15,46 @@ import psutil
 
 from edge_runtime.device import Device, read_device
 from edge_runtime.errors import EdgeRuntimeError, GalleryNotFoundError
+from edge_runtime.surroundings import Finding, cameras, climate, clock
 
 MODULES = ("numpy", "cv2", "onnxruntime", "psutil")
 DISK_FLOOR_BYTES = 100_000_000
+FRAMES = 5
+"""Read from a camera."""
 MEMORY_FLOOR_BYTES = 200_000_000
-HOT_C = 75.0
 
 
 @dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at."""
+class Subject:
+    """What is to be examined."""
 
-    name: str
-    status: str
-    """"ok", "warn" (it works, with a drawback) or "fail"."""
-    detail: str
-    remedy: str = ""
+    gallery: Path
+    model: str | None = None
+    """None: the one that would be found."""
+    camera: str | None = None
+    """None: leave cameras alone."""
+    extras: tuple[str, ...] = ()
+    """Modules that the configuration needs beyond the others."""
 
 
-def examine(model: str | None, gallery: Path, camera: str | None) -> Iterator[Finding]:
-    """Look at everything, one finding at a time; `camera` None: leave cameras alone."""
+def examine(subject: Subject) -> Iterator[Finding]:
+    """Look at everything, one finding at a time."""
     device = read_device()
     yield from _system(device)
     broken = False
-    for module in MODULES:
-        finding = _import(module)
-        broken |= finding.status == "fail"
+    for module in (*MODULES, *subject.extras):
+        finding = probe_import(module)
+        broken |= finding.status == "fail" and module in MODULES
         yield finding
     if not broken:
-        yield _model(model)
-    yield _gallery(gallery)
-    yield from _resources(gallery)
-    yield from _climate(device)
-    if camera is not None and not broken:
-        yield _camera(camera)
+        yield from _model(subject.model)
+    yield _gallery(subject.gallery)
+    yield from _resources(subject.gallery)
+    yield from climate(device)
+    yield clock()
+    yield from cameras()
+    if subject.camera is not None and not broken:
+        yield _camera(subject.camera)
 
 
 def _system(device: Device) -> Iterator[Finding]:
@@ -74,9 +80,9 @@ def _system(device: Device) -> Iterator[Finding]:
     )
 
 
-def _import(module: str) -> Finding:
-    """In a process of its own: an illegal instruction in a wheel is reported, not suffered."""
-    probe = f"import {module}; print({module}.__version__)"
+def probe_import(module: str) -> Finding:
+    """Import `module`, in a process of its own: a wheel's illegal instruction is only reported."""
+    probe = f"import {module} as module; print(getattr(module, '__version__', 'there'))"
     try:
         done = subprocess.run(
             [sys.executable, "-c", probe], capture_output=True, text=True, timeout=60, check=False
@@ -96,24 +102,42 @@ def _import(module: str) -> Finding:
     return Finding(module, "fail", last, "install edge-runtime again: pip install edge-runtime")
 
 
-def _model(model: str | None) -> Finding:
+def _model(model: str | None) -> Iterator[Finding]:
+    """The network at work, and a bundle against this CPU.
+
+    A bundle is checked before its library is loaded, so that no illegal instruction can be met.
+    """
     import numpy as np
 
+    from edge_runtime.bundle import is_bundle, open_bundle
     from edge_runtime.engine import open_engine
+    from edge_runtime.model import find_model
     from edge_runtime.pipeline import code_of
 
     try:
+        path = find_model(model)
+        if is_bundle(path):
+            yield _bundle(lambda: open_bundle(path).target)
         engine = open_engine(model)
         code_of(engine, np.zeros((480, 640, 3), dtype=np.uint8))
     except EdgeRuntimeError as error:
-        return Finding("model", "fail", error.what, error.remedy)
+        yield Finding("model", "fail", error.what, error.remedy)
+        return
     info = engine.model
-    return Finding(
+    yield Finding(
         "model",
         "ok",
         f"{info.name} {info.version}, {info.bits} bits, {info.id[:12]}, engine {engine.name} "
         f"({engine.reason})",
     )
+
+
+def _bundle(check: Callable[[], str]) -> Finding:
+    try:
+        return Finding("bundle", "ok", f"made for {check()}, whole, and fits this CPU")
+    except EdgeRuntimeError as error:
+        remedy = error.remedy or "make compile TARGET=... for this board"
+        return Finding("bundle", "warn", f"{error.what}; the portable engine is used", remedy)
 
 
 def _gallery(path: Path) -> Finding:
@@ -152,45 +176,16 @@ def _resources(gallery: Path) -> Iterator[Finding]:
     )
 
 
-def _climate(device: Device) -> Iterator[Finding]:
-    if device.governor is not None:
-        steady = device.governor == "performance"
-        yield Finding(
-            "governor",
-            "ok" if steady else "warn",
-            device.governor,
-            ""
-            if steady
-            else "for steady latency: echo performance | sudo tee "
-            "/sys/devices/system/cpu/cpu*/cpufreq/scaling_governor",
-        )
-    if device.temperature_c is not None:
-        hot = device.temperature_c >= HOT_C
-        yield Finding(
-            "temperature",
-            "warn" if hot else "ok",
-            f"{device.temperature_c:.0f} C",
-            "add a heat sink or a fan" if hot else "",
-        )
-    if device.throttling is not None:
-        yield Finding(
-            "throttling",
-            "warn" if device.throttling else "ok",
-            ", ".join(device.throttling) or "none since boot",
-            "use the board's own power supply, and cool it" if device.throttling else "",
-        )
-
-
 def _camera(source: str) -> Finding:
-    """A camera that opens proves nothing: it has to give a picture."""
+    """A camera that opens proves nothing: it has to give pictures."""
     from edge_runtime.camera import open_camera
 
     try:
         with open_camera(source) as camera:
-            frame = camera.read()
+            frames = [frame for frame, _ in zip(camera, range(FRAMES), strict=False)]
     except EdgeRuntimeError as error:
         return Finding("camera", "fail", f"{error.where}: {error.what}", error.remedy)
-    if frame is None:
-        return Finding("camera", "fail", f"{source}: it has no picture", "choose another")
-    height, width = frame.image.shape[:2]
-    return Finding("camera", "ok", f"{source}: {width} x {height}")
+    height, width = frames[-1].image.shape[:2]
+    seconds = frames[-1].captured_at_s - frames[0].captured_at_s
+    rate = f", {(len(frames) - 1) / seconds:.0f} a second" if seconds > 0 else ""
+    return Finding("camera", "ok", f"{source}: {len(frames)} frames of {width} x {height}{rate}")

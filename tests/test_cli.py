@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -22,6 +23,7 @@ from edge_runtime.gallery import Gallery
 from edge_runtime.gallery.maintenance import verify
 from edge_runtime.model import MODEL_FILE
 from edge_runtime.profiler import SCHEMA_VERSION
+from edge_runtime.surroundings import BUILT_S, cameras, clock
 from tests.conftest import ROOT, run_cli
 
 LABELS = 14
@@ -381,6 +383,44 @@ def test_doctor(enrolled: Path, tmp_path: Path) -> None:
     assert "warn  gallery" in done.stdout
     assert "FAIL  camera" in done.stdout
     assert "-> plug it in" in done.stdout
+
+
+def test_doctor_examines_what_a_configuration_needs(enrolled: Path, tmp_path: Path) -> None:
+    clip = tmp_path / "clip.mp4"
+    _write_clip(clip, "motorcycle_right.png")
+    config = tmp_path / "edge.toml"
+    config.write_text(f'gallery.path = "{enrolled}"\ncamera.source = "clip.mp4"\n[http]\n')
+    done = run_cli("doctor", "--config", config)
+    assert done.returncode == 0, done.stdout
+    assert re.search(r"^ok    uvicorn +\d", done.stdout, re.MULTILINE)
+    assert re.search(r"^ok    camera .*clip\.mp4: 5 frames of 640 x 480", done.stdout, re.MULTILINE)
+    (tmp_path / "uvicorn.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGILL)")
+    done = run_cli("doctor", "--config", config, PYTHONPATH=str(tmp_path))
+    assert done.returncode == 9
+    assert "FAIL  uvicorn      dies of an illegal instruction" in done.stdout
+    assert "ok    model" in done.stdout
+    config.write_text("[nope]")
+    assert run_cli("doctor", "--config", config).returncode == 3
+
+
+def test_doctor_knows_clocks_and_permissions(tmp_path: Path) -> None:
+    assert clock(0.0, True).status == "fail"
+    assert clock(BUILT_S + 1.0, False).status == "warn"
+    assert clock(BUILT_S + 1.0, True).status == "ok"
+    (none,) = cameras(tmp_path)
+    assert none.status == "warn"
+    assert "plug one in" in none.remedy
+    (tmp_path / "video0").touch()
+    (one,) = cameras(tmp_path)
+    assert (one.status, one.detail) == ("ok", "video0")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may use everything")
+def test_doctor_names_the_group_that_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "video0").touch(mode=0)
+    barred, _ = cameras(tmp_path)
+    assert (barred.status, barred.name) == ("fail", "permissions")
+    assert "usermod -aG" in barred.remedy
 
 
 def test_doctor_survives_a_wheel_that_dies(enrolled: Path, tmp_path: Path) -> None:

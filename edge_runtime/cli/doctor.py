@@ -4,26 +4,41 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from edge_runtime.cli.common import gallery_option, json_option, print_json
+from edge_runtime.cli.common import json_option, print_json
 from edge_runtime.errors import EXIT_VERDICT
+
+if TYPE_CHECKING:
+    from edge_runtime.doctor import Subject
 
 _MARKS = {"ok": "ok  ", "warn": "warn", "fail": "FAIL"}
 
 
 @click.command("doctor")
-@gallery_option
+@click.option(
+    "--config",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Examine what this configuration of the daemon needs, its camera included.",
+)
+@click.option("--gallery", type=click.Path(dir_okay=False, path_type=Path), help="Gallery file.")
 @click.option("--model", help="The hash network to try.")
 @click.option("--camera", help="Also read a picture from this camera.")
 @json_option
-def command(gallery: Path, model: str | None, camera: str | None, as_json: bool) -> int:
+def command(
+    config: Path | None,
+    gallery: Path | None,
+    model: str | None,
+    camera: str | None,
+    as_json: bool,
+) -> int:
     """Is this machine able to do the job? Exit code 9: something fails."""
     from edge_runtime.doctor import examine
 
     findings = []
-    for finding in examine(model, gallery, camera):
+    for finding in examine(_subject(config, gallery, model, camera)):
         findings.append(finding)
         if not as_json:
             click.echo(f"{_MARKS[finding.status]}  {finding.name:<12} {finding.detail}")
@@ -33,3 +48,27 @@ def command(gallery: Path, model: str | None, camera: str | None, as_json: bool)
     if as_json:
         print_json({"healthy": not failed, "findings": [asdict(finding) for finding in findings]})
     return EXIT_VERDICT if failed else 0
+
+
+def _subject(
+    config: Path | None, gallery: Path | None, model: str | None, camera: str | None
+) -> Subject:
+    """What is to be examined; options win over the configuration."""
+    from edge_runtime.doctor import Subject
+    from edge_runtime.gallery import default_path
+
+    if config is None:
+        return Subject(gallery or default_path(), model, camera)
+    from edge_runtime.settings import read_settings
+
+    settings = read_settings(config)
+    named = Path(settings.gallery.path) if settings.gallery.path else default_path()
+    extras: tuple[str, ...] = ("paho.mqtt",) if settings.mqtt else ()
+    if settings.http:
+        extras += ("starlette", "uvicorn", "prometheus_client")
+    return Subject(
+        gallery or named,
+        model or settings.model.path or None,
+        camera or settings.camera.source,
+        extras,
+    )

@@ -1,0 +1,31 @@
+#!/bin/sh
+# make deploy TARGET=rpi4 HOST=pi@board: this checkout and its bundle, onto a board.
+# Needs ssh and rsync here and there, and sudo there (or root as the user).
+set -eu
+cd "$(dirname "$0")/.."
+target=$1 host=$2
+ssh=${SSH:-ssh -o ConnectTimeout=10}
+prefix=${PREFIX:-/opt/edge-runtime}
+bundle=${BUNDLE:-build/$target}
+[ -f "$bundle/manifest.json" ] || { echo "deploy: no bundle yet: make compile TARGET=$target" >&2; exit 2; }
+command -v rsync >/dev/null || { echo "deploy: rsync is missing: apt install rsync" >&2; exit 2; }
+
+parcel=build/deploy/$target
+rm -rf "$parcel"
+mkdir -p "$parcel"
+# The source, not a wheel: the board builds the lookup for its own CPU where it has a compiler, and
+# else gets the same answers from numpy.
+mkdir "$parcel/source"
+cp -r edge_runtime pyproject.toml setup.py MANIFEST.in README.md LICENSE "$parcel/source/"
+find "$parcel/source" \( -name __pycache__ -o -name '*.so' \) -prune -exec rm -rf {} +
+cp requirements/board.txt "$parcel/requirements.txt"
+cp deploy/edge-runtime.service deploy/board.sh "$parcel/"
+cp -r "$bundle" "$parcel/model"
+release=$( (cd "$parcel" && find . -type f | LC_ALL=C sort | xargs cat) | sha256sum | cut -c1-12)
+
+sudo=
+[ "$($ssh "$host" id -u)" = 0 ] || [ -n "${NO_SUDO:-}" ] || sudo="sudo "
+echo "deploy: sending release $release to $host" >&2
+$ssh "$host" "${sudo}mkdir -p $prefix/staging && ${sudo}chown \$(id -u) $prefix/staging"
+rsync --archive --delete --compress --rsh "$ssh" "$parcel/" "$host:$prefix/staging/"
+$ssh "$host" "${sudo}env PREFIX=$prefix ${BOARD_ENV:-} sh $prefix/staging/board.sh $release"

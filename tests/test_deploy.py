@@ -1,0 +1,272 @@
+"""`make deploy`, over a real ssh server on this machine. In systemd's place stands a small manager
+that really runs the unit's command and waits for its READY=1."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import sysconfig
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from edge_runtime.fit import Image
+from edge_runtime.model import MODEL_FILE
+from tests.conftest import ROOT
+
+SSHD = shutil.which("sshd") or shutil.which("sshd", path="/usr/sbin")
+TOOLS = [tool for tool in ("ssh", "ssh-keygen", "rsync") if not shutil.which(tool)]
+needs_ssh = pytest.mark.skipif(
+    SSHD is None or bool(TOOLS), reason="no ssh server and rsync: apt install openssh-server rsync"
+)
+
+MANAGER = '''#!{python}
+"""systemctl, as far as a deployment needs it."""
+import os, re, signal, socket, subprocess, sys, time
+from pathlib import Path
+state = Path({state!r})
+unit = state / "units" / "edge-runtime.service"
+pid_file, log = state / "pid", state / "log"
+verb = next(word for word in sys.argv[1:] if not word.startswith("-"))
+
+def running():
+    try:
+        pid = int(pid_file.read_text())
+        status = Path(f"/proc/{{pid}}/stat").read_text().rsplit(")", 1)[1].split()[0]
+        return pid if status != "Z" else None
+    except (OSError, ValueError):
+        return None
+
+def stop():
+    pid = running()
+    if pid:
+        os.kill(pid, signal.SIGTERM)
+        for _ in range(100):
+            if not running():
+                return
+            time.sleep(0.05)
+        os.kill(pid, signal.SIGKILL)
+
+if verb == "stop":
+    stop()
+elif verb == "restart":
+    stop()
+    text = unit.read_text()
+    command = re.search(r"^ExecStart=(.*)$", text, re.M)[1].split()
+    variables = dict(pair.split("=", 1) for pair in re.findall(r"^Environment=(.*)$", text, re.M))
+    variables["EDGE_RUNTIME_GALLERY"] = str(state / "gallery.sqlite")
+    channel = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    place = state / "notify"
+    place.unlink(missing_ok=True)
+    channel.bind(str(place))
+    channel.settimeout(0.2)
+    child = subprocess.Popen(
+        command, env={{**os.environ, **variables, "NOTIFY_SOCKET": str(place)}},
+        stdout=log.open("ab"), stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+        start_new_session=True)
+    pid_file.write_text(str(child.pid))
+    while child.poll() is None:
+        try:
+            if b"READY=1" in channel.recv(4096):
+                sys.exit(0)
+        except TimeoutError:
+            pass
+    sys.exit(1)
+elif verb == "is-active":
+    sys.exit(0 if running() else 3)
+elif verb == "status":
+    print(log.read_text()[-2000:] if log.exists() else "no log")
+'''
+
+
+@dataclass
+class Board:
+    """This machine, as seen over ssh, with folders of its own."""
+
+    folder: Path
+    port: int
+    bundle: Path
+    variables: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def prefix(self) -> Path:
+        return self.folder / "opt"
+
+    def deploy(self, root: Path = ROOT) -> subprocess.CompletedProcess[str]:
+        ssh = (
+            f"ssh -p {self.port} -i {self.folder}/key -o StrictHostKeyChecking=no "
+            f"-o UserKnownHostsFile={self.folder}/known -o LogLevel=ERROR"
+        )
+        here = {
+            "PATH": f"{self.folder}/bin:{os.environ['PATH']}",
+            "PYTHON": sys.executable,
+            "CONFIG": str(self.folder / "edge.toml"),
+            "UNITS": str(self.folder / "units"),
+            "GALLERY": str(self.folder / "gallery.sqlite"),
+            "OWNER": getpass.getuser(),
+            "READY_S": "20",
+            "STEADY_S": "1",
+            "CC": "false",  # the compiled lookup is tested elsewhere
+            **self.variables,
+        }
+        return subprocess.run(
+            ["sh", root / "deploy" / "push.sh", "test", f"{getpass.getuser()}@127.0.0.1"],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+            cwd=root,
+            env={
+                **os.environ,
+                "SSH": ssh,
+                "PREFIX": str(self.prefix),
+                "BUNDLE": str(self.bundle),
+                "BOARD_ENV": " ".join(f"{name}={value}" for name, value in here.items()),
+                "NO_SUDO": "1",
+            },
+        )
+
+    @property
+    def current(self) -> str:
+        return str((self.prefix / "current").readlink())
+
+    def pid(self) -> int:
+        return int((self.folder / "pid").read_text())
+
+    def command(self) -> str:
+        return Path(f"/proc/{self.pid()}/cmdline").read_text().replace("\0", " ")
+
+
+@pytest.fixture(scope="module")
+def board(tmp_path_factory: pytest.TempPathFactory, cat: Image) -> Iterator[Board]:
+    folder = tmp_path_factory.mktemp("board")
+    for name in ("bin", "units", "bundle"):
+        (folder / name).mkdir()
+    manager = folder / "bin" / "systemctl"
+    manager.write_text(MANAGER.format(python=sys.executable, state=str(folder)))
+    manager.chmod(0o755)
+    shutil.copy(ROOT / "models" / MODEL_FILE, folder / "bundle" / "model.onnx")
+    (folder / "bundle" / "manifest.json").write_text("{}")
+    writer = cv2.VideoWriter(
+        str(folder / "cat.mp4"), cv2.VideoWriter.fourcc(*"mp4v"), 20, (640, 480)
+    )
+    for _ in range(20):
+        writer.write(np.asarray(cv2.resize(cat, (640, 480)), np.uint8))
+    writer.release()
+    (folder / "edge.toml").write_text(
+        '[camera]\nsource = "cat.mp4"\nloop = true\nreal_time = true\n[http]\nport = 0\n'
+    )
+    _earlier_release(folder / "opt")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = _ssh_server(folder, port)
+    made = Board(folder, port, folder / "bundle")
+    yield made
+    subprocess.run([manager, "stop"], check=False)
+    server.terminate()
+    server.wait()
+
+
+def _earlier_release(prefix: Path) -> None:
+    """One that has all packages, so that the test need not fetch them: it borrows ours."""
+    venv = prefix / "releases" / "seed" / "venv"
+    subprocess.run([sys.executable, "-m", "venv", venv], check=True)
+    (packages,) = venv.glob("lib/python3*/site-packages")
+    (packages / "borrowed.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    (prefix / "current").symlink_to("releases/seed")
+
+
+def _ssh_server(folder: Path, port: int) -> subprocess.Popen[bytes]:
+    for name in ("key", "host_key"):
+        command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name]
+        subprocess.run(command, check=True)
+    (folder / "sshd_config").write_text(
+        f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host_key\n"
+        f"AuthorizedKeysFile {folder}/key.pub\nStrictModes no\nUsePAM no\n"
+        f"PermitRootLogin yes\nPidFile {folder}/sshd.pid\n"
+    )
+    if os.geteuid() == 0:
+        Path("/run/sshd").mkdir(exist_ok=True)
+    assert SSHD
+    server = subprocess.Popen([SSHD, "-D", "-f", folder / "sshd_config"], stderr=subprocess.DEVNULL)
+    for _ in range(200):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                break
+        time.sleep(0.05)
+    return server
+
+
+@needs_ssh
+def test_deploy_again_and_roll_back(board: Board, tmp_path: Path) -> None:
+    done = board.deploy()
+    assert done.returncode == 0, done.stderr
+    assert "is ready" in done.stderr
+    assert "ok    model" in done.stderr  # the doctor's report
+    first, pid = board.current, board.pid()
+    assert first != "releases/seed"
+    assert f"{board.prefix}/current/venv/bin/python -m edge_runtime run" in board.command()
+    assert "WatchdogSec=" in (board.folder / "units" / "edge-runtime.service").read_text()
+
+    done = board.deploy()  # the same again: nothing is installed, it is only started anew
+    assert done.returncode == 0, done.stderr
+    assert "installing" not in done.stderr
+    assert board.current == first
+    assert board.pid() != pid
+
+    broken = tmp_path / "checkout"
+    broken.mkdir()
+    for name in ("edge_runtime", "deploy", "requirements"):
+        shutil.copytree(ROOT / name, broken / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, broken)
+    service = broken / "edge_runtime" / "daemon" / "service.py"
+    service.write_text(service.read_text() + '\nraise RuntimeError("a release with a fault")\n')
+    done = board.deploy(broken)
+    assert done.returncode == 9
+    assert "a release with a fault" in done.stderr
+    assert f"going back to {Path(first).name}" in done.stderr
+    assert board.current == first
+    assert "-m edge_runtime run" in board.command()
+
+    (board.folder / "edge.toml").write_text("[camera]\nfps = 0\n")
+    done = board.deploy()  # a wrong configuration changes nothing
+    assert done.returncode == 3
+    assert "edge.toml:2: camera.fps" in done.stderr
+    assert board.current == first
+
+
+def test_the_unit_is_one_that_systemd_understands(tmp_path: Path) -> None:
+    if not shutil.which("systemd-analyze"):
+        pytest.skip("no systemd-analyze here")
+    unit = tmp_path / "edge-runtime.service"
+    text = (ROOT / "deploy" / "edge-runtime.service").read_text()
+    unit.write_text(text.replace("/opt/edge-runtime/current/venv/bin/python", sys.executable))
+    done = subprocess.run(
+        ["systemd-analyze", "verify", unit], capture_output=True, text=True, check=False
+    )
+    complaints = [line for line in done.stderr.splitlines() if "edge-runtime" in line]
+    assert complaints == []
+    for line in ("Type=notify", "ProtectSystem=strict", "SupplementaryGroups=video", "MemoryMax="):
+        assert line in text
+
+
+def test_deploy_without_a_bundle_or_board() -> None:
+    done = subprocess.run(
+        ["sh", ROOT / "deploy" / "push.sh", "no-such-target", "pi@board"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "make compile TARGET=no-such-target" in done.stderr
