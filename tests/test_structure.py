@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "training": {"training", "edge_runtime"},
     "compile": {"compile", "edge_runtime"},
     "demo": {"demo", "edge_runtime"},
-    "profiles": {"profiles", "compile", "edge_runtime"},
+    "profiles": {"profiles", "demo", "compile", "edge_runtime"},
     "device_tests": {"device_tests", "compile", "edge_runtime"},
     "tests": {"tests", "demo", "profiles", "edge_runtime"},
 }

