@@ -25,7 +25,7 @@ WITH_GALLERY = $(if $(GALLERY),--gallery $(GALLERY))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint run profile setup-train test-train train evaluate accuracy \
-        setup-bench bench bench-daemon soak faults setup-compile compile test-compile device-test deploy lock clean
+        setup-bench bench bench-daemon soak faults setup-compile compile test-compile device-test machine-test deploy lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -139,6 +139,9 @@ test-compile: $(COMPILE)/.ready  ## the tests of compile/
 device-test: $(COMPILE)/.ready  ## the path on a board, or on an emulated one: make device-test TARGET=rpi4 [HOST=pi@board]
 	$(COMPILE)/bin/python -m pytest device_tests --target $(if $(filter host,$(TARGET)),rpi4,$(TARGET)) $(if $(HOST),--host $(HOST)) \
 	  $(if $(SMALL),--small)
+
+machine-test: $(COMPILE)/.ready  ## a whole emulated ARM machine: kernel, V4L2 camera, daemon; takes some minutes
+	$(COMPILE)/bin/python -m device_tests.machine --log profiles/reports/machine-virt.log
 
 deploy:  ## the daemon as a service on a board, with its bundle: make deploy TARGET=rpi4 HOST=pi@board
 	@test -n "$(HOST)" || { echo "make: name the board: make deploy TARGET=rpi4 HOST=pi@board" >&2; exit 2; }

@@ -32,20 +32,21 @@ PARTS = {"cortex-a53": "0xd03", "cortex-a72": "0xd08", "cortex-a76": "0xd0b"}
 class Userland:
     """An unpacked system; `command` runs its Python as a device would."""
 
-    def __init__(self, root: Path = DEFAULT) -> None:
+    def __init__(self, root: Path = DEFAULT, packages: tuple[str, ...] = DEBIAN) -> None:
         self.root, self.site = root / "root", root / "site"
+        self._packages = packages
 
     def make(self) -> None:
         """Unpack what is not there yet; raises `ToolchainError`."""
         done = self.root.parent / "done"
         if not done.exists():
             shutil.rmtree(self.root.parent, ignore_errors=True)
-            self._unpack_debian()
+            self.unpack()
             self._install_wheels()
             done.touch()
         self._install_runtime()
 
-    def _unpack_debian(self) -> None:
+    def unpack(self) -> None:
         """Debian's packages for arm64, by an apt whose whole state is a folder of its own."""
         self.root.mkdir(parents=True)
         if not shutil.which("apt-get"):
@@ -82,7 +83,7 @@ class Userland:
             environment = {**os.environ, "APT_CONFIG": str(state / "apt.conf")}
             for command in (
                 ["apt-get", "-qq", "update"],
-                ["apt-get", "-qq", "-y", "--download-only", "install", *DEBIAN],
+                ["apt-get", "-qq", "-y", "--download-only", "install", *self._packages],
             ):
                 run(command, state, environment=environment)
             for package in sorted((state / "cache/archives").glob("*.deb")):

@@ -14,8 +14,8 @@ from typing import Any
 import click
 
 from edge_runtime.errors import EXIT_VERDICT
-from profiles.lookup_page import gallery, lookup, lookup_emulated
 from profiles.daemon_page import daemon, faults, soak
+from profiles.lookup_page import gallery, lookup, lookup_emulated
 from profiles.network_page import emulated, network
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -26,6 +26,9 @@ PARTS: dict[str, Callable[[dict[str, Any], Path], list[str]]] = {
     "lookup-*.json": lookup,
     "lookup_emulated.json": lookup_emulated,
     "gallery-*.json": gallery,
+    "daemon-*.json": daemon,
+    "soak-*.json": soak,
+    "faults-*.json": faults,
 }
 """What is told of which reports, in this order."""
 
@@ -41,15 +44,6 @@ def document() -> str:
     reports = ROOT / "profiles" / "reports"
     for pattern, part in PARTS.items():
         for path in sorted(reports.glob(pattern)):
-    for kind, part in (
-        ("network", network),
-        ("emulated", emulated),
-        ("lookup", _lookup),
-        ("daemon", daemon),
-        ("soak", soak),
-        ("faults", faults),
-    ):
-        for path in sorted(reports.glob(f"{kind}-*.json")):
             parts += part(json.loads(path.read_text(encoding="utf-8")), path)
     return "\n\n".join(parts) + "\n"
 
