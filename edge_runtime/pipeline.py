@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from edge_runtime.code import Code
 from edge_runtime.decision import NEIGHBOURS, vote
 from edge_runtime.engine import Engine
+from edge_runtime.errors import InputError
 from edge_runtime.fit import Image, fit
 from edge_runtime.fusion import Method, Standing, standings, verdict
 from edge_runtime.gallery import Gallery
@@ -60,6 +61,8 @@ class Pipeline:
         self.engine = engine
         self.gallery = gallery
         self.neighbours = neighbours
+        if radius is not None and not 0 <= radius <= engine.model.bits:
+            raise InputError(f"a radius of {radius} bits", remedy=f"give 0 to {engine.model.bits}")
         self.radius = engine.model.radius if radius is None else radius
         self.labels = labels
         self.gate = gate

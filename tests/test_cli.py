@@ -80,6 +80,11 @@ def test_query_finds_what_was_enrolled(enrolled: Path, tmp_path: Path) -> None:
     assert done.stderr == ""
 
 
+def test_a_radius_beyond_the_width_is_refused(enrolled: Path, photos: Path) -> None:
+    done = run_cli("query", "--gallery", enrolled, "--radius", 65, photos / "cat" / "0.jpg")
+    _one_line(done, 3, "a radius of 65 bits", "give 0 to 64")
+
+
 def test_radius_zero_knows_only_the_very_same_code(enrolled: Path, photos: Path) -> None:
     same, other = photos / "cat" / "0.jpg", ROOT / "docs" / "demo.jpg"
     done = run_cli("query", "--gallery", enrolled, "--radius", 0, same, other)

@@ -22,6 +22,7 @@ from edge_runtime.errors import (
     GalleryModelMismatchError,
     InputError,
     NotEnrolledError,
+    StorageError,
 )
 from edge_runtime.fit import Image
 from edge_runtime.gallery import Gallery, Item, Note
@@ -151,6 +152,18 @@ def test_export_and_import_bring_notes_and_positions_back(gallery: Gallery, suff
         other.enroll(*import_items(file, META))
         assert other.content().notes == gallery.content().notes
         assert _places(other) == _places(gallery)
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".npz", ".faiss"])
+def test_an_export_to_a_full_disk_leaves_nothing_half_done(
+    gallery: Gallery, small_disk: Path, suffix: str
+) -> None:
+    codes = np.random.default_rng(1).integers(0, 2**64, (100_000, 1), dtype=np.uint64)
+    gallery.enroll(Item("cat", code) for code in codes)
+    before = sorted(small_disk.iterdir())
+    with pytest.raises(StorageError, match=r"all\.[a-z]+: the disk is full"):
+        export_items(small_disk / f"all{suffix}", META, gallery.content())
+    assert sorted(small_disk.iterdir()) == before
 
 
 def test_an_export_of_the_first_format_is_still_read(gallery: Gallery) -> None:

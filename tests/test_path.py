@@ -21,7 +21,7 @@ from edge_runtime.decision import Decider, vote
 from edge_runtime.engine import Engine, open_engine
 from edge_runtime.engine.portable import PortableEngine
 from edge_runtime.enroll import Manner, enroll_photos, views_of
-from edge_runtime.errors import ModelInvalidError, ModelNotFoundError
+from edge_runtime.errors import InputError, ModelInvalidError, ModelNotFoundError
 from edge_runtime.fit import Image, fit
 from edge_runtime.gallery import Gallery, Item
 from edge_runtime.model import MODEL_FILE, find_model
@@ -37,6 +37,18 @@ def test_the_shipped_network_keeps_the_papers_size(engine: Engine) -> None:
     assert engine.model.bits == 64
     assert engine.model.size_bytes <= 13_200_000
     assert 0 < engine.model.radius < 32
+
+
+def test_several_pictures_have_one_answer(engine: Engine, tmp_path: Path, cat: Image) -> None:
+    with Gallery(tmp_path / "g.sqlite", engine.model, create=True) as gallery:
+        gallery.enroll([Item("cat", code_of(engine, cat)), Item("tac", code_of(engine, cat[::-1]))])
+        pipeline = Pipeline(engine, gallery)
+        fused = pipeline.look_together([cat, cat[4:, 4:], cat[::-1]])
+        assert fused.verdict.label == fused.standings[0].label == "cat"
+        assert fused.standings[0].looks >= 2
+        assert Pipeline(engine, gallery, labels=["tac"]).look(cat).matches[0].label == "tac"
+        with pytest.raises(InputError, match="a radius of 65 bits"):
+            Pipeline(engine, gallery, radius=65)
 
 
 def test_bits_are_the_activations_above_one_half(engine: Engine, cat: Image) -> None:
