@@ -13,6 +13,9 @@ from compile.target import Target
 from compile.toolchain import c_compiler, run
 
 NATIVE = Path(__file__).resolve().parent / "native"
+LOOKUP = NATIVE.parents[1] / "edge_runtime" / "native"
+"""The runtime's lookup: the same source as in the wheel."""
+LOOKUP_PARTS = ("search", "scan_scalar", "scan_neon", "scan_avx2", "scan_avx512")
 CONSTANTS = """
 .section .rodata
 .balign 64
@@ -45,7 +48,8 @@ def build_library(plan: Plan, target: Target, work: Path) -> Path:
     (work / "constants.bin").write_bytes(constants)
     (work / "constants.s").write_text(CONSTANTS, encoding="utf-8")
     write_object(plan.kernels, tvm.target.Target(target.llvm()), work / "kernels.o")
-    sources = [*sorted(NATIVE.glob("*.c")), "plan.c"]
+    lookup = [LOOKUP / f"{part}.c" for part in LOOKUP_PARTS]
+    sources = [*sorted(NATIVE.glob("*.c")), *lookup, "plan.c"]
     library = work / "libedge.so"
     run(
         [
@@ -53,6 +57,7 @@ def build_library(plan: Plan, target: Target, work: Path) -> Path:
             *FLAGS,
             "-shared",
             f"-I{NATIVE}",
+            f"-I{LOOKUP}",
             *map(str, sources),
             "constants.s",
             "kernels.o",

@@ -56,6 +56,14 @@ EDGE_EXPORT const char *edge_kernel(int32_t index);
 
 EDGE_EXPORT void edge_close(edge *network);
 
+/* The `k` codes nearest to `query` by Hamming distance, exact, by distance and then by row: the
+ * runtime's own lookup. `codes` is uint64 [count][words] as edge_hash gives them; `rows` and
+ * `distances` get `k` numbers each. Gives how many were found: k, or count if that is less; -1: no
+ * memory, or more than 4 words. May be called from several threads at once. */
+EDGE_EXPORT int32_t edge_nearest(const uint64_t *codes, uint32_t count, uint32_t words,
+                                 const uint64_t *query, uint32_t k, uint32_t *rows,
+                                 uint32_t *distances);
+
 /* What went wrong last on this thread. */
 EDGE_EXPORT const char *edge_error(void);
 

@@ -89,9 +89,9 @@ static int get_shape(PyObject *const *args, shape *of) {
     return 0;
 }
 
-static const edge_kernel *get_kernel(PyObject *name) {
+static const edge_scanner *get_kernel(PyObject *name) {
     const char *text = PyUnicode_AsUTF8AndSize(name, NULL);
-    const edge_kernel *kernel = text ? edge_find_kernel(text) : NULL;
+    const edge_scanner *kernel = text ? edge_find_scanner(text) : NULL;
     if (text && !kernel) PyErr_Format(PyExc_ValueError, "no kernel %s here", text);
     return kernel;
 }

@@ -68,21 +68,21 @@ typedef struct {
     const char *name;
     int (*supported)(void);
     edge_width width[EDGE_MAX_BYTES + 1];
-} edge_kernel;
+} edge_scanner;
 
-extern const edge_kernel edge_kernel_scalar;
+extern const edge_scanner edge_scanner_scalar;
 #if defined(__x86_64__)
-extern const edge_kernel edge_kernel_avx2;
-extern const edge_kernel edge_kernel_avx512;
+extern const edge_scanner edge_scanner_avx2;
+extern const edge_scanner edge_scanner_avx512;
 #elif defined(__aarch64__)
-extern const edge_kernel edge_kernel_neon;
+extern const edge_scanner edge_scanner_neon;
 #endif
 
 /* The best kernel that this CPU supports, or the one of that name; NULL if it has none such. */
-const edge_kernel *edge_find_kernel(const char *name);
+const edge_scanner *edge_find_scanner(const char *name);
 
 /* Which of its functions are for codes of that many bytes. */
-const edge_width *edge_width_of(const edge_kernel *kernel, uint32_t bytes);
+const edge_width *edge_width_of(const edge_scanner *kernel, uint32_t bytes);
 
 /* Words of scratch memory that `edge_search` needs. */
 size_t edge_search_words(uint32_t bits, uint32_t query_count, uint32_t k);
@@ -93,19 +93,19 @@ size_t edge_search_words(uint32_t bits, uint32_t query_count, uint32_t k);
  * [query_count][k], of which the first min(k, rows that pass) of each query are written; `found`
  * takes that number for each query. `words` is scratch. The memory grows with bits * k: for a k of
  * thousands, `edge_rank` is the better choice. */
-void edge_search(const edge_kernel *kernel, const uint8_t *codes, uint32_t count, uint32_t bits,
+void edge_search(const edge_scanner *kernel, const uint8_t *codes, uint32_t count, uint32_t bits,
                  const uint8_t *queries, uint32_t query_count, uint32_t k, const edge_filter *filter,
                  uint32_t *words, int64_t *rows, int64_t *distances, uint32_t *found);
 
 /* All rows sorted by their distance to one query, stably, by counting. `distances` is written too,
  * in the order of the rows; gives how many rows pass. */
-uint32_t edge_rank(const edge_kernel *kernel, const uint8_t *codes, uint32_t count, uint32_t bits,
+uint32_t edge_rank(const edge_scanner *kernel, const uint8_t *codes, uint32_t count, uint32_t bits,
                    const uint8_t *query, const edge_filter *filter, uint16_t *distances,
                    uint32_t *order);
 
 /* The same for at most 2^16 rows of which all pass: fewer passes, and half the memory to write.
  * `scratch` has edge_rank_scratch elements. */
-void edge_rank_short(const edge_kernel *kernel, const uint8_t *codes, uint32_t count, uint32_t bits,
+void edge_rank_short(const edge_scanner *kernel, const uint8_t *codes, uint32_t count, uint32_t bits,
                      const uint8_t *query, uint16_t *scratch, uint16_t *order);
 size_t edge_rank_scratch(uint32_t count, uint32_t bits);
 #define EDGE_SHORT_ROWS 65536

@@ -182,7 +182,7 @@ static int offer_near(const edge_index *index, const edge_width *width, const ui
     }
 }
 
-uint32_t edge_index_scan(const edge_index *index, const edge_kernel *kernel, const uint8_t *query,
+uint32_t edge_index_scan(const edge_index *index, const edge_scanner *kernel, const uint8_t *query,
                          uint32_t k, const edge_filter *filter, uint64_t *heap, int64_t *rows,
                          int64_t *distances) {
     const uint32_t few = k < index->distinct ? k : index->distinct;

@@ -9,7 +9,7 @@
 
 /* -- scans -------------------------------------------------------------------------------------- */
 
-static int search_ranked(const edge_kernel *kernel, const uint8_t *codes, const shape *of,
+static int search_ranked(const edge_scanner *kernel, const uint8_t *codes, const shape *of,
                          const uint8_t *queries, uint32_t query_count, uint32_t k,
                          const edge_filter *filter, int64_t *rows, int64_t *distances, uint32_t *found) {
     uint32_t *order = malloc((sizeof(uint32_t) + sizeof(uint16_t)) * (size_t)of->count);
@@ -46,7 +46,7 @@ static PyObject *search(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
     if (PyErr_Occurred()) return NULL;
     if (query_count >= UINT32_MAX || k < 1 || k > of.count)
         return PyErr_Format(PyExc_ValueError, "queries %lu, k %lu: out of range", query_count, k);
-    const edge_kernel *kernel = get_kernel(args[12]);
+    const edge_scanner *kernel = get_kernel(args[12]);
     if (!kernel) return NULL;
     const Py_ssize_t answers = (Py_ssize_t)(query_count * k * 8);
     const wanted_buffer wanted[] = {
@@ -94,7 +94,7 @@ static PyObject *rank(PyObject *self, PyObject *const *args, Py_ssize_t nargs) {
     if (check_nargs("rank", nargs, 7) || get_shape(args + 1, &of)) return NULL;
     const unsigned long query_count = PyLong_AsUnsignedLong(args[4]);
     if (PyErr_Occurred()) return NULL;
-    const edge_kernel *kernel = get_kernel(args[6]);
+    const edge_scanner *kernel = get_kernel(args[6]);
     if (!kernel) return NULL;
     const int narrow = of.count <= EDGE_SHORT_ROWS;
     const wanted_buffer wanted[] = {
@@ -138,7 +138,7 @@ static PyObject *collect(PyObject *self, PyObject *const *args, Py_ssize_t nargs
     if (check_nargs("collect", nargs, 11) || get_shape(args + 1, &of)) return NULL;
     const unsigned long limit = PyLong_AsUnsignedLong(args[4]);
     if (PyErr_Occurred()) return NULL;
-    const edge_kernel *kernel = get_kernel(args[10]);
+    const edge_scanner *kernel = get_kernel(args[10]);
     if (!kernel) return NULL;
     const wanted_buffer wanted[] = {
         {0, "codes", of.count * of.bytes, PyBUF_SIMPLE},
@@ -257,7 +257,7 @@ static PyObject *index_search(PyObject *self, PyObject *const *args, Py_ssize_t 
     if (PyErr_Occurred()) return NULL;
     if (k < 1 || k > count || (work && !edge_index_parts(index)))
         return PyErr_Format(PyExc_ValueError, "k %lu: out of range, or an index that is not divided", k);
-    const edge_kernel *kernel = get_kernel(args[10]);
+    const edge_scanner *kernel = get_kernel(args[10]);
     if (!kernel) return NULL;
     const wanted_buffer wanted[] = {
         {2, "query", (Py_ssize_t)(edge_index_bits(index) + 7) / 8, PyBUF_SIMPLE},
@@ -331,7 +331,7 @@ static PyObject *kernels(PyObject *self, PyObject *unused) {
     static const char *const known[] = {"avx512", "avx2", "neon", "scalar"};
     PyObject *list = PyList_New(0);
     for (size_t i = 0; list && i < sizeof known / sizeof *known; i++) {
-        if (!edge_find_kernel(known[i])) continue;
+        if (!edge_find_scanner(known[i])) continue;
         PyObject *name = PyUnicode_FromString(known[i]);
         if (!name || PyList_Append(list, name)) Py_CLEAR(list);
         Py_XDECREF(name);

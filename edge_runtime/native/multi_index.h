@@ -39,7 +39,7 @@ uint32_t edge_index_nearest(const edge_index *index, const uint8_t *query, uint3
 #define EDGE_BUCKET_WORK 8 /* two cache misses, fetched ahead */
 
 /* The same by a scan of the distinct codes. Gives EDGE_EXHAUSTED where there is no memory. */
-uint32_t edge_index_scan(const edge_index *index, const edge_kernel *kernel, const uint8_t *query,
+uint32_t edge_index_scan(const edge_index *index, const edge_scanner *kernel, const uint8_t *query,
                          uint32_t k, const edge_filter *filter, uint64_t *heap, int64_t *rows,
                          int64_t *distances);
 

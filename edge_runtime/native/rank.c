@@ -7,7 +7,7 @@
 #define STRETCHES 4
 #define MOST_DISTANCES (8 * EDGE_MAX_BYTES + 1)
 
-uint32_t edge_rank(const edge_kernel *kernel, const uint8_t *codes, uint32_t count, uint32_t bits,
+uint32_t edge_rank(const edge_scanner *kernel, const uint8_t *codes, uint32_t count, uint32_t bits,
                    const uint8_t *query, const edge_filter *filter, uint16_t *distances,
                    uint32_t *order) {
     uint32_t next[STRETCHES][MOST_DISTANCES] = {{0}};
@@ -39,7 +39,7 @@ size_t edge_rank_scratch(uint32_t count, uint32_t bits) {
     return count + (size_t)(bits + 1) * STRETCHES * bucket_room(count);
 }
 
-void edge_rank_short(const edge_kernel *kernel, const uint8_t *codes, uint32_t count, uint32_t bits,
+void edge_rank_short(const edge_scanner *kernel, const uint8_t *codes, uint32_t count, uint32_t bits,
                      const uint8_t *query, uint16_t *scratch, uint16_t *restrict order) {
     /* Into buckets that are wide enough for anything, of which only what is filled is ever touched: a
      * pass less than counting first. */

@@ -162,7 +162,7 @@ EDGE_WIDTH(TARGET, 8, __m256i, 0)
 EDGE_WIDTH(TARGET, 16, __m256i, 0)
 EDGE_WIDTH(TARGET, 32, __m256i, 0)
 
-const edge_kernel edge_kernel_avx2 = {
+const edge_scanner edge_scanner_avx2 = {
     "avx2",
     supported,
     {EDGE_ENTRY(2), EDGE_ENTRY(4), EDGE_ENTRY(6), EDGE_ENTRY(8), EDGE_ENTRY(16), EDGE_ENTRY(32)},

@@ -150,7 +150,7 @@ EDGE_WIDTH(TARGET, 8, uint8x16_t, 0)
 EDGE_WIDTH(TARGET, 16, uint8x16_t, 0)
 EDGE_WIDTH(TARGET, 32, uint8x16x2_t, 0)
 
-const edge_kernel edge_kernel_neon = {
+const edge_scanner edge_scanner_neon = {
     "neon",
     always,
     {EDGE_ENTRY(2), EDGE_ENTRY(4), EDGE_ENTRY(6), EDGE_ENTRY(8), EDGE_ENTRY(16), EDGE_ENTRY(32)},

@@ -37,4 +37,4 @@ static int always(void) { return 1; }
 
 EACH(WIDTH, NOTHING)
 
-const edge_kernel edge_kernel_scalar = {"scalar", always, {EACH(ENTRY, COMMA)}};
+const edge_scanner edge_scanner_scalar = {"scalar", always, {EACH(ENTRY, COMMA)}};

@@ -16,8 +16,8 @@ size_t edge_search_words(uint32_t bits, uint32_t query_count, uint32_t k) {
     return selects * ((size_t)bits + 1) * ((size_t)k + 1);
 }
 
-const edge_width *edge_width_of(const edge_kernel *kernel, uint32_t bytes) {
-    return kernel->width[bytes].scan ? &kernel->width[bytes] : &edge_kernel_scalar.width[bytes];
+const edge_width *edge_width_of(const edge_scanner *kernel, uint32_t bytes) {
+    return kernel->width[bytes].scan ? &kernel->width[bytes] : &edge_scanner_scalar.width[bytes];
 }
 
 static void start(edge_select *select, uint32_t bits, uint32_t k, int streamed, uint32_t *words) {
@@ -42,7 +42,7 @@ static uint32_t finish(const edge_select *select, uint32_t bits, int64_t *rows, 
     return found;
 }
 
-void edge_search(const edge_kernel *kernel, const uint8_t *codes, uint32_t count, uint32_t bits,
+void edge_search(const edge_scanner *kernel, const uint8_t *codes, uint32_t count, uint32_t bits,
                  const uint8_t *queries, uint32_t query_count, uint32_t k, const edge_filter *filter,
                  uint32_t *words, int64_t *rows, int64_t *distances, uint32_t *found) {
     const uint32_t bytes = (bits + 7) / 8;
@@ -72,15 +72,15 @@ void edge_search(const edge_kernel *kernel, const uint8_t *codes, uint32_t count
     }
 }
 
-const edge_kernel *edge_find_kernel(const char *name) {
-    static const edge_kernel *const kernels[] = {
+const edge_scanner *edge_find_scanner(const char *name) {
+    static const edge_scanner *const kernels[] = {
 #if defined(__x86_64__)
-        &edge_kernel_avx512,
-        &edge_kernel_avx2,
+        &edge_scanner_avx512,
+        &edge_scanner_avx2,
 #elif defined(__aarch64__)
-        &edge_kernel_neon,
+        &edge_scanner_neon,
 #endif
-        &edge_kernel_scalar,
+        &edge_scanner_scalar,
     };
     for (size_t i = 0; i < sizeof kernels / sizeof *kernels; i++)
         if ((!name || !strcmp(name, kernels[i]->name)) && kernels[i]->supported()) return kernels[i];

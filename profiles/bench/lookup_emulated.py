@@ -41,7 +41,7 @@ int main(void) {
         const uint8_t *query = codes + 77 * 32;
         for (int turn = 0; turn < 2; turn++) {
             if (turn) prctl(0x45444745, 1);
-            edge_search(edge_find_kernel(NULL), codes, %(codes)d, widths[i], query, 1, 10, NULL,
+            edge_search(edge_find_scanner(NULL), codes, %(codes)d, widths[i], query, 1, 10, NULL,
                         words, rows, distances, &found);
             if (turn) prctl(0x45444745, 2);
         }
