@@ -16,12 +16,15 @@ import tempfile
 from pathlib import Path
 
 from compile.target import Target
-from compile.toolchain import run
+from compile.toolchain import c_compiler, run
 from edge_runtime.errors import ToolchainError
 
 ROOT = Path(__file__).resolve().parent.parent
 DEFAULT = ROOT / "build" / "userland"
-DEBIAN = ("python3.11-minimal", "libpython3.11-stdlib", "libstdc++6", "zlib1g", "libexpat1")
+DEBIAN = (
+    *("python3.11-minimal", "libpython3.11-stdlib", "libpython3.11-dev"),
+    *("libstdc++6", "zlib1g", "libexpat1"),
+)
 PYTHON = "3.11"
 PLATFORMS = [f"manylinux_2_{minor}_aarch64" for minor in (28, 27, 26, 24, 17)] + [
     "manylinux2014_aarch64"
@@ -140,11 +143,22 @@ class Userland:
         )
 
     def _install_runtime(self) -> None:
-        """The runtime as its wheel has it (the lookup on numpy: see docs/COMPILE.md)."""
+        """The runtime as its wheel has it, the lookup compiled as setup.py compiles it."""
         target = self.site / "edge_runtime"
         shutil.rmtree(target, ignore_errors=True)
         ignored = shutil.ignore_patterns("__pycache__", "*.so")
         shutil.copytree(ROOT / "edge_runtime", target, ignore=ignored)
+        headers = self.root / "usr" / "include"
+        run(
+            [
+                *c_compiler("aarch64-linux-gnu"),
+                *("-shared", "-fPIC", "-std=c11", "-O3", "-DPy_LIMITED_API=0x030B0000"),
+                *(f"-I{headers}", f"-I{headers / ('python' + PYTHON)}"),
+                *map(str, sorted((target / "native").glob("*.c"))),
+                *("-o", str(target / "_hamming.abi3.so")),
+            ],
+            self.root,
+        )
 
     def emulator(self, target: Target) -> list[str]:
         """How to run a program of this system on the device's CPU; raises `ToolchainError`."""
@@ -159,6 +173,7 @@ class Userland:
         settings = {
             "PYTHONPATH": str(self.site),
             "PYTHONHASHSEED": "0",
+            "PYTHONSAFEPATH": "1",  # the installed runtime, not the one in the folder we stand in
             "PYTHONDONTWRITEBYTECODE": "1",
             "OPENBLAS_NUM_THREADS": "1",
             # Unset, these would be this machine's, for another architecture's library.

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import cv2
-import numpy as np
 import pytest
 
 from compile.target import Target
@@ -181,25 +181,50 @@ def test_a_damaged_bundle_is_found_out(
     assert "damaged" in done.stderr
 
 
-def test_the_lookup_gives_the_same_answers(device: Device, tmp_path: Path) -> None:
-    from edge_runtime.lookup import Lookup
-
-    script = """
-import numpy as np, sys
-from edge_runtime.lookup import Lookup
-data = np.load(sys.argv[1])
-lookup = Lookup(data[:-5], 64)
-for query in data[-5:]:
-    ids, distances = lookup.nearest(query, 10)
-    print(*ids, *distances)
+LOOKUP = """
+import hashlib
+import numpy as np
+from edge_runtime.lookup import ALL, Lookup, among, kernels
+from edge_runtime.lookup.planner import Planner
+generator = np.random.default_rng(2)
+for bits in (13, 16, 32, 48, 64, 128, 256):
+    words = -(-bits // 64)
+    codes = generator.integers(0, 2**64, (3005, words), dtype=np.uint64)
+    codes[:, -1] >>= np.uint64(64 * words - bits)
+    codes[1000:2000] = codes[:1000]  # ties
+    codes, queries = codes[:-5], codes[-5:]
+    half = among(generator.random(3000) < 0.5)
+    digest = hashlib.sha256()
+    lookup = Lookup(codes, bits)
+    planner = Planner(bits, lookup.kernel)
+    if lookup.kernel == "numpy":  # the machine that is compared with may have no compiler
+        indexed = lookup.nearest
+    else:
+        planner.build(lookup.rows)
+        def indexed(query, k, there):
+            return planner.nearest(lookup.rows, lookup._tight(query), k, there)
+    def take(answer):
+        for part in answer:
+            digest.update(np.ascontiguousarray(part, "<i8").tobytes())
+    for query in queries:
+        for there in (ALL, half):
+            for k in (1, 10, 3000):
+                take(lookup.nearest(query, k, there))
+                take(indexed(query, k, there))
+            take(lookup.within(query, bits // 3, there))
+    take(lookup.nearest_batch(queries, 10))
+    take([lookup.ranking(queries)])
+    print(bits, digest.hexdigest()[:16])
+print(*kernels())
 """
-    data = np.random.default_rng(2).integers(0, 2**64, (3005, 1), dtype=np.uint64)
-    data[1000:2000] = data[:1000]  # ties
-    np.save(tmp_path / "codes.npy", data)
-    done = device.python("-c", script, device.put(tmp_path / "codes.npy"))
-    lookup = Lookup(data[:-5], 64)
-    here = []
-    for query in data[-5:]:
-        ids, distances = lookup.nearest(query, 10)
-        here.append(" ".join(map(str, [*ids, *distances])))
-    assert done.stdout.strip().splitlines() == here, done.stderr
+
+
+def test_the_lookup_gives_the_same_answers(device: Device) -> None:
+    """Every width, every kind of search, with ties: the device's kernel and this machine's."""
+    done = device.python("-c", LOOKUP)
+    here = subprocess.run(
+        [sys.executable, "-c", LOOKUP], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    *answers, names = done.stdout.strip().splitlines()
+    assert answers == here.stdout.strip().splitlines()[:-1], done.stderr
+    assert names.split()[0] == "neon"
