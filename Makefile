@@ -20,6 +20,10 @@ TRIALS  ?=
 RUNNER  ?=
 HOST    ?=
 LARGEST ?= 1e7
+PHOTOS  ?=
+# whether they were said, or are as above
+MODEL_GIVEN := $(filter command environment,$(firstword $(origin MODEL)))
+OUT_GIVEN   := $(filter command environment,$(firstword $(origin OUT)))
 
 WITH_GALLERY = $(if $(GALLERY),--gallery $(GALLERY))
 
@@ -100,6 +104,7 @@ setup-bench: $(VENV)/.bench  ## the peers of the benchmarks (faiss, usearch, ncn
 
 bench: $(VENV)/.bench  ## network, lookup and gallery beside their peers: make bench [LARGEST=1e8] [DATA="photo folders"]
 	$(MAKE) compile TARGET=host
+	$(MAKE) compile TARGET=host PRECISION=int8 OUT=build/host-int8
 	$(BIN)/python -m profiles.bench.network --out profiles/reports/network-$$(uname -m).json
 	$(BIN)/python -m profiles.bench.lookup $(addprefix --photos ,$(DATA)) --largest $(LARGEST) \
 	  --out profiles/reports/lookup-$$(uname -m).json
@@ -129,9 +134,10 @@ $(COMPILE)/.ready: requirements/compile.txt requirements/demo.txt
 
 setup-compile: $(COMPILE)/.ready  ## the environment for compiling (TVM, about 0.7 GB)
 
-compile: $(COMPILE)/.ready  ## a bundle for a board: make compile TARGET=rpi4 [TRIALS=n] [RUNNER=...]
+compile: $(COMPILE)/.ready  ## a bundle for a board: make compile TARGET=rpi4 [PRECISION=int8] [TRIALS=n] [RUNNER=...]
 	$(COMPILE)/bin/python -m compile $(TARGET) $(if $(PRECISION),--precision $(PRECISION)) $(if $(TRIALS),--trials $(TRIALS)) \
-	  $(if $(RUNNER),--runner $(RUNNER)) $(if $(PICTURES),--pictures $(PICTURES))
+	  $(if $(RUNNER),--runner $(RUNNER)) $(if $(PICTURES),--pictures $(PICTURES)) \
+	  $(if $(MODEL_GIVEN),--model $(MODEL)) $(if $(PHOTOS),--photos $(PHOTOS)) $(if $(OUT_GIVEN),--out $(OUT))
 
 test-compile: $(COMPILE)/.ready  ## the tests of compile/
 	$(COMPILE)/bin/python -m pytest compile/tests

@@ -1,6 +1,7 @@
 """The compile command.
 
-    python -m compile TARGET [--model FILE] [--trials N] [--runner local|emulator] [--out DIR]
+    python -m compile TARGET [--precision fp32|fp16|int8] [--model FILE] [--out DIR] [--trials N]
+                             [--runner local|emulator|rpc:HOST:PORT]
 
 Exit codes: docs/ERRORS.md; 9 if the gate rejected the bundle.
 """
@@ -23,11 +24,15 @@ os.environ.setdefault("TVM_FFI_DISABLE_TORCH_C_DLPACK", "1")
 
 @click.command(help=__doc__)
 @click.argument("target")
-@click.option("--precision", type=click.Choice(["fp32", "fp16"]), default="fp32", show_default=True)
+@click.option(
+    "--precision", type=click.Choice(["fp32", "fp16", "int8"]), default="fp32", show_default=True
+)
 @click.option("--model", type=click.Path(path_type=Path), help="The ONNX hash network.")
 @click.option("--out", type=click.Path(path_type=Path), help="The bundle's folder: build/TARGET.")
 @click.option("--trials", type=click.IntRange(0), help="Choices to try for each workload anew.")
-@click.option("--runner", default="", help="local or emulator.  [default: what fits the target]")
+@click.option(
+    "--runner", default="", help="local, emulator or rpc:HOST:PORT.  [default: by target]"
+)
 @click.option("--photos", type=click.Path(path_type=Path), help="Photos to prove parity on.")
 @click.option("--pictures", default=0, help="How many of them, disturbed ones included.")
 @click.option("--records", type=click.Path(path_type=Path), help="Folder of the tuning records.")

@@ -24,6 +24,8 @@ class Tensor:
     offset: int = 0
     flat: int = 0
     """Numbers, where it is no picture but a kernel's own layout."""
+    fill: int = 0
+    """The byte that its border is made of."""
     lasting: bool = False
     """Made once, when a network is opened."""
 

@@ -5,27 +5,24 @@ from __future__ import annotations
 import json
 import shutil
 import tarfile
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from compile import gate
-from compile.emulator import Counts, EmulatorRunner, count_onnxruntime
+from compile.emulator import EmulatorRunner
 from compile.front import read_network
-from compile.library import build_library
+from compile.library import build_library, describe
 from compile.network import Network
-from compile.pictures import photos, pictures
+from compile.pictures import pictures
 from compile.plan import Knobs, Workload, make_plan, workloads
+from compile.proof import PROOFS, picture_count, prove
+from compile.quantise import quantise
 from compile.records import Records
 from compile.runner import LocalRunner, Runner
 from compile.search import Told, search
-from compile.space import space
-from compile.target import HOST, Target, read_target
-from compile.toolchain import FFI, TVM, c_compiler, version_of
-from compile.userland import Userland
+from compile.target import Target
 from edge_runtime.bundle import (
     EVIDENCE,
     LIBRARY,
@@ -36,8 +33,6 @@ from edge_runtime.bundle import (
     verify_files,
     write_manifest,
 )
-from edge_runtime.engine.compiled import CompiledEngine
-from edge_runtime.engine.portable import PortableEngine
 from edge_runtime.errors import (
     CompileError,
     EdgeRuntimeError,
@@ -46,7 +41,8 @@ from edge_runtime.errors import (
 )
 from edge_runtime.model import identify, parse_metadata
 
-PROOFS = ("parity", "speed", "accuracy")
+CALIBRATION, CALIBRATION_SEED = 16, 11
+"""Views that int8 is calibrated on, disturbed otherwise than those that it is judged by."""
 TRIALS = 40
 """Choices tried for each workload that has no record."""
 
@@ -64,7 +60,7 @@ class Request:
     trials: int | None = None
     """None: search only where there is no record."""
     runner: str = ""
-    """local or emulator; empty: what fits the target."""
+    """local, emulator or rpc:HOST:PORT; empty: what fits the target."""
     photos: Path | None = None
     pictures: int = 0
     """How many to prove parity on; 0: 1,000 here, 8 on the emulator (seconds each)."""
@@ -103,6 +99,14 @@ def compile_bundle(request: Request) -> Result:
 
 def _compile(request: Request, network: Network, began: float) -> Result:
     target, precision = request.target.at(request.precision), request.precision
+    if precision == "int8":
+        network = _in_integers(request, network, target)
+    elif network.in_bytes:
+        raise CompileError(
+            f"a network of int8 cannot be compiled for {precision}",
+            where=request.model,
+            remedy="PRECISION=int8",
+        )
     runner = make_runner(request.runner, target)
     records = Records.of(target, precision, *([request.records] if request.records else []))
     choices = _choose(request, network, runner, records)
@@ -117,8 +121,8 @@ def _compile(request: Request, network: Network, began: float) -> Result:
     library.replace(staging / LIBRARY)
     shutil.copyfile(request.model, staging / MODEL)
     shutil.rmtree(work)
-    _describe(staging, network, target, precision)
-    evidence = _proved_before(request, staging) or _prove(request, staging, network)
+    describe(staging, network, target, precision)
+    evidence = _proved_before(request, staging) or prove(request, staging, network)
     evidence |= {
         "precision": precision,
         "library_bytes": (staging / LIBRARY).stat().st_size,
@@ -133,11 +137,17 @@ def _compile(request: Request, network: Network, began: float) -> Result:
     }
     (staging / EVIDENCE).write_text(json.dumps(evidence, indent=1) + "\n", encoding="utf-8")
     (staging / MANIFEST).unlink()
-    _describe(staging, network, target, precision)
+    describe(staging, network, target, precision)
     promoted = all(evidence[part]["passed"] for part in PROOFS if evidence[part])
     if promoted:
         _promote(staging, request.out)
     return Result(request.out if promoted else staging, promoted, evidence)
+
+
+def _in_integers(request: Request, network: Network, target: Target) -> Network:
+    request.tell(f"calibrating int8 on {CALIBRATION} views of photographs")
+    made = pictures(request.photos, network.model.input.size, CALIBRATION, seed=CALIBRATION_SEED)
+    return quantise(network, made, target.vector)
 
 
 def make_runner(name: str, target: Target) -> Runner:
@@ -147,10 +157,14 @@ def make_runner(name: str, target: Target) -> Runner:
         return LocalRunner(target)
     if chosen == "emulator" and not target.is_host:
         return EmulatorRunner(target)
+    if chosen.startswith("rpc:"):
+        from compile.rpc import RpcRunner
+
+        return RpcRunner(target, chosen.removeprefix("rpc:"))
     raise CompileError(
         f"the runner {chosen} cannot run code for {target.name}",
         where="RUNNER",
-        remedy="local is for TARGET=host, emulator for the boards",
+        remedy="local is for TARGET=host, emulator and rpc:HOST:PORT for the boards",
     )
 
 
@@ -185,7 +199,7 @@ def _proved_before(request: Request, staging: Path) -> dict[str, Any] | None:
         verify_files(request.out, stands)
         evidence = json.loads((request.out / EVIDENCE).read_text(encoding="utf-8"))
         files = [stands["files"], read_manifest(staging)["files"]]
-        enough = evidence["parity"]["pictures"] >= _pictures(request)
+        enough = evidence["parity"]["pictures"] >= picture_count(request)
         same = all(files[0].get(name) == files[1].get(name) for name in (LIBRARY, MODEL))
     except (EdgeRuntimeError, OSError, ValueError, KeyError):
         return None
@@ -193,90 +207,6 @@ def _proved_before(request: Request, staging: Path) -> dict[str, Any] | None:
         return None
     request.tell("the same bytes were proved before")
     return {part: evidence[part] for part in PROOFS}
-
-
-def _prove(request: Request, staging: Path, network: Network) -> dict[str, Any]:
-    """Parity, speed and, for less than fp32, accuracy."""
-    request.tell("proving it equal, then measuring it")
-    reference = PortableEngine(request.model)
-    made = pictures(request.photos, network.model.input.size, _pictures(request))
-    parity: gate.Parity
-    speed: gate.Speed
-    if request.target.is_host:
-        engine = CompiledEngine(staging)
-        parity = gate.parity_here(engine.hash, reference, made)
-        speed = gate.speed_here(engine.hash, reference, made[0])
-    else:
-        library, bar = staging / LIBRARY, gate.EQUAL_BITS[request.precision]
-        parity = gate.parity_emulated(library, request.target, reference, made, bar)
-        theirs = _onnxruntime_counts(request)
-        speed = gate.speed_emulated(library, request.target, made[0], theirs)
-    proofs = zip(PROOFS, (parity, speed, _judge(request, network)), strict=True)
-    return {
-        name: {**asdict(proof), "passed": proof.passed} if proof else None for name, proof in proofs
-    }
-
-
-def _pictures(request: Request) -> int:
-    return request.pictures or (1000 if request.target.is_host else 8)
-
-
-def _judge(request: Request, network: Network) -> gate.Accuracy | None:
-    """For less than fp32: does the network still find what it found?
-
-    Emulated, a thousand pictures would take an hour; so a library of the same precision is built
-    for this machine, which computes in float32 and rounds after every step.
-    """
-    if request.precision == "fp32":
-        return None
-    request.tell(f"judging {request.precision} on {gate.VIEWS} views of photographs")
-    host = read_target(HOST)
-    with tempfile.TemporaryDirectory(prefix="edge-judge-") as folder:
-        work = Path(folder)
-        choices = {
-            item.key: space(item.shape, host.vector)[0]
-            for item in workloads(network, request.precision)
-        }
-        plan = make_plan(network, choices, host.vector, request.precision)
-        build_library(plan, host, work / "work").replace(work / LIBRARY)
-        shutil.rmtree(work / "work")
-        _describe(work, network, host, request.precision)
-        made = pictures(request.photos, network.model.input.size, gate.VIEWS)
-        count = len(photos(request.photos, gate.VIEWS))
-        return gate.judge(CompiledEngine(work).hash, PortableEngine(request.model), made, count)
-
-
-def _onnxruntime_counts(request: Request) -> Counts:
-    """What one call of ONNX Runtime does on the emulated CPU; kept, since it never changes."""
-    model_id, _ = identify(request.model)
-    userland = Userland()
-    userland.make()
-    file = userland.root.parent / f"onnxruntime-{request.target.name}-{model_id[:16]}.json"
-    if not file.exists():
-        counts = count_onnxruntime(userland, request.model, request.target)
-        file.write_text(json.dumps(asdict(counts)), encoding="utf-8")
-    return Counts(**json.loads(file.read_text(encoding="utf-8")))
-
-
-def _describe(folder: Path, network: Network, target: Target, precision: str) -> None:
-    write_manifest(
-        folder,
-        network.model,
-        target={
-            "name": target.name,
-            "board": target.board,
-            "triple": target.triple,
-            "cpu": target.cpu,
-            "features": list(target.features),
-        },
-        precision=precision,
-        budgets=target.budgets,
-        tools={
-            "apache-tvm": TVM,
-            "apache-tvm-ffi": FFI,
-            "compiler": version_of(c_compiler(target.triple)),
-        },
-    )
 
 
 def _promote(staging: Path, out: Path) -> None:

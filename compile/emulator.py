@@ -155,7 +155,7 @@ def _harness(kernels: list[Kernel]) -> str:
     calls = []
     for number, kernel in enumerate(kernels):
         buffers = buffer_numbers(kernel)
-        size = {"float32": 4, "float16": 2, "uint8": 1, "int8": 1, "int32": 4}
+        size = {"float32": 4, "float16": 2, "uint8": 1, "int8": 1, "int16": 2, "int32": 4}
         names = []
         for index, (count, dtype) in enumerate(buffers):
             name = f"buffer{number}_{index}"

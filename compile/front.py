@@ -3,7 +3,9 @@
 What passes: MobileNet-like hash networks of any width, input size and number of bits, which are
 one convolution over the picture, then depthwise and pointwise convolutions (with residual sums),
 each with batch norm and ReLU or ReLU6 or neither, then an average over all pixels, one dense layer
-and a sigmoid. Outputs other than the hash (a classifier, say) are left out.
+and a sigmoid. In a network of bytes (QuantizeLinear and DequantizeLinear) weights become float32,
+and the range of each activation is kept. Outputs other than the hash (a classifier, say) are left
+out.
 """
 
 from __future__ import annotations
@@ -94,6 +96,10 @@ class _Reader:
         inputs = [name for name in node.input if name]
         if kind == "Constant":
             self.constants[out] = numpy_helper.to_array(node.attribute[0].t)
+        elif kind == "DequantizeLinear" and inputs[0] in self.constants:
+            self.constants[out] = self._dequantised(node)
+        elif kind in ("QuantizeLinear", "DequantizeLinear") and self._known(inputs[0]):
+            self._quantised(node)
         elif kind == "Conv" and inputs[0] in self.values:
             self.values[out] = self._convolution(node)
         elif kind == "BatchNormalization" and self._last_of(inputs[0]):
@@ -118,6 +124,40 @@ class _Reader:
             self.hashed.add(out)
         else:
             raise self._unsupported(node, "this compiler does not know it there")
+
+    def _known(self, name: str) -> bool:
+        return name in self.values or name in self.pooled or name in self.hashed
+
+    def _quantised(self, node: onnx.NodeProto) -> None:
+        """Its input under another name; of a layer's output, what its bytes stand for."""
+        name, out = node.input[0], node.output[0]
+        if name in self.hashed:
+            self.hashed.add(out)
+            return
+        names = self.pooled if name in self.pooled else self.values
+        names[out] = names[name]
+        if node.op_type == "DequantizeLinear" or names is self.pooled or names[name] < 0:
+            return
+        scale, zero = self._constant(node.input[1]), np.zeros(1, np.uint8)
+        if len(node.input) > 2:
+            zero = self.constants[node.input[2]]
+        if scale.size != 1 or zero.dtype not in (np.uint8, np.int8):
+            raise self._unsupported(node, "activations must be bytes of one scale")
+        ends = np.iinfo(zero.dtype)
+        low, high = ((end - int(zero.item())) * float(scale.item()) for end in (ends.min, ends.max))
+        layer = self._layers[names[name]]
+        layer.span = low, high
+        if low == 0 and layer.limit is None:
+            layer.limit = high  # what it cannot hold is cut off, as a ReLU would
+
+    def _dequantised(self, node: onnx.NodeProto) -> Weights:
+        value, scale = self.constants[node.input[0]], self._constant(node.input[1])
+        zero = self._constant(node.input[2]) if len(node.input) > 2 else np.zeros(1, np.float32)
+        shape = [1] * value.ndim
+        if scale.size > 1:
+            shape[self._attributes(node).get("axis", 1)] = -1
+            scale, zero = scale.reshape(shape), zero.reshape(shape if zero.size > 1 else [])
+        return (value.astype(np.float32) - zero) * scale
 
     def _convolution(self, node: onnx.NodeProto) -> int:
         attributes = self._attributes(node)

@@ -21,11 +21,12 @@ from compile.emulator import count_library, emulated_codes
 from compile.pictures import write_pictures
 from compile.target import Target
 from edge_runtime.code import hamming
+from edge_runtime.engine.base import Engine
 from edge_runtime.engine.portable import PortableEngine
 from edge_runtime.fit import Image, normalise
 
-EQUAL_BITS = {"fp32": 0.9999, "fp16": 0.97}
-"""At least, of a precision; of fp16 it only says that nothing is badly wrong: see `judge`."""
+EQUAL_BITS = {"fp32": 0.9999, "fp16": 0.97, "int8": 0.95}
+"""At least, of a precision; of the others it only says that nothing is badly wrong: see `judge`."""
 MAP_LOSS = 0.005
 """Of less than fp32, at most."""
 VIEWS = 1000
@@ -114,18 +115,17 @@ def mean_average_precision(codes: np.ndarray, labels: np.ndarray) -> float:
 
 
 def parity_here(
-    hash_one: Callable[[Image], np.ndarray], reference: PortableEngine, made: Image
+    hash_one: Callable[[Image], np.ndarray], reference: PortableEngine, made: Image, bar: float
 ) -> Parity:
     """Of a library that runs on this machine."""
     different = sum(
         int(hamming(hash_one(picture), reference.hash(picture)[np.newaxis])[0]) for picture in made
     )
-    bar = EQUAL_BITS["fp32"]
     return _parity(len(made), reference.model.bits, different, bar, emulated=False)
 
 
 def parity_emulated(
-    library: Path, target: Target, reference: PortableEngine, made: Image, bar: float
+    library: Path, target: Target, reference: Engine, made: Image, bar: float
 ) -> Parity:
     """Of a library for another CPU, on the emulated one."""
     with tempfile.TemporaryDirectory(prefix="edge-gate-") as folder:

@@ -7,10 +7,12 @@ from pathlib import Path
 import tvm
 
 from compile.lower import write_object
+from compile.network import Network
 from compile.plan import Plan
 from compile.source import emit
 from compile.target import Target
-from compile.toolchain import c_compiler, run
+from compile.toolchain import FFI, TVM, c_compiler, run, version_of
+from edge_runtime.bundle import write_manifest
 
 NATIVE = Path(__file__).resolve().parent / "native"
 LOOKUP = NATIVE.parents[1] / "edge_runtime" / "native"
@@ -72,3 +74,25 @@ def build_library(plan: Plan, target: Target, work: Path) -> Path:
         work,
     )
     return library
+
+
+def describe(folder: Path, network: Network, target: Target, precision: str) -> None:
+    """Write the manifest of the bundle in `folder`."""
+    write_manifest(
+        folder,
+        network.model,
+        target={
+            "name": target.name,
+            "board": target.board,
+            "triple": target.triple,
+            "cpu": target.cpu,
+            "features": list(target.features),
+        },
+        precision=precision,
+        budgets=target.budgets,
+        tools={
+            "apache-tvm": TVM,
+            "apache-tvm-ffi": FFI,
+            "compiler": version_of(c_compiler(target.triple)),
+        },
+    )

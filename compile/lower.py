@@ -20,6 +20,7 @@ import tvm
 from tvm import s_tir, tirx
 
 from compile.kernels.base import OUT_STRIDE, STARTS, Kernel
+from compile.kernels.instructions import WAYS, lowered
 
 Function = tirx.PrimFunc
 
@@ -33,11 +34,13 @@ FIRST = (
     s_tir.transform.StmtSimplify,
     s_tir.transform.LowerOpaqueBlock,
 )
-THEN = (
+VECTORS = (
     tirx.transform.FlattenBuffer,
     lambda: tirx.transform.NarrowDataType(32),
     s_tir.transform.LoopPartition,
     tirx.transform.VectorizeLoop,
+)
+THEN = (
     tirx.transform.StorageRewrite,
     s_tir.transform.HoistIfThenElse,
     tirx.transform.UnrollLoop,
@@ -53,14 +56,17 @@ THEN = (
 
 def compile_kernels(kernels: list[Kernel], target: tvm.target.Target) -> tvm.runtime.Module:
     """One LLVM module that exports every kernel under its name."""
-    functions = {kernel.name: kernel.function for kernel in kernels}
+    named = {kernel.name: kernel.function for kernel in kernels}
     module = tvm.IRModule(
-        {name: function.with_attr("global_symbol", name) for name, function in functions.items()}
+        {name: function.with_attr("global_symbol", name) for name, function in named.items()}
     )
     module = tvm.IRModule({name: _started(function) for name, function in module.functions.items()})
     module = tirx.transform.BindTarget(target.with_host(target))(module)
     module = tvm.ir.transform.Sequential([make() for make in FIRST])(module)
     module = tvm.IRModule({name: _strided(function) for name, function in module.functions.items()})
+    module = tvm.ir.transform.Sequential([make() for make in VECTORS])(module)
+    functions = {name: _instructed(function) for name, function in module.functions.items()}
+    module = tvm.IRModule(functions)
     module = tvm.ir.transform.Sequential([make() for make in THEN])(module)
     plain = {name.name_hint: _plain(function) for name, function in module.functions.items()}
     module = tirx.transform.LowerIntrin()(tvm.IRModule(plain))
@@ -138,6 +144,21 @@ def _strided(function: Function) -> Function:
 
     params = [view if buffer.same_as(out) else buffer for buffer in function.params]
     return tirx.PrimFunc(params, _rewrite(function.body, visit), attrs=function.attrs)
+
+
+def _instructed(function: Function) -> Function:
+    """`function` with the instructions of its CPU (kernels/instructions.py)."""
+    way = function.attrs.get(WAYS)
+    if not way:
+        return function
+
+    def visit(statement: tirx.Stmt) -> tirx.Stmt | None:
+        if isinstance(statement, tirx.BufferStore):
+            value = lowered(statement.value, str(way))
+            return tirx.BufferStore(statement.buffer, value, statement.indices)
+        return None
+
+    return tirx.PrimFunc(function.params, _rewrite(function.body, visit), attrs=function.attrs)
 
 
 def _ranged(body: tirx.Stmt, begin: tirx.Var, end: tirx.Var) -> tirx.Stmt:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +12,35 @@ from numpy.typing import NDArray
 from edge_runtime.model import ModelInfo
 
 Weights = NDArray[np.float32]
+
+
+def _none(dtype: str) -> Callable[[], NDArray[Any]]:
+    return lambda: np.empty(0, dtype)
+
+
+@dataclass
+class Quantised:
+    """A layer in integers; compile/kernels/quantised.py says how they are computed with."""
+
+    scale: Weights
+    """[O]: a byte of the output stands for scale * (byte - zero)."""
+    zero: int
+    border: int = 0
+    """The zero of its input."""
+    real: bool = False
+    """Its output stays in float32."""
+    weight: NDArray[Any] = field(default_factory=_none("int8"))
+    """Pointwise [O, I], depthwise [O, window, window] (float32, where its input is), stem [O, 3,
+    window, window] or none: the stem is computed in float32."""
+    factor: NDArray[Any] = field(default_factory=_none("int32"))
+    """[O]: int32, depthwise int16; of a stem whose output is in float32, float32."""
+    bias: NDArray[Any] = field(default_factory=_none("int32"))
+    """[O]: int32, of a depthwise convolution in float32 too."""
+    residual: NDArray[np.int32] = field(default_factory=_none("int32"))
+    """Pointwise [O]: the weight of what is added."""
+    offset: NDArray[np.int16] = field(default_factory=_none("int16"))
+    """Depthwise [O], as is `shift`."""
+    shift: NDArray[np.int16] = field(default_factory=_none("int16"))
 
 
 @dataclass
@@ -32,6 +63,9 @@ class Layer:
     """Upper end of the ReLU (infinite: plain), None: no activation."""
     residual: int | None = None
     """Index of the layer whose output is added before the activation."""
+    span: tuple[float, float] | None = None
+    """The least and the most that its output stands for in an int8 ONNX file."""
+    quantised: Quantised | None = None
     in_size: int = 0
     """Side of the input, pixels, as is `out_size` of the output."""
     out_size: int = 0
@@ -63,6 +97,11 @@ class Network:
     hash_bias: Weights = field(default_factory=lambda: np.empty(0, np.float32))
     """[K]"""
     hash_source: int = -1
+
+    @property
+    def in_bytes(self) -> bool:
+        """Whether the ONNX file is one of int8."""
+        return any(layer.span is not None for layer in self.layers)
 
     @property
     def multiply_adds(self) -> int:

@@ -16,9 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compile.arena import At, Tensor, lay_out
-from compile.kernels import head, separable, stem, strassen
+from compile.kernels import head, quantised, separable, stem, strassen, words
 from compile.kernels.base import NUMBERS, Kernel, Vector
 from compile.network import Layer, Network
+from compile.weights import (
+    depthwise_constants,
+    head_constants,
+    packed,
+    pointwise_constants,
+    stem_constants,
+)
 from edge_runtime.errors import NetworkUnsupportedError
 
 Argument = str | At | NDArray[np.floating[Any]]
@@ -70,7 +77,7 @@ Knobs = separable.Knobs | stem.StemKnobs
 
 def vector_of(shape: separable.Block | stem.Stem, vector: Vector) -> Vector:
     """`vector`, or a narrower one where the channels of `shape` ask for it."""
-    if isinstance(shape, stem.Stem):
+    if isinstance(shape, stem.Stem) or shape.dtype == "int8":
         return vector.dividing(shape.outputs)
     return vector.dividing(shape.channels, shape.outputs)
 
@@ -82,6 +89,8 @@ def kernels_of(
     vector = vector_of(shape, vector)
     if isinstance(shape, stem.Stem):
         return [stem.kernel(f"{name}_stem", shape, knobs, vector)]
+    if shape.dtype == "int8":
+        return quantised.kernels(name, shape, knobs, vector)
     if knobs.strassen:
         return strassen.kernels(name, shape, knobs, vector)
     return separable.kernels(name, shape, knobs, vector)
@@ -128,8 +137,8 @@ def make_plan(
         if work.key not in made:
             made[work.key] = kernels_of(f"k{number}", work.shape, knobs, vector)
         if isinstance(work.shape, stem.Stem):
-            weight, bias = _stem_weights(network, layer, work.shape)
-            arguments: list[Argument] = ["f->image", weight, bias, At(out, inside=True)]
+            constants = stem_constants(network, layer, work.shape, vector)
+            arguments: list[Argument] = ["f->image", *constants, At(out, inside=True)]
             _add(plan, made[work.key][0], arguments, out, [layer])
             continue
         _add_block(plan, work, made[work.key], knobs, width, tensors)
@@ -137,10 +146,9 @@ def make_plan(
     bits = network.model.bits
     width = vector.dividing(source.channels, bits)
     dtype = NUMBERS[precision][0]
-    kernel = head.kernel("head", source.size**2, source.channels, bits, width, dtype)
-    weight = np.ascontiguousarray(network.hash_weight.T)
-    arguments = [At(source, inside=True), weight, network.hash_bias, "f->logits"]
-    _add(plan, kernel, arguments, None, [])
+    weight, bias, share = head_constants(network, source.size**2)
+    kernel = head.kernel("head", source.size**2, source.channels, bits, width, dtype, share)
+    _add(plan, kernel, [At(source, inside=True), weight, bias, "f->logits"], None, [])
     plan.steps[-1].what = "pool and hash layer"
     plan.steps[-1].multiply_adds = weight.size
     steps = [*plan.preparations, *plan.steps]
@@ -162,19 +170,21 @@ def _add_block(
     source = tensors[layers[0].source]
     front: list[Argument] = [At(source, inside=not work.shape.window)]
     if work.shape.window:
-        front += [layers[0].weight[:, 0].transpose(1, 2, 0), layers[0].bias]
+        front += depthwise_constants(layers[0])
     if knobs.strassen:
         _add_strassen(plan, work, kernels, knobs, vector, front, out)
         return
-    back: list[Argument] = [_packed(last.weight[:, :, 0, 0].T, knobs.nr), last.bias]
+    back: list[Argument] = [*pointwise_constants(last, work.shape, knobs, vector)]
     if last.residual is not None:
         back.append(At(tensors[last.residual], inside=True))
+        back += [last.quantised.residual] if last.quantised else []
     back.append(At(out, inside=True))
     if len(kernels) == 1:
         _add(plan, kernels[0], [*front, *back], out, layers)
         return
-    flat = math.prod(separable.middle_shape(work.shape, knobs, vector))
-    middle = Tensor(last.in_size, work.shape.channels, out.width, flat=flat)
+    of, width = (words, words.WORD) if last.quantised else (separable, out.width)
+    flat = math.prod(of.middle_shape(work.shape, knobs, vector))
+    middle = Tensor(last.in_size, work.shape.channels, width, flat=flat)
     _add(plan, kernels[0], [*front, At(middle)], middle, layers[:-1])
     _add(plan, kernels[1], [At(middle), *back], out, [last])
 
@@ -202,7 +212,7 @@ def _add_strassen(
     rights.lasting = True
     weight = last.weight[:, :, 0, 0].T
     quarters = [
-        _packed(weight[row : row + k_half, column : column + n_half], knobs.nr)
+        packed(weight[row : row + k_half, column : column + n_half], knobs.nr)
         for row in (0, k_half)
         for column in (0, n_half)
     ]
@@ -213,12 +223,6 @@ def _add_strassen(
     _add(plan, kernels[1], [At(lefts), At(lefts, skip=4 * one)], lefts, [])
     _add(plan, kernels[2], [At(lefts, skip=one), At(rights), At(products)], products, [last])
     _add(plan, kernels[3], [At(products), last.bias, At(out, inside=True)], out, [])
-
-
-def _packed(weight: NDArray[np.float32], nr: int) -> NDArray[np.float32]:
-    """[K, N] as the product reads it, [N / nr, K, nr]."""
-    inputs, outputs = weight.shape
-    return weight.reshape(inputs, outputs // nr, nr).transpose(1, 0, 2)
 
 
 def _add(
@@ -239,7 +243,11 @@ def _tensors(network: Network, precision: str) -> list[Tensor]:
     """The output of every layer; those inside a fused block are never used."""
     width = NUMBERS[precision][1]
     tensors = [Tensor(layer.out_size, layer.outputs, width) for layer in network.layers]
-    for layer in network.layers:
+    for layer, tensor in zip(network.layers, tensors, strict=True):
+        if layer.quantised and layer.quantised.real:
+            tensor.width = NUMBERS["fp32"][1]
+        elif layer.quantised:
+            tensor.fill = layer.quantised.zero & 255
         if layer.source >= 0 and any(layer.pads):
             wanted = tensors[layer.source].border
             if any(wanted) and wanted != layer.pads:
@@ -264,22 +272,10 @@ def _stem(network: Network, layer: Layer, out: Tensor, precision: str) -> stem.S
         out_stride=out.stride,
         centre=middle if precision == "fp16" else 0.0,
         limit=layer.limit,
-        dtype=NUMBERS[precision][0],
+        dtype="float16" if precision == "fp16" else "float32",
+        out="float32" if layer.quantised and layer.quantised.real else NUMBERS[precision][0],
+        whole=layer.quantised is not None and layer.quantised.weight.size > 0,
     )
-
-
-def _stem_weights(
-    network: Network, layer: Layer, shape: stem.Stem
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Normalisation and colour order folded in: [window, window * 3, N], [N]."""
-    spec = network.model.input
-    weight = layer.weight.astype(np.float64)
-    # (pixel - centre) * scale is what pixel * scale + offset is, but for a constant
-    left = spec.offset + shape.centre * spec.scale
-    bias = layer.bias + weight.sum(axis=(1, 2, 3)) * left
-    blue_first = (weight * spec.scale)[:, ::-1].transpose(2, 3, 1, 0)
-    shape = (layer.window, layer.window * stem.COLOURS, layer.outputs)
-    return blue_first.reshape(shape).astype(np.float32), bias.astype(np.float32)
 
 
 def _block(
@@ -297,6 +293,7 @@ def _block(
         middle_limit=front.limit if front else None, limit=layer.limit,
         residual_stride=tensors[layer.residual].stride if layer.residual is not None else 0,
         dtype=NUMBERS[precision][0],
+        source="float32" if source.width == 4 and precision == "int8" else "",
     )  # fmt: skip
 
 
@@ -308,6 +305,7 @@ def _key(shape: separable.Block | stem.Stem) -> str:
             shape.height, shape.channels, shape.outputs, shape.window, shape.stride,
             *shape.in_shape, shape.out_stride, shape.residual_stride,
         ]  # fmt: skip
+        parts += [shape.source] if shape.source else []
         parts += [
             "n" if limit is None else f"{limit:g}" for limit in (shape.middle_limit, shape.limit)
         ]

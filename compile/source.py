@@ -43,6 +43,8 @@ def emit(plan: Plan, target: str) -> tuple[str, bytes]:
 
 
 def _in_precision(step: Step, precision: str) -> Step:
+    if precision == "int8":
+        return step  # each constant has the type that its kernel wants
     dtype = NUMBERS[precision][0]
     arguments = [
         argument.astype(dtype) if isinstance(argument, np.ndarray) else argument
@@ -102,5 +104,6 @@ def _border(tensor: Tensor | None) -> str:
     row, pixel = (
         n * tensor.bytes // (tensor.rows * tensor.stride) for n in (tensor.stride, tensor.channels)
     )
-    numbers = (tensor.offset, tensor.rows, row, top, bottom, left * pixel, right * pixel)
+    sides = (top, bottom, left * pixel, right * pixel)
+    numbers = (tensor.offset, tensor.rows, row, *sides, tensor.fill)
     return "{" + ", ".join(map(str, numbers)) + "}"

@@ -6,8 +6,9 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 
-from compile.kernels import separable, stem, strassen
+from compile.kernels import separable, stem, strassen, words
 from compile.kernels.base import Vector
+from compile.kernels.instructions import SMULL
 from compile.plan import Knobs, vector_of
 
 REGISTERS = 32
@@ -46,6 +47,9 @@ def _stem_cost(knobs: stem.StemKnobs, vector: Vector) -> float:
 
 
 def _blocks(shape: separable.Block, vector: Vector) -> Iterator[separable.Knobs]:
+    if shape.dtype == "int8":
+        yield from _quantised(shape, vector)
+        return
     pixels = shape.height * shape.width
     pairs = [
         (mr, nr * vector.lanes)
@@ -55,7 +59,7 @@ def _blocks(shape: separable.Block, vector: Vector) -> Iterator[separable.Knobs]
     ]
     unrolls = [n for n in (8, 4, 16) if shape.channels % n == 0] or [1]
     for (mr, nr), unroll in itertools.product(pairs, unrolls):
-        for tw, vc, fused, outside, tiles in _rest(shape, mr, nr, vector):
+        for tw, vc, fused, outside, tiles in _rest(shape, mr, nr, (vector.lanes, 2 * vector.lanes)):
             knobs = separable.Knobs(mr, nr, fused, tiles, outside, unroll, tw, vc)
             if separable.valid(shape, knobs, vector):
                 yield knobs
@@ -63,16 +67,35 @@ def _blocks(shape: separable.Block, vector: Vector) -> Iterator[separable.Knobs]
                 yield replace(knobs, strassen=True)
 
 
+def _quantised(shape: separable.Block, vector: Vector) -> Iterator[separable.Knobs]:
+    across = vector.way == SMULL
+    widths = (1, 2) if across else (1, 2, 3, 4, 6)
+    most = 16 if across else REGISTERS - 4
+    pairs = [
+        (mr, nr * vector.lanes)
+        for mr in range(1, min(shape.height * shape.width, 28) + 1)
+        for nr in widths
+        if mr * nr * (vector.lanes if across else 1) <= most
+    ]
+    steps = shape.channels // words.step(shape, vector)
+    unrolls = [n for n in ((1, 2) if across else (8, 4, 16)) if steps % n == 0] or [1]
+    for (mr, nr), unroll in itertools.product(pairs, unrolls):
+        for tw, vc, fused, outside, tiles in _rest(shape, mr, nr, (16, 32, 64)):
+            knobs = separable.Knobs(mr, nr, fused, tiles, outside, unroll, tw, vc)
+            if words.valid(shape, knobs, vector):
+                yield knobs
+
+
 def _rest(
-    shape: separable.Block, mr: int, nr: int, vector: Vector
+    shape: separable.Block, mr: int, nr: int, channels: tuple[int, ...]
 ) -> Iterator[tuple[int, int, bool, bool, int]]:
     """Depthwise tile, fused or not, order and size of a task."""
     widths = sorted({w for w in (mr, shape.width, 7, 4, 8, 2, 1) if mr % w == 0}, reverse=True)
     waves = [
-        (tw, vc * vector.lanes)
+        (tw, vc)
         for tw in widths
-        for vc in (1, 2)
-        if tw * vc <= 16
+        for vc in channels
+        if tw * vc <= 16 * channels[0]
     ]  # fmt: skip
     tiles = shape.height * shape.width // mr
     for (tw, vc), fused, outside in itertools.product(waves, (True, False), (True, False)):
@@ -96,6 +119,8 @@ def _divisors(number: int) -> list[int]:
 def _cost(shape: separable.Block, knobs: separable.Knobs, vector: Vector) -> float:
     """Instructions, and lines that have to be fetched into a first-level cache."""
     rows, vectors = shape.height * shape.width, knobs.nr // vector.lanes
+    if shape.dtype == "int8":
+        return _quantised_cost(shape, knobs, vector)
     lanes = -(-knobs.mr // vector.lanes) if vector.by_lane else knobs.mr
     steps = rows * shape.channels * shape.outputs / (knobs.mr * vectors * vector.lanes)
     steps *= 7 / 8 if knobs.strassen else 1
@@ -103,6 +128,21 @@ def _cost(shape: separable.Block, knobs: separable.Knobs, vector: Vector) -> flo
     windows = rows * shape.channels / vector.lanes * (20 + 8 / knobs.tw)
     sums = rows * (shape.channels * 5 + shape.outputs * 8) / vector.lanes if knobs.strassen else 0
     return product + windows + sums + MISS * _lines(shape, knobs, rows)
+
+
+def _quantised_cost(shape: separable.Block, knobs: separable.Knobs, vector: Vector) -> float:
+    rows, step = shape.height * shape.width, words.step(shape, vector)
+    tiles = rows * shape.outputs / (knobs.mr * knobs.nr) * shape.channels / step
+    if vector.way == SMULL:
+        chain = words.chain(shape, vector)
+        sums = knobs.mr * knobs.nr * (2 * chain + 1) + (knobs.mr + knobs.nr) * chain / 2
+    else:
+        vectors = knobs.nr // vector.lanes
+        reads = -(-knobs.mr // vector.lanes) if vector.by_lane else knobs.mr
+        sums = knobs.mr * vectors + (reads + vectors) / 2
+    windows = rows * shape.channels / 16 * (40 + 8 / knobs.tw)
+    product = tiles * (sums + 4 / knobs.unroll)
+    return product + windows + MISS * _lines(shape, knobs, rows) / 4
 
 
 def _lines(shape: separable.Block, knobs: separable.Knobs, rows: int) -> float:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from compile.kernels.base import Vector
+from compile.kernels.instructions import PLAIN, SDOT, SMULL, VNNI
 from edge_runtime.cpu import cpu_features
 from edge_runtime.errors import TargetError
 
@@ -75,6 +76,9 @@ class Target:
         """This device with the vectors of `precision`; raises `TargetError` if it has none."""
         if precision == "fp32":
             return self
+        if precision == "int8":
+            vector = replace(self.vector, way=self._way())
+            return replace(self, vector=replace(vector, by_lane=vector.way == SDOT))
         if precision == "fp16" and "asimdhp" in self.features:
             return replace(self, vector=Vector(2 * self.vector.lanes, self.vector.by_lane))
         raise TargetError(
@@ -82,8 +86,15 @@ class Target:
             if precision == "fp16"
             else f'unknown precision "{precision}"',
             where=self.name,
-            remedy="compile for fp32" if precision == "fp16" else "fp32 and fp16 are known",
+            remedy="compile for fp32" if precision == "fp16" else "known: fp32, fp16, int8",
         )
+
+    def _way(self) -> str:
+        """How it multiplies bytes."""
+        if not self.triple.startswith("x86_64"):
+            return SDOT if "asimddp" in self.features else SMULL
+        wide = "avx512_vnni" in self.features and self.vector.lanes == 16
+        return VNNI if wide else PLAIN
 
     def llvm(self) -> dict[str, Any]:
         """As TVM wants it told."""

@@ -11,6 +11,8 @@ from pathlib import Path
 import cv2
 import pytest
 
+from compile.build import Request, compile_bundle
+from compile.sample import Sample
 from compile.target import Target
 from compile.toolchain import c_compiler
 from compile.userland import ROOT
@@ -69,6 +71,28 @@ def test_the_compiled_engine_gives_the_codes_of_onnx_runtime_here(
     reference = PortableEngine(bundle / MODEL)
     expected = [int(reference.hash(picture)[0]) for picture in made]
     assert codes(device, bundle, path, threads) == ("compiled", expected)
+
+
+def test_a_network_of_integers_has_the_bits_that_it_has_here(
+    device: Device, target: Target, pictures: tuple[Path, Image], tmp_path: Path
+) -> None:
+    """int8, of a small network with random weights: what it finds means nothing."""
+    path, made = pictures
+    sample = Sample(made.shape[1], 0.25, 64)
+    sample.v1()
+    sample.finish(tmp_path / MODEL)
+    request = Request(
+        tmp_path / MODEL, target, tmp_path / "bundle", "int8", trials=1, records=tmp_path,
+        pictures=len(made),
+    )  # fmt: skip
+    result = compile_bundle(request)
+    parity = result.evidence["parity"]
+    assert parity["emulated"] and parity["different_bits"] == 0, parity
+    name, found = codes(device, result.bundle, path, threads=2)
+    assert name == "compiled"
+    reference = PortableEngine(tmp_path / MODEL)
+    for code, picture in zip(found, made, strict=True):
+        assert (code ^ int(reference.hash(picture)[0])).bit_count() <= 8
 
 
 def test_preprocessing_is_the_same_to_the_bit(device: Device, pictures: tuple[Path, Image]) -> None:

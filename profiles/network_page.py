@@ -22,6 +22,12 @@ def network(report: dict[str, Any], path: Path) -> list[str]:
         f"{report['loading']['numpy_and_engine_mib']:.0f} MiB above bare Python. The library has "
         f"{report['library_bytes'] / 1e6:.2f} MB.",
     ]
+    if small := report.get("int8"):
+        parts.append(
+            f"In int8 (`PRECISION=int8 OUT=build/host-int8`) {small['first_code_p50_ms']:.0f} ms, "
+            f"{small['numpy_and_engine_mib']:.0f} MiB and {small['library_bytes'] / 1e6:.2f} MB. "
+            "The last column compares int8 with int8, the others with float32."
+        )
     for threads, rows in report["threads"].items():
         plural = "s" if threads != "1" else ""
         parts += [f"{threads} thread{plural}:", _times(rows)]
@@ -37,12 +43,14 @@ def network(report: dict[str, Any], path: Path) -> list[str]:
 
 
 def _times(rows: dict[str, dict[str, float]]) -> str:
-    ours = rows["edge-runtime"]
+    whole = {name: row for name, row in rows.items() if name.startswith("edge-runtime int8")}
+    exact = {"": rows["edge-runtime"], **whole}
     lines = [
         "| | wall p50 | wall p99 | CPU p50 | ours / it, CPU |",
         "|---|---|---|---|---|",
     ]
     for name, row in rows.items():
+        ours = exact["edge-runtime int8" if "int8" in name and whole else ""]
         share = ours["cpu_p50_ms"] / row["cpu_p50_ms"]
         lines.append(
             f"| {name} | {row['wall_p50_ms']:.2f} | {row['wall_p99_ms']:.2f} | "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tvm import tirx
@@ -12,7 +12,7 @@ from tvm.s_tir import Schedule
 OUT_STRIDE = "edge.out_stride"
 """A function's attribute: numbers from one row of its output, a buffer called O, to the next."""
 
-NUMBERS = {"fp32": ("float32", 4), "fp16": ("float16", 2)}
+NUMBERS = {"fp32": ("float32", 4), "fp16": ("float16", 2), "int8": ("int8", 1)}
 """Of a precision: the type of weights, activations and sums, and its bytes."""
 STARTS = "edge.starts"
 """A function's attribute: of each block of sums, the buffer that it starts from instead of zero,
@@ -39,10 +39,12 @@ class Vector:
     by_lane: bool
     """A multiply-add can take one lane of a register as its scalar (NEON); else scalars are best
     broadcast from memory (AVX)."""
+    way: str = ""
+    """How it multiplies bytes (kernels/instructions.py)."""
 
     def dividing(self, *channels: int) -> Vector:
         """The widest vector, no wider than this one, of which `channels` are multiples."""
-        return Vector(math.gcd(self.lanes, *channels), self.by_lane)
+        return replace(self, lanes=math.gcd(self.lanes, *channels))
 
 
 def vectorise(schedule: Schedule, loop: Any, lanes: int) -> None:

@@ -15,18 +15,31 @@ from compile.kernels.base import Kernel, Vector, vectorise
 
 
 def kernel(
-    name: str, pixels: int, channels: int, bits: int, vector: Vector, dtype: str = "float32"
+    name: str,
+    pixels: int,
+    channels: int,
+    bits: int,
+    vector: Vector,
+    dtype: str = "float32",
+    share: float | None = None,
 ) -> Kernel:
-    """(A [pixels, C], W [C, K], B [K], L float32 [K])."""
+    """(A [pixels, C], W [C, K], B [K], L float32 [K]); int8: W is float16, to be smaller, and the
+    sums of its products count `share` (else 1 / pixels)."""
     a = te.placeholder((pixels, channels), dtype, "A")
-    w = te.placeholder((channels, bits), "float32", "W")
+    whole = dtype == "int8"
+    w = te.placeholder((channels, bits), "float16" if whole else "float32", "W")
     bias = te.placeholder((bits,), "float32", "B")
     p = te.reduce_axis((0, pixels), "p")
     c = te.reduce_axis((0, channels), "c")
-    total = te.compute((channels,), lambda c: te.sum(a[p, c].astype("float32"), axis=p), "total")
-    product = te.compute((bits,), lambda k: te.sum(total[c] * w[c, k], axis=c), "product")
-    share = tirx.const(1 / pixels, "float32")
-    logits = te.compute((bits,), lambda k: product[k] * share + bias[k], "L")
+    wide = "int32" if whole else "float32"
+    total = te.compute((channels,), lambda c: te.sum(a[p, c].astype(wide), axis=p), "total")
+
+    def summand(k: Any) -> Any:
+        return total[c].astype("float32") * w[c, k].astype("float32")
+
+    product = te.compute((bits,), lambda k: te.sum(summand(k), axis=c), "product")
+    each = tirx.const(share or 1 / pixels, "float32")
+    logits = te.compute((bits,), lambda k: product[k] * each + bias[k], "L")
     schedule = Schedule(te.create_prim_func([a, w, bias, logits]))
 
     def sweep(block: Any, across: int) -> None:

@@ -62,6 +62,8 @@ class Block:
     residual_stride: int = 0
     """Numbers from one row to the next of a tensor that is added at the end; 0: none is."""
     dtype: str = "float32"
+    source: str = ""
+    """The type of the input, where it is another one."""
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,8 @@ normalisation, is then the pixel value -offset / scale, for which `pad` stands.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,8 +24,9 @@ from compile.kernels.base import (
     start_in_registers,
     vectorise,
 )
+from compile.kernels.instructions import PLAIN, VNNI, WAYS, dot, nearest, share, word
 
-COLOURS = 3
+COLOURS, WORD = 3, 4
 STEP = 16
 """Pixels values converted at a time."""
 
@@ -49,6 +52,11 @@ class Stem:
     """Subtracted from every pixel, so that what is summed is small (fp16)."""
     limit: float | None = 6.0
     dtype: str = "float32"
+    """In which it counts."""
+    out: str = "float32"
+    """The type of its output; int8: the nearest byte, and no activation but its ends."""
+    whole: bool = False
+    """Count in bytes, the pixels less 128, four at a time."""
 
 
 @dataclass(frozen=True)
@@ -74,26 +82,20 @@ def valid(stem: Stem, knobs: StemKnobs, vector: Vector) -> bool:
 
 
 def kernel(name: str, stem: Stem, knobs: StemKnobs, vector: Vector) -> Kernel:
-    """(X uint8 [S, S * 3], W [window, window * 3, N], B [N], O)."""
+    """(X uint8 [S, S * 3], W [window, window * 3, N], B [N], O); whole: (X, W int32 [window,
+    words, N], B int32 [N], F [N], O), F int32 or, for an output in float32, float32."""
+    if stem.whole:
+        return _whole(name, stem, knobs, vector)
     line, dtype = stem.size * COLOURS, stem.dtype
     x = te.placeholder((stem.size, line), "uint8", "X")
     w = te.placeholder((stem.window, stem.window * COLOURS, stem.outputs), dtype, "W")
     bias = te.placeholder((stem.outputs,), dtype, "B")
-    high = (stem.height - 1) * stem.stride + stem.window
-    wide = ((stem.width - 1) * stem.stride + stem.window) * COLOURS
-    wide = -(-wide // STEP) * STEP
-    shift = stem.left * COLOURS
 
-    def pixel(row: Any, place: Any) -> Any:
-        inside = tirx.all(
-            row >= stem.top, row < stem.top + stem.size, place >= shift, place < shift + line
-        )
-        value = x[row - stem.top, place - shift].astype(dtype)
-        if stem.centre:
-            value = value - tirx.const(stem.centre, dtype)
-        return tirx.if_then_else(inside, value, tirx.const(stem.pad - stem.centre, dtype))
+    def number(value: Any) -> Any:
+        value = value.astype(dtype)
+        return value - tirx.const(stem.centre, dtype) if stem.centre else value
 
-    padded = te.compute((high, wide), pixel, "padded")
+    padded = _padded(stem, x, number, tirx.const(stem.pad - stem.centre, dtype))
     r = te.reduce_axis((0, stem.window), "r")
     q = te.reduce_axis((0, stem.window * COLOURS), "q")
     shape = (stem.height, stem.width, stem.outputs)
@@ -104,14 +106,73 @@ def kernel(name: str, stem: Stem, knobs: StemKnobs, vector: Vector) -> Kernel:
         ),
         "sum",
     )
-    out = te.compute(shape, lambda i, j, n: activate(sums[i, j, n], stem.limit, dtype), "O")
-    function = te.create_prim_func([x, w, bias, out])
-    schedule = Schedule(function.with_attrs({OUT_STRIDE: stem.out_stride, STARTS: {"sum": "B"}}))
-    _schedule(schedule, knobs, vector)
+
+    def final(i: Any, j: Any, n: Any) -> Any:
+        value = sums[i, j, n]
+        return nearest(value) if stem.out == "int8" else activate(value, stem.limit, dtype)
+
+    function = te.create_prim_func([x, w, bias, te.compute(shape, final, "O")])
+    attributes = {OUT_STRIDE: stem.out_stride, STARTS: {"sum": "B"}, WAYS: vector.way}
+    schedule = Schedule(function.with_attrs(attributes))
+    _schedule(schedule, knobs, vector, math.gcd(knobs.nr, 16) if stem.out == "int8" else 0)
     return Kernel(name, schedule.mod["main"], stem.height // knobs.rows)
 
 
-def _schedule(schedule: Schedule, knobs: StemKnobs, vector: Vector) -> None:
+def _padded(stem: Stem, x: te.Tensor, number: Callable[[Any], Any], pad: Any) -> te.Tensor:
+    """The picture with its border, as numbers, and room to read whole steps and words."""
+    line, shift = stem.size * COLOURS, stem.left * COLOURS
+    high = (stem.height - 1) * stem.stride + stem.window
+    wide = ((stem.width - 1) * stem.stride + stem.window) * COLOURS
+    wide = -(-(wide + WORD * stem.whole) // STEP) * STEP
+
+    def pixel(row: Any, place: Any) -> Any:
+        inside = tirx.all(
+            row >= stem.top, row < stem.top + stem.size, place >= shift, place < shift + line
+        )
+        return tirx.if_then_else(inside, number(x[row - stem.top, place - shift]), pad)
+
+    return te.compute((high, wide), pixel, "padded")
+
+
+def _whole(name: str, stem: Stem, knobs: StemKnobs, vector: Vector) -> Kernel:
+    words = -(-stem.window * COLOURS // WORD)
+    unsigned = vector.way in (VNNI, PLAIN)
+    x = te.placeholder((stem.size, stem.size * COLOURS), "uint8", "X")
+    w = te.placeholder((stem.window, words, stem.outputs), "int32", "W")
+    bias = te.placeholder((stem.outputs,), "int32", "B")
+    small = stem.out == "int8"
+    factor = te.placeholder((stem.outputs,), "int32" if small else stem.out, "F")
+    if unsigned:
+        padded = _padded(stem, x, lambda value: value, tirx.const(128, "uint8"))
+    else:
+        middle = tirx.const(128, "uint8")
+        padded = _padded(
+            stem, x, lambda value: (value ^ middle).astype("int8"), tirx.const(0, "int8")
+        )
+    r, g = te.reduce_axis((0, stem.window), "r"), te.reduce_axis((0, words), "q")
+    shape = (stem.height, stem.width, stem.outputs)
+
+    def product(i: Any, j: Any, n: Any) -> Any:
+        first = j * (stem.stride * COLOURS) + g * WORD
+        bytes_ = [padded[i * stem.stride + r, first + byte] for byte in range(WORD)]
+        return te.sum(dot([(word(bytes_), w[r, g, n])]), axis=[r, g])
+
+    sums = te.compute(shape, product, "sum")
+
+    def final(i: Any, j: Any, n: Any) -> Any:
+        if small:
+            return share(sums[i, j, n], factor[n])
+        return activate(sums[i, j, n].astype(stem.out) * factor[n], stem.limit, stem.out)
+
+    out = te.compute(shape, final, "O")
+    function = te.create_prim_func([x, w, bias, factor, out])
+    attributes = {OUT_STRIDE: stem.out_stride, STARTS: {"sum": "B"}, WAYS: vector.way}
+    schedule = Schedule(function.with_attrs(attributes))
+    _schedule(schedule, knobs, vector, math.gcd(knobs.nr, 16) if small else 0)
+    return Kernel(name, schedule.mod["main"], stem.height // knobs.rows)
+
+
+def _schedule(schedule: Schedule, knobs: StemKnobs, vector: Vector, out_lanes: int) -> None:
     out = schedule.get_sblock("O")
     i, j, n = schedule.get_loops(out)
     task, i = schedule.split(i, [None, knobs.rows])
@@ -119,7 +180,7 @@ def _schedule(schedule: Schedule, knobs: StemKnobs, vector: Vector) -> None:
     block, n = schedule.split(n, [None, knobs.nr])
     schedule.reorder(task, i, block, j_tile, j, n)
     schedule.parallel(task)
-    vectorise(schedule, n, vector.lanes)
+    vectorise(schedule, n, out_lanes or vector.lanes)
     schedule.unroll(j)
 
     sums = schedule.get_sblock("sum")

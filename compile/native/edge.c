@@ -110,11 +110,12 @@ static void clear_border(uint8_t *arena, const struct edge_border *border)
 {
     uint8_t *row = arena + border->offset;
     size_t bytes = border->row_bytes;
-    memset(row, 0, border->top * bytes);
-    memset(row + (border->rows - border->bottom) * bytes, 0, border->bottom * bytes);
+    int fill = (int)border->fill;
+    memset(row, fill, border->top * bytes);
+    memset(row + (border->rows - border->bottom) * bytes, fill, border->bottom * bytes);
     for (uint32_t i = border->top; i < border->rows - border->bottom; i++) {
-        memset(row + i * bytes, 0, border->left_bytes);
-        memset(row + (i + 1) * bytes - border->right_bytes, 0, border->right_bytes);
+        memset(row + i * bytes, fill, border->left_bytes);
+        memset(row + (i + 1) * bytes - border->right_bytes, fill, border->right_bytes);
     }
 }
 

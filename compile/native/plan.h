@@ -10,12 +10,13 @@ struct edge_frame {
     float *logits;
 };
 
-/* Rows and columns of zeros around a tensor that the next convolution reads beyond its edge. */
+/* Rows and columns that stand for zero, around a tensor that the next convolution reads beyond its edge. */
 struct edge_border {
     uint64_t offset;               /* in the arena */
     uint32_t rows, row_bytes;      /* of the whole tensor, border included */
     uint32_t top, bottom;          /* rows */
     uint32_t left_bytes, right_bytes;
+    uint32_t fill;                 /* each byte: what stands for zero */
 };
 
 struct edge_step {

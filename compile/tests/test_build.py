@@ -417,6 +417,24 @@ def test_a_full_disk(
     open_bundle(tmp_path / "out")
 
 
+def test_a_disk_that_fills_up_during_the_search(
+    small_model: Path, host: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    works = workloads(read_network(small_model))
+    records = Records(tmp_path / "r.json")
+    search(works[2], Steps(host), records, 5, lambda *_: None)
+    before = (tmp_path / "r.json").read_bytes()
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(StorageError, match="the disk is full"):
+        search(works[3], Steps(host), records, 5, lambda *_: None)
+    assert (tmp_path / "r.json").read_bytes() == before
+    assert Records(tmp_path / "r.json").best
+
+
 def command(*arguments: object) -> list[str]:
     return [sys.executable, "-m", "compile", *map(str, arguments)]
 

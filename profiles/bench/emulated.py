@@ -3,7 +3,7 @@
     python -m profiles.bench.emulated rpi4 [--out profiles/reports/emulated-rpi4.json]
 
 One call each, one thread, all warm, counted by compile/emulation/counts.c. Ours are the bundles
-build/TARGET (fp32) and build/TARGET-fp16, whichever there are.
+build/TARGET (fp32), build/TARGET-fp16 and build/TARGET-int8, whichever there are.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def rows(target: Target) -> Iterator[tuple[str, Counts]]:
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         write_pictures(np.stack([picture_of(224)] * 2), work / "pictures.bgr")
-        for precision in ("fp32", "fp16"):
+        for precision in ("fp32", "fp16", "int8"):
             name = target.name if precision == "fp32" else f"{target.name}-{precision}"
             library = ROOT / "build" / name / "libedge.so"
             if library.exists():

@@ -2,8 +2,9 @@
 
     python -m profiles.bench.network [--bundle build/host] [--rounds 200] [--out REPORT.json]
 
-Every contender must give the same activations (but int8). CPU time is what all threads of the
-process used. The limit is the network's multiply-adds at the most that one core does in registers.
+Ours in int8 is the bundle beside it, build/host-int8. Every contender must give the same
+activations (but int8). CPU time is what all threads of the process used. The limit is the
+network's multiply-adds at the most that one core does in registers.
 """
 
 from __future__ import annotations
@@ -188,6 +189,7 @@ def main(bundle: Path, rounds: int, out: Path | None) -> None:
         "library_bytes": (bundle / "libedge.so").stat().st_size,
         "loading": loading(bundle),
         "apart": apart(bundle),
+        "int8": _int8(bundle),
         "threads": {},
     }
     for threads in (1, 2):
@@ -202,6 +204,14 @@ def main(bundle: Path, rounds: int, out: Path | None) -> None:
             if threads == 2:
                 report["busy"] = _among_others(field, rounds)
     deliver(report, out)
+
+
+def _int8(bundle: Path) -> dict[str, float] | None:
+    """Of the bundle beside it, if there is one."""
+    other = bundle.with_name(bundle.name + "-int8")
+    if not other.exists():
+        return None
+    return {"library_bytes": (other / "libedge.so").stat().st_size, **loading(other)}
 
 
 def _among_others(field: dict[str, Callable[[], Answer]], rounds: int) -> dict[str, Any]:

@@ -39,13 +39,19 @@ def contenders(
     tensor = np.empty((1, 3, size, size), np.float32)
     normalise(picture, network.model.input, tensor[0])
     if bundle is not None:
-        engine = CompiledEngine(bundle, threads=threads)
-        yield "edge-runtime", lambda: _sigmoid(engine.logits(picture))
+        for path, kind in ((bundle, ""), (bundle.with_name(bundle.name + "-int8"), " int8")):
+            if path.exists():
+                yield _ours(f"edge-runtime{kind}", path, picture, threads)
     yield _onnxruntime("ONNX Runtime", model, tensor, threads)
     if quantised is not None:
         yield _onnxruntime("ONNX Runtime int8", quantised, tensor, threads)
     yield from _ncnn(network, tensor, threads, work)
     yield from _mnn(model, tensor, threads, work)
+
+
+def _ours(name: str, bundle: Path, picture: Image, threads: int) -> Contender:
+    engine = CompiledEngine(bundle, threads=threads)
+    return name, lambda: _sigmoid(engine.logits(picture))
 
 
 def _sigmoid(logits: Answer) -> Answer:
