@@ -1,0 +1,83 @@
+"""The runner for boards, against TVM's own RPC server."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from compile.build import make_runner
+from compile.front import read_network
+from compile.plan import workloads
+from compile.records import Records
+from compile.rpc import RpcRunner
+from compile.search import search
+from compile.space import space
+from compile.target import Target
+from edge_runtime.errors import CompileError
+
+HOST = "127.0.0.1"
+
+
+@pytest.fixture
+def server() -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """A real one, its port, and its whole process group."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "tvm.exec.rpc_server", "--host", HOST, "--port", str(port)]
+    process = subprocess.Popen(
+        [*command, "--port-end", str(port + 1)],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+    try:
+        for _ in range(300):
+            with socket.socket() as probe:
+                if probe.connect_ex((HOST, port)) == 0:
+                    break
+            assert process.poll() is None, "it did not start"
+            time.sleep(0.1)
+        yield process, port
+    finally:
+        stop(process)
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def test_a_search_on_a_board_that_goes_away(
+    server: tuple[subprocess.Popen[bytes], int], small_model: Path, host: Target, tmp_path: Path
+) -> None:
+    process, port = server
+    work = workloads(read_network(small_model))[2]
+    runner = make_runner(f"rpc:{HOST}:{port}", host)
+    assert runner.cost(work.shape, space(work.shape, host.vector)[0]) > 0
+    records, trials = Records(tmp_path / "r.json"), []
+
+    def told(*_: object) -> None:
+        trials.append(1)
+        if len(trials) == 2:
+            stop(process)
+
+    with pytest.raises(CompileError, match=r"rpc:127.*the board went away"):
+        search(work, runner, records, 50, told)
+    kept = Records(tmp_path / "r.json").get(work)
+    assert kept is not None and kept.unit == "us"
+
+
+def test_nobody_there(host: Target) -> None:
+    with pytest.raises(CompileError, match=r"rpc_server --host 0.0.0.0 --port 1"):
+        RpcRunner(host, f"{HOST}:1")
+    with pytest.raises(CompileError, match="RUNNER=rpc:HOST:PORT"):
+        RpcRunner(host, "board")
