@@ -16,6 +16,9 @@ from edge_runtime.errors import CodeError
 BIT_ORDER = "little"
 WORD_BITS = 64
 
+_ONES = np.unpackbits(np.arange(256, dtype=np.uint8)[:, np.newaxis], axis=1).sum(axis=1)
+"""[256]: the ones in each byte."""
+
 Code = NDArray[np.uint64]
 """uint64, `words_of(bits)` long: one code. A gallery's codes are such rows stacked."""
 
@@ -53,7 +56,13 @@ def unpack(code: Code, bits: int) -> NDArray[np.bool_]:
 
 def hamming(a: Code, b: Code) -> NDArray[np.int64]:
     """How many bits differ, over the last axis; the other axes broadcast."""
-    distances: NDArray[np.int64] = np.bitwise_count(a ^ b).sum(axis=-1, dtype=np.int64)
+    differing = a ^ b
+    if hasattr(np, "bitwise_count"):
+        counts = np.bitwise_count(differing)
+    else:  # numpy 1, as Debian 12 has it for a Raspberry Pi's camera packages
+        octets = np.ascontiguousarray(differing)[..., np.newaxis].view(np.uint8)
+        counts = _ONES[octets].sum(axis=-1)
+    distances: NDArray[np.int64] = counts.sum(axis=-1, dtype=np.int64)
     return distances
 
 

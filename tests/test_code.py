@@ -37,6 +37,15 @@ def test_bit_order_is_stated_by_example() -> None:
     assert pack(bits).tolist() == [1 + (1 << 9), 1]
 
 
+def test_hamming_without_numpys_own_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in numpy 1."""
+    codes = np.random.default_rng(1).integers(0, 2**64, (50, 3), dtype=np.uint64)
+    expected = [hamming(codes, codes[7]), hamming(codes[0], codes[1]), hamming(codes, codes[::-1])]
+    monkeypatch.delattr(np, "bitwise_count", raising=False)
+    found = [hamming(codes, codes[7]), hamming(codes[0], codes[1]), hamming(codes, codes[::-1])]
+    assert [one.tolist() for one in found] == [one.tolist() for one in expected]
+
+
 @given(st.data())
 def test_hamming_counts_differing_bits(data: st.DataObject) -> None:
     bits = data.draw(st.sampled_from(WIDTHS))
