@@ -13,6 +13,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+import cv2
+
 from edge_runtime.camera import CameraOptions, parse_source
 from edge_runtime.camera.base import Source
 from edge_runtime.camera.keeper import Keeper
@@ -67,6 +69,7 @@ class Service:
         self.notifier = Notifier()
         self._hup = False
         path = Path(settings.gallery.path) if settings.gallery.path else default_path()
+        cv2.setNumThreads(1)  # waking others costs more than they save on pictures of this size
         source = _source(settings)  # a wrong name should be told before anything is loaded
         self.engine: Engine = open_engine(
             settings.model.path or None, threads=settings.model.threads
