@@ -32,7 +32,7 @@ def daemon(report: dict[str, Any], path: Path) -> list[str]:
     cameras = ", ".join(
         f"{run['camera']} {run['cpu_percent']:.2f} %"
         + ("" if run["page"] else " without the page")
-        + (f" (JPEGs of {run['jpeg_bytes'] / 1000:.0f} kB)" if run["jpeg_bytes"] else "")
+        + (f" (JPEGs of {run['jpeg_bytes'] / 1000:.0f} kB)" if run.get("jpeg_bytes") else "")
         for run in report["still"]
     )
     return [
