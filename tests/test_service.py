@@ -99,8 +99,11 @@ class Process:
 
 
 def enrol(engine: Engine, path: Path, **photos: Image) -> None:
+    """Three bits away from the photos, whatever the network: a radius of 0 knows none of them."""
     with Gallery(path, engine.model, create=True) as gallery:
-        gallery.enroll([Item(label, code_of(engine, photo)) for label, photo in photos.items()])
+        gallery.enroll(
+            Item(label, code_of(engine, photo) ^ np.uint64(7)) for label, photo in photos.items()
+        )
 
 
 @pytest.fixture(scope="module")
