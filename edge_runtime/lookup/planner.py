@@ -29,7 +29,7 @@ INDEX_FROM = 200_000
 """Codes below which an index is never considered: a scan of them takes 20 microseconds."""
 BUILD_NS_A_CODE = 200
 """About what building costs (60 to 300); it decides when to begin, not what is kept."""
-BOUND = 0.1
+BOUND = 0.07
 """The share of a scan's time after which a search in the index is given up: with all that is about
 it, a query that the index fails takes less than 1.2 of a scan's time."""
 WORTH = 0.8
@@ -151,7 +151,7 @@ class Planner:
         latest = tuple(self._recent)  # which others may append to meanwhile
         queries = [(query, k) for query, k in latest if k <= len(rows)]
         queries = queries or [(rows[len(rows) // 2], min(10, len(rows)))]
-        scan_ns, work_ns = [], []
+        scan_ns, work_ns, work_done = [], 0, 0
         for query, k in queries:
             began = perf_counter_ns()
             self._scan(rows, query, k, ALL)
@@ -161,8 +161,9 @@ class Planner:
             began = perf_counter_ns()
             # A candidate takes about a nanosecond; this bound only keeps the trial short.
             _, done = index.nearest(query, k, ALL, self._kernel, max(fastest, 1000))
-            work_ns.append((perf_counter_ns() - began) / max(done, 100))
-        work = max(int(BOUND * fastest / max(min(work_ns), 0.1)), 1)
+            work_ns += perf_counter_ns() - began
+            work_done += done
+        work = max(int(BOUND * fastest * work_done / work_ns), 1)
         index_ns = 0
         for query, k in queries:
             began = perf_counter_ns()
