@@ -128,6 +128,7 @@ def _compile(request: Request, network: Network, began: float) -> Result:
         "library_bytes": (staging / LIBRARY).stat().st_size,
         "arena_bytes": plan.arena_bytes,
         "multiply_adds": network.multiply_adds,
+        "steps": [{"what": s.what, "multiply_adds": s.multiply_adds} for s in plan.steps],
         "tuning": {key: asdict(knobs) for key, knobs in sorted(choices.items())},
         "seconds": {
             "search": round(searched - began, 1),

@@ -13,8 +13,9 @@ from typing import Any
 
 from compile.kernels.base import Vector
 from compile.kernels.instructions import PLAIN, SDOT, SMULL, VNNI
+from edge_runtime.budget import checked
 from edge_runtime.cpu import cpu_features
-from edge_runtime.errors import TargetError
+from edge_runtime.errors import ConfigError, TargetError
 
 DEVICES = Path(__file__).resolve().parent.parent / "profiles" / "devices"
 HOST = "host"
@@ -143,9 +144,11 @@ def read_target(name: str) -> Target:
             tuned_like=entries.get("tuned_like", ""),
             emulated_as=cpu["emulated_as"],
             cost=tuple(entries["cost"][key] for key in COST),
-            budgets={key: float(value) for key, value in entries.get("budgets", {}).items()},
+            budgets=checked(entries.get("budgets", {}), path),
             references=tuple(Reference(**item) for item in entries.get("references", ())),
         )
+    except ConfigError as error:
+        raise TargetError(error.what, where=path, remedy=error.remedy) from error
     except KeyError as error:
         raise TargetError(f"the entry {error} is missing", where=path) from error
     except (tomllib.TOMLDecodeError, TypeError, ValueError) as error:

@@ -14,7 +14,7 @@ from demo.clip import write_clip
 from demo.page import write_overview, write_page
 from demo.scenes import write_enrolment_photos
 from demo.score import SceneScore, Witness
-from edge_runtime.budget import Check, check_budgets
+from edge_runtime.budget import judge
 from edge_runtime.camera import parse_source
 from edge_runtime.camera.keeper import Keeper
 from edge_runtime.cli.run import render
@@ -25,6 +25,7 @@ from edge_runtime.errors import EXIT_VERDICT, EdgeRuntimeError
 from edge_runtime.gallery import Gallery
 from edge_runtime.gate import Gate
 from edge_runtime.pipeline import Pipeline
+from edge_runtime.report.schema import Verdict
 from edge_runtime.sinks import TextSink
 
 BAR = 0.9
@@ -67,13 +68,17 @@ def demonstrate(out: Path, model: Path | None, views: bool) -> int:
         scores = witness.scores()
         near = [score.nearest.id for score in scores if score.nearest]
         sources = gallery.sources(near)
-    checks = check_budgets(summary.stages["query"]["p99_ms"], engine.model.size_bytes)
+    figures = {
+        "query_p99_ms": summary.stages["query"]["p99_ms"],
+        "model_mb": engine.model.size_bytes / 1e6,
+    }
+    checks = judge(figures.get, {}, "")
     write_page(out / "index.html", scores, sources, summary, checks, engine)
     write_overview(out / "overview.jpg", scores, sources)
     return _report(out, scores, summary, checks)
 
 
-def _report(out: Path, scores: list[SceneScore], summary: Summary, checks: list[Check]) -> int:
+def _report(out: Path, scores: list[SceneScore], summary: Summary, checks: list[Verdict]) -> int:
     right = sum(score.right for score in scores)
     share = sum(score.share for score in scores) / len(scores)
     click.echo("4. against the truth")
@@ -85,9 +90,9 @@ def _report(out: Path, scores: list[SceneScore], summary: Summary, checks: list[
         )
     click.echo(render(summary))
     for check in checks:
-        verdict = "met" if check.met else "MISSED"
         click.echo(
-            f"{check.name}: {check.value:.2f} of {check.budget:g} {check.unit}, budget {verdict}"
+            f"{check.name}: {check.value:.2f} of {check.budget:g}, {check.word(True)} "
+            f"({check.source})"
         )
     reached = right >= BAR * len(scores) and all(check.met for check in checks)
     click.echo(

@@ -11,11 +11,11 @@ import cv2
 import numpy as np
 
 from demo.score import SceneScore
-from edge_runtime.budget import Check
 from edge_runtime.daemon import Summary
 from edge_runtime.engine import Engine
 from edge_runtime.fit import Image
 from edge_runtime.photo import read_photo
+from edge_runtime.report.schema import Verdict
 
 _PAGE = Template((Path(__file__).parent / "page.html").read_text())
 _THUMB = (320, 240)
@@ -26,7 +26,7 @@ def write_page(
     scores: list[SceneScore],
     sources: dict[int, str],
     summary: Summary,
-    checks: list[Check],
+    checks: list[Verdict],
     engine: Engine,
 ) -> None:
     """Write the self-contained HTML page `path`; `sources` maps item ids to enrolled photos."""
@@ -99,8 +99,8 @@ def _stage(stage: str, times: dict[str, float]) -> str:
     return f"<tr><th scope=row>{escape(stage.replace('_', ' '))}</th>{cells}</tr>"
 
 
-def _check(check: Check) -> str:
+def _check(check: Verdict) -> str:
     return (
-        f"<tr><th scope=row>{escape(check.name)}</th><td>{check.value:.2f} {check.unit}</td>"
-        f"<td>{check.budget:g} {check.unit}</td><td>{'met' if check.met else 'missed'}</td></tr>"
+        f"<tr><th scope=row>{escape(check.name)}</th><td>{check.value:.2f}</td>"
+        f"<td>{check.budget:g}</td><td>{check.word(True)}</td></tr>"
     )

@@ -112,6 +112,15 @@ def read_manifest(path: Path) -> dict[str, Any]:
     return dict(manifest)
 
 
+def multiply_adds(path: Path) -> list[int] | None:
+    """Of every step of the bundle's network, as its evidence says; None: it does not."""
+    try:
+        evidence = json.loads((path / EVIDENCE).read_bytes())
+        return [int(step["multiply_adds"]) for step in evidence["steps"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 def write_manifest(
     path: Path,
     model: ModelInfo,

@@ -77,8 +77,22 @@ def _cpu_name() -> str | None:
 
 
 def _emulated() -> bool:
-    """An ARM process that sees no ARM processor in /proc runs under user-mode emulation."""
-    return platform.machine() == "aarch64" and "CPU part" not in cpuinfo()
+    """Whether an emulator runs this process, or the whole machine.
+
+    In user mode QEMU answers for /proc/self/exe, but not for the same file under another name; the
+    kernel's own answer there is the emulator. A machine that QEMU emulates says so in its firmware.
+    """
+    try:
+        if "qemu" in Path("/proc/thread-self/exe").readlink().name:
+            return True
+    except OSError:
+        pass
+    if platform.machine() != "aarch64":
+        return False
+    names = (_read("/proc/device-tree/compatible"), _read("/sys/class/dmi/id/sys_vendor"))
+    return any("dummy-virt" in name or "QEMU" in name for name in names if name) or (
+        "CPU part" not in cpuinfo()
+    )
 
 
 def temperature_c() -> float | None:

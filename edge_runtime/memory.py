@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import resource
+from pathlib import Path
 
 import psutil
 
@@ -19,8 +20,15 @@ def uss_bytes() -> int:
 
 
 def peak_rss_bytes() -> int:
-    """The largest resident set size since the process started."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    """The largest resident set size since the program started.
+
+    Linux says it in /proc; getrusage begins with what the parent had when it forked.
+    """
+    try:
+        status = Path("/proc/self/status").read_text(encoding="utf-8", errors="replace")
+        peak = int(status.partition("VmHWM:")[2].split(maxsplit=1)[0]) * 1024
+    except (OSError, ValueError, IndexError):
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return max(peak, rss_bytes())  # the kernel brings its peak up to date only now and then
 
 

@@ -19,6 +19,11 @@ class Frame:
     """When the camera delivered it, seconds on the `time.monotonic` clock."""
     name: str = ""
     """Where it came from, where frames have names (the files of a folder)."""
+    capture_ms: float = 0.0
+    """How long the camera was waited for."""
+    decode_ms: float = 0.0
+    """From the camera's bytes to pixels. What a video file's reader does while it fetches a frame
+    counts as capture: OpenCV does not tell them apart."""
 
 
 @dataclass(frozen=True)

@@ -117,7 +117,9 @@ def test_a_bundle_is_opened_by_the_compiled_engine(bundle: Path) -> None:
     assert engine.reason == "bundle for host, fp32, fits this CPU"
     assert engine.model.id == identify(find_model())[0]
     assert engine.hash(picture()).tolist() == [3 << 8 | 5]
-    assert engine.kernel_times(picture()) == {"0 k0: all of it": 1.5}
+    (step,) = engine.steps(picture(), 3)
+    assert (step.name, step.kind, step.times_ms) == ("all of it", "k0", [1.5] * 3)
+    assert (engine.target, engine.precision) == ("host", "fp32")
     assert open_bundle(bundle).budgets == {"query_p99_ms": 100.0}
     engine.close()
     with pytest.raises(EngineError, match="it was closed"):

@@ -22,7 +22,6 @@ from edge_runtime import errors
 from edge_runtime.gallery import Gallery
 from edge_runtime.gallery.maintenance import verify
 from edge_runtime.model import MODEL_FILE
-from edge_runtime.profiler import SCHEMA_VERSION
 from edge_runtime.surroundings import BUILT_S, cameras, clock
 from tests.conftest import ROOT, run_cli
 
@@ -437,28 +436,6 @@ def test_doctor_survives_a_wheel_that_dies(enrolled: Path, tmp_path: Path) -> No
     assert done.returncode == 9
     assert "FAIL  onnxruntime  dies of an illegal instruction" in done.stdout
     assert "ok    gallery" in done.stdout
-
-
-def test_profile(enrolled: Path) -> None:
-    done = run_cli("profile", "--quick", "--gallery", enrolled, "--json")
-    assert done.returncode == 0, done.stderr
-    report = json.loads(done.stdout)
-    assert report["schema_version"] == SCHEMA_VERSION
-    stages = report["warm"]["stages"]
-    assert list(stages) == ["fit", "hash", "pack", "lookup", "decide", "query"]
-    assert stages["query"]["count"] >= 100
-    assert len(report["warm"]["samples_ms"]["hash"]) == stages["hash"]["count"]
-    assert set(report["cold"]) == {
-        f"{name}_ms"
-        for name in ("process", "imports", "engine", "gallery", "first_result", "total")
-    }
-    assert report["memory"]["peak_rss_bytes"] >= report["memory"]["rss_bytes"] > 0
-    assert [check["met"] for check in report["budget"]] == [True, True]
-
-
-def test_profile_needs_photos(tmp_path: Path) -> None:
-    done = run_cli("profile", "--quick", "--gallery", tmp_path / "none.sqlite")
-    _one_line(done, 8, "no photos to measure with")
 
 
 def test_a_bug_of_ours_is_one_line_too(enrolled: Path, photos: Path) -> None:

@@ -25,7 +25,7 @@ MAY_IMPORT = {
 }
 """docs/ARCHITECTURE.md draws these arrows."""
 ON_THE_BOARD = {"numpy", "cv2", "psutil", "onnxruntime", "click", "rich", "exifread", "msgspec"}
-EXTRAS = {"paho", "starlette", "uvicorn", "prometheus_client", "picamera2"}
+EXTRAS = {"paho", "starlette", "uvicorn", "prometheus_client", "picamera2", "matplotlib"}
 """Of the board too, but only where an option asks for them."""
 HEAVY = {"tvm", "onnx", "torch"}
 

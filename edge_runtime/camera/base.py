@@ -17,6 +17,8 @@ class Shot(NamedTuple):
     captured_at_s: float
     """`time.monotonic` at delivery, before decoding where the two can be told apart."""
     name: str = ""
+    asked_at_s: float | None = None
+    """When it began to be fetched, where that is later than the call of `Source.next`."""
 
 
 @dataclass(frozen=True)

@@ -169,7 +169,8 @@ class Capture:
         damaged = 0
         due_s = 0.0
         while not self._stopping:
-            if self.source.live and time.monotonic() < due_s:
+            began_s = time.monotonic()
+            if self.source.live and began_s < due_s:
                 if self.source.skip():
                     self.skipped += 1
                     continue
@@ -187,7 +188,7 @@ class Capture:
                     raise self._lost(f"{damaged} damaged frames in a row")
                 continue
             damaged = 0
-            self._offer(shot)
+            self._offer(shot, began_s)
             # A frame that comes a little early is taken: half a frame late would be too late.
             due_s = max(due_s + self.interval_s, time.monotonic() - self.interval_s / 2)
 
@@ -202,9 +203,20 @@ class Capture:
                 remedy="check that it is a whole video file or a folder of photos",
             )
 
-    def _offer(self, shot: Shot) -> None:
+    def _offer(self, shot: Shot, began_s: float) -> None:
+        """`began_s`: when the source was asked for it."""
         assert shot.image is not None
-        frame = Frame(shot.image, self.sequence, shot.captured_at_s, shot.name)
+        began_s = shot.asked_at_s or began_s
+        # A paced source says when a picture was due, which may be before it could be fetched.
+        came_s = max(shot.captured_at_s, began_s)
+        frame = Frame(
+            shot.image,
+            self.sequence,
+            shot.captured_at_s,
+            shot.name,
+            capture_ms=(came_s - began_s) * 1e3,
+            decode_ms=(time.monotonic() - came_s) * 1e3,
+        )
         self.sequence += 1
         with self._changed:
             if self.source.live:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import cycle, islice
 from pathlib import Path
 
@@ -20,8 +20,9 @@ class FolderSource(Source):
 
     live = False
 
-    def __init__(self, path: Path, options: CameraOptions | None = None) -> None:
-        self.name = str(path)
+    def __init__(self, path: Path | Sequence[Path], options: CameraOptions | None = None) -> None:
+        """`path`: a folder, a photo, or just these photos."""
+        self.name = str(path) if isinstance(path, Path) else f"{len(path)} photos"
         self._path = path
         self._options = options or CameraOptions()
         self._photos: Iterator[Path] = iter(())
@@ -33,7 +34,10 @@ class FolderSource(Source):
 
     def open(self) -> None:
         """See `Source.open`."""
-        photos = [self._path] if self._path.is_file() else find_photos(self._path)
+        if not isinstance(self._path, Path):
+            photos = list(self._path)
+        else:
+            photos = [self._path] if self._path.is_file() else find_photos(self._path)
         self._count = len(photos)  # so many in a row that cannot be read are the end
         self._photos = cycle(photos) if self._options.loop else iter(photos)
 

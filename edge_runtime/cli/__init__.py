@@ -25,6 +25,7 @@ _COMMANDS = {
     "gallery": "What has been enrolled, and the care of its file.",
     "profile": "How fast is it here, and what does it take?",
     "query": "Which place or object is in a photo?",
+    "report": "Show, draw and compare what profile has measured.",
     "run": "Watch a camera and say what it sees.",
 }
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,36 +14,151 @@ from edge_runtime.cli.common import (
     engine_options,
     gallery_option,
     json_option,
-    print_json,
     progress_bar,
+    terminable,
 )
-from edge_runtime.errors import EXIT_VERDICT, ReportError
+from edge_runtime.errors import EXIT_VERDICT, InputError, ReportError
+
+if TYPE_CHECKING:
+    from edge_runtime.camera.base import Source
+    from edge_runtime.engine import Engine
+    from edge_runtime.profiler.run import Protocol
+
+PROC = Path("/proc/self/smaps")
 
 
 @click.command("profile")
 @gallery_option
 @engine_options
-@click.option("--quick", is_flag=True, help="100 queries in place of at least 1,024 and 60 s.")
+@click.option("--camera", help="A camera or clip to measure with, as in edge-runtime run.")
+@click.option(
+    "--rate",
+    type=click.FloatRange(0.01, 1000),
+    help="Pictures a second, each measured from when it was due.  [default: one by one]",
+)
+@click.option("--gate", is_flag=True, help="Let unchanged pictures pass without hashing.")
+@click.option("--quick", is_flag=True, help="A look: 256 samples and 6 s, not 1,024 and 60 s.")
+@click.option("--samples", type=click.IntRange(1, 10**6), help="At least so many samples ...")
+@click.option("--seconds", type=click.FloatRange(0, 86_400), help="... and at least so long.")
+@click.option(
+    "--budgets",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="A TOML file with a table [budgets].  [default: the bundle's]",
+)
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Keep the report here; while it is being made, what there is of it.",
+)
 @json_option
 @click.argument("photos", nargs=-1, type=click.Path(path_type=Path), metavar="[PHOTO|FOLDER...]")
 def command(
     gallery: Path,
     model: Path | None,
     threads: int,
+    camera: str | None,
+    rate: float | None,
+    gate: bool,
     quick: bool,
+    samples: int | None,
+    seconds: float | None,
+    budgets: Path | None,
+    out: Path | None,
     as_json: bool,
     photos: tuple[Path, ...],
 ) -> int:
-    """Measure cold start, every stage of the path, and memory, against the budget.
+    """Measure every stage of the path, cold start and memory, against the budget.
 
-    Without photos, those that were enrolled are used, where they still exist. Exit code 9: over
-    budget.
+    Without photos and camera, the photos that were enrolled are used, where they still exist. Exit
+    code 9: over budget, or no measurement (emulated, throttled, swapped, disturbed by others).
     """
+    from edge_runtime.budget import read_budgets
     from edge_runtime.engine import open_engine
-    from edge_runtime.photo import find_photos
-    from edge_runtime.profiler import FULL, QUICK, profile
+    from edge_runtime.profiler.run import Profile
+    from edge_runtime.report.file import to_json, write_report
 
+    _needs_proc()
+    held = read_budgets(budgets) if budgets else None
+    source, kind, count = _source(camera, photos, gallery)
     engine = open_engine(model, threads=threads)
+    with progress_bar("profiling", 1.0) as advance, terminable():
+        done = [0.0]
+
+        def progress(share: float) -> None:
+            advance(share - done[0])
+            done[0] = share
+
+        profile = Profile(
+            engine,
+            source,
+            _protocol(quick, samples, seconds, rate, gate),
+            gallery if gallery.exists() else None,
+            kind=kind,
+            photos=count,
+            budgets=_bundle_budgets(engine) if held is None else held,
+            budget_source=str(budgets.name) if budgets else f"the bundle for {engine.target}",
+            progress=progress,
+            keep=(lambda report: write_report(out, report)) if out else None,
+        )
+        report = profile.run()
+    if out:
+        write_report(out, report)
+    if as_json:
+        sys.stdout.write(to_json(report).decode())
+    else:
+        from rich.console import Console
+
+        from edge_runtime.report.text import show
+
+        show(report, Console())
+    if profile.cause is not None:
+        raise profile.cause
+    return 0 if report.met else EXIT_VERDICT
+
+
+def _needs_proc() -> None:
+    if not PROC.exists():
+        raise ReportError(
+            "this system has no /proc, which memory and neighbours are read from",
+            where=sys.platform,
+            remedy="measure on the board (make device-test TARGET=rpi4 HOST=pi@board), or on Linux",
+        )
+
+
+def _protocol(
+    quick: bool, samples: int | None, seconds: float | None, rate: float | None, gate: bool
+) -> Protocol:
+    from edge_runtime.profiler.run import QUICK, Protocol
+
+    base = QUICK if quick else Protocol()
+    fewer = samples is not None and samples < base.samples
+    shorter = seconds is not None and seconds < base.seconds
+    return replace(
+        base,
+        quick=quick or fewer or shorter,
+        samples=base.samples if samples is None else samples,
+        seconds=base.seconds if seconds is None else seconds,
+        warmup=base.warmup if samples is None else min(base.warmup, samples),
+        per_s=rate,
+        gate=gate,
+    )
+
+
+def _source(
+    camera: str | None, photos: Sequence[Path], gallery: Path
+) -> tuple[Source, str, int | None]:
+    """What to look at, its kind, and how many photos it is."""
+    from edge_runtime.camera import CameraOptions, parse_source
+    from edge_runtime.camera.folder import FolderSource
+    from edge_runtime.photo import find_photos
+
+    options = CameraOptions(loop=True)
+    if camera is not None and photos:
+        raise InputError("both photos and a camera", where="--camera", remedy="name one of them")
+    if camera is not None:
+        source = parse_source(camera, options)
+        kind = "camera" if source.live else "clip"
+        return source, kind, None
     files = [
         photo for path in photos for photo in (find_photos(path) if path.is_dir() else [path])
     ] or _enrolled_photos(gallery)
@@ -48,25 +166,10 @@ def command(
         raise ReportError(
             "no photos to measure with", remedy="name some: edge-runtime profile PHOTO..."
         )
-    with progress_bar("profiling", 1.0) as advance:
-        done = [0.0]
-
-        def progress(share: float) -> None:
-            advance(share - done[0])
-            done[0] = share
-
-        report = profile(
-            engine,
-            gallery if gallery.exists() else None,
-            files,
-            QUICK if quick else FULL,
-            progress=progress,
-        )
-    if as_json:
-        print_json(report)
-    else:
-        click.echo(render(report))
-    return 0 if report["met"] else EXIT_VERDICT
+    for file in files:
+        if not file.is_file():
+            raise InputError("no such photo", where=file, remedy="check the path")
+    return FolderSource(files, options), "photos", len(files)
 
 
 def _enrolled_photos(path: Path, most: int = 50) -> list[Path]:
@@ -79,36 +182,11 @@ def _enrolled_photos(path: Path, most: int = 50) -> list[Path]:
     return [Path(source) for source in sources.values() if Path(source).is_file()]
 
 
-def render(report: dict[str, Any]) -> str:
-    """A report for people."""
-    device, protocol = report["device"]["after"], report["protocol"]
-    head = (
-        f"{device['model'] or device['cpu']}, {device['machine']}, {device['cores']} cores, "
-        f"engine {report['engine']['name']}, {report['engine']['threads']} thread(s), "
-        f"{report['gallery']['items']} items"
-    )
-    lines = [head]
-    if device["emulated"]:
-        lines.append("EMULATED: these times say nothing about a board")
-    if protocol["quick"]:
-        lines.append("quick: few samples, do not quote")
-    lines.append("cold start (median of fresh processes)")
-    lines += [f"  {key.removesuffix('_ms'):<14}{ms:>9.1f} ms" for key, ms in report["cold"].items()]
-    lines.append(f"warm ({report['warm']['stages']['query']['count']} queries)")
-    lines.append(f"  {'stage':<14}{'p50 ms':>9}{'p90 ms':>9}{'p99 ms':>9}{'max ms':>9}")
-    for stage, times in report["warm"]["stages"].items():
-        cells = "".join(f"{times[key]:>9.3f}" for key in ("p50_ms", "p90_ms", "p99_ms", "max_ms"))
-        lines.append(f"  {stage:<14}{cells}")
-    lines.append("memory")
-    lines += [
-        f"  {key.removesuffix('_bytes').replace('_', ' '):<20}{value / 1e6:>9.1f} MB"
-        for key, value in report["memory"].items()
-    ]
-    lines.append("budget")
-    for check in report["budget"]:
-        verdict = "met" if check["met"] else "MISSED"
-        lines.append(
-            f"  {check['name']:<26}{check['value']:>9.2f} of {check['budget']:g} {check['unit']}"
-            f"  {verdict}"
-        )
-    return "\n".join(lines)
+def _bundle_budgets(engine: Engine) -> dict[str, float]:
+    """Of the bundle that the engine runs; none if it runs none."""
+    from edge_runtime.budget import checked
+    from edge_runtime.bundle import is_bundle, read_manifest
+
+    path = Path(engine.model.path)
+    folder = path if path.is_dir() else path.parent  # the portable engine runs the file in it
+    return checked(read_manifest(folder)["budgets"], folder) if is_bundle(folder) else {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edge_runtime.code import Code
@@ -11,6 +12,18 @@ from edge_runtime.stopwatch import Lap, no_lap
 
 if TYPE_CHECKING:  # it loads OpenCV, which no engine needs
     from edge_runtime.fit import Image
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a network: an operator, or a kernel that does several."""
+
+    name: str
+    kind: str
+    multiply_adds: int | None
+    """Of a call, by the textbook; None: not known."""
+    times_ms: list[float]
+    """One a call."""
 
 
 class Engine(ABC):
@@ -22,6 +35,10 @@ class Engine(ABC):
     """Why this engine was chosen."""
     threads: int
     model: ModelInfo
+    target: str | None = None
+    """The device that the network was compiled for; None: it was not."""
+    precision: str | None = None
+    """The arithmetic of the compiled network."""
 
     @abstractmethod
     def hash(self, image: Image, lap: Lap = no_lap) -> Code:
@@ -31,6 +48,13 @@ class Engine(ABC):
         engine that can tell them apart ends the stages "hash" and "pack" with `lap`, another one
         only "hash". Raises `EngineError`.
         """
+
+    def steps(self, image: Image, calls: int) -> list[Step]:
+        """Hash a fitted `image` `calls` times and time every step, in the order that they run in.
+
+        Empty where the engine cannot tell its steps apart. May take memory of its own.
+        """
+        return []
 
     def close(self) -> None:  # noqa: B027  (most engines hold nothing that needs it)
         """Free what the engine holds; it cannot be used afterwards."""

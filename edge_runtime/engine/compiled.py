@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import ctypes
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_runtime.bundle import open_bundle
+from edge_runtime.bundle import multiply_adds, open_bundle
 from edge_runtime.code import Code
-from edge_runtime.engine.base import Engine
+from edge_runtime.engine.base import Engine, Step
 from edge_runtime.errors import BundleInvalidError, EngineError
 from edge_runtime.stopwatch import Lap, no_lap
 
@@ -58,6 +59,7 @@ class CompiledEngine(Engine):
                 remedy="compile the bundle again",
             )
         self.model = bundle.model
+        self.target, self.precision = bundle.target, bundle.precision
         self.threads = threads
         self.reason = f"bundle for {bundle.target}, {bundle.precision}, fits this CPU"
         self._shape = (info.size, info.size, 3)
@@ -83,19 +85,25 @@ class CompiledEngine(Engine):
             raise EngineError(self._error(), where=self.model.path)
         return logits
 
-    def kernel_times(self, image: Image) -> dict[str, float]:
-        """Milliseconds of every kernel in one call, in order."""
+    def steps(self, image: Image, calls: int) -> list[Step]:
+        """See `Engine.steps`: the kernels."""
         pixels = self._pixels(image)
-        count = self._library.edge_profile(self._network, None, 0)
-        times = np.zeros(count, dtype=np.uint64)
+        library, network = self._library, self._network
+        count = library.edge_profile(network, None, 0)
+        times_ns = np.zeros((calls, count), dtype=np.uint64)
         code = np.empty(self._words, dtype=np.uint64)
-        self._library.edge_profile(self._network, times.ctypes.data, count)
         try:
-            self._library.edge_hash(self._network, pixels.ctypes.data, code.ctypes.data)
+            for row in times_ns:
+                library.edge_profile(network, row.ctypes.data, count)
+                library.edge_hash(network, pixels.ctypes.data, code.ctypes.data)
         finally:
-            self._library.edge_profile(self._network, None, 0)
-        names = [f"{i} {self._library.edge_kernel(i).decode()}" for i in range(count)]
-        return dict(zip(names, (times / 1e6).tolist(), strict=True))
+            library.edge_profile(network, None, 0)
+        work: Sequence[int | None] = multiply_adds(Path(self.model.path)) or [None] * count
+        names = [library.edge_kernel(i).decode().partition(": ") for i in range(count)]
+        return [
+            Step(what or kernel, kernel, work[i], (times_ns[:, i] / 1e6).tolist())
+            for i, (kernel, _, what) in enumerate(names)
+        ]
 
     def close(self) -> None:
         """See `Engine.close`."""

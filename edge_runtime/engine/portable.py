@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import json
+import math
 import os
+import tempfile
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.code import Code, binarise, pack
-from edge_runtime.engine.base import Engine
+from edge_runtime.engine.base import Engine, Step
 from edge_runtime.errors import EngineError, ModelInvalidError
 from edge_runtime.fit import Image, normalise
 from edge_runtime.memory import release_unused
 from edge_runtime.model import identify, parse_metadata
 from edge_runtime.stopwatch import Lap, no_lap
+
+if TYPE_CHECKING:
+    import onnxruntime as ort
 
 OUTPUT = "hash"
 """Name of the activations among a model's outputs; without one of that name, the first is it."""
@@ -33,20 +40,15 @@ class PortableEngine(Engine):
     ) -> None:
         model_id, size_bytes = identify(path)
         try:
-            import onnxruntime as ort
+            import onnxruntime as ort  # loaded only here: the compiled engine does without it
         except ImportError as error:
             raise EngineError(
                 f"ONNX Runtime cannot be imported: {error}", remedy="run: edge-runtime doctor"
             ) from error
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        # Waiting threads that spin burn 45 % of a core at 10 frames a second and win nothing.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.add_session_config_entry("session.inter_op.allow_spinning", "0")
-        options.log_severity_level = 4
         try:
-            self._session = ort.InferenceSession(os.fspath(path), options, ["CPUExecutionProvider"])
+            self._session = ort.InferenceSession(
+                os.fspath(path), _options(threads), ["CPUExecutionProvider"]
+            )
         except Exception as error:  # ONNX Runtime's own classes share no public base
             raise ModelInvalidError(
                 "corrupt, or not an ONNX model that ONNX Runtime can run",
@@ -96,3 +98,61 @@ class PortableEngine(Engine):
         code = pack(binarise(activations, self.model.threshold))
         lap("pack")
         return code
+
+    def steps(self, image: Image, calls: int) -> list[Step]:
+        """See `Engine.steps`: ONNX Runtime's own profile, of a session of its own."""
+        import onnxruntime as ort
+
+        normalise(image, self.model.input, self._tensor[0])
+        with tempfile.TemporaryDirectory(prefix="edge-profile-") as folder:
+            options = _options(self.threads)
+            options.enable_profiling = True
+            options.profile_file_prefix = os.path.join(folder, "profile")  # noqa: PTH118
+            session = ort.InferenceSession(self.model.path, options, ["CPUExecutionProvider"])
+            for _ in range(calls):
+                session.run([self._output], {self._input: self._tensor})
+            with open(session.end_profiling(), encoding="utf-8") as file:  # noqa: PTH123
+                events = json.load(file)
+        return _steps([event for event in events if event.get("cat") == "Node"])
+
+
+def _options(threads: int) -> ort.SessionOptions:
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    # Waiting threads that spin burn 45 % of a core at 10 frames a second and win nothing.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    options.log_severity_level = 4
+    return options
+
+
+def _steps(events: list[dict[str, Any]]) -> list[Step]:
+    """ONNX Runtime's events, a step each, with the times of all calls."""
+    steps: dict[str, Step] = {}
+    for event in events:
+        name, _, what = str(event["name"]).rpartition("_kernel_time")
+        if what:  # other events of the node: what surrounds the kernel
+            continue
+        if name not in steps:
+            kind, work = str(event["args"]["op_name"]), _multiply_adds(event["args"])
+            steps[name] = Step(name, kind, work, [])
+        steps[name].times_ms.append(event["dur"] / 1e3)
+    return list(steps.values())
+
+
+def _multiply_adds(about: dict[str, Any]) -> int | None:
+    """Of a convolution or matrix product, from the shapes that ONNX Runtime notes."""
+    try:
+        shapes = [next(iter(entry.values())) for entry in about["input_type_shape"]]
+        (out,) = (next(iter(entry.values())) for entry in about["output_type_shape"])
+    except (KeyError, ValueError, StopIteration):
+        return None
+    kind = about["op_name"]
+    if kind.endswith("Conv"):
+        return int(math.prod(out) * math.prod(shapes[1][1:]))
+    if kind.endswith(("Gemm", "MatMul")):
+        return int(math.prod(out) * shapes[0][-1])
+    return 0

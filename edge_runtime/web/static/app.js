@@ -9,7 +9,7 @@ const make = (name, text = "", attributes = {}) => {
 const ms = (value) => (value < 10 ? value.toFixed(2) : value.toFixed(0));
 const share = (value) => `${Math.round(value * 100)} %`;
 const pathOf = (label) => `/api/labels/${encodeURIComponent(label)}`;
-const STAGES = ["fit", "gate", "hash", "lookup", "decide", "publish", "end_to_end"];
+const STAGES = ["decode", "wait", "fit", "gate", "hash", "lookup", "decide", "publish", "end_to_end"];
 
 let stream = null;
 let shown = null;

@@ -1,0 +1,58 @@
+"""Run in a fresh process by the profiler: how long from its start to the first answer.
+
+    python -m edge_runtime.profiler.coldstart STARTED_NS MODEL GALLERY PHOTO THREADS
+
+STARTED_NS is `time.time_ns()` just before the process was made. Prints one JSON object.
+"""
+
+import time
+
+_ENTERED_NS = time.time_ns()
+
+import json  # noqa: E402
+import sys  # noqa: E402
+
+from edge_runtime.profiler.proc import memory  # noqa: E402
+
+ANSWERS = 16
+"""After which the memory of a running process is read."""
+
+
+def main() -> None:
+    """Do the path once, splitting the time; asking for the memory is not part of any split."""
+    started_ns, model, gallery_path, photo, threads = sys.argv[1:]
+    cold = {"process_ms": (_ENTERED_NS - int(started_ns)) / 1e6}
+    phases = {"start": memory()}
+
+    def end(name: str, phase: str, began_ns: int) -> int:
+        cold[f"{name}_ms"] = (time.time_ns() - began_ns) / 1e6
+        phases[phase] = memory()
+        return time.time_ns()
+
+    at_ns = time.time_ns()
+    from edge_runtime.daemon import Daemon
+    from edge_runtime.engine import open_engine
+    from edge_runtime.gallery import Gallery
+    from edge_runtime.memory import peak_rss_bytes
+    from edge_runtime.photo import read_photo
+    from edge_runtime.pipeline import Pipeline
+
+    assert Daemon is not None  # what the daemon loads is loaded
+    at_ns = end("imports", "imports", at_ns)
+    engine = open_engine(model, threads=int(threads))
+    at_ns = end("engine", "engine", at_ns)
+    gallery = Gallery(gallery_path, engine.model, read_only=True)
+    at_ns = end("gallery", "gallery", at_ns)
+    pipeline = Pipeline(engine, gallery)
+    pipeline.look(read_photo(photo))
+    end("first_result", "first_result", at_ns)
+    for _ in range(ANSWERS):
+        pipeline.look(read_photo(photo))
+    phases["run"] = memory()
+    cold["total_ms"] = sum(cold.values())
+    report = {"cold": cold, "phases": phases, "peak_rss_bytes": peak_rss_bytes()}
+    sys.stdout.write(json.dumps(report))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""The network step by step, beside what a core could do at best."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+
+from edge_runtime.bundle import MODEL, is_bundle
+from edge_runtime.engine import Engine
+from edge_runtime.engine.base import Step
+from edge_runtime.errors import EdgeRuntimeError
+from edge_runtime.fit import Image
+from edge_runtime.report.schema import Operator, Operators
+
+CALLS, WARMUP = 30, 3
+
+
+def peak_macs_per_s() -> float | None:
+    """Float32 multiply-adds a second of one core, in registers (native/peak.c).
+
+    None where the package was installed without a compiler.
+    """
+    try:
+        from edge_runtime._peak import peak
+    except ImportError:
+        return None
+    return peak() or None
+
+
+def operators(engine: Engine, image: Image, calls: int = CALLS) -> Iterator[Operators]:
+    """The steps of `engine`; of a bundle also those of its network in ONNX Runtime.
+
+    `image` is fitted. The time that a step took is compared with the peak of as many cores as the
+    engine has threads.
+    """
+    peak = peak_macs_per_s()
+    if steps := engine.steps(image, calls + WARMUP):
+        yield _table(engine.name, steps, peak, engine.threads)
+    path = Path(engine.model.path)
+    if is_bundle(path):
+        try:
+            from edge_runtime.engine.portable import PortableEngine
+
+            reference = PortableEngine(path / MODEL, threads=engine.threads)
+        except EdgeRuntimeError:  # a board may do without ONNX Runtime
+            return
+        steps = reference.steps(image, calls + WARMUP)
+        yield _table(reference.name, steps, peak, engine.threads)
+
+
+def _table(name: str, steps: list[Step], peak: float | None, threads: int) -> Operators:
+    times = [median(step.times_ms[WARMUP:] or step.times_ms) for step in steps]
+    total_ms = sum(times)
+
+    def share(step: Step, ms: float) -> float | None:
+        if not (peak and step.multiply_adds and ms):
+            return None
+        return round(step.multiply_adds / (ms / 1e3 * peak * threads), 4)
+
+    return Operators(
+        engine=name,
+        call_count=len(steps[0].times_ms[WARMUP:] or steps[0].times_ms),
+        total_ms=round(total_ms, 4),
+        peak_macs_per_s=peak,
+        operators=[
+            Operator(
+                name=step.name,
+                kind=step.kind,
+                p50_ms=round(ms, 4),
+                time_share=round(ms / total_ms, 4) if total_ms else 0.0,
+                macs=step.multiply_adds,
+                peak_share=share(step, ms),
+            )
+            for step, ms in zip(steps, times, strict=True)
+        ],
+    )
