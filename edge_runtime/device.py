@@ -30,6 +30,8 @@ class Device:
     """A machine as a report names it. None: this machine does not say."""
 
     model: str | None
+    soc: str | None
+    """The chip, as the device tree names it: brcm,bcm2711."""
     machine: str
     """Architecture: x86_64, aarch64."""
     cpu: str | None
@@ -49,6 +51,7 @@ def read_device() -> Device:
     """The machine as it is now."""
     return Device(
         model=_read("/proc/device-tree/model") or _read("/sys/class/dmi/id/product_name"),
+        soc=(_read("/proc/device-tree/compatible") or "").split("\0")[-1] or None,
         machine=platform.machine(),
         cpu=_cpu_name(),
         cores=os.cpu_count() or 1,

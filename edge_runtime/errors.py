@@ -25,7 +25,7 @@
     │   ├── CameraNotFoundError          no such device, file, folder or address
     │   ├── CameraSilentError            opened, but no frame came in time
     │   └── CameraLostError              frames came, then stopped
-    ├── ReportError                  8   a measurement that could not be made
+    ├── ReportError                  8   a measurement that could not be made, a report unfit to use
     ├── ServiceError                 11  the daemon's surroundings
     │   ├── ExtraMissingError            a package that an option needs is not installed
     │   ├── ServeError                   the page and API cannot be served here
@@ -177,7 +177,7 @@ class CameraLostError(CameraError):
 
 
 class ReportError(EdgeRuntimeError):
-    """A measurement that could not be made."""
+    """A measurement that could not be made, or a report that cannot be used."""
 
     exit_code = 8
 

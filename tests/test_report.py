@@ -216,6 +216,48 @@ def test_a_tenth_slower_is_found_in_the_right_stage(stage: str) -> None:
             assert (found.verdict, back.verdict) == ("slower", "faster")
 
 
+def test_a_neighbour_is_no_slowdown() -> None:
+    """Company for sixty per cent of the samples: the median shifts, the lower quartile does not."""
+    a, b = report_of(seed=1), report_of(seed=2)
+    assert b.warm is not None
+    samples = dict(b.warm.samples.stages_ms)
+    company = np.random.default_rng(5).random(400) < 0.6
+    samples["hash"] = [
+        (ms or 0) * (1.4 if busy else 1) for ms, busy in zip(samples["hash"], company, strict=True)
+    ]
+    warm = msgspec.structs.replace(
+        b.warm, samples=msgspec.structs.replace(b.warm.samples, stages_ms=samples)
+    )
+    found = compare(a, msgspec.structs.replace(b, warm=warm))
+    (line,) = [line for line in found.lines if (line.stage, line.percent) == ("hash", 50)]
+    assert line.ratio is not None
+    assert line.ratio.low > 1.1
+    assert line.verdict == "no difference"
+
+
+def test_disturbed_reports_must_differ_by_more() -> None:
+    a, slower = report_of(seed=1), report_of(seed=2, slow={"hash": 1.1})
+    slowest = report_of(seed=2, slow={"hash": 1.3})
+    disturbed = [msgspec.structs.replace(r, measurement=False) for r in (slower, slowest)]
+    assert compare(a, slower).stages == ("hash",)
+    assert compare(a, disturbed[0]).stages == ()
+    assert compare(a, disturbed[1]).stages == ("hash",)
+
+
+def test_photos_are_compared_each_with_itself() -> None:
+    """Photos of which one takes twice as long as another, and one of them is a tenth slower."""
+    a, b = report_of(seed=1), report_of(seed=2, slow={"decode": 1.1})
+    unlike = []
+    for report in (a, b):
+        assert report.warm is not None
+        samples = dict(report.warm.samples.stages_ms)
+        samples["decode"] = [(ms or 0) * (1 + n % 7) for n, ms in enumerate(samples["decode"])]
+        stages = msgspec.structs.replace(report.warm.samples, stages_ms=samples)
+        warm = msgspec.structs.replace(report.warm, samples=stages)
+        unlike.append(changed(msgspec.structs.replace(report, warm=warm), input={"photo_count": 7}))
+    assert compare(*unlike).stages == ("decode",)
+
+
 def test_different_things_are_not_compared_unless_forced(tmp_path: Path) -> None:
     a = report_of()
     other = changed(a, model={"id": "f" * 64})

@@ -48,7 +48,10 @@ class Process:
         )
         self.said: list[str] = []
         self.events: list[dict[str, Any]] = []
-        self._threads = [threading.Thread(target=self._hear), threading.Thread(target=self._listen)]
+        # Daemons: a test that fails leaves its process behind, and pytest must end all the same.
+        self._threads = [
+            threading.Thread(target=listen, daemon=True) for listen in (self._hear, self._listen)
+        ]
         for thread in self._threads:
             thread.start()
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.progress import Progress
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -74,6 +75,13 @@ def print_json(data: object) -> None:
     """One JSON value on stdout: indented for a terminal, on one line for a pipe."""
     indent = 2 if sys.stdout.isatty() else None
     click.echo(json.dumps(data, indent=indent, ensure_ascii=False))
+
+
+def console(piped: int = 120) -> Console:
+    """stdout for tables: as wide as the terminal, or `piped` characters."""
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else piped)
 
 
 def talk(text: str) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edge_runtime.cli.common import (
+    console,
     engine_options,
     gallery_option,
     json_option,
@@ -105,12 +106,10 @@ def command(
         write_report(out, report)
     if as_json:
         sys.stdout.write(to_json(report).decode())
-    else:
-        from rich.console import Console
-
+    elif report.warm is not None:
         from edge_runtime.report.text import show
 
-        show(report, Console())
+        show(report, console())
     if profile.cause is not None:
         raise profile.cause
     return 0 if report.met else EXIT_VERDICT

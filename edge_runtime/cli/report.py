@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from edge_runtime.cli.common import json_option, print_json, talk
+from edge_runtime.cli.common import console, json_option, print_json, talk
 from edge_runtime.errors import EXIT_VERDICT
 
 if TYPE_CHECKING:
@@ -27,13 +26,11 @@ def command() -> None:
 @click.argument("file", type=_FILE)
 def show(file: Path) -> int:
     """Print a report. Exit code 9: it is over budget, or no measurement."""
-    from rich.console import Console
-
     from edge_runtime.report import read_report
     from edge_runtime.report.text import show as print_report
 
     report = read_report(file)
-    print_report(report, Console())
+    print_report(report, console())
     return 0 if report.met else EXIT_VERDICT
 
 
@@ -70,7 +67,6 @@ def compare(a: Path, b: Path, force: bool, as_json: bool) -> int:
 
 
 def _print(found: Comparison) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     for warning in found.warnings:
@@ -94,8 +90,7 @@ def _print(found: Comparison) -> None:
             line.verdict if line.verdict in styles else "",
             style=styles.get(line.verdict, ""),
         )
-    console = Console()
-    console.print(table, highlight=False)
+    console().print(table, highlight=False)
     for name, (left, right) in found.figures.items():
         click.echo(f"{name}: {left:,.0f} and {right:,.0f}")
     where = f" (in {', '.join(found.stages)})" if found.stages else ""
@@ -107,7 +102,6 @@ def _print(found: Comparison) -> None:
 @json_option
 def history(folder: Path, as_json: bool) -> None:
     """All reports in FOLDER by date, each compared with the one before it of the same kind."""
-    from rich.console import Console
     from rich.table import Table
 
     from edge_runtime.report.history import read_history
@@ -127,7 +121,7 @@ def history(folder: Path, as_json: bool) -> None:
     table.add_column("since the last")
     for entry in entries:
         table.add_row(*entry.cells())
-    Console(width=None if sys.stdout.isatty() else 200).print(table, highlight=False)
+    console(200).print(table, highlight=False)
 
 
 @command.command("schema")

@@ -52,6 +52,7 @@ def device() -> DeviceInfo:
     read, clock, features = read_device(), psutil.cpu_freq(), cpu_features()
     return DeviceInfo(
         model=read.model,
+        soc=read.soc,
         machine=read.machine,
         cpu=read.cpu,
         features=[name for name in TELLING if name in features],

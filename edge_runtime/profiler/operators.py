@@ -7,6 +7,7 @@ from pathlib import Path
 from statistics import median
 
 from edge_runtime.bundle import MODEL, is_bundle
+from edge_runtime.code import hamming
 from edge_runtime.engine import Engine
 from edge_runtime.engine.base import Step
 from edge_runtime.errors import EdgeRuntimeError
@@ -36,7 +37,7 @@ def operators(engine: Engine, image: Image, calls: int = CALLS) -> Iterator[Oper
     """
     peak = peak_macs_per_s()
     if steps := engine.steps(image, calls + WARMUP):
-        yield _table(engine.name, steps, peak, engine.threads)
+        yield _table(engine, steps, peak)
     path = Path(engine.model.path)
     if is_bundle(path):
         try:
@@ -46,22 +47,26 @@ def operators(engine: Engine, image: Image, calls: int = CALLS) -> Iterator[Oper
         except EdgeRuntimeError:  # a board may do without ONNX Runtime
             return
         steps = reference.steps(image, calls + WARMUP)
-        yield _table(reference.name, steps, peak, engine.threads)
+        different = int(hamming(engine.hash(image), reference.hash(image)))
+        yield _table(reference, steps, peak, 1 - different / engine.model.bits)
 
 
-def _table(name: str, steps: list[Step], peak: float | None, threads: int) -> Operators:
+def _table(
+    engine: Engine, steps: list[Step], peak: float | None, equal_share: float | None = None
+) -> Operators:
     times = [median(step.times_ms[WARMUP:] or step.times_ms) for step in steps]
     total_ms = sum(times)
 
     def share(step: Step, ms: float) -> float | None:
         if not (peak and step.multiply_adds and ms):
             return None
-        return round(step.multiply_adds / (ms / 1e3 * peak * threads), 4)
+        return round(step.multiply_adds / (ms / 1e3 * peak * engine.threads), 4)
 
     return Operators(
-        engine=name,
+        engine=engine.name,
         call_count=len(steps[0].times_ms[WARMUP:] or steps[0].times_ms),
         total_ms=round(total_ms, 4),
+        equal_share=equal_share,
         peak_macs_per_s=peak,
         operators=[
             Operator(

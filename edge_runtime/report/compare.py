@@ -2,14 +2,24 @@
 
 Stage by stage, the ratio of medians and of 99th percentiles with a bootstrap interval. Even the
 same program on the same machine is never quite as fast twice: memory lies elsewhere, a neighbour
-came or went. So a difference counts only when the whole interval is beyond a margin, and when it is
-worth a name at all: some microseconds of a stage that takes some microseconds are not.
+came or went. So a difference of medians counts only
+
+- when the whole interval is beyond a margin, wider where a run was disturbed;
+- when the lower quartile says the same: code that became slower is slower always, but a neighbour
+  slows some of the samples;
+- when it is worth a name: microseconds of a stage that takes microseconds are not.
+
+Photos are unlike: decoding one takes twice as long as another. Where both runs took the same photos
+in turn, each photo is compared with itself.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
+
+import numpy as np
 
 from edge_runtime.errors import ReportError
 from edge_runtime.report.bootstrap import Ratio, ratio
@@ -20,7 +30,9 @@ MARGIN = 0.03
 """Of a median, by which two runs of the same thing may differ."""
 MARGIN_P99 = 0.15
 """Of a 99th percentile likewise."""
-LEAST_SHARE = 0.01
+DISTURBED = 4.0
+"""How much wider both are where either report is no measurement."""
+LEAST_SHARE = 0.003
 """Of the median query: smaller differences of a stage have no name."""
 FEWEST = 32
 """Samples, of a stage, below which nothing is said."""
@@ -135,19 +147,49 @@ def _doubts(a: Report, b: Report) -> list[str]:
 def _line(a: Report, b: Report, stage: str, percent: int) -> Line:
     assert a.warm is not None
     assert b.warm is not None
-    first, second = (
-        [ms for ms in warm.samples.stages_ms[stage] if ms is not None] for warm in (a.warm, b.warm)
-    )
     a_ms, b_ms = (float(getattr(w.stages[stage], f"p{percent}_ms")) for w in (a.warm, b.warm))
-    if min(len(first), len(second)) < FEWEST:
+    first, second = (warm.samples.stages_ms[stage] for warm in (a.warm, b.warm))
+    sets = _alike(first, second, _photos_in_turn(a, b))
+    if min(map(len, sets)) < FEWEST:
         return Line(stage, percent, a_ms, b_ms, None, SAME)
-    found = ratio(first, second, percent)
+    found = ratio(*sets, percent)
     margin = MARGIN if percent == 50 else MARGIN_P99
-    worth_ms = LEAST_SHARE * a.warm.stages["query"].p50_ms
+    if not (a.measurement and b.measurement):
+        margin *= DISTURBED
     verdict = SAME
-    if abs(b_ms - a_ms) >= worth_ms:
-        verdict = SLOWER if found.low > 1 + margin else FASTER if found.high < 1 - margin else SAME
+    if abs(found.value - 1) * a_ms >= LEAST_SHARE * a.warm.stages["query"].p50_ms:
+        verdict = _beyond(found, margin)
+    if percent == 50 and verdict != _beyond(ratio(*sets, 25), margin):
+        verdict = SAME
     return Line(stage, percent, a_ms, b_ms, found, verdict)
+
+
+def _beyond(found: Ratio, margin: float) -> str:
+    return SLOWER if found.low > 1 + margin else FASTER if found.high < 1 - margin else SAME
+
+
+def _photos_in_turn(a: Report, b: Report) -> int:
+    """How many photos both took in the same turn; 1: not known to be the same."""
+    same = a.protocol.pace == b.protocol.pace == "one by one" and (
+        (a.input.photo_count, a.protocol.warmup_count)
+        == (b.input.photo_count, b.protocol.warmup_count)
+    )
+    return a.input.photo_count or 1 if same else 1
+
+
+def _alike(
+    first: Sequence[float | None], second: Sequence[float | None], photos: int
+) -> tuple[list[float], list[float]]:
+    """Both sets of samples, each photo's over what both take for it."""
+    if photos < 2 or None in first or None in second or min(len(first), len(second)) < 2 * photos:
+        return [ms for ms in first if ms is not None], [ms for ms in second if ms is not None]
+    columns = [np.asarray(first, np.float64), np.asarray(second, np.float64)]
+    for turn in range(photos):
+        both = np.concatenate([column[turn::photos] for column in columns])
+        usual = np.percentile(both, 25)  # company of some samples leaves it as it is
+        for column in columns:
+            column[turn::photos] /= usual or 1.0
+    return columns[0].tolist(), columns[1].tolist()
 
 
 def _figures(a: Report, b: Report) -> list[tuple[str, tuple[float, float]]]:

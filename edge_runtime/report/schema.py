@@ -41,6 +41,7 @@ class DeviceInfo(_Part, frozen=True, kw_only=True):
     """The machine."""
 
     model: Annotated[str | None, _about("As its firmware names it.")]
+    soc: Annotated[str | None, _about("The chip, as the device tree names it.")]
     machine: Annotated[str, _about("Architecture: x86_64, aarch64.")]
     cpu: Annotated[str | None, _about("The processor.")]
     features: Annotated[list[str], _about("What the processor can do that speeds up a network.")]
@@ -260,6 +261,10 @@ class Operators(_Part, frozen=True, kw_only=True):
     engine: Annotated[str, _about("Which.")]
     call_count: Annotated[int, _about("Calls measured.")]
     total_ms: Annotated[float, _about("Sum of the medians.")]
+    equal_share: Annotated[
+        float | None,
+        _about("Bits of a code that equal the measured engine's; null: this is that engine."),
+    ]
     peak_macs_per_s: Annotated[
         float | None,
         _about("Float32 multiply-adds a second that one core can do in registers, measured."),
