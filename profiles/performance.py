@@ -17,6 +17,7 @@ from edge_runtime.errors import EXIT_VERDICT
 from profiles.daemon_page import daemon, faults, soak
 from profiles.lookup_page import gallery, lookup, lookup_emulated
 from profiles.network_page import emulated, network
+from profiles.profiler_page import profiler
 
 ROOT = Path(__file__).resolve().parent.parent
 TARGET = ROOT / "docs" / "PERFORMANCE.md"
@@ -27,6 +28,7 @@ PARTS: dict[str, Callable[[dict[str, Any], Path], list[str]]] = {
     "lookup_emulated.json": lookup_emulated,
     "gallery-*.json": gallery,
     "daemon-*.json": daemon,
+    "profiler-*.json": profiler,
     "soak-*.json": soak,
     "faults-*.json": faults,
 }

@@ -15,6 +15,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -30,7 +31,7 @@ from edge_runtime.errors import (
     ModelNotFoundError,
 )
 from edge_runtime.model import find_model, identify
-from tests.conftest import ROOT
+from tests.conftest import ROOT, run_cli
 
 FAKE = """
 #include <stdint.h>
@@ -263,3 +264,34 @@ def test_the_command_uses_a_bundle_named_by_option_or_environment(
             capture_output=True, text=True, cwd=ROOT, env={**os.environ, **environment},
         )  # fmt: skip
         assert "compiled" in done.stdout, done.stdout + done.stderr
+
+
+def test_a_bundle_is_profiled_with_its_budgets_and_beside_its_reference(
+    bundle: Path, tmp_path: Path, cat: np.ndarray
+) -> None:
+    photo = tmp_path / "cat.jpg"
+    cv2.imwrite(str(photo), cat)
+    evidence = {"steps": [{"what": "all of it", "multiply_adds": 1000}]}
+    (bundle / "evidence.json").write_text(json.dumps(evidence))
+    edit(bundle, {"budgets": {"query_p99_ms": 100.0, "hash_p99_ms": 50.0}})
+    files = json.loads((bundle / "manifest.json").read_text())["files"]
+    files.pop("evidence.json", None)
+    edit(bundle, {"files": files})
+    done = run_cli(
+        *("profile", "--model", bundle, "--gallery", tmp_path / "none.sqlite"),
+        *("--samples", 20, "--seconds", 0, "--json", photo),
+    )
+    report = json.loads(done.stdout)
+    assert done.returncode == (0 if report["met"] else 9), done.stderr
+    assert (report["engine"]["name"], report["engine"]["target"]) == ("compiled", "host")
+    ours = [line for line in report["budget"] if line["source"] == "the bundle for host"]
+    assert [line["name"] for line in ours] == ["query_p99_ms", "hash_p99_ms"]
+    compiled, reference = report["operators"]
+    assert [step["macs"] for step in compiled["operators"]] == [1000]
+    assert (compiled["engine"], compiled["equal_share"]) == ("compiled", None)
+    assert reference["engine"] == "portable"
+    assert 0 < reference["equal_share"] < 1  # this bundle's network is a stand-in
+    edit(bundle, {"budgets": {"query_p98_ms": 100.0}})
+    done = run_cli("profile", "--model", bundle, photo)
+    assert done.returncode == 3
+    assert "did you mean query_p99_ms?" in done.stderr

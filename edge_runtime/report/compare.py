@@ -30,10 +30,10 @@ MARGIN = 0.03
 """Of a median, by which two runs of the same thing may differ."""
 MARGIN_P99 = 0.15
 """Of a 99th percentile likewise."""
-DISTURBED = 4.0
-"""How much wider both are where either report is no measurement."""
 LEAST_SHARE = 0.003
 """Of the median query: smaller differences of a stage have no name."""
+DISTURBED = 4.0
+"""How much wider all of these are where either report is no measurement."""
 FEWEST = 32
 """Samples, of a stage, below which nothing is said."""
 
@@ -153,11 +153,11 @@ def _line(a: Report, b: Report, stage: str, percent: int) -> Line:
     if min(map(len, sets)) < FEWEST:
         return Line(stage, percent, a_ms, b_ms, None, SAME)
     found = ratio(*sets, percent)
-    margin = MARGIN if percent == 50 else MARGIN_P99
-    if not (a.measurement and b.measurement):
-        margin *= DISTURBED
+    wider = 1.0 if a.measurement and b.measurement else DISTURBED
+    margin = wider * (MARGIN if percent == 50 else MARGIN_P99)
     verdict = SAME
-    if abs(found.value - 1) * a_ms >= LEAST_SHARE * a.warm.stages["query"].p50_ms:
+    least_ms = wider * LEAST_SHARE * a.warm.stages["query"].p50_ms
+    if abs(found.value - 1) * a_ms >= least_ms:
         verdict = _beyond(found, margin)
     if percent == 50 and verdict != _beyond(ratio(*sets, 25), margin):
         verdict = SAME
