@@ -88,6 +88,26 @@ def test_against_a_full_stable_sort(
 
 
 @pytest.mark.parametrize("kernel", kernels())
+@pytest.mark.parametrize("bits", WIDTHS)
+def test_a_batch_over_many_codes(kernel: str, bits: int) -> None:
+    """Of so many that the first stretch is laid out for all queries, and a rest lies behind it."""
+    generator = np.random.default_rng(bits)
+    for count, flips in ((1024, None), (3001, 2), (17_000, None), (17_000, 2)):
+        codes = _codes(generator, count, bits, flips)
+        queries = np.concatenate([_codes(generator, 13, bits, None), codes[:4]])
+        alive = generator.random(count) < 0.5
+        lookup = Lookup(codes, bits, kernel=kernel)
+        for mask in (np.ones(count, np.bool_), alive):
+            distances = np.stack([hamming(codes, query) for query in queries])
+            distances[:, ~mask] = bits + 1
+            order = np.argsort(distances, axis=1, kind="stable")
+            for k in (1, 10, 32, 33):
+                found = lookup.nearest_batch(queries, k, ALL if mask.all() else among(mask))
+                assert (found[0] == order[:, :k]).all()
+                assert (found[1] == np.take_along_axis(distances, order[:, :k], axis=1)).all()
+
+
+@pytest.mark.parametrize("kernel", kernels())
 def test_distances_of_all_bits_do_not_overflow(kernel: str) -> None:
     for bits in (8, 16, 32, 48, 64, 128, 256):
         codes = ~np.zeros((200, words_of(bits)), np.uint64)
@@ -98,6 +118,10 @@ def test_distances_of_all_bits_do_not_overflow(kernel: str) -> None:
         rows, distances = Lookup(codes, bits, kernel=kernel).nearest(query, 3)
         assert rows.tolist() == [150, 0, 1]
         assert distances.tolist() == [0, bits, bits]
+        many = Lookup(np.tile(codes[:150], (20, 1)), bits, kernel=kernel)
+        rows, distances = many.nearest_batch(np.tile(query, (16, 1)), 3)
+        assert (rows == [0, 1, 2]).all()
+        assert (distances == bits).all()
 
 
 @pytest.mark.parametrize("kernel", kernels())

@@ -40,6 +40,22 @@ typedef struct {
 typedef void edge_scan(const uint8_t *codes, uint32_t begin, uint32_t end, const uint8_t *query,
                        const edge_filter *filter, edge_select *select);
 
+/* Lays `count` codes out as `planes` (planes.h), in whole blocks. */
+typedef void edge_arrange(const uint8_t *codes, uint32_t count, uint8_t *planes);
+
+/* Offers the first `count` codes, which lie in `planes` too, to a select that is new: faster than a scan
+ * that knows no limit yet. All rows may be found, and k is at most EDGE_BLOCK. */
+typedef void edge_sift(const uint8_t *planes, const uint8_t *codes, uint32_t count, const uint8_t *query,
+                       edge_select *select);
+
+/* Codes that a batch compares with each of its queries before it moves on: they stay in the first level
+ * cache, beside the selects. */
+#if defined(__aarch64__)
+#define EDGE_STRETCH_BYTES 16384 /* of 32 KiB on a Cortex-A53 and A72 */
+#else
+#define EDGE_STRETCH_BYTES 32768 /* of 48 KiB */
+#endif
+
 /* Distances of all rows. */
 typedef void edge_measure(const uint8_t *codes, uint32_t count, const uint8_t *query,
                           uint16_t *distances);
@@ -61,6 +77,8 @@ typedef struct {
     edge_bound *bound; /* NULL: not worth it */
     edge_measure *measure;
     edge_collect *collect;
+    edge_arrange *arrange; /* NULL: not worth it, nor is `sift` */
+    edge_sift *sift;
 } edge_width;
 
 /* One instruction set: the widths that it is made for, by bytes a code. */
@@ -236,7 +254,8 @@ static inline void edge_keep(edge_basket *basket, const uint8_t *codes, const ui
             distances[row] = (uint16_t)edge_distance(codes + (size_t)row * (BYTES), query, (BYTES));\
     }
 
-#define EDGE_ENTRY(BYTES) \
-    [BYTES] = {scan_##BYTES, bound_##BYTES, measure_##BYTES, collect_##BYTES}
+#define EDGE_SCANS(BYTES) \
+    .scan = scan_##BYTES, .bound = bound_##BYTES, .measure = measure_##BYTES, .collect = collect_##BYTES
+#define EDGE_ENTRY(BYTES) [BYTES] = {EDGE_SCANS(BYTES)}
 
 #endif

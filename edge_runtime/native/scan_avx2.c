@@ -155,6 +155,25 @@ LANES(8)
 LANES(16)
 LANES(32)
 
+#define PLANE_BYTES 32
+typedef __m256i plane;
+INLINE plane load_plane(const uint8_t *bytes) { return _mm256_loadu_si256((const __m256i *)bytes); }
+INLINE void store_plane(uint8_t *bytes, plane p) { _mm256_storeu_si256((__m256i *)bytes, p); }
+INLINE plane spread_plane(uint8_t byte) { return _mm256_set1_epi8((char)byte); }
+INLINE plane differing_bits(plane a, plane b) { return counts(_mm256_xor_si256(a, b)); }
+INLINE plane sum(plane a, plane b) { return _mm256_adds_epu8(a, b); }
+INLINE plane least(plane a, plane b) { return _mm256_min_epu8(a, b); }
+INLINE uint64_t up_to(const uint8_t *distances, uint8_t most) {
+    uint64_t near = 0;
+    for (int i = 0; i < 2; i++) {
+        const plane here = load_plane(distances + 32 * i);
+        const plane within = _mm256_cmpeq_epi8(least(here, spread_plane(most)), here);
+        near |= (uint64_t)(uint32_t)_mm256_movemask_epi8(within) << (32 * i);
+    }
+    return near;
+}
+#include "planes.h"
+
 EDGE_WIDTH(TARGET, 2, __m256i, 0)
 EDGE_WIDTH(TARGET, 4, __m256i, 0)
 EDGE_WIDTH(TARGET, 6, __m256i, 1)
@@ -162,9 +181,16 @@ EDGE_WIDTH(TARGET, 8, __m256i, 0)
 EDGE_WIDTH(TARGET, 16, __m256i, 0)
 EDGE_WIDTH(TARGET, 32, __m256i, 0)
 
+EDGE_PLANES(TARGET, 2)
+EDGE_PLANES(TARGET, 4)
+EDGE_PLANES(TARGET, 6)
+EDGE_PLANES(TARGET, 8)
+EDGE_PLANES(TARGET, 16)
+EDGE_PLANES(TARGET, 32)
+
 const edge_scanner edge_scanner_avx2 = {
     "avx2",
     supported,
-    {EDGE_ENTRY(2), EDGE_ENTRY(4), EDGE_ENTRY(6), EDGE_ENTRY(8), EDGE_ENTRY(16), EDGE_ENTRY(32)},
+    {EDGE_BATCHED(2), EDGE_BATCHED(4), EDGE_BATCHED(6), EDGE_BATCHED(8), EDGE_BATCHED(16), EDGE_BATCHED(32)},
 };
 #endif

@@ -129,6 +129,19 @@ LANES(8)
 LANES(16)
 LANES(32)
 
+#define PLANE_BYTES 64
+typedef __m512i plane;
+INLINE plane load_plane(const uint8_t *bytes) { return _mm512_loadu_si512(bytes); }
+INLINE void store_plane(uint8_t *bytes, plane p) { _mm512_storeu_si512(bytes, p); }
+INLINE plane spread_plane(uint8_t byte) { return _mm512_set1_epi8((char)byte); }
+INLINE plane differing_bits(plane a, plane b) { return _mm512_popcnt_epi8(_mm512_xor_si512(a, b)); }
+INLINE plane sum(plane a, plane b) { return _mm512_adds_epu8(a, b); }
+INLINE plane least(plane a, plane b) { return _mm512_min_epu8(a, b); }
+INLINE uint64_t up_to(const uint8_t *distances, uint8_t most) {
+    return _mm512_cmple_epu8_mask(load_plane(distances), spread_plane(most));
+}
+#include "planes.h"
+
 EDGE_WIDTH(TARGET, 2, __m512i, 0)
 EDGE_WIDTH(TARGET, 4, __m512i, 0)
 EDGE_WIDTH(TARGET, 6, __m512i, 3)
@@ -136,9 +149,16 @@ EDGE_WIDTH(TARGET, 8, __m512i, 0)
 EDGE_WIDTH(TARGET, 16, __m512i, 0)
 EDGE_WIDTH(TARGET, 32, __m512i, 0)
 
+EDGE_PLANES(TARGET, 2)
+EDGE_PLANES(TARGET, 4)
+EDGE_PLANES(TARGET, 6)
+EDGE_PLANES(TARGET, 8)
+EDGE_PLANES(TARGET, 16)
+EDGE_PLANES(TARGET, 32)
+
 const edge_scanner edge_scanner_avx512 = {
     "avx512",
     supported,
-    {EDGE_ENTRY(2), EDGE_ENTRY(4), EDGE_ENTRY(6), EDGE_ENTRY(8), EDGE_ENTRY(16), EDGE_ENTRY(32)},
+    {EDGE_BATCHED(2), EDGE_BATCHED(4), EDGE_BATCHED(6), EDGE_BATCHED(8), EDGE_BATCHED(16), EDGE_BATCHED(32)},
 };
 #endif

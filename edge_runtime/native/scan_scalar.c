@@ -22,7 +22,7 @@ static int always(void) { return 1; }
         for (uint32_t row = 0; row < count; row++)                                                \
             distances[row] = (uint16_t)edge_distance(codes + (size_t)row * (BYTES), query, (BYTES));\
     }
-#define ENTRY(BYTES) [BYTES] = {scan_##BYTES, NULL, measure_##BYTES, collect_##BYTES}
+#define ENTRY(BYTES) [BYTES] = {.scan = scan_##BYTES, .measure = measure_##BYTES, .collect = collect_##BYTES}
 
 #define EACH(DO, SEPARATOR)                                                                       \
     DO(1) SEPARATOR DO(2) SEPARATOR DO(3) SEPARATOR DO(4) SEPARATOR DO(5) SEPARATOR DO(6)         \

@@ -1,19 +1,16 @@
 /* Single and batched search over any kernel. */
 #include "hamming.h"
 
-/* Codes that a batch compares with each of its queries before it moves on: they stay in the first level
- * cache, beside the selects. */
-#if defined(__aarch64__)
-#define CACHE_BYTES 16384 /* of 32 KiB on a Cortex-A53 and A72 */
-#else
-#define CACHE_BYTES 32768 /* of 48 KiB; half of it is 5 % slower */
-#endif
-/* Queries that share such a block. Their selects live in `words` one after the other. */
+/* Queries that share a stretch of codes: fewer are not worth laying it out. Their selects live in
+ * `words` one after the other, and behind them are the planes. */
 #define QUERY_BLOCK 16
+#define PLANES_BYTES (EDGE_STRETCH_BYTES + EDGE_BLOCK * EDGE_MAX_BYTES)
+#define LINE 64 /* bytes of a cache, with which the planes begin */
 
 size_t edge_search_words(uint32_t bits, uint32_t query_count, uint32_t k) {
     const size_t selects = query_count < QUERY_BLOCK ? query_count : QUERY_BLOCK;
-    return selects * ((size_t)bits + 1) * ((size_t)k + 1);
+    const size_t planes = query_count < QUERY_BLOCK ? 0 : (LINE + PLANES_BYTES) / sizeof(uint32_t);
+    return selects * ((size_t)bits + 1) * ((size_t)k + 1) + planes;
 }
 
 const edge_width *edge_width_of(const edge_scanner *kernel, uint32_t bytes) {
@@ -47,22 +44,35 @@ void edge_search(const edge_scanner *kernel, const uint8_t *codes, uint32_t coun
                  uint32_t *words, int64_t *rows, int64_t *distances, uint32_t *found) {
     const uint32_t bytes = (bits + 7) / 8;
     const size_t own = ((size_t)bits + 1) * ((size_t)k + 1);
+    const uint32_t step = query_count == 1 ? count : EDGE_STRETCH_BYTES / bytes;
     const edge_width *width = edge_width_of(kernel, bytes);
     /* A row that may not be found must not count for the bound either. */
     const int bounded = width->bound && !filter && k <= EDGE_BLOCK && count >= 2 * EDGE_SAMPLE;
+    /* Of more neighbours the bound is too far for all of the first stretch. */
+    const int arranged = bounded && width->arrange && query_count >= QUERY_BLOCK && k <= EDGE_BLOCK / 2;
+    uint8_t *planes = NULL;
+    if (arranged) {
+        planes = (uint8_t *)(words + QUERY_BLOCK * own);
+        planes += -(uintptr_t)planes % LINE;
+    }
     for (uint32_t first = 0; first < query_count; first += QUERY_BLOCK) {
         const uint32_t queries_here = query_count - first < QUERY_BLOCK ? query_count - first : QUERY_BLOCK;
-        const uint32_t step = queries_here == 1 ? count : CACHE_BYTES / bytes;
         edge_select selects[QUERY_BLOCK];
         for (uint32_t q = 0; q < queries_here; q++) {
             start(&selects[q], bits, k, step == count, words + q * own);
-            if (bounded)
+            if (bounded && !arranged)
                 selects[q].limit = width->bound(codes, queries + (size_t)(first + q) * bytes, k);
         }
         for (uint32_t begin = 0; begin < count; begin += step) {
             const uint32_t end = count - begin < step ? count : begin + step;
-            for (uint32_t q = 0; q < queries_here; q++)
-                width->scan(codes, begin, end, queries + (size_t)(first + q) * bytes, filter, &selects[q]);
+            if (arranged && !begin) width->arrange(codes, end, planes);
+            for (uint32_t q = 0; q < queries_here; q++) {
+                const uint8_t *query = queries + (size_t)(first + q) * bytes;
+                if (arranged && !begin)
+                    width->sift(planes, codes, end, query, &selects[q]);
+                else
+                    width->scan(codes, begin, end, query, filter, &selects[q]);
+            }
             if (end == count) break;
         }
         for (uint32_t q = 0; q < queries_here; q++) {
