@@ -47,7 +47,6 @@ def insert(connection: sqlite3.Connection, batch: Batch) -> list[int | None]:
     if any(item.digest is not None for item in batch.items):
         new = _new_pictures(connection, batch.items, owners)
     blobs = batch.codes.astype("<u8").view(f"V{8 * batch.codes.shape[1]}")[:, 0].tolist()
-    now = datetime.now(UTC).isoformat(timespec="seconds")
     given = range(last + 1, last + 1 + len(new))
     ids: list[int | None] = [None] * len(batch.items)
     for item_id, at in zip(given, new, strict=True):
@@ -57,10 +56,15 @@ def insert(connection: sqlite3.Connection, batch: Batch) -> list[int | None]:
         execute("PRAGMA cache_spill = OFF")
     write_items(
         connection,
-        [
-            (item_id, owners[at], blobs[at], item.source, item.digest, now)
-            for item_id, at, item in zip(given, new, items, strict=True)
-        ],
+        zip(
+            given,
+            [owners[at] for at in new],
+            [blobs[at] for at in new],
+            [item.source for item in items],
+            [item.digest for item in items],
+            strict=True,
+        ),
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     write_positions(
         connection,

@@ -7,6 +7,8 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass, field, fields
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -245,7 +247,8 @@ def _write_anew(path: Path, saved: _Saved) -> None:
                 write_label(connection, (label.id, label.name, label.payload))
             for label_id, jpeg in saved.thumbnails:
                 write_thumbnail(connection, label_id, jpeg)
-            write_items(connection, (row[:-1] for row in saved.rows))
+            for created_at, rows in groupby(saved.rows, attrgetter("created_at")):
+                write_items(connection, (row[:5] for row in rows), created_at)
             write_positions(connection, saved.positions)
             begin_generation(connection)
         with translated(path):  # one file, so that one rename puts it in place
