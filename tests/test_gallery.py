@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edge_runtime.code import hamming
+from edge_runtime.code import hamming, words_of
 from edge_runtime.engine.fake import FakeEngine
 from edge_runtime.errors import (
     CodeError,
@@ -29,6 +29,7 @@ from edge_runtime.errors import (
     StorageError,
 )
 from edge_runtime.gallery import Gallery, Item, check_label, default_path
+from edge_runtime.gallery.maintenance import verify
 
 MODEL = FakeEngine().model
 
@@ -93,6 +94,24 @@ def test_all_or_nothing(gallery: Gallery) -> None:
     assert gallery.labels() == {"cat": 1}
 
 
+@pytest.mark.parametrize("count", [99, 100, 101, 1250])
+def test_rows_of_every_batch_are_whole(gallery: Gallery, count: int) -> None:
+    """However many go into one statement, and whatever their texts are."""
+    texts = ["", "it's", 'a "photo"', "back\\slash\n", "ü", "\0"]
+    digests = [bytes([n % 256, n // 256]) if n % 3 else None for n in range(count)]
+    items = [
+        Item(f"label {n % 7}", _code(n * 2**40 + n), texts[n % 6], digests[n]) for n in range(count)
+    ]
+    assert gallery.enroll(items) == [*range(1, count + 1)]
+    assert gallery.enroll(items[:120])[1::3] == [None] * len(items[:120][1::3])
+    assert verify(gallery.path) == []
+    kept = gallery.content().items[:count]
+    assert [number for number, _ in kept] == [*range(1, count + 1)]
+    for item, (_, found) in zip(items, kept, strict=True):
+        assert (found.label, found.source, found.digest) == (item.label, item.source, item.digest)
+        assert (found.code == item.code).all()
+
+
 def test_remove_and_ids_are_never_given_twice(gallery: Gallery) -> None:
     assert gallery.enroll([Item("cat", _code(n)) for n in range(3)]) == [1, 2, 3]
     assert gallery.remove(ids=[3]) == 1
@@ -109,11 +128,11 @@ def test_ties_go_to_the_item_that_was_enrolled_first(gallery: Gallery) -> None:
 
 operations = st.lists(
     st.one_of(
-        st.tuples(st.just("enroll"), st.sampled_from(["a", "b", "c"]), st.integers(0, 2**64 - 1)),
+        st.tuples(st.just("enroll"), st.sampled_from(["a", "b", "c"]), st.integers(0, 2**256 - 1)),
         st.tuples(st.just("remove label"), st.sampled_from(["a", "b", "c"])),
         st.tuples(st.just("remove id"), st.integers(1, 15)),
         st.tuples(st.just("relabel"), st.sampled_from(["a", "b", "c"]), st.sampled_from("abc")),
-        st.tuples(st.just("search"), st.integers(0, 2**64 - 1), st.integers(0, 12)),
+        st.tuples(st.just("search"), st.integers(0, 2**256 - 1), st.integers(0, 12)),
     ),
     max_size=40,
 )
@@ -122,32 +141,38 @@ operations = st.lists(
 @settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-@given(operations, st.sampled_from([0, 1000]))
+@given(operations, st.sampled_from([0, 1000]), st.sampled_from([16, 32, 48, 64, 128, 256]))
 def test_against_a_model_in_plain_python(
     tmp_path_factory: pytest.TempPathFactory,
     monkeypatch: pytest.MonkeyPatch,
     steps: list[tuple],
     few: int,
+    bits: int,
 ) -> None:
     """`few`: dead rows that are let be, so that copying without them is tried too."""
     monkeypatch.setattr("edge_runtime.gallery.snapshot.FEW", few)
     path = tmp_path_factory.mktemp("model") / "gallery.sqlite"
+    model = replace(MODEL, bits=bits)
     truth: dict[int, tuple[str, int]] = {}
     enrolled = 0
-    with Gallery(path, MODEL, create=True) as gallery, Gallery(path, MODEL) as reader:
+
+    def code_of(value: int) -> np.ndarray:
+        return np.frombuffer((value % 2**bits).to_bytes(8 * words_of(bits), "little"), "<u8")
+
+    with Gallery(path, model, create=True) as gallery, Gallery(path, model) as reader:
         for kind, *arguments in steps:
             if kind == "enroll":
                 label, value = arguments
                 enrolled += 1
-                assert gallery.enroll([Item(label, _code(value))]) == [enrolled]
+                assert gallery.enroll([Item(label, code_of(value))]) == [enrolled]
                 truth[enrolled] = (label, value)
             elif kind == "search":
                 value, k = arguments
                 expected = sorted(
-                    (int(hamming(_code(v), _code(value))), n, label)
+                    (int(hamming(code_of(v), code_of(value))), n, label)
                     for n, (label, v) in truth.items()
                 )[:k]
-                found = reader.search(_code(value), k)
+                found = reader.search(code_of(value), k)
                 assert [(m.distance, m.id, m.label) for m in found] == expected
             elif kind == "relabel":
                 old, new = arguments
