@@ -10,10 +10,11 @@ from __future__ import annotations
 import functools
 import os
 import shutil
+import subprocess
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 
+from compile.counts import CLASSES, Counts
 from compile.kernels.base import Kernel
 from compile.lower import write_object
 from compile.plan import Knobs, kernels_of
@@ -24,27 +25,7 @@ from compile.userland import Userland
 from edge_runtime.errors import ToolchainError
 
 FOLDER = Path(__file__).resolve().parent / "emulation"
-CLASSES = ("int", "branch", "load", "store", "vload", "vstore", "fma", "vector")
 PACKAGES = "apt install qemu-user gcc-aarch64-linux-gnu"
-
-
-@dataclass(frozen=True)
-class Counts:
-    """What the emulated CPU did."""
-
-    by_class: dict[str, int]
-    l1_misses: int
-    l2_misses: int
-
-    @property
-    def instructions(self) -> int:
-        """All of them."""
-        return sum(self.by_class.values())
-
-    def cycles(self, target: Target) -> float:
-        """An estimate."""
-        each, first, second = target.cost
-        return each * self.instructions + first * self.l1_misses + second * self.l2_misses
 
 
 def emulator_command(target: Target) -> list[str]:
@@ -98,14 +79,27 @@ def count_onnxruntime(userland: Userland, model: Path, target: Target) -> Counts
 
 
 def count_script(userland: Userland, target: Target, script: str, *arguments: str) -> Counts:
-    """What a Python script does between its two marks."""
+    """What a Python script does between its last two marks."""
+    return count_marks(userland, target, "-c", script, *arguments)[0][-1]
+
+
+def count_marks(
+    userland: Userland, target: Target, *arguments: str, timeout: float = 600
+) -> tuple[list[Counts], str]:
+    """What Python does, started with `arguments`, between each pair of its marks; and its stdout.
+
+    Raises `ToolchainError`, also when it takes longer than `timeout` seconds.
+    """
+    userland.emulator(target)  # without one, that is the first thing to say
     options = _plugin_options(target)
-    done = userland.run(target, "-c", script, *arguments, plugin=options)
+    try:
+        done = userland.run(target, *arguments, plugin=options, timeout=timeout)
+    except subprocess.TimeoutExpired as error:
+        raise ToolchainError(f"not done there in {timeout:.0f} s", where=target.name) from error
     if done.returncode:
-        raise ToolchainError(
-            f"failed there: {done.stderr.strip().splitlines()[-1:]}", where=target.name
-        )
-    return _regions(done.stderr)[-1]
+        last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        raise ToolchainError(f"failed there: {last}", where=target.name)
+    return _regions(done.stderr), done.stdout
 
 
 def _measure(library: Path, target: Target, work: Path) -> Path:
@@ -187,7 +181,8 @@ def _regions(log: str) -> list[Counts]:
         if line.startswith("EDGE "):
             numbers = dict(part.split("=") for part in line.split()[1:])
             mix = {name: int(numbers[name]) for name in CLASSES}
-            regions.append(Counts(mix, int(numbers["l1"]), int(numbers["l2"])))
+            misses = int(numbers["l1"]), int(numbers["l2"])
+            regions.append(Counts(mix, *misses, int(numbers["bytes"])))
     if not regions:
         raise ToolchainError("counted nothing; is QEMU 7.2?", where="qemu-aarch64", remedy=PACKAGES)
     return regions

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from compile.arena import At, Tensor, lay_out
 from compile.kernels import head, quantised, separable, stem, strassen, words
-from compile.kernels.base import NUMBERS, Kernel, Vector
+from compile.kernels.base import NUMBERS, Kernel
 from compile.network import Layer, Network
+from compile.vector import Vector
 from compile.weights import (
     depthwise_constants,
     head_constants,

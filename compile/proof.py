@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compile import gate
-from compile.emulator import Counts, count_onnxruntime
+from compile.counts import Counts
+from compile.emulator import count_onnxruntime
 from compile.library import build_library, describe
 from compile.network import Network
 from compile.pictures import photos, pictures

@@ -21,12 +21,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from compile.kernels.base import Vector
-from compile.kernels.instructions import FRACTION, SMULL
+from compile.kernels.instructions import FRACTION
 from compile.kernels.words import CHANNELS, chain_of, every_other_tap
 from compile.network import Layer, Network, Quantised
 from compile.reference import activate, convolve, means, run_layer, to_bytes, windows
 from compile.rounding import in_bytes
+from compile.vector import SMULL, Vector
 from edge_runtime.fit import Image, normalise
 from edge_runtime.model import InputSpec
 

@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from compile.kernels import separable, stem, strassen, words
-from compile.kernels.base import Vector
-from compile.kernels.instructions import SMULL
 from compile.plan import Knobs, vector_of
+from compile.vector import SMULL, Vector
 
 REGISTERS = 32
 NEAR = 5_000

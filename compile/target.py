@@ -11,8 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from compile.kernels.base import Vector
-from compile.kernels.instructions import PLAIN, SDOT, SMULL, VNNI
+from compile.vector import PLAIN, SDOT, SMULL, VNNI, Vector
 from edge_runtime.budget import checked
 from edge_runtime.cpu import cpu_features
 from edge_runtime.errors import ConfigError, TargetError
@@ -33,6 +32,18 @@ class Reference:
     threads: int
     latency_ms: float
     source: str
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """Where a device's estimated times come from: profiles/estimate/model.py."""
+
+    core: str
+    """The core of profiles/calibration whose cycles are used."""
+    memory: str
+    """The published board whose memory is as fast."""
+    by_analogy: bool = False
+    """Nothing was published about this core; it is taken for that other one."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +76,7 @@ class Target:
     """As QEMU names the CPU."""
     cost: tuple[float, float, float] = (1.0, 8.0, 80.0)
     """Estimated cycles: an instruction, a miss of the first cache, of the second one."""
+    likeness: Likeness | None = None
     budgets: dict[str, float] = field(default_factory=dict)
     references: tuple[Reference, ...] = ()
 
@@ -144,6 +156,7 @@ def read_target(name: str) -> Target:
             tuned_like=entries.get("tuned_like", ""),
             emulated_as=cpu["emulated_as"],
             cost=tuple(entries["cost"][key] for key in COST),
+            likeness=Likeness(**entries["estimate"]) if "estimate" in entries else None,
             budgets=checked(entries.get("budgets", {}), path),
             references=tuple(Reference(**item) for item in entries.get("references", ())),
         )

@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compile.kernels import separable, stem, words
-from compile.kernels.base import Vector
-from compile.kernels.instructions import PLAIN, VNNI
 from compile.network import Layer, Network, Quantised, Weights
+from compile.vector import PLAIN, VNNI, Vector
 
 Constants = list[NDArray[Any]]
 

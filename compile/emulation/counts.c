@@ -1,10 +1,12 @@
 /* counts.c: a QEMU plugin (API version 1) that counts what an emulated A64 CPU does.
  *
  * Between the guest's prctl(0x45444745, 1) and prctl(0x45444745, 2), on the thread that called it:
- * instructions by class, and misses of a first-level data cache and a second-level cache, both with
- * least-recently-used replacement and lines of 64 bytes. One line a region on stderr:
+ * instructions by class, bytes that vector loads and stores move, and misses of a first-level data
+ * cache and a second-level cache, both with least-recently-used replacement and lines of 64 bytes.
+ * One line a region on stderr:
  *
- *     EDGE int=.. branch=.. load=.. store=.. vload=.. vstore=.. fma=.. vector=.. l1=.. l2=..
+ *     EDGE int=.. branch=.. load=.. store=.. vload=.. vstore=.. fma=.. vector=.. hint=..
+ *          bytes=.. l1=.. l2=..
  *
  * Arguments: l1_kib, l1_ways, l2_kib, l2_ways. The counts are exact and the same in every run; they
  * are no times.
@@ -41,11 +43,11 @@ EXPORT int qemu_plugin_version = 1;
 enum { NO_REGISTERS = 0, READ_AND_WRITE = 3 };
 
 enum { PRCTL = 167, MAGIC = 0x45444745, BEGIN = 1, END = 2 };
-enum class { INT, BRANCH, LOAD, STORE, VLOAD, VSTORE, FMA, VECTOR, CLASSES };
+enum class { INT, BRANCH, LOAD, STORE, VLOAD, VSTORE, FMA, VECTOR, HINT, CLASSES };
 static const char *const names[CLASSES] = {"int", "branch", "load", "store",
-                                           "vload", "vstore", "fma", "vector"};
+                                           "vload", "vstore", "fma", "vector", "hint"};
 
-static uint64_t counts[CLASSES];
+static uint64_t counts[CLASSES], vector_bytes;
 static bool counting;
 static unsigned counted_cpu;
 
@@ -70,6 +72,8 @@ static enum class classify(uint32_t code)
         bool dot = (code & 0x9f20fc00) == 0x0e009400 || (code & 0x9f00f400) == 0x0f00e000;
         return same || by_element || scalar || dot ? FMA : VECTOR;
     }
+    if ((code & 0xfffff01f) == 0xd503201f) /* no operation, and its like: kernels are padded with it */
+        return HINT;
     return (group & 14) == 10 ? BRANCH : INT;
 }
 
@@ -108,12 +112,13 @@ static bool cache_holds(struct cache *cache, uint64_t line)
     return false;
 }
 
-static void touched(unsigned cpu, qemu_plugin_meminfo_t info, uint64_t address, void *unused)
+static void touched(unsigned cpu, qemu_plugin_meminfo_t info, uint64_t address, void *vector)
 {
-    (void)unused;
     if (!counting || cpu != counted_cpu)
         return;
-    uint64_t last = address + (1u << qemu_plugin_mem_size_shift(info)) - 1;
+    uint64_t bytes = 1u << qemu_plugin_mem_size_shift(info), last = address + bytes - 1;
+    if (vector)
+        vector_bytes += bytes;
     for (uint64_t line = address >> 6; line <= last >> 6; line++)
         if (!cache_holds(&first, line))
             cache_holds(&second, line);
@@ -143,7 +148,7 @@ static void translated(qemu_plugin_id_t id, struct qemu_plugin_tb *block)
         mix->of[class]++;
         if (class >= LOAD && class <= VSTORE)
             qemu_plugin_register_vcpu_mem_cb(instruction, touched, NO_REGISTERS, READ_AND_WRITE,
-                                             NULL);
+                                             class == VLOAD || class == VSTORE ? &vector_bytes : NULL);
     }
     qemu_plugin_register_vcpu_tb_exec_cb(block, executed, NO_REGISTERS, mix);
 }
@@ -156,7 +161,7 @@ static void called(qemu_plugin_id_t id, unsigned cpu, int64_t number, uint64_t a
         return;
     if (b == BEGIN) {
         memset(counts, 0, sizeof counts);
-        first.misses = second.misses = 0;
+        vector_bytes = first.misses = second.misses = 0;
         counted_cpu = cpu;
         counting = true;
     } else if (b == END) {
@@ -164,7 +169,8 @@ static void called(qemu_plugin_id_t id, unsigned cpu, int64_t number, uint64_t a
         fputs("EDGE", stderr);
         for (int i = 0; i < CLASSES; i++)
             fprintf(stderr, " %s=%" PRIu64, names[i], counts[i]);
-        fprintf(stderr, " l1=%" PRIu64 " l2=%" PRIu64 "\n", first.misses, second.misses);
+        fprintf(stderr, " bytes=%" PRIu64 " l1=%" PRIu64 " l2=%" PRIu64 "\n", vector_bytes,
+                first.misses, second.misses);
     }
 }
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from tvm import tirx
 from tvm.s_tir import Schedule
+
+from compile.vector import Vector
 
 OUT_STRIDE = "edge.out_stride"
 """A function's attribute: numbers from one row of its output, a buffer called O, to the next."""
@@ -28,23 +29,6 @@ class Kernel:
     name: str
     function: tirx.PrimFunc
     tasks: int
-
-
-@dataclass(frozen=True)
-class Vector:
-    """The vector unit that a kernel is scheduled for."""
-
-    lanes: int
-    """Numbers a register."""
-    by_lane: bool
-    """A multiply-add can take one lane of a register as its scalar (NEON); else scalars are best
-    broadcast from memory (AVX)."""
-    way: str = ""
-    """How it multiplies bytes (kernels/instructions.py)."""
-
-    def dividing(self, *channels: int) -> Vector:
-        """The widest vector, no wider than this one, of which `channels` are multiples."""
-        return replace(self, lanes=math.gcd(self.lanes, *channels))
 
 
 def vectorise(schedule: Schedule, loop: Any, lanes: int) -> None:

@@ -11,7 +11,8 @@ from typing import Any
 from tvm import te, tirx
 from tvm.s_tir import Schedule
 
-from compile.kernels.base import Kernel, Vector, vectorise
+from compile.kernels.base import Kernel, vectorise
+from compile.vector import Vector
 
 
 def kernel(

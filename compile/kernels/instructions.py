@@ -16,14 +16,13 @@ from tvm.ir import Call
 from tvm.ir.expr import TensorLoad
 from tvm.tirx import Broadcast, BufferLoad, Ramp
 
+from compile.vector import SDOT, SMULL, VNNI
+
 Expr = Any
 """A TVM expression."""
 
 WAYS = "edge.ways"
-"""A function's attribute: how the CPU multiplies bytes, one of the following."""
-SDOT, SMULL, VNNI, PLAIN = "sdot", "smull", "vpdpbusd", "plain"
-"""ARM with the dot product, ARM without it, x86 with it, and anything else."""
-
+"""A function's attribute: how the CPU multiplies bytes, as compile/vector.py names it."""
 
 PURE = 1
 """TVM's CallEffectKind::kPure, as a plain number."""

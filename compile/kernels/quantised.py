@@ -31,11 +31,8 @@ from typing import Any
 from tvm import te, tirx
 from tvm.s_tir import Schedule
 
-from compile.kernels.base import OUT_STRIDE, STARTS, Kernel, Vector, vectorise
+from compile.kernels.base import OUT_STRIDE, STARTS, Kernel, vectorise
 from compile.kernels.instructions import (
-    PLAIN,
-    SMULL,
-    VNNI,
     WAYS,
     across,
     dot,
@@ -57,6 +54,7 @@ from compile.kernels.words import (
     step,
     tile_of,
 )
+from compile.vector import PLAIN, SMULL, VNNI, Vector
 
 Tensor = te.Tensor
 

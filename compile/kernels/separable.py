@@ -23,15 +23,8 @@ from typing import Any
 from tvm import te
 from tvm.s_tir import Schedule
 
-from compile.kernels.base import (
-    OUT_STRIDE,
-    STARTS,
-    Kernel,
-    Vector,
-    activate,
-    start_in_registers,
-    vectorise,
-)
+from compile.kernels.base import OUT_STRIDE, STARTS, Kernel, activate, start_in_registers, vectorise
+from compile.vector import Vector
 
 Tensor = te.Tensor
 BIASES = {"sum": "B", "dsum": "DB"}

@@ -15,16 +15,9 @@ from typing import Any
 from tvm import te, tirx
 from tvm.s_tir import Schedule
 
-from compile.kernels.base import (
-    OUT_STRIDE,
-    STARTS,
-    Kernel,
-    Vector,
-    activate,
-    start_in_registers,
-    vectorise,
-)
-from compile.kernels.instructions import PLAIN, VNNI, WAYS, dot, nearest, share, word
+from compile.kernels.base import OUT_STRIDE, STARTS, Kernel, activate, start_in_registers, vectorise
+from compile.kernels.instructions import WAYS, dot, nearest, share, word
+from compile.vector import PLAIN, VNNI, Vector
 
 COLOURS, WORD = 3, 4
 STEP = 16

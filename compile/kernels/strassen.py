@@ -27,15 +27,9 @@ from tvm import te
 from tvm.s_tir import Schedule
 from tvm.script import tirx as T  # noqa: N812
 
-from compile.kernels.base import (
-    OUT_STRIDE,
-    STARTS,
-    Kernel,
-    Vector,
-    activate,
-    vectorise,
-)
+from compile.kernels.base import OUT_STRIDE, STARTS, Kernel, activate, vectorise
 from compile.kernels.separable import Block, Knobs, schedule_front, schedule_sums
+from compile.vector import Vector
 
 LEFTS, RIGHTS, PRODUCTS = 8, 7, 7
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 
-from compile.kernels.base import Vector
-from compile.kernels.instructions import SMULL
 from compile.kernels.separable import Block, Knobs
+from compile.vector import SMULL, Vector
 
 WORD = 4
 """Bytes."""

@@ -15,8 +15,6 @@ from compile import gate
 from compile.build import Request, compile_bundle
 from compile.front import read_network
 from compile.kernels import quantised, stem, words
-from compile.kernels.base import Vector
-from compile.kernels.instructions import PLAIN, SMULL
 from compile.kernels.separable import Block, Knobs
 from compile.library import build_library
 from compile.network import Layer, Network, Quantised
@@ -29,6 +27,7 @@ from compile.space import space
 from compile.target import Target
 from compile.tests.conftest import save_sample
 from compile.tests.test_kernels import aligned, call, numbers
+from compile.vector import PLAIN, SMULL, Vector
 from compile.weights import depthwise_constants, pointwise_constants, stem_constants
 from edge_runtime.code import hamming
 from edge_runtime.engine.portable import PortableEngine

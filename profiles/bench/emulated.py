@@ -18,7 +18,8 @@ from typing import Any
 import click
 import numpy as np
 
-from compile.emulator import Counts, count_library, count_onnxruntime, count_script
+from compile.counts import Counts
+from compile.emulator import count_library, count_onnxruntime, count_script
 from compile.front import read_network
 from compile.pictures import write_pictures
 from compile.target import Target, read_target
@@ -69,7 +70,7 @@ def rows(target: Target) -> Iterator[tuple[str, Counts]]:
         userland.make()
         yield "ONNX Runtime fp32", count_onnxruntime(userland, MODELS / MODEL, target)
         yield "ONNX Runtime int8", count_onnxruntime(userland, MODELS / QUANTISED, target)
-        _install_ncnn(userland)
+        install_ncnn(userland)
         write_ncnn(read_network(MODELS / MODEL), work / "net.param", work / "net.bin")
         files = (str(work / "net.param"), str(work / "net.bin"))
         yield "ncnn fp32", count_script(userland, target, NCNN_SCRIPT, *files, "fp32")
@@ -77,7 +78,8 @@ def rows(target: Target) -> Iterator[tuple[str, Counts]]:
             yield "ncnn fp16", count_script(userland, target, NCNN_SCRIPT, *files, "fp16")
 
 
-def _install_ncnn(userland: Userland) -> None:
+def install_ncnn(userland: Userland) -> None:
+    """ncnn's own wheel for the emulated CPU, once."""
     if (userland.site / "ncnn").exists():
         return
     platforms = [part for name in PLATFORMS for part in ("--platform", name)]
