@@ -24,12 +24,13 @@ PHOTOS  ?=
 # whether they were said, or are as above
 MODEL_GIVEN := $(filter command environment,$(firstword $(origin MODEL)))
 OUT_GIVEN   := $(filter command environment,$(firstword $(origin OUT)))
+TARGET_GIVEN := $(filter command environment,$(firstword $(origin TARGET)))
 
 WITH_GALLERY = $(if $(GALLERY),--gallery $(GALLERY))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint run profile setup-train test-train train evaluate accuracy \
-        setup-bench bench bench-daemon bench-profiler soak faults setup-compile compile test-compile device-test machine-test deploy lock clean
+        setup-bench bench bench-daemon bench-profiler soak faults setup-compile compile test-compile estimate device-test machine-test deploy lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -146,6 +147,10 @@ compile: $(COMPILE)/.ready  ## a bundle for a board: make compile TARGET=rpi4 [P
 
 test-compile: $(COMPILE)/.ready  ## the tests of compile/
 	$(COMPILE)/bin/python -m pytest compile/tests
+
+estimate: $(COMPILE)/.ready  ## how long a query would take on every board, without one; docs/DEVICES.md
+	$(COMPILE)/bin/python -m profiles.estimate $(if $(TARGET_GIVEN),$(TARGET))
+	$(COMPILE)/bin/python -m profiles.devices_page
 
 device-test: $(COMPILE)/.ready  ## the path on a board, or on an emulated one: make device-test TARGET=rpi4 [HOST=pi@board]
 	$(COMPILE)/bin/python -m pytest device_tests --target $(if $(filter host,$(TARGET)),rpi4,$(TARGET)) $(if $(HOST),--host $(HOST)) \

@@ -1,0 +1,42 @@
+"""The counts behind the estimates: the path inside an emulated process, marked at its laps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from compile.counts import Counts
+from compile.target import Target, read_target
+from compile.userland import Userland
+from device_tests.device import Device
+from edge_runtime.errors import ToolchainError
+from profiles.estimate.path import Material, count_stages, make_material
+
+
+def test_every_stage_of_the_path_is_counted(
+    target: Target, device: Device, bundle: Path, tmp_path: Path, pytestconfig: pytest.Config
+) -> None:
+    if not device.emulated or not pytestconfig.getoption("--small") or target.name != "rpi4":
+        pytest.skip("a small network on one emulated board tells enough")
+    material = make_material(bundle, tmp_path)
+    stages = count_stages(Userland(), target, bundle, material, frames=1)
+    assert list(stages) == ["decode", "fit", "hash", "lookup", "decide", "publish"]
+    assert material.items > 100
+    assert stages["hash"].by_class["fma"] > 1e6
+    assert stages["decode"].instructions > 1e6
+    assert all(stage.by_class["fma"] < 1e3 for name, stage in stages.items() if name != "hash")
+    assert all(_plausible(stage) for stage in stages.values())
+
+
+def _plausible(counts: Counts) -> bool:
+    return 0 < counts.l2_misses <= counts.l1_misses < counts.instructions < 1e8
+
+
+def test_without_an_emulator_it_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    material = Material(tmp_path / "frame.jpg", tmp_path / "gallery.sqlite", 0)
+    with pytest.raises(ToolchainError, match=r"^rpi4: no emulator \(apt install qemu-user\)$"):
+        count_stages(Userland(), read_target("rpi4"), tmp_path, material)

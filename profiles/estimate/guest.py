@@ -1,0 +1,97 @@
+"""Runs inside the emulated device: frames along the daemon's own path, marked at each of its laps.
+
+    guest.py BUNDLE GALLERY PHOTO FRAMES
+
+The marks are for compile/emulation/counts.c. On stdout a line a region, in their order: the frame's
+number and the stage. Region 0 is empty: what a pair of marks itself costs. What the daemon does
+after the last lap (the decision over frames, the events, its book-keeping) is called "publish".
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from pathlib import Path
+
+import cv2
+
+from edge_runtime.camera import CameraOptions
+from edge_runtime.camera.folder import FolderSource
+from edge_runtime.camera.keeper import Keeper
+from edge_runtime.daemon.loop import Daemon
+from edge_runtime.engine import open_engine
+from edge_runtime.gallery import Gallery
+from edge_runtime.pipeline import Pipeline
+from edge_runtime.sinks import JsonSink, Outbox
+from edge_runtime.stopwatch import Stopwatch
+from edge_runtime.types import Frame
+
+MAGIC, BEGIN, END = 0x45444745, 1, 2
+
+
+class Marks:
+    """Regions, one at a time."""
+
+    def __init__(self) -> None:
+        self.frame = -1
+        self.names: list[str] = []
+        self._prctl = ctypes.CDLL(None).prctl
+
+    def begin(self) -> None:
+        """A region begins."""
+        self._prctl(MAGIC, BEGIN)
+
+    def end(self, stage: str) -> None:
+        """It has ended."""
+        self._prctl(MAGIC, END)
+        self.names.append(f"{self.frame} {stage}")
+
+    def hang_on_laps(self) -> None:
+        """From now on, every lap ends a region and begins the next."""
+        taken = Stopwatch.lap
+
+        def lap(watch: Stopwatch, stage: str) -> None:
+            self.end(stage)
+            taken(watch, stage)
+            self.begin()
+
+        Stopwatch.lap = lap  # type: ignore[method-assign, assignment]
+
+
+def main(bundle: str, gallery: str, photo: str, frames: str) -> None:
+    """All of it."""
+    cv2.setNumThreads(1)  # as the daemon does
+    engine = open_engine(bundle)
+    if engine.name != "compiled":
+        raise SystemExit(f"not the compiled engine: {engine.reason}")
+    source = FolderSource(Path(photo), CameraOptions(loop=True))
+    source.open()
+    marks = Marks()
+    with (
+        Gallery(Path(gallery), engine.model, read_only=True) as kept,
+        Path("/dev/null").open("w", encoding="utf-8") as sink,
+    ):
+        outbox = Outbox(JsonSink(sink))
+        daemon = Daemon(Keeper(source), Pipeline(engine, kept), [outbox])
+        for _ in range(2):  # the first one also finds the function
+            marks.begin()
+            marks.end("marks")
+        marks.hang_on_laps()
+        for marks.frame in range(int(frames)):
+            marks.begin()
+            shot = source.next()
+            marks.end("decode")
+            if shot is None or shot.image is None:
+                raise SystemExit(f"{photo}: not a photo")
+            frame = Frame(shot.image, marks.frame, shot.captured_at_s, shot.name)
+            marks.begin()
+            if daemon.step(frame) is None:
+                raise SystemExit(daemon.last_error)
+            marks.end("publish")
+        events = daemon.events
+        outbox.close(1.0)
+    sys.stdout.write("\n".join(marks.names) + f"\nevents {events}\n")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,108 @@
+"""What other people's networks cost on the emulated CPUs: one half of the calibration.
+
+    python -m profiles.estimate.nets FOLDER [--core cortex-a72] [--only squeezenet]
+
+FOLDER holds the .param files of ncnn's own benchmark, github.com/Tencent/ncnn, benchmark/models at
+a4d2ea1d (`git clone`, or the archive of a release). Their times on real boards are published
+beside them; here the same networks run as there, weights of zero, one thread, default options, in
+ncnn's own wheel for ARM, and are counted: instructions by class and cache misses of the second
+call. The counts are kept in profiles/calibration/counts.json; what is there is not counted again.
+All of it takes about half an hour of one core.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from compile.emulator import count_marks
+from compile.target import read_target
+from compile.userland import Userland
+from edge_runtime.errors import ReportError
+from profiles.bench.emulated import NCNN, install_ncnn
+from profiles.bench.report import deliver, one_line
+
+COUNTS = Path(__file__).resolve().parent.parent / "calibration" / "counts.json"
+CORES = {"cortex-a53": "rpi3", "cortex-a72": "rpi4", "cortex-a76": "rpi5"}
+"""A core, and the device whose caches and emulated CPU stand for it."""
+SIZES = {
+    "alexnet": 227,
+    "efficientnet_b0": 224,
+    "googlenet": 224,
+    "googlenet_int8": 224,
+    "mnasnet": 224,
+    "mobilenet": 224,
+    "mobilenet_int8": 224,
+    "mobilenet_ssd_int8": 300,
+    "mobilenet_v2": 224,
+    "mobilenet_v3": 224,
+    "proxylessnasnet": 224,
+    "regnety_400m": 224,
+    "resnet18": 224,
+    "resnet18_int8": 224,
+    "shufflenet": 224,
+    "shufflenet_v2": 224,
+    "squeezenet": 227,
+    "squeezenet_int8": 227,
+}
+"""Networks, and the pixels of a side of their input, as ncnn's benchncnn.cpp has them."""
+SCRIPT = """
+import ctypes, sys
+import numpy as np
+import ncnn
+net = ncnn.Net()
+net.opt.num_threads = 1
+net.load_param(sys.argv[1])
+net.load_model(ncnn.DataReaderFromEmpty())
+size = int(sys.argv[2])
+mat = ncnn.Mat(np.full((3, size, size), 0.01, np.float32))
+mark = ctypes.CDLL(None).prctl
+for _ in range(2):
+    mark(0x45444745, 1)
+    extractor = net.create_extractor()
+    for name in net.input_names():
+        extractor.input(name, mat)
+    for name in net.output_names():
+        extractor.extract(name)
+    mark(0x45444745, 2)
+"""
+
+
+@click.command(help=__doc__)
+@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option("--core", "cores", multiple=True, type=click.Choice(sorted(CORES)))
+@click.option("--only", multiple=True, type=click.Choice(sorted(SIZES)))
+def main(folder: Path, cores: tuple[str, ...], only: tuple[str, ...]) -> None:
+    """Command: see the module."""
+    with one_line("nets"):
+        count(folder, cores or tuple(sorted(CORES)), only or tuple(sorted(SIZES)))
+
+
+def count(folder: Path, cores: tuple[str, ...], nets: tuple[str, ...]) -> None:
+    """Count what is not there yet, and keep each as soon as it is done."""
+    kept: dict[str, Any] = {"schema_version": 1, "ncnn": NCNN, "counts": {}}
+    if COUNTS.exists():
+        kept = json.loads(COUNTS.read_text(encoding="utf-8"))
+    userland = Userland()
+    userland.make()
+    install_ncnn(userland)
+    for core in cores:
+        of_core = kept["counts"].setdefault(core, {})
+        for net in nets:
+            path = folder / f"{net}.param"
+            if net in of_core:
+                continue
+            if not path.exists():
+                raise ReportError("no such file", where=path, remedy="name ncnn's benchmark/models")
+            target = read_target(CORES[core])
+            found, _ = count_marks(userland, target, "-c", SCRIPT, str(path), str(SIZES[net]))
+            of_core[net] = found[-1].as_dict()
+            click.echo(f"{core} {net}: {of_core[net]}", err=True)
+            deliver(kept, COUNTS)
+
+
+if __name__ == "__main__":
+    main()

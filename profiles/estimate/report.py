@@ -1,0 +1,226 @@
+"""The report: counts of the path's stages, and the latencies that the model makes of them.
+
+The counts are kept in it, so that a better model needs no emulation again (`remade`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from compile.counts import CLASSES
+from compile.target import Likeness, Target, read_target
+from edge_runtime.errors import ReportError, TargetError
+from profiles.estimate.calibration import Calibration, Numbers
+from profiles.estimate.model import (
+    BARS,
+    CoreModel,
+    Row,
+    fit,
+    kinds,
+    rows,
+    usual,
+    within,
+    worst,
+)
+
+SCHEMA_VERSION = 1
+KIND = "estimate"
+NOTE = (
+    "Estimates, not measurements: exact counts on an emulated CPU, turned into time by a model "
+    "that was fitted on published times of other networks. One thread, all warm, nothing else "
+    "running: compare them with a p50."
+)
+QUERY = ("fit", "gate", "hash", "pack", "lookup", "decide")
+"""The stages between a frame and what it shows, as the profiler's "query" has them."""
+BRANCHY = 0.5
+"""A stage of which less than this share of instructions are vector ones is branchy code."""
+BRANCHY_FACTOR = 2.0
+"""Its estimate may be wrong by this factor, either way: no published row is such code."""
+BOARDS = ("held_back_boards", "each_board_left_out_in_turn")
+VECTOR = ("fma", "vector", "vload", "vstore")
+Entry = dict[str, Any]
+
+
+def new_report() -> Entry:
+    """One without a device."""
+    return {"schema_version": SCHEMA_VERSION, "kind": KIND, "note": NOTE, "targets": {}}
+
+
+def put(report: Entry, target: Target, precision: str, bundle: Entry) -> None:
+    """Keep what was counted of a bundle; what stood there before is replaced."""
+    entry = report["targets"].setdefault(target.name, {"precisions": {}})
+    entry["precisions"][precision] = bundle
+
+
+def check_kind(report: Entry, where: object) -> None:
+    """Raises `ReportError` unless it is a report of this kind and version."""
+    found = [report.get(key) for key in ("kind", "schema_version")]
+    if found != [KIND, SCHEMA_VERSION]:
+        raise ReportError(
+            f"a report of kind {found[0]}, schema version {found[1]}, "
+            f"not an {KIND} of version {SCHEMA_VERSION}",
+            where=where,
+            remedy="make it anew: python -m profiles.estimate --out ANOTHER",
+        )
+
+
+def remade(report: Entry, calibration: Calibration) -> Entry:
+    """The report with all its estimates made anew from its counts; raises `EdgeRuntimeError`."""
+    targets = {name: read_target(name) for name in sorted(report["targets"])}
+    cores = sorted({likeness_of(target).core for target in targets.values()})
+    models = {core: fit(core, calibration) for core in cores}
+    return {
+        **report,
+        "note": NOTE,
+        "targets": {
+            name: _target(report["targets"][name], target, models, calibration)
+            for name, target in targets.items()
+        },
+        "calibration": {
+            "source": calibration.source,
+            "left_out": calibration.left_out,
+            "held_back_networks": sorted(calibration.held_back),
+            "cores": {core: _core(model, calibration) for core, model in models.items()},
+        },
+    }
+
+
+def likeness_of(target: Target) -> Likeness:
+    """What the device is estimated by; raises `TargetError`."""
+    if target.likeness is None:
+        raise TargetError(
+            "nothing says what its estimates are made of",
+            where=target.name,
+            remedy="add [estimate] with core and memory, as rpi4.toml has it",
+        )
+    return target.likeness
+
+
+def is_published(target: Target, calibration: Calibration) -> bool:
+    """Whether the device is itself a board that the model was fitted on."""
+    likeness = likeness_of(target)
+    return not likeness.by_analogy and any(
+        (board.board, board.clock_mhz) == (likeness.memory, target.clock_mhz)
+        for board in calibration.boards
+    )
+
+
+def error_of(target: Target, model: CoreModel, calibration: Calibration) -> float:
+    """The error that the device's estimates of vector code are given: the worst of a held-back
+    network, or of a held-back board if it is none of the published ones."""
+    judged = kinds(model, calibration)
+    boards = [row for kind in BOARDS for row in judged.get(kind, [])]
+    itself = is_published(target, calibration)
+    return worst(judged["held_back_networks"] + ([] if itself else boards))
+
+
+def _target(
+    entry: Entry, target: Target, models: dict[str, CoreModel], calibration: Calibration
+) -> Entry:
+    likeness = likeness_of(target)
+    model = models[likeness.core]
+    if likeness.memory not in model.memory_ns:
+        raise TargetError(
+            f'no such board to calibrate its memory by: "{likeness.memory}"',
+            where=target.name,
+            remedy=f"[estimate] memory: one of {', '.join(model.memory_ns)}",
+        )
+    error = error_of(target, model, calibration)
+    return {
+        "board": target.board,
+        "cpu": target.cpu,
+        "clock_mhz": target.clock_mhz,
+        "threads": 1,
+        "estimated_by": {
+            "core": likeness.core,
+            "memory": likeness.memory,
+            "by_analogy": likeness.by_analogy,
+            "is_published": is_published(target, calibration),
+            "relative_error": _round(error),
+        },
+        "precisions": {
+            precision: _bundle(bundle, target, likeness, model, error)
+            for precision, bundle in entry["precisions"].items()
+        },
+    }
+
+
+def _bundle(
+    bundle: Entry, target: Target, likeness: Likeness, model: CoreModel, error: float
+) -> Entry:
+    stages = {
+        name: _stage(stage["counts"], target, likeness, model, error)
+        for name, stage in bundle["stages"].items()
+    }
+    query = [stages[name] for name in QUERY if name in stages]
+    return {
+        **bundle,
+        **_sum("query", query),
+        **_sum("end_to_end", stages.values()),
+        "stages": stages,
+    }
+
+
+def _stage(
+    counts: Numbers, target: Target, likeness: Likeness, model: CoreModel, error: float
+) -> Entry:
+    instructions = sum(counts[name] for name in CLASSES)
+    branchy = sum(counts[name] for name in VECTOR) < BRANCHY * instructions
+    memory_ns = model.memory_ns[likeness.memory]
+    latency = model.branchy_ms if branchy else model.latency_ms
+    ms = latency(counts, target.clock_mhz, memory_ns)
+    low, high = 1 / (1 + error), 1 / (1 - error)
+    if branchy:
+        low, high = 1 / BRANCHY_FACTOR, BRANCHY_FACTOR
+    if likeness.by_analogy:
+        low = min(low, 0.5)
+    return {
+        "code": "branchy" if branchy else "vector",
+        "counts": dict(counts),
+        "estimated_ms": _round(ms),
+        "estimated_low_ms": _round(ms * low),
+        "estimated_high_ms": _round(ms * high),
+    }
+
+
+def _sum(name: str, stages: Iterable[Entry]) -> Entry:
+    some = list(stages)
+    return {
+        f"estimated_{name}{kind}_ms": _round(sum(stage[f"estimated{kind}_ms"] for stage in some))
+        for kind in ("", "_low", "_high")
+    }
+
+
+def _core(model: CoreModel, calibration: Calibration) -> Entry:
+    return {
+        "cycles": {name: _round(value) for name, value in model.cycles.items()},
+        "bar": BARS[model.core],
+        "memory_ns_per_l2_miss": {name: _round(value) for name, value in model.memory_ns.items()},
+        "errors": {
+            name: {
+                "rows": len(some),
+                "median_error": _round(usual(some)),
+                "worst_error": _round(worst(some)),
+                "rows_within_bar": len(within(some)),
+            }
+            for name, some in kinds(model, calibration).items()
+        },
+        "rows": [_row(row) for row in rows(model, calibration)],
+    }
+
+
+def _row(row: Row) -> Entry:
+    return {
+        "board": row.board,
+        "network": row.net,
+        "held_back": row.held_back,
+        "published_ms": row.published_ms,
+        "estimated_ms": _round(row.estimated_ms),
+        "error": _round(row.error),
+    }
+
+
+def _round(value: float) -> float:
+    """Four digits: the same on every machine, whatever its linear algebra."""
+    return float(f"{value:.4g}")
