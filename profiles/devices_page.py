@@ -13,8 +13,9 @@ from typing import Any
 import click
 
 from compile.target import HOST, Reference, Target, known_targets, read_target
-from edge_runtime.budget import MODEL_BUDGET_BYTES, QUERY_BUDGET_MS
+from edge_runtime.budget import MODEL_BUDGET_MB, QUERY_BUDGET_MS
 from edge_runtime.errors import EXIT_VERDICT, ReportError
+from edge_runtime.report import read_report
 from profiles.bench.report import one_line
 from profiles.estimate.report import check_kind
 
@@ -52,19 +53,15 @@ def document(reports: Path = REPORTS) -> str:
 
 
 def measurement(folder: Path) -> tuple[str, float, float] | None:
-    """Of a board's newest report in `folder`: file name, p50 and p99 of a query in milliseconds.
+    """Of a board's newest measurement in `folder`: file name, p50 and p99 of a query in ms.
 
-    The one place where this page knows what `edge-runtime profile` writes. A run on an emulated
-    CPU is no measurement.
+    A report that was emulated, disturbed or cut short is none, and a quick one is not for quoting.
     """
-    for path in sorted(folder.glob("*.json"), reverse=True):
-        report = _read(path)
-        try:
-            query = report["warm"]["stages"]["query"]
-            if "emulated': True" not in str(report["device"]):
-                return path.name, float(query["p50_ms"]), float(query["p99_ms"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise ReportError(f"not a profile: {error!r}", where=path) from error
+    reports = [(path.name, read_report(path)) for path in folder.glob("*.json")]
+    for name, report in sorted(reports, key=lambda one: one[1].made_at, reverse=True):
+        if report.measurement and report.warm and not report.protocol.quick:
+            query = report.warm.stages["query"]
+            return name, query.p50_ms, query.p99_ms
     return None
 
 
@@ -129,7 +126,7 @@ def _promise(estimates: Entry, budgets: dict[str, float]) -> str:
     ]
     return (
         f"The papers promise a query within {QUERY_BUDGET_MS:.0f} ms and a network of "
-        f"{MODEL_BUDGET_BYTES / 1e6:.1f} MB. The slowest here, {name} with {precision}, is "
+        f"{MODEL_BUDGET_MB:.1f} MB. The slowest here, {name} with {precision}, is "
         f"estimated at {_range(slowest, 'query')} ms, and no range goes beyond {_ms(high)} ms; the "
         f"network has {size / 1e6:.2f} MB. Beyond a device's own p50 budget, by estimate: "
         f"{', '.join(beyond) or 'none'}."
