@@ -34,6 +34,7 @@ class Strength:
     jpeg_p: float = 0.25
 
 
+STRONG = Strength()
 GENTLE = Strength(0.6, 8.0, 0.03, 0.04, 0.0, 0.2, 0.05, 0.1, 0.03, 0.15, 0.1, 0.1)
 
 

@@ -19,6 +19,7 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_runtime.errors import InputError
 from training.cache import PhotoReader
 from training.cli import fail_in_one_line, say, settle
 from training.data import Photo, label_indices, read_sets
@@ -33,6 +34,29 @@ from training.splits import class_split, official
 from training.train import load_start
 
 METHODS = (*UNSUPERVISED, *(name for name in LEARNT if name != "joint"))
+
+
+def parse_methods(text: str) -> tuple[str, ...]:
+    """ "paper,itq" -> ("paper", "itq"); raises InputError for a name that is no method's."""
+    names = tuple(text.split(","))
+    known = (*UNSUPERVISED, *LEARNT)
+    for name in names:
+        if name not in known:
+            raise InputError(
+                f'no method "{name}"', where="--methods", remedy=f"known: {', '.join(known)}"
+            )
+    return names
+
+
+def parse_lengths(text: str) -> tuple[int, ...]:
+    """ "16,32" -> (16, 32), numbers of bits; raises InputError."""
+    try:
+        lengths = tuple(int(part) for part in text.split(","))
+    except ValueError as error:
+        raise InputError(
+            f'"{text}" is not a list of lengths', where="--bits", remedy="write 16,32,64"
+        ) from error
+    return lengths
 
 
 @dataclass(frozen=True)
@@ -69,7 +93,12 @@ def float_map(database: Part, queries: Part) -> float:
 
 
 def compare(
-    database: Part, queries: Part, lengths: tuple[int, ...], seed: int, only: str = ""
+    database: Part,
+    queries: Part,
+    lengths: tuple[int, ...],
+    seed: int,
+    only: str = "",
+    methods: tuple[str, ...] = METHODS,
 ) -> dict[str, dict[str, Any]]:
     """The table: source -> "seen" / "unseen" -> method -> bits -> MAP@100 in percent.
 
@@ -89,7 +118,7 @@ def compare(
         table[source]["seen"]["float"] = {"1024": round(float_map(base, asked), 2)}
         asked = asked.labelled(hidden)
         table[source]["unseen"]["float"] = {"1024": round(float_map(base, asked), 2)}
-    for name in METHODS:
+    for name in methods:
         for bits in lengths:
             recipe = HeadRecipe(method=name, bits=bits, seed=seed)
             for which, fitted in (("seen", database), ("unseen", database.labelled(shown))):
@@ -120,6 +149,7 @@ def compare(
 @click.option("--bits", default="16,32,64", show_default=True)
 @click.option("--size", default=224, show_default=True)
 @click.option("--only", type=click.Choice(["seen", "unseen"]), help="One half of the table.")
+@click.option("--methods", default=",".join(METHODS), show_default=True)
 @click.option("--seed", default=1, show_default=True)
 @click.option("--out", type=Path, required=True)
 @fail_in_one_line
@@ -132,19 +162,20 @@ def main(
     bits: str,
     size: int,
     only: str | None,
+    methods: str,
     seed: int,
     out: Path,
 ) -> None:
     """Command: see the module."""
     settle(seed)
+    lengths, chosen = parse_lengths(bits), parse_methods(methods)
     backbone = load_start(weights, checkpoint)
     run = runner(backbone, size)
     parts = []
     for photos in official(read_sets(data)):
         cache = PhotoReader(photos)
         parts.append(Part(cache.kept, clean_features(run, cache, size)))
-    lengths = tuple(int(part) for part in bits.split(","))
-    table = compare(parts[0], parts[1], lengths, seed, only or "")
+    table = compare(parts[0], parts[1], lengths, seed, only or "", chosen)
     write_json(out, {"backbone": name, "note": note, "size": size, "sets": table})
 
 

@@ -13,7 +13,7 @@ import csv
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from training.augment import Strength
+from training.augment import GENTLE, STRONG
 from training.cache import PixelCache
 from training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from training.cli import say
@@ -51,6 +51,7 @@ class Recipe:
     dropout: float = 0.1
     frozen: int = 7  # units at the start of the backbone that are not trained
     flip_sources: tuple[str, ...] = ("grocery",)  # mirrored views only where left is like right
+    augmentation: str = "strong"  # or "gentle"
     seed: int = 1
 
     @property
@@ -138,10 +139,12 @@ def train(
     ema = torch.optim.swa_utils.get_ema_multi_avg_fn(recipe.average)  # type: ignore[no-untyped-call]
     averaged = torch.optim.swa_utils.AveragedModel(model, multi_avg_fn=ema, use_buffers=True)
     optimiser = _optimiser(model, recipe)
-    strong = [
-        Strength(flip_p=0.5 if photo.source in recipe.flip_sources else 0.0) for photo in cache.kept
+    strength = {"strong": STRONG, "gentle": GENTLE}[recipe.augmentation]
+    strengths = [
+        replace(strength, flip_p=0.5 if photo.source in recipe.flip_sources else 0.0)
+        for photo in cache.kept
     ]
-    loader = Loader(cache, labels, strong, recipe.batch, recipe.seed)
+    loader = Loader(cache, labels, strengths, recipe.batch, recipe.seed)
     total, step, first = recipe.epochs * len(loader), 0, 0
     identity = {"recipe": repr(asdict(recipe)), "classes": classes, "width": backbone.width}
     state = load_checkpoint(out / "checkpoint.pt", identity)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from training.methods.base import Head, Method
+from training.methods.contrastive import Contrastive
 from training.methods.csq import CSQ
 from training.methods.dlbh import DLBH
 from training.methods.itq import fit_itq
@@ -20,6 +21,7 @@ LEARNT: dict[str, type[Head]] = {
     "orthohash": OrthoHash,
     "csq": CSQ,
     "joint": Joint,
+    "contrastive": Contrastive,
 }
 # Methods that need no labels and no training: fitted to features in closed form.
 UNSUPERVISED = {"lsh": fit_lsh, "itq": fit_itq}

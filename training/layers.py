@@ -1,0 +1,137 @@
+"""Hash layers of many lengths on the features of one backbone, over several seeds.
+
+    python -m training.layers --data DIR... --checkpoint FILE --name shipped --out FILE.json
+    python -m training.layers --data DIR... --weights NPZ --name ImageNet --bits 64 --out FILE.json
+
+For each method and length: MAP@100 of the official queries and of the interleaved split of the
+distinct places, a figure a seed; and the same when the layer's activations are compared by cosine
+before they become bits, which is what binarising costs. The backbone's own row, features compared
+by cosine, is what no labels are needed for. Rows that FILE.json already holds are left alone, so
+several backbones share one file.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from training.cache import open_cache
+from training.cli import fail_in_one_line, say, settle
+from training.compare import Part, float_map, parse_lengths, parse_methods
+from training.data import Photo, label_indices, read_sets
+from training.evaluate import protocols
+from training.features import Floats, augmented_features, clean_features, runner
+from training.files import write_json
+from training.heads import HeadRecipe, fit_head
+from training.judge import Side, mean_ap
+from training.ship import to_codes
+from training.splits import official
+from training.train import load_start
+
+JUDGED = ("official", "distinct_interleaved")
+Measure = Callable[[list[Photo], Floats, list[Photo], Floats], float]
+
+
+def judge(photos: list[Photo], features: Floats, measure: Measure) -> dict[str, float]:
+    """MAP@100 by "source/protocol" of features float32 [N, F] of all `photos`."""
+    result = {}
+    for source in sorted({photo.source for photo in photos}):
+        own = [photo for photo in photos if photo.source == source]
+        row = {photo.name: i for i, photo in enumerate(photos) if photo.source == source}
+        nothing = Side(own, np.zeros((len(own), 1), np.uint64))
+        for name, (database, queries, _) in protocols(own, nothing).items():
+            if name in JUDGED:
+                sides = [
+                    (side.photos, features[[row[photo.name] for photo in side.photos]])
+                    for side in (database, queries)
+                ]
+                result[f"{source}/{name}"] = round(measure(*sides[0], *sides[1]), 2)
+    return result
+
+
+def by_cosine(database: list[Photo], base: Floats, queries: list[Photo], asked: Floats) -> float:
+    """MAP@100 in percent of ranking by cosine."""
+    return float_map(Part(database, base), Part(queries, asked))
+
+
+def by_bits(database: list[Photo], base: Floats, queries: list[Photo], asked: Floats) -> float:
+    """MAP@100 in percent of ranking signs by Hamming distance."""
+    identity = np.eye(base.shape[1], dtype=np.float32), np.zeros(base.shape[1], np.float32)
+    sides = [Side(database, to_codes(base, identity)), Side(queries, to_codes(asked, identity))]
+    return mean_ap(*sides)
+
+
+def fitted(
+    photos: list[Photo], features: Floats, database: list[Floats], recipe: HeadRecipe
+) -> tuple[dict[str, float], dict[str, float]]:
+    """MAP@100 of a layer fitted to the passes `database`: of its bits, and of its activations."""
+    known = official(photos)[0]
+    index = label_indices(known)
+    labels = np.array([index[photo.label] for photo in known], np.int64)
+    weight, bias = fit_head(database, labels, len(index), recipe)
+    logits = features @ weight.T + bias
+    return judge(photos, logits, by_bits), judge(photos, np.tanh(logits / 2), by_cosine)
+
+
+@click.command(help=__doc__)
+@click.option("--data", multiple=True, type=Path, required=True, help="Sets of photos.")
+@click.option("--weights", type=Path, help="ImageNet arrays: a frozen backbone.")
+@click.option("--checkpoint", type=Path, help="A training run's checkpoint.pt.")
+@click.option("--name", required=True, help="What to call this backbone.")
+@click.option("--methods", default="paper,contrastive", show_default=True)
+@click.option("--bits", default="16,32,48,64,128", show_default=True)
+@click.option("--passes", default=0, show_default=True, help="Augmented views of each photo.")
+@click.option("--seeds", default=3, show_default=True)
+@click.option("--size", default=224, show_default=True)
+@click.option("--out", type=Path, required=True)
+@fail_in_one_line
+def main(
+    data: tuple[Path, ...],
+    weights: Path | None,
+    checkpoint: Path | None,
+    name: str,
+    methods: str,
+    bits: str,
+    passes: int,
+    seeds: int,
+    size: int,
+    out: Path,
+) -> None:
+    """Command: see the module."""
+    settle(1)
+    chosen, lengths = parse_methods(methods), parse_lengths(bits)
+    run = runner(load_start(weights, checkpoint), size)
+    known, queries = official(read_sets(data))
+    cache = open_cache(known)
+    views = [clean_features(run, cache, size)]
+    views += [augmented_features(run, cache, size, 1 + turn) for turn in range(passes)]
+    asked = open_cache(queries)
+    features = np.concatenate([views[0], clean_features(run, asked, size)])
+    photos = cache.kept + asked.kept
+    result: dict[str, Any] = {"float": {}, "rows": {}}
+    if out.exists():
+        result = json.loads(out.read_text(encoding="utf-8"))
+    result["float"][name] = judge(photos, features, by_cosine)
+    for method in chosen:
+        for length in lengths:
+            row = result["rows"].setdefault(f"{name}, {method}, {length} bits, {passes} views", {
+                "backbone": name, "method": method, "bits": length, "passes": passes,
+                "binary": {}, "real": {},
+            })  # fmt: skip
+            for seed in range(1, seeds + 1):
+                if str(seed) in row["binary"]:
+                    continue
+                recipe = HeadRecipe(method=method, bits=length, seed=seed)
+                binary, real = fitted(photos, features, views, recipe)
+                row["binary"][str(seed)], row["real"][str(seed)] = binary, real
+                say(f"{name}, {method}, {length} bits, seed {seed}: {binary}")
+                write_json(out, result)
+
+
+if __name__ == "__main__":
+    main()
