@@ -228,7 +228,8 @@ def _calibration(calibration: Entry) -> list[str]:
         "interpreter, a decoder of bits, fixed-point loops. No published row is such code; their "
         "scalar instructions are given cycles by assumption, and their estimates may be wrong by a "
         "factor of two either way. What the kernel does for the process (page faults, the camera's "
-        "driver) is not counted.",
+        "driver) is not counted. The decision over several frames is counted under publish, where "
+        "a profile has it under decide.",
         _errors(calibration),
         f"Held back, and never fitted on: the networks {', '.join(held_back)} (**bold** below), "
         "and whole boards, of which the model knows nothing but the clock. Published / estimated "
