@@ -262,8 +262,8 @@ def test_kill_9_during_the_migration_loses_nothing(tmp_path: Path) -> None:
         child = subprocess.Popen([sys.executable, "-c", MIGRATE, path], stdout=subprocess.PIPE)
         assert child.stdout is not None
         child.stdout.read(1)
-        try:
-            child.wait(0.0003 * (kill % 40))
+        try:  # one of ten may finish, however busy the machine is
+            child.wait(None if kill % 10 == 9 else 0.0003 * (kill % 40))
         except subprocess.TimeoutExpired:
             child.send_signal(signal.SIGKILL)
         child.wait()
