@@ -86,9 +86,11 @@ def write_items(
     (time,) = connection.execute("SELECT quote(?)", (created_at,)).fetchone()
     while some := list(islice(rest, ROWS_A_STATEMENT)):
         values: list[object] = []
-        for row in some:  # `checksum_of`, without the call: a tenth of the time
-            values += row
-            values.append(crc32(repr((*row, created_at)).encode("utf-8", "surrogatepass")))
+        for item_id, label_id, code, source, digest in some:
+            # As `checksum_of` does, but without making the tuple: a tenth of the time.
+            text = f"({item_id}, {label_id}, {code!r}, {source!r}, {digest!r}, {created_at!r})"
+            checksum = crc32(text.encode("utf-8", "surrogatepass"))
+            values += item_id, label_id, code, source, digest, checksum
         marks = ", ".join([f"(?, ?, ?, ?, ?, {time}, ?)"] * len(some))
         connection.execute(f"INSERT INTO item ({ITEM_COLUMNS}) VALUES {marks}", values)
 
