@@ -69,7 +69,10 @@ def gallery(report: dict[str, Any], path: Path) -> list[str]:
         f"## Gallery, {report['machine']}",
         f"`python -m profiles.bench.gallery` on {report['cpu']} "
         f"([report](../profiles/reports/{path.name})).",
-        f"- Enrolment: {enrolment['batch_codes_per_s']:,.0f} codes a second in one call, "
+        f"- Enrolment: {enrolment['batch_codes_per_s']:,.0f} codes a second in one call of "
+        f"{enrolment['batch_codes']:,} (median of {enrolment['batches']}, from "
+        f"{enrolment['batch_slowest_codes_per_s']:,.0f} to "
+        f"{enrolment['batch_fastest_codes_per_s']:,.0f}), "
         f"{enrolment['single_commits_per_s']:,.0f} calls a second of one code each, all durable "
         f"when they return; the same disk does {enrolment['plain_fsyncs_per_s']:,.0f} plain fsync "
         f"calls a second.\n"

@@ -29,7 +29,7 @@ from profiles.bench.report import deliver
 
 MODEL = FakeEngine().model
 BATCH = 200_000
-SINGLE = 1000
+BATCHES, SINGLE = 10, 1000
 LABELS = 1000
 
 START = """
@@ -63,7 +63,7 @@ def rate(count: int, act: Callable[[], object]) -> float:
 def enrolment(folder: Path) -> dict[str, float]:
     """Codes a second, and plain fsync calls a second on the same disk."""
     batches, singles, syncs = [], [], []
-    for turn in range(3):
+    for turn in range(BATCHES):
         some = items(BATCH, turn)
         with (
             Gallery(folder / f"{turn}.sqlite", MODEL, create=True) as gallery,
@@ -81,10 +81,15 @@ def enrolment(folder: Path) -> dict[str, float]:
                     plain.flush()
                     os.fsync(plain.fileno())
 
-            singles.append(rate(SINGLE, one_by_one))
-            syncs.append(rate(SINGLE, sync_one_by_one))
+            if turn < 3:
+                singles.append(rate(SINGLE, one_by_one))
+                syncs.append(rate(SINGLE, sync_one_by_one))
     return {
+        "batches": BATCHES,
+        "batch_codes": BATCH,
         "batch_codes_per_s": median(batches),
+        "batch_slowest_codes_per_s": min(batches),
+        "batch_fastest_codes_per_s": max(batches),
         "single_commits_per_s": median(singles),
         "plain_fsyncs_per_s": median(syncs),
     }

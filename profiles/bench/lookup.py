@@ -242,9 +242,16 @@ def measure_batch(rounds: int) -> list[dict[str, Any]]:
 @click.option("--largest", type=float, default=1e7, show_default=True, help="Most codes.")
 @click.option("--seconds", type=float, default=3.0, show_default=True, help="For each case.")
 @click.option("--photos", type=click.Path(path_type=Path), multiple=True, help="Real codes too.")
+@click.option("--batch", is_flag=True, help="Only batches, anew; the rest stays as in --out.")
 @click.option("--out", type=click.Path(path_type=Path))
-def main(largest: float, seconds: float, photos: tuple[Path, ...], out: Path | None) -> None:
+def main(
+    largest: float, seconds: float, photos: tuple[Path, ...], batch: bool, out: Path | None
+) -> None:
     """Command: see the module."""
+    if batch:
+        kept = json.loads(out.read_text(encoding="utf-8")) if out else {}
+        deliver(kept | {"batch": measure_batch(5)}, out)
+        return
     cases = [
         Case(kind, 64, 10**power)
         for power in range(4, 9)
