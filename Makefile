@@ -54,7 +54,7 @@ demo: $(VENV)/.demo  ## enrol photographs, film them, watch the film, check the 
 	$(BIN)/python -m demo --out build/demo
 
 test: $(VENV)/.test  ## every test that needs no root, board or network
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist worksteal
 
 lint: $(VENV)/.test  ## style, formatting and types
 	$(BIN)/ruff check .

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
 
@@ -18,6 +20,16 @@ from edge_runtime.fit import Image
 from edge_runtime.gallery import Gallery
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# In the background of a script Ctrl-C is ignored, and what we start would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
+
+
+def patience() -> float:
+    """How much longer things may take because of what else runs here: runnable threads a core."""
+    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
 @pytest.fixture(autouse=True)

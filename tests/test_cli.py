@@ -212,7 +212,7 @@ def test_a_signal_ends_with_a_summary(
     assert child.stdout is not None
     assert "+ cat" in child.stdout.readline()
     child.send_signal(number)
-    _, talk = child.communicate(timeout=20)
+    _, talk = child.communicate(timeout=120)
     assert child.returncode == 0
     assert "Traceback" not in talk
     assert "frames in" in talk
@@ -234,7 +234,7 @@ def test_an_interrupted_enrolment_keeps_its_finished_batches(photos: Path, tmp_p
     while not (gallery.exists() and _items(gallery)):
         assert child.poll() is None
     child.send_signal(signal.SIGINT)
-    _, talk = child.communicate(timeout=20)
+    _, talk = child.communicate(timeout=120)
     assert child.returncode == errors.EXIT_INTERRUPTED
     assert talk.strip() == "edge-runtime: interrupted"
     assert 32 <= _items(gallery) < 3000

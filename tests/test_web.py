@@ -24,7 +24,7 @@ import pytest
 from edge_runtime.engine import Engine
 from edge_runtime.fit import Image
 from edge_runtime.web.guard import Rate
-from tests.conftest import run_cli
+from tests.conftest import patience, run_cli
 from tests.test_service import CONFIG, Process, enrol
 
 HTML = "<img src=x onerror=alert(1)>"
@@ -108,7 +108,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, film: Path) -> Iterator[Clien
     client = Client(process)
     client.until_ready()
     yield client
-    assert process.end() < 2
+    assert process.end() < 2 * patience()
     assert process.child.returncode == 0
     assert "Traceback" not in "".join(process.said)
 
@@ -383,7 +383,7 @@ def closed(tmp_path: Path, film: Path) -> Iterator[Client]:
     client = Client(process)
     client.process.until(lambda: client.ask("GET", "/readyz").status == 200)
     yield client
-    assert process.end() < 2
+    assert process.end() < 2 * patience()
 
 
 def test_without_the_token_only_the_shell_and_a_yes_or_no(closed: Client) -> None:
@@ -464,7 +464,7 @@ def test_health_fails_when_the_camera_does(tmp_path: Path, film: Path) -> None:
     )
     assert client.ask("GET", "/healthz").status == 200  # the daemon itself is well
     assert client.ask("POST", "/api/labels/x/frame").status == 503
-    assert process.end() < 2
+    assert process.end() < 2 * patience()
 
 
 def test_a_stuck_work_loop_is_not_healthy(tmp_path: Path, film: Path) -> None:
@@ -513,4 +513,4 @@ def test_a_disk_that_fills_up_while_enrolling(small_disk: Path, film: Path, cat:
             break
     assert 507 in answers
     client.process.until(lambda: client.ask("GET", "/readyz").status == 200)  # it goes on
-    assert process.end() < 3
+    assert process.end() < 3 * patience()
