@@ -19,7 +19,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_runtime.errors import SinkError
+from edge_runtime.errors import ConfigError, SinkError
 from edge_runtime.sinks import JsonSink, ListSink, Outbox, Sink, TextSink
 from edge_runtime.sinks.command import CommandSink
 from edge_runtime.sinks.mqtt import MqttOptions, MqttSink
@@ -378,3 +378,72 @@ def test_a_broker_that_refuses_is_named(tmp_path: Path) -> None:
     finally:
         sink.close()
         strict.stop()
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Path:
+    """A folder with a certificate authority of our own, and what it says of 127.0.0.1."""
+    if not shutil.which("openssl"):
+        pytest.skip("no openssl: apt install openssl")
+
+    def openssl(command: str) -> None:
+        words = ["openssl", *command.split()]
+        subprocess.run(words, cwd=tmp_path, check=True, capture_output=True)
+
+    curve = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes"
+    for name in ("ca", "stranger"):
+        openssl(f"req -x509 {curve} -keyout {name}.key -out {name}.pem -days 2 -subj /CN={name}")
+    openssl(f"req {curve} -keyout broker.key -out broker.csr -subj /CN=broker")
+    (tmp_path / "names").write_text("subjectAltName=IP:127.0.0.1\n")
+    openssl("x509 -req -in broker.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 "
+            "-extfile names -out broker.pem")  # fmt: skip
+    return tmp_path
+
+
+@pytest.fixture
+def closed_broker(authority: Path) -> Iterator[Broker]:
+    """One that talks TLS alone."""
+    certificates = f"certfile {authority}/broker.pem\nkeyfile {authority}/broker.key"
+    made = Broker(authority, f"{certificates}\nuser root\nallow_anonymous true")
+    made.start()
+    yield made
+    made.stop()
+
+
+def _encrypted(broker: Broker, ca_file: Path | None) -> MqttSink:
+    return MqttSink(
+        MqttOptions("127.0.0.1", broker.port, "eye", tls=True, ca_file=str(ca_file or ""))
+    )
+
+
+@needs_broker
+def test_mqtt_over_tls_with_an_authority_of_ones_own(
+    closed_broker: Broker, authority: Path
+) -> None:
+    sink = _encrypted(closed_broker, authority / "ca.pem")
+    try:
+        sink.publish(_event())  # returns when it is confirmed
+    finally:
+        sink.close()
+
+
+@needs_broker
+@pytest.mark.filterwarnings("ignore:unclosed <ssl.SSLSocket:ResourceWarning")  # paho's
+@pytest.mark.parametrize("trusted", ["stranger.pem", ""])
+def test_a_broker_that_is_not_trusted_hears_nothing(
+    closed_broker: Broker, authority: Path, trusted: str
+) -> None:
+    sink = _encrypted(closed_broker, authority / trusted if trusted else None)
+    try:
+        with pytest.raises(SinkError, match="certificate is not to be trusted") as caught:
+            sink.publish(_event())
+        assert caught.value.retry  # it may be given a good one
+    finally:
+        sink.close()
+
+
+def test_certificates_that_cannot_be_read_are_named(tmp_path: Path) -> None:
+    (tmp_path / "garbage.pem").write_text("no certificate")
+    for name, said in (("garbage.pem", "no certificates in it"), ("nowhere.pem", "No such file")):
+        with pytest.raises(ConfigError, match=f"{name}: mqtt.ca_file: {said}"):
+            MqttSink(MqttOptions("127.0.0.1", 1, tls=True, ca_file=str(tmp_path / name)))

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from edge_runtime.camera import CameraOptions, Capture, parse_source
+from edge_runtime.camera import CameraOptions, Capture, open_camera, parse_source
 from edge_runtime.camera.picamera import Picamera2Source
 from edge_runtime.camera.pipe import RpicamSource, padded, picture
 from edge_runtime.camera.video import DeviceSource, StreamSource
-from edge_runtime.errors import CameraError, CameraLostError, CameraNotFoundError
+from edge_runtime.errors import (
+    CameraError,
+    CameraLostError,
+    CameraNotFoundError,
+    CameraSilentError,
+)
 from edge_runtime.fit import Image
 
 PROGRAM = '''#!{python}
@@ -223,3 +230,67 @@ def test_passwords_stay_out_of_names() -> None:
     assert isinstance(source, StreamSource)
     assert source.name == "rtsp://camera/stream"
     assert "secret" in source.again()._address
+
+
+RTSP_SERVER = """
+import gi
+gi.require_version("Gst", "1.0")
+gi.require_version("GstRtspServer", "1.0")
+from gi.repository import GLib, Gst, GstRtspServer
+Gst.init(None)
+server = GstRtspServer.RTSPServer()
+server.set_address("127.0.0.1")
+server.set_service("0")
+factory = GstRtspServer.RTSPMediaFactory()
+factory.set_launch(
+    "( videotestsrc is-live=true ! video/x-raw,format=I420,width=320,height=240,framerate=10/1"
+    " ! jpegenc ! rtpjpegpay name=pay0 pt=26 )"
+)
+server.get_mount_points().add_factory("/eye", factory)
+server.attach(None)
+print(server.get_bound_port(), flush=True)
+GLib.MainLoop().run()
+"""
+
+
+@pytest.fixture
+def rtsp_server() -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A real one, GStreamer's, run by Debian's Python; and the address of its camera."""
+    server = subprocess.Popen(
+        ["/usr/bin/python3", "-c", RTSP_SERVER],
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+    )  # fmt: skip
+    assert server.stdout
+    port = server.stdout.readline().strip()
+    if port:
+        yield server, f"rtsp://127.0.0.1:{port}"
+    server.kill()
+    server.wait()
+    server.stdout.close()
+    if not port:
+        pytest.skip("no rtsp server: apt install gir1.2-gst-rtsp-server-1.0 python3-gi "
+                    "gstreamer1.0-plugins-good")  # fmt: skip
+
+
+def test_an_rtsp_camera_that_goes_away(rtsp_server: tuple[subprocess.Popen[str], str]) -> None:
+    server, address = rtsp_server
+    with open_camera(f"{address}/eye") as camera:
+        first, second = camera.read(), camera.read()
+        assert first is not None and second is not None
+        assert first.image.shape == (240, 320, 3)
+        assert first.sequence < second.sequence
+        server.kill()
+        with pytest.raises((CameraLostError, CameraSilentError)):
+            for _ in camera:
+                pass
+
+
+def test_an_rtsp_address_without_a_camera(
+    rtsp_server: tuple[subprocess.Popen[str], str],
+) -> None:
+    _, address = rtsp_server
+    with (
+        open_camera(f"{address}/nothing") as camera,
+        pytest.raises(CameraNotFoundError, match="nothing there that can be read as video"),
+    ):
+        camera.read()

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import json
 import ssl
+import sys
 import threading
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from edge_runtime.errors import ExtraMissingError, SinkError
+from edge_runtime.errors import ConfigError, ExtraMissingError, SinkError
 from edge_runtime.sinks.base import Sink
 from edge_runtime.types import Event
 
@@ -64,9 +65,10 @@ class MqttSink(Sink):
         if options.username:
             self._client.username_pw_set(options.username, options.password or None)
         if options.tls:
-            self._client.tls_set_context(ssl.create_default_context(cafile=options.ca_file or None))
+            self._client.tls_set_context(_trust(options.ca_file))
         self._client.reconnect_delay_set(min_delay=1, max_delay=30)
         self._client.on_connect = self._on_connect
+        self._client.on_connect_fail = self._on_connect_fail
         self._client.on_disconnect = self._on_disconnect
         self._client.connect_async(options.host, options.port, keepalive=30)
         self._client.loop_start()
@@ -125,7 +127,23 @@ class MqttSink(Sink):
         client.publish(f"{self._options.topic}/status", "online", qos=1, retain=True)
         self._connected.set()
 
+    def _on_connect_fail(self, _client: Any, _data: object) -> None:
+        error = sys.exception()  # paho calls from where it caught it, and does not say which it is
+        if isinstance(error, ssl.SSLCertVerificationError):
+            self._refusal = f"the broker's certificate is not to be trusted: {error.verify_message}"
+        else:
+            self._refusal = f"no connection to the broker: {error}" if error else ""
+
     def _on_disconnect(
         self, _client: Any, _data: object, _flags: object, _reason: Any, _properties: object
     ) -> None:
         self._connected.clear()
+
+
+def _trust(ca_file: str) -> ssl.SSLContext:
+    """What checks the broker's certificate; raises `ConfigError`."""
+    try:
+        return ssl.create_default_context(cafile=ca_file or None)
+    except OSError as error:
+        what = "no certificates in it" if isinstance(error, ssl.SSLError) else str(error.strerror)
+        raise ConfigError(f"mqtt.ca_file: {what}", where=ca_file, remedy="a file in PEM") from error
