@@ -19,6 +19,7 @@ TARGET  ?= host
 TRIALS  ?=
 RUNNER  ?=
 HOST    ?=
+ONLY    ?=
 LARGEST ?= 1e7
 PHOTOS  ?=
 # whether they were said, or are as above
@@ -153,8 +154,9 @@ estimate: $(COMPILE)/.ready  ## how long a query would take on every board, with
 	$(COMPILE)/bin/python -m profiles.devices_page
 
 device-test: $(COMPILE)/.ready  ## the path on a board, or on an emulated one: make device-test TARGET=rpi4 [HOST=pi@board]
-	$(COMPILE)/bin/python -m pytest device_tests --target $(if $(filter host,$(TARGET)),rpi4,$(TARGET)) $(if $(HOST),--host $(HOST)) \
-	  $(if $(SMALL),--small)
+	$(COMPILE)/bin/python -m device_tests --target $(if $(HOST),$(TARGET),$(if $(filter host,$(TARGET)),rpi4,$(TARGET))) \
+	  $(if $(HOST),--host $(HOST)) $(if $(SMALL),--small) $(if $(KEEP),--keep) $(if $(OUT_GIVEN),--out $(OUT)) \
+	  $(if $(ONLY),-k "$(ONLY)")
 
 machine-test: $(COMPILE)/.ready  ## a whole emulated ARM machine: kernel, V4L2 camera, daemon; takes some minutes
 	$(COMPILE)/bin/python -m device_tests.machine --log profiles/reports/machine-virt.log

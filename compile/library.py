@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import tvm
 
 from compile.lower import write_object
 from compile.network import Network
-from compile.plan import Plan
+from compile.plan import Plan, make_plan, workloads
 from compile.source import emit
+from compile.space import space
 from compile.target import Target
 from compile.toolchain import FFI, TVM, c_compiler, run, version_of
-from edge_runtime.bundle import write_manifest
+from edge_runtime.bundle import LIBRARY, write_manifest
 
 NATIVE = Path(__file__).resolve().parent / "native"
 LOOKUP = NATIVE.parents[1] / "edge_runtime" / "native"
@@ -52,7 +54,7 @@ def build_library(plan: Plan, target: Target, work: Path) -> Path:
     write_object(plan.kernels, tvm.target.Target(target.llvm()), work / "kernels.o")
     lookup = [LOOKUP / f"{part}.c" for part in LOOKUP_PARTS]
     sources = [*sorted(NATIVE.glob("*.c")), *lookup, "plan.c"]
-    library = work / "libedge.so"
+    library = work / LIBRARY
     run(
         [
             *compiler,
@@ -74,6 +76,17 @@ def build_library(plan: Plan, target: Target, work: Path) -> Path:
         work,
     )
     return library
+
+
+def build_untuned(network: Network, target: Target, precision: str, folder: Path) -> None:
+    """Write library and manifest of a bundle by the rule of thumb: not searched for, not proved."""
+    choices = {
+        item.key: space(item.shape, target.vector)[0] for item in workloads(network, precision)
+    }
+    plan = make_plan(network, choices, target.vector, precision)
+    build_library(plan, target, folder / "work").replace(folder / LIBRARY)
+    shutil.rmtree(folder / "work")
+    describe(folder, network, target, precision)
 
 
 def describe(folder: Path, network: Network, target: Target, precision: str) -> None:

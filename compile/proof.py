@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,11 +13,9 @@ from typing import TYPE_CHECKING, Any
 from compile import gate
 from compile.counts import Counts
 from compile.emulator import count_onnxruntime
-from compile.library import build_library, describe
+from compile.library import build_untuned
 from compile.network import Network
 from compile.pictures import photos, pictures
-from compile.plan import make_plan, workloads
-from compile.space import space
 from compile.target import HOST, read_target
 from compile.userland import Userland
 from edge_runtime.bundle import LIBRARY
@@ -78,14 +75,7 @@ def _twin(request: Request, network: Network) -> Iterator[CompiledEngine | None]
     host = read_target(HOST).at("int8" if request.precision == "int8" else "fp32")
     with tempfile.TemporaryDirectory(prefix="edge-twin-") as folder:
         work = Path(folder)
-        choices = {
-            item.key: space(item.shape, host.vector)[0]
-            for item in workloads(network, request.precision)
-        }
-        plan = make_plan(network, choices, host.vector, request.precision)
-        build_library(plan, host, work / "work").replace(work / LIBRARY)
-        shutil.rmtree(work / "work")
-        describe(work, network, host, request.precision)
+        build_untuned(network, host, request.precision, work)
         yield CompiledEngine(work)
 
 

@@ -2,17 +2,23 @@
 
 `make` needs about a minute, a package index and Debian's archive for it once; it needs no root, no
 chroot and no foreign-architecture setup of the machine. What a board says of itself in /proc and
-/sys is planted per device, since QEMU shows the guest this machine's otherwise.
+/sys is planted per device, since QEMU shows the guest this machine's otherwise. Several processes
+may use it at once, for several devices.
 """
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import hashlib
 import os
 import shlex
 import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from compile.target import Target
@@ -41,13 +47,19 @@ class Userland:
 
     def make(self) -> None:
         """Unpack what is not there yet; raises `ToolchainError`."""
-        done = self.root.parent / "done"
-        if not done.exists():
-            shutil.rmtree(self.root.parent, ignore_errors=True)
-            self.unpack()
-            self._install_wheels()
-            done.touch()
-        self._install_runtime()
+        folder = self.root.parent
+        done, runtime = folder / "done", folder / "runtime"
+        with _alone(folder):
+            if not done.exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                self.unpack()
+                self._install_wheels()
+                done.touch()
+            wanted = _digest(ROOT / "edge_runtime")
+            if not runtime.exists() or runtime.read_text() != wanted:
+                runtime.unlink(missing_ok=True)
+                self._install_runtime()
+                runtime.write_text(wanted)
 
     def unpack(self) -> None:
         """Debian's packages for arm64, by an apt whose whole state is a folder of its own."""
@@ -165,11 +177,11 @@ class Userland:
         path = shutil.which("qemu-aarch64")
         if not path:
             raise ToolchainError("no emulator", where=target.name, remedy="apt install qemu-user")
-        self.plant(target)
-        return [path, "-L", str(self.root), "-cpu", target.emulated_as]
+        return [path, "-L", str(self.plant(target)), "-cpu", target.emulated_as]
 
     def command(self, target: Target, *arguments: str, plugin: str = "") -> list[str]:
         """How to run this Python with `arguments` on the device's emulated CPU."""
+        wrapper = self.board(target).with_name(f"{target.name}-python")
         settings = {
             "PYTHONPATH": str(self.site),
             "PYTHONHASHSEED": "0",
@@ -178,20 +190,21 @@ class Userland:
             "OPENBLAS_NUM_THREADS": "1",
             # Unset, these would be this machine's, for another architecture's library.
             "OPENBLAS_CORETYPE": "ARMV8",
+            "EMULATED_PYTHON": str(wrapper),
         }
         emulator = self.emulator(target)
         rest = [part for name, value in settings.items() for part in ("-E", f"{name}={value}")]
         rest += [str(self.root / "usr/bin/python3.11"), "-s"]
-        self._let_python_start_itself([*emulator, *rest])
+        self._let_python_start_itself([*emulator, *rest], wrapper)
         return [*emulator, *(["-plugin", plugin] if plugin else []), *rest, *arguments]
 
-    def _let_python_start_itself(self, command: list[str]) -> None:
+    def _let_python_start_itself(self, command: list[str], wrapper: Path) -> None:
         """A child process is started by this machine's kernel, which needs the emulator named."""
-        wrapper = self.root.parent / "python"
-        wrapper.write_text(f'#!/bin/sh\nexec {shlex.join(command)} "$@"\n', encoding="utf-8")
+        _write(wrapper, f'#!/bin/sh\nexec {shlex.join(command)} "$@"\n')
         wrapper.chmod(0o755)
-        (self.site / "sitecustomize.py").write_text(
-            f"import sys\n\nsys.executable = {str(wrapper)!r}\n", encoding="utf-8"
+        _write(
+            self.site / "sitecustomize.py",
+            'import os, sys\n\nsys.executable = os.environ["EMULATED_PYTHON"]\n',
         )
 
     def run(
@@ -201,8 +214,18 @@ class Userland:
         command = self.command(target, *arguments, plugin=plugin)
         return subprocess.run(command, capture_output=True, text=True, check=False, timeout=timeout)
 
-    def plant(self, target: Target) -> None:
-        """What the device says of itself in /proc and /sys."""
+    def board(self, target: Target) -> Path:
+        """Where the device's own root is."""
+        return self.root.parent / "boards" / target.name
+
+    def plant(self, target: Target) -> Path:
+        """The device's root: the system, and what the device says of itself in /proc and /sys."""
+        board = self.board(target)
+        board.mkdir(parents=True, exist_ok=True)
+        for entry in self.root.iterdir():
+            if not (board / entry.name).is_symlink():
+                with contextlib.suppress(FileExistsError):  # another process was faster
+                    (board / entry.name).symlink_to(entry)
         part = PARTS.get(target.cpu, "0xd08")
         features = " ".join(target.features)
         cpus = "".join(
@@ -243,9 +266,37 @@ class Userland:
             files[f"{frequency}/scaling_cur_freq"] = f"{target.clock_mhz * 1000}\n"
             files[f"{frequency}/scaling_governor"] = "ondemand\n"
         for name, text in files.items():
-            path = self.root / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
+            _write(board / name, text)
+        return board
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Nobody else makes `folder` meanwhile."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder.with_name(folder.name + ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _write(path: Path, text: str) -> None:
+    """Replace the file in one step, if it says something else: others may be reading it."""
+    if path.exists() and path.read_text(encoding="utf-8") == text:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+
+
+def _digest(folder: Path) -> str:
+    """Of every source file below `folder`."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path.suffix not in (".so", ".pyc"):
+            digest.update(f"{path.relative_to(folder)}\0".encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def _release() -> str:

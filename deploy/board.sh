@@ -18,14 +18,7 @@ release=$PREFIX/releases/$1
 before=$(readlink "$PREFIX/current" 2>/dev/null || true)
 trap 'code=$?; [ $code = 0 ] || [ -e "$release/.good" ] || rm -rf "$release"; exit $code' EXIT
 
-python=${PYTHON:-}
-for name in $python python3.13 python3.12 python3.11 python3; do
-  if command -v "$name" >/dev/null && "$name" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
-    python=$name; break
-  fi
-  python=
-done
-[ -n "$python" ] || fail "no Python 3.11 or newer with venv here: sudo apt install python3-venv" 9
+python=$(PYTHON=${PYTHON:-} sh "$staging/python.sh" 2>&1) || fail "$python" 9
 command -v systemctl >/dev/null || fail "no systemd here; run it by hand: docs/DAEMON.md" 9
 free=$(df -Pk "$PREFIX" | awk 'NR==2 {print $4}')
 [ "$free" -gt 700000 ] || [ -n "$before" ] || fail "less than 700 MB free on $PREFIX" 6

@@ -11,15 +11,8 @@ bundle=${BUNDLE:-build/$target}
 command -v rsync >/dev/null || { echo "deploy: rsync is missing: apt install rsync" >&2; exit 2; }
 
 parcel=build/deploy/$target
-rm -rf "$parcel"
-mkdir -p "$parcel"
-# The source, not a wheel: the board builds the lookup for its own CPU where it has a compiler, and
-# else gets the same answers from numpy.
-mkdir "$parcel/source"
-cp -r edge_runtime pyproject.toml setup.py MANIFEST.in README.md LICENSE "$parcel/source/"
-find "$parcel/source" \( -name __pycache__ -o -name '*.so' \) -prune -exec rm -rf {} +
-cp requirements/board.txt "$parcel/requirements.txt"
-cp deploy/edge-runtime.service deploy/board.sh "$parcel/"
+sh deploy/parcel.sh "$parcel"
+cp deploy/edge-runtime.service deploy/board.sh deploy/python.sh "$parcel/"
 cp -r "$bundle" "$parcel/model"
 release=$( (cd "$parcel" && find . -type f | LC_ALL=C sort | xargs cat) | sha256sum | cut -c1-12)
 

@@ -1,87 +1,94 @@
-"""Which device, which bundle.
-
-python -m pytest device_tests --target rpi4 [--host pi@board] [--small]
-"""
+"""What the tests are about. `python -m device_tests` knows the device, and starts pytest."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
-os.environ.setdefault("TVM_FFI_DISABLE_TORCH_C_DLPACK", "1")
-
+import cv2
 import numpy as np
 import pytest
 
-from compile.build import Request, compile_bundle
-from compile.sample import Sample
-from compile.target import Target, read_target
-from compile.userland import ROOT
-from device_tests.device import Device, EmulatedDevice, SshDevice
-from edge_runtime.bundle import MODEL, is_bundle
+from compile.target import Target
+from device_tests.bundles import SMALL, int8_bundles
+from device_tests.device import Device
+from device_tests.results import Results
+from edge_runtime.bundle import read_manifest
 from edge_runtime.fit import Image
-from edge_runtime.model import MODEL_FILE
 
 PICTURES = 4
+LABELS = ("hall", "stairs")
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """The options of `make device-test`."""
-    parser.addoption("--target", default="rpi4", help="A device, or several: rpi3,rpi4,rpi5.")
-    parser.addoption("--host", default="", help="user@board; without it the device is emulated.")
-    parser.addoption("--small", action="store_true", help="A small network, compiled for the test.")
-
-
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Every test once for each device."""
-    if "target" in metafunc.fixturenames:
-        names = metafunc.config.getoption("--target").split(",")
-        metafunc.parametrize("target", names, indirect=True, scope="session")
+def pytest_configure(config: pytest.Config) -> None:
+    """Say so to whoever starts pytest by itself."""
+    if not config.pluginmanager.has_plugin(Results.NAME):
+        raise pytest.UsageError("the device tests are started by: make device-test TARGET=rpi4")
 
 
 @pytest.fixture(scope="session")
-def target(request: pytest.FixtureRequest) -> Target:
+def results(pytestconfig: pytest.Config) -> Results:
+    """What is run on which device, and where its reports are kept."""
+    plugin = pytestconfig.pluginmanager.get_plugin(Results.NAME)
+    assert isinstance(plugin, Results)
+    return plugin
+
+
+@pytest.fixture(scope="session")
+def target(results: Results) -> Target:
     """The device's description."""
-    return read_target(request.param)
+    return results.target
 
 
 @pytest.fixture(scope="session")
-def device(target: Target, pytestconfig: pytest.Config) -> Device:
+def device(results: Results) -> Device:
     """The device itself."""
-    host = pytestconfig.getoption("--host")
-    return SshDevice(host) if host else EmulatedDevice(target)
+    return results.device
 
 
 @pytest.fixture(scope="session")
-def bundle(
-    target: Target, pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    """`make compile`'s bundle for the device, or one of a small network."""
-    if not pytestconfig.getoption("--small"):
-        path = ROOT / "build" / target.name
-        if not is_bundle(path):
-            compile_bundle(Request(ROOT / "models" / MODEL_FILE, target, path))
-        return path
-    folder = tmp_path_factory.mktemp(target.name)
-    sample = Sample(96, 0.25, 64)
-    sample.v1()
-    sample.finish(folder / MODEL)
-    request = Request(
-        folder / MODEL, target, folder / "bundle", trials=1, records=folder, pictures=PICTURES
-    )
-    result = compile_bundle(request)
-    assert result.promoted, result.evidence
-    return result.bundle
+def bundle(results: Results) -> Path:
+    """The bundle, here."""
+    return results.bundle
 
 
 @pytest.fixture(scope="session")
-def pictures(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Image]:
-    """A few fitted pictures, as numbers and as a raw file."""
-    from edge_runtime.bundle import read_manifest
+def placed(device: Device, bundle: Path) -> str:
+    """The bundle, there."""
+    return device.put(bundle)
 
-    size = read_manifest(bundle)["model"]["input"]["size"]
+
+@pytest.fixture(scope="session")
+def pictures(bundle: Path) -> Image:
+    """A few fitted pictures for the bundle."""
+    return _pictures(int(read_manifest(bundle)["model"]["input"]["size"]))
+
+
+@pytest.fixture(scope="session")
+def integers(target: Target, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Image]:
+    """Bundles in int8 for the device and for this machine, and pictures for them."""
+    made = _pictures(SMALL)
+    return *int8_bundles(target, made, tmp_path_factory.mktemp("int8")), made
+
+
+@pytest.fixture(scope="session")
+def photos(device: Device, pictures: Image, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A folder of photos there, one sub-folder a label, each with 1.png."""
+    folder = tmp_path_factory.mktemp("photos") / "photos"
+    for label, picture in zip(LABELS, pictures, strict=False):
+        (folder / label).mkdir(parents=True)
+        cv2.imwrite(str(folder / label / "1.png"), picture)
+    return device.put(folder)
+
+
+@pytest.fixture(scope="session")
+def gallery(device: Device, photos: str, placed: str) -> str:
+    """A gallery there, in which these photos are enrolled."""
+    place = f"{device.folder}/gallery.sqlite"
+    done = device.runtime("enroll", "--gallery", place, "--model", placed, photos)
+    assert done.returncode == 0, done.stderr
+    return place
+
+
+def _pictures(size: int) -> Image:
     made = np.random.default_rng(5).integers(0, 256, (PICTURES, size // 8, size // 8, 3), np.uint8)
-    made = np.ascontiguousarray(made.repeat(8, axis=1).repeat(8, axis=2))
-    path = tmp_path_factory.mktemp("pictures") / "pictures.npy"
-    np.save(path, made)
-    return path, made
+    return np.ascontiguousarray(made.repeat(8, axis=1).repeat(8, axis=2))

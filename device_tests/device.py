@@ -1,27 +1,62 @@
-"""A device to run things on: one small contract, an emulated board and a real one."""
+"""A device to run things on: one small contract, for an emulated board and a real one."""
 
 from __future__ import annotations
 
-import shlex
+import json
 import subprocess
 from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from compile.target import Target
-from compile.userland import ROOT, Userland
+ROOT = Path(__file__).resolve().parent.parent
+SCRIPTS = Path(__file__).resolve().parent / "scripts"
+LIMIT_S = 900.0
 
 Done = subprocess.CompletedProcess[str]
-LIMIT_S = 900
 
 
-class Device(ABC):
-    """Files can be put on it, Python and programs can be run on it."""
+@dataclass(frozen=True)
+class About:
+    """What a device says of itself."""
+
+    model: str
+    machine: str
+    """Architecture: x86_64, aarch64."""
+    features: tuple[str, ...]
+    """What its CPU can do, as /proc/cpuinfo names it; empty: whatever the target asks for."""
+    cores: int
+    system: str
+    python: str
+    cameras: tuple[str, ...] = ()
+    """V4L2 devices from which pictures may be read."""
+
+
+class Device(AbstractContextManager["Device"], ABC):
+    """Files can be put on it and fetched from it, its Python and programs can be run on it.
+
+    Leaving the context takes away all that was put there.
+    """
 
     emulated: bool
+    name: str
+    about: About
+
+    folder: str
+    """One of its own there, for what scripts write."""
+
+    @abstractmethod
+    def install(self) -> None:
+        """Put the runtime there, as this checkout has it."""
 
     @abstractmethod
     def put(self, path: Path) -> str:
         """Copy a file or folder there; its place there."""
+
+    @abstractmethod
+    def get(self, place: str, to: Path) -> None:
+        """Copy the file `place` from there."""
 
     @abstractmethod
     def python(self, *arguments: str) -> Done:
@@ -31,66 +66,13 @@ class Device(ABC):
     def program(self, *command: str) -> Done:
         """Run a program that was put there."""
 
+    def runtime(self, *arguments: str) -> Done:
+        """Run its `edge-runtime`."""
+        return self.python("-m", "edge_runtime", *arguments)
 
-class EmulatedDevice(Device):
-    """QEMU's CPU and a small Debian; what is here is there."""
-
-    emulated = True
-
-    def __init__(self, target: Target) -> None:
-        self.target, self.userland = target, Userland()
-        self.userland.make()
-
-    def put(self, path: Path) -> str:
-        """See `Device`: it can be read where it is."""
-        return str(path.resolve())
-
-    def python(self, *arguments: str) -> Done:
-        """See `Device`."""
-        return self.userland.run(self.target, *arguments, timeout=LIMIT_S)
-
-    def program(self, *command: str) -> Done:
-        """See `Device`."""
-        emulator = self.userland.emulator(self.target)
-        return subprocess.run(
-            [*emulator, *command], capture_output=True, text=True, check=False, timeout=LIMIT_S
-        )
-
-
-class SshDevice(Device):
-    """A board that ssh reaches without a password and that has Python 3.11 with venv."""
-
-    emulated = False
-    folder = ".edge-runtime-device-test"
-
-    def __init__(self, host: str) -> None:
-        self.host = host
-        self._remote(f"mkdir -p {self.folder}")
-        for name in ("edge_runtime", "pyproject.toml", "setup.py", "README.md", "LICENSE"):
-            self.put(ROOT / name)
-        self._remote(f"cd {self.folder} && python3 -m venv env && env/bin/pip install --quiet .")
-
-    def _remote(self, text: str) -> Done:
-        done = subprocess.run(
-            ["ssh", "-o", "BatchMode=yes", self.host, text],
-            capture_output=True, text=True, check=False, timeout=LIMIT_S,
-        )  # fmt: skip
-        if done.returncode == 255:
-            raise ConnectionError(f"{self.host}: {done.stderr.strip()}")
-        return done
-
-    def put(self, path: Path) -> str:
-        """See `Device`."""
-        subprocess.run(
-            ["scp", "-q", "-r", "-o", "BatchMode=yes", str(path), f"{self.host}:{self.folder}/"],
-            check=True, timeout=LIMIT_S,
-        )  # fmt: skip
-        return f"{self.folder}/{path.name}"
-
-    def python(self, *arguments: str) -> Done:
-        """See `Device`."""
-        return self._remote(shlex.join([f"{self.folder}/env/bin/python", *arguments]))
-
-    def program(self, *command: str) -> Done:
-        """See `Device`."""
-        return self._remote(shlex.join(command))
+    def ask(self, script: str, *arguments: str) -> Any:
+        """What a script of scripts/ finds out there: the JSON on the last line that it prints."""
+        text = (SCRIPTS / f"{script}.py").read_text(encoding="utf-8")
+        done = self.python("-c", text, *arguments)
+        assert done.returncode == 0, f"{script}: exit code {done.returncode}\n{done.stderr}"
+        return json.loads(done.stdout.splitlines()[-1])

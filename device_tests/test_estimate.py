@@ -9,15 +9,17 @@ import pytest
 from compile.counts import Counts
 from compile.target import Target, read_target
 from compile.userland import Userland
+from device_tests.bundles import SMALL
 from device_tests.device import Device
 from edge_runtime.errors import ToolchainError
+from edge_runtime.fit import Image
 from profiles.estimate.path import Material, count_stages, make_material
 
 
 def test_every_stage_of_the_path_is_counted(
-    target: Target, device: Device, bundle: Path, tmp_path: Path, pytestconfig: pytest.Config
+    target: Target, device: Device, bundle: Path, pictures: Image, tmp_path: Path
 ) -> None:
-    if not device.emulated or not pytestconfig.getoption("--small") or target.name != "rpi4":
+    if not device.emulated or pictures.shape[1] > SMALL or target.name != "rpi3":
         pytest.skip("a small network on one emulated board tells enough")
     material = make_material(bundle, tmp_path)
     stages = count_stages(Userland(), target, bundle, material, frames=1)

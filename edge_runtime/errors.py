@@ -31,10 +31,14 @@
     │   ├── ServeError                   the page and API cannot be served here
     │   ├── BusyError                    more requests than it can take on
     │   └── SinkError                    an event could not be delivered
-    └── CompileError                 10  a bundle that could not be made
-        ├── TargetError                  no such device, or its description is malformed
-        ├── ToolchainError               a compiler or TVM is missing or unfit
-        └── NetworkUnsupportedError      an operator that the compiler does not know
+    ├── CompileError                 10  a bundle that could not be made
+    │   ├── TargetError                  no such device, or its description is malformed
+    │   ├── ToolchainError               a compiler or TVM is missing or unfit
+    │   └── NetworkUnsupportedError      an operator that the compiler does not know
+    └── BoardError                   12  a board that is to be tested
+        ├── BoardUnreachableError        ssh does not get there
+        ├── BoardUnfitError              another CPU, no Python, no room
+        └── BoardLostError               it went away in the middle
 
 Further exit codes: 0 done, 2 wrong usage, 9 a budget was missed, a check failed or the demo did
 not reach its bar, 130 interrupted. docs/ERRORS.md lists them for users; a test compares.
@@ -227,6 +231,24 @@ class ToolchainError(CompileError):
 
 class NetworkUnsupportedError(CompileError):
     """An operator that the compiler does not know."""
+
+
+class BoardError(EdgeRuntimeError):
+    """A board that is to be tested cannot be."""
+
+    exit_code = 12
+
+
+class BoardUnreachableError(BoardError):
+    """ssh does not get there."""
+
+
+class BoardUnfitError(BoardError):
+    """Another CPU, no Python, no room."""
+
+
+class BoardLostError(BoardError):
+    """It went away in the middle."""
 
 
 def storage_error(error: OSError | sqlite3.Error, where: object) -> StorageError | None:

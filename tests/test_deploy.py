@@ -6,11 +6,9 @@ from __future__ import annotations
 import getpass
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import sysconfig
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,14 +17,14 @@ import cv2
 import numpy as np
 import pytest
 
+from device_tests.sshd import MISSING, Sshd
 from edge_runtime.fit import Image
 from edge_runtime.model import MODEL_FILE
 from tests.conftest import ROOT
 
-SSHD = shutil.which("sshd") or shutil.which("sshd", path="/usr/sbin")
-TOOLS = [tool for tool in ("ssh", "ssh-keygen", "rsync") if not shutil.which(tool)]
 needs_ssh = pytest.mark.skipif(
-    SSHD is None or bool(TOOLS), reason="no ssh server and rsync: apt install openssh-server rsync"
+    bool(MISSING) or not shutil.which("rsync"),
+    reason="no ssh server and rsync: apt install openssh-server rsync",
 )
 
 MANAGER = '''#!{python}
@@ -93,7 +91,7 @@ class Board:
     """This machine, as seen over ssh, with folders of its own."""
 
     folder: Path
-    port: int
+    server: Sshd
     bundle: Path
     variables: dict[str, str] = field(default_factory=dict)
 
@@ -102,10 +100,6 @@ class Board:
         return self.folder / "opt"
 
     def deploy(self, root: Path = ROOT) -> subprocess.CompletedProcess[str]:
-        ssh = (
-            f"ssh -p {self.port} -i {self.folder}/key -o StrictHostKeyChecking=no "
-            f"-o UserKnownHostsFile={self.folder}/known -o LogLevel=ERROR"
-        )
         here = {
             "PATH": f"{self.folder}/bin:{os.environ['PATH']}",
             "PYTHON": sys.executable,
@@ -119,7 +113,7 @@ class Board:
             **self.variables,
         }
         return subprocess.run(
-            ["sh", root / "deploy" / "push.sh", "test", f"{getpass.getuser()}@127.0.0.1"],
+            ["sh", root / "deploy" / "push.sh", "test", self.server.host],
             capture_output=True,
             text=True,
             check=False,
@@ -127,7 +121,7 @@ class Board:
             cwd=root,
             env={
                 **os.environ,
-                "SSH": ssh,
+                "SSH": self.server.ssh,
                 "PREFIX": str(self.prefix),
                 "BUNDLE": str(self.bundle),
                 "BOARD_ENV": " ".join(f"{name}={value}" for name, value in here.items()),
@@ -166,15 +160,9 @@ def board(tmp_path_factory: pytest.TempPathFactory, cat: Image) -> Iterator[Boar
         '[camera]\nsource = "cat.mp4"\nloop = true\nreal_time = true\n[http]\nport = 0\n'
     )
     _earlier_release(folder / "opt")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    server = _ssh_server(folder, port)
-    made = Board(folder, port, folder / "bundle")
-    yield made
-    subprocess.run([manager, "stop"], check=False)
-    server.terminate()
-    server.wait()
+    with Sshd(folder) as server:
+        yield Board(folder, server, folder / "bundle")
+        subprocess.run([manager, "stop"], check=False)
 
 
 def _earlier_release(prefix: Path) -> None:
@@ -184,27 +172,6 @@ def _earlier_release(prefix: Path) -> None:
     (packages,) = venv.glob("lib/python3*/site-packages")
     (packages / "borrowed.pth").write_text(sysconfig.get_path("purelib") + "\n")
     (prefix / "current").symlink_to("releases/seed")
-
-
-def _ssh_server(folder: Path, port: int) -> subprocess.Popen[bytes]:
-    for name in ("key", "host_key"):
-        command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name]
-        subprocess.run(command, check=True)
-    (folder / "sshd_config").write_text(
-        f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host_key\n"
-        f"AuthorizedKeysFile {folder}/key.pub\nStrictModes no\nUsePAM no\n"
-        f"PermitRootLogin yes\nPidFile {folder}/sshd.pid\n"
-    )
-    if os.geteuid() == 0:
-        Path("/run/sshd").mkdir(exist_ok=True)
-    assert SSHD
-    server = subprocess.Popen([SSHD, "-D", "-f", folder / "sshd_config"], stderr=subprocess.DEVNULL)
-    for _ in range(200):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                break
-        time.sleep(0.05)
-    return server
 
 
 @needs_ssh

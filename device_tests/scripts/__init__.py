@@ -1,0 +1,1 @@
+"""What is sent to the device and run there: needs the runtime alone. Each prints a line of JSON."""

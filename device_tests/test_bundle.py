@@ -1,0 +1,87 @@
+"""No bundle can crash the device."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from compile.target import Target
+from compile.toolchain import c_compiler
+from device_tests.device import Device
+from edge_runtime.bundle import LIBRARY, MODEL, read_manifest, write_manifest
+from edge_runtime.engine.portable import PortableEngine
+
+UNCHECKED = """
+import ctypes, sys
+library = ctypes.CDLL(sys.argv[1])
+library.edge_open.restype = ctypes.c_void_p
+library.edge_open(1)
+print("still alive")
+"""
+NEWER = """
+#include <arm_neon.h>
+#include <stdint.h>
+static volatile int8_t one = 1;
+void *edge_open(int32_t threads)
+{
+    int8x16_t a = vdupq_n_s8(one);
+    return (void *)(intptr_t)vgetq_lane_s32(vdotq_s32(vdupq_n_s32(threads), a, a), 0);
+}
+"""
+
+
+def test_a_bundle_for_a_newer_cpu_is_refused_where_running_it_would_kill(
+    device: Device, target: Target, bundle: Path, tmp_path: Path
+) -> None:
+    if "aarch64" not in target.triple or "asimddp" in device.about.features:
+        pytest.skip("this CPU is not older than one that has the dot product")
+    newer = tmp_path / "newer"
+    shutil.copytree(bundle, newer)
+    (tmp_path / "newer.c").write_text(NEWER)
+    subprocess.run(
+        [
+            *c_compiler(target.triple), "-O1", "-march=armv8.2-a+dotprod", "-shared", "-fPIC",
+            tmp_path / "newer.c", "-o", newer / LIBRARY,
+        ],
+        check=True,
+    )  # fmt: skip
+    manifest = read_manifest(newer)
+    (newer / "manifest.json").unlink()
+    write_manifest(
+        newer,
+        PortableEngine(bundle / MODEL).model,
+        target={**manifest["target"], "name": "rpi5", "cpu": "cortex-a76", "features": ["asimddp"]},
+        precision="fp32",
+        budgets={},
+        tools={},
+    )
+    bare = tmp_path / "bare"
+    shutil.copytree(newer, bare)
+    (bare / MODEL).unlink()
+    place = device.put(newer)
+    # Without the check the process dies of an illegal instruction ...
+    done = device.python("-c", UNCHECKED, f"{place}/{LIBRARY}")
+    assert done.returncode in (-4, 132), (done.returncode, done.stdout)
+    # ... with it, the portable engine answers, and says why,
+    (found,) = device.ask("engine", place)
+    assert found["engine"] == "portable"
+    assert any("this CPU lacks asimddp" in line for line in found["said"]), found
+    # and where there is no portable model either, one line says what to do.
+    done = device.runtime("query", "--model", device.put(bare), "photo.png")
+    assert done.returncode == 4
+    assert done.stderr.count("\n") == 1
+    assert "lacks asimddp" in done.stderr and "use a bundle for this board" in done.stderr
+
+
+def test_a_damaged_bundle_is_found_out(device: Device, bundle: Path, tmp_path: Path) -> None:
+    bad = tmp_path / "bad"
+    shutil.copytree(bundle, bad)
+    content = bytearray((bad / LIBRARY).read_bytes())
+    content[len(content) // 2] ^= 1
+    (bad / LIBRARY).write_bytes(content)
+    (found,) = device.ask("engine", device.put(bad))
+    assert found["engine"] == "portable"
+    assert any("damaged" in line for line in found["said"]), found

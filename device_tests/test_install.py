@@ -1,0 +1,40 @@
+"""The runtime is there, whole, and says that it can do its job."""
+
+from __future__ import annotations
+
+import json
+
+from device_tests.device import Device
+from device_tests.results import Results
+from edge_runtime import __version__
+
+
+def test_the_runtime_is_this_one(device: Device) -> None:
+    done = device.runtime("--version")
+    assert done.returncode == 0, done.stderr
+    assert __version__ in done.stdout
+
+
+def test_the_doctor_finds_nothing_wrong(
+    device: Device, placed: str, gallery: str, results: Results
+) -> None:
+    done = device.runtime("doctor", "--json", "--model", placed, "--gallery", gallery)
+    findings = {finding["name"]: finding for finding in json.loads(done.stdout)["findings"]}
+    results.notes += [
+        f"doctor: {finding['name']}: {finding['detail']} -> {finding['remedy']}"
+        for finding in findings.values()
+        if finding["status"] == "warn"
+    ]
+    failed = [finding for finding in findings.values() if finding["status"] == "fail"]
+    assert not failed, failed
+    assert done.returncode == 0, done.stderr
+    assert "compiled" in findings["model"]["detail"], findings["model"]
+
+
+def test_a_photo_is_recognised(device: Device, placed: str, photos: str, gallery: str) -> None:
+    done = device.runtime(
+        "query", "--json", "--gallery", gallery, "--model", placed, f"{photos}/hall/1.png"
+    )
+    assert done.returncode == 0, done.stderr
+    text = json.dumps(json.loads(done.stdout))
+    assert "hall" in text and '"distance": 0' in text, text
