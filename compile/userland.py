@@ -262,8 +262,8 @@ class Userland:
             files[f"sys/devices/system/cpu/{name}"] = cores
         for index in range(target.cores):
             frequency = f"sys/devices/system/cpu/cpu{index}/cpufreq"
-            files[f"{frequency}/cpuinfo_max_freq"] = f"{target.clock_mhz * 1000}\n"
-            files[f"{frequency}/scaling_cur_freq"] = f"{target.clock_mhz * 1000}\n"
+            for name in ("cpuinfo_max", "scaling_cur", "scaling_max", "scaling_min"):
+                files[f"{frequency}/{name}_freq"] = f"{target.clock_mhz * 1000}\n"
             files[f"{frequency}/scaling_governor"] = "ondemand\n"
         for name, text in files.items():
             _write(board / name, text)

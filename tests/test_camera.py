@@ -67,7 +67,7 @@ def test_a_single_photo_is_a_camera(tmp_path: Path, noise: Noise) -> None:
 class _MotionJpeg(BaseHTTPRequestHandler):
     """What an IP camera serves."""
 
-    frames = 5
+    frames = 50
 
     def do_GET(self) -> None:
         self.send_response(200)
