@@ -108,6 +108,15 @@ def temperature_c() -> float | None:
     return max(zones, default=None)
 
 
+def clock_mhz() -> tuple[float | None, float | None]:
+    """The cores' clock now, and the highest that the kernel may choose."""
+    try:
+        clock = psutil.cpu_freq()
+    except (OSError, ValueError, NotImplementedError):  # a kernel that tells only half of it
+        return None, None
+    return (clock.current or None, clock.max or None) if clock else (None, None)
+
+
 def throttling() -> list[str] | None:
     """What a Raspberry Pi's firmware reports, now and since boot; None: no such firmware."""
     tool = shutil.which("vcgencmd")

@@ -21,7 +21,7 @@ from demo.scenes import write_enrolment_photos
 from edge_runtime.budget import KNOWN, checked, read_budgets
 from edge_runtime.camera.fake import FakeSource
 from edge_runtime.code import Code
-from edge_runtime.device import read_device
+from edge_runtime.device import clock_mhz, read_device
 from edge_runtime.engine.base import Engine
 from edge_runtime.engine.fake import FakeEngine
 from edge_runtime.errors import ConfigError, ReportError
@@ -316,6 +316,16 @@ def test_each_disturbance_has_its_brand() -> None:
 
 def test_this_machine_is_no_emulator() -> None:
     assert not read_device().emulated
+
+
+def test_a_kernel_that_does_not_tell_its_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    def half(*_: object, **__: object) -> None:
+        raise FileNotFoundError("scaling_max_freq")
+
+    monkeypatch.setattr("psutil.cpu_freq", half)
+    assert clock_mhz() == (None, None)
+    monkeypatch.setattr("psutil.cpu_freq", lambda: None)
+    assert clock_mhz() == (None, None)
 
 
 def test_memory_of_a_process_by_kind() -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 from msgspec.structs import replace
 
-from edge_runtime.device import temperature_c, throttling
+from edge_runtime.device import clock_mhz, temperature_c, throttling
 from edge_runtime.memory import rss_bytes
 from edge_runtime.report.schema import Brand, Conditions, Moment
 
@@ -123,12 +123,12 @@ class Watch:
         now_s = time.perf_counter()
         if now_s - self._asked_s > _SLOW_SENSOR_S and self._throttling is not None:
             self._throttling, self._asked_s = throttling(), now_s
-        clock = psutil.cpu_freq()
+        clock, _ = clock_mhz()
         self.moments.append(
             Moment(
                 at_s=round(now_s - self._zero_s, 3),
                 temperature_c=temperature_c(),
-                clock_mhz=round(clock.current, 1) if clock and clock.current else None,
+                clock_mhz=None if clock is None else round(clock, 1),
                 throttling=self._throttling,
                 rss_bytes=rss_bytes(),
             )

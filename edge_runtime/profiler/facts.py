@@ -8,11 +8,9 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import psutil
-
 from edge_runtime import __version__
 from edge_runtime.cpu import cpu_features
-from edge_runtime.device import read_device
+from edge_runtime.device import clock_mhz, read_device
 from edge_runtime.engine import Engine
 from edge_runtime.gallery import Gallery
 from edge_runtime.report.schema import DeviceInfo, EngineInfo, GalleryFacts, ModelFacts, Program
@@ -49,7 +47,7 @@ def _git(root: Path, *arguments: str) -> str | None:
 
 def device() -> DeviceInfo:
     """The machine."""
-    read, clock, features = read_device(), psutil.cpu_freq(), cpu_features()
+    read, features = read_device(), cpu_features()
     return DeviceInfo(
         model=read.model,
         soc=read.soc,
@@ -62,7 +60,7 @@ def device() -> DeviceInfo:
         python=read.python,
         packages=dict(_versions()),
         governor=read.governor,
-        clock_limit_mhz=clock.max if clock and clock.max else None,
+        clock_limit_mhz=clock_mhz()[1],
         emulated=read.emulated,
     )
 
