@@ -31,29 +31,43 @@ GOLDEN = Path(__file__).parent / "data" / "report-2.json"
 """A real report as version 2 of the schema wrote it."""
 
 
-def report_of(count: int = 400, *, seed: int = 0, slow: dict[str, float] | None = None) -> Report:
+FEELS = {"hash": 0.15, "fit": 0.3, "decode": 0.4, "lookup": 0.8, "decide": 0.6, "wait": 1.0}
+"""In which power of the yardstick a stage feels the machine, as on one with company."""
+
+
+def report_of(
+    count: int = 640,
+    *,
+    seed: int = 0,
+    slow: dict[str, float] | None = None,
+    machine: float = 1.0,
+) -> Report:
     """The golden report, a measurement, with `count` made-up samples; `slow`: factor by stage.
 
-    Times as on a quiet machine: a few per cent of noise that lasts, and now and then a burst.
+    Times as on a quiet machine: some noise, now and then a burst, and a machine whose speed drifts
+    around `machine`, which the yardstick and the stages feel.
     """
     data = json.loads(GOLDEN.read_text())
     generator = np.random.default_rng(seed)
     medians = {"capture": 0.005, "decode": 1.2, "wait": 0.1, "fit": 0.3, "hash": 7.0,
                "pack": 0.1, "lookup": 0.2, "decide": 0.02, "publish": 0.0005}  # fmt: skip
-    drift = np.cumsum(generator.normal(0, 0.002, count))
-    drift -= drift.mean()
+    drift = np.cumsum(generator.normal(0, 0.02, count))
+    speed = machine * np.exp(drift - drift.mean())
     columns = {}
     for stage, ms in medians.items():
-        noise = generator.gamma(4, 0.01, count) + drift
+        noise = generator.gamma(4, 0.01, count)
         burst = np.where(generator.random(count) < 0.01, 4.0, 0.0)
-        columns[stage] = ms * (slow or {}).get(stage, 1.0) * (1 + noise + burst)
+        felt = speed ** FEELS.get(stage, 0.5)
+        columns[stage] = ms * (slow or {}).get(stage, 1.0) * felt * (1 + noise + burst)
     query = sum(columns[stage] for stage in ("fit", "hash", "pack", "lookup", "decide"))
     whole = query + sum(columns[stage] for stage in ("decode", "wait", "publish"))
     columns |= {"end_to_end": whole, "query": query}
     rounded = {stage: [round(float(x), 4) for x in column] for stage, column in columns.items()}
+    yardstick = 0.05 * speed * (1 + generator.gamma(4, 0.02, count))
     data["warm"]["samples"] = {
         "at_s": [round(i * 0.009, 4) for i in range(count)],
         "stages_ms": rounded,
+        "yardstick_ms": [round(float(x), 4) for x in yardstick],
     }
     for stage, samples in rounded.items():
         ordered = sorted(samples)
@@ -216,12 +230,26 @@ def test_a_tenth_slower_is_found_in_the_right_stage(stage: str) -> None:
             assert (found.verdict, back.verdict) == ("slower", "faster")
 
 
+def test_a_slower_minute_is_no_slower_program() -> None:
+    """The machine a quarter slower: no stage is; one that was made slower is still found."""
+    verdicts, stages = [], []
+    for seed in range(10):
+        a, b = report_of(seed=seed), report_of(seed=seed + 100, machine=1.25)
+        found = compare(a, b)
+        verdicts.append((found.verdict, found.stages))
+        slower = report_of(seed=seed + 200, machine=1.25, slow={"hash": 1.1})
+        stages.append(compare(a, slower).stages)
+        assert 1.1 < found.machine.value < 1.4
+    assert verdicts.count(("no difference", ())) >= 9
+    assert stages.count(("hash",)) >= 9
+
+
 def test_a_neighbour_is_no_slowdown() -> None:
     """Company for sixty per cent of the samples: the median shifts, the lower quartile does not."""
     a, b = report_of(seed=1), report_of(seed=2)
     assert b.warm is not None
     samples = dict(b.warm.samples.stages_ms)
-    company = np.random.default_rng(5).random(400) < 0.6
+    company = np.random.default_rng(5).random(640) < 0.6
     samples["hash"] = [
         (ms or 0) * (1.4 if busy else 1) for ms, busy in zip(samples["hash"], company, strict=True)
     ]

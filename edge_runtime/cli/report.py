@@ -74,23 +74,25 @@ def _print(found: Comparison) -> None:
     table = Table(box=None, pad_edge=False)
     for name in ("stage", ""):
         table.add_column(name)
-    for name in ("A ms", "B ms", "B / A", "95 % interval"):
+    for name in ("A ms", "B ms", "B / A", "steadied", "95 % interval"):
         table.add_column(name, justify="right")
     table.add_column("verdict")
     styles = {"faster": "green", "slower": "red"}
     for line in found.lines:
-        sure = line.ratio
+        sure = line.steadied or line.ratio
         table.add_row(
             line.stage.replace("_", " ") if line.percent == 50 else "",
             f"p{line.percent}",
             f"{line.a_ms:.3f}",
             f"{line.b_ms:.3f}",
-            f"{sure.value:.3f}" if sure else "",
+            f"{line.ratio.value:.3f}" if line.ratio else "",
+            f"{line.steadied.value:.3f}" if line.steadied else "",
             f"{sure.low:.3f} to {sure.high:.3f}" if sure else "too few samples",
             line.verdict if line.verdict in styles else "",
             style=styles.get(line.verdict, ""),
         )
     console().print(table, highlight=False)
+    click.echo(f"the machine itself took {found.machine.value:.3f} times as long in B")
     for name, (left, right) in found.figures.items():
         click.echo(f"{name}: {left:,.0f} and {right:,.0f}")
     where = f" (in {', '.join(found.stages)})" if found.stages else ""

@@ -8,6 +8,7 @@ from array import array
 from statistics import fmean, median, pstdev
 
 from edge_runtime.budget import STAGES
+from edge_runtime.profiler.yardstick import Yardstick
 from edge_runtime.report.schema import Samples, Summary, Warm
 from edge_runtime.stopwatch import percentile
 from edge_runtime.types import Frame, Recognition, Result
@@ -25,6 +26,7 @@ class Recorder:
     def __init__(self) -> None:
         self.at_ns = array("q")
         self._columns = {stage: array("d") for stage in (*STAGES, "end_to_end")}
+        self._yardstick, self._yardstick_ms = Yardstick(), array("d")
 
     def __len__(self) -> int:
         return len(self.at_ns)
@@ -35,11 +37,12 @@ class Recorder:
         stage_ms = result.stage_ms
         for stage, column in self._columns.items():
             column.append(stage_ms.get(stage, math.nan))
+        self._yardstick_ms.append(self._yardstick.measure_ms())
 
     @property
     def size_bytes(self) -> int:
         """Memory taken by what was kept."""
-        return 8 * len(self) * (1 + len(self._columns))
+        return 8 * len(self) * (2 + len(self._columns))
 
     def cost_us(self, frame: Frame, result: Result) -> float:
         """Microseconds that keeping one frame takes: the median of many, kept elsewhere."""
@@ -80,6 +83,7 @@ class Recorder:
                     stage: [None if x != x else round(x, _DIGITS) for x in column]
                     for stage, column in columns.items()
                 },
+                yardstick_ms=[round(x, _DIGITS) for x in self._yardstick_ms],
             ),
         )
 

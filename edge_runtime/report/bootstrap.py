@@ -29,7 +29,9 @@ class Ratio:
     high: float
 
 
-def ratio(a: Sequence[float], b: Sequence[float], percent: float, *, seed: int = 1) -> Ratio:
+def ratio(
+    a: Sequence[float] | Numbers, b: Sequence[float] | Numbers, percent: float, *, seed: int = 1
+) -> Ratio:
     """`percent`: 50 for medians. Needs at least one sample of each; 0 over 0 counts as 1."""
     generator = np.random.default_rng(seed)
     first, second = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)

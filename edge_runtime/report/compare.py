@@ -9,21 +9,19 @@ came or went. So a difference of medians counts only
   slows some of the samples;
 - when it is worth a name: microseconds of a stage that takes microseconds are not.
 
-Photos are unlike: decoding one takes twice as long as another. Where both runs took the same photos
-in turn, each photo is compared with itself.
+Before, what is known to differ is taken out (`edge_runtime.report.steadied`): photos that are
+unlike, and a machine that was not equally fast in both runs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
-
-import numpy as np
 
 from edge_runtime.errors import ReportError
 from edge_runtime.report.bootstrap import Ratio, ratio
 from edge_runtime.report.schema import Report
+from edge_runtime.report.steadied import machine, steadied, times_of
 
 FASTER, SLOWER, SAME = "faster", "slower", "no difference"
 MARGIN = 0.03
@@ -47,7 +45,9 @@ class Line:
     a_ms: float
     b_ms: float
     ratio: Ratio | None
-    """B over A; None: too few samples."""
+    """B over A, as measured; None: too few samples."""
+    steadied: Ratio | None
+    """Of medians: had the machine been equally fast all the time. What the verdict is about."""
     verdict: str
 
 
@@ -60,6 +60,8 @@ class Comparison:
     stages: tuple[str, ...]
     """Those whose median differs."""
     lines: tuple[Line, ...]
+    machine: Ratio
+    """B over A of the yardstick: above 1, the machine itself was slower in B."""
     figures: dict[str, tuple[float, float]]
     """What has one number a report, A's and B's: memory, cold start, size."""
     warnings: tuple[str, ...] = field(default=())
@@ -96,6 +98,7 @@ def compare(a: Report, b: Report, *, force: bool = False) -> Comparison:
             if word != SAME and name not in ("query", "end_to_end")
         ),
         lines=tuple(lines),
+        machine=ratio(*machine(a, b), 50),
         figures=dict(_figures(a, b)),
         warnings=(*differences, *_doubts(a, b)),
     )
@@ -148,48 +151,27 @@ def _line(a: Report, b: Report, stage: str, percent: int) -> Line:
     assert a.warm is not None
     assert b.warm is not None
     a_ms, b_ms = (float(getattr(w.stages[stage], f"p{percent}_ms")) for w in (a.warm, b.warm))
-    first, second = (warm.samples.stages_ms[stage] for warm in (a.warm, b.warm))
-    sets = _alike(first, second, _photos_in_turn(a, b))
-    if min(map(len, sets)) < FEWEST:
-        return Line(stage, percent, a_ms, b_ms, None, SAME)
-    found = ratio(*sets, percent)
-    wider = 1.0 if a.measurement and b.measurement else DISTURBED
-    margin = wider * (MARGIN if percent == 50 else MARGIN_P99)
-    verdict = SAME
-    least_ms = wider * LEAST_SHARE * a.warm.stages["query"].p50_ms
-    if abs(found.value - 1) * a_ms >= least_ms:
-        verdict = _beyond(found, margin)
-    if percent == 50 and verdict != _beyond(ratio(*sets, 25), margin):
+    times = times_of(a, b, stage)
+    if min(len(times.a), len(times.b)) < FEWEST:
+        return Line(stage, percent, a_ms, b_ms, None, None, SAME)
+    raw = ratio(times.a, times.b, percent)
+    if percent != 50:
+        return Line(stage, percent, a_ms, b_ms, raw, None, _verdict(a, b, a_ms, raw, MARGIN_P99))
+    calm = steadied(a, b, times)
+    found = ratio(calm.a, calm.b, percent)
+    verdict = _verdict(a, b, a_ms, found, MARGIN)
+    if verdict != _verdict(a, b, a_ms, ratio(calm.a, calm.b, 25), MARGIN):
         verdict = SAME
-    return Line(stage, percent, a_ms, b_ms, found, verdict)
+    return Line(stage, percent, a_ms, b_ms, raw, found, verdict)
 
 
-def _beyond(found: Ratio, margin: float) -> str:
+def _verdict(a: Report, b: Report, a_ms: float, found: Ratio, margin: float) -> str:
+    assert a.warm is not None
+    wider = 1.0 if a.measurement and b.measurement else DISTURBED
+    if abs(found.value - 1) * a_ms < wider * LEAST_SHARE * a.warm.stages["query"].p50_ms:
+        return SAME
+    margin *= wider
     return SLOWER if found.low > 1 + margin else FASTER if found.high < 1 - margin else SAME
-
-
-def _photos_in_turn(a: Report, b: Report) -> int:
-    """How many photos both took in the same turn; 1: not known to be the same."""
-    same = a.protocol.pace == b.protocol.pace == "one by one" and (
-        (a.input.photo_count, a.protocol.warmup_count)
-        == (b.input.photo_count, b.protocol.warmup_count)
-    )
-    return a.input.photo_count or 1 if same else 1
-
-
-def _alike(
-    first: Sequence[float | None], second: Sequence[float | None], photos: int
-) -> tuple[list[float], list[float]]:
-    """Both sets of samples, each photo's over what both take for it."""
-    if photos < 2 or None in first or None in second or min(len(first), len(second)) < 2 * photos:
-        return [ms for ms in first if ms is not None], [ms for ms in second if ms is not None]
-    columns = [np.asarray(first, np.float64), np.asarray(second, np.float64)]
-    for turn in range(photos):
-        both = np.concatenate([column[turn::photos] for column in columns])
-        usual = np.percentile(both, 25)  # company of some samples leaves it as it is
-        for column in columns:
-            column[turn::photos] /= usual or 1.0
-    return columns[0].tolist(), columns[1].tolist()
 
 
 def _figures(a: Report, b: Report) -> list[tuple[str, tuple[float, float]]]:

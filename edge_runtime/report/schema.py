@@ -146,6 +146,10 @@ class Samples(_Part, frozen=True, kw_only=True):
         dict[str, list[float | None]],
         _about("By stage, one value a sample; null: the stage was not run (a gate let it pass)."),
     ]
+    yardstick_ms: Annotated[
+        list[float],
+        _about("The same small work after every frame: how fast the machine itself was just then."),
+    ]
 
 
 class Warm(_Part, frozen=True, kw_only=True):
