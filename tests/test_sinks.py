@@ -283,11 +283,14 @@ class Listener:
         self._client = paho.Client(CallbackAPIVersion.VERSION2)
         self._client.reconnect_delay_set(1, 1)
         self._client.on_connect = lambda client, *_: client.subscribe("#", qos=1)
+        listening = threading.Event()  # what is published before that is not heard
+        self._client.on_subscribe = lambda *_: listening.set()
         self._client.on_message = lambda _client, _data, message: self.heard.append(
             (message.topic, message.payload.decode(), message.retain)
         )
         self._client.connect_async("127.0.0.1", port)
         self._client.loop_start()
+        assert listening.wait(15)
 
     def of(self, topic: str) -> list[str]:
         return [text for name, text, _ in self.heard if name == topic]

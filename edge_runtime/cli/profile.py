@@ -38,7 +38,7 @@ PROC = Path("/proc/self/smaps")
     help="Pictures a second, each measured from when it was due.  [default: one by one]",
 )
 @click.option("--gate", is_flag=True, help="Let unchanged pictures pass without hashing.")
-@click.option("--quick", is_flag=True, help="A look: 256 samples and 6 s, not 1,024 and 60 s.")
+@click.option("--quick", is_flag=True, help="A look: 256 samples and 10 s, not 1,024 and 60 s.")
 @click.option("--samples", type=click.IntRange(1, 10**6), help="At least so many samples ...")
 @click.option("--seconds", type=click.FloatRange(0, 86_400), help="... and at least so long.")
 @click.option(

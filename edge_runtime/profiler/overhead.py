@@ -10,17 +10,14 @@ from edge_runtime.profiler.warm import Recorder
 from edge_runtime.report.bootstrap import ratio
 from edge_runtime.report.schema import Overhead
 from edge_runtime.stopwatch import percentile
-from edge_runtime.types import Frame, Result
 
 BLOCK = 8
 """Frames with, then as many without, then the other way round."""
 
 
-def overhead(
-    driver: Driver, recorder: Recorder, watch: Watch, frame: Frame, result: Result
-) -> Overhead:
+def overhead(driver: Driver, recorder: Recorder, watch: Watch) -> Overhead:
     """Of a run that has just ended: as many frames again as it had, at most 512, half without."""
-    frame_us = recorder.cost_us(frame, result)
+    frame_us = recorder.frame_us
     elapsed_s = max((recorder.at_ns[-1] - recorder.at_ns[0]) / 1e9, 1e-9)
     watch_share = watch.took_s / elapsed_s
     p50_ms = percentile(sorted(recorder.query_ms()), 50)

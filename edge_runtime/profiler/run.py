@@ -69,7 +69,7 @@ class Protocol:
     gate: bool = False
 
 
-QUICK = Protocol(quick=True, cold_starts=3, warmup=16, samples=256, seconds=6.0)
+QUICK = Protocol(quick=True, cold_starts=3, warmup=16, samples=256, seconds=10.0)
 
 
 @dataclass
@@ -110,7 +110,6 @@ class Profile:
         self._program, self._device = facts.program(), facts.device()
         self._gallery = GalleryFacts(item_count=0, label_count=0)
         self._frame: Frame | None = None
-        self._result: Result | None = None
         self._recorder = Recorder()
         self._lost = (0, 0)
         self._pace = ""
@@ -151,15 +150,15 @@ class Profile:
             self._cold.append(cold_start(self.engine, path, photo))
             self.progress(0.8 + 0.2 * (number + 1) / self.protocol.cold_starts)
 
-    def _look(self, frame: Frame, result: Result, _held: Recognition | None) -> None:
-        self._frame, self._result = self._frame or frame, result
+    def _look(self, frame: Frame, _result: Result, _held: Recognition | None) -> None:
+        self._frame = self._frame or frame
 
     def _warm(self, driver: Driver) -> None:
         protocol, daemon = self.protocol, driver.daemon
         daemon.observers.append(self._look)
         for _ in range(protocol.warmup or 1):
             driver.one()
-        if self._frame is None or self._result is None:
+        if self._frame is None:
             raise ReportError(daemon.last_error or "no frame could be judged")
         daemon.observers[:] = [self._recorder]
         watch = Watch(0.5 if protocol.quick else 1.0)
@@ -182,7 +181,7 @@ class Profile:
         self._growth = _growth(
             [moment.rss_bytes for moment in watch.moments], self._recorder.size_bytes
         )
-        self._overhead = overhead(driver, self._recorder, watch, self._frame, self._result)
+        self._overhead = overhead(driver, self._recorder, watch)
         self.progress(0.8)
 
     def _share(self, began_s: float) -> float:

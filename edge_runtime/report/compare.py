@@ -24,7 +24,7 @@ from edge_runtime.report.schema import Report
 from edge_runtime.report.steadied import machine, steadied, times_of
 
 FASTER, SLOWER, SAME = "faster", "slower", "no difference"
-MARGIN = 0.03
+MARGIN = 0.035
 """Of a median, by which two runs of the same thing may differ."""
 MARGIN_P99 = 0.15
 """Of a 99th percentile likewise."""

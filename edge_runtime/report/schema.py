@@ -279,7 +279,9 @@ class Operators(_Part, frozen=True, kw_only=True):
 class Overhead(_Part, frozen=True, kw_only=True):
     """What measuring itself cost."""
 
-    frame_us: Annotated[float, _about("Spent on keeping a sample, per frame.")]
+    frame_us: Annotated[
+        float, _about("Spent per frame on keeping it and on the yardstick: median.")
+    ]
     watch_share: Annotated[float, _about("Of the time, spent on watching the board.")]
     p50_share: Annotated[float, _about("Both, per median frame: how much slower it looks.")]
     p50_ratio: Annotated[
