@@ -29,9 +29,11 @@ def lookup(report: dict[str, Any], path: Path) -> list[str]:
             _table("bits", widths, lambda case: str(case["bits"])),
         ]
     lines = []
+    if report.get("batch_apart"):
+        lines.append("The batches were measured in a later run of their own (`--batch`):\n")
     for batch in report["batch"]:
         what = "full ranking" if batch["k"] == batch["codes"] else f"the {batch['k']} nearest"
-        times = ", ".join(f"{name} {ms:.1f}" for name, ms in batch["median_ms"].items())
+        times = ", ".join(f"{name} {ms:.2f}" for name, ms in batch["median_ms"].items())
         lines.append(
             f"- {batch['queries']:,} queries x {batch['codes']:,} codes, {what}, milliseconds: "
             f"{times}"

@@ -37,6 +37,7 @@ from edge_runtime.report import read_report
 from edge_runtime.report.schema import Conditions, Moment, Report
 from edge_runtime.sinks import ListSink
 from edge_runtime.stopwatch import Lap, no_lap
+from edge_runtime.types import Frame, Result, Verdict
 from tests.conftest import ROOT, run_cli
 
 SHORT = ("--samples", 40, "--seconds", 0)
@@ -192,6 +193,24 @@ def test_a_paced_run_does_not_omit_who_had_to_wait(tmp_path: Path) -> None:
     paced = _end_to_end(_Stutter(), tmp_path / "b.sqlite", 100.0)
     assert sum(ms > 30 for ms in alone) <= 10  # 3, were we alone here
     assert sum(ms > 30 for ms in paced) >= 3 * 7
+
+
+def test_a_frame_that_was_cut_in_two_is_left_out() -> None:
+    """Ctrl-C may come while one is being kept."""
+
+    class Interrupted(dict[str, float]):
+        def get(self, *_: object) -> float:  # type: ignore[override]
+            raise KeyboardInterrupt
+
+    recorder, frame = Recorder(), Frame(np.zeros((2, 2, 3), np.uint8), 0, 0.0)
+    stages = {"hash": 1.0, "end_to_end": 2.0}
+    for _ in range(3):
+        recorder(frame, Result(Verdict(None, 0.0, None), (), dict(stages)), None)
+    with pytest.raises(KeyboardInterrupt):
+        recorder(frame, Result(Verdict(None, 0.0, None), (), Interrupted(stages)), None)
+    samples = recorder.warm(dropped=0, faults=0).samples
+    columns = [samples.at_s, samples.yardstick_ms, *samples.stages_ms.values()]
+    assert [len(column) for column in columns] == [3] * len(columns)
 
 
 @pytest.mark.parametrize(("how", "code"), [(signal.SIGTERM, 130), (signal.SIGINT, 130)])

@@ -388,6 +388,19 @@ def test_no_view_hides_that_it_is_no_measurement() -> None:
     assert "ot a measurement" not in good
 
 
+def test_heat_and_clock_are_drawn_beside_latency_where_the_board_tells() -> None:
+    report = report_of()
+    assert report.conditions is not None
+    told = [
+        msgspec.structs.replace(moment, temperature_c=51.5 + n, clock_mhz=1800.0)
+        for n, moment in enumerate(report.conditions.moments)
+    ]
+    assert ">MHz<" in page(changed(report, conditions={"moments": told}))
+    assert ">\N{DEGREE SIGN}C<" in page(changed(report, conditions={"moments": told}))
+    silent = [msgspec.structs.replace(m, temperature_c=None, clock_mhz=None) for m in told]
+    assert ">\N{DEGREE SIGN}C<" not in page(changed(report, conditions={"moments": silent}))
+
+
 def test_the_page_opens_offline_in_a_browser(tmp_path: Path) -> None:
     browser, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if not (browser and driver):

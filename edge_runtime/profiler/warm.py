@@ -30,7 +30,7 @@ class Recorder:
         self._took_ns = array("q")
 
     def __len__(self) -> int:
-        return len(self.at_ns)
+        return len(self._took_ns)  # comes last: such a frame is kept whole
 
     def __call__(self, frame: Frame, result: Result, _held: Recognition | None) -> None:
         """Keep one frame's times."""
@@ -58,6 +58,10 @@ class Recorder:
 
     def warm(self, *, dropped: int, faults: int) -> Warm:
         """What was kept; at least one frame."""
+        # Ctrl-C may have come in the middle of a frame.
+        del self.at_ns[len(self) :], self._yardstick_ms[len(self) :]
+        for column in self._columns.values():
+            del column[len(self) :]
         columns = {
             stage: column
             for stage, column in self._columns.items()

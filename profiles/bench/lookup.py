@@ -250,7 +250,7 @@ def main(
     """Command: see the module."""
     if batch:
         kept = json.loads(out.read_text(encoding="utf-8")) if out else {}
-        deliver(kept | {"batch": measure_batch(5)}, out)
+        deliver(kept | {"batch": measure_batch(5), "batch_apart": True}, out)
         return
     cases = [
         Case(kind, 64, 10**power)
