@@ -28,7 +28,7 @@ from edge_runtime.errors import (
     NotEnrolledError,
     StorageError,
 )
-from edge_runtime.gallery import Gallery, Item, check_label, default_path
+from edge_runtime.gallery import Gallery, Item, check_label, default_path, rows
 from edge_runtime.gallery.maintenance import verify
 
 MODEL = FakeEngine().model
@@ -110,6 +110,25 @@ def test_rows_of_every_batch_are_whole(gallery: Gallery, count: int) -> None:
     for item, (_, found) in zip(items, kept, strict=True):
         assert (found.label, found.source, found.digest) == (item.label, item.source, item.digest)
         assert (found.code == item.code).all()
+
+
+def test_many_at_once_are_known_and_a_failure_among_them_leaves_all_as_it_was(
+    gallery: Gallery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many go in without their index, which is made afterwards."""
+    photos = [Item(f"label {n % 7}", _code(n), digest=b"%d" % n) for n in range(2000)]
+    gallery.enroll(photos[:300])
+    with monkeypatch.context() as patch:
+        patch.setattr(rows, "crc32", iter(range(1500)).__next__)
+        with pytest.raises(TypeError):
+            gallery.enroll(photos)
+    assert gallery.enroll(photos).count(None) == 300
+    assert gallery.enroll([*photos, photos[5]]) == [None] * 2001
+    assert gallery.known("label 3", b"1249")
+    with sqlite3.connect(gallery.path) as other, pytest.raises(sqlite3.IntegrityError):
+        other.execute("UPDATE item SET digest = '7' WHERE label_id = 1")
+    other.close()
+    assert verify(gallery.path) == []
 
 
 def test_remove_and_ids_are_never_given_twice(gallery: Gallery) -> None:

@@ -367,6 +367,7 @@ import edge_runtime.gallery.store as store
 from edge_runtime.engine.fake import FakeEngine
 from edge_runtime.gallery.maintenance import compact
 store.SNAPSHOT_FROM = 0
+store.changes.MANY = 100  # so that the largest enrolments here make the index anew
 model, path, seed = FakeEngine().model, __import__('pathlib').Path(sys.argv[1]), int(sys.argv[2])
 generator = np.random.default_rng(seed)
 while True:
@@ -495,10 +496,11 @@ import edge_runtime.gallery.store as store
 from edge_runtime.engine.fake import FakeEngine
 from edge_runtime.errors import EdgeRuntimeError
 store.SNAPSHOT_FROM = 0
+store.changes.MANY = 1
 try:
     with store.Gallery(sys.argv[1], FakeEngine().model, create=True) as gallery:
-        for _ in range(4):
-            ids = gallery.enroll([store.Item("cat", np.array([7], np.uint64))])
+        for count in (1, 2, 1, 2):  # one by one, and as if they were many
+            ids = gallery.enroll([store.Item("cat", np.array([7], np.uint64))] * count)
             print(ids[0], flush=True)
             gallery.search(np.array([7], np.uint64))
 except EdgeRuntimeError as error:

@@ -29,14 +29,17 @@ from edge_runtime.gallery import Gallery, Item, Note
 from edge_runtime.gallery.exchange import export_items, import_items
 from edge_runtime.gallery.maintenance import backup, repair, verify
 from edge_runtime.gallery.rows import Meta
+from edge_runtime.gallery.schema import SCHEMA_VERSION
 from edge_runtime.gallery.snapshot_file import snapshot_path
 from edge_runtime.position import Position
 from tests.conftest import ROOT
 
 MODEL = FakeEngine().model
 META = Meta(MODEL.id, MODEL.bits)
-OLD = ROOT / "tests" / "data" / "gallery-schema1.sqlite"
-"""Written by version 0.1.0."""
+OLD = {version: ROOT / "tests" / "data" / f"gallery-schema{version}.sqlite" for version in (1, 2)}
+"""Galleries by their schema, each written by a version that knew no later one."""
+LAST_ID = {1: 6, 2: 7}
+"""Id 7 was given, and removed."""
 JPEG = b"\xff\xd8\xff\xe0 a picture"
 
 
@@ -220,21 +223,32 @@ def _content(path: Path, **options: bool) -> tuple[dict[str, int], str, list[int
 AS_WRITTEN = ({"cat": 4, "dog": 1}, '{"floor": 3}', [1, 3, 4, 5, 6])
 
 
+OLD_PLACES = {1: {}, 2: {1: Position(52.01, 4.36, 90), 3: Position(0, 0)}}
+
+
 @pytest.mark.parametrize("read_only", [False, True])
-def test_a_gallery_of_the_first_version_is_taken_over(tmp_path: Path, read_only: bool) -> None:
+@pytest.mark.parametrize("schema", OLD)
+def test_an_older_gallery_is_taken_over(tmp_path: Path, schema: int, read_only: bool) -> None:
     path = tmp_path / "g.sqlite"
-    shutil.copy(OLD, path)
+    shutil.copy(OLD[schema], path)
     assert _content(path, read_only=read_only) == AS_WRITTEN
     assert verify(path) == []
     with Gallery(path, MODEL) as gallery:
-        assert gallery.enroll([_item(9, position=Position(1, 2))]) == [7]
+        places = {number: at for number, at in _places(gallery).items() if at is not None}
+        assert places == OLD_PLACES[schema]
+        again, new = gallery.enroll([_item(4), _item(9, position=Position(1, 2))])
+        assert again is None
+        assert new == LAST_ID[schema] + 1
         gallery.set_thumbnail("cat", JPEG)
     assert verify(path) == []
 
 
-def test_an_old_gallery_that_may_not_be_written_is_read_as_it_is(small_disk: Path) -> None:
+@pytest.mark.parametrize("schema", OLD)
+def test_an_old_gallery_that_may_not_be_written_is_read_as_it_is(
+    small_disk: Path, schema: int
+) -> None:
     path = small_disk / "g.sqlite"
-    shutil.copy(OLD, path)
+    shutil.copy(OLD[schema], path)
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
     before = path.read_bytes()
     assert _content(path, read_only=True) == AS_WRITTEN
@@ -258,7 +272,7 @@ def test_kill_9_during_the_migration_loses_nothing(tmp_path: Path) -> None:
     for kill in range(KILLS):
         for file in tmp_path.iterdir():
             file.unlink()
-        shutil.copy(OLD, path)
+        shutil.copy(OLD[1 + kill // 2 % 2], path)
         child = subprocess.Popen([sys.executable, "-c", MIGRATE, path], stdout=subprocess.PIPE)
         assert child.stdout is not None
         child.stdout.read(1)
@@ -269,7 +283,7 @@ def test_kill_9_during_the_migration_loses_nothing(tmp_path: Path) -> None:
         child.wait()
         child.stdout.close()
         with sqlite3.connect(path) as connection:
-            migrated += connection.execute("PRAGMA user_version").fetchone() == (2,)
+            migrated += connection.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
         connection.close()
         assert _content(path) == AS_WRITTEN
         assert verify(path) == []

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from types import TracebackType
 
 from edge_runtime.camera.base import Source
 from edge_runtime.camera.capture import CLOSE_S, FIRST_FRAME_S, NEXT_FRAME_S, Capture
@@ -117,12 +116,7 @@ class Keeper:
     def __enter__(self) -> Keeper:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _count(self, name: str) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from datetime import UTC, datetime
 
 from edge_runtime.code import Code, check_codes
@@ -14,6 +15,7 @@ from edge_runtime.gallery.rows import (
     begin_generation,
     checksum_of,
     read_items,
+    without_index,
     write_items,
     write_label,
     write_positions,
@@ -52,20 +54,22 @@ def insert(connection: sqlite3.Connection, batch: Batch) -> list[int | None]:
     for item_id, at in zip(given, new, strict=True):
         ids[at] = item_id
     items = [batch.items[at] for at in new]
-    if len(new) > MANY:  # a page of a large batch is written once, when it is full
+    many = len(new) > MANY
+    if many:  # a page of a large batch is written once, when it is full
         execute("PRAGMA cache_spill = OFF")
-    write_items(
-        connection,
-        zip(
-            given,
-            [owners[at] for at in new],
-            [blobs[at] for at in new],
-            [item.source for item in items],
-            [item.digest for item in items],
-            strict=True,
-        ),
-        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
-    )
+    with without_index(connection, len(new)) if many else nullcontext():
+        write_items(
+            connection,
+            zip(
+                given,
+                [owners[at] for at in new],
+                [blobs[at] for at in new],
+                [item.source for item in items],
+                [item.digest for item in items],
+                strict=True,
+            ),
+            created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
     write_positions(
         connection,
         (

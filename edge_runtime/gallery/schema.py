@@ -23,6 +23,8 @@ from edge_runtime.errors import (
 
 APPLICATION_ID = 0x45524731  # "ERG1"
 BUSY_TIMEOUT_S = 5.0
+PICTURE_INDEX = "CREATE UNIQUE INDEX item_picture ON item (label_id, digest)"
+"""A label has a picture once."""
 
 _STEPS: tuple[tuple[str, ...], ...] = (
     (  # to schema 1
@@ -65,9 +67,29 @@ _STEPS: tuple[tuple[str, ...], ...] = (
         checksum INTEGER NOT NULL
     )""",
     ),
+    (  # to schema 3: the index apart from its table, so that many items can go in without it
+        "CREATE TEMP TABLE kept_item AS SELECT * FROM item",
+        "CREATE TEMP TABLE kept_id AS SELECT seq FROM sqlite_sequence WHERE name = 'item'",
+        "DROP TABLE item",
+        """CREATE TABLE item (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        label_id INTEGER NOT NULL REFERENCES label (id),
+        code BLOB NOT NULL,
+        source TEXT NOT NULL,
+        digest BLOB,
+        created_at TEXT NOT NULL,
+        checksum INTEGER NOT NULL
+    )""",
+        "INSERT INTO item SELECT * FROM kept_item ORDER BY id",
+        "DELETE FROM sqlite_sequence WHERE name = 'item'",
+        "INSERT INTO sqlite_sequence SELECT 'item', seq FROM kept_id",
+        "DROP TABLE kept_item",
+        "DROP TABLE kept_id",
+        PICTURE_INDEX,
+    ),
 )
-"""What each schema adds to the one before it. A new gallery takes all of them, an old one the rest;
-what has been released is never edited."""
+"""What leads from each schema to the next. A new gallery takes all of it, an old one the rest; what
+has been released is never edited."""
 SCHEMA_VERSION = len(_STEPS)
 
 
@@ -184,8 +206,10 @@ def _advance(connection: sqlite3.Connection, path: Path, read_only: bool) -> Non
             # It may not be written: this connection has what is missing for itself, and empty.
             if not has_expected_tables(connection):
                 raise damaged(path, "its tables are not those of its version") from None
+            tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema")}
             for statement in _statements(_version(connection)):
-                connection.execute(statement.replace("CREATE TABLE", "CREATE TEMP TABLE"))
+                if statement.startswith("CREATE TABLE") and statement.split()[2] not in tables:
+                    connection.execute(statement.replace("CREATE TABLE", "CREATE TEMP TABLE"))
         return
     (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
     if mode != "wal":

@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -47,10 +48,15 @@ print(took * 1e3, (psutil.Process().memory_info().rss - before) / 2**20)
 """
 
 
-def items(count: int, seed: int = 1) -> list[Item]:
-    """Random codes under LABELS labels."""
-    codes = np.random.default_rng(seed).integers(0, 2**64, (count, 1), dtype=np.uint64)
-    return [Item(f"label {number % LABELS}", code) for number, code in enumerate(codes)]
+def items(count: int, seed: int = 1, *, photos: bool = False) -> list[Item]:
+    """Random codes under LABELS labels, turn and turn about; `photos`: each of a file of its own,
+    so that the gallery makes sure that no label gets the same one twice."""
+    random = np.random.default_rng(seed)
+    codes = random.integers(0, 2**64, (count, 1), dtype=np.uint64)
+    return [
+        Item(f"label {number % LABELS}", code, digest=random.bytes(32) if photos else None)
+        for number, code in enumerate(codes)
+    ]
 
 
 def rate(count: int, act: Callable[[], object]) -> float:
@@ -62,14 +68,16 @@ def rate(count: int, act: Callable[[], object]) -> float:
 
 def enrolment(folder: Path) -> dict[str, float]:
     """Codes a second, and plain fsync calls a second on the same disk."""
-    batches, singles, syncs = [], [], []
+    batches, photos, singles, syncs = [], [], [], []
     for turn in range(BATCHES):
-        some = items(BATCH, turn)
+        some, other = items(BATCH, turn), items(BATCH, turn, photos=True)
+        with Gallery(folder / f"{turn}.photos.sqlite", MODEL, create=True) as gallery:
+            photos.append(rate(BATCH, partial(gallery.enroll, other)))
         with (
             Gallery(folder / f"{turn}.sqlite", MODEL, create=True) as gallery,
             (folder / "plain").open("wb") as plain,
         ):
-            batches.append(rate(BATCH, lambda g=gallery, s=some: g.enroll(s)))  # type: ignore[misc]
+            batches.append(rate(BATCH, partial(gallery.enroll, some)))
 
             def one_by_one(gallery: Gallery = gallery, some: list[Item] = some) -> None:
                 for item in some[:SINGLE]:
@@ -90,6 +98,7 @@ def enrolment(folder: Path) -> dict[str, float]:
         "batch_codes_per_s": median(batches),
         "batch_slowest_codes_per_s": min(batches),
         "batch_fastest_codes_per_s": max(batches),
+        "batch_photos_per_s": median(photos),
         "single_commits_per_s": median(singles),
         "plain_fsyncs_per_s": median(syncs),
     }
@@ -97,9 +106,11 @@ def enrolment(folder: Path) -> dict[str, float]:
 
 def large(path: Path, count: int) -> dict[str, float]:
     """Start with `count` codes in a fresh process; how soon a commit of others is found."""
+    grown = []
     with Gallery(path, MODEL, create=True) as gallery:
         for first in range(0, count, BATCH):
-            gallery.enroll(items(min(BATCH, count - first), first))
+            some = items(min(BATCH, count - first), first)
+            grown.append(rate(len(some), partial(gallery.enroll, some)))
         gallery.search(np.zeros(1, np.uint64))
     runs = []
     for _ in range(5):
@@ -121,6 +132,7 @@ def large(path: Path, count: int) -> dict[str, float]:
             assert found[0].distance == 0
     return {
         "codes": count,
+        "last_batch_codes_per_s": grown[-1],
         "first_answer_p50_ms": median(run[0] for run in runs),
         "rss_p50_mib": median(run[1] for run in runs),
         "pick_up_p50_ms": median(picked_up),
