@@ -9,8 +9,11 @@ times them there, so that nothing but one number goes over the wire.
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from queue import Empty, SimpleQueue
+from threading import Thread
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from tvm import rpc
@@ -25,7 +28,11 @@ from edge_runtime.errors import CompileError
 
 SESSION_S = 4 * 3600
 """After which the server ends a session, of which it serves one at a time: longer than a search."""
+ANSWER_S = 60.0
+"""Within which a board answers: it takes one library, and measures it in a second or two."""
 HARNESS = Path(__file__).resolve().parent / "emulation" / "timed.c"
+
+T = TypeVar("T")
 
 
 class RpcRunner(Runner):
@@ -44,7 +51,9 @@ class RpcRunner(Runner):
                 "no address of a board", where=self.name, remedy="say RUNNER=rpc:HOST:PORT"
             )
         try:
-            self._board: Any = rpc.connect(host, int(port), session_timeout=SESSION_S)
+            self._board: Any = _answer(
+                lambda: rpc.connect(host, int(port), session_timeout=SESSION_S)
+            )
         except Exception as error:  # TVM's errors share no base
             raise CompileError(
                 f"no RPC server answers: {_first_line(error)}",
@@ -67,17 +76,20 @@ class RpcRunner(Runner):
             return self._timed(library)
 
     def _timed(self, library: Path) -> float:
-        try:
+        def measure() -> float:
             self._board.upload(bytearray(library.read_bytes()), library.name)
             nanoseconds = float(self._board.load_module(library.name)["measure"]())
             self._board.remove(library.name)
+            return nanoseconds
+
+        try:
+            return _answer(measure) / 1e3
         except Exception as error:
             raise CompileError(
                 f"the board went away: {_first_line(error)}",
                 where=self.name,
                 remedy="what was found is kept; start its RPC server and compile again",
             ) from error
-        return nanoseconds / 1e3
 
 
 def calls(kernels: list[Kernel]) -> str:
@@ -100,6 +112,30 @@ def calls(kernels: list[Kernel]) -> str:
         table.append(f"{{call{number}, buffers{number}, {len(names)}}}")
     parts.append(f"static const struct candidate candidates[] = {{{', '.join(table)}}};")
     return "\n".join(parts) + "\n"
+
+
+def _answer(ask: Callable[[], T]) -> T:
+    """What a board answers to `ask`; raises TimeoutError, and what TVM raises.
+
+    TVM waits for ever for a board that hangs, or that serves somebody else: the thread that waits
+    is left behind.
+    """
+    answers: SimpleQueue[tuple[T | None, Exception | None]] = SimpleQueue()
+
+    def run() -> None:
+        try:
+            answers.put((ask(), None))
+        except Exception as error:  # TVM's errors share no base
+            answers.put((None, error))
+
+    Thread(target=run, daemon=True).start()
+    try:
+        answer, error = answers.get(timeout=ANSWER_S)
+    except Empty:
+        raise TimeoutError(f"no answer within {ANSWER_S:g} s") from None
+    if error is not None:
+        raise error
+    return cast("T", answer)
 
 
 def _first_line(error: Exception) -> str:

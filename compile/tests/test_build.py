@@ -23,7 +23,7 @@ from compile import gate, toolchain
 from compile.arena import At
 from compile.build import Request, compile_bundle, make_runner
 from compile.front import read_network
-from compile.library import build_library
+from compile.library import build_library, build_untuned
 from compile.network import Network
 from compile.pictures import pictures
 from compile.plan import Knobs, make_plan, workloads
@@ -366,6 +366,26 @@ def test_a_new_board_is_a_new_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     monkeypatch.setattr(target, "DEVICES", tmp_path)
     shutil.copy(DEVICES / "rpi4.toml", tmp_path / "mine.toml")
     assert read_target("mine").cpu == "cortex-a72"
+
+
+def test_ziglang_where_there_is_no_cross_compiler(
+    small_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where it is installed: 100 MB that nobody with a cross compiler needs."""
+    pytest.importorskip("ziglang")
+    find = shutil.which
+    monkeypatch.setattr(
+        "compile.toolchain.shutil.which", lambda name: None if "gcc" in name else find(name)
+    )
+    target = read_target("rpi4")
+    assert toolchain.c_compiler(target.triple)[1:3] == ["-m", "ziglang"]
+    network = read_network(small_model)
+    build_untuned(network, target, "fp32", tmp_path)
+    assert "clang" in read_manifest(tmp_path)["tools"]["compiler"]
+    parity = gate.parity_emulated(
+        tmp_path / "libedge.so", target, PortableEngine(small_model), random_pictures(96, 3), 0.99
+    )
+    assert parity.passed
 
 
 def test_no_compiler_for_the_target(monkeypatch: pytest.MonkeyPatch) -> None:

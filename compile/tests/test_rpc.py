@@ -76,6 +76,23 @@ def test_a_search_on_a_board_that_goes_away(
     assert kept is not None and kept.unit == "us"
 
 
+def test_a_board_that_hangs_or_serves_somebody_else(
+    server: tuple[subprocess.Popen[bytes], int],
+    small_model: Path,
+    host: Target,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    process, port = server
+    shape = workloads(read_network(small_model))[2].shape
+    runner = make_runner(f"rpc:{HOST}:{port}", host)
+    monkeypatch.setattr("compile.rpc.ANSWER_S", 2.0)
+    with pytest.raises(CompileError, match=r"no RPC server answers: no answer within 2 s"):
+        make_runner(f"rpc:{HOST}:{port}", host)
+    os.killpg(process.pid, signal.SIGSTOP)
+    with pytest.raises(CompileError, match=r"rpc:127.*the board went away: no answer within 2 s"):
+        runner.cost(shape, space(shape, host.vector)[0])
+
+
 def test_nobody_there(host: Target) -> None:
     with pytest.raises(CompileError, match=r"rpc_server --host 0.0.0.0 --port 1"):
         RpcRunner(host, f"{HOST}:1")
