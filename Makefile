@@ -103,7 +103,7 @@ $(VENV)/.bench: requirements/bench.txt $(VENV)/.demo
 	$(PIP) -r requirements/bench.txt
 	@touch $@
 
-setup-bench: $(VENV)/.bench  ## the peers of the benchmarks (faiss, usearch, ncnn, MNN)
+setup-bench: $(VENV)/.bench  ## the peers of the benchmarks (faiss, usearch, ncnn, MNN, LiteRT)
 
 bench: $(VENV)/.bench  ## network, lookup and gallery beside their peers: make bench [LARGEST=1e8] [DATA="photo folders"]
 	$(MAKE) compile TARGET=host

@@ -7,6 +7,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +48,7 @@ def contenders(
         yield _onnxruntime("ONNX Runtime int8", quantised, tensor, threads)
     yield from _ncnn(network, tensor, threads, work)
     yield from _mnn(model, tensor, threads, work)
+    yield from _litert(network, tensor, threads, work)
 
 
 def _ours(name: str, bundle: Path, picture: Image, threads: int) -> Contender:
@@ -121,6 +123,14 @@ def _mnn(model: Path, tensor: Answer, threads: int, work: Path) -> Iterator[Cont
         return np.array(out.getData(), np.float32).reshape(-1)
 
     yield f"MNN {MNN.version()}", run
+
+
+def _litert(network: Network, tensor: Answer, threads: int, work: Path) -> Iterator[Contender]:
+    try:
+        from profiles.bench.litert import litert
+    except ImportError:
+        return
+    yield f"LiteRT {version('ai-edge-litert')}", litert(network, tensor, threads, work)
 
 
 def write_ncnn(network: Network, param: Path, binary: Path) -> None:
