@@ -1,6 +1,7 @@
 """Has the scene changed? Decides which frames are worth a network call.
 
-A fitted picture is averaged down to 56 x 56 cells and compared with the last one that was hashed
+A small picture (fitted, or a JPEG that was decoded only as far as this needs) is averaged down to
+56 x 56 cells and compared with the last one that was hashed
 (not with the last one seen, so that slow changes add up). Sensor noise averages out in a cell; a
 thing that comes, goes or moves changes some cell by many grey levels. After a change a few more
 frames are hashed, so that a vote over frames gets as many independent looks as without the gate.
@@ -42,13 +43,13 @@ class Gate:
         self._settle = 0
         self._hashed_s = 0.0
 
-    def changed(self, square: Image) -> bool:
-        """Whether `square` (uint8 S x S x 3, fitted) must be hashed.
+    def changed(self, small: Image) -> bool:
+        """Whether the picture must be hashed of which `small` (uint8 H x W x 3) is a version.
 
         If so, it is what the next ones are compared with.
         """
         cells = np.asarray(
-            cv2.resize(square, (CELLS, CELLS), interpolation=cv2.INTER_AREA), dtype=np.uint8
+            cv2.resize(small, (CELLS, CELLS), interpolation=cv2.INTER_AREA), dtype=np.uint8
         )
         now_s = time.monotonic()
         if (

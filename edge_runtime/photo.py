@@ -28,6 +28,7 @@ MAX_PIXELS = 1 << 26
 """Decoded pixels: 192 MiB of memory."""
 
 _REDUCED = {
+    1: cv2.IMREAD_COLOR,
     2: cv2.IMREAD_REDUCED_COLOR_2,
     4: cv2.IMREAD_REDUCED_COLOR_4,
     8: cv2.IMREAD_REDUCED_COLOR_8,
@@ -78,21 +79,15 @@ def read_bytes(path: str | os.PathLike[str]) -> bytes:
 def decode_photo(data: bytes, *, where: object = "photo") -> Image:
     """The encoded photo in `data` as uint8 H x W x 3 BGR, upright; `where` names it in errors."""
     header = read_header(data, where)
-    scale = 1
-    if header.kind == "JPEG":
-        while scale < 8 and min(header.width, header.height) >= 2 * scale * ENOUGH_SIDE:
-            scale *= 2
+    jpeg = header.kind == "JPEG"
+    scale = reduction(header.width, header.height, ENOUGH_SIDE) if jpeg else 1
     if header.width:
         _check_size(header.width, header.height, scale, where)
     if not header.whole:
         raise PhotoError(f"truncated {header.kind}", where=where, remedy="copy the file again")
     buffer = np.frombuffer(data, dtype=np.uint8)
     try:
-        image = (
-            _decode_on_white(buffer)
-            if header.transparent
-            else cv2.imdecode(buffer, _REDUCED.get(scale, cv2.IMREAD_COLOR))
-        )
+        image = _decode_on_white(buffer) if header.transparent else decode_reduced(buffer, scale)
     except cv2.error as error:
         if "PIXELS" in str(error):  # a format whose header we do not read ourselves
             raise _too_large("", where) from error
@@ -103,7 +98,24 @@ def decode_photo(data: bytes, *, where: object = "photo") -> Image:
         )
     if not header.width:
         _check_size(image.shape[1], image.shape[0], 1, where)
-    return np.ascontiguousarray(image, dtype=np.uint8)
+    return image
+
+
+def reduction(width: int, height: int, side: int) -> int:
+    """By how much a JPEG may be reduced: 1, 2, 4 or 8, both sides staying at least `side` long."""
+    scale = 1
+    while scale < 8 and min(width, height) >= 2 * scale * side:
+        scale *= 2
+    return scale
+
+
+def decode_reduced(buffer: NDArray[np.uint8], scale: int) -> Image | None:
+    """The encoded `buffer` as uint8 H x W x 3 BGR, a JPEG at 1 / `scale` of its size.
+
+    None: it cannot be decoded.
+    """
+    image = cv2.imdecode(buffer, _REDUCED[scale])
+    return None if image is None else np.ascontiguousarray(image, dtype=np.uint8)
 
 
 def _check_size(width: int, height: int, scale: int, where: object) -> None:

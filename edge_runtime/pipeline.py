@@ -1,7 +1,7 @@
 """The path: frame -> fit -> gate -> hash -> pack -> lookup -> decide.
 
-The same code for the daemon, a single query, enrolment, the profiler and evaluation. Only the
-daemon has a gate.
+The same code for the daemon, a single query, enrolment, the profiler and evaluation. Only what a
+camera sees passes a gate.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from edge_runtime.fit import Image, fit
 from edge_runtime.fusion import Method, Standing, standings, verdict
 from edge_runtime.gallery import Gallery
 from edge_runtime.gate import Gate
+from edge_runtime.picture import Picture
 from edge_runtime.position import Near
 from edge_runtime.stopwatch import Lap, Stopwatch, no_lap
 from edge_runtime.types import Result, Verdict
@@ -55,8 +56,9 @@ class Pipeline:
 
         `labels`: look only among these; None: among all.
 
-        `gate` decides which pictures are hashed; of one that is like the last hashed one, that
-        one's code is looked up (again: the gallery may have changed meanwhile). None: all are.
+        `gate` decides which pictures that are `watch`ed are hashed; of one that is like the last
+        hashed one, that one's code is looked up (again: the gallery may have changed meanwhile).
+        None: all are.
         """
         self.engine = engine
         self.gallery = gallery
@@ -74,7 +76,17 @@ class Pipeline:
         `near`: where it was taken.
         """
         watch = Stopwatch()
-        code = self._hash(image, watch.lap)
+        return self._find(code_of(self.engine, image, watch.lap), near, watch)
+
+    def watch(self, picture: Picture) -> Result:
+        """The same about one of a camera's pictures, as far as the gate lets it through.
+
+        It is decoded here, if it has not been and need be: the stage "decode". Raises `PhotoError`.
+        """
+        watch = Stopwatch()
+        return self._find(self._watch(picture, watch.lap), None, watch)
+
+    def _find(self, code: Code, near: Near | None, watch: Stopwatch) -> Result:
         matches = self.gallery.search(code, self.neighbours, labels=self.labels, near=near)
         watch.lap("lookup")
         verdict = vote(matches, self.radius)
@@ -89,14 +101,26 @@ class Pipeline:
         found = standings(looks, self.radius, method)
         return FusedResult(verdict(looks, found), found)
 
-    def _hash(self, image: Image, lap: Lap) -> Code:
+    def _watch(self, picture: Picture, lap: Lap) -> Code:
         if self.gate is None:
-            return code_of(self.engine, image, lap)
-        square = fit(image, self.engine.model.input.size)
-        lap("fit")
-        changed = self.gate.changed(square)
+            return self.engine.hash(self._fit(picture, lap), lap)
+        seen, square = picture.glance, None
+        if seen is None:
+            seen = square = self._fit(picture, lap)
+        changed = self.gate.changed(seen)
         lap("gate")
         if changed or self._code is None:
             self._code = None  # should hashing fail, the one before is no answer for this frame
+            if square is None:
+                square = self._fit(picture, lap)
             self._code = self.engine.hash(square, lap)
         return self._code
+
+    def _fit(self, picture: Picture, lap: Lap) -> Image:
+        encoded = picture.encoded
+        image = picture.image
+        if encoded:
+            lap("decode")
+        square = fit(image, self.engine.model.input.size)
+        lap("fit")
+        return square

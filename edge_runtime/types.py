@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from edge_runtime.fit import Image
+from edge_runtime.picture import Picture
 
 
 @dataclass(frozen=True, eq=False)
 class Frame:
     """One picture from a camera."""
 
-    image: Image
-    """uint8 H x W x 3, BGR."""
+    picture: Picture
+    """Perhaps not decoded yet."""
     sequence: int
     """Counts the camera's frames from 0; a gap means that frames were dropped."""
     captured_at_s: float
@@ -22,8 +23,13 @@ class Frame:
     capture_ms: float = 0.0
     """How long the camera was waited for."""
     decode_ms: float = 0.0
-    """From the camera's bytes to pixels. What a video file's reader does while it fetches a frame
-    counts as capture: OpenCV does not tell them apart."""
+    """From the camera's bytes to pixels, so far. What a video file's reader does while it fetches a
+    frame counts as capture: OpenCV does not tell them apart."""
+
+    @property
+    def image(self) -> Image:
+        """uint8 H x W x 3, BGR; raises `PhotoError` if it cannot be decoded after all."""
+        return self.picture.image
 
 
 @dataclass(frozen=True)

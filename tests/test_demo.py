@@ -11,6 +11,7 @@ from demo.clip import FRAMES_PER_SCENE, Segment, film
 from demo.scenes import SCENES, photo_folder, read_scene, write_enrolment_photos
 from demo.score import SETTLING, Witness
 from edge_runtime.fit import Image
+from edge_runtime.picture import Picture
 from edge_runtime.types import Frame, Match, Recognition, Result, Verdict
 
 
@@ -40,7 +41,7 @@ def _watch(said: list[str | None], truth: str | None) -> bool:
         label = said[number]
         held = Recognition(label, 1.0, 0.0) if label else None
         result = Result(Verdict(label, 1.0, 0), (Match(1, "x", 0),), {"fit": 1.0})
-        witness(Frame(image, number, 0.0), result, held)
+        witness(Frame(Picture(image), number, 0.0), result, held)
     (score,) = witness.scores()
     return score.right
 

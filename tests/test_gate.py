@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -15,10 +16,14 @@ from edge_runtime.camera.keeper import Keeper
 from edge_runtime.daemon import Daemon
 from edge_runtime.engine import Engine
 from edge_runtime.enroll import views_of
+from edge_runtime.errors import PhotoError
 from edge_runtime.fit import Image, fit
 from edge_runtime.gallery import Gallery, Item
 from edge_runtime.gate import Gate, GateOptions
+from edge_runtime.photo import decode_photo
+from edge_runtime.picture import JpegPicture, Picture
 from edge_runtime.pipeline import Pipeline, code_of
+from edge_runtime.types import Result
 
 STEADY = GateOptions(refresh_s=3600)
 
@@ -73,7 +78,7 @@ def _hand_then_stand(cat: Image) -> Iterator[Image]:
 
 
 def _events(
-    engine: Engine, path: Path, frames: list[Image], gate: Gate | None
+    engine: Engine, path: Path, frames: Iterable[Image | Picture], gate: Gate | None
 ) -> list[tuple[str, str, int]]:
     from edge_runtime.sinks import ListSink
 
@@ -102,11 +107,11 @@ def test_what_is_enrolled_in_a_still_scene_is_recognised_at_once(
     with Gallery(tmp_path / "g.sqlite", engine.model, create=True) as gallery:
         pipeline = Pipeline(engine, gallery, gate=Gate(STEADY))
         for _ in range(10):
-            result = pipeline.look(cat)
+            result = pipeline.watch(Picture(cat))
         assert result.verdict.label is None
         assert "hash" not in result.stage_ms
         gallery.enroll([Item("cat", code_of(engine, cat))])
-        result = pipeline.look(cat)
+        result = pipeline.watch(Picture(cat))
         assert "hash" not in result.stage_ms
         assert result.verdict.label == "cat"
 
@@ -115,3 +120,83 @@ def test_what_is_enrolled_in_a_still_scene_is_recognised_at_once(
 def test_any_size_of_picture(size: tuple[int, int]) -> None:
     gate = Gate()
     assert gate.changed(fit(np.zeros((*size, 3), np.uint8), 224))
+
+
+def _jpeg(image: Image, quality: int = 80) -> bytes:
+    return cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
+
+
+def test_of_an_unchanged_jpeg_nobody_sees_the_pixels(
+    engine: Engine, tmp_path: Path, cat: Image
+) -> None:
+    generator = np.random.default_rng(3)
+    still = [JpegPicture(_jpeg(_noisy(cat, generator))) for _ in range(20)]
+    with Gallery(tmp_path / "g.sqlite", engine.model, create=True) as gallery:
+        gallery.enroll([Item("cat", code_of(engine, cat))])
+        results: list[Result] = []
+        with Keeper(FakeSource(still)) as camera:
+            Daemon(
+                camera,
+                Pipeline(engine, gallery, gate=Gate(STEADY)),
+                observers=[lambda _frame, result, _held: results.append(result)],
+            ).run()
+    assert [picture.encoded for picture in still] == [False] * 5 + [True] * 15
+    assert ["hash" in result.stage_ms for result in results] == [True] * 5 + [False] * 15
+    assert all(result.verdict.label == "cat" for result in results)
+    assert all(result.stage_ms["decode"] > 0 for result in results)
+
+
+def test_a_jpeg_that_passes_is_hashed_as_a_photo_of_it_would_be(
+    engine: Engine, tmp_path: Path, cat: Image
+) -> None:
+    data = _jpeg(cv2.resize(cat, (1600, 1200)))  # type: ignore[arg-type]
+    with Gallery(tmp_path / "g.sqlite", engine.model, create=True) as gallery:
+        gallery.enroll([Item("cat", code_of(engine, decode_photo(data)))])
+        picture = JpegPicture(data)
+        assert picture.usable(at_a_glance=True)
+        assert picture.encoded
+        result = Pipeline(engine, gallery, gate=Gate(STEADY)).watch(picture)
+    assert result.matches[0].distance == 0
+    assert list(result.stage_ms)[:3] == ["gate", "decode", "fit"]
+
+
+def test_jpegs_cost_no_recognition_and_no_frame_of_delay(
+    engine: Engine, tmp_path: Path, cat: Image
+) -> None:
+    path = tmp_path / "g.sqlite"
+    with Gallery(path, engine.model, create=True) as gallery:
+        for label, photo in (("cat", cat), ("cup", read_scene("coffee.png"))):
+            gallery.enroll([Item(label, code_of(engine, view)) for view in views_of(photo)])
+    frames = [_jpeg(frame) for frame in _hand_then_stand(cat)]
+    gate = Gate(STEADY)
+    gated = _events(engine, path, map(JpegPicture, frames), gate)
+    assert gated == _events(engine, path, map(JpegPicture, frames), None)
+    assert gate.held > 60
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"\xff\xd8\xff", b"GIF89a", b"\x89PNG\r\n\x1a\n" + bytes(90)]
+)
+def test_what_is_no_jpeg_is_a_damaged_picture(data: bytes) -> None:
+    for at_a_glance in (True, False):
+        assert not JpegPicture(data).usable(at_a_glance=at_a_glance)
+    with pytest.raises(PhotoError):
+        assert JpegPicture(data).image
+
+
+def test_a_jpeg_bomb_takes_no_memory(cat: Image) -> None:
+    data = bytearray(_jpeg(cat))
+    at = data.find(b"\xff\xc0")
+    data[at + 5 : at + 9] = b"\xff\xff\xff\xff"
+    assert not JpegPicture(bytes(data)).usable(at_a_glance=True)
+
+
+def test_a_jpeg_whose_end_is_cut_is_a_picture_still(cat: Image) -> None:
+    data = _jpeg(cat)
+    for at_a_glance in (True, False):
+        assert JpegPicture(data[:-2]).usable(at_a_glance=at_a_glance)
+
+
+def test_pixels_of_a_wrong_shape_are_no_picture() -> None:
+    for shape in ((4, 4), (4, 4, 1), (0, 4, 3)):
+        assert not Picture(np.zeros(shape, np.uint8)).usable(at_a_glance=True)

@@ -25,6 +25,7 @@ from edge_runtime.errors import InputError, ModelInvalidError, ModelNotFoundErro
 from edge_runtime.fit import Image, fit
 from edge_runtime.gallery import Gallery, Item
 from edge_runtime.model import MODEL_FILE, find_model
+from edge_runtime.picture import Picture
 from edge_runtime.pipeline import Pipeline, code_of
 from edge_runtime.sinks import JsonSink, ListSink, TextSink
 from edge_runtime.stopwatch import Stopwatch, Timings, percentile
@@ -169,7 +170,7 @@ def _decide(labels: str) -> list[str]:
     decider, said = Decider(window=5), []
     for number, letter in enumerate(labels):
         verdict = Verdict(None if letter == "." else letter, 1.0, 3)
-        frame = Frame(np.zeros((1, 1, 3), np.uint8), number, 10.0)
+        frame = Frame(Picture(np.zeros((1, 1, 3), np.uint8)), number, 10.0)
         for event in decider.update(verdict, frame, 10.25):
             assert event.latency_ms == 250
             assert event.sequence == number

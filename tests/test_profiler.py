@@ -28,6 +28,7 @@ from edge_runtime.errors import ConfigError, ReportError
 from edge_runtime.fit import Image
 from edge_runtime.gallery import Gallery
 from edge_runtime.memory import peak_rss_bytes
+from edge_runtime.picture import Picture
 from edge_runtime.pipeline import Pipeline
 from edge_runtime.profiler.conditions import brands_of
 from edge_runtime.profiler.driver import Driver
@@ -202,7 +203,7 @@ def test_a_frame_that_was_cut_in_two_is_left_out() -> None:
         def get(self, *_: object) -> float:  # type: ignore[override]
             raise KeyboardInterrupt
 
-    recorder, frame = Recorder(), Frame(np.zeros((2, 2, 3), np.uint8), 0, 0.0)
+    recorder, frame = Recorder(), Frame(Picture(np.zeros((2, 2, 3), np.uint8)), 0, 0.0)
     stages = {"hash": 1.0, "end_to_end": 2.0}
     for _ in range(3):
         recorder(frame, Result(Verdict(None, 0.0, None), (), dict(stages)), None)

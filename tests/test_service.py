@@ -29,6 +29,7 @@ from edge_runtime.errors import BusyError
 from edge_runtime.fit import Image
 from edge_runtime.gallery import Gallery, Item
 from edge_runtime.logs import RateLimit
+from edge_runtime.picture import Picture
 from edge_runtime.pipeline import code_of
 from edge_runtime.types import Frame, Verdict
 from tests.conftest import ROOT, patience
@@ -318,7 +319,7 @@ def _said(film: str, cooldown_s: float) -> list[str]:
     said = []
     for number, letter in enumerate(film):
         verdict = Verdict(None if letter == "." else letter, 1.0, 3)
-        frame = Frame(np.zeros((1, 1, 3), np.uint8), number, float(number))
+        frame = Frame(Picture(np.zeros((1, 1, 3), np.uint8)), number, float(number))
         for event in decider.update(verdict, frame, float(number)):
             said.append(("+" if event.kind == "enter" else "-") + event.label + str(number))
     return said

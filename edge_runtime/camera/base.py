@@ -6,14 +6,14 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from edge_runtime.fit import Image
+from edge_runtime.picture import Picture
 
 
 class Shot(NamedTuple):
     """One picture as a source delivers it."""
 
-    image: Image | None
-    """uint8 H x W x 3, BGR; None: something came that cannot be decoded."""
+    picture: Picture | None
+    """None: something came that cannot be decoded."""
     captured_at_s: float
     """`time.monotonic` at delivery, before decoding where the two can be told apart."""
     name: str = ""

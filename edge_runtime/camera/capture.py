@@ -38,8 +38,12 @@ class Capture:
         next_frame_s: float = NEXT_FRAME_S,
         changed: threading.Condition | None = None,
         sequence: int = 0,
+        at_a_glance: bool = False,
     ) -> None:
-        """`changed` is notified of every frame and of the end; `sequence` is the first number."""
+        """`changed` is notified of every frame and of the end; `sequence` is the first number.
+
+        `at_a_glance`: decode only as far as it takes to see whether anything changed.
+        """
         self.source = source
         self.dropped = self.damaged = self.skipped = 0
         self.sequence = sequence
@@ -47,6 +51,7 @@ class Capture:
         self.interval_s = 0.0
         """At least so much time between two frames of a live source; those between are `skipped`,
         on purpose and mostly undecoded."""
+        self.at_a_glance = at_a_glance
         self._first_frame_s = first_frame_s
         self._next_frame_s = next_frame_s
         self._heard_s = time.monotonic()
@@ -175,7 +180,8 @@ class Capture:
                 self._end(came)
                 return
             came = True
-            if not _is_picture(shot):
+            picture = shot.picture
+            if picture is None or not picture.usable(at_a_glance=self.at_a_glance):
                 self.damaged += 1
                 damaged += 1
                 if damaged == DAMAGED_LIMIT:
@@ -199,12 +205,12 @@ class Capture:
 
     def _offer(self, shot: Shot, began_s: float) -> None:
         """`began_s`: when the source was asked for it."""
-        assert shot.image is not None
+        assert shot.picture is not None
         began_s = shot.asked_at_s or began_s
         # A paced source says when a picture was due, which may be before it could be fetched.
         came_s = max(shot.captured_at_s, began_s)
         frame = Frame(
-            shot.image,
+            shot.picture,
             self.sequence,
             shot.captured_at_s,
             shot.name,
@@ -220,8 +226,3 @@ class Capture:
             self._frame = frame
             self._heard_s = time.monotonic()
             self._changed.notify_all()
-
-
-def _is_picture(shot: Shot) -> bool:
-    image = shot.image
-    return image is not None and image.ndim == 3 and image.shape[2] == 3 and min(image.shape) > 0

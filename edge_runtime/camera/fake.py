@@ -6,16 +6,16 @@ import time
 from collections.abc import Iterable, Iterator
 
 from edge_runtime.camera.base import Shot, Source
-from edge_runtime.fit import Image
+from edge_runtime.picture import Picture
 
 
 class FakeSource(Source):
-    """Delivers the given items in order: an image, an error to raise, a callable to
-    wait in, or None for the end of the stream."""
+    """Delivers the given items in order: an image or picture, an error to raise, a callable
+    to wait in, or None for the end of the stream."""
 
     name = "fake"
 
-    def __init__(self, items: Iterable[Image | Exception | object], *, live: bool = False) -> None:
+    def __init__(self, items: Iterable[object], *, live: bool = False) -> None:
         self.live = live
         self.opened = self.closed = 0
         self._items: Iterator[object] = iter(items)
@@ -38,7 +38,8 @@ class FakeSource(Source):
                 continue
             if item is None:
                 return None
-            return Shot(item, time.monotonic())  # type: ignore[arg-type]
+            picture = item if isinstance(item, Picture) else Picture(item)  # type: ignore[arg-type]
+            return Shot(picture, time.monotonic())
         return None
 
     def close(self) -> None:

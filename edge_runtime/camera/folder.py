@@ -11,6 +11,7 @@ from pathlib import Path
 from edge_runtime.camera.base import CameraOptions, Shot, Source
 from edge_runtime.errors import PhotoError
 from edge_runtime.photo import find_photos, read_photo
+from edge_runtime.picture import Picture
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +49,7 @@ class FolderSource(Source):
                 time.sleep(1 / self._options.fps)
             captured_at_s = time.monotonic()
             try:
-                return Shot(read_photo(path), captured_at_s, str(path))
+                return Shot(Picture(read_photo(path)), captured_at_s, str(path))
             except PhotoError as error:
                 log.warning("skipped: %s", error)
         return None

@@ -42,6 +42,7 @@ class Keeper:
         self._limits_s = (first_frame_s, next_frame_s)
         self._wait = wait
         self._interval_s = 0.0
+        self._at_a_glance = False
         self._retry_at_s = 0.0
         self._capture: Capture | None = None
         self._closed: list[Capture] = []
@@ -108,6 +109,12 @@ class Keeper:
         if self._capture is not None:
             self._capture.interval_s = self._interval_s
 
+    def look(self, *, at_a_glance: bool) -> None:
+        """Whether pictures are decoded only as far as it takes to see whether anything changed."""
+        self._at_a_glance = at_a_glance
+        if self._capture is not None:
+            self._capture.at_a_glance = at_a_glance
+
     def close(self, wait_s: float = CLOSE_S) -> None:
         """Let the camera go, within about `wait_s`; it cannot be used afterwards."""
         self.recovery.stop("told to stop", time.monotonic())
@@ -130,6 +137,7 @@ class Keeper:
             next_frame_s=next_frame_s,
             changed=self.changed,
             sequence=self._sequence,
+            at_a_glance=self._at_a_glance,
         )
         self._capture.interval_s = self._interval_s
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from edge_runtime.camera.base import CameraOptions, Shot, Source
 from edge_runtime.errors import CameraNotFoundError
+from edge_runtime.picture import Picture
 
 
 class Picamera2Source(Source):
@@ -56,7 +57,7 @@ class Picamera2Source(Source):
     def next(self) -> Shot | None:
         """See `Source.next`."""
         image = self._camera.capture_array("main")
-        return Shot(np.asarray(image, dtype=np.uint8), time.monotonic())
+        return Shot(Picture(np.asarray(image, dtype=np.uint8)), time.monotonic())
 
     def close(self) -> None:
         """See `Source.close`."""

@@ -20,6 +20,7 @@ import numpy as np
 from edge_runtime.camera.base import CameraOptions, Shot, Source
 from edge_runtime.errors import CameraLostError, CameraNotFoundError
 from edge_runtime.fit import Image
+from edge_runtime.picture import Picture
 
 PROGRAMS = ("rpicam-vid", "libcamera-vid")
 """The second is its name on older systems."""
@@ -87,7 +88,9 @@ class RpicamSource(Source):
     def next(self) -> Shot | None:
         """See `Source.next`."""
         data = self._read()
-        return None if data is None else Shot(picture(data, *self._size), time.monotonic())
+        if data is None:
+            return None
+        return Shot(Picture(picture(data, *self._size)), time.monotonic())
 
     def skip(self) -> bool:
         """See `Source.skip`."""

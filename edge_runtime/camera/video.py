@@ -12,9 +12,11 @@ import numpy as np
 
 from edge_runtime.camera.base import CameraOptions, Shot, Source
 from edge_runtime.errors import CameraNotFoundError
+from edge_runtime.picture import JpegPicture, Picture
 
 OPEN_TIMEOUT_MS = 8000
 READ_TIMEOUT_MS = 5000
+MJPG = cv2.VideoWriter.fourcc(*"MJPG")
 BY_ID = Path("/dev/v4l/by-id")
 
 
@@ -25,6 +27,7 @@ class _OpenCVSource(Source):
         self.name = name
         self._options = options
         self._capture: cv2.VideoCapture | None = None
+        self._encoded = False
 
     def next(self) -> Shot | None:
         """See `Source.next`."""
@@ -32,8 +35,12 @@ class _OpenCVSource(Source):
         if not self._capture.grab():
             return None
         captured_at_s = time.monotonic()
-        decoded, image = self._capture.retrieve()
-        return Shot(np.asarray(image, dtype=np.uint8) if decoded else None, captured_at_s)
+        there, data = self._capture.retrieve()
+        if not there:
+            return Shot(None, captured_at_s)
+        image = np.asarray(data, dtype=np.uint8)
+        picture = JpegPicture(image.tobytes()) if self._encoded else Picture(image)
+        return Shot(picture, captured_at_s)
 
     def skip(self) -> bool:
         """See `Source.skip`."""
@@ -50,6 +57,15 @@ class _OpenCVSource(Source):
         if not capture.isOpened():
             raise CameraNotFoundError(fault, where=self.name, remedy=remedy)
         self._capture = capture
+
+    def _leave_encoded(self, key: int, value: int) -> None:
+        """Take a camera's JPEGs as they come: whoever wants their pixels decodes them.
+
+        `key` and `value`: how its backend is told.
+        """
+        assert self._capture is not None
+        jpeg = int(self._capture.get(cv2.CAP_PROP_FOURCC)) == MJPG
+        self._encoded = jpeg and self._capture.set(key, value)
 
 
 class DeviceSource(_OpenCVSource):
@@ -94,13 +110,14 @@ class DeviceSource(_OpenCVSource):
         capture = cv2.VideoCapture(str(device), cv2.CAP_V4L2)
         self._adopt(capture, "it is no camera that V4L2 can read", "see v4l2-ctl --list-devices")
         for key, value in (
-            (cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG")),
+            (cv2.CAP_PROP_FOURCC, MJPG),
             (cv2.CAP_PROP_FRAME_WIDTH, self._options.width),
             (cv2.CAP_PROP_FRAME_HEIGHT, self._options.height),
             (cv2.CAP_PROP_FPS, self._options.fps),
             (cv2.CAP_PROP_BUFFERSIZE, 1),  # a queue in the driver is latency
         ):
             capture.set(key, value)
+        self._leave_encoded(cv2.CAP_PROP_CONVERT_RGB, 0)
         self._known_as = self._known_as or by_id(device)
 
 
@@ -134,6 +151,7 @@ class StreamSource(_OpenCVSource):
             "nothing there that can be read as video",
             "check the address, the user and password in it, and the network",
         )
+        self._leave_encoded(cv2.CAP_PROP_FORMAT, -1)
 
 
 class FileSource(_OpenCVSource):

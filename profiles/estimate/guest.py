@@ -81,9 +81,9 @@ def main(bundle: str, gallery: str, photo: str, frames: str) -> None:
             marks.begin()
             shot = source.next()
             marks.end("decode")
-            if shot is None or shot.image is None:
+            if shot is None or shot.picture is None:
                 raise SystemExit(f"{photo}: not a photo")
-            frame = Frame(shot.image, marks.frame, shot.captured_at_s, shot.name)
+            frame = Frame(shot.picture, marks.frame, shot.captured_at_s, shot.name)
             marks.begin()
             if daemon.step(frame) is None:
                 raise SystemExit(daemon.last_error)
