@@ -19,7 +19,8 @@ from pathlib import Path
 import tvm
 from tvm import s_tir, tirx
 
-from compile.kernels.base import OUT_STRIDE, STARTS, Kernel
+from compile.ahead import fetching
+from compile.kernels.base import AHEAD, OUT_STRIDE, STARTS, Kernel
 from compile.kernels.instructions import WAYS, lowered
 
 Function = tirx.PrimFunc
@@ -48,9 +49,8 @@ THEN = (
     tirx.transform.StmtSimplify,
     tirx.transform.RemoveNoOp,
     s_tir.transform.RewriteUnsafeSelect,
-    tirx.transform.CommonSubexprElim,
-    tirx.transform.VerifyMemory,
 )
+LAST = (tirx.transform.CommonSubexprElim, tirx.transform.VerifyMemory)
 """The CPU's part of TVM's default pipeline, up to its packed calling convention."""
 
 
@@ -68,6 +68,8 @@ def compile_kernels(kernels: list[Kernel], target: tvm.target.Target) -> tvm.run
     functions = {name: _instructed(function) for name, function in module.functions.items()}
     module = tvm.IRModule(functions)
     module = tvm.ir.transform.Sequential([make() for make in THEN])(module)
+    module = tvm.IRModule({name: _ahead(function) for name, function in module.functions.items()})
+    module = tvm.ir.transform.Sequential([make() for make in LAST])(module)
     plain = {name.name_hint: _plain(function) for name, function in module.functions.items()}
     module = tirx.transform.LowerIntrin()(tvm.IRModule(plain))
     return tvm.get_global_func("target.build.llvm")(module, target)
@@ -157,6 +159,18 @@ def _instructed(function: Function) -> Function:
             value = lowered(statement.value, str(way))
             return tirx.BufferStore(statement.buffer, value, statement.indices)
         return None
+
+    return tirx.PrimFunc(function.params, _rewrite(function.body, visit), attrs=function.attrs)
+
+
+def _ahead(function: Function) -> Function:
+    """`function` with weights fetched ahead (compile/ahead.py), where AHEAD asks for it."""
+    step = function.attrs.get(AHEAD)
+    if not step:
+        return function
+
+    def visit(statement: tirx.Stmt) -> tirx.Stmt | None:
+        return fetching(statement, int(step)) if isinstance(statement, tirx.For) else None
 
     return tirx.PrimFunc(function.params, _rewrite(function.body, visit), attrs=function.attrs)
 

@@ -20,6 +20,9 @@ STARTS = "edge.starts"
 and which of the block's axes index it (the last one, if it does not say).
 
 TVM's reductions start from a constant; a bias added at the end would cost an instruction a sum."""
+AHEAD = "edge.ahead"
+"""A function's attribute: the weights that a step of its sums uses, if those that come next are to
+be fetched meanwhile (compile/ahead.py); 0: they are not."""
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,15 @@ from typing import Any
 from tvm import te
 from tvm.s_tir import Schedule
 
-from compile.kernels.base import OUT_STRIDE, STARTS, Kernel, activate, start_in_registers, vectorise
+from compile.kernels.base import (
+    AHEAD,
+    OUT_STRIDE,
+    STARTS,
+    Kernel,
+    activate,
+    start_in_registers,
+    vectorise,
+)
 from compile.vector import Vector
 
 Tensor = te.Tensor
@@ -123,8 +131,15 @@ def kernels(name: str, block: Block, knobs: Knobs, vector: Vector) -> list[Kerne
     more, out = _pointwise(block, knobs, vector, te.placeholder(middle.shape, block.dtype, "D"))
     schedule = _schedule([*more, out], block)
     _schedule_pointwise(schedule, knobs, vector, fused=False)
+    function = schedule.mod["main"].with_attr(AHEAD, weights_a_step(knobs, vector))
     tasks = block.outputs // knobs.nr // knobs.tiles
-    return [first, Kernel(f"{name}_pointwise", schedule.mod["main"], tasks)]
+    return [first, Kernel(f"{name}_pointwise", function, tasks)]
+
+
+def weights_a_step(knobs: Knobs, vector: Vector) -> int:
+    """How many weights the loop over k uses a turn, for AHEAD: where that pays. The ARM cores are
+    judged by instructions, and look ahead themselves."""
+    return knobs.nr * knobs.unroll if knobs.channels_outside and not vector.by_lane else 0
 
 
 def middle_shape(block: Block, knobs: Knobs, vector: Vector) -> tuple[int, int, int]:

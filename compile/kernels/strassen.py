@@ -27,8 +27,8 @@ from tvm import te
 from tvm.s_tir import Schedule
 from tvm.script import tirx as T  # noqa: N812
 
-from compile.kernels.base import OUT_STRIDE, STARTS, Kernel, activate, vectorise
-from compile.kernels.separable import Block, Knobs, schedule_front, schedule_sums
+from compile.kernels.base import AHEAD, OUT_STRIDE, STARTS, Kernel, activate, vectorise
+from compile.kernels.separable import Block, Knobs, schedule_front, schedule_sums, weights_a_step
 from compile.vector import Vector
 
 LEFTS, RIGHTS, PRODUCTS = 8, 7, 7
@@ -182,8 +182,8 @@ def _products(name: str, block: Block, knobs: Knobs, vector: Vector) -> Kernel:
     vectorise(schedule, channel, vector.lanes)
     schedule.unroll(pixel)
     schedule_sums(schedule, order[1], knobs, vector)
-    tasks = PRODUCTS * (outputs // nr // knobs.tiles)
-    return Kernel(name, schedule.mod["main"], tasks)
+    function = schedule.mod["main"].with_attr(AHEAD, weights_a_step(knobs, vector))
+    return Kernel(name, function, PRODUCTS * (outputs // nr // knobs.tiles))
 
 
 def _combine(name: str, block: Block, vector: Vector) -> Kernel:

@@ -198,3 +198,12 @@ def innermost(text: str) -> list[str]:
             if line.split()[-1] in labels and line.startswith("b"):
                 loops.append(lines[labels[line.split()[-1]] :])
     return max(loops, key=lambda loop: sum(i.startswith("fmla") for i in loop) / len(loop))
+
+
+@pytest.mark.parametrize("target", ["host", "rpi4"])
+def test_the_next_weights_are_fetched_ahead_where_that_pays(target: str) -> None:
+    block, machine = separable.Block(14, 14, 64, 64), read_target(target)
+    knobs = separable.Knobs(7, 2 * machine.vector.lanes, fused=False, tw=7, vc=machine.vector.lanes)
+    _, product = separable.kernels("f", block, knobs, machine.vector)
+    text = assembly([product], tvm.target.Target(machine.llvm()))
+    assert ("prefetch" in text or "prfm" in text) != machine.vector.by_lane
