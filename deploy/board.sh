@@ -41,7 +41,9 @@ if [ ! -e "$release/.good" ]; then
   fi
   pip() { "$release/venv/bin/python" -m pip --disable-pip-version-check --no-input "$@"; }
   pip install --quiet --requirement "$staging/requirements.txt"
-  pip install --quiet --force-reinstall --no-deps "$staging/source"
+  cp -r "$staging/source" "$release/source"  # it is built in place, as root: the next rsync could not
+  pip install --quiet --force-reinstall --no-deps "$release/source"
+  rm -rf "$release/source"
   cp -a "$staging/model" "$release/model"
 fi
 

@@ -19,6 +19,6 @@ release=$( (cd "$parcel" && find . -type f | LC_ALL=C sort | xargs cat) | sha256
 sudo=
 [ "$($ssh "$host" id -u)" = 0 ] || [ -n "${NO_SUDO:-}" ] || sudo="sudo "
 echo "deploy: sending release $release to $host" >&2
-$ssh "$host" "${sudo}mkdir -p $prefix/staging && ${sudo}chown \$(id -u) $prefix/staging"
+$ssh "$host" "${sudo}mkdir -p $prefix/staging && ${sudo}chown -R \$(id -u) $prefix/staging"
 rsync --archive --delete --compress --rsh "$ssh" "$parcel/" "$host:$prefix/staging/"
 $ssh "$host" "${sudo}env PREFIX=$prefix ${BOARD_ENV:-} sh $prefix/staging/board.sh $release"

@@ -15,7 +15,7 @@ import psutil
 
 from edge_runtime.device import Device, read_device
 from edge_runtime.errors import EdgeRuntimeError, GalleryNotFoundError
-from edge_runtime.surroundings import Finding, cameras, climate, clock
+from edge_runtime.surroundings import Finding, cameras, climate, clock, memory_limit
 
 MODULES = ("numpy", "cv2", "onnxruntime", "psutil")
 DISK_FLOOR_BYTES = 100_000_000
@@ -50,6 +50,7 @@ def examine(subject: Subject) -> Iterator[Finding]:
         yield from _model(subject.model)
     yield _gallery(subject.gallery)
     yield from _resources(subject.gallery)
+    yield from memory_limit()
     yield from climate(device)
     yield clock()
     yield from cameras()

@@ -16,6 +16,7 @@ from edge_runtime.device import Device
 HOT_C = 75.0
 BUILT_S = 1_760_000_000
 """Seconds since 1970 when this was written (October 2025): no clock can be earlier."""
+CONTROLLERS = Path("/sys/fs/cgroup/cgroup.controllers")
 _TIME_ERROR = 5
 """What adjtimex(2) answers while the clock is not synchronised."""
 
@@ -58,6 +59,21 @@ def climate(device: Device) -> Iterator[Finding]:
             "warn" if device.throttling else "ok",
             ", ".join(device.throttling) or "none since boot",
             "use the board's own power supply, and cool it" if device.throttling else "",
+        )
+
+
+def memory_limit(controllers: Path = CONTROLLERS) -> Iterator[Finding]:
+    """Whether `MemoryMax` of a service is enforced: Raspberry Pi OS starts its kernel without."""
+    try:
+        known = controllers.read_text(encoding="utf-8").split()
+    except OSError:  # no control groups, or not where systemd has them
+        return
+    if known and "memory" not in known:
+        yield Finding(
+            "memory limit",
+            "warn",
+            "this kernel does not limit memory: the service's MemoryMax has no effect",
+            "append cgroup_enable=memory to the line in /boot/firmware/cmdline.txt, and reboot",
         )
 
 

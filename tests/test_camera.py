@@ -219,3 +219,60 @@ def test_closing_early_ends_the_thread(noise: Noise) -> None:
     camera.close()
     assert source.closed == 1
     assert not camera._thread.is_alive()
+
+
+def test_a_network_camera_s_jpegs_stay_encoded_where_a_glance_is_enough(ip_camera: str) -> None:
+    with Capture(parse_source(ip_camera), at_a_glance=True) as camera:
+        frame = camera.read()
+        assert frame is not None
+        assert frame.picture.encoded
+        glance = frame.picture.glance
+        assert glance is not None
+        assert frame.image.shape == (48, 64, 3)
+        assert abs(int(frame.image.mean()) - int(glance.mean())) <= 1
+
+
+class _Driver:
+    """OpenCV's V4L2, for a camera that has agreed to `fourcc` or kept its own format."""
+
+    def __init__(self, fourcc: str, data: np.ndarray) -> None:
+        self._fourcc, self._data = cv2.VideoWriter.fourcc(*fourcc), data
+        self.set_to: dict[int, float] = {}
+
+    def isOpened(self) -> bool:  # noqa: N802
+        return True
+
+    def get(self, key: int) -> float:
+        return self._fourcc if key == cv2.CAP_PROP_FOURCC else 0.0
+
+    def set(self, key: int, value: float) -> bool:
+        self.set_to[key] = value
+        return True
+
+    def grab(self) -> bool:
+        return True
+
+    def retrieve(self) -> tuple[bool, np.ndarray]:
+        return True, self._data
+
+    def release(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("fourcc", ["MJPG", "YUYV"])
+def test_a_usb_camera_is_asked_for_jpegs_and_they_are_left_as_they_come(
+    fourcc: str, cat: Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jpeg = cv2.imencode(".jpg", cat)[1].reshape(1, -1)
+    driver = _Driver(fourcc, jpeg if fourcc == "MJPG" else cat)
+    monkeypatch.setattr(cv2, "VideoCapture", lambda *_: driver)
+    source = DeviceSource("/dev/null")
+    source.open()
+    assert driver.set_to[cv2.CAP_PROP_FOURCC] == cv2.VideoWriter.fourcc(*"MJPG")
+    assert driver.set_to.get(cv2.CAP_PROP_CONVERT_RGB) == (0 if fourcc == "MJPG" else None)
+    shot = source.next()
+    assert shot is not None
+    assert shot.picture is not None
+    assert shot.picture.encoded == (fourcc == "MJPG")
+    assert np.abs(shot.picture.image.astype(int) - cat).mean() < 4
+    source.close()

@@ -22,7 +22,7 @@ from edge_runtime import errors
 from edge_runtime.gallery import Gallery
 from edge_runtime.gallery.maintenance import verify
 from edge_runtime.model import MODEL_FILE
-from edge_runtime.surroundings import BUILT_S, cameras, clock
+from edge_runtime.surroundings import BUILT_S, cameras, clock, memory_limit
 from tests.conftest import ROOT, run_cli
 
 LABELS = 14
@@ -417,6 +417,17 @@ def test_doctor_knows_clocks_and_permissions(tmp_path: Path) -> None:
     (tmp_path / "video0").touch()
     (one,) = cameras(tmp_path)
     assert (one.status, one.detail) == ("ok", "video0")
+
+
+def test_doctor_says_where_a_service_s_memory_is_not_limited(tmp_path: Path) -> None:
+    controllers = tmp_path / "cgroup.controllers"
+    assert list(memory_limit(controllers)) == []  # no such control groups
+    controllers.write_text("cpuset cpu io memory pids\n")
+    assert list(memory_limit(controllers)) == []
+    controllers.write_text("cpuset cpu io pids\n")  # Raspberry Pi OS
+    (finding,) = memory_limit(controllers)
+    assert finding.status == "warn"
+    assert "cgroup_enable=memory" in finding.remedy
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may use everything")

@@ -181,6 +181,8 @@ def test_deploy_again_and_roll_back(board: Board, tmp_path: Path) -> None:
     assert "is ready" in done.stderr
     assert "ok    model" in done.stderr  # the doctor's report
     first, pid = board.current, board.pid()
+    sent = {path.name for path in (board.prefix / "staging" / "source").iterdir()}
+    assert not sent & {"build", "edge_runtime.egg-info"}  # root's, where root installs: in the way
     assert first != "releases/seed"
     assert f"{board.prefix}/current/venv/bin/python -m edge_runtime run" in board.command()
     assert "WatchdogSec=" in (board.folder / "units" / "edge-runtime.service").read_text()
