@@ -14,6 +14,7 @@ from edge_runtime.code import Code, hamming, words_of
 from edge_runtime.errors import CodeError, InputError
 from edge_runtime.lookup import ALL, Among, Lookup, among, kernels
 from edge_runtime.lookup.by_numpy import BLOCK
+from edge_runtime.lookup.multi_index import MOST_PARTS, NO_BOUND, MultiIndex
 from edge_runtime.lookup.planner import Planner
 
 WIDTHS = (1, 8, 13, 16, 24, 32, 48, 63, 64, 65, 96, 128, 200, 256)
@@ -212,7 +213,6 @@ def test_the_multi_index_against_a_full_stable_sort(
     seed: int,
 ) -> None:
     from edge_runtime.lookup import tight
-    from edge_runtime.lookup.multi_index import MOST_PARTS, NO_BOUND, MultiIndex
 
     generator = np.random.default_rng(seed)
     codes = _codes(generator, count, bits, flips)
@@ -250,12 +250,7 @@ def test_a_planner_with_an_index_gives_the_scans_answers(spread: str) -> None:
     planner = Planner(64, kernels()[0])
     planner._recent.extend((rows[at], 10) for at in range(0, 50_000, 5000))
     planner.build(rows[:50_000])
-    if (
-        planner.index is None
-    ):  # not worth it for codes like these; its answers are right all the same
-        assert spread == "uniform"
-        from edge_runtime.lookup.multi_index import MultiIndex
-
+    if planner.index is None:  # not worth it for so few; its answers are right all the same
         planner._index, planner._work = MultiIndex(rows[:49_984], 64), 50
     dead = generator.random(60_000) < 0.3
     group = np.arange(60_000, dtype=np.uint32) % 100
@@ -274,6 +269,23 @@ def test_a_planner_with_an_index_gives_the_scans_answers(spread: str) -> None:
             found, distances = planner.within(rows, rows[at], 9, there)
             pairs = list(zip(distances.tolist(), found.tolist(), strict=True))
             assert pairs == [pair for pair in expected if pair[0] <= 9]
+
+
+@compiled
+def test_a_search_in_the_index_that_fails_late_is_given_up_sooner_the_next_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rows = _codes(np.random.default_rng(4), 64_000, 128, None).view(np.uint8)
+    planner = Planner(128, kernels()[0])
+    planner._index, planner._work = MultiIndex(rows, 128), 64
+    stranger = ~rows[0]
+    moments_ns = iter([0, 50, 150, 1000, 1010, 1110])  # half of a scan's time, then a tenth of it
+    monkeypatch.setattr("edge_runtime.lookup.planner.perf_counter_ns", moments_ns.__next__)
+    expected = Lookup(rows.view(np.uint64), 128, index=False).nearest(stranger.view(np.uint64), 10)
+    for work in (32, 32):
+        for found, truth in zip(planner.nearest(rows, stranger, 10, ALL), expected, strict=True):
+            assert (found == truth).all()
+        assert planner._work == work
 
 
 @compiled

@@ -6,7 +6,10 @@ when the scans have cost what an index would, build one on a thread of its own; 
 queries that came meanwhile; keep it only if it is faster. (The ski rental rule: whatever comes,
 this costs at most about twice what the better of the two would have.)
 
-A query that the index does not answer within a share of the scan's cost is scanned after all.
+A query that the index does not answer within a share of the scan's cost is scanned after all. How
+many candidates that share is worth is measured on the trial, and put right whenever a query that
+failed took longer: one that is like nothing here finds less in the caches.
+
 Codes that have been added since lie behind those in the index, and are scanned; when they are
 many, the index is built anew.
 """
@@ -104,10 +107,15 @@ class Planner:
     ) -> Answer:
         count = index.count
         known = among if among is ALL else among.rows(0, count)
+        began = perf_counter_ns()
         answer, _ = index.nearest(query, min(k, count), known, self._kernel, work)
         if answer is None:
             if index.distinct > CLEARLY_FEWER * count:
-                return self._scan(rows, query, k, among)
+                failed = perf_counter_ns()
+                found = self._scan(rows, query, k, among)
+                if failed - began > 2 * BOUND * (perf_counter_ns() - failed):
+                    self._work = max(work // 2, 1)
+                return found
             answer, _ = index.nearest(query, min(k, count), known, self._kernel, 0)
             assert answer is not None
         if len(rows) == count:
@@ -133,10 +141,9 @@ class Planner:
                 log.info("no index of %d codes: too little memory is free", count)
                 return
             index = MultiIndex(rows[:count], self._bits)
-            work, index_ns, scan_ns = self._try(index, rows[:count])
-            share = index_ns / scan_ns
+            share = self._try(index, rows[:count])
             if share < WORTH:
-                self._index, self._work = index, work
+                self._index = index
                 self._refused_below = 0
             verdict = "kept" if share < WORTH else "not kept"
             log.info("an index of %d codes takes %.2f of a scan's time: %s", count, share, verdict)
@@ -146,30 +153,32 @@ class Planner:
             self._spent_ns = 0
             self._builder = None
 
-    def _try(self, index: MultiIndex, rows: Octets) -> tuple[int, int, int]:
-        """The bound that keeps a search below its share of a scan, and what both take, in ns."""
+    def _try(self, index: MultiIndex, rows: Octets) -> float:
+        """What a search in `index` takes, as a share of a scan; sets the bound of such a search."""
         latest = tuple(self._recent)  # which others may append to meanwhile
         queries = [(query, k) for query, k in latest if k <= len(rows)]
-        queries = queries or [(rows[len(rows) // 2], min(10, len(rows)))]
-        scan_ns, work_ns, work_done = [], 0, 0
+        if not queries:
+            spread = rows[:: -(-len(rows) // TRIAL)]
+            queries = [(query, min(10, len(rows))) for query in spread]
+        scan_ns = []
         for query, k in queries:
             began = perf_counter_ns()
             self._scan(rows, query, k, ALL)
             scan_ns.append(perf_counter_ns() - began)
         fastest = min(scan_ns)
+        began, done = perf_counter_ns(), 0
         for query, k in queries:
-            began = perf_counter_ns()
             # A candidate takes about a nanosecond; this bound only keeps the trial short.
-            _, done = index.nearest(query, k, ALL, self._kernel, max(fastest, 1000))
-            work_ns += perf_counter_ns() - began
-            work_done += done
-        work = max(int(BOUND * fastest * work_done / work_ns), 1)
-        index_ns = 0
-        for query, k in queries:
+            done += index.nearest(query, k, ALL, self._kernel, max(fastest, 1000))[1]
+        self._work = max(int(BOUND * fastest * done / (perf_counter_ns() - began)), 1)
+        shares = []
+        for query, k in queries:  # in turn, since the machine does not always go at one pace
             began = perf_counter_ns()
-            self._by_index(index, rows, query, k, ALL, work)
-            index_ns += perf_counter_ns() - began
-        return work, index_ns, sum(scan_ns)
+            self._scan(rows, query, k, ALL)
+            between = perf_counter_ns()
+            self._by_index(index, rows, query, k, ALL, self._work)
+            shares.append((perf_counter_ns() - between) / (between - began))
+        return sorted(shares)[len(shares) // 2]
 
 
 def _fits(count: int, bits: int) -> bool:
