@@ -13,6 +13,7 @@ DATA    ?=
 BITS    ?= 64
 MODEL   ?= models/mobilenet_v1_hash$(BITS).onnx
 OUT     ?= build/my-model
+METHOD  ?=
 TRAIN   := .venv-train
 COMPILE := .venv-compile
 TARGET  ?= host
@@ -85,9 +86,9 @@ setup-train: $(TRAIN)/.ready  ## the environment for training (torch, about 1 GB
 test-train: $(TRAIN)/.ready  ## the tests of training/
 	$(TRAIN)/bin/python -m pytest training/tests
 
-train: $(TRAIN)/.ready  ## a model for your own photos: make train DATA=my-photos/
+train: $(TRAIN)/.ready  ## a model for your own photos: make train DATA=my-photos/ [METHOD=contrastive]
 	@test -n "$(DATA)" || { echo "make: name your photos: make train DATA=my-photos/ (one sub-folder a label)" >&2; exit 2; }
-	$(TRAIN)/bin/python -m training.adapt --data $(DATA) --out $(OUT)
+	$(TRAIN)/bin/python -m training.adapt --data $(DATA) --out $(OUT) $(if $(METHOD),--method $(METHOD))
 
 evaluate: $(TRAIN)/.ready  ## judge a model on photos: make evaluate DATA=dir [BITS=64] [MODEL=file]
 	@test -n "$(DATA)" || { echo "make: name the photos: make evaluate DATA=dir" >&2; exit 2; }

@@ -29,6 +29,7 @@ from training.export import FEATURES, HASH, ExportError, Floats, save, session
 from training.features import clean_features, feature_passes
 from training.heads import HeadRecipe, fit_head
 from training.judge import TOP, Side, retrieve
+from training.methods import LEARNT
 from training.methods.base import LinearMap
 from training.metrics import average_precision, open_set_episodes
 from training.ship import to_codes
@@ -94,10 +95,19 @@ def ap_of(
 @click.option("--data", multiple=True, type=Path, required=True, help="Your photos.")
 @click.option("--model", type=Path, help="To start from; the shipped one by default.")
 @click.option("--out", type=Path, default=Path("build/my-model"), show_default=True)
+@click.option(
+    "--method",
+    type=click.Choice(sorted(LEARNT)),
+    default="paper",
+    show_default=True,
+    help="Of the hash layer; contrastive is better at 32 bits and fewer.",
+)
 @click.option("--passes", default=4, show_default=True, help="Augmented views of each photo.")
 @click.option("--seed", default=1, show_default=True)
 @fail_in_one_line
-def main(data: tuple[Path, ...], model: Path | None, out: Path, passes: int, seed: int) -> None:
+def main(
+    data: tuple[Path, ...], model: Path | None, out: Path, method: str, passes: int, seed: int
+) -> None:
     """Command: see the module."""
     settle(seed)
     path = find_model(model)
@@ -118,7 +128,7 @@ def main(data: tuple[Path, ...], model: Path | None, out: Path, passes: int, see
     queries = clean_features(run, held, size)
     index = label_indices(cache.kept)
     labels = np.array([index[photo.label] for photo in cache.kept], np.int64)
-    recipe = HeadRecipe(method="paper", bits=info.bits, seed=seed)
+    recipe = HeadRecipe(method=method, bits=info.bits, seed=seed)
     head = fit_head(features, labels, len(index), recipe)
     old = ap_of(cache, held, features[0], queries, head_of(proto))
     new = ap_of(cache, held, features[0], queries, head)

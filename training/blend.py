@@ -1,6 +1,10 @@
 """Halfway back to ImageNet: a trained backbone blended with the one that it started from.
 
-    python -m training.blend --weights NPZ --checkpoint FILE --data DIR... --out FILE
+    python -m training.blend --weights NPZ --checkpoint FILE... --data DIR... --out FILE
+
+Several checkpoints are averaged first: a soup (Wortsman et al., "Model soups", 2022). They must be
+last stages of one run (`training.run --start`), so that they lie in one valley of the loss; then
+their average is often better than each, at no cost on the board.
 
 Wortsman et al., "Robust fine-tuning of zero-shot models" (2022): the weights of both, averaged,
 keep most of what training on a few hundred labels taught, and most of what ImageNet's thousand
@@ -12,6 +16,7 @@ file that is written is a checkpoint like those of `training.run`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -33,12 +38,17 @@ from training.weights import load_imagenet
 BATCH, BATCHES, SIZE = 32, 16, 224
 
 
-def blend(first: Backbone, second: Backbone, share: float) -> Backbone:
-    """(1 - `share`) of the weights of `first` plus `share` of those of `second`."""
-    mixed = Backbone(first.width)
-    a, b = first.state_dict(), second.state_dict()
+def blend(parts: Sequence[tuple[Backbone, float]]) -> Backbone:
+    """The weights of all `parts`, each times its share; the shares sum to 1."""
+    mixed = Backbone(parts[0][0].width)
+    states = [(part.state_dict(), share) for part, share in parts]
     mixed.load_state_dict(
-        {key: torch.lerp(a[key].float(), b[key].float(), share).to(a[key].dtype) for key in a}
+        {
+            key: torch.stack([state[key].double() * share for state, share in states])
+            .sum(0)
+            .to(value.dtype)
+            for key, value in mixed.state_dict().items()
+        }
     )
     return mixed.eval()
 
@@ -68,27 +78,36 @@ def renew_statistics(backbone: Backbone, cache: PixelCache, seed: int) -> None:
 
 @click.command(help=__doc__)
 @click.option("--weights", type=Path, required=True, help="ImageNet arrays.")
-@click.option("--checkpoint", type=Path, required=True, help="A training run's checkpoint.pt.")
+@click.option(
+    "--checkpoint", multiple=True, type=Path, required=True, help="Training runs' checkpoint.pt."
+)
 @click.option("--data", multiple=True, type=Path, required=True, help="Sets of photos.")
 @click.option("--share", default=0.75, show_default=True, help="Of the trained weights.")
 @click.option("--seed", default=1, show_default=True)
 @click.option("--out", type=Path, required=True)
 @fail_in_one_line
 def main(
-    weights: Path, checkpoint: Path, data: tuple[Path, ...], share: float, seed: int, out: Path
+    weights: Path,
+    checkpoint: tuple[Path, ...],
+    data: tuple[Path, ...],
+    share: float,
+    seed: int,
+    out: Path,
 ) -> None:
     """Command: see the module."""
     settle(seed)
-    mixed = blend(load_imagenet(weights), load_backbone(checkpoint), share)
-    if 0 < share < 1:
+    trained = [(load_backbone(path), share / len(checkpoint)) for path in checkpoint]
+    mixed = blend([(load_imagenet(weights), 1 - share), *trained])
+    if len(trained) > 1 or 0 < share < 1:
         renew_statistics(mixed, open_cache(official(read_sets(data))[0]), seed)
-    state = load_checkpoint(checkpoint, {})
+    state = load_checkpoint(checkpoint[0], {})
     assert state is not None  # load_backbone has read it
     averaged = {
         **state["averaged"],
         **{f"module.backbone.{key}": value for key, value in mixed.state_dict().items()},
     }
-    recipe = f"{state['identity']['recipe'][:-1]}, 'blended': {share}}}"
+    more = {"blended": share, "soup": len(trained)}
+    recipe = f"{state['identity']['recipe'][:-1]}, {str(more)[1:]}"
     save_checkpoint(
         out,
         {
@@ -97,7 +116,7 @@ def main(
             "averaged": averaged,
         },
     )
-    say(f"{share:.0%} trained, {1 - share:.0%} ImageNet: {out}")
+    say(f"{share:.0%} trained ({len(trained)} runs), {1 - share:.0%} ImageNet: {out}")
 
 
 if __name__ == "__main__":

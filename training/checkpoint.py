@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 
-from edge_runtime.errors import EdgeRuntimeError
+from edge_runtime.errors import ModelError
 from training.files import write_whole
 
 
-class CheckpointError(EdgeRuntimeError):
+class CheckpointError(ModelError):
     """A checkpoint that cannot be used here."""
 
 

@@ -32,6 +32,8 @@ def settle(seed: int, threads: int = THREADS) -> None:
     torch.set_num_threads(threads)
     torch.manual_seed(seed)
     torch.use_deterministic_algorithms(True, warn_only=True)
+    # No operation here reads memory before it writes it; filling it all first would be for nothing.
+    torch.utils.deterministic.fill_uninitialized_memory = False
 
 
 def fail_in_one_line(command: Callable[P, R]) -> Callable[P, R]:

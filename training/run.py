@@ -28,7 +28,7 @@ from training.splits import (
     save_split,
     stretch_split,
 )
-from training.train import Recipe, load_start, train
+from training.train import AUGMENTATIONS, Recipe, load_head, load_start, train
 
 
 def parse_stages(text: str) -> tuple[tuple[int, int], ...]:
@@ -53,7 +53,7 @@ def held_out(photos: list[Photo], hold: str, seed: int) -> tuple[list[Photo], li
 @click.command(help=__doc__)
 @click.option("--data", multiple=True, type=Path, required=True, help="Sets of photos.")
 @click.option("--weights", type=Path, help="ImageNet arrays to start from.")
-@click.option("--start", type=Path, help="A checkpoint.pt whose backbone to start from.")
+@click.option("--start", type=Path, help="A checkpoint.pt to start from.")
 @click.option("--out", type=Path, required=True, help="The run's folder.")
 @click.option("--method", type=click.Choice(sorted(LEARNT)), default="joint", show_default=True)
 @click.option("--bits", default=64, show_default=True)
@@ -69,6 +69,9 @@ def held_out(photos: list[Photo], hold: str, seed: int) -> tuple[list[Photo], li
 @click.option("--average", default=0.998, show_default=True, help="Decay of averaged weights.")
 @click.option("--dropout", default=0.1, show_default=True)
 @click.option("--frozen", default=7, show_default=True, help="Units that are not trained.")
+@click.option(
+    "--augmentation", type=click.Choice(sorted(AUGMENTATIONS)), default="strong", show_default=True
+)
 @click.option("--hold", default="none", show_default=True, help="none, random, stretch, classes.")
 @click.option("--hold-seed", default=5, show_default=True)
 @click.option("--seed", default=1, show_default=True)
@@ -88,6 +91,7 @@ def main(
     average: float,
     dropout: float,
     frozen: int,
+    augmentation: str,
     hold: str,
     hold_seed: int,
     seed: int,
@@ -113,10 +117,12 @@ def main(
         method=method, bits=bits, stages=parse_stages(stages),
         optimiser=optimiser, rate=rate, decay=decay, mixed=mixed,
         average=average, dropout=dropout,
-        frozen=frozen, seed=seed,
+        frozen=frozen, augmentation=augmentation, seed=seed,
     )  # fmt: skip
     say(f"{len(cache)} photos of {len(index)} labels, {recipe.epochs} epochs")
-    train(cache, labels, list(index), backbone, recipe, out)
+    names = list(index)
+    head = load_head(start, names) if start else None
+    train(cache, labels, names, backbone, recipe, out, head=head)
     plot_log(out / "log.csv", out / "log.png")
     say(f"done: {out / 'checkpoint.pt'}, its course in {out / 'log.png'}")
 

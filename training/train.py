@@ -33,6 +33,8 @@ from training.methods.base import Head
 from training.network import Backbone
 from training.weights import load_imagenet
 
+AUGMENTATIONS = {"strong": STRONG, "gentle": GENTLE}
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -51,7 +53,7 @@ class Recipe:
     dropout: float = 0.1
     frozen: int = 7  # units at the start of the backbone that are not trained
     flip_sources: tuple[str, ...] = ("grocery",)  # mirrored views only where left is like right
-    augmentation: str = "strong"  # or "gentle"
+    augmentation: str = "strong"  # one of AUGMENTATIONS
     seed: int = 1
 
     @property
@@ -128,18 +130,29 @@ def train(
     recipe: Recipe,
     out: Path,
     say: Callable[[str], None] = say,
+    head: dict[str, Tensor] | None = None,
 ) -> Trainee:
-    """Train on `cache` with class indices `labels` int64 [N]; returns the averaged network."""
+    """Train on `cache` with class indices `labels` int64 [N]; returns the averaged network.
+
+    `head` holds first weights of the method's layers by name; what does not fit is passed over.
+    """
     torch.manual_seed(recipe.seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     backbone.freeze(recipe.frozen)
-    head = LEARNT[recipe.method](backbone.features, recipe.bits, len(classes))
-    model = Trainee(backbone, head, recipe.dropout).to(device)
+    method = LEARNT[recipe.method](backbone.features, recipe.bits, len(classes))
+    drawn = method.state_dict()
+    fitting = {
+        key: value
+        for key, value in (head or {}).items()
+        if key in drawn and value.shape == drawn[key].shape
+    }
+    method.load_state_dict({**drawn, **fitting})
+    model = Trainee(backbone, method, recipe.dropout).to(device)
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     ema = torch.optim.swa_utils.get_ema_multi_avg_fn(recipe.average)  # type: ignore[no-untyped-call]
     averaged = torch.optim.swa_utils.AveragedModel(model, multi_avg_fn=ema, use_buffers=True)
     optimiser = _optimiser(model, recipe)
-    strength = {"strong": STRONG, "gentle": GENTLE}[recipe.augmentation]
+    strength = AUGMENTATIONS[recipe.augmentation]
     strengths = [
         replace(strength, flip_p=0.5 if photo.source in recipe.flip_sources else 0.0)
         for photo in cache.kept
@@ -213,18 +226,35 @@ def describe_run(path: Path) -> dict[str, Any]:
     return {**recipe, "labels": len(state["identity"]["classes"]), "epochs_done": state["epoch"]}
 
 
-def load_backbone(path: Path) -> Backbone:
-    """The averaged backbone of a run's checkpoint; raises CheckpointError."""
-    state = _load_run(path)
-    prefix = "module.backbone."
-    averaged = {
+def _averaged(state: dict[str, Any], part: str) -> dict[str, Tensor]:
+    prefix = f"module.{part}."
+    return {
         key.removeprefix(prefix): value
         for key, value in state["averaged"].items()
         if key.startswith(prefix)
     }
+
+
+def load_backbone(path: Path) -> Backbone:
+    """The averaged backbone of a run's checkpoint; raises CheckpointError."""
+    state = _load_run(path)
     backbone = Backbone(state["identity"]["width"])
-    backbone.load_state_dict(averaged)
+    try:
+        backbone.load_state_dict(_averaged(state, "backbone"))
+    except RuntimeError as error:  # its message names every layer
+        raise CheckpointError(
+            "it is of another architecture", where=path, remedy="give one made by training.run"
+        ) from error
     return backbone.eval()
+
+
+def load_head(path: Path, classes: list[str]) -> dict[str, Tensor]:
+    """The averaged layers of the method of a checkpoint; none if its labels are not `classes`.
+
+    Raises CheckpointError.
+    """
+    state = _load_run(path)
+    return _averaged(state, "head") if state["identity"]["classes"] == classes else {}
 
 
 def load_start(weights: Path | None, checkpoint: Path | None) -> Backbone:
