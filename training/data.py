@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -109,6 +109,24 @@ def label_indices(photos: Iterable[Photo]) -> dict[str, int]:
     return {label: i for i, label in enumerate(sorted({photo.label for photo in photos}))}
 
 
+def _content(photo: Photo) -> bytes | None:
+    """A digest of the photo's file; None where it cannot be read (decoding reports that)."""
+    try:
+        return hashlib.sha256(photo.path.read_bytes()).digest()
+    except OSError:
+        return None
+
+
+def twins(photos: Iterable[Photo]) -> dict[str, str]:
+    """Label -> the first label that has the very same photos, where there is such a one."""
+    contents: dict[str, set[bytes | None]] = defaultdict(set)
+    for photo in photos:
+        contents[photo.label].add(_content(photo))
+    first: dict[frozenset[bytes | None], str] = {}
+    found = {label: first.setdefault(frozenset(held), label) for label, held in contents.items()}
+    return {label: other for label, other in found.items() if label != other}
+
+
 def warnings_about(photos: list[Photo]) -> list[str]:
     """One line for each thing a person should know: lone photos of a label, shared photos."""
     lines = []
@@ -118,10 +136,9 @@ def warnings_about(photos: list[Photo]) -> list[str]:
     seen: dict[bytes, Photo] = {}
     shared: Counter[tuple[str, str]] = Counter()
     for photo in photos:
-        try:
-            content = hashlib.sha256(photo.path.read_bytes()).digest()
-        except OSError:
-            continue  # reported when the photo is decoded
+        content = _content(photo)
+        if content is None:
+            continue
         first = seen.setdefault(content, photo)
         if first.label != photo.label:
             shared[first.label, photo.label] += 1

@@ -111,6 +111,19 @@ def mean_ap(database: Side, queries: Side) -> float:
     return 100 * float(average_precision(relevant, TOP).mean())
 
 
+def ceiling(ranking: Ranking, alike: dict[str, str]) -> float:
+    """MAP@100 in percent of a perfect code, that cannot tell labels with the same photos apart.
+
+    `alike` names for each such label one that stands for it (data.twins).
+    """
+    names, wanted = (
+        np.array([alike.get(photo.label, photo.label) for photo in side.photos])
+        for side in (ranking.database, ranking.queries)
+    )
+    distance = (wanted[:, None] != names[None]).astype(np.uint8)
+    return 100 * float(tie_aware_ap(distance, ranking.same, TOP).mean())
+
+
 def figures(ranking: Ranking) -> dict[str, Any]:
     """All retrieval figures of one ranking, in percent."""
     relevant = ranking.relevant

@@ -1,6 +1,9 @@
 """What a set of photos holds: labels, splits, sizes, oddities; a contact sheet on request.
 
-python -m training.stats --data DIR... [--sheet build/sheet.jpg]
+    python -m training.stats --data DIR... [--sheet build/sheet.jpg] [--ceilings FILE.json]
+
+The ceiling of a split is the MAP@100 of a code without error: less than 100 where two labels hold
+the same photos, which nobody can tell apart.
 """
 
 from __future__ import annotations
@@ -15,17 +18,34 @@ import numpy as np
 from edge_runtime.errors import StorageError
 from training.cache import open_cache
 from training.cli import fail_in_one_line
-from training.data import read_sets, warnings_about
+from training.data import Photo, read_sets, twins, warnings_about
+from training.evaluate import protocols
+from training.files import write_json
+from training.judge import Side, ceiling, retrieve
 from training.page import contact_sheet
 
 _SHOWN = 120
 
 
+def ceilings_of(photos: list[Photo]) -> dict[str, dict[str, float]]:
+    """MAP@100 in percent by set and split that a code without error reaches."""
+    result: dict[str, dict[str, float]] = {}
+    for source in sorted({photo.source for photo in photos}):
+        own = [photo for photo in photos if photo.source == source]
+        alike, nothing = twins(own), Side(own, np.zeros((len(own), 1), np.uint64))
+        result[source] = {
+            name: round(ceiling(retrieve(database, queries), alike), 2)
+            for name, (database, queries, _) in protocols(own, nothing).items()
+        }
+    return result
+
+
 @click.command(help=__doc__)
 @click.option("--data", multiple=True, type=Path, required=True, help="Sets of photos.")
 @click.option("--sheet", type=Path, help="Where the contact sheet goes; not into the repository.")
+@click.option("--ceilings", type=Path, help="Where the JSON of each split's ceiling goes.")
 @fail_in_one_line
-def main(data: tuple[Path, ...], sheet: Path | None) -> None:
+def main(data: tuple[Path, ...], sheet: Path | None, ceilings: Path | None) -> None:
     """Command: see the module."""
     photos = read_sets(data)
     cache = open_cache(photos)
@@ -45,6 +65,8 @@ def main(data: tuple[Path, ...], sheet: Path | None) -> None:
         click.echo(f"{count} photos of {width} x {height} (shrunk to what training needs)")
     for line in [*warnings_about(photos), *(f"skipped {line}" for line in cache.skipped)]:
         click.echo(f"note: {line}")
+    if ceilings is not None:
+        write_json(ceilings, ceilings_of(photos))
     if sheet is not None:
         rows = np.linspace(0, len(cache) - 1, min(_SHOWN, len(cache))).astype(int)
         sheet.parent.mkdir(parents=True, exist_ok=True)

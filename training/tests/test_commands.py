@@ -81,7 +81,8 @@ def test_adapt_writes_a_better_model(tiny: Path, tmp_path: Path) -> None:
 
 def test_adapt_keeps_the_shipped_model_where_it_cannot_be_beaten(tmp_path: Path) -> None:
     draw_photos(tmp_path / "set")  # so easy that the shipped one is perfect
-    done = CliRunner().invoke(adapt.main, ["--data", "set", "--passes", "0", "--out", "own"])
+    options = "--data set --passes 0 --method contrastive --out own"
+    done = CliRunner().invoke(adapt.main, options.split())
     assert done.exit_code == 0, done.output
     assert '"kept": "shipped"' in done.output and "keep the shipped model" in done.output
     assert not (tmp_path / "own").exists()
@@ -124,9 +125,11 @@ def test_int8_fits_a_board_and_agrees(tiny: Path, tmp_path: Path) -> None:
 
 def test_stats_and_sheet(tmp_path: Path) -> None:
     draw_photos(tmp_path / "set")
-    done = CliRunner().invoke(stats.main, ["--data", "set", "--sheet", "sheet.png"])
+    options = "--data set --sheet sheet.png --ceilings ceilings.json"
+    done = CliRunner().invoke(stats.main, options.split())
     assert done.exit_code == 0 and "18 photos of 3 labels" in done.output
     assert (tmp_path / "sheet.png").stat().st_size > 1000
+    assert json.loads((tmp_path / "ceilings.json").read_text()) == {"set": {"official": 100.0}}
 
 
 def test_results_are_of_the_shipped_model() -> None:

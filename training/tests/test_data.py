@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from training.cache import open_cache
-from training.data import DataError, read_set, read_sets, warnings_about
+from training.data import DataError, read_set, read_sets, twins, warnings_about
+from training.judge import Side, ceiling, retrieve
 from training.splits import class_split, official, random_split, stretch_split
 from training.tests.conftest import draw_photos, photo
 
@@ -87,3 +90,21 @@ def test_tiny_set(tiny: Path) -> None:
     assert len(photos) == 320 and len({p.label for p in photos}) == 18
     database, queries = official(photos)
     assert (len(database), len(queries)) == (204, 116)
+
+
+def test_labels_of_the_same_photos_are_twins_and_lower_the_ceiling(tmp_path: Path) -> None:
+    draw_photos(tmp_path / "set", labels=3, each=4)
+    shutil.copytree(tmp_path / "set" / "label1", tmp_path / "set" / "twin")
+    (tmp_path / "set" / "lone").mkdir()
+    shutil.copy(tmp_path / "set" / "label0" / "000.png", tmp_path / "set" / "lone")
+    photos = read_set(tmp_path / "set")
+    alike = twins(photos)
+    assert alike == {"twin": "label1"}
+    database, queries = (
+        Side(part, np.zeros((len(part), 1), np.uint64))
+        for part in ([p for p in photos if p.name.endswith(("0.png", "1.png", "2.png"))],
+                     [p for p in photos if p.name.endswith("3.png")])
+    )  # fmt: skip
+    ranking = retrieve(database, queries)
+    assert ceiling(ranking, {}) == 100
+    assert 70 < ceiling(ranking, alike) < 85  # two of four queries find half of what is theirs
