@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from compile import kept
 from compile.emulator import EmulatorRunner
 from compile.front import read_network
 from compile.library import build_library, describe
@@ -122,7 +123,7 @@ def _compile(request: Request, network: Network, began: float) -> Result:
     shutil.copyfile(request.model, staging / MODEL)
     shutil.rmtree(work)
     describe(staging, network, target, precision)
-    evidence = _proved_before(request, staging) or prove(request, staging, network)
+    evidence = _proved_before(request, staging) or prove(request, staging, network, choices)
     evidence |= {
         "precision": precision,
         "library_bytes": (staging / LIBRARY).stat().st_size,
@@ -148,7 +149,8 @@ def _compile(request: Request, network: Network, began: float) -> Result:
 def _in_integers(request: Request, network: Network, target: Target) -> Network:
     request.tell(f"calibrating int8 on {CALIBRATION} views of photographs")
     made = pictures(request.photos, network.model.input.size, CALIBRATION, seed=CALIBRATION_SEED)
-    return quantise(network, made, target.vector)
+    key = kept.digest("int8", target.vector, made, *kept.parts_of(network))
+    return kept.integers(key, network, lambda: quantise(network, made, target.vector))
 
 
 def make_runner(name: str, target: Target) -> Runner:

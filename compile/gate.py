@@ -21,7 +21,6 @@ from compile.emulator import count_library, emulated_codes
 from compile.pictures import write_pictures
 from compile.target import Target
 from edge_runtime.code import hamming
-from edge_runtime.engine.base import Engine
 from edge_runtime.engine.portable import PortableEngine
 from edge_runtime.fit import Image, normalise
 
@@ -125,19 +124,19 @@ def parity_here(
 
 
 def parity_emulated(
-    library: Path, target: Target, reference: Engine, made: Image, bar: float
+    library: Path, target: Target, expected: np.ndarray, bits: int, made: Image, bar: float
 ) -> Parity:
-    """Of a library for another CPU, on the emulated one."""
+    """Of a library for another CPU, on the emulated one, with the codes `expected` [N, W] of
+    `bits` each."""
     with tempfile.TemporaryDirectory(prefix="edge-gate-") as folder:
         file = Path(folder) / "pictures.bgr"
         write_pictures(made, file)
         lines = emulated_codes(library, file, target)
     different = 0
-    for line, picture in zip(lines, made, strict=True):
+    for line, code in zip(lines, expected, strict=True):
         words = [int(line[i : i + 16], 16) for i in range(0, len(line), 16)]
-        code = np.array(words, dtype=np.uint64)
-        different += int(hamming(code, reference.hash(picture)[np.newaxis])[0])
-    return _parity(len(made), reference.model.bits, different, bar, emulated=True)
+        different += int(hamming(np.array(words, dtype=np.uint64), code[np.newaxis])[0])
+    return _parity(len(made), bits, different, bar, emulated=True)
 
 
 def _parity(pictures: int, bits: int, different: int, bar: float, *, emulated: bool) -> Parity:

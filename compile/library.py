@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import tvm
 
 from compile.lower import write_object
 from compile.network import Network
-from compile.plan import Plan, make_plan, workloads
+from compile.plan import Knobs, Plan, make_plan, workloads
 from compile.source import emit
 from compile.space import space
 from compile.target import Target
@@ -78,11 +80,22 @@ def build_library(plan: Plan, target: Target, work: Path) -> Path:
     return library
 
 
-def build_untuned(network: Network, target: Target, precision: str, folder: Path) -> None:
-    """Write library and manifest of a bundle by the rule of thumb: not searched for, not proved."""
-    choices = {
-        item.key: space(item.shape, target.vector)[0] for item in workloads(network, precision)
-    }
+def build_untuned(
+    network: Network,
+    target: Target,
+    precision: str,
+    folder: Path,
+    like: Mapping[str, Knobs] = MappingProxyType({}),
+) -> None:
+    """Write library and manifest of a bundle by the rule of thumb: not searched for, not proved.
+
+    Where the choices `like` make seven products of eight, it does too, so that it rounds alike.
+    """
+    choices: dict[str, Knobs] = {}
+    for item in workloads(network, precision):
+        seven = getattr(like.get(item.key), "strassen", False)
+        every = space(item.shape, target.vector)
+        choices[item.key] = next(k for k in every if getattr(k, "strassen", False) == seven)
     plan = make_plan(network, choices, target.vector, precision)
     build_library(plan, target, folder / "work").replace(folder / LIBRARY)
     shutil.rmtree(folder / "work")

@@ -20,8 +20,10 @@ import tvm
 from tvm import s_tir, tirx
 
 from compile.ahead import fetching
-from compile.kernels.base import AHEAD, OUT_STRIDE, STARTS, Kernel
+from compile.kernels.base import AHEAD, LATE, OUT_STRIDE, STARTS, Kernel
 from compile.kernels.instructions import WAYS, lowered
+from compile.late import sunk
+from compile.turned import turned
 
 Function = tirx.PrimFunc
 
@@ -68,6 +70,7 @@ def compile_kernels(kernels: list[Kernel], target: tvm.target.Target) -> tvm.run
     functions = {name: _instructed(function) for name, function in module.functions.items()}
     module = tvm.IRModule(functions)
     module = tvm.ir.transform.Sequential([make() for make in THEN])(module)
+    module = tvm.IRModule({name: _ordered(function) for name, function in module.functions.items()})
     module = tvm.IRModule({name: _ahead(function) for name, function in module.functions.items()})
     module = tvm.ir.transform.Sequential([make() for make in LAST])(module)
     plain = {name.name_hint: _plain(function) for name, function in module.functions.items()}
@@ -159,6 +162,22 @@ def _instructed(function: Function) -> Function:
             value = lowered(statement.value, str(way))
             return tirx.BufferStore(statement.buffer, value, statement.indices)
         return None
+
+    return tirx.PrimFunc(function.params, _rewrite(function.body, visit), attrs=function.attrs)
+
+
+def _ordered(function: Function) -> Function:
+    """`function` as registers want it: see compile/late.py and compile/turned.py. What computes
+    with bytes is left alone: it stores words of four."""
+    if function.attrs.get(WAYS):
+        return function
+    late = bool(function.attrs.get(LATE))
+
+    def visit(statement: tirx.Stmt) -> tirx.Stmt | None:
+        if not isinstance(statement, tirx.SeqStmt):
+            return None
+        parts = turned([_rewrite(part, visit) for part in statement.seq])
+        return tirx.SeqStmt(sunk(parts) if late else parts)
 
     return tirx.PrimFunc(function.params, _rewrite(function.body, visit), attrs=function.attrs)
 

@@ -36,15 +36,21 @@ def pictures(folder: Path | None, size: int, count: int, seed: int = 1) -> Image
 
 def photos(folder: Path | None, most: int) -> list[Image]:
     """At most `most` photographs, reduced; raises `NoPhotosError`."""
-    where = folder or _sample_folder()
-    if not where.is_dir():
-        raise NoPhotosError("no such folder", where=where, remedy="name a folder of photos")
-    paths = sorted(find_photos(where))
+    paths = photo_files(folder)
     chosen = paths[:: max(1, len(paths) // most)][:most]
     found = list(_readable(chosen))
     if not found:
+        where = folder or _sample_folder()
         raise NoPhotosError("no usable photo in it", where=where, remedy="name another folder")
     return found
+
+
+def photo_files(folder: Path | None) -> list[Path]:
+    """Those that `photos` chooses from, in order; raises `NoPhotosError`."""
+    where = folder or _sample_folder()
+    if not where.is_dir():
+        raise NoPhotosError("no such folder", where=where, remedy="name a folder of photos")
+    return sorted(find_photos(where))
 
 
 def _sample_folder() -> Path:

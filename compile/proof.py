@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from compile import gate
+import numpy as np
+
+from compile import gate, kept
 from compile.counts import Counts
 from compile.emulator import count_onnxruntime
 from compile.library import build_untuned
 from compile.network import Network
-from compile.pictures import photos, pictures
+from compile.pictures import photo_files, photos, pictures
+from compile.plan import Knobs
 from compile.target import HOST, read_target
 from compile.userland import Userland
 from edge_runtime.bundle import LIBRARY
 from edge_runtime.engine.compiled import CompiledEngine
 from edge_runtime.engine.portable import PortableEngine
+from edge_runtime.fit import Image
 from edge_runtime.model import identify
 
 if TYPE_CHECKING:
@@ -29,8 +33,11 @@ if TYPE_CHECKING:
 PROOFS = ("parity", "speed", "accuracy")
 
 
-def prove(request: Request, staging: Path, network: Network) -> dict[str, Any]:
-    """Parity, speed and, for less than fp32, accuracy of the bundle in `staging`.
+def prove(
+    request: Request, staging: Path, network: Network, choices: Mapping[str, Knobs]
+) -> dict[str, Any]:
+    """Parity, speed and, for less than fp32, accuracy of the bundle in `staging`, built by
+    `choices`.
 
     A network of integers has the same bits on every CPU. So an emulated one is compared with the
     same integers here, and it is these whose accuracy a thousand pictures judge.
@@ -41,19 +48,21 @@ def prove(request: Request, staging: Path, network: Network) -> dict[str, Any]:
     bar, accuracy = gate.EQUAL_BITS[request.precision], None
     parity: gate.Parity
     speed: gate.Speed
-    with _twin(request, network) as twin:
-        if twin:
-            accuracy = _judge(request, twin, reference)
-        if request.target.is_host:
-            engine = CompiledEngine(staging)
-            parity = gate.parity_here(engine.hash, reference, made, bar)
-            speed = gate.speed_here(engine.hash, reference, made[0])
+    twin = _Twin(request, network, choices)
+    if request.precision != "fp32":
+        accuracy = _judge(request, twin, reference)
+    if request.target.is_host:
+        engine = CompiledEngine(staging)
+        parity = gate.parity_here(engine.hash, reference, made, bar)
+        speed = gate.speed_here(engine.hash, reference, made[0])
+    else:
+        if request.precision == "int8":
+            expected, bar = twin.codes(made), gate.EQUAL_BITS["fp32"]
         else:
-            other = twin if twin and request.precision == "int8" else reference
-            bar = gate.EQUAL_BITS["fp32"] if other is twin else bar
-            library, target = staging / LIBRARY, request.target
-            parity = gate.parity_emulated(library, target, other, made, bar)
-            speed = gate.speed_emulated(library, target, made[0], _onnxruntime_counts(request))
+            expected = np.stack([reference.hash(picture) for picture in made])
+        library, target = staging / LIBRARY, request.target
+        parity = gate.parity_emulated(library, target, expected, reference.model.bits, made, bar)
+        speed = gate.speed_emulated(library, target, made[0], _onnxruntime_counts(request))
     return {
         name: {**asdict(proof), "passed": proof.passed} if proof else None
         for name, proof in zip(PROOFS, (parity, speed, accuracy), strict=True)
@@ -65,26 +74,45 @@ def picture_count(request: Request) -> int:
     return request.pictures or (1000 if request.target.is_host else 8)
 
 
-@contextmanager
-def _twin(request: Request, network: Network) -> Iterator[CompiledEngine | None]:
-    """The network in the same precision, if it is less than fp32, compiled for this machine: in
-    fp16 it computes in float32 and rounds after every step."""
-    if request.precision == "fp32":
-        yield None
-        return
-    host = read_target(HOST).at("int8" if request.precision == "int8" else "fp32")
-    with tempfile.TemporaryDirectory(prefix="edge-twin-") as folder:
-        work = Path(folder)
-        build_untuned(network, host, request.precision, work)
-        yield CompiledEngine(work)
+class _Twin:
+    """The network in the same precision, less than fp32, compiled for this machine when it is
+    needed: in fp16 it computes in float32 and rounds after every step."""
+
+    def __init__(self, request: Request, network: Network, choices: Mapping[str, Knobs]) -> None:
+        self.request, self.network, self.choices = request, network, choices
+        self.host = read_target(HOST).at("int8" if request.precision == "int8" else "fp32")
+        sevens = sorted(key for key, knobs in choices.items() if getattr(knobs, "strassen", False))
+        self.key = kept.digest(request.precision, self.host, sevens, *kept.parts_of(network))
+
+    @functools.cached_property
+    def hash_one(self) -> Callable[[Image], np.ndarray]:
+        """Of one fitted picture, as an engine does it."""
+        with tempfile.TemporaryDirectory(prefix="edge-twin-") as folder:
+            work = Path(folder)
+            build_untuned(self.network, self.host, self.request.precision, work, self.choices)
+            return CompiledEngine(work).hash
+
+    def codes(self, made: Image) -> np.ndarray:
+        """uint64 [N, W]."""
+
+        def compute() -> dict[str, Any]:
+            return {"codes": [self.hash_one(picture).tolist() for picture in made]}
+
+        found = kept.facts(kept.digest("codes", self.key, made), compute)
+        return np.array(found["codes"], np.uint64)
 
 
-def _judge(request: Request, twin: CompiledEngine, reference: PortableEngine) -> gate.Accuracy:
+def _judge(request: Request, twin: _Twin, reference: PortableEngine) -> gate.Accuracy:
     """Does the network still find what it found?"""
     request.tell(f"judging {request.precision} on {gate.VIEWS} views of photographs")
-    made = pictures(request.photos, twin.model.input.size, gate.VIEWS)
-    count = len(photos(request.photos, gate.VIEWS))
-    return gate.judge(twin.hash, reference, made, count)
+
+    def compute() -> dict[str, Any]:
+        made = pictures(request.photos, twin.network.model.input.size, gate.VIEWS)
+        count = len(photos(request.photos, gate.VIEWS))
+        return asdict(gate.judge(twin.hash_one, reference, made, count))
+
+    files = photo_files(request.photos)
+    return gate.Accuracy(**kept.facts(kept.digest("accuracy", twin.key, *files), compute))
 
 
 def _onnxruntime_counts(request: Request) -> Counts:

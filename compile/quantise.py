@@ -47,20 +47,20 @@ DEAD = 1 / 8
 def quantise(network: Network, made: Image, vector: Vector) -> Network:
     """`network` in integers for the instructions of `vector`, calibrated on the fitted pictures
     `made`. Ranges that the ONNX file gives (Layer.span) are taken as they are."""
-    padded = _padded(network)
+    whole = padded(network)
     exact: list[Floats] = []
     run: list[NDArray[Any]] = []
     picture = _normalised(network, made)
-    for index, layer in enumerate(padded.layers):
+    for index, layer in enumerate(whole.layers):
         source = picture if layer.source < 0 else exact[layer.source]
         sums = convolve(layer, source)
         if layer.residual is not None:
             sums += exact[layer.residual]
         exact.append(activate(sums, layer.limit))
         scale, zero = _range(layer, exact[-1])
-        before = None if layer.source < 0 else padded.layers[layer.source].quantised
-        other = None if layer.residual is None else padded.layers[layer.residual].quantised
-        empty = Quantised(scale, zero, before.zero if before else 0, _stays_real(padded, index))
+        before = None if layer.source < 0 else whole.layers[layer.source].quantised
+        other = None if layer.residual is None else whole.layers[layer.residual].quantised
+        empty = Quantised(scale, zero, before.zero if before else 0, _stays_real(whole, index))
         rest = (before, other, network.model.input, vector)
         left = (made ^ 128).view(np.int8)[..., ::-1] if before is None else run[layer.source]
         layer.quantised = _integers(layer, empty, *rest, left)
@@ -72,7 +72,7 @@ def quantise(network: Network, made: Image, vector: Vector) -> Network:
         drift = sums.mean(axis=(0, 1, 2), dtype=np.float64) - means(layer, left, right)
         _correct(layer, drift)
         run.append(run_layer(layer, left, right))
-    return padded
+    return whole
 
 
 def _stays_real(network: Network, index: int) -> bool:
@@ -83,7 +83,7 @@ def _stays_real(network: Network, index: int) -> bool:
     return network.layers[index].source < 0 and set(readers) == {"depthwise"} and not added
 
 
-def _padded(network: Network) -> Network:
+def padded(network: Network) -> Network:
     """A copy in which every tensor has a multiple of CHANNELS channels."""
 
     def more(array: Floats, axis: int) -> Floats:

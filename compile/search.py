@@ -109,5 +109,5 @@ def _decisions(knobs: Knobs) -> tuple[object, ...]:
         (knobs.mr // knobs.tw, knobs.vc),
         (knobs.fused, knobs.strassen, size),
         knobs.channels_outside,
-        knobs.unroll,
+        (knobs.unroll, knobs.late),
     )

@@ -19,7 +19,8 @@ def emit(plan: Plan, target: str) -> tuple[str, bytes]:
     places: dict[bytes, int] = {}
     steps = [_in_precision(step, plan.precision) for step in plan.steps[:-1]]
     steps.append(plan.steps[-1])  # the head counts in float32
-    everything = [*steps, *plan.preparations]
+    preparations = [_in_precision(step, plan.precision) for step in plan.preparations]
+    everything = [*steps, *preparations]
     runs = [_run(index, step, constants, places) for index, step in enumerate(everything)]
     model = plan.network.model
     # logit(t): the sigmoid is above t where the weighted sum is above this

@@ -60,10 +60,12 @@ def _blocks(shape: separable.Block, vector: Vector) -> Iterator[separable.Knobs]
     for (mr, nr), unroll in itertools.product(pairs, unrolls):
         for tw, vc, fused, outside, tiles in _rest(shape, mr, nr, (vector.lanes, 2 * vector.lanes)):
             knobs = separable.Knobs(mr, nr, fused, tiles, outside, unroll, tw, vc)
-            if separable.valid(shape, knobs, vector):
-                yield knobs
+            found = [knobs] if separable.valid(shape, knobs, vector) else []
             if strassen.valid(shape, knobs, vector):
-                yield replace(knobs, strassen=True)
+                found.append(replace(knobs, strassen=True))
+            yield from found
+            if vector.by_lane:
+                yield from (replace(knobs, late=True) for knobs in found)
 
 
 def _quantised(shape: separable.Block, vector: Vector) -> Iterator[separable.Knobs]:

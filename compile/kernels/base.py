@@ -24,6 +24,10 @@ AHEAD = "edge.ahead"
 """A function's attribute: the weights that a step of its sums uses, if those that come next are to
 be fetched meanwhile (compile/ahead.py); 0: they are not."""
 
+LATE = "edge.late"
+"""A function's attribute: copies into registers are made just before their use (compile/late.py).
+"""
+
 
 @dataclass(frozen=True)
 class Kernel:

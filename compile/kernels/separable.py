@@ -25,6 +25,7 @@ from tvm.s_tir import Schedule
 
 from compile.kernels.base import (
     AHEAD,
+    LATE,
     OUT_STRIDE,
     STARTS,
     Kernel,
@@ -86,6 +87,8 @@ class Knobs:
     """Depthwise: channels likewise."""
     strassen: bool = False
     """Seven products of quarters (kernels/strassen.py)."""
+    late: bool = False
+    """Copies into registers just before their use (compile/late.py)."""
 
 
 def valid(block: Block, knobs: Knobs, vector: Vector) -> bool:
@@ -119,7 +122,7 @@ def kernels(name: str, block: Block, knobs: Knobs, vector: Vector) -> list[Kerne
     if knobs.fused:
         arguments, middle = front
         more, out = _pointwise(block, knobs, vector, middle)
-        schedule = _schedule([*arguments, *more, out], block)
+        schedule = _schedule([*arguments, *more, out], block, knobs)
         tile = _schedule_pointwise(schedule, knobs, vector, fused=True)
         schedule_front(schedule, block, knobs, vector, at=tile)
         tasks = block.height * block.width // knobs.mr // knobs.tiles
@@ -129,7 +132,7 @@ def kernels(name: str, block: Block, knobs: Knobs, vector: Vector) -> list[Kerne
     tasks = schedule_front(schedule, block, knobs, vector, at=None)
     first = Kernel(f"{name}_front", schedule.mod["main"], tasks)
     more, out = _pointwise(block, knobs, vector, te.placeholder(middle.shape, block.dtype, "D"))
-    schedule = _schedule([*more, out], block)
+    schedule = _schedule([*more, out], block, knobs)
     _schedule_pointwise(schedule, knobs, vector, fused=False)
     function = schedule.mod["main"].with_attr(AHEAD, weights_a_step(knobs, vector))
     tasks = block.outputs // knobs.nr // knobs.tiles
@@ -227,10 +230,11 @@ def _pointwise(
     return arguments, te.compute(out_shape, final, "O")
 
 
-def _schedule(arguments: list[Tensor], block: Block) -> Schedule:
+def _schedule(arguments: list[Tensor], block: Block, knobs: Knobs) -> Schedule:
     function = te.create_prim_func(arguments)
     stride = block.out_stride or block.width * block.outputs
-    return Schedule(function.with_attrs({OUT_STRIDE: stride, STARTS: BIASES}))
+    attributes = {OUT_STRIDE: stride, STARTS: BIASES, LATE: knobs.late}
+    return Schedule(function.with_attrs(attributes))
 
 
 def _schedule_pointwise(schedule: Schedule, knobs: Knobs, vector: Vector, *, fused: bool) -> Any:

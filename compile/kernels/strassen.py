@@ -27,7 +27,7 @@ from tvm import te
 from tvm.s_tir import Schedule
 from tvm.script import tirx as T  # noqa: N812
 
-from compile.kernels.base import AHEAD, OUT_STRIDE, STARTS, Kernel, activate, vectorise
+from compile.kernels.base import AHEAD, LATE, OUT_STRIDE, STARTS, Kernel, activate, vectorise
 from compile.kernels.separable import Block, Knobs, schedule_front, schedule_sums, weights_a_step
 from compile.vector import Vector
 
@@ -40,7 +40,7 @@ def valid(block: Block, knobs: Knobs, vector: Vector) -> bool:
         not knobs.fused
         and bool(block.window)
         and not block.residual_stride
-        and block.dtype == "float32"
+        and block.dtype in ("float32", "float16")
         and block.height % 2 == 0
         and (block.height // 2 * block.width) % knobs.mr == 0
         and block.channels % (2 * knobs.vc) == 0
@@ -171,7 +171,8 @@ def _products(name: str, block: Block, knobs: Knobs, vector: Vector) -> Kernel:
         lambda which, p, n: sums[which, p // knobs.mr, p % knobs.mr, n],
         "P",
     )
-    schedule = Schedule(te.create_prim_func([left, right, out]))
+    function = te.create_prim_func([left, right, out]).with_attr(LATE, knobs.late)
+    schedule = Schedule(function)
     which, p, n = schedule.get_loops(schedule.get_sblock("P"))
     tile, pixel = schedule.split(p, [None, knobs.mr])
     blocks, channel = schedule.split(n, [None, nr])

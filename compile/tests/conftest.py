@@ -8,9 +8,17 @@ import pytest
 
 os.environ["TVM_FFI_DISABLE_TORCH_C_DLPACK"] = "1"
 
+from compile import kept
 from compile.build import Request, Result, compile_bundle
 from compile.sample import Sample
 from compile.target import Target, read_target
+
+
+@pytest.fixture(scope="session", autouse=True)
+def keep(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What is kept from one compile to the next is kept apart from the user's."""
+    kept.FOLDER = tmp_path_factory.mktemp("kept")
+    return kept.FOLDER
 
 
 @pytest.fixture(scope="session")
