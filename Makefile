@@ -159,8 +159,9 @@ device-test: $(COMPILE)/.ready  ## the path on a board, or on an emulated one: m
 	  $(if $(HOST),--host $(HOST)) $(if $(SMALL),--small) $(if $(KEEP),--keep) $(if $(OUT_GIVEN),--out $(OUT)) \
 	  $(if $(ONLY),-k "$(ONLY)")
 
-machine-test: $(COMPILE)/.ready  ## a whole emulated ARM machine: kernel, V4L2 camera, daemon; takes some minutes
-	$(COMPILE)/bin/python -m device_tests.machine --log profiles/reports/machine-virt.log
+machine-test: $(COMPILE)/.ready  ## a whole emulated board: Debian, systemd, a V4L2 camera; deploy and break it; takes twenty minutes
+	$(COMPILE)/bin/python -m device_tests.machine --log profiles/reports/machine-virt.log \
+	  --report profiles/reports/machine-virt-profile.json
 
 deploy:  ## the daemon as a service on a board, with its bundle: make deploy TARGET=rpi4 HOST=pi@board
 	@test -n "$(HOST)" || { echo "make: name the board: make deploy TARGET=rpi4 HOST=pi@board" >&2; exit 2; }

@@ -41,9 +41,12 @@ PARTS = {"cortex-a53": "0xd03", "cortex-a72": "0xd08", "cortex-a76": "0xd0b"}
 class Userland:
     """An unpacked system; `command` runs its Python as a device would."""
 
-    def __init__(self, root: Path = DEFAULT, packages: tuple[str, ...] = DEBIAN) -> None:
+    def __init__(
+        self, root: Path = DEFAULT, packages: tuple[str, ...] = DEBIAN, release: str = ""
+    ) -> None:
+        """`release`: of Debian, by its code name; this machine's if none is named."""
         self.root, self.site = root / "root", root / "site"
-        self._packages = packages
+        self._packages, self._release = packages, release
 
     def make(self) -> None:
         """Unpack what is not there yet; raises `ToolchainError`."""
@@ -85,7 +88,8 @@ class Userland:
                 mirrors = sorted(set(run(query, state).split()))
             keys = "/usr/share/keyrings/debian-archive-keyring.gpg"
             (state / "etc/sources.list").write_text(
-                f"deb [signed-by={keys}] {mirrors[0]} {codename} main\n", encoding="utf-8"
+                f"deb [signed-by={keys}] {mirrors[0]} {self._release or codename} main\n",
+                encoding="utf-8",
             )
             (state / "apt.conf").write_text(
                 f'APT::Architecture "arm64"; APT::Architectures {{ "arm64"; }};\n'

@@ -31,8 +31,6 @@ FIELDS = ("model", "machine", "cores", "system", "python")
 class SshDevice(Device):
     """A board that ssh reaches without a password, with Python 3.11 and venv; see `Device`."""
 
-    emulated = False
-
     def __init__(self, host: str, *, keep: bool = False, return_s: float = RETURN_S) -> None:
         """`keep`: leave the installed packages there for the next run."""
         self.name, self._keep, self._return_s = host, keep, return_s
@@ -66,7 +64,7 @@ class SshDevice(Device):
             raise explained(self.name, keeper.stderr.read().decode(errors="replace"))
         told = json.loads(said)
         self.swept: list[str] = told["swept"]
-        self.folder, self._boot = told["folder"], told["boot"]
+        self.folder, self._boot, self.emulated = told["folder"], told["boot"], told["emulated"]
         self.about = About(
             **{name: told[name] for name in FIELDS},
             features=tuple(told["features"]),

@@ -105,6 +105,7 @@ def about(folder: Path) -> dict[str, object]:
         "free_bytes": shutil.disk_usage(folder).free,
         "model": model.strip("\0\n ") or entries.get("model name", "unknown"),
         "machine": platform.machine(),
+        "emulated": _emulated(),
         "features": (entries.get("Features") or entries.get("flags") or "").split(),
         "cores": os.cpu_count() or 1,
         "system": platform.platform(),
@@ -115,6 +116,12 @@ def about(folder: Path) -> dict[str, object]:
             if os.access(node, os.R_OK | os.W_OK)
         ],
     }
+
+
+def _emulated() -> bool:
+    """Whether an emulator runs the whole machine: its firmware says so."""
+    says = _read("/proc/device-tree/compatible"), _read("/sys/class/dmi/id/sys_vendor")
+    return platform.machine() == "aarch64" and ("dummy-virt" in says[0] or "QEMU" in says[1])
 
 
 def _read(path: str) -> str:

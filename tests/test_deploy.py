@@ -228,6 +228,9 @@ def test_the_unit_is_one_that_systemd_understands(tmp_path: Path) -> None:
     assert complaints == []
     for line in ("Type=notify", "ProtectSystem=strict", "SupplementaryGroups=video", "MemoryMax="):
         assert line in text
+    # By its name, a camera that is plugged in later would be barred for ever.
+    assert "DeviceAllow=char-81 rw" in text
+    assert "char-video4linux" not in text
 
 
 def test_deploy_without_a_bundle_or_board() -> None:

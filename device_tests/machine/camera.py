@@ -1,0 +1,42 @@
+"""The emulated board's camera: `vivid`, the kernel's virtual video device.
+
+A real driver behind a real /dev/video node, which can be unplugged by a control of its own, and can
+come back under another number.
+"""
+
+from __future__ import annotations
+
+import shlex
+
+from device_tests.machine.qemu import Machine
+
+PULL = """\
+import fcntl, os, struct
+VIDIOC_S_CTRL, DISCONNECT = 0xC008561C, 0x00F0F000 + 65
+fcntl.ioctl(os.open("/dev/video%d", os.O_RDWR), VIDIOC_S_CTRL, struct.pack("Ii", DISCONNECT, 1))
+"""
+
+
+def plug(machine: Machine, number: int) -> None:
+    """Plug it in as /dev/video`number`."""
+    options = f"n_devs=1 node_types=0x1 vid_cap_nr={number} no_error_inj=0"
+    machine.run(f"sudo modprobe vivid {options} && sudo udevadm settle && ls /dev/video{number}")
+
+
+def pull_cable(machine: Machine, number: int) -> None:
+    """From now on the driver behaves as if the cable had been pulled; opening it anew works."""
+    machine.run(f"sudo python3 -c {shlex.quote(PULL % number)}")
+
+
+def forget_drivers(machine: Machine) -> None:
+    """Unload all that knows of cameras, as on a board on which none was ever plugged in."""
+    modules = "lsmod | cut -d' ' -f1 | grep -E '^(vivid|video|v4l2|mc$|cec)'"
+    once = f"for m in $({modules}); do sudo rmmod $m 2>/dev/null; done"
+    machine.run(f"for i in 1 2 3 4 5 6; do {once}; done; ! grep -q video4linux /proc/devices")
+
+
+def unplug(machine: Machine) -> None:
+    """The device goes, with its node and its link, as soon as nobody has it open."""
+    machine.run(
+        "for i in $(seq 600); do sudo rmmod vivid 2>/dev/null && exit; sleep 0.1; done; exit 1"
+    )

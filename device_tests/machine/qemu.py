@@ -1,0 +1,128 @@
+"""The emulated board itself: started from an image, reached by ssh, gone when it is left."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import time
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+from compile.toolchain import run
+from device_tests.machine.image import USER, Image
+from edge_runtime.errors import BoardLostError, BoardUnreachableError
+
+HOST = "board"
+"""Its name in the configuration of ssh."""
+CPU, CORES, MEMORY_MIB = "cortex-a72", 2, 2048
+BOOT_S = 600.0
+CONFIG = """\
+Host {host}
+  HostName 127.0.0.1
+  Port {port}
+  User {user}
+  IdentityFile {key}
+  IdentitiesOnly yes
+  StrictHostKeyChecking accept-new
+  UserKnownHostsFile {folder}/known_hosts
+  ConnectTimeout 60
+  LogLevel ERROR
+"""
+
+
+class Machine(AbstractContextManager["Machine"]):
+    """QEMU's `virt` board; `folder` holds what this run writes, its disk and console included."""
+
+    def __init__(self, image: Image, folder: Path, *, fresh: bool = True) -> None:
+        """Not `fresh`: with the disk that the last one has left in `folder`."""
+        self._image, self.folder, self._fresh = image, folder, fresh
+        self._child: subprocess.Popen[bytes] | None = None
+
+    @property
+    def ssh(self) -> str:
+        """The command that reaches `HOST`, for the variable SSH."""
+        return f"ssh -F {self.folder}/ssh_config"
+
+    def __enter__(self) -> Machine:
+        """Raises `BoardUnreachableError` if nobody can log in within `BOOT_S`."""
+        image, disk = self._image, self.folder / "disk.qcow2"
+        if self._fresh or not disk.exists():
+            shutil.rmtree(self.folder, ignore_errors=True)
+            self.folder.mkdir(parents=True)
+            base = ["-b", str(image.disk), "-F", "qcow2"]
+            run(["qemu-img", "create", "-q", "-f", "qcow2", *base, str(disk)], self.folder)
+        port = _free_port()
+        (self.folder / "known_hosts").unlink(missing_ok=True)
+        (self.folder / "ssh_config").write_text(
+            CONFIG.format(host=HOST, port=port, user=USER, key=image.key, folder=self.folder)
+        )
+        command = [
+            *("nice", "qemu-system-aarch64", "-M", "virt", "-cpu", CPU, "-smp", str(CORES)),
+            *("-m", str(MEMORY_MIB), "-nographic", "-no-reboot"),
+            *("-kernel", str(image.kernel), "-initrd", str(image.initrd)),
+            *("-append", "console=ttyAMA0 panic=-1 quiet audit=0 systemd.firstboot=off"),
+            *("-drive", f"file={disk},if=virtio,cache=unsafe"),
+            *("-netdev", f"user,id=net,hostfwd=tcp:127.0.0.1:{port}-:22"),
+            *("-device", "virtio-net-pci,netdev=net,romfile="),
+        ]
+        with (self.folder / "console.log").open("wb") as console:
+            self._child = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=console, stderr=subprocess.STDOUT
+            )
+        end_s = time.monotonic() + BOOT_S
+        try:
+            while self.run("true", check=False, limit_s=90).returncode:
+                if time.monotonic() > end_s or self._child.poll() is not None:
+                    raise BoardUnreachableError(
+                        "it has not booted", where=HOST, remedy=f"see {self.folder}/console.log"
+                    )
+                time.sleep(1)
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        if self._child is not None and self._child.poll() is None:
+            self._child.terminate()
+            self._child.wait()
+
+    def run(
+        self, command: str, *, check: bool = True, limit_s: float = 900
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a line of shell there; with `check` an exit code raises `BoardLostError`."""
+        try:
+            done = subprocess.run(
+                [*self.ssh.split(), HOST, command],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=limit_s,
+            )
+        except subprocess.TimeoutExpired as error:
+            if check:
+                raise BoardLostError(f"no end of: {command}", where=HOST) from error
+            return subprocess.CompletedProcess(command, 255, "", "")
+        if check and done.returncode:
+            said = (done.stderr or done.stdout).strip()
+            raise BoardLostError(f"{command}: exit code {done.returncode}: {said}", where=HOST)
+        return done
+
+    def shutdown(self, limit_s: float = 120) -> bool:
+        """Power it off as a user does; whether it went by itself."""
+        self.run("sudo systemctl poweroff", check=False)
+        assert self._child is not None
+        try:
+            self._child.wait(limit_s)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
