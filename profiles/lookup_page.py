@@ -24,8 +24,9 @@ def lookup(report: dict[str, Any], path: Path) -> list[str]:
     widths = [case for case in report["cases"] if case["bits"] != 64]
     parts.append(_table("codes", cases, lambda case: f"{case['count']:,} {case['kind']}"))
     if widths:
+        apart = ", in a later run of their own (`--lengths`)" if report.get("lengths_apart") else ""
         parts += [
-            f"Other lengths, {widths[0]['count']:,} uniform codes:",
+            f"Other lengths, {widths[0]['count']:,} uniform codes{apart}:",
             _table("bits", widths, lambda case: str(case["bits"])),
         ]
     lines = []
@@ -74,12 +75,15 @@ def gallery(report: dict[str, Any], path: Path) -> list[str]:
         f"- Enrolment: {enrolment['batch_codes_per_s']:,.0f} codes a second in one call of "
         f"{enrolment['batch_codes']:,} (median of {enrolment['batches']}, from "
         f"{enrolment['batch_slowest_codes_per_s']:,.0f} to "
-        f"{enrolment['batch_fastest_codes_per_s']:,.0f}), "
+        f"{enrolment['batch_fastest_codes_per_s']:,.0f}), {enrolment['batch_photos_per_s']:,.0f} "
+        f"where each is of a photo that its label must not have twice, "
         f"{enrolment['single_commits_per_s']:,.0f} calls a second of one code each, all durable "
         f"when they return; the same disk does {enrolment['plain_fsyncs_per_s']:,.0f} plain fsync "
         f"calls a second.\n"
-        f"- {large['codes']:,} codes: {large['first_answer_p50_ms']:.0f} ms from opening to the "
-        f"first answer in a fresh process, {large['rss_p50_mib']:.0f} MiB of memory; what another "
+        f"- {large['codes']:,} codes: the last {enrolment['batch_codes']:,} went in at "
+        f"{large['last_batch_codes_per_s']:,.0f} a second; "
+        f"{large['first_answer_p50_ms']:.0f} ms from opening to the first answer in a fresh "
+        f"process, {large['rss_p50_mib']:.0f} MiB of memory; what another "
         f"connection commits is found {large['pick_up_p50_ms']:.1f} ms (at most "
         f"{large['pick_up_max_ms']:.1f}) after the question, with the answer.",
     ]

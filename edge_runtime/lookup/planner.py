@@ -35,6 +35,8 @@ BUILD_NS_A_CODE = 200
 BOUND = 0.07
 """The share of a scan's time after which a search in the index is given up: with all that is about
 it, a query that the index fails takes less than 1.2 of a scan's time."""
+MARGIN = 1.5
+"""Of candidates, over the most that any query of the trial needed, where it answered them all."""
 WORTH = 0.8
 """The index is kept if it takes less than this share of the scan's time."""
 TRIAL = 16
@@ -166,11 +168,16 @@ class Planner:
             self._scan(rows, query, k, ALL)
             scan_ns.append(perf_counter_ns() - began)
         fastest = min(scan_ns)
-        began, done = perf_counter_ns(), 0
+        began, needed, answered = perf_counter_ns(), [], True
         for query, k in queries:
             # A candidate takes about a nanosecond; this bound only keeps the trial short.
-            done += index.nearest(query, k, ALL, self._kernel, max(fastest, 1000))[1]
-        self._work = max(int(BOUND * fastest * done / (perf_counter_ns() - began)), 1)
+            answer, done = index.nearest(query, k, ALL, self._kernel, max(fastest, 1000))
+            needed.append(done)
+            answered = answered and answer is not None
+        rate = sum(needed) / (perf_counter_ns() - began)
+        self._work = max(int(BOUND * fastest * rate), 1)
+        if answered:  # then a failure is not to be expected, and the dearest answer is worth more
+            self._work = max(self._work, int(MARGIN * max(needed)))
         shares = []
         for query, k in queries:  # in turn, since the machine does not always go at one pace
             began = perf_counter_ns()

@@ -248,21 +248,34 @@ def measure_batch(rounds: int) -> list[dict[str, Any]]:
 @click.option("--seconds", type=float, default=3.0, show_default=True, help="For each case.")
 @click.option("--photos", type=click.Path(path_type=Path), multiple=True, help="Real codes too.")
 @click.option("--batch", is_flag=True, help="Only batches, anew; the rest stays as in --out.")
+@click.option("--lengths", is_flag=True, help="Only other lengths than 64, likewise.")
 @click.option("--out", type=click.Path(path_type=Path))
 def main(
-    largest: float, seconds: float, photos: tuple[Path, ...], batch: bool, out: Path | None
+    largest: float,
+    seconds: float,
+    photos: tuple[Path, ...],
+    batch: bool,
+    lengths: bool,
+    out: Path | None,
 ) -> None:
     """Command: see the module."""
-    if batch:
-        kept = json.loads(out.read_text(encoding="utf-8")) if out else {}
-        deliver(kept | {"batch": measure_batch(5), "batch_apart": True}, out)
+    others = [Case("uniform", bits, 10**7) for bits in (16, 32, 48, 128, 256) if largest >= 10**7]
+    if batch or lengths:
+        kept = json.loads(out.read_text(encoding="utf-8")) if out else {"cases": []}
+        if batch:
+            kept |= {"batch": measure_batch(5), "batch_apart": True}
+        if lengths:
+            cases = [case for case in kept["cases"] if case["bits"] == 64]
+            cases += [measure(case, seconds) for case in others]
+            kept |= {"cases": cases, "lengths_apart": True}
+        deliver(kept, out)
         return
     cases = [
         Case(kind, 64, 10**power)
         for power in range(4, 9)
         for kind in ("uniform", "clustered")
         if 10**power <= largest
-    ] + [Case("uniform", bits, 10**7) for bits in (16, 32, 48, 128, 256) if largest >= 10**7]
+    ] + others
     results = []
     if photos:
         given = real_codes(photos)
