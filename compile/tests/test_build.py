@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import shutil
@@ -27,6 +28,7 @@ from compile.library import build_library, build_untuned
 from compile.network import Network
 from compile.pictures import pictures
 from compile.plan import Knobs, make_plan, workloads
+from compile.progress import Progress
 from compile.records import Record, Records
 from compile.runner import Runner
 from compile.search import search
@@ -382,10 +384,10 @@ def test_ziglang_where_there_is_no_cross_compiler(
     network = read_network(small_model)
     build_untuned(network, target, "fp32", tmp_path)
     assert "clang" in read_manifest(tmp_path)["tools"]["compiler"]
-    parity = gate.parity_emulated(
-        tmp_path / "libedge.so", target, PortableEngine(small_model), random_pictures(96, 3), 0.99
-    )
-    assert parity.passed
+    made, reference = random_pictures(96, 3), PortableEngine(small_model)
+    expected = np.array([reference.hash(picture) for picture in made])
+    library = tmp_path / "libedge.so"
+    assert gate.parity_emulated(library, target, expected, 64, made, 0.99).passed
 
 
 def test_no_compiler_for_the_target(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -486,6 +488,16 @@ def test_ctrl_c_keeps_what_was_found(small_model: Path, tmp_path: Path) -> None:
     assert "what the search has found is kept" in complaint
     (records,) = tmp_path.glob("*/fp32.json")
     assert Records(records).best
+
+
+def test_an_interrupt_that_is_lost_ends_the_search_at_the_next_trial(small_model: Path) -> None:
+    work = workloads(read_network(small_model))[0]
+    with Progress(2) as progress:
+        progress.trial(work, 1, 1.0)
+        with contextlib.suppress(KeyboardInterrupt):  # as Python does with one in a destructor
+            signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            progress.trial(work, 2, 1.0)
 
 
 def sevens(network: Network, target: Target, precision: str = "fp32") -> dict[str, Knobs]:
