@@ -1,8 +1,10 @@
 /* pool.c: a thread pool for jobs of a tenth of a millisecond, on cores that may be busy.
  *
- * Tasks are taken one by one from a ticket, which holds the job's number and how many are left, so
- * that a slow thread takes fewer of them, and a thread that never wakes takes none: the caller works too
- * and waits only for tasks that another thread has begun. A helper looks out for the next job for
+ * Tasks are taken one by one from a ticket, which holds the job's number, how many the caller took
+ * and how many are left, so that a slow thread takes fewer of them, and a thread that never wakes
+ * takes none: the caller works too and waits only for tasks that another thread has begun. Each side
+ * goes upwards through a range of its own first, since neighbouring tasks share what they fetch
+ * (compile/ahead.py), then helps with the end of the other's. A helper looks out for the next job for
  * SPIN_NS, which is longer than the gap between two kernels and far shorter than the gap between
  * two frames, then sleeps in the kernel.
  */
@@ -21,15 +23,17 @@
 #define SPIN_NS 50000
 #define STACK_BYTES (4u << 20)
 #define LINE 64
+#define MOST_TASKS 0xffff /* of a job that is shared out */
 
 struct pool {
-    _Alignas(LINE) _Atomic uint64_t ticket;  /* job number << 32 | tasks left */
+    _Alignas(LINE) _Atomic uint64_t ticket; /* job number << 32 | taken by the caller << 16 | left */
     _Alignas(LINE) _Atomic uint32_t unfinished;
     _Alignas(LINE) _Atomic uint32_t number;  /* of the newest job; sleepers wait on it */
     _Atomic uint32_t sleepers;
     _Atomic uint32_t closing;
     pool_job *job;
     const void *context;
+    int32_t tasks, share; /* of all tasks, the caller's range is [0, share) */
     int32_t helpers;
     pthread_t threads[];
 };
@@ -55,19 +59,29 @@ static void futex(_Atomic uint32_t *word, int operation, uint32_t value)
     syscall(SYS_futex, word, operation | FUTEX_PRIVATE_FLAG, value, NULL, NULL, 0);
 }
 
+/* The task that comes after `taken` others of its own range, [begin, end), and of the far end of the
+ * other one, whose last task is `last`. */
+static int32_t next_of(int32_t begin, int32_t end, int32_t last, int32_t taken)
+{
+    return taken < end - begin ? begin + taken : last - (taken - (end - begin));
+}
+
 /* Take and run tasks of job `number` until none is left. The job's fields are read only after a
  * task was taken: they cannot change before it is finished. */
-static void work(struct pool *pool, uint32_t number)
+static void work(struct pool *pool, uint32_t number, int caller)
 {
     for (;;) {
         uint64_t ticket = atomic_load_explicit(&pool->ticket, memory_order_acquire);
-        uint32_t left = (uint32_t)ticket;
+        int32_t left = (int32_t)(ticket & MOST_TASKS), taken = (int32_t)(ticket >> 16 & MOST_TASKS);
         if (ticket >> 32 != number || !left)
             return;
-        if (!atomic_compare_exchange_weak_explicit(&pool->ticket, &ticket, ticket - 1,
+        if (!atomic_compare_exchange_weak_explicit(&pool->ticket, &ticket,
+                                                   ticket - 1 + (caller ? 1u << 16 : 0),
                                                    memory_order_acq_rel, memory_order_acquire))
             continue;
-        int32_t task = (int32_t)left - 1;
+        int32_t tasks = pool->tasks, share = pool->share;
+        int32_t task = caller ? next_of(0, share, tasks - 1, taken)
+                              : next_of(share, tasks, share - 1, tasks - taken - left);
         pool->job(pool->context, task, task + 1);
         atomic_fetch_sub_explicit(&pool->unfinished, 1, memory_order_release);
     }
@@ -95,7 +109,7 @@ static void *helper(void *argument)
         if (atomic_load_explicit(&pool->closing, memory_order_acquire))
             return NULL;
         seen = number;
-        work(pool, number);
+        work(pool, number, 0);
     }
 }
 
@@ -133,14 +147,16 @@ static uint32_t publish(struct pool *pool, uint32_t tasks)
 
 void pool_run(struct pool *pool, pool_job *job, const void *context, int32_t tasks)
 {
-    if (tasks == 1 || !pool->helpers) {
+    if (tasks == 1 || tasks > MOST_TASKS || !pool->helpers) {
         job(context, 0, tasks);
         return;
     }
     pool->job = job;
     pool->context = context;
+    pool->tasks = tasks;
+    pool->share = tasks / (pool->helpers + 1);
     atomic_store_explicit(&pool->unfinished, (uint32_t)tasks, memory_order_relaxed);
-    work(pool, publish(pool, (uint32_t)tasks));
+    work(pool, publish(pool, (uint32_t)tasks), 1);
     uint64_t until = now_ns() + SPIN_NS;
     while (atomic_load_explicit(&pool->unfinished, memory_order_acquire)) {
         if (now_ns() < until)
