@@ -88,13 +88,18 @@ def _events(
     return [(event.kind, event.label, event.sequence) for event in sink.events]
 
 
-def test_it_costs_no_recognition_and_no_frame_of_delay(
-    engine: Engine, tmp_path: Path, cat: Image
-) -> None:
-    path = tmp_path / "g.sqlite"
+def _enrolled(engine: Engine, folder: Path, cat: Image) -> Path:
+    path = folder / "g.sqlite"
     with Gallery(path, engine.model, create=True) as gallery:
         for label, photo in (("cat", cat), ("cup", read_scene("coffee.png"))):
             gallery.enroll([Item(label, code_of(engine, view)) for view in views_of(photo)])
+    return path
+
+
+def test_it_costs_no_recognition_and_no_frame_of_delay(
+    engine: Engine, tmp_path: Path, cat: Image
+) -> None:
+    path = _enrolled(engine, tmp_path, cat)
     frames = list(_hand_then_stand(cat))
     gate = Gate(STEADY)
     assert _events(engine, path, frames, gate) == _events(engine, path, frames, None)
@@ -163,10 +168,7 @@ def test_a_jpeg_that_passes_is_hashed_as_a_photo_of_it_would_be(
 def test_jpegs_cost_no_recognition_and_no_frame_of_delay(
     engine: Engine, tmp_path: Path, cat: Image
 ) -> None:
-    path = tmp_path / "g.sqlite"
-    with Gallery(path, engine.model, create=True) as gallery:
-        for label, photo in (("cat", cat), ("cup", read_scene("coffee.png"))):
-            gallery.enroll([Item(label, code_of(engine, view)) for view in views_of(photo)])
+    path = _enrolled(engine, tmp_path, cat)
     frames = [_jpeg(frame) for frame in _hand_then_stand(cat)]
     gate = Gate(STEADY)
     gated = _events(engine, path, map(JpegPicture, frames), gate)
