@@ -47,7 +47,7 @@ not reach its bar, 130 interrupted. docs/ERRORS.md lists them for users; a test 
 from __future__ import annotations
 
 import errno
-import shutil
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -287,6 +287,7 @@ def storage_error(error: OSError | sqlite3.Error, where: object) -> StorageError
 def _is_full(where: object) -> bool:
     """Whether the disk that holds the file `where` has no room for a page or two."""
     try:
-        return shutil.disk_usage(Path(str(where)).absolute().parent).free < 1 << 14
+        disk = os.statvfs(Path(str(where)).absolute().parent)
+        return disk.f_bavail * disk.f_frsize < 1 << 14
     except OSError:
         return False

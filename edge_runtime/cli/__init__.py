@@ -18,6 +18,10 @@ from edge_runtime.errors import EXIT_INTERRUPTED, EdgeRuntimeError
 
 DEBUG_VARIABLE = "EDGE_RUNTIME_DEBUG"
 
+# No answer needs large matrix products, but numpy's library for them starts a thread a core; these
+# spin beside the start, when the bundle is checked and loaded. The caller's own setting stands.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 _COMMANDS = {
     "config": "Check, show or begin a configuration file.",
     "doctor": "Is this machine able to do the job?",

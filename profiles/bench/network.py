@@ -118,16 +118,24 @@ print(json.dumps([taken * 1e3, (peak() - bare) / 1024]))
 
 def loading(bundle: Path, processes: int = 11) -> dict[str, float]:
     """In fresh processes: from the engine's import to the first code, every file checked, and the
-    memory that numpy and the engine need above bare Python."""
-    rows = [
-        json.loads(
-            subprocess.run(
-                [sys.executable, "-c", LOADING, str(bundle)],
-                check=True, capture_output=True, text=True, cwd=ROOT,
-            ).stdout
-        )
-        for _ in range(processes)
-    ]  # fmt: skip
+    memory that numpy and the engine need above bare Python. The modules lie there as bytecode, as
+    an installation leaves them, also where this environment keeps Python from writing it."""
+    with tempfile.TemporaryDirectory() as bytecode:
+        environment = {**os.environ, "PYTHONPYCACHEPREFIX": bytecode}
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
+        rows = [
+            json.loads(
+                subprocess.run(
+                    [sys.executable, "-c", LOADING, str(bundle)],
+                    check=True,
+                    capture_output=True,
+                    text=True,
+                    cwd=ROOT,
+                    env=environment,
+                ).stdout
+            )
+            for _ in range(processes + 1)
+        ][1:]  # the first one writes the bytecode
     return {
         "first_code_p50_ms": median(row[0] for row in rows),
         "numpy_and_engine_mib": median(row[1] for row in rows),
