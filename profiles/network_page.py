@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from profiles.bench.cores import NEAR_NS
+
 
 def network(report: dict[str, Any], path: Path) -> list[str]:
     """Times on a real machine, of profiles/bench/network.py."""
@@ -31,6 +33,7 @@ def network(report: dict[str, Any], path: Path) -> list[str]:
     for threads, rows in report["threads"].items():
         plural = "s" if threads != "1" else ""
         parts += [f"{threads} thread{plural}:", _times(rows)]
+    parts += _placed(report)
     alone, two = (report["apart"][f"{n}_p50_ms"] for n in ("one_process", "two_processes"))
     parts += [
         f"Two separate processes at once take {two:.2f} ms each where one alone takes {alone:.2f} "
@@ -40,6 +43,33 @@ def network(report: dict[str, Any], path: Path) -> list[str]:
         _times(report["busy"]),
     ]
     return parts
+
+
+def _placed(report: dict[str, Any]) -> list[str]:
+    """Two threads, told apart by how far the host kept the cores from each other."""
+    one, two = report["threads"]["1"], report["threads"]["2"]
+    if not any("near" in row or "far" in row for row in two.values()):
+        return []
+    lines = [
+        "| | near: wall p50 | of one thread's speed | far: wall p50 | of one thread's speed |",
+        "|---|---|---|---|---|",
+    ]
+    for name, row in two.items():
+        cells = [name]
+        for place in ("near", "far"):
+            wall = row.get(place, {}).get("wall_p50_ms")
+            times = one[name]["wall_p50_ms"] / wall if wall else None
+            cells += [f"{wall:.2f}" if wall else "-", f"{times:.2f}" if times else "-"]
+        lines.append("| " + " | ".join(cells) + " |")
+    calls = {place: two["edge-runtime"].get(place, {}).get("calls", 0) for place in ("near", "far")}
+    return [
+        f"These two cores are a virtual machine's, and its host moves them about: a cache line "
+        f"goes from one to the other in less than {NEAR_NS} ns (near, as on a board whose cores "
+        f"share a cache) or in two to four times as long (far). It was measured before and after "
+        f"every block of calls; of ours {calls['near']} were near, {calls['far']} far, the others "
+        "in between:",
+        "\n".join(lines),
+    ]
 
 
 def _times(rows: dict[str, dict[str, float]]) -> str:

@@ -19,15 +19,15 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 import numpy as np
 
 from compile.front import read_network
-from edge_runtime.cpu import cpu_features
 from edge_runtime.device import read_device
 from edge_runtime.fit import Image
+from profiles.bench.cores import NEAR_NS, apart, handover, peak_gmac_s
 from profiles.bench.peers import Answer, contenders
 from profiles.bench.report import deliver
 
@@ -41,30 +41,57 @@ BLOCK, PAUSE_S = 20, 0.1
 
 
 def measure(
-    field: dict[str, Callable[[], Answer]], rounds: int, *, threads: int = 1
+    field: dict[str, Callable[[], Answer]],
+    rounds: int,
+    *,
+    threads: int = 1,
+    between: Callable[[], float | None] = lambda: None,
 ) -> dict[str, Any]:
     """Milliseconds of wall and CPU time, in turn: one call each, or with threads BLOCK calls each
-    and a pause, since some leave threads spinning that would slow down the next one."""
-    samples: dict[str, list[tuple[int, int]]] = {name: [] for name in field}
+    and a pause, since some leave threads spinning that would slow down the next one.
+
+    `between` says how many nanoseconds the cores are apart; calls are also told apart by it.
+    """
+    samples: dict[str, list[_Call]] = {name: [] for name in field}
     block, pause_s = (1, 0.0) if threads == 1 else (BLOCK, PAUSE_S)
     for turn in range(rounds // block + 1):
         for name, run in field.items():
             time.sleep(pause_s)
-            for call in range(block + (2 if block > 1 else 0)):
+            before, taken = between(), []
+            for _ in range(block + (2 if block > 1 else 0)):
                 wall, cpu = time.perf_counter_ns(), time.process_time_ns()
                 run()
-                taken = (time.perf_counter_ns() - wall, time.process_time_ns() - cpu)
-                if turn and (block == 1 or call > 1):
-                    samples[name].append(taken)
-    return {
-        name: {
-            "wall_p50_ms": median(wall for wall, _ in values) / 1e6,
-            "wall_p99_ms": sorted(wall for wall, _ in values)[-(-len(values) * 99 // 100) - 1]
-            / 1e6,
-            "cpu_p50_ms": median(cpu for _, cpu in values) / 1e6,
-        }
-        for name, values in samples.items()
+                taken.append((time.perf_counter_ns() - wall, time.process_time_ns() - cpu))
+            place = _place(before, between())
+            if turn:
+                samples[name] += [_Call(*times, place) for times in taken[-block:]]
+    return {name: _row(calls) for name, calls in samples.items()}
+
+
+class _Call(NamedTuple):
+    wall_ns: int
+    cpu_ns: int
+    place: str
+
+
+def _place(before_ns: float | None, after_ns: float | None) -> str:
+    """Of a block of calls: near, far; empty where that is unknown or changed meanwhile."""
+    if before_ns is None or after_ns is None or (before_ns < NEAR_NS) != (after_ns < NEAR_NS):
+        return ""
+    return "near" if before_ns < NEAR_NS else "far"
+
+
+def _row(calls: list[_Call]) -> dict[str, Any]:
+    walls = sorted(call.wall_ns for call in calls)
+    row: dict[str, Any] = {
+        "wall_p50_ms": median(walls) / 1e6,
+        "wall_p99_ms": walls[-(-len(walls) * 99 // 100) - 1] / 1e6,
+        "cpu_p50_ms": median(call.cpu_ns for call in calls) / 1e6,
     }
+    for place in ("near", "far"):
+        if there := [call.wall_ns for call in calls if call.place == place]:
+            row[place] = {"wall_p50_ms": median(there) / 1e6, "calls": len(there)}
+    return row
 
 
 def check(field: dict[str, Callable[[], Answer]]) -> None:
@@ -74,22 +101,6 @@ def check(field: dict[str, Callable[[], Answer]]) -> None:
         far = float(np.abs(run() - truth).max())
         if far > CLOSE and "int8" not in name:
             raise click.ClickException(f"{name} gives other activations, up to {far:.3f}")
-
-
-def peak_gmac_s() -> float | None:
-    """Of one core, 1e9 multiply-adds a second; None: no C compiler here."""
-    features = cpu_features()
-    size = 64 if "avx512f" in features else 32 if "avx2" in features else 16
-    source = Path(__file__).with_name("peak.c")
-    with tempfile.TemporaryDirectory() as folder:
-        program = Path(folder) / "peak"
-        flags = ["-O3", "-march=native", "-ffast-math", f"-DVECTOR_BYTES={size}"]
-        try:
-            subprocess.run(["cc", *flags, str(source), "-o", str(program)], check=True)
-            shown = subprocess.run([str(program)], check=True, capture_output=True, text=True)
-        except (OSError, subprocess.CalledProcessError):
-            return None
-        return float(shown.stdout.split()[0]) / 1e9
 
 
 def picture_of(size: int) -> Image:
@@ -142,38 +153,6 @@ def loading(bundle: Path, processes: int = 11) -> dict[str, float]:
     }
 
 
-ALONE = """
-import json, sys, time
-from statistics import median
-import numpy as np
-from edge_runtime.engine.compiled import CompiledEngine
-engine = CompiledEngine(sys.argv[1])
-size = engine.model.input.size
-picture = np.zeros((size, size, 3), np.uint8)
-samples = []
-until = time.perf_counter() + 3
-while time.perf_counter() < until:
-    began = time.perf_counter()
-    engine.hash(picture)
-    samples.append(time.perf_counter() - began)
-print(median(samples) * 1e3)
-"""
-
-
-def apart(bundle: Path) -> dict[str, float]:
-    """Milliseconds of one process alone, and of two at once that share nothing: how much this
-    machine's cores slow each other down, whatever a program does."""
-    result = {}
-    for name, count in (("one_process_p50_ms", 1), ("two_processes_p50_ms", 2)):
-        command = [sys.executable, "-c", ALONE, str(bundle)]
-        running = [
-            subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
-            for _ in range(count)
-        ]
-        result[name] = median(float(process.communicate()[0]) for process in running)
-    return result
-
-
 @click.command(help=__doc__)
 @click.option("--bundle", type=click.Path(path_type=Path), default=ROOT / "build" / "host")
 @click.option("--rounds", default=200, show_default=True)
@@ -183,7 +162,7 @@ def main(bundle: Path, rounds: int, out: Path | None) -> None:
     network = read_network(MODELS / MODEL)
     picture = picture_of(network.model.input.size)
     device = read_device()
-    peak = peak_gmac_s()
+    peak, between = peak_gmac_s(), handover()
     report: dict[str, Any] = {
         "schema_version": 1,
         "machine": platform.machine(),
@@ -207,7 +186,9 @@ def main(bundle: Path, rounds: int, out: Path | None) -> None:
                 contenders(MODELS / MODEL, quantised, bundle, picture, threads, Path(folder))
             )
             check(field)
-            report["threads"][str(threads)] = measure(field, rounds, threads=threads)
+            report["threads"][str(threads)] = measure(
+                field, rounds, threads=threads, between=between if threads > 1 else lambda: None
+            )
             click.echo(json.dumps(report["threads"][str(threads)], indent=1), err=True)
             if threads == 2:
                 report["busy"] = _among_others(field, rounds)
