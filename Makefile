@@ -142,9 +142,9 @@ $(COMPILE)/.ready: requirements/compile.txt requirements/demo.txt
 
 setup-compile: $(COMPILE)/.ready  ## the environment for compiling (TVM, about 0.7 GB)
 
-compile: $(COMPILE)/.ready  ## a bundle for a board: make compile TARGET=rpi4 [PRECISION=int8] [TRIALS=n] [RUNNER=...]
+compile: $(COMPILE)/.ready  ## a bundle for a board: make compile TARGET=rpi4 [PRECISION=int8] [TRIALS=n] [RUNNER=...] [SEARCH=metaschedule]
 	$(COMPILE)/bin/python -m compile $(TARGET) $(if $(PRECISION),--precision $(PRECISION)) $(if $(TRIALS),--trials $(TRIALS)) \
-	  $(if $(RUNNER),--runner $(RUNNER)) $(if $(PICTURES),--pictures $(PICTURES)) \
+	  $(if $(RUNNER),--runner $(RUNNER)) $(if $(SEARCH),--search $(SEARCH)) $(if $(RECORDS),--records $(RECORDS)) $(if $(PICTURES),--pictures $(PICTURES)) \
 	  $(if $(MODEL_GIVEN),--model $(MODEL)) $(if $(PHOTOS),--photos $(PHOTOS)) $(if $(OUT_GIVEN),--out $(OUT))
 
 test-compile: $(COMPILE)/.ready  ## the tests of compile/

@@ -2,6 +2,7 @@
 
     python -m compile TARGET [--precision fp32|fp16|int8] [--model FILE] [--out DIR] [--trials N]
                              [--runner local|emulator|rpc:HOST:PORT]
+                             [--search neighbours|metaschedule]
 
 Exit codes: docs/ERRORS.md; 9 if the gate rejected the bundle.
 """
@@ -32,6 +33,13 @@ os.environ.setdefault("TVM_FFI_DISABLE_TORCH_C_DLPACK", "1")
 @click.option("--trials", type=click.IntRange(0), help="Choices to try for each workload anew.")
 @click.option(
     "--runner", default="", help="local, emulator or rpc:HOST:PORT.  [default: by target]"
+)
+@click.option(
+    "--search",
+    type=click.Choice(["neighbours", "metaschedule"]),
+    default="neighbours",
+    show_default=True,
+    help="What says which choice to try next.",
 )
 @click.option("--photos", type=click.Path(path_type=Path), help="Photos to prove parity on.")
 @click.option("--pictures", default=0, help="How many of them, disturbed ones included.")

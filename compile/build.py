@@ -18,12 +18,13 @@ from compile.library import build_library, describe
 from compile.network import Network
 from compile.pictures import pictures
 from compile.plan import Knobs, Workload, make_plan, workloads
-from compile.proof import PROOFS, picture_count, prove
+from compile.proof import PROOFS, picture_count, prove, views_needed
 from compile.quantise import quantise
 from compile.records import Records
 from compile.runner import LocalRunner, Runner
-from compile.search import Told, search
+from compile.search import Told, search, strategy_of
 from compile.target import Target
+from compile.truth import Truth
 from edge_runtime.bundle import (
     EVIDENCE,
     LIBRARY,
@@ -62,6 +63,8 @@ class Request:
     """None: search only where there is no record."""
     runner: str = ""
     """local, emulator or rpc:HOST:PORT; empty: what fits the target."""
+    search: str = "neighbours"
+    """Or metaschedule."""
     photos: Path | None = None
     pictures: int = 0
     """How many to prove parity on; 0: 1,000 here, 8 on the emulator (seconds each)."""
@@ -93,13 +96,16 @@ def compile_bundle(request: Request) -> Result:
         _portable_bundle(request)
         raise
     try:
-        return _compile(request, network, began)
+        with Truth(request.model, request.photos) as truth:
+            return _compile(request, network, truth, began)
     except OSError as error:
         raise storage_error(error, request.out) or error from error
 
 
-def _compile(request: Request, network: Network, began: float) -> Result:
+def _compile(request: Request, network: Network, truth: Truth, began: float) -> Result:
     target, precision = request.target.at(request.precision), request.precision
+    for count in views_needed(request):
+        truth.begin(count)
     if precision == "int8":
         network = _in_integers(request, network, target)
     elif network.in_bytes:
@@ -110,7 +116,7 @@ def _compile(request: Request, network: Network, began: float) -> Result:
         )
     runner = make_runner(request.runner, target)
     records = Records.of(target, precision, *([request.records] if request.records else []))
-    choices = _choose(request, network, runner, records)
+    choices = _choose(request, network, runner, records, truth)
     searched = time.perf_counter()
     plan = make_plan(network, choices, target.vector, precision)
     staging = request.out.with_name(request.out.name + ".rejected")
@@ -123,7 +129,7 @@ def _compile(request: Request, network: Network, began: float) -> Result:
     shutil.copyfile(request.model, staging / MODEL)
     shutil.rmtree(work)
     describe(staging, network, target, precision)
-    evidence = _proved_before(request, staging) or prove(request, staging, network, choices)
+    evidence = _proved_before(request, staging) or prove(request, staging, network, choices, truth)
     evidence |= {
         "precision": precision,
         "library_bytes": (staging / LIBRARY).stat().st_size,
@@ -172,7 +178,7 @@ def make_runner(name: str, target: Target) -> Runner:
 
 
 def _choose(
-    request: Request, network: Network, runner: Runner, records: Records
+    request: Request, network: Network, runner: Runner, records: Records, truth: Truth
 ) -> dict[str, Knobs]:
     choices: dict[str, Knobs] = {}
     wanted: list[Workload] = []
@@ -184,12 +190,18 @@ def _choose(
             choices[work.key] = record.knobs
     unique = list({work.key: work for work in wanted}.values())
     trials = TRIALS if request.trials is None else request.trials
+    strategy = strategy_of(request.search)
     if unique and trials:
+        if runner.noisy:
+            truth.wait()  # it measures
         request.tell(f"searching {len(unique)} workloads, {trials} trials each, on {runner.name}")
     for work in unique:
         if trials or work.key not in choices:
-            found = search(work, runner, records, max(trials, 1), request.progress)
+            found = search(work, runner, records, max(trials, 1), request.progress, strategy)
             choices[work.key] = found.knobs
+    if unique and trials:
+        cost = sum(records.best[work.key].cost for work in unique)
+        request.tell(f"found choices that cost {cost:.4g} {runner.unit} together")
     return choices
 
 

@@ -16,6 +16,7 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from compile.emulator import count_library, emulated_codes
 from compile.pictures import write_pictures
@@ -29,6 +30,7 @@ EQUAL_BITS = {"fp32": 0.9999, "fp16": 0.97, "int8": 0.95}
 MAP_LOSS = 0.005
 """Of less than fp32, at most."""
 VIEWS = 1000
+Codes = NDArray[np.uint64]
 BEST = 100
 ROUNDS = 60
 
@@ -85,21 +87,16 @@ class Accuracy:
         return self.loss <= self.bar
 
 
-def judge(
-    hash_one: Callable[[Image], np.ndarray], reference: PortableEngine, made: Image, count: int
-) -> Accuracy:
-    """Of `made`, disturbed views of `count` photographs in turn."""
-    labels = np.arange(len(made)) % count
-    ours, theirs = (
-        mean_average_precision(np.stack([hash_one(picture) for picture in made]), labels)
-        for hash_one in (hash_one, reference.hash)
-    )
+def judge(ours: Codes, theirs: Codes, photographs: int) -> Accuracy:
+    """Of the codes [N, W] of disturbed views of so many photographs in turn."""
+    labels = np.arange(len(ours)) % photographs
+    found, bar = (mean_average_precision(codes, labels) for codes in (ours, theirs))
     return Accuracy(
-        len(made), count, round(ours, 5), round(theirs, 5), round(theirs - ours, 5), MAP_LOSS
+        len(ours), photographs, round(found, 5), round(bar, 5), round(bar - found, 5), MAP_LOSS
     )
 
 
-def mean_average_precision(codes: np.ndarray, labels: np.ndarray) -> float:
+def mean_average_precision(codes: Codes, labels: NDArray[np.int64]) -> float:
     """MAP@100 of `codes` uint64 [N, W], each a query among the others; ties by place."""
     total = 0.0
     for query in range(len(codes)):
@@ -113,18 +110,17 @@ def mean_average_precision(codes: np.ndarray, labels: np.ndarray) -> float:
     return total / len(codes)
 
 
-def parity_here(
-    hash_one: Callable[[Image], np.ndarray], reference: PortableEngine, made: Image, bar: float
-) -> Parity:
-    """Of a library that runs on this machine."""
+def parity(ours: Codes, theirs: Codes, bits: int, bar: float, *, emulated: bool) -> Parity:
+    """Of the codes [N, W], of `bits` each, of the same pictures."""
     different = sum(
-        int(hamming(hash_one(picture), reference.hash(picture)[np.newaxis])[0]) for picture in made
+        int(hamming(code, other[np.newaxis])[0]) for code, other in zip(ours, theirs, strict=True)
     )
-    return _parity(len(made), reference.model.bits, different, bar, emulated=False)
+    total = len(ours) * bits
+    return Parity(len(ours), total, different, 1 - different / total, bar, emulated)
 
 
 def parity_emulated(
-    library: Path, target: Target, expected: np.ndarray, bits: int, made: Image, bar: float
+    library: Path, target: Target, expected: Codes, bits: int, made: Image, bar: float
 ) -> Parity:
     """Of a library for another CPU, on the emulated one, with the codes `expected` [N, W] of
     `bits` each."""
@@ -132,16 +128,8 @@ def parity_emulated(
         file = Path(folder) / "pictures.bgr"
         write_pictures(made, file)
         lines = emulated_codes(library, file, target)
-    different = 0
-    for line, code in zip(lines, expected, strict=True):
-        words = [int(line[i : i + 16], 16) for i in range(0, len(line), 16)]
-        different += int(hamming(np.array(words, dtype=np.uint64), code[np.newaxis])[0])
-    return _parity(len(made), bits, different, bar, emulated=True)
-
-
-def _parity(pictures: int, bits: int, different: int, bar: float, *, emulated: bool) -> Parity:
-    total = pictures * bits
-    return Parity(pictures, total, different, 1 - different / total, bar, emulated)
+    words = [[int(line[i : i + 16], 16) for i in range(0, len(line), 16)] for line in lines]
+    return parity(np.array(words, np.uint64), expected, bits, bar, emulated=True)
 
 
 def speed_here(

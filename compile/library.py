@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import MappingProxyType
 
@@ -31,11 +32,15 @@ edge_constants:
 .incbin "constants.bin"
 .section .note.GNU-stack,"",%progbits
 """
+LAYOUT = ("-Wl,-z,noseparate-code", "-Wl,-z,max-page-size=0x4000")
+"""The weights are the file, so what lies between segments counts: these begin at pages of 16 KiB at
+most, which Raspberry Pi OS and Android have, in place of 64."""
 FLAGS = (
     "-std=gnu11",
     "-O2",
     "-fPIC",
     "-fvisibility=hidden",
+    "-fno-asynchronous-unwind-tables",
     "-Wall",
     "-Wextra",
     "-ffile-prefix-map=" + str(NATIVE) + "=edge",
@@ -53,24 +58,32 @@ def build_library(plan: Plan, target: Target, work: Path) -> Path:
     (work / "plan.c").write_text(text, encoding="utf-8")
     (work / "constants.bin").write_bytes(constants)
     (work / "constants.s").write_text(CONSTANTS, encoding="utf-8")
-    write_object(plan.kernels, tvm.target.Target(target.llvm()), work / "kernels.o")
     lookup = [LOOKUP / f"{part}.c" for part in LOOKUP_PARTS]
-    sources = [*sorted(NATIVE.glob("*.c")), *lookup, "plan.c"]
+    sources = [*sorted(NATIVE.glob("*.c")), *lookup, work / "plan.c"]
     library = work / LIBRARY
+    with ThreadPoolExecutor(len(sources)) as pool:  # beside TVM, which takes as long
+
+        def compiled(source: Path) -> str:
+            made = source.with_suffix(".o").name
+            flags = [*FLAGS, f"-I{NATIVE}", f"-I{LOOKUP}"]
+            run([*compiler, *flags, "-c", str(source), "-o", made], work)
+            return made
+
+        objects = pool.map(compiled, sources)
+        write_object(plan.kernels, tvm.target.Target(target.llvm()), work / "kernels.o")
     run(
         [
             *compiler,
             *FLAGS,
             "-shared",
-            f"-I{NATIVE}",
-            f"-I{LOOKUP}",
-            *map(str, sources),
+            *objects,
             "constants.s",
             "kernels.o",
             "-o",
             library.name,
             "-pthread",
             "-Wl,-z,noexecstack,--gc-sections,-s",
+            *LAYOUT,
             "-Wl,--build-id=none",
             f"-Wl,--version-script={NATIVE / 'edge.map'}",
             "-Wl,-z,defs",

@@ -25,7 +25,11 @@ def pictures(folder: Path | None, size: int, count: int, seed: int = 1) -> Image
     The photographs are those below `folder`, or the ones that come with scikit-image. Raises
     `NoPhotosError`.
     """
-    chosen = photos(folder, count)
+    return views(photos(folder, count), size, count, seed)
+
+
+def views(chosen: list[Image], size: int, count: int, seed: int = 1) -> Image:
+    """The same of the photographs `chosen`: view i is of photograph i modulo their number."""
     generator = np.random.default_rng(seed)
     made = np.empty((count, size, size, 3), np.uint8)
     for index in range(count):

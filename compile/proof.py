@@ -17,13 +17,12 @@ from compile.counts import Counts
 from compile.emulator import count_onnxruntime
 from compile.library import build_untuned
 from compile.network import Network
-from compile.pictures import photo_files, photos, pictures
 from compile.plan import Knobs
 from compile.target import HOST, read_target
+from compile.truth import Truth
 from compile.userland import Userland
 from edge_runtime.bundle import LIBRARY
 from edge_runtime.engine.compiled import CompiledEngine
-from edge_runtime.engine.portable import PortableEngine
 from edge_runtime.fit import Image
 from edge_runtime.model import identify
 
@@ -34,7 +33,7 @@ PROOFS = ("parity", "speed", "accuracy")
 
 
 def prove(
-    request: Request, staging: Path, network: Network, choices: Mapping[str, Knobs]
+    request: Request, staging: Path, network: Network, choices: Mapping[str, Knobs], truth: Truth
 ) -> dict[str, Any]:
     """Parity, speed and, for less than fp32, accuracy of the bundle in `staging`, built by
     `choices`.
@@ -43,30 +42,46 @@ def prove(
     same integers here, and it is these whose accuracy a thousand pictures judge.
     """
     request.tell("proving it equal, then measuring it")
-    reference = PortableEngine(request.model)
-    made = pictures(request.photos, network.model.input.size, picture_count(request))
+    seen, bits = truth.of(picture_count(request)), truth.engine.model.bits
     bar, accuracy = gate.EQUAL_BITS[request.precision], None
     parity: gate.Parity
     speed: gate.Speed
-    twin = _Twin(request, network, choices)
-    if request.precision != "fp32":
-        accuracy = _judge(request, twin, reference)
     if request.target.is_host:
         engine = CompiledEngine(staging)
-        parity = gate.parity_here(engine.hash, reference, made, bar)
-        speed = gate.speed_here(engine.hash, reference, made[0])
+        mine = _all(engine.hash, seen.pictures)
+        parity = gate.parity(mine, seen.codes, bits, bar, emulated=False)
+        speed = gate.speed_here(engine.hash, truth.engine, seen.pictures[0])
     else:
+        twin = _Twin(request, network, choices)
+        expected = seen.codes
         if request.precision == "int8":
-            expected, bar = twin.codes(made), gate.EQUAL_BITS["fp32"]
-        else:
-            expected = np.stack([reference.hash(picture) for picture in made])
+            expected, bar = twin.codes(seen.pictures), gate.EQUAL_BITS["fp32"]
         library, target = staging / LIBRARY, request.target
-        parity = gate.parity_emulated(library, target, expected, reference.model.bits, made, bar)
-        speed = gate.speed_emulated(library, target, made[0], _onnxruntime_counts(request))
+        parity = gate.parity_emulated(library, target, expected, bits, seen.pictures, bar)
+        theirs = _onnxruntime_counts(request)
+        speed = gate.speed_emulated(library, target, seen.pictures[0], theirs)
+    if request.precision != "fp32":
+        request.tell(f"judging {request.precision} on {gate.VIEWS} views of photographs")
+        views = truth.of(gate.VIEWS)
+        if not request.target.is_host:
+            mine = twin.codes(views.pictures)
+        elif views is not seen:
+            mine = _all(engine.hash, views.pictures)
+        accuracy = gate.judge(mine, views.codes, views.photographs)
     return {
         name: {**asdict(proof), "passed": proof.passed} if proof else None
         for name, proof in zip(PROOFS, (parity, speed, accuracy), strict=True)
     }
+
+
+def _all(hash_one: Callable[[Image], gate.Codes], made: Image) -> gate.Codes:
+    """uint64 [N, W] of the pictures `made`."""
+    return np.stack([hash_one(picture) for picture in made])
+
+
+def views_needed(request: Request) -> set[int]:
+    """How many views of photographs `prove` will ask `Truth` for."""
+    return {picture_count(request)} | ({gate.VIEWS} if request.precision != "fp32" else set())
 
 
 def picture_count(request: Request) -> int:
@@ -96,23 +111,10 @@ class _Twin:
         """uint64 [N, W]."""
 
         def compute() -> dict[str, Any]:
-            return {"codes": [self.hash_one(picture).tolist() for picture in made]}
+            return {"codes": _all(self.hash_one, made).tolist()}
 
         found = kept.facts(kept.digest("codes", self.key, made), compute)
         return np.array(found["codes"], np.uint64)
-
-
-def _judge(request: Request, twin: _Twin, reference: PortableEngine) -> gate.Accuracy:
-    """Does the network still find what it found?"""
-    request.tell(f"judging {request.precision} on {gate.VIEWS} views of photographs")
-
-    def compute() -> dict[str, Any]:
-        made = pictures(request.photos, twin.network.model.input.size, gate.VIEWS)
-        count = len(photos(request.photos, gate.VIEWS))
-        return asdict(gate.judge(twin.hash_one, reference, made, count))
-
-    files = photo_files(request.photos)
-    return gate.Accuracy(**kept.facts(kept.digest("accuracy", twin.key, *files), compute))
 
 
 def _onnxruntime_counts(request: Request) -> Counts:

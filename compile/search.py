@@ -1,8 +1,9 @@
 """The search: for every workload, the knobs that cost least.
 
-It begins with what won for other workloads, and with the choices that a rule of thumb likes best
+What is tried next, a strategy says: ours, `neighbours`, or MetaSchedule's (compile/evolve.py). Ours
+begins with what won for other workloads, and with the choices that a rule of thumb likes best
 (compile/space.py), then tries those that differ from the best one so far in a single decision, and
-now and then one at random, so that it does not stay where it happened to begin. The seed is fixed:
+now and then one at random, so that it does not stay where it happened to begin. Seeds are fixed:
 the same costs lead to the same answer.
 """
 
@@ -12,11 +13,10 @@ import random
 from collections.abc import Callable, Iterator
 from statistics import median
 
-from compile.kernels import separable
 from compile.plan import Knobs, Workload
 from compile.records import Record, Records
 from compile.runner import Runner
-from compile.space import space
+from compile.space import distance, space
 
 FIRST = 8
 """Choices of the rule of thumb that are tried first."""
@@ -24,11 +24,22 @@ FINALISTS, HEATS = 4, 3
 STRAY = 0.2
 """Share of the later trials that is random."""
 
+Strategy = Callable[[Workload, Runner, dict[Knobs, float], list[Knobs]], Iterator[Knobs]]
+"""Yields what to try for a workload on a runner, knowing what each choice that it yielded has cost,
+and what won before or elsewhere."""
+
 Told = Callable[[Workload, int, float], None]
 """Hears of every trial: workload, trials so far, best cost so far."""
 
 
-def search(workload: Workload, runner: Runner, records: Records, trials: int, told: Told) -> Record:
+def search(
+    workload: Workload,
+    runner: Runner,
+    records: Records,
+    trials: int,
+    told: Told,
+    strategy: Strategy | None = None,
+) -> Record:
     """Try `trials` choices for `workload`; the best one is in `records` at any moment."""
     known = [record.knobs for record in records.best.values()]
     before = records.get(workload)
@@ -37,7 +48,7 @@ def search(workload: Workload, runner: Runner, records: Records, trials: int, to
     # What was found before is tried again first: its cost may be of another runner or day.
     best: Record | None = None
     tried: dict[Knobs, float] = {}
-    candidates = _candidates(workload, runner, tried, known)
+    candidates = (strategy or neighbours)(workload, runner, tried, known)
     for count, knobs in enumerate(candidates, 1):
         if count > trials:
             break
@@ -65,9 +76,19 @@ def _final(workload: Workload, runner: Runner, tried: dict[Knobs, float], best: 
     return Record(winner, median(costs[winner]), best.unit, best.trials)
 
 
-def _candidates(
+def strategy_of(name: str) -> Strategy:
+    """That called `name`: neighbours or metaschedule."""
+    if name == "metaschedule":
+        from compile.evolve import bred  # it takes a second to load
+
+        return bred
+    return neighbours
+
+
+def neighbours(
     workload: Workload, runner: Runner, tried: dict[Knobs, float], known: list[Knobs]
 ) -> Iterator[Knobs]:
+    """See `Strategy`."""
     choices = space(workload.shape, runner.target.vector)
     chance = random.Random(workload.key)
     possible = set(choices)
@@ -75,7 +96,7 @@ def _candidates(
     yield from dict.fromkeys([*elsewhere, *_spread(choices)])
     while len(tried) < len(choices):
         best = min(tried, key=lambda knobs: tried[knobs])
-        near = [k for k in choices if k not in tried and _distance(k, best) == 1]
+        near = [k for k in choices if k not in tried and distance(k, best) == 1]
         rest = [k for k in choices[: len(choices) // 2 + 1] if k not in tried]
         if near and (chance.random() >= STRAY or not rest):
             yield chance.choice(near)
@@ -93,21 +114,3 @@ def _spread(choices: list[Knobs]) -> list[Knobs]:
         tile = tuple(getattr(knobs, name, None) for name in names)
         first.setdefault(tile, knobs)
     return list(first.values())[:FIRST]
-
-
-def _distance(one: Knobs, other: Knobs) -> int:
-    """How many decisions differ. A tile's size is one decision, whatever follows from it."""
-    return sum(a != b for a, b in zip(_decisions(one), _decisions(other), strict=True))
-
-
-def _decisions(knobs: Knobs) -> tuple[object, ...]:
-    if not isinstance(knobs, separable.Knobs):
-        return (knobs.rows, knobs.tw, knobs.nr)
-    size = knobs.tiles * (knobs.mr if knobs.fused else knobs.nr)
-    return (
-        (knobs.mr, knobs.nr),
-        (knobs.mr // knobs.tw, knobs.vc),
-        (knobs.fused, knobs.strassen, size),
-        knobs.channels_outside,
-        (knobs.unroll, knobs.late),
-    )

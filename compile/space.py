@@ -26,9 +26,34 @@ CACHE_NUMBERS = 1 << 16
 def space(shape: separable.Block | stem.Stem, vector: Vector) -> list[Knobs]:
     """Every choice for `shape`, the most promising first by a rule of thumb."""
     vector = vector_of(shape, vector)
+    every = _stems(shape, vector) if isinstance(shape, stem.Stem) else _blocks(shape, vector)
+    return sorted(every, key=lambda knobs: rule_of_thumb(shape, knobs, vector))
+
+
+def rule_of_thumb(shape: separable.Block | stem.Stem, knobs: Knobs, vector: Vector) -> float:
+    """What the choice `knobs` costs, roughly; comparable for one shape only."""
     if isinstance(shape, stem.Stem):
-        return sorted(_stems(shape, vector), key=lambda k: _stem_cost(k, vector))
-    return sorted(_blocks(shape, vector), key=lambda knobs: _cost(shape, knobs, vector))
+        return _stem_cost(knobs, vector)
+    return _cost(shape, knobs, vector_of(shape, vector))
+
+
+def decisions(knobs: Knobs) -> tuple[object, ...]:
+    """A tile's size is one decision, whatever follows from it."""
+    if not isinstance(knobs, separable.Knobs):
+        return (knobs.rows, knobs.tw, knobs.nr)
+    size = knobs.tiles * (knobs.mr if knobs.fused else knobs.nr)
+    return (
+        (knobs.mr, knobs.nr),
+        (knobs.mr // knobs.tw, knobs.vc),
+        (knobs.fused, knobs.strassen, size),
+        knobs.channels_outside,
+        (knobs.unroll, knobs.late),
+    )
+
+
+def distance(one: Knobs, other: Knobs) -> int:
+    """How many decisions differ."""
+    return sum(a != b for a, b in zip(decisions(one), decisions(other), strict=True))
 
 
 def _stems(shape: stem.Stem, vector: Vector) -> Iterator[stem.StemKnobs]:

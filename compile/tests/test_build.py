@@ -29,9 +29,7 @@ from compile.network import Network
 from compile.pictures import pictures
 from compile.plan import Knobs, make_plan, workloads
 from compile.progress import Progress
-from compile.records import Record, Records
-from compile.runner import Runner
-from compile.search import search
+from compile.records import Records
 from compile.source import emit
 from compile.space import space
 from compile.target import DEVICES, Target, known_targets, read_target
@@ -288,41 +286,6 @@ def test_an_unsupported_network_still_gets_a_portable_bundle(
     engine.hash(random_pictures(96, 1)[0])
 
 
-class Steps(Runner):
-    """A runner that knows costs without running anything; may stop."""
-
-    name, unit = "steps", "steps"
-
-    def __init__(self, target: Target, stop_after: int = 10**9) -> None:
-        super().__init__(target)
-        self.left = stop_after
-
-    def cost(self, shape: object, knobs: object) -> float:
-        self.left -= 1
-        if self.left < 0:
-            raise KeyboardInterrupt
-        return 1000 - getattr(knobs, "mr", 0) * knobs.nr + getattr(knobs, "unroll", 0)  # type: ignore[attr-defined]
-
-
-def test_the_search_gets_better_and_keeps_what_it_found(
-    small_model: Path, host: Target, tmp_path: Path
-) -> None:
-    work = workloads(read_network(small_model))[3]
-    records = Records(tmp_path / "r.json")
-    with pytest.raises(KeyboardInterrupt):
-        search(work, Steps(host, stop_after=12), records, 200, lambda *_: None)
-    kept = Records(tmp_path / "r.json").get(work)
-    assert kept is not None
-    best = search(work, Steps(host), records, 200, lambda *_: None)
-    assert best.cost <= kept.cost
-    choices = space(work.shape, host.vector)
-    truth = min(Steps(host).cost(work.shape, knobs) for knobs in choices)
-    assert best.cost <= truth + 16, "close to the best of all choices"
-    assert Records(tmp_path / "r.json").get(work) == Record(
-        best.knobs, best.cost, "steps", best.trials
-    )
-
-
 def test_damaged_records_are_named(tmp_path: Path) -> None:
     (tmp_path / "r.json").write_text("{")
     with pytest.raises(CompileError, match="not a file of tuning records"):
@@ -437,24 +400,6 @@ def test_a_full_disk(
     with pytest.raises(StorageError, match="the disk is full"):
         build(small_model, host, tmp_path / "out")
     open_bundle(tmp_path / "out")
-
-
-def test_a_disk_that_fills_up_during_the_search(
-    small_model: Path, host: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    works = workloads(read_network(small_model))
-    records = Records(tmp_path / "r.json")
-    search(works[2], Steps(host), records, 5, lambda *_: None)
-    before = (tmp_path / "r.json").read_bytes()
-
-    def full(*_: object, **__: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Path, "write_text", full)
-    with pytest.raises(StorageError, match="the disk is full"):
-        search(works[3], Steps(host), records, 5, lambda *_: None)
-    assert (tmp_path / "r.json").read_bytes() == before
-    assert Records(tmp_path / "r.json").best
 
 
 def command(*arguments: object) -> list[str]:

@@ -1,0 +1,100 @@
+"""The search, by both strategies, on a runner that knows what everything costs."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import pytest
+
+from compile.front import read_network
+from compile.plan import Knobs, workloads
+from compile.records import Record, Records
+from compile.runner import Runner
+from compile.search import search, strategy_of
+from compile.space import distance, space
+from compile.target import Target
+from edge_runtime.errors import StorageError
+
+
+class Steps(Runner):
+    """A runner that knows costs without running anything; may stop."""
+
+    name, unit = "steps", "steps"
+
+    def __init__(self, target: Target, stop_after: int = 10**9) -> None:
+        super().__init__(target)
+        self.left = stop_after
+
+    def cost(self, shape: object, knobs: object) -> float:
+        self.left -= 1
+        if self.left < 0:
+            raise KeyboardInterrupt
+        return 1000 - getattr(knobs, "mr", 0) * knobs.nr + getattr(knobs, "unroll", 0)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("name", ["neighbours", "metaschedule"])
+def test_the_search_gets_better_and_keeps_what_it_found(
+    name: str, small_model: Path, host: Target, tmp_path: Path
+) -> None:
+    how = strategy_of(name)
+    work = workloads(read_network(small_model))[3]
+    records = Records(tmp_path / "r.json")
+    with pytest.raises(KeyboardInterrupt):
+        search(work, Steps(host, stop_after=12), records, 200, lambda *_: None, how)
+    kept = Records(tmp_path / "r.json").get(work)
+    assert kept is not None
+    best = search(work, Steps(host), records, 200, lambda *_: None, how)
+    assert best.cost <= kept.cost
+    choices = space(work.shape, host.vector)
+    truth = min(Steps(host).cost(work.shape, knobs) for knobs in choices)
+    assert best.cost <= truth + 16, "close to the best of all choices"
+    assert Records(tmp_path / "r.json").get(work) == Record(
+        best.knobs, best.cost, "steps", best.trials
+    )
+
+
+def test_a_disk_that_fills_up_during_the_search(
+    small_model: Path, host: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    works = workloads(read_network(small_model))
+    records = Records(tmp_path / "r.json")
+    search(works[2], Steps(host), records, 5, lambda *_: None)
+    before = (tmp_path / "r.json").read_bytes()
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(StorageError, match="the disk is full"):
+        search(works[3], Steps(host), records, 5, lambda *_: None)
+    assert (tmp_path / "r.json").read_bytes() == before
+    assert Records(tmp_path / "r.json").best
+
+
+def test_metaschedule_tries_each_choice_once_and_the_same_ones_each_time(
+    small_model: Path, host: Target
+) -> None:
+    runner = Steps(host)
+    work = max(workloads(read_network(small_model)), key=lambda w: len(space(w.shape, host.vector)))
+    choices = space(work.shape, host.vector)
+    orders = []
+    for _ in range(2):
+        tried: dict[Knobs, float] = {}
+        for knobs in itertools.islice(
+            strategy_of("metaschedule")(work, runner, tried, choices[7:9]), 40
+        ):
+            assert knobs not in tried
+            tried[knobs] = runner.cost(work.shape, knobs)
+        orders.append(list(tried))
+    assert orders[0] == orders[1] and len(orders[0]) == 40
+    assert orders[0][:2] == choices[7:9], "what is known comes first"
+    assert set(orders[0]) <= set(choices)
+
+
+def test_choices_that_differ_in_one_decision_are_neighbours(
+    small_model: Path, host: Target
+) -> None:
+    choices = space(workloads(read_network(small_model))[3].shape, host.vector)
+    assert distance(choices[0], choices[0]) == 0
+    assert any(distance(choices[0], other) == 1 for other in choices[1:])
