@@ -14,11 +14,13 @@ from typing import Any
 from compile import kept
 from compile.emulator import EmulatorRunner
 from compile.front import read_network
+from compile.gate import Parity
 from compile.library import build_library, describe
 from compile.network import Network
 from compile.pictures import pictures
 from compile.plan import Knobs, Workload, make_plan, workloads
-from compile.proof import PROOFS, picture_count, prove, views_needed
+from compile.proof import picture_count, prove, views_needed
+from compile.proven import PROOFS, Evidence, Proven, Subject, pictures_of
 from compile.quantise import quantise
 from compile.records import Records
 from compile.runner import LocalRunner, Runner
@@ -67,7 +69,8 @@ class Request:
     """Or metaschedule."""
     photos: Path | None = None
     pictures: int = 0
-    """How many to prove parity on; 0: 1,000 here, 8 on the emulator (seconds each)."""
+    """How many to prove parity on; 0: 1,000 here, 8 on the emulator (seconds each). A proof on as
+    many as were asked for is kept for others: compile/proven.py."""
     records: Path | None = None
     tell: Callable[[str], None] = field(default=lambda text: None)
     progress: Told = field(default=lambda workload, count, best: None)
@@ -129,8 +132,9 @@ def _compile(request: Request, network: Network, truth: Truth, began: float) -> 
     shutil.copyfile(request.model, staging / MODEL)
     shutil.rmtree(work)
     describe(staging, network, target, precision)
-    evidence = _proved_before(request, staging) or prove(request, staging, network, choices, truth)
-    evidence |= {
+    proofs, subject = Proven(records.path), _subject(staging, target)
+    proved = _proved_before(request, subject, proofs)
+    evidence = (proved or prove(request, staging, network, choices, truth)) | {
         "precision": precision,
         "library_bytes": (staging / LIBRARY).stat().st_size,
         "arena_bytes": plan.arena_bytes,
@@ -149,6 +153,8 @@ def _compile(request: Request, network: Network, truth: Truth, began: float) -> 
     promoted = all(evidence[part]["passed"] for part in PROOFS if evidence[part])
     if promoted:
         _promote(staging, request.out)
+        if request.pictures and not request.photos and not target.is_host:
+            proofs.keep(subject, evidence)
     return Result(request.out if promoted else staging, promoted, evidence)
 
 
@@ -205,23 +211,40 @@ def _choose(
     return choices
 
 
-def _proved_before(request: Request, staging: Path) -> dict[str, Any] | None:
-    """The evidence of the bundle that stands, if its library and model are the same bytes."""
+def _subject(bundle: Path, target: Target) -> Subject:
+    return Subject.of(read_manifest(bundle)["files"], target)
+
+
+def _proved_before(request: Request, subject: Subject, proofs: Proven) -> Evidence | None:
+    """The evidence of the same bytes, if they were proved on as many pictures as are asked for: as
+    the bundle that stands, or at length and kept beside the records."""
+    if request.photos:
+        return None
+    found = [one for one in (_standing(request, subject), proofs.of(subject)) if one]
+    best = max(found, key=pictures_of, default=None)
+    if best and pictures_of(best) >= picture_count(request):
+        request.tell(f"the same bytes were proved before {Parity.read(best['parity']).told}")
+        return best
+    if others := proofs.of_other_bytes(subject):
+        request.tell(
+            f"{proofs.path.name} is of other bytes, which were proved on {others:,} pictures; "
+            f"these are proved on {picture_count(request):,}"
+        )
+    return None
+
+
+def _standing(request: Request, subject: Subject) -> Evidence | None:
+    """The evidence of the bundle that stands, if it is of the same bytes."""
     if not is_bundle(request.out):
         return None
     try:
-        stands = read_manifest(request.out)
-        verify_files(request.out, stands)
+        verify_files(request.out, read_manifest(request.out))
         evidence = json.loads((request.out / EVIDENCE).read_text(encoding="utf-8"))
-        files = [stands["files"], read_manifest(staging)["files"]]
-        enough = evidence["parity"]["pictures"] >= picture_count(request)
-        same = all(files[0].get(name) == files[1].get(name) for name in (LIBRARY, MODEL))
-    except (EdgeRuntimeError, OSError, ValueError, KeyError):
-        return None
-    if not same or not enough or request.photos:
-        return None
-    request.tell("the same bytes were proved before")
-    return {part: evidence[part] for part in PROOFS}
+        whole = {part: evidence[part] for part in PROOFS}
+        Parity.read(whole["parity"])
+        return whole if _subject(request.out, request.target) == subject else None
+    except (EdgeRuntimeError, OSError, ValueError, KeyError, TypeError):
+        return None  # an older format, too
 
 
 def _promote(staging: Path, out: Path) -> None:

@@ -12,19 +12,28 @@ import os
 import shutil
 import subprocess
 import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
+from compile import kept
 from compile.counts import CLASSES, Counts
 from compile.kernels.base import Kernel
 from compile.lower import write_object
+from compile.pictures import write_pictures
 from compile.plan import Knobs, kernels_of
 from compile.runner import Runner, Shape, buffer_numbers
 from compile.target import Target
-from compile.toolchain import c_compiler, run
+from compile.toolchain import c_compiler, run, version_of
 from compile.userland import Userland
 from edge_runtime.errors import ToolchainError
+from edge_runtime.fit import Image
 
 FOLDER = Path(__file__).resolve().parent / "emulation"
+PART = 10
+"""Pictures that one emulated process hashes; one takes half a second (int8) to eleven (fp16)."""
 PACKAGES = "apt install qemu-user gcc-aarch64-linux-gnu"
 
 
@@ -36,12 +45,60 @@ def emulator_command(target: Target) -> list[str]:
     return [path, "-L", "/usr/aarch64-linux-gnu", "-cpu", target.emulated_as]
 
 
-def emulated_codes(library: Path, pictures: Path, target: Target, *, threads: int = 1) -> list[str]:
-    """The codes, in hexadecimal, that `library` gives to the pictures in the file `pictures`."""
+def emulator_version(target: Target) -> str:
+    """Of what `emulator_command` runs, such as 7.2.22; raises `ToolchainError`."""
+    told = version_of(emulator_command(target)[:1])  # qemu-aarch64 version 7.2.22 (Debian ...)
+    return told.partition("version ")[2].split(" ")[0] or told
+
+
+def emulated_codes(
+    library: Path, made: Image, target: Target, tell: Callable[[str], None] = lambda text: None
+) -> list[str]:
+    """The codes, in hexadecimal, that `library` gives to the pictures `made` [N, S, S, 3].
+
+    A process on every core takes part after part of them. What a part gave is kept, so that a proof
+    of an hour that was stopped goes on where it was.
+    """
+    workers = len(os.sched_getaffinity(0))
+    size = min(PART, -(-len(made) // workers))
+    parts = [made[at : at + size] for at in range(0, len(made), size)]
+    began, fresh, codes = time.monotonic(), 0, []
     with tempfile.TemporaryDirectory(prefix="edge-emulate-") as folder:
-        program = _measure(library, target, Path(folder))
-        command = [*emulator_command(target), str(program), str(pictures), str(threads), "0"]
-        return run(command, Path(folder)).split()
+        work = Path(folder)
+        program, version = _measure(library, target, work), emulator_version(target)
+
+        def codes_of(number: int) -> tuple[list[str], bool]:
+            key = kept.digest(
+                *("emulated", library, FOLDER / "measure.c", target.emulated_as, version),
+                parts[number],
+                compiler=False,
+            )
+            computed = not kept.has(key)
+
+            def compute() -> dict[str, Any]:
+                file = work / f"{number}.bgr"
+                write_pictures(parts[number], file)
+                found = run([*emulator_command(target), str(program), str(file), "1", "0"], work)
+                file.unlink()
+                return {"codes": found.split()}
+
+            return kept.facts(key, compute)["codes"], computed
+
+        with ThreadPoolExecutor(workers) as pool:
+            try:
+                for number, (some, computed) in enumerate(pool.map(codes_of, range(len(parts)))):
+                    codes += some
+                    fresh += computed
+                    if number * 10 // len(parts) < (number + 1) * 10 // len(parts) and fresh > 9:
+                        left_s = (time.monotonic() - began) / fresh * (len(parts) - number - 1)
+                        tell(
+                            f"{len(codes):,} of {len(made):,} pictures hashed on the emulated "
+                            f"{target.emulated_as}, {left_s / 60:.0f} minutes left"
+                        )
+            except BaseException:  # Ctrl-C too: what is under way ends, nothing more begins
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+    return codes
 
 
 def count_library(library: Path, pictures: Path, target: Target) -> Counts:

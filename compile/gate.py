@@ -7,10 +7,12 @@ cycles of both on the emulated one. An estimate is called one wherever it shows.
 
 from __future__ import annotations
 
+import platform
 import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -18,10 +20,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from compile.emulator import count_library, emulated_codes
+from compile.emulator import count_library, emulated_codes, emulator_version
 from compile.pictures import write_pictures
 from compile.target import Target
 from edge_runtime.code import hamming
+from edge_runtime.cpu import cpuinfo
 from edge_runtime.engine.portable import PortableEngine
 from edge_runtime.fit import Image, normalise
 
@@ -45,6 +48,20 @@ class Parity:
     share_equal: float
     bar: float
     emulated: bool
+    where: str
+    """What ran it."""
+    at: str
+    """When, UTC, ISO 8601."""
+
+    @classmethod
+    def read(cls, entry: dict[str, Any]) -> Parity:
+        """As evidence has it; raises TypeError if that is of another version."""
+        return cls(**{name: value for name, value in entry.items() if name != "passed"})
+
+    @property
+    def told(self) -> str:
+        """On how much, by what, when."""
+        return f"on {self.pictures:,} pictures, {self.where}, {self.at[:10]}"
 
     @property
     def passed(self) -> bool:
@@ -110,26 +127,39 @@ def mean_average_precision(codes: Codes, labels: NDArray[np.int64]) -> float:
     return total / len(codes)
 
 
-def parity(ours: Codes, theirs: Codes, bits: int, bar: float, *, emulated: bool) -> Parity:
-    """Of the codes [N, W], of `bits` each, of the same pictures."""
+def parity(
+    ours: Codes, theirs: Codes, bits: int, bar: float, *, emulated: bool, where: str = ""
+) -> Parity:
+    """Of the codes [N, W], of `bits` each, of the same pictures; `where`: what gave them, if it
+    was not this machine."""
     different = sum(
         int(hamming(code, other[np.newaxis])[0]) for code, other in zip(ours, theirs, strict=True)
     )
-    total = len(ours) * bits
-    return Parity(len(ours), total, different, 1 - different / total, bar, emulated)
+    total, at = len(ours) * bits, datetime.now(UTC).isoformat(timespec="seconds")
+    share = 1 - different / total
+    return Parity(len(ours), total, different, share, bar, emulated, where or this_machine(), at)
 
 
 def parity_emulated(
-    library: Path, target: Target, expected: Codes, bits: int, made: Image, bar: float
+    library: Path,
+    target: Target,
+    expected: Codes,
+    bits: int,
+    made: Image,
+    bar: float,
+    tell: Callable[[str], None] = lambda text: None,
 ) -> Parity:
     """Of a library for another CPU, on the emulated one, with the codes `expected` [N, W] of
     `bits` each."""
-    with tempfile.TemporaryDirectory(prefix="edge-gate-") as folder:
-        file = Path(folder) / "pictures.bgr"
-        write_pictures(made, file)
-        lines = emulated_codes(library, file, target)
+    lines = emulated_codes(library, made, target, tell)
     words = [[int(line[i : i + 16], 16) for i in range(0, len(line), 16)] for line in lines]
-    return parity(np.array(words, np.uint64), expected, bits, bar, emulated=True)
+    where = f"QEMU {emulator_version(target)} as {target.emulated_as}"
+    return parity(np.array(words, np.uint64), expected, bits, bar, emulated=True, where=where)
+
+
+def this_machine() -> str:
+    """Its processor, by name."""
+    return cpuinfo().get("model name") or f"{platform.machine()} processor"
 
 
 def speed_here(

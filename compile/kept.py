@@ -1,7 +1,8 @@
 """What takes long to compute and is the same every time, kept in build/kept.
 
-A file's name is the digest of all that its content follows from: the compiler's own sources and
-TVM's version among it. Whatever changes, it is computed anew; deleting the folder costs time alone.
+A file's name is the digest of all that its content follows from, mostly the compiler's own sources
+and TVM's version among it. Whatever changes, it is computed anew; deleting the folder costs time
+alone.
 """
 
 from __future__ import annotations
@@ -29,9 +30,12 @@ SOURCES = ("compile", "edge_runtime")
 Arrays = dict[str, np.ndarray[Any, Any]]
 
 
-def digest(*parts: object) -> str:
-    """Of the compiler and `parts`: arrays by their bytes, files by theirs, others as they print."""
-    whole = hashlib.sha256(_compiler())
+def digest(*parts: object, compiler: bool = True) -> str:
+    """Of the compiler and `parts`: arrays by their bytes, files by theirs, others as they print.
+
+    Without the `compiler` where the parts say all: a library, for one, whoever made it.
+    """
+    whole = hashlib.sha256(_compiler() if compiler else b"")
     for part in parts:
         if isinstance(part, np.ndarray):
             content = repr((part.shape, part.dtype.str)).encode() + part.tobytes()
@@ -61,6 +65,11 @@ def parts_of(network: Network) -> Iterator[object]:
         if layer.quantised:
             yield from (getattr(layer.quantised, field.name) for field in fields(Quantised))
     yield from (network.hash_weight, network.hash_bias, network.model.input, network.model.id)
+
+
+def has(key: str) -> bool:
+    """Whether `facts` has it already."""
+    return (FOLDER / f"{key}.json").exists()
 
 
 def facts(key: str, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from compile.emulator import count_onnxruntime
 from compile.library import build_untuned
 from compile.network import Network
 from compile.plan import Knobs
+from compile.proven import PROOFS
 from compile.target import HOST, read_target
 from compile.truth import Truth
 from compile.userland import Userland
@@ -28,8 +29,6 @@ from edge_runtime.model import identify
 
 if TYPE_CHECKING:
     from compile.build import Request
-
-PROOFS = ("parity", "speed", "accuracy")
 
 
 def prove(
@@ -57,7 +56,9 @@ def prove(
         if request.precision == "int8":
             expected, bar = twin.codes(seen.pictures), gate.EQUAL_BITS["fp32"]
         library, target = staging / LIBRARY, request.target
-        parity = gate.parity_emulated(library, target, expected, bits, seen.pictures, bar)
+        parity = gate.parity_emulated(
+            library, target, expected, bits, seen.pictures, bar, request.tell
+        )
         theirs = _onnxruntime_counts(request)
         speed = gate.speed_emulated(library, target, seen.pictures[0], theirs)
     if request.precision != "fp32":
@@ -122,8 +123,12 @@ def _onnxruntime_counts(request: Request) -> Counts:
     model_id, _ = identify(request.model)
     userland = Userland()
     userland.make()
-    file = userland.root.parent / f"onnxruntime-{request.target.name}-{model_id[:16]}.json"
+    target = request.target
+    cpu = (
+        f"{target.emulated_as}-{target.l1d_kib}-{target.l1d_ways}-{target.l2_kib}-{target.l2_ways}"
+    )
+    file = userland.root.parent / f"onnxruntime-{cpu}-{model_id[:16]}.json"
     if not file.exists():
-        counts = count_onnxruntime(userland, request.model, request.target)
+        counts = count_onnxruntime(userland, request.model, target)
         file.write_text(json.dumps(asdict(counts)), encoding="utf-8")
     return Counts(**json.loads(file.read_text(encoding="utf-8")))

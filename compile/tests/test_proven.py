@@ -1,0 +1,174 @@
+"""A proof of an hour: kept for other machines, and gone on with where it was stopped."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from compile import build as build_module
+from compile import emulator, gate
+from compile.build import Request, Result, compile_bundle
+from compile.front import read_network
+from compile.library import build_untuned
+from compile.proof import picture_count
+from compile.proven import Proven, Subject
+from compile.runner import Runner
+from compile.target import Target, read_target
+from compile.tests.conftest import random_pictures
+from edge_runtime.engine.portable import PortableEngine
+from edge_runtime.errors import CompileError, ToolchainError
+
+
+class Guess(Runner):
+    """Takes the rule of thumb."""
+
+    name, unit = "guess", "guesses"
+
+    def cost(self, shape: object, knobs: object) -> float:
+        return 1.0
+
+
+@pytest.fixture
+def proved(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """What each proof was made on; nothing is run. See device_tests for the real thing."""
+    made: list[int] = []
+
+    def prove(request: Request, *_: object) -> dict[str, Any]:
+        made.append(picture_count(request))
+        where, at = "QEMU 7.2.22 as cortex-a72", "2026-11-22T15:00:00+00:00"
+        parity = gate.Parity(made[-1], made[-1] * 64, 0, 1.0, 0.9999, True, where, at)
+        speed = gate.Speed("estimated Mcycles", 1, 2, 0.5, True)
+        return {
+            "parity": {**vars(parity), "passed": True},
+            "speed": {**vars(speed), "passed": True},
+            "accuracy": None,
+        }
+
+    monkeypatch.setattr(build_module, "prove", prove)
+    monkeypatch.setattr(build_module, "make_runner", lambda name, target: Guess(target))
+    return made
+
+
+def _compile(model: Path, folder: Path, machine: str, **options: Any) -> tuple[Result, str]:
+    """On a machine of its own, with the same records."""
+    told: list[str] = []
+    records = folder / "records"
+    request = Request(
+        model, read_target("rpi4"), folder / machine / "rpi4", records=records, tell=told.append,
+        trials=None if records.exists() else 1, **options,
+    )  # fmt: skip
+    return compile_bundle(request), "\n".join(told)
+
+
+def test_what_was_proved_at_length_is_known_on_every_machine(
+    small_model: Path, tmp_path: Path, proved: list[int]
+) -> None:
+    first, _ = _compile(small_model, tmp_path, "one", pictures=1000)
+    second, told = _compile(small_model, tmp_path, "two")
+    assert proved == [1000]
+    assert "proved before on 1,000 pictures, QEMU 7.2.22 as cortex-a72, 2026-11-22" in told
+    assert second.evidence["parity"] == first.evidence["parity"]
+    assert json.loads((second.bundle / "evidence.json").read_text())["parity"]["pictures"] == 1000
+    _compile(small_model, tmp_path, "three", pictures=1001)
+    assert proved == [1000, 1001], "more are asked for"
+
+
+def test_other_bytes_are_proved_anew_and_that_is_told(
+    small_model: Path, tmp_path: Path, proved: list[int]
+) -> None:
+    _compile(small_model, tmp_path, "one", pictures=1000)
+    file = tmp_path / "records" / "rpi4" / "fp32.proof.json"
+    content = json.loads(file.read_text())
+    (entry,) = content["proofs"].values()
+    for name, value in (("library", "0" * 64), ("cpu", "another")):
+        spoiled = {**entry, name: value}
+        file.write_text(
+            json.dumps({**content, "proofs": dict.fromkeys(content["proofs"], spoiled)})
+        )
+        result, told = _compile(small_model, tmp_path, f"with another {name}")
+        assert "fp32.proof.json is of other bytes, which were proved on 1,000 pictures" in told
+        assert result.evidence["parity"]["pictures"] == 8
+    assert proved == [1000, 8, 8]
+
+
+def test_few_pictures_and_photos_of_ones_own_are_no_proof_for_others(
+    small_model: Path, tmp_path: Path, proved: list[int]
+) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    _compile(small_model, tmp_path, "one")
+    _compile(small_model, tmp_path, "two", pictures=1000, photos=photos)
+    assert not list((tmp_path / "records").rglob("*.proof.json"))
+    assert proved == [8, 1000]
+
+
+def test_each_model_has_its_own_proof(tmp_path: Path) -> None:
+    proofs = Proven(tmp_path / "rpi4" / "fp32.json")
+    evidence = {"parity": {"pictures": 1000}, "speed": {}, "accuracy": None}
+    one, two = Subject("a", "model", "cpu"), Subject("b", "another model", "cpu")
+    for subject in (one, two):
+        proofs.keep(subject, evidence)
+    again = Proven(tmp_path / "rpi4" / "fp32.json")
+    assert again.of(one) == again.of(two) == evidence
+    assert again.of(Subject("c", "model", "cpu")) is None
+    assert again.of_other_bytes(Subject("c", "model", "cpu")) == 1000
+    assert again.of_other_bytes(Subject("c", "a third model", "cpu")) == 0
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"format": 2}', '{"format": 1, "proofs": {"a": {}}}'])
+def test_a_damaged_proof_is_one_line(text: str, tmp_path: Path) -> None:
+    (tmp_path / "fp32.proof.json").write_text(text)
+    with pytest.raises(CompileError, match=r"fp32\.proof\.json: not a file of proofs.*delete it"):
+        Proven(tmp_path / "fp32.json")
+
+
+@pytest.fixture(scope="module")
+def rpi4() -> Target:
+    return read_target("rpi4")
+
+
+@pytest.fixture(scope="module")
+def library(
+    small_model: Path, rpi4: Target, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Path]:
+    """The small network for a Cortex-A72."""
+    folder = tmp_path_factory.mktemp("rpi4")
+    build_untuned(read_network(small_model), rpi4, "fp32", folder)
+    yield folder / "libedge.so"
+    shutil.rmtree(folder)
+
+
+def test_a_proof_that_was_stopped_goes_on_where_it_was(
+    library: Path, small_model: Path, rpi4: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, done, left, run = random_pictures(96, 47), [], [2], emulator.run
+
+    def stopped(command: list[str], *arguments: Any, **options: Any) -> str:
+        part = Path(command[-3]).name
+        if part.endswith(".bgr") and len(done) == left[0]:
+            raise ToolchainError("killed")
+        said = run(command, *arguments, **options)
+        if part.endswith(".bgr"):
+            done.append(part)
+        return said
+
+    monkeypatch.setattr(emulator, "run", stopped)
+    with pytest.raises(ToolchainError, match="killed"):
+        emulator.emulated_codes(library, made, rpi4)
+    assert done
+    left[0] = -1
+    codes = emulator.emulated_codes(library, made, rpi4)
+    assert len(done) == len(set(done)), "what was done is not done again"
+    reference = PortableEngine(small_model)
+    expected = np.stack([reference.hash(picture) for picture in made])
+    assert [int(code, 16) for code in codes] == [int(code[0]) for code in expected]
+    parity = gate.parity_emulated(library, rpi4, expected, 64, made, 0.9999)
+    assert parity.passed and parity.emulated
+    assert len(done) == len(set(done))
+    assert parity.told.startswith("on 47 pictures, QEMU ")
