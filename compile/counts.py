@@ -35,6 +35,16 @@ class Counts:
             "l2_misses": self.l2_misses,
         }
 
+    def plus(self, other: Counts) -> Counts:
+        """These and `other`."""
+        mix = {name: count + other.by_class[name] for name, count in self.by_class.items()}
+        return Counts(
+            mix,
+            self.l1_misses + other.l1_misses,
+            self.l2_misses + other.l2_misses,
+            self.vector_bytes + other.vector_bytes,
+        )
+
     def without(self, other: Counts) -> Counts:
         """These, less `other`; nothing below zero."""
         mix = {name: max(0, count - other.by_class[name]) for name, count in self.by_class.items()}

@@ -14,10 +14,9 @@ from typing import Any
 
 from compile.kernels import separable, stem
 from compile.plan import Knobs, Workload
-from compile.target import HOST, Target, read_target
+from compile.target import HOST, TUNING, Target, tuned_by
 from edge_runtime.errors import CompileError, storage_error
 
-FOLDER = Path(__file__).resolve().parent.parent / "profiles" / "tuning"
 FORMAT = 1
 
 
@@ -45,14 +44,11 @@ class Records:
                 break
 
     @classmethod
-    def of(cls, target: Target, precision: str, folder: Path = FOLDER) -> Records:
+    def of(cls, target: Target, precision: str, folder: Path = TUNING) -> Records:
         """Those of `target`, or of the device that it is tuned like."""
         name = f"{HOST}-{target.cpu}" if target.is_host else target.name
         file = f"{precision}.json"
-        other = target
-        while other.tuned_like and not (folder / other.name / file).exists():
-            other = read_target(other.tuned_like)
-        return cls(folder / name / file, folder / other.name / file)
+        return cls(folder / name / file, folder / tuned_by(target, precision, folder).name / file)
 
     def _read(self, path: Path) -> None:
         try:

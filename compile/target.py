@@ -17,6 +17,8 @@ from edge_runtime.cpu import cpu_features
 from edge_runtime.errors import ConfigError, TargetError
 
 DEVICES = Path(__file__).resolve().parent.parent / "profiles" / "devices"
+TUNING = DEVICES.with_name("tuning")
+"""Of the records: compile/records.py."""
 HOST = "host"
 WORTH_REQUIRING = ("sse4_2", "avx", "avx2", "fma", "f16c", "bmi2")
 """Flags of an x86 CPU that compiled code may use, beside all that begin with avx."""
@@ -166,6 +168,13 @@ def read_target(name: str) -> Target:
         raise TargetError(f"the entry {error} is missing", where=path) from error
     except (tomllib.TOMLDecodeError, TypeError, ValueError) as error:
         raise TargetError(str(error), where=path, remedy="compare it with rpi4.toml") from error
+
+
+def tuned_by(target: Target, precision: str, folder: Path = TUNING) -> Target:
+    """The device whose tuning records `target` uses: its own, or those of what it is tuned like."""
+    while target.tuned_like and not (folder / target.name / f"{precision}.json").exists():
+        target = read_target(target.tuned_like)
+    return target
 
 
 def _host() -> Target:

@@ -228,15 +228,16 @@ def _calibration(calibration: Entry) -> list[str]:
         "interpreter, a decoder of bits, fixed-point loops. No published row is such code; their "
         "scalar instructions are given cycles by assumption, and their estimates may be wrong by a "
         "factor of two either way. What the kernel does for the process (page faults, the camera's "
-        "driver) is not counted. The decision over several frames is counted under publish, where "
-        "a profile has it under decide.",
+        "driver) is not counted.",
         _errors(calibration),
         f"Held back, and never fitted on: the networks {', '.join(held_back)} (**bold** below), "
         "and whole boards, of which the model knows nothing but the clock. Published / estimated "
         "milliseconds, one thread:",
     ]
-    left_out = [f"{board}: {why}." for board, why in calibration["left_out"].items()]
-    parts.append("Sections of the source that were left out: " + " ".join(left_out))
+    left_out = [f"- {what}: {why}." for what, why in calibration["left_out"].items()]
+    parts.append(
+        "\n".join(["Left out of the source, in the fit and in these figures:\n", *left_out])
+    )
     for core, entry in calibration["cores"].items():
         parts += [f"### {core}", _numbers(entry), _rows(entry["rows"], held_back)]
     return parts

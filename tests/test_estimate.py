@@ -24,7 +24,7 @@ from edge_runtime.report import write_report
 from profiles import devices_page
 from profiles.estimate import __main__ as command
 from profiles.estimate import calibration as data
-from profiles.estimate.__main__ import HOST, known_targets, read_target
+from profiles.estimate.__main__ import HOST, Target, known_targets, read_target
 from profiles.estimate.model import (
     BARS,
     GROUPS,
@@ -64,6 +64,18 @@ def test_boards_that_were_held_back_are_predicted(core: str) -> None:
     for kind, found in judged.items():
         assert len(within(found)) >= 0.95 * len(found), (kind, set(found) - set(within(found)))
         assert usual(found) <= BARS[core]
+
+
+def test_rows_older_than_the_code_that_is_counted_are_left_out_and_told() -> None:
+    content = json.loads((data.FOLDER / data.PUBLISHED).read_text(encoding="utf-8"))
+    day = content["counted_since"]["alexnet"]["day"]
+    for entry in content["boards"]:
+        board = next(one for one in CALIBRATION.boards if one.board == entry["board"])
+        wanted = set(entry["latency_ms"]) - ({"alexnet"} if entry["published"] < day else set())
+        assert set(board.latency_ms) == wanted, board.board
+    told = next(what for what in CALIBRATION.left_out if what.startswith("alexnet"))
+    assert "NanoPC-T4, RK3399, a Cortex-A53 (587 ms)" in told, "left out, not hidden"
+    assert "Raspberry Pi 3" not in told
 
 
 @pytest.mark.parametrize("core", BARS)
@@ -299,6 +311,7 @@ def test_a_place_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
         (data.PUBLISHED, "{"),
         (data.PUBLISHED, '{"schema_version": 2}'),
         (data.PUBLISHED, '{"schema_version": 1, "source": "", "boards": [{"bord": 1}]}'),
+        (data.PUBLISHED, '{"schema_version": 1, "source": "", "boards": [], "counted_since": []}'),
         (data.COUNTS, '{"schema_version": 1}'),
         (data.COUNTS, None),
     ],
@@ -329,7 +342,10 @@ def test_every_device_says_what_it_is_estimated_by() -> None:
 
 
 def test_devices_that_differ_in_clock_alone_are_counted_once() -> None:
-    zero, three, phone = (read_target(name) for name in ("rpi-zero2w", "rpi3", "phone-a53"))
-    assert command.alike(zero) == command.alike(three) == command.alike(phone)
-    assert command.alike(three) != command.alike(read_target("rpi4"))
+    def alike(name: str, precision: str = "fp32") -> Target:
+        return command.alike(read_target(name), precision)
+
+    assert alike("rpi-zero2w") == alike("rpi3") == alike("phone-a53") != alike("rpi4")
+    for precision in command.PRECISIONS:
+        assert alike("phone-a76", precision) == alike("rpi5", precision)
     assert ROOT == command.ROOT

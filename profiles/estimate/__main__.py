@@ -23,7 +23,7 @@ from typing import Any
 
 import click
 
-from compile.target import HOST, Target, known_targets, read_target
+from compile.target import HOST, Target, known_targets, read_target, tuned_by
 from edge_runtime.bundle import LIBRARY, MODEL, is_bundle, read_manifest
 from edge_runtime.errors import ReportError, TargetError, ToolchainError
 from profiles.bench.report import deliver, one_line
@@ -51,11 +51,13 @@ def bundle_of(target: Target, precision: str) -> Path:
     return ROOT / "build" / name
 
 
-def alike(target: Target) -> Target:
-    """All of the device that its counts depend on: code, emulated CPU, caches."""
+def alike(target: Target, precision: str) -> Target:
+    """All of the device that its counts depend on: code, which follows from the tuning records,
+    emulated CPU, caches."""
     return replace(
         target,
         name="",
+        tuned_like=tuned_by(target, precision).name,
         board="",
         cores=1,
         clock_mhz=0,
@@ -69,9 +71,10 @@ def alike(target: Target) -> Target:
 
 def sources(target: Target, precision: str) -> list[Target]:
     """The devices whose bundle tells what `target` would do: itself, and those that differ from it
-    in clock and memory alone, since they run the same code."""
+    in clock and memory alone, since they run the same code but for the name in it."""
     others = [read_target(name) for name in known_targets() if name not in (HOST, target.name)]
-    same = [target, *(other for other in others if alike(other) == alike(target))]
+    wanted = alike(target, precision)
+    same = [target, *(other for other in others if alike(other, precision) == wanted)]
     return [one for one in same if is_bundle(bundle_of(one, precision))]
 
 

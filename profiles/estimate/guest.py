@@ -3,8 +3,8 @@
     guest.py BUNDLE GALLERY PHOTO FRAMES
 
 The marks are for compile/emulation/counts.c. On stdout a line a region, in their order: the frame's
-number and the stage. Region 0 is empty: what a pair of marks itself costs. What the daemon does
-after the last lap (the decision over frames, the events, its book-keeping) is called "publish".
+number and the stage; a stage may have several. Region 0 is empty: what a pair of marks itself
+costs. What the daemon does after its decision (the events, its book-keeping) is called "publish".
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ from edge_runtime.camera import CameraOptions
 from edge_runtime.camera.folder import FolderSource
 from edge_runtime.camera.keeper import Keeper
 from edge_runtime.daemon.loop import Daemon
+from edge_runtime.decision import Decider
 from edge_runtime.engine import open_engine
 from edge_runtime.gallery import Gallery
 from edge_runtime.pipeline import Pipeline
 from edge_runtime.sinks import JsonSink, Outbox
 from edge_runtime.stopwatch import Stopwatch
-from edge_runtime.types import Frame
+from edge_runtime.types import Event, Frame, Verdict
 
 MAGIC, BEGIN, END = 0x45444745, 1, 2
 
@@ -57,6 +58,18 @@ class Marks:
 
         Stopwatch.lap = lap  # type: ignore[method-assign, assignment]
 
+    def hang_on_decision(self, decider: Decider) -> None:
+        """The decision over several frames belongs to "decide", as in a profile."""
+        taken = decider.update
+
+        def update(verdict: Verdict, frame: Frame, now_s: float) -> list[Event]:
+            events = taken(verdict, frame, now_s)
+            self.end("decide")
+            self.begin()
+            return events
+
+        decider.update = update  # type: ignore[method-assign]
+
 
 def main(bundle: str, gallery: str, photo: str, frames: str) -> None:
     """All of it."""
@@ -77,6 +90,7 @@ def main(bundle: str, gallery: str, photo: str, frames: str) -> None:
             marks.begin()
             marks.end("marks")
         marks.hang_on_laps()
+        marks.hang_on_decision(daemon.decider)
         for marks.frame in range(int(frames)):
             marks.begin()
             shot = source.next()

@@ -70,9 +70,11 @@ def count_stages(
         raise ReportError(f"{len(found)} regions for {len(names)} stages", where=target.name)
     regions = [(*name.split(" ", 1), counts) for name, counts in zip(names, found, strict=True)]
     marks = [counts for frame, _, counts in regions if frame == "-1"][-1]
-    stages = {
-        stage: counts.without(marks) for frame, stage, counts in regions if frame == str(frames - 1)
-    }
+    stages: dict[str, Counts] = {}
+    for frame, stage, counts in regions:
+        if frame == str(frames - 1):
+            alone = counts.without(marks)
+            stages[stage] = stages[stage].plus(alone) if stage in stages else alone
     if events == "events 0" and frames >= FRAMES:
         raise ReportError("the frame was not recognised: no event", where=target.name)
     return stages
