@@ -59,7 +59,7 @@ def build_library(plan: Plan, target: Target, work: Path) -> Path:
     (work / "constants.bin").write_bytes(constants)
     (work / "constants.s").write_text(CONSTANTS, encoding="utf-8")
     lookup = [LOOKUP / f"{part}.c" for part in LOOKUP_PARTS]
-    sources = [*sorted(NATIVE.glob("*.c")), *lookup, work / "plan.c"]
+    sources = [*sorted(NATIVE.glob("*.c")), *lookup, Path("plan.c")]  # the last one in `work`
     library = work / LIBRARY
     with ThreadPoolExecutor(len(sources)) as pool:  # beside TVM, which takes as long
 

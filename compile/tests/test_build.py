@@ -225,6 +225,14 @@ def test_fp16_finds_what_fp32_finds(small_model: Path, host: Target, tmp_path: P
     assert different / (64 * len(made)) < 0.03
 
 
+def test_a_folder_may_be_named_from_where_one_stands(
+    small_model: Path, host: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    build_untuned(read_network(small_model), host, "fp32", Path("build/here"))
+    assert (tmp_path / "build" / "here" / "libedge.so").exists()
+
+
 def test_fp16_needs_a_cpu_that_has_it() -> None:
     with pytest.raises(TargetError, match="no fp16 arithmetic"):
         read_target("rpi4").at("fp16")
