@@ -62,8 +62,15 @@ switch() {  # the link changes in one step
   ln -sfn "releases/$1" "$PREFIX/current.new"
   mv -T "$PREFIX/current.new" "$PREFIX/current"
 }
-ready() {
-  timeout "$READY_S" systemctl restart edge-runtime || return 1
+ready() {  # or $why not; systemctl comes back as soon as the service is ready or has failed
+  code=0
+  timeout "$READY_S" systemctl restart edge-runtime || code=$?
+  case $code in
+    0) why="became ready, and ended within $STEADY_S s" ;;
+    124) why="did not become ready in $READY_S s" ;;
+    *) why="ended before it was ready" ;;
+  esac
+  [ $code = 0 ] || return 1
   sleep "$STEADY_S"
   systemctl is-active --quiet edge-runtime
 }
@@ -79,18 +86,19 @@ say "starting it"
 if ready; then
   say "release $1 is ready"
 else
-  systemctl status --no-pager --lines 20 edge-runtime >&2 || true
+  say "release $1 $why:"
+  systemctl status --no-pager --full --lines 15 edge-runtime >&2 || true
   rm -f "$release/.good"
   if [ -n "$before" ] && [ "$before" != "releases/$1" ]; then
-    say "release $1 did not become ready in $READY_S s: going back to ${before#releases/}"
+    say "going back to ${before#releases/}"
     [ ! -e "$PREFIX/unit.before" ] || cp -a "$PREFIX/unit.before" "$unit"
     switch "${before#releases/}"
     systemctl daemon-reload
-    ready || fail "and that one does not start either: journalctl -u edge-runtime" 11
+    ready || fail "and that one $why, too: journalctl -u edge-runtime" 11
     exit 9
   fi
   systemctl stop edge-runtime || true
-  fail "release $1 did not become ready in $READY_S s: journalctl -u edge-runtime" 9
+  fail "there is none before it to go back to: journalctl -u edge-runtime" 9
 fi
 cd "$PREFIX/releases"
 ls -1t | tail -n +$((KEEP + 1)) | while read -r old; do

@@ -85,7 +85,8 @@ def faults(report: dict[str, Any], path: Path) -> list[str]:
         f"{report['hung']} calls left hanging. Of {events['published']} events "
         f"{events['delivered']} were delivered, {events['dropped']} "
         f"dropped by the full queue and counted, {events['failed']} given up "
-        f"and counted. SIGTERM ended it in {report['ended_s']:.2f} s.",
+        f"and counted. SIGTERM ended it in {report['ended_s']:.2f} s, with "
+        f"{report['ended_cpu_s'] * 1e3:.0f} ms of CPU.",
         "\n".join(rows),
     ]
 

@@ -449,6 +449,21 @@ def test_doctor_survives_a_wheel_that_dies(enrolled: Path, tmp_path: Path) -> No
     assert "ok    gallery" in done.stdout
 
 
+def test_the_end_waits_for_no_thread_but_does_what_was_asked_for_it() -> None:
+    script = (
+        "import atexit, threading, time\n"
+        "from edge_runtime.cli import main\n"
+        "threading.Thread(target=time.sleep, args=(600,)).start()\n"
+        "atexit.register(print, 'the end')\n"
+        "main(['--version'])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "the end"
+
+
 def test_a_bug_of_ours_is_one_line_too(enrolled: Path, photos: Path) -> None:
     script = (
         "import sys, edge_runtime.pipeline as p\n"

@@ -203,8 +203,9 @@ def test_deploy_again_and_roll_back(board: Board, tmp_path: Path) -> None:
     service.write_text(service.read_text() + '\nraise RuntimeError("a release with a fault")\n')
     done = board.deploy(broken)
     assert done.returncode == 9
-    assert "a release with a fault" in done.stderr
-    assert f"going back to {Path(first).name}" in done.stderr
+    said = done.stderr.partition("ended before it was ready:\n")[2]
+    assert "a release with a fault" in said  # why, and that at once
+    assert f"going back to {Path(first).name}" in said
     assert board.current == first
     assert "-m edge_runtime run" in board.command()
 
@@ -213,6 +214,13 @@ def test_deploy_again_and_roll_back(board: Board, tmp_path: Path) -> None:
     assert done.returncode == 3
     assert "edge.toml:2: camera.fps" in done.stderr
     assert board.current == first
+
+    (board.folder / "edge.toml").write_text('[camera]\nsource = "cat.mp4"\nloop = true\n')
+    board.variables["READY_S"] = "0.01"
+    done = board.deploy()
+    assert done.returncode == 9
+    assert "did not become ready in 0.01 s:" in done.stderr
+    assert "there is none before it to go back to" in done.stderr
 
 
 def test_the_unit_is_one_that_systemd_understands(tmp_path: Path) -> None:

@@ -21,6 +21,10 @@ import numpy as np
 import pytest
 
 from demo.scenes import read_scene
+from edge_runtime.camera.fake import FakeSource
+from edge_runtime.camera.keeper import Keeper
+from edge_runtime.camera.recovery import State
+from edge_runtime.daemon import loop
 from edge_runtime.daemon.climate import Reading, Thermostat
 from edge_runtime.daemon.errands import Errands
 from edge_runtime.decision import Decider
@@ -30,7 +34,7 @@ from edge_runtime.fit import Image
 from edge_runtime.gallery import Gallery, Item
 from edge_runtime.logs import RateLimit
 from edge_runtime.picture import Picture
-from edge_runtime.pipeline import code_of
+from edge_runtime.pipeline import Pipeline, code_of
 from edge_runtime.types import Frame, Verdict
 from tests.conftest import ROOT, patience
 
@@ -266,6 +270,23 @@ def test_a_reader_that_goes_away_ends_it_quietly(config: Path) -> None:
 
 
 # -- parts ------------------------------------------------------------------------------------
+
+
+def test_a_wait_for_a_frame_ends_when_the_daemon_is_told_to_stop(
+    engine: Engine, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "TURN_S", 600.0)
+    forever = threading.Event()
+    source = FakeSource([forever.wait], live=True)
+    with (
+        Gallery(config.with_name("g.sqlite"), engine.model, read_only=True) as gallery,
+        Keeper(source, first_frame_s=60.0) as camera,
+    ):
+        daemon = loop.Daemon(camera, Pipeline(engine, gallery))
+        threading.Timer(0.3, daemon.stop, ["told to stop"]).start()
+        daemon.run()
+        assert camera.state is State.STARTING  # it did not come to the end of its patience
+        forever.set()
 
 
 def test_errands_are_done_on_the_paths_thread_and_bounded() -> None:

@@ -87,6 +87,8 @@ class Daemon:
     def stop(self, reason: str) -> None:
         """End `run` after the frame it is at; may be called by a signal handler."""
         self._stop = reason
+        with self.camera.changed:
+            self.camera.changed.notify_all()
 
     def run(self) -> None:
         """Until the camera ends or `stop`; raises `CameraError` when there is no use in going on.
@@ -108,9 +110,13 @@ class Daemon:
                 chore.work()
         self.errands.do_one()
         self.camera.look(at_a_glance=self.pipeline.gate is not None)
-        frame = self.camera.poll(self._patience_s(now_s), self.errands.waiting)
+        frame = self.camera.poll(self._patience_s(now_s), self._wanted)
         if frame is not None:
             self.step(frame)
+
+    def _wanted(self) -> bool:
+        """Whether there is something to see to before the next frame."""
+        return self._stop is not None or self.errands.waiting()
 
     def _patience_s(self, now_s: float) -> float:
         return max(0.0, min([TURN_S, *(chore.due_s - now_s for chore in self._chores)]))

@@ -42,7 +42,8 @@ RECENT_EVENTS = 200
 SAMPLES = 1000
 """Frames over which the stage times are summed up; older ones are history in /metrics."""
 END_S = 0.5
-"""What each part is given to finish its work at the end; all of them at once."""
+"""What each part is given to finish its work at the end, and again to let go of what it holds; all
+of them at once."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,17 +118,16 @@ class Service:
         """End everything; what hangs is left behind."""
         self.notifier.stopping()
         self.climate.close()
+        parts: list[Callable[[float], None]] = [outbox.close for outbox in self.outboxes]
         if self.web:
-            self.web.close()
-        threads = [
-            threading.Thread(target=outbox.close, args=(END_S,), daemon=True)
-            for outbox in self.outboxes
-        ]
+            parts.append(self.web.close)
+        threads = [threading.Thread(target=part, args=(END_S,), daemon=True) for part in parts]
         for thread in threads:
             thread.start()
+        end_s = time.monotonic() + 2 * END_S
         self.daemon.camera.close(END_S)
         for thread in threads:
-            thread.join(END_S + 0.3)
+            thread.join(max(0.0, end_s - time.monotonic()))
         self.pipeline.gallery.close()
 
     def __enter__(self) -> Service:

@@ -100,9 +100,9 @@ class Site:
             },
         )
 
-    def close(self) -> None:
-        """Let the gallery go."""
-        self._desk.close()
+    def close(self, wait_s: float) -> None:
+        """Let the gallery go, within `wait_s`."""
+        self._desk.close(wait_s)
 
     # -- the page -----------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any, TypeVar
 
 import cv2
@@ -77,10 +77,11 @@ class Desk:
         """The photo kept for `label` as JPEG, or nothing. Raises `NotEnrolledError`."""
         return await self._do(lambda: self._open().thumbnail(check_label(label)))
 
-    def close(self) -> None:
-        """Finish what has begun, refuse the rest."""
-        self._thread.submit(self._close)
-        self._thread.shutdown(wait=False, cancel_futures=False)
+    def close(self, wait_s: float) -> None:
+        """Finish what has begun, within `wait_s`, and refuse the rest."""
+        closing = self._thread.submit(self._close)
+        self._thread.shutdown(wait=False)
+        wait([closing], wait_s)
 
     async def _do(self, function: Callable[..., T], *arguments: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(

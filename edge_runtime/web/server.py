@@ -63,11 +63,11 @@ class WebServer:
         if not self._thread.is_alive():
             raise ServeError("the server's thread has ended", where=self.url, remedy="restart")
 
-    def close(self) -> None:
-        """End it, and with it every stream that is open."""
+    def close(self, wait_s: float) -> None:
+        """End it, and with it every stream that is open; it and the gallery have `wait_s` each."""
         self._server.should_exit = self._server.force_exit = True
-        self._thread.join(1.0)
-        self._site.close()
+        self._thread.join(wait_s)
+        self._site.close(wait_s)
         self._socket.close()
 
     def _run(self) -> None:

@@ -231,7 +231,12 @@ def _run(
     took_s: dict[str, list[float]] = {name: [] for name in names}
     for number, name in enumerate(order):
         faults.all[name]()
-        took_s[name].append(_recovery_s(daemon))
+        try:
+            took_s[name].append(_recovery_s(daemon))
+        except ReportError as error:
+            raise ReportError(
+                f"fault {number + 1}, {name}: {error}: {daemon.ask('/api/status')}"
+            ) from error
         progress((number + 1) / count)
     daemon.until(lambda: not daemon.status()["sinks"]["webhook"]["waiting"], 30)
     status = daemon.status()
@@ -250,6 +255,7 @@ def _run(
         "events": sink,
         "events_taken_by_server": Hook.taken,
         "ended_s": ended_s,
+        "ended_cpu_s": daemon.end_cpu_s,
         "exit_code": daemon.child.returncode,
         # An event that the server took while the daemon gave up waiting counts as failed, too.
         "met": counted and Hook.taken >= sink["delivered"] and daemon.child.returncode == 0,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -56,6 +57,8 @@ class Running:
         )
         self.process = psutil.Process(self.child.pid)
         self.said: list[str] = []
+        self.end_cpu_s = 0.0
+        """What its end took, once it has ended."""
         self._listener = threading.Thread(target=self._listen)
         self._listener.start()
         self.url = ""
@@ -107,20 +110,28 @@ class Running:
         return float(times.user + times.system)
 
     def end(self) -> float:
-        """End it; gives the seconds that took."""
+        """End it; gives the seconds that took (see `end_cpu_s`, too)."""
         began_s = time.monotonic()
         if self.child.poll() is None:
+            before_s = self.cpu_s() + _ended_children_cpu_s()
             self.child.send_signal(signal.SIGTERM)
             try:
                 self.child.wait(20)
             except subprocess.TimeoutExpired:
                 self.child.kill()
                 self.child.wait()
+            self.end_cpu_s = _ended_children_cpu_s() - before_s
         took_s = time.monotonic() - began_s
         self._listener.join()
         assert self.child.stderr
         self.child.stderr.close()
         return took_s
+
+
+def _ended_children_cpu_s() -> float:
+    """User and system time of all children of this process that it has waited for."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 @contextmanager
