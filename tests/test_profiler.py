@@ -154,7 +154,7 @@ def test_a_clip_at_its_own_pace(clip: Path, tmp_path: Path) -> None:
     report = json.loads(done.stdout)
     assert report["input"]["kind"] == "clip"
     assert (report["protocol"]["pace"], report["protocol"]["pace_per_s"]) == ("paced", 25)
-    assert 20 < report["warm"]["frames_per_s"] < 27
+    assert 10 < report["warm"]["frames_per_s"] < 50  # not as fast as it can; a stall is caught up
     by_name = {(line["name"], line["source"]): line["met"] for line in report["budget"]}
     assert by_name[("hash_p99_ms", "tight.toml")] is False
     assert by_name[("model_mb", "tight.toml")] is True
@@ -281,7 +281,9 @@ def test_busy_neighbours_brand_a_run(photos: Path, tmp_path: Path) -> None:
     cores = len(os.sched_getaffinity(0))
     neighbours = [subprocess.Popen([sys.executable, "-c", spin]) for _ in range(2 * cores)]
     try:
-        done = run_cli("profile", "--samples", 20, "--seconds", 1, "--out", path, photos)
+        done = run_cli(
+            "profile", "--samples", 20, "--seconds", 1, "--cold-starts", 1, "--out", path, photos
+        )
     finally:
         for neighbour in neighbours:
             neighbour.kill()
@@ -290,6 +292,8 @@ def test_busy_neighbours_brand_a_run(photos: Path, tmp_path: Path) -> None:
     assert "NOT A MEASUREMENT" in done.stdout
     report = read_report(path)
     assert "shared" in [brand.name for brand in report.brands]
+    assert len(report.cold_starts) == 1
+    assert report.protocol.quick
     assert not report.measurement
 
 

@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "compile": {"compile", "edge_runtime"},
     "demo": {"demo", "edge_runtime"},
     "profiles": {"profiles", "demo", "compile", "edge_runtime"},
-    "device_tests": {"device_tests", "profiles", "compile", "edge_runtime"},
+    "device_tests": {"device_tests", "profiles", "demo", "compile", "edge_runtime"},
     "tests": {"tests", "demo", "profiles", "device_tests", "edge_runtime"},
 }
 """docs/ARCHITECTURE.md draws these arrows."""

@@ -1,14 +1,16 @@
-"""The emulated board's camera: `vivid`, the kernel's virtual video device.
+"""The emulated board's cameras: `vivid`, the kernel's virtual video device, and a USB webcam.
 
-A real driver behind a real /dev/video node, which can be unplugged by a control of its own, and can
-come back under another number.
+The first is a real driver behind a real /dev/video node, which can be unplugged by a control of its
+own, and can come back under another number. The second is driven by `uvcvideo`, as any webcam.
 """
 
 from __future__ import annotations
 
 import shlex
 
-from device_tests.machine.qemu import Machine
+from device_tests.machine.qemu import US, Machine
+from device_tests.machine.usbip import BUS_ID, Port
+from device_tests.machine.webcam import LINK
 
 PULL = """\
 import fcntl, os, struct
@@ -40,3 +42,10 @@ def unplug(machine: Machine) -> None:
     machine.run(
         "for i in $(seq 600); do sudo rmmod vivid 2>/dev/null && exit; sleep 0.1; done; exit 1"
     )
+
+
+def plug_usb(machine: Machine, port: Port) -> None:
+    """Plug in the webcam that waits at `port`, and wait for its lasting name."""
+    attach = f"sudo usbip --tcp-port {port.number} attach --remote {US} --busid {BUS_ID}"
+    found = f"for i in $(seq 600); do [ -e {LINK} ] && exit; sleep 0.1; done; exit 1"
+    machine.run(f"sudo modprobe -a vhci_hcd uvcvideo && {attach} && ({found}); ls -l {LINK}")

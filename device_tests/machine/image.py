@@ -24,9 +24,9 @@ RELEASE = "trixie"
 PACKAGES = (
     *("?essential", "linux-image-arm64", "busybox-static", "kmod", "udev", "systemd-sysv", "dbus"),
     *("openssh-server", "sudo", "passwd", "login", "libpam-modules", "iproute2", "procps"),
-    *("ca-certificates", "rsync", "python3-venv"),
+    *("ca-certificates", "rsync", "python3-venv", "usbip"),
 )
-MODULES = ("virtio_net", "vivid", "rtc_pl031", "af_packet")
+MODULES = ("virtio_net", "vivid", "vhci_hcd", "uvcvideo", "rtc_pl031", "af_packet")
 USER = "pi"
 LINK = "/dev/v4l/by-id/usb-Virtual_Camera-video-index0"
 DISK = "6G"

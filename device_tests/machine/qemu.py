@@ -16,6 +16,8 @@ from edge_runtime.errors import BoardLostError, BoardUnreachableError
 
 HOST = "board"
 """Its name in the configuration of ssh."""
+US = "10.0.2.2"
+"""This machine, seen from the board."""
 CPU, CORES, MEMORY_MIB = "cortex-a72", 2, 2048
 BOOT_S = 600.0
 CONFIG = """\

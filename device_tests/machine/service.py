@@ -52,6 +52,22 @@ def _code_of(said: str) -> int:
     return 2
 
 
+def configure(machine: Machine, config: str) -> None:
+    """Write the service's configuration."""
+    text = config.replace("\n", "\\n")
+    machine.run(
+        "sudo mkdir -p /etc/edge-runtime && "
+        f"printf '{text}' | sudo tee /etc/edge-runtime/edge.toml >/dev/null"
+    )
+
+
+def enrol_the_frame(machine: Machine, label: str) -> Any:
+    """Enrol what the camera sees now; what the API says of it."""
+    place = f"/api/labels/{label.replace(' ', '%20')}/frame"
+    # Six views, seconds each: an API that cannot do it in time says so, and is asked anew.
+    return until("enrolled", lambda: ask(machine, place, "POST"), 900)
+
+
 def ask(machine: Machine, path: str, method: str = "GET") -> Any:
     """The API's answer, as somebody on the board gets it."""
     done = machine.run(f"python3 -c '{ASK}' {method} '{path}'", check=False)
@@ -74,25 +90,27 @@ def until(what: str, condition: Callable[[], Any], limit_s: float) -> Any:
     return found
 
 
-def until_recognised(machine: Machine, label: str, limit_s: float = 600) -> dict[str, Any]:
-    """Wait until the daemon holds `label` to be in view; its status then."""
+def until_recognised(machine: Machine, label: str | None, limit_s: float = 600) -> dict[str, Any]:
+    """Wait until the daemon holds `label` (None: nothing) to be in view; its status then."""
 
     def held() -> Any:
         status = ask(machine, "/api/status")
-        return (
-            status and status["recognition"] and status["recognition"]["label"] == label and status
-        )
+        found = status and status["ready"] and (status["recognition"] or {"label": None})
+        return found and found["label"] == label and status
 
-    return dict(until(f"{label} is recognised", held, limit_s))
+    return dict(until(f"{label or 'nothing'} is recognised", held, limit_s))
 
 
-def until_camera(machine: Machine, state: str, restarts: int = 0, limit_s: float = 600) -> Any:
-    """Wait until the camera is in `state` and was opened again at least so often; its part."""
+def until_camera(
+    machine: Machine, state: str, restarts: int = 0, *, named: str = "", limit_s: float = 600
+) -> Any:
+    """Wait until the camera (`named` so) is in `state` and was opened again at least so often."""
 
     def so() -> Any:
         status = ask(machine, "/api/status")
         camera = status and status["camera"]
-        return camera and camera["state"] == state and camera["restarts"] >= restarts and camera
+        so_far = camera and camera["state"] == state and camera["restarts"] >= restarts
+        return so_far and camera["name"] == (named or camera["name"]) and camera
 
     return until(f"the camera is {state}", so, limit_s)
 

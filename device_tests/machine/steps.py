@@ -8,18 +8,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from device_tests.machine import camera
+from demo.scenes import read_scene
+from device_tests.machine import camera, webcam
 from device_tests.machine.image import LINK
 from device_tests.machine.qemu import Machine
 from device_tests.machine.service import (
-    ask,
+    configure,
     deploy,
+    enrol_the_frame,
     faulty_checkout,
     shown,
     until,
     until_camera,
     until_recognised,
 )
+from device_tests.machine.usbip import Port
+from device_tests.machine.webcam import Webcam
 from edge_runtime.errors import BoardLostError
 
 LABEL = "test card"
@@ -74,11 +78,7 @@ def boot(scene: Scene) -> None:
 
 def deploy_onto_a_bare_board(scene: Scene) -> None:
     """Environment, bundle, user, unit: all of it is made."""
-    text = CONFIG.replace("\n", "\\n")
-    scene.machine.run(
-        "sudo mkdir -p /etc/edge-runtime && "
-        f"printf '{text}' | sudo tee /etc/edge-runtime/edge.toml >/dev/null"
-    )
+    configure(scene.machine, CONFIG)
     done = deploy(scene.machine, scene.bundle)
     scene.say(done.stderr)
     scene.check("deployed, and ready", done.returncode == 0 and "is ready" in done.stderr)
@@ -135,9 +135,7 @@ def begin_without_a_camera(scene: Scene) -> None:
 def recognise_what_was_enrolled(scene: Scene) -> None:
     """Enrolled from the camera through the API, recognised on the frames after it."""
     until_camera(scene.machine, "running")
-    place = f"/api/labels/{LABEL.replace(' ', '%20')}/frame"
-    # Six views, seconds each: an API that cannot do it in time says so, and is asked anew.
-    made = until("enrolled", lambda: ask(scene.machine, place, "POST"), 900)
+    made = enrol_the_frame(scene.machine, LABEL)
     scene.check(f"enrolled what the camera sees: {json.dumps(made)}", made["added"])
     status = until_recognised(scene.machine, LABEL)
     scene.say(f"engine {status['engine']['name']} ({status['engine']['reason']})")
@@ -226,18 +224,50 @@ def deploy_a_faulty_release(scene: Scene) -> None:
     until_recognised(scene.machine, LABEL)
 
 
+def film_with_a_webcam(scene: Scene) -> None:
+    """A USB camera: Motion JPEG is agreed upon, recognised, and survives a pulled cable."""
+    cup, cat = read_scene("coffee.png"), read_scene("chelsea.png")
+    film = Webcam(cup)
+    with Port(film) as port:
+        camera.plug_usb(scene.machine, port)
+        configure(scene.machine, CONFIG.replace(LINK, webcam.LINK))
+        scene.machine.run("sudo systemctl reload edge-runtime")
+        found = until_camera(scene.machine, "running", named=webcam.LINK)
+        scene.check(f"{found['name']} was asked for {film.asked_for}", film.asked_for == "MJPG")
+        made = enrol_the_frame(scene.machine, "cup")
+        scene.check(f"enrolled its picture: {json.dumps(made)}", made["added"])
+        until_recognised(scene.machine, "cup")
+        film.show(cat)
+        until_recognised(scene.machine, None)
+        film.show(cup)
+        until_recognised(scene.machine, "cup")
+        scene.say("RECOGNISED through Motion JPEG, and not another scene")
+        port.pull()
+        until_camera(scene.machine, "degraded")
+        camera.plug_usb(scene.machine, port)
+        found = until_camera(scene.machine, "running", found["restarts"] + 1)
+        until_recognised(scene.machine, "cup")
+        scene.check(f"SURVIVED a pulled cable; {found['damaged']} damaged frames", film.asked_for)
+    configure(scene.machine, CONFIG)
+    scene.machine.run("sudo systemctl reload edge-runtime")
+    until_recognised(scene.machine, LABEL)
+
+
 def profile_its_camera(scene: Scene) -> None:
-    """A profile of what it sees; a machine that is emulated gets no verdict."""
+    """A profile of what a webcam sees; a machine that is emulated gets no verdict."""
     run = scene.machine.run
     run("sudo systemctl stop edge-runtime")
     run("mkdir -p profile && sudo cp /var/lib/edge-runtime/gallery.sqlite profile/ && "
         "sudo chown -R pi: profile")  # fmt: skip
-    done = run(
-        f"cd profile && {RUNTIME} profile --quick --samples 8 --seconds 1 --camera {LINK} "
-        "--gallery gallery.sqlite --model /opt/edge-runtime/current/model --out report.json",
-        check=False,
-        limit_s=3600,
-    )
+    with Port(Webcam(read_scene("coffee.png"))) as port:
+        camera.plug_usb(scene.machine, port)
+        done = run(
+            f"cd profile && {RUNTIME} profile --quick --samples 8 --seconds 1 --cold-starts 1 "
+            f"--camera {webcam.LINK} --gallery gallery.sqlite "
+            "--model /opt/edge-runtime/current/model --out report.json",
+            check=False,
+            limit_s=3600,
+        )
     text = run("cat profile/report.json").stdout
     report = json.loads(text)
     names = [brand["name"] for brand in report["brands"]]
@@ -262,6 +292,7 @@ ALL = (
     recognise_what_was_enrolled,
     pull_the_cable,
     unplug_and_come_back_elsewhere,
+    film_with_a_webcam,
     hang,
     reload_and_stop,
     deploy_again,

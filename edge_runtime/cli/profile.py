@@ -42,6 +42,9 @@ PROC = Path("/proc/self/smaps")
 @click.option("--samples", type=click.IntRange(1, 10**6), help="At least so many samples ...")
 @click.option("--seconds", type=click.FloatRange(0, 86_400), help="... and at least so long.")
 @click.option(
+    "--cold-starts", type=click.IntRange(1, 100), help="Fresh processes.  [default: 5; quick: 3]"
+)
+@click.option(
     "--budgets",
     type=click.Path(dir_okay=False, path_type=Path),
     help="A TOML file with a table [budgets].  [default: the bundle's]",
@@ -63,6 +66,7 @@ def command(
     quick: bool,
     samples: int | None,
     seconds: float | None,
+    cold_starts: int | None,
     budgets: Path | None,
     out: Path | None,
     as_json: bool,
@@ -92,7 +96,7 @@ def command(
         profile = Profile(
             engine,
             source,
-            _protocol(quick, samples, seconds, rate, gate),
+            _protocol(quick, samples, seconds, cold_starts, rate, gate),
             gallery if gallery.exists() else None,
             kind=kind,
             photos=count,
@@ -125,16 +129,23 @@ def _needs_proc() -> None:
 
 
 def _protocol(
-    quick: bool, samples: int | None, seconds: float | None, rate: float | None, gate: bool
+    quick: bool,
+    samples: int | None,
+    seconds: float | None,
+    cold_starts: int | None,
+    rate: float | None,
+    gate: bool,
 ) -> Protocol:
     from edge_runtime.profiler.run import QUICK, Protocol
 
     base = QUICK if quick else Protocol()
     fewer = samples is not None and samples < base.samples
+    fewer |= cold_starts is not None and cold_starts < base.cold_starts
     shorter = seconds is not None and seconds < base.seconds
     return replace(
         base,
         quick=quick or fewer or shorter,
+        cold_starts=cold_starts or base.cold_starts,
         samples=base.samples if samples is None else samples,
         seconds=base.seconds if seconds is None else seconds,
         warmup=base.warmup if samples is None else min(base.warmup, samples),
