@@ -43,17 +43,21 @@ def fit_head(
     mean, spread = inputs.mean(0), inputs.std(0).clamp_min(1e-4)
     inputs = (inputs - mean) / spread
     head = LEARNT[recipe.method](inputs.shape[1], recipe.bits, classes)
-    optimiser = torch.optim.AdamW(head.parameters(), recipe.rate, weight_decay=recipe.decay)
-    steps = recipe.epochs * -(-len(inputs) // recipe.batch)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.rate, steps, pct_start=0.1)
+    # Larger batches are fewer: epochs and rate grow with the root. Four steps an epoch stay.
+    larger = min(head.batches, max(1, len(inputs) // (4 * recipe.batch)))
+    batch, rate = recipe.batch * larger, recipe.rate * larger**0.5
+    epochs = round(recipe.epochs * larger**0.5)
+    optimiser = torch.optim.AdamW(head.parameters(), rate, weight_decay=recipe.decay)
+    steps = epochs * -(-len(inputs) // batch)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, steps, pct_start=0.1)
     generator = torch.Generator().manual_seed(recipe.seed)
     head.train()
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # products this small lose more to waiting than a second core gives
-    for _ in range(recipe.epochs):
-        for rows in torch.split(torch.randperm(len(inputs), generator=generator), recipe.batch):
-            batch = torch.nn.functional.dropout(inputs[rows], recipe.dropout)
-            loss = head(batch, targets[rows])
+    for _ in range(epochs):
+        for rows in torch.split(torch.randperm(len(inputs), generator=generator), batch):
+            seen = torch.nn.functional.dropout(inputs[rows], recipe.dropout)
+            loss = head(seen, targets[rows])
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()

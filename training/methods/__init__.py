@@ -11,6 +11,7 @@ from training.methods.joint import Joint
 from training.methods.lsh import fit_lsh
 from training.methods.orthohash import OrthoHash
 from training.methods.paper import Paper
+from training.methods.relational import Relational
 from training.methods.ssdh import SSDH
 
 # Methods that learn from labels, by gradient: usable end to end or on frozen features.
@@ -22,6 +23,7 @@ LEARNT: dict[str, type[Head]] = {
     "csq": CSQ,
     "joint": Joint,
     "contrastive": Contrastive,
+    "relational": Relational,
 }
 # Methods that need no labels and no training: fitted to features in closed form.
 UNSUPERVISED = {"lsh": fit_lsh, "itq": fit_itq}

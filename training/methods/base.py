@@ -27,6 +27,9 @@ class Head(nn.Module):
     `forward(features [N, F], targets int64 [N])` is the mean loss of the batch.
     """
 
+    batches = 1
+    """How many times larger a batch is when the layer is fitted to fixed features (heads)."""
+
     def __init__(self, features: int, bits: int, classes: int):
         super().__init__()
         self.bits, self.classes = bits, classes
