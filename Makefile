@@ -31,7 +31,7 @@ TARGET_GIVEN := $(filter command environment,$(firstword $(origin TARGET)))
 WITH_GALLERY = $(if $(GALLERY),--gallery $(GALLERY))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint run profile setup-train test-train train evaluate accuracy \
+.PHONY: help setup demo test lint run profile setup-train test-train train hash evaluate accuracy \
         setup-bench bench bench-daemon bench-profiler soak faults setup-compile compile test-compile estimate device-test machine-test deploy lock clean
 
 help:  ## list the targets
@@ -89,6 +89,17 @@ test-train: $(TRAIN)/.ready  ## the tests of training/
 train: $(TRAIN)/.ready  ## a model for your own photos: make train DATA=my-photos/ [METHOD=contrastive]
 	@test -n "$(DATA)" || { echo "make: name your photos: make train DATA=my-photos/ (one sub-folder a label)" >&2; exit 2; }
 	$(TRAIN)/bin/python -m training.adapt --data $(DATA) --out $(OUT) $(if $(METHOD),--method $(METHOD))
+
+HASH := build/hash$(BITS)/mobilenet_v1_hash$(BITS)
+hash: $(TRAIN)/.ready  ## the shipped network with codes of another length, judged: make hash BITS=16 DATA=dir [METHOD=paper]
+	@test -n "$(DATA)" || { echo "make: name the photos: make hash BITS=16 DATA=dir" >&2; exit 2; }
+	$(TRAIN)/bin/python -m training.ship --model models/mobilenet_v1_hash64.onnx --data $(DATA) --bits $(BITS) \
+	  --method $(or $(METHOD),relational) --passes 0 --out $(dir $(HASH)) --evidence $(HASH).ship.json
+	$(TRAIN)/bin/python -m training.quantise --model $(HASH).onnx --data $(DATA) --out $(HASH)_int8.onnx
+	$(TRAIN)/bin/python -m training.evaluate --model $(HASH).onnx --data $(DATA) --out $(HASH).json
+	$(TRAIN)/bin/python -m training.evaluate --model $(HASH)_int8.onnx --data $(DATA) --out $(HASH)_int8.json
+	$(TRAIN)/bin/python -m training.card --evaluation $(HASH).json --small $(HASH)_int8.json \
+	  --evidence $(HASH).ship.json --out $(HASH).md
 
 evaluate: $(TRAIN)/.ready  ## judge a model on photos: make evaluate DATA=dir [BITS=64] [MODEL=file]
 	@test -n "$(DATA)" || { echo "make: name the photos: make evaluate DATA=dir" >&2; exit 2; }

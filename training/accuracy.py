@@ -6,7 +6,6 @@ python -m training.accuracy --check    exit code 9 if either is not what the res
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,8 @@ from typing import Any
 import click
 
 from edge_runtime.errors import EXIT_VERDICT, ReportError
-from training.card import card
+from training.bars import BARS, against_the_bars
+from training.card import card, read
 from training.cli import fail_in_one_line, say
 from training.disturb import SEVERITIES
 from training.studies import code_lengths, equal_budget, ingredients, limits
@@ -22,11 +22,6 @@ from training.tables import commands, markdown, number
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "training" / "results"
-BARS = (
-    ("grocery", "official", "map100", 89.0),
-    ("ie_tower", "official", "map100", 64.0),
-    ("ie_tower", "distinct_interleaved", "map100", 93.0),
-)
 _METHODS = ("paper", "ssdh", "dlbh", "orthohash", "csq", "contrastive", "itq", "lsh")
 _PROTOCOL = {
     "official": "official (ie_tower: middle fifth of each walk)",
@@ -39,12 +34,7 @@ _PROTOCOL = {
 def load(name: str) -> Any:
     """The result file `name`.json; None if there is none. Raises ReportError when damaged."""
     path = RESULTS / f"{name}.json"
-    if not path.exists():
-        return None
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ReportError(f"damaged: {error}", where=path, remedy="evaluate again") from error
+    return read(path) if path.exists() else None
 
 
 def document() -> str:
@@ -65,13 +55,15 @@ def document() -> str:
             "no shipped.json", where=RESULTS, remedy="run python -m training.evaluate first"
         )
     parts += _shipped(shipped, load("v0"), load("shipped_int8"), load("ceilings"))
+    layers, ablation = load("layers"), load("ablation")
+    evidence = (load("shipped_int8"), layers, load("methods_unseen"), load("methods_frozen"))
+    if all(evidence) and ablation:
+        parts += against_the_bars(shipped, *evidence, ablation)
     parts += _methods()
-    layers = load("layers")
     if layers is not None:
         parts += (
             code_lengths(layers) + ingredients(layers) + limits(layers, shipped, load("ceilings"))
         )
-    ablation = load("ablation")
     if ablation is not None:
         parts += equal_budget(ablation)
     parts += _unseen()

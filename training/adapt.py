@@ -18,67 +18,24 @@ import click
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
 
 from edge_runtime.engine.portable import PortableEngine
-from edge_runtime.model import MODEL_FILE, ModelInfo, find_model
+from edge_runtime.model import MODEL_FILE, find_model
 from training.cache import PhotoReader, Pictures, open_cache
 from training.cli import fail_in_one_line, say, settle
 from training.data import DataError, label_indices, read_sets, warnings_about
-from training.export import FEATURES, HASH, ExportError, Floats, save, session
-from training.features import clean_features, feature_passes
+from training.export import save
+from training.features import Floats, clean_features, feature_passes
 from training.heads import HeadRecipe, fit_head
 from training.judge import TOP, Side, retrieve
 from training.methods import LEARNT
 from training.methods.base import LinearMap
 from training.metrics import average_precision, open_set_episodes
+from training.origin import head_of, of_model
 from training.ship import to_codes
 from training.splits import default_split
 
 DRAWS = 1000  # of the bootstrap
-
-
-def featuriser(model: onnx.ModelProto) -> onnx.ModelProto:
-    """`model` cut at its features, float32 [1, F].
-
-    Raises ExportError when it has no such tensor: it was not made by training/export.
-    """
-    weight = next((t for t in model.graph.initializer if t.name == "hash.weight"), None)
-    if weight is None:
-        raise ExportError("no hash.weight in the model", remedy="use a model made by training/")
-    cut = onnx.ModelProto()
-    cut.CopyFrom(model)
-    at = next(i for i, node in enumerate(cut.graph.node) if FEATURES in node.output) + 1
-    del cut.graph.node[at:]
-    kept = [tensor for tensor in cut.graph.initializer if not tensor.name.startswith("hash.")]
-    del cut.graph.initializer[:]
-    cut.graph.initializer.extend(kept)
-    del cut.graph.output[:]
-    shape = [1, weight.dims[1]]
-    cut.graph.output.append(helper.make_tensor_value_info(FEATURES, TensorProto.FLOAT, shape))
-    return cut
-
-
-def head_of(model: onnx.ModelProto) -> LinearMap:
-    """The model's hash layer."""
-    arrays = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
-    return arrays["hash.weight"].copy(), arrays["hash.bias"].copy()
-
-
-def with_head(model: onnx.ModelProto, head: LinearMap, info: ModelInfo) -> onnx.ModelProto:
-    """`model` with another hash layer and self-description."""
-    changed = onnx.ModelProto()
-    changed.CopyFrom(model)
-    for tensor in changed.graph.initializer:
-        if tensor.name in ("hash.weight", "hash.bias"):
-            value = head[0] if tensor.name == "hash.weight" else head[1]
-            tensor.CopyFrom(numpy_helper.from_array(value, tensor.name))
-    changed.graph.output[0].CopyFrom(
-        helper.make_tensor_value_info(HASH, TensorProto.FLOAT, [1, len(head[1])])
-    )
-    del changed.metadata_props[:]
-    helper.set_model_props(changed, info.to_metadata())
-    return changed
 
 
 def ap_of(
@@ -111,8 +68,7 @@ def main(
     """Command: see the module."""
     settle(seed)
     path = find_model(model)
-    info = PortableEngine(path).model  # checks the file, with one-line errors
-    proto = onnx.load(path)
+    origin, info = of_model(path), PortableEngine(path).model
     photos = read_sets(data)
     for line in warnings_about(photos):
         say(f"note: {line}")
@@ -122,15 +78,13 @@ def main(
     cache, held = open_cache(kept), PhotoReader(asked)
     for line in cache.skipped + held.skipped:
         say(f"skipped {line}")
-    run = session(featuriser(proto).SerializeToString())
-    size = info.input.size
-    features = feature_passes(run, cache, size, passes, seed)
-    queries = clean_features(run, held, size)
+    features = feature_passes(origin.run, cache, origin.size, passes, seed)
+    queries = clean_features(origin.run, held, origin.size)
     index = label_indices(cache.kept)
     labels = np.array([index[photo.label] for photo in cache.kept], np.int64)
     recipe = HeadRecipe(method=method, bits=info.bits, seed=seed)
     head = fit_head(features, labels, len(index), recipe)
-    old = ap_of(cache, held, features[0], queries, head_of(proto))
+    old = ap_of(cache, held, features[0], queries, head_of(onnx.load(path)))
     new = ap_of(cache, held, features[0], queries, head)
     rng = np.random.default_rng(seed)
     gains = (new - old)[rng.integers(0, len(new), (DRAWS, len(new)))].mean(1)
@@ -148,7 +102,7 @@ def main(
             np.arange(len(index), dtype=np.int64), info.bits, enrolled=max(1, len(index) // 2),
         )  # fmt: skip
         described = replace(info, name="mobilenet_v1_hash_own", radius=measured.radius)
-        save(with_head(proto, head, described), out / MODEL_FILE)
+        save(origin.whole(head, described), out / MODEL_FILE)
         report["model"] = str(out / MODEL_FILE)
     else:
         say("the new hash layer is not better on your held-out photos: keep the shipped model")

@@ -1,9 +1,21 @@
-"""models/MODEL_CARD.md, generated from the result files by training/accuracy."""
+"""A model's card, generated from its result files.
+
+    python -m training.card --evaluation FILE.json --evidence SHIP.json --out CARD.md
+
+The shipped model's, models/MODEL_CARD.md, is written by training/accuracy beside the document.
+"""
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
+import click
+
+from edge_runtime.errors import ReportError
+from training.cli import fail_in_one_line
+from training.files import write_whole
 from training.tables import commands, markdown, number
 
 
@@ -26,8 +38,8 @@ def card(shipped: Any, ship: Any, small: Any, listed: Any) -> str:
         " (see docs/ACCURACY.md). The file is Apache-2.0 like the rest of the project.\n"
         "- **Input**: `image`, float32 [1, 3, 224, 224], RGB, value = pixel / 127.5 - 1, the whole"
         " photo squashed to the square by `edge_runtime.fit`.\n"
-        "- **Output**: `hash`, float32 [1, 64], sigmoid activations; bit k is 1 where activation k"
-        " is above 0.5, packed by `edge_runtime.code`.\n"
+        f"- **Output**: `hash`, float32 [1, {shipped['bits']}], sigmoid activations; bit k is 1"
+        " where activation k is above 0.5, packed by `edge_runtime.code`.\n"
         f'- **Radius {shipped["radius"]}**: a nearest neighbour farther away is "unknown".'
         f" Measured on labels (a fifth) that {_strangers(run, measured['backbone'])}:"
         " galleries of 10 of them, queries of these and of the others, 50 draws; the radius with"
@@ -57,7 +69,8 @@ def card(shipped: Any, ship: Any, small: Any, listed: Any) -> str:
             f" calibrated on training photos) reaches MAP@100 {', '.join(lost)} on the official"
             " split of each set. Its codes differ from fp32 codes: do not mix them in one gallery."
         )
-    parts += ["## Commands", commands(listed)]
+    if listed is not None:
+        parts += ["## Commands", commands(listed)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -82,6 +95,8 @@ def _made(run: Any, ship: Any) -> str:
     )
     if run == "frozen":
         return f"kept frozen; {layer}"
+    if "model" in run:
+        return f"the features of `{run['model']}`, version {run['version']}, as they are; {layer}"
     stages = ", ".join(f"{epochs} epochs at {size} px" for size, epochs in run["stages"])
     return (
         f"trained by `training.run` (method {run['method']}, {stages}, {run['optimiser']}, rate"
@@ -98,3 +113,29 @@ def _blended(run: Any) -> str:
         if share
         else ""
     )
+
+
+def read(path: Path | None) -> Any:
+    """A result file; None where no path is given. Raises ReportError when it is none."""
+    if path is None:
+        return None
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ReportError(f"damaged: {error}", where=path, remedy="evaluate again") from error
+
+
+@click.command(help=__doc__)
+@click.option("--evaluation", type=Path, required=True, help="Of training.evaluate.")
+@click.option("--evidence", type=Path, required=True, help="Of training.ship.")
+@click.option("--small", type=Path, help="Of training.evaluate, for the int8 version.")
+@click.option("--out", type=Path, required=True)
+@fail_in_one_line
+def main(evaluation: Path, evidence: Path, small: Path | None, out: Path) -> None:
+    """Command: see the module."""
+    text = card(read(evaluation), read(evidence), read(small), None)
+    write_whole(out, lambda file: file.write(text.encode()))
+
+
+if __name__ == "__main__":
+    main()

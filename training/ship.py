@@ -2,10 +2,12 @@
 
     python -m training.ship --data DIR... --weights NPZ --out models/          frozen backbone
     python -m training.ship --data DIR... --checkpoint FILE --unseen FILE      trained backbone
+    python -m training.ship --data DIR... --model FILE --bits 16               a finished model
 
 The layer is fitted on each photo as it is and on some gently augmented views of it. The radius is
 measured on labels that neither layer nor backbone saw: a frozen backbone saw none; beside a trained
-one, `--unseen` names the checkpoint of a run with `--hold classes`. Deterministic.
+one, `--unseen` names the checkpoint of a run with `--hold classes`. A finished model, the shipped
+one say, keeps its features and gets a layer of another length or method. Deterministic.
 """
 
 from __future__ import annotations
@@ -16,7 +18,6 @@ from pathlib import Path
 
 import click
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from edge_runtime.code import Code, binarise, pack
@@ -25,13 +26,13 @@ from edge_runtime.model import MODEL_FILE, InputSpec, ModelInfo
 from training.cache import PhotoReader, PixelCache, open_cache
 from training.cli import fail_in_one_line, say, settle
 from training.data import Photo, label_indices, read_sets
-from training.export import build, check_parity, save
-from training.features import Floats, clean_features, feature_passes, runner, to_input
+from training.export import check_parity, save
+from training.features import Floats, clean_features, feature_passes, to_input
 from training.files import write_json
 from training.heads import HeadRecipe, fit_head
 from training.methods.base import LinearMap
 from training.metrics import OpenSet, open_set_episodes
-from training.network import Backbone, HashNetwork
+from training.origin import Origin, of_backbone, of_model
 from training.splits import class_split, official
 from training.train import describe_run, load_backbone, load_start
 
@@ -48,16 +49,14 @@ class Passes:
     features: list[Floats]
 
 
-def compute_passes(
-    backbone: Backbone, photos: list[Photo], size: int, augmented: int, seed: int
-) -> Passes:
-    """Features of `photos` at `size` pixels: one clean and `augmented` augmented passes."""
+def compute_passes(origin: Origin, photos: list[Photo], augmented: int, seed: int) -> Passes:
+    """Features of `photos`: one clean and `augmented` augmented passes."""
     cache = open_cache(photos)
     for line in cache.skipped:
         say(f"skipped {line}")
     index = label_indices(photos)
     labels = np.array([index[photo.label] for photo in cache.kept], np.int64)
-    features = feature_passes(runner(backbone, size), cache, size, augmented, seed)
+    features = feature_passes(origin.run, cache, origin.size, augmented, seed)
     return Passes(cache, labels, features)
 
 
@@ -67,7 +66,7 @@ def to_codes(features: Floats, head: LinearMap) -> Code:
 
 
 def measure_radius(
-    backbone: Backbone, database: Passes, queries: list[Photo], size: int, recipe: HeadRecipe
+    origin: Origin, database: Passes, queries: list[Photo], recipe: HeadRecipe
 ) -> OpenSet:
     """Open set on labels that a second hash layer, fitted without a fifth of them, never saw."""
     asked = PhotoReader(queries)
@@ -82,19 +81,32 @@ def measure_radius(
     truth = np.array([names[photo.label] for photo in asked.kept], np.int64)
     return open_set_episodes(
         (to_codes(database.features[0], head), database.labels),
-        (to_codes(clean_features(runner(backbone, size), asked, size), head), truth),
+        (to_codes(clean_features(origin.run, asked, origin.size), head), truth),
         np.array(sorted(names[label] for label in hidden), np.int64),
         recipe.bits,
     )
+
+
+def choose(weights: Path | None, checkpoint: Path | None, model: Path | None, size: int) -> Origin:
+    """What the layer is put on; raises click.UsageError unless exactly one is given."""
+    if model is not None and weights is None and checkpoint is None:
+        return of_model(model)
+    if model is not None:
+        raise click.UsageError("give one of ImageNet weights, a checkpoint and a model")
+    made = describe_run(checkpoint) if checkpoint else "frozen"
+    return of_backbone(load_start(weights, checkpoint), size, made)
 
 
 @click.command(help=__doc__)
 @click.option("--data", multiple=True, type=Path, required=True, help="Sets of photos.")
 @click.option("--weights", type=Path, help="ImageNet arrays: a frozen backbone.")
 @click.option("--checkpoint", type=Path, help="A training run's checkpoint.pt.")
+@click.option("--model", type=Path, help="A finished model, instead: it gets another layer.")
 @click.option("--out", type=Path, default=Path("models"), show_default=True)
 @click.option("--bits", default=64, show_default=True)
-@click.option("--size", default=224, show_default=True, help="Input side in pixels.")
+@click.option(
+    "--size", default=224, show_default=True, help="Input side in pixels, but a model's own."
+)
 @click.option("--method", default="paper", show_default=True, help="Of the hash layer.")
 @click.option("--passes", default=2, show_default=True, help="Augmented views of each photo.")
 @click.option("--seed", default=1, show_default=True)
@@ -106,6 +118,7 @@ def main(
     data: tuple[Path, ...],
     weights: Path | None,
     checkpoint: Path | None,
+    model: Path | None,
     out: Path,
     bits: int,
     size: int,
@@ -118,25 +131,27 @@ def main(
 ) -> None:
     """Command: see the module."""
     settle(seed)
-    backbone = load_start(weights, checkpoint)
+    origin = choose(weights, checkpoint, model, size)
     photos, queries = official(read_sets(data))
     recipe = HeadRecipe(method=method, bits=bits, seed=seed)
-    database = compute_passes(backbone, photos, size, passes, seed)
+    database = compute_passes(origin, photos, passes, seed)
     classes = len(label_indices(photos))
     say(f"fitting {bits} bits by {method} to {len(photos)} photos of {classes} labels")
     head = fit_head(database.features, database.labels, classes, recipe)
-    stranger = load_backbone(unseen) if unseen else backbone
-    shown = compute_passes(stranger, photos, size, passes, seed) if unseen else database
-    measured = measure_radius(stranger, shown, queries, size, recipe)
+    stranger, shown = origin, database
+    if unseen:
+        stranger = of_backbone(load_backbone(unseen), origin.size, describe_run(unseen))
+        shown = compute_passes(stranger, photos, passes, seed)
+    measured = measure_radius(stranger, shown, queries, recipe)
     radius = measured.radius
     done: dict[str, object] = {
         "photos": len(photos),
         "labels": classes,
-        "backbone": describe_run(checkpoint) if checkpoint else "frozen",
+        "backbone": origin.made,
         "head": vars(recipe),
         "passes": passes,
         "open_set": {
-            "backbone": describe_run(unseen) if unseen else "the same",
+            "backbone": stranger.made if unseen else "the same",
             "auroc": measured.auroc,
             "radius": radius,
             "accepted_known": float(measured.accepted_known[radius]),
@@ -146,15 +161,12 @@ def main(
     path = out / (MODEL_FILE if bits == 64 else f"mobilenet_v1_hash{bits}.onnx")
     info = ModelInfo(
         id="", path=str(path), size_bytes=0, name=path.stem, version=model_version, bits=bits,
-        threshold=0.5, radius=radius, input=InputSpec(size=size),
+        threshold=0.5, radius=radius, input=InputSpec(size=origin.size),
     )  # fmt: skip
-    save(build(backbone, size, head, info.to_metadata()), path)
-    network = HashNetwork(bits, backbone.width)
-    network.backbone.load_state_dict(backbone.state_dict())
-    network.hash.weight.data, network.hash.bias.data = map(torch.from_numpy, head)
+    save(origin.whole(head, info), path)
     rows = np.random.default_rng(seed).permutation(len(database.cache))[:PARITY_PHOTOS]
-    squares = (to_input(fit(database.cache[int(row)], size))[0] for row in rows)
-    done["parity"] = check_parity(path, network, squares)
+    squares = (to_input(fit(database.cache[int(row)], origin.size))[0] for row in rows)
+    done["parity"] = check_parity(path, origin.expected(head), squares)
     done |= {"model": path.name, "bytes": path.stat().st_size}
     if evidence is not None:
         write_json(evidence, done)

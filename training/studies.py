@@ -12,9 +12,9 @@ JUDGED = {
     "ie_tower/distinct_interleaved": "distinct, interleaved",
 }
 # What the project asked of short codes: points of MAP@100 on grocery below 64 bits, at most.
-BARS = {16: 4.0, 32: 1.5}
+SHORT = {16: 4.0, 32: 1.5}
 SHIPPED = "shipped"
-_BEST = "contrastive"
+_LAYERS = ("paper", "contrastive", "relational")
 
 
 def mean(row: Any, which: str, judged: str) -> float:
@@ -52,8 +52,9 @@ def code_lengths(layers: Any) -> list[str]:
         lines = []
         for method in sorted({row["method"] for row in _rows(layers, backbone=SHIPPED)}):
             rows = {r["bits"]: r for r in _rows(layers, backbone=SHIPPED, method=method, passes=0)}
-            lines.append([method, *(_spread(rows[n], judged) for n in lengths)])
-            real = (number(mean(rows[n], "real", judged)) for n in lengths)
+            found = {n: rows.get(n) for n in lengths}
+            lines.append([method, *(_spread(r, judged) if r else "-" for r in found.values())])
+            real = (number(mean(r, "real", judged)) if r else "-" for r in found.values())
             lines.append([f"{method}, before binarising", *real])
         lines.append(
             ["float features, cosine", *["-"] * (len(lengths) - 1),
@@ -70,8 +71,8 @@ def _bars(layers: Any) -> str:
         for row in _rows(layers, backbone=SHIPPED, passes=0)
     }
     said = []
-    for method in ("paper", _BEST):
-        for bits, bar in sorted(BARS.items()):
+    for method in (name for name in _LAYERS if (name, 64) in rows):
+        for bits, bar in sorted(SHORT.items()):
             own = rows[method, 64] - rows[method, bits]
             shipped = rows["paper", 64] - rows[method, bits]
             verdict = "met" if shipped <= bar else "missed"
@@ -83,8 +84,8 @@ def _bars(layers: Any) -> str:
         "Asked for on grocery: 32 bits at most 1.5 points, 16 bits at most 4 below 64 bits. Against"
         f" 64 bits of the shipped kind of layer (paper, {rows['paper', 64]:.2f}), "
         + "; ".join(said)
-        + ". A network for another length: `python -m training.ship --bits 16 --method contrastive"
-        " --passes 0 --checkpoint FILE --data DIR --out DIR`."
+        + ". A network for another length, fp32 and int8, with its card: `make hash BITS=16"
+        " DATA=DIR`; it starts from the shipped file."
     )
 
 
@@ -158,7 +159,10 @@ def limits(layers: Any, shipped: Any, ceilings: Any) -> list[str]:
     rows = {(r["method"], r["bits"]): r for r in _rows(layers, backbone=SHIPPED, passes=0)}
     longest = max(bits for _, bits in rows)
     codes = {key: mean(row, "binary", judged) for key, row in rows.items()}
-    lost = {bits: mean(rows[_BEST, bits], "real", judged) - codes[_BEST, bits] for bits in (16, 64)}
+    lost = {
+        bits: mean(rows["contrastive", bits], "real", judged) - codes["contrastive", bits]
+        for bits in (16, 64)
+    }
     pairs = ", ".join(
         f"{pair['label'].split('/')[-1]} for {pair['taken_for'].split('/')[-1]} ({pair['times']})"
         for pair in shipped["sets"]["grocery"]["worst_pairs"][:6]
@@ -168,16 +172,24 @@ def limits(layers: Any, shipped: Any, ceilings: Any) -> list[str]:
         "On grocery the features, not the code: their own float ranking reaches"
         f" {layers['float'][SHIPPED][judged]:.1f}, the 64-bit layer before binarising"
         f" {mean(rows['paper', 64], 'real', judged):.1f} and its bits {codes['paper', 64]:.1f};"
-        f" {longest} bits reach {codes['paper', longest]:.1f}, {codes[_BEST, longest]:.1f} with the"
-        " contrastive term. Seeds of the layer alone move a figure by about a point. Queries whose"
+        f" {longest} bits reach {codes['paper', longest]:.1f}, with the contrastive term"
+        f" {codes['contrastive', longest]:.1f}. Seeds of the layer alone move a figure by about a"
+        " point. Queries whose"
         f" nearest neighbour has another label are of kinds that look alike: {pairs}. Short codes"
         " are another matter: there binarising costs"
         f" {lost[16]:.1f} points at 16 bits, against {lost[64]:.1f} at 64.",
         "Last stages with gentler augmentation, and their average, raised the float ranking and not"
-        " the codes; a classifier of all labels on the same features, not bound to 64 linear bits,"
-        " stays below the bar as well; and ImageNet features of a better network, never tuned, are"
-        " worth far more than those of this one (figures under What was tried). So what is left for"
-        " grocery is a better first network, or distillation from one, for which the compute was"
+        " the codes. A classifier of all labels on the same features, not bound to 64 linear bits,"
+        " stays just below the bar as well, and so does the average of the classifiers of three"
+        " backbones: what is missing is not in any of them, nor to be had by distilling one into"
+        " another. Layers taught by such a classifier (`relational`) gain on photos held out of"
+        " a shorter training, and at 16 bits; on the shipped features at 64 bits they do not."
+        " Scale counts: training shows parts of photos, so things look larger there than"
+        " to the runtime, which squashes whole photos; photos cropped a little, or an input of 256"
+        " pixels, gain about a point on groceries and cost about as much on places, where the edge"
+        " of the photo counts. ImageNet features of a better network, never tuned,"
+        " are worth far more than those of this one (figures under What was tried): a better first"
+        " network, or distillation from one once it is tuned, is what is left, and the compute was"
         " wanting. In the interleaved split two labels with the same frames leave"
         f" {ceilings['ie_tower'][spots]:.1f} to be reached; the shipped one reaches {found:.1f}.",
     ]

@@ -10,7 +10,7 @@ from edge_runtime.engine import open_engine
 from edge_runtime.fit import fit
 from edge_runtime.model import identify
 from edge_runtime.photo import read_photo
-from training import accuracy, adapt, evaluate, quantise, ship, stats
+from training import accuracy, adapt, card, evaluate, quantise, ship, stats
 from training.cache import PhotoReader, open_cache
 from training.data import read_set
 from training.judge import Hasher, Side, retrieve
@@ -106,6 +106,38 @@ def test_trained_backbone_is_shipped(tmp_path: Path) -> None:
     assert evidence["parity"]["bits_differing"] <= 1  # one on the threshold
     assert evidence["backbone"]["epochs_done"] == 1
     assert Hasher(tmp_path / evidence["model"]).info.bits == 16
+
+
+def test_shipped_model_gets_a_layer_of_another_length(tiny: Path, tmp_path: Path) -> None:
+    bits = 16
+    shown = ["--data", tiny, "--model", MODEL, "--bits", bits, "--method", "relational",
+             "--passes", 0, "--out", ".", "--evidence", "ship.json"]  # fmt: skip
+    done = CliRunner().invoke(ship.main, [str(each) for each in shown])
+    assert done.exit_code == 0, done.output
+    evidence = json.loads((tmp_path / "ship.json").read_text())
+    assert evidence["parity"]["bits_differing"] == 0
+    assert evidence["backbone"]["id"] == identify(MODEL)[0]
+    path = tmp_path / evidence["model"]
+    shown = ["--model", path, "--data", tiny, "--out", "int8.onnx", "--photos", 16]
+    done = CliRunner().invoke(quantise.main, [str(each) for each in shown])
+    assert done.exit_code == 0, done.output
+    for name, model in (("fp32", path), ("int8", tmp_path / "int8.onnx")):
+        shown = ["--model", model, "--data", tiny, "--out", f"{name}.json"]
+        done = CliRunner().invoke(evaluate.main, [str(each) for each in shown])
+        assert done.exit_code == 0, done.output
+        result = json.loads((tmp_path / f"{name}.json").read_text())
+        assert result["bits"] == bits
+        assert result["sets"]["tiny"]["protocols"]["official"]["map100"] > 60
+    options = "--evaluation fp32.json --small int8.json --evidence ship.json --out CARD.md"
+    done = CliRunner().invoke(card.main, options.split())
+    assert done.exit_code == 0, done.output
+    text = (tmp_path / "CARD.md").read_text()
+    assert f"becomes {bits} bits" in text and f"[1, {bits}]" in text
+
+
+def test_layer_is_put_on_one_thing() -> None:
+    done = CliRunner().invoke(ship.main, ["--data", "set", "--model", "a", "--weights", "b"])
+    assert done.exit_code == 2 and "give one of" in done.output
 
 
 def test_adapt_needs_two_labels(tmp_path: Path) -> None:

@@ -11,10 +11,10 @@ from edge_runtime.engine.portable import PortableEngine
 from edge_runtime.errors import StorageError
 from edge_runtime.model import InputSpec, ModelInfo
 from training import export
-from training.adapt import featuriser, head_of, with_head
 from training.export import ExportError, build, check_parity, save, session
 from training.features import to_input
 from training.network import Backbone, HashNetwork, SameConv
+from training.origin import featuriser, head_of, of_backbone, with_head
 from training.weights import WeightsError, load_imagenet
 
 
@@ -60,7 +60,8 @@ def test_export_equals_torch_and_the_runtime_opens_it(tmp_path: Path) -> None:
     save(build(network.backbone, 64, head(network), described(16, 64)), path)
     rng = np.random.default_rng(1)
     squares = rng.integers(0, 256, (6, 64, 64, 3), dtype=np.uint8)
-    report = check_parity(path, network, (to_input(square)[0] for square in squares))
+    expected = of_backbone(network.backbone, 64, "frozen").expected(head(network))
+    report = check_parity(path, expected, (to_input(square)[0] for square in squares))
     assert report["photos"] == 6 and report["bits_differing"] == 0
     engine = PortableEngine(path)
     assert (engine.model.bits, engine.model.radius) == (16, 5)
@@ -71,9 +72,10 @@ def test_export_equals_torch_and_the_runtime_opens_it(tmp_path: Path) -> None:
 def test_export_of_another_network_is_refused(tmp_path: Path) -> None:
     network, path = small_network(), tmp_path / "model.onnx"
     save(build(network.backbone, 64, head(network), described(16, 64)), path)
-    network.hash.bias.data += 1
-    with pytest.raises(ExportError, match="differs from torch"):
-        check_parity(path, network, [np.zeros((3, 64, 64), np.float32)])
+    weight, bias = head(network)
+    other = of_backbone(network.backbone, 64, "frozen").expected((weight, bias + 1))
+    with pytest.raises(ExportError, match="differs from what it was made of"):
+        check_parity(path, other, [np.zeros((3, 64, 64), np.float32)])
 
 
 def test_too_large_a_model_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

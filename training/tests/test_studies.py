@@ -9,8 +9,10 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from training import ablate, layers, studies
+from training import ablate, accuracy, bars, layers, studies
 from training.methods.contrastive import SCALE, contrast
+from training.methods.joint import SMOOTHING
+from training.methods.relational import Relational, relate
 from training.network import Backbone
 from training.tests.conftest import draw_photos
 
@@ -36,6 +38,32 @@ def test_contrast_of_strangers_is_nothing() -> None:
     loss = contrast(codes, torch.arange(3))
     loss.backward()
     assert float(loss.detach()) == 0 and codes.grad is not None and not codes.grad.isnan().any()
+
+
+def test_relations_are_those_of_the_teacher() -> None:
+    rng = np.random.default_rng(4)
+    codes, taught = (torch.from_numpy(rng.normal(size=(6, n))) for n in (5, 3))
+    rows = []
+    for values in (taught, codes):
+        unit = values / values.norm(dim=1, keepdim=True)
+        near = torch.exp(SCALE * unit @ unit.T) * (1 - torch.eye(6))
+        rows.append(near / near.sum(1, keepdim=True))
+    wanted, found = (row[~torch.eye(6, dtype=torch.bool)] for row in rows)
+    assert float(relate(codes, taught)) == pytest.approx(float(-(wanted * found.log()).sum() / 6))
+    least = float(-(wanted * wanted.log()).sum() / 6)
+    assert float(relate(taught, taught)) == pytest.approx(least)
+
+
+def test_relations_teach_the_codes_and_not_the_teacher() -> None:
+    head = Relational(12, 8, 4)
+    features, targets = torch.randn(16, 12), torch.arange(16) % 4
+    plain = torch.nn.functional.cross_entropy(
+        head.teacher(features), targets, label_smoothing=SMOOTHING
+    )
+    expected = torch.autograd.grad(plain, head.teacher.weight)[0]
+    head(features, targets).backward()
+    assert head.teacher.weight.grad is not None and head.hash.weight.grad is not None
+    torch.testing.assert_close(head.teacher.weight.grad, expected)
 
 
 def split_set(folder: Path) -> Path:
@@ -116,3 +144,17 @@ def test_order_of_the_papers_is_judged_from_the_figures() -> None:
     assert "at 64 bits it holds" in text
     del rows["paper"], rows["paper16"]
     assert "was not judged" in studies.equal_budget(shown)[-1]
+
+
+def test_bars_are_judged_from_the_figures() -> None:
+    names = ("shipped", "shipped_int8", "layers", "methods_unseen", "methods_frozen", "ablation")
+    results = [accuracy.load(name) for name in names]
+    plain = results[0]["sets"]["grocery"]["protocols"]["official"]
+    for figure, verdict in ((89.0, "reached"), (88.9, "missed")):
+        plain["map100"] = figure
+        table = bars.against_the_bars(*results)[-1]
+        assert f"| grocery, official, MAP@100 | at least 89 | {figure} | {verdict} |" in table
+    plain["map100"] = 95.0  # so that each disturbance costs more, and int8
+    table = bars.against_the_bars(*results)[-1]
+    assert "at most 6 lost | 12.4 | missed | the worst: occlusion" in table
+    assert "at most 0.5 lost | 8.3 | missed | the worse set: grocery" in table
