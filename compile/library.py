@@ -32,9 +32,11 @@ edge_constants:
 .incbin "constants.bin"
 .section .note.GNU-stack,"",%progbits
 """
-LAYOUT = ("-Wl,-z,noseparate-code", "-Wl,-z,max-page-size=0x4000")
-"""The weights are the file, so what lies between segments counts: these begin at pages of 16 KiB at
-most, which Raspberry Pi OS and Android have, in place of 64."""
+PAGES = "-Wl,-z,max-page-size=0x4000"
+"""What lies between segments counts: these begin at pages of 16 KiB at most, which Raspberry Pi OS
+and Android have, in place of 64."""
+TOGETHER = "-Wl,-z,noseparate-code"
+"""Nor does code begin a page of its own; ziglang's linker knows no such wish."""
 FLAGS = (
     "-std=gnu11",
     "-O2",
@@ -83,7 +85,8 @@ def build_library(plan: Plan, target: Target, work: Path) -> Path:
             library.name,
             "-pthread",
             "-Wl,-z,noexecstack,--gc-sections,-s",
-            *LAYOUT,
+            PAGES,
+            *([] if "ziglang" in compiler else [TOGETHER]),
             "-Wl,--build-id=none",
             f"-Wl,--version-script={NATIVE / 'edge.map'}",
             "-Wl,-z,defs",
