@@ -103,6 +103,15 @@ def test_network_camera_and_its_end(ip_camera: str) -> None:
                 pass
 
 
+def test_a_stream_that_ended_before_its_first_picture_was_fetched(ip_camera: str) -> None:
+    with open_camera(ip_camera) as camera:
+        while camera.hangs:  # until its thread is done
+            time.sleep(0.01)
+        assert camera.read() is not None, "its last picture is still there"
+        with pytest.raises(CameraLostError, match="the stream ended"):
+            camera.read()
+
+
 def test_nobody_at_that_address() -> None:
     with (
         open_camera("http://127.0.0.1:9/none.mjpg") as camera,

@@ -55,7 +55,7 @@ class Capture:
         self._first_frame_s = first_frame_s
         self._next_frame_s = next_frame_s
         self._heard_s = time.monotonic()
-        self._seen = False
+        self._gave = False
         self._frame: Frame | None = None
         self._fault: CameraError | None = None
         self._ended = False
@@ -84,7 +84,6 @@ class Capture:
             )
             frame, self._frame = self._frame, None
             if frame is not None:
-                self._seen = True
                 self._heard_s = max(self._heard_s, time.monotonic())
                 self._changed.notify_all()
                 return frame
@@ -130,13 +129,13 @@ class Capture:
         self.close()
 
     def _limit_s(self) -> float:
-        return self._next_frame_s if self._seen else self._first_frame_s
+        return self._next_frame_s if self._gave else self._first_frame_s
 
     def _left_s(self) -> float:
         return self._heard_s + self._limit_s() - time.monotonic()
 
     def _lost(self, what: str) -> CameraError:
-        if self._seen:
+        if self._gave:
             return CameraLostError(
                 what, where=self.source.name, remedy="check the cable, the power and the network"
             )
@@ -224,5 +223,6 @@ class Capture:
             else:
                 self._changed.wait_for(lambda: self._frame is None or self._stopping)
             self._frame = frame
+            self._gave = True
             self._heard_s = time.monotonic()
             self._changed.notify_all()
