@@ -170,7 +170,7 @@ device-test: $(COMPILE)/.ready  ## the path on a board, or on an emulated one: m
 	  $(if $(HOST),--host $(HOST)) $(if $(SMALL),--small) $(if $(KEEP),--keep) $(if $(OUT_GIVEN),--out $(OUT)) \
 	  $(if $(ONLY),-k "$(ONLY)")
 
-machine-test: $(COMPILE)/.ready  ## a whole emulated board: Debian, systemd, a V4L2 camera; deploy and break it; takes twenty minutes
+machine-test: $(COMPILE)/.ready  ## a whole emulated board: Debian, systemd, a V4L2 camera; deploy and break it; takes half an hour
 	$(COMPILE)/bin/python -m device_tests.machine --log profiles/reports/machine-virt.log \
 	  --report profiles/reports/machine-virt-profile.json
 
