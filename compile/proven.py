@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from compile.records import write_whole
 from compile.target import Target
 from edge_runtime.bundle import LIBRARY, MODEL
-from edge_runtime.errors import CompileError, storage_error
+from edge_runtime.errors import CompileError
 
 FORMAT = 1
 PROOFS = ("parity", "speed", "accuracy")
@@ -80,13 +81,7 @@ class Proven:
         entry = {"library": subject.library, "cpu": subject.cpu}
         self.by_model[subject.model] = entry | {part: evidence[part] for part in PROOFS}
         text = json.dumps({"format": FORMAT, "proofs": self.by_model}, indent=1) + "\n"
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = self.path.with_suffix(".new")
-            temporary.write_text(text, encoding="utf-8")
-            temporary.replace(self.path)
-        except OSError as error:
-            raise storage_error(error, self.path) or error from error
+        write_whole(self.path, text)
 
 
 def pictures_of(evidence: Evidence) -> int:

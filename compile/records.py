@@ -84,10 +84,15 @@ class Records:
             for key, record in sorted(self.best.items())
         }
         text = json.dumps({"format": FORMAT, "best": entries}, indent=1) + "\n"
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = self.path.with_suffix(".new")
-            temporary.write_text(text, encoding="utf-8")
-            temporary.replace(self.path)
-        except OSError as error:
-            raise storage_error(error, self.path) or error from error
+        write_whole(self.path, text)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Put `text` into the file `path`, whole or not at all; raises `StorageError`."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_suffix(".new")
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        raise storage_error(error, path) or error from error
