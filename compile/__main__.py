@@ -61,6 +61,9 @@ def _main(
 ) -> int:
     from compile.toolchain import check_tvm
 
+    # ONNX Runtime's codes are made on a thread beside the compile. By default each waits up to
+    # 5 ms for the interpreter whenever numpy has let go of it.
+    sys.setswitchinterval(1e-4)
     check_tvm()
     from compile.build import TRIALS, Request, compile_bundle
     from compile.gate import VIEWS, Parity

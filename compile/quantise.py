@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from compile.kernels.instructions import FRACTION
 from compile.kernels.words import CHANNELS, chain_of, every_other_tap
 from compile.network import Layer, Network, Quantised
-from compile.reference import activate, convolve, means, run_layer, to_bytes, windows
+from compile.reference import activate, convolve, finish, means, products, to_bytes, windows
 from compile.rounding import in_bytes
 from compile.vector import SMULL, Vector
 from edge_runtime.fit import Image, normalise
@@ -69,9 +69,12 @@ def quantise(network: Network, made: Image, vector: Vector) -> Network:
             continue
         right = None if layer.residual is None else run[layer.residual]
         # with room at both ends, what the activation will cut off
-        drift = sums.mean(axis=(0, 1, 2), dtype=np.float64) - means(layer, left, right)
+        found = products(layer, left)
+        drift = sums.mean(axis=(0, 1, 2), dtype=np.float64) - means(layer, found, right)
         _correct(layer, drift)
-        run.append(run_layer(layer, left, right))
+        if layer.quantised.weight.dtype == np.float32:
+            found = products(layer, left)  # they have the bias in them, which is another one now
+        run.append(finish(layer, found, right))
     return whole
 
 

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compile.kernels.instructions import FRACTION
-from compile.kernels.words import every_other_tap
 from compile.network import Layer, Quantised
 
 Floats = NDArray[np.float32]
@@ -24,9 +23,14 @@ def convolve(layer: Layer, source: NDArray[np.generic], weight: Floats | None = 
         return _product(source.astype(np.float32), weight[:, :, 0, 0].T) + layer.bias
     side, window = layer.out_size, layer.window
     sums = np.zeros((len(source), side, side, layer.outputs), np.float32) + layer.bias
+    if layer.kind == "depthwise":  # picture by picture: one fits a cache
+        for each, room in zip(source[:, np.newaxis], sums, strict=True):
+            for number, part in enumerate(windows(layer, each, 0)):
+                room += part[0].astype(np.float32) * weight[:, 0, number // window, number % window]
+        return sums
     for number, part in enumerate(windows(layer, source, 0)):
-        tap, part = weight[:, :, number // window, number % window], part.astype(np.float32)
-        sums += part * tap[:, 0] if layer.kind == "depthwise" else _product(part, tap.T)
+        tap = weight[:, :, number // window, number % window]
+        sums += _product(part.astype(np.float32), tap.T)
     return sums
 
 
@@ -35,44 +39,73 @@ def activate(sums: Floats, limit: float | None) -> Floats:
     return sums if limit is None else np.clip(sums, 0, limit)
 
 
-def means(layer: Layer, source: NDArray[Any], residual: Bytes | None) -> NDArray[np.float64]:
-    """Of each output, the mean of what its integers stand for before they are rounded and cut
-    off."""
+def products(layer: Layer, source: NDArray[Any]) -> NDArray[Any]:
+    """What the integers of `layer` sum up to over [N, H, W, C] `source`, without bias; where its
+    weights are float32, with it."""
     made = _made(layer)
-
-    def mean(values: NDArray[Any]) -> NDArray[np.float64]:
-        return np.asarray(values.mean(axis=tuple(range(values.ndim - 1)), dtype=np.float64))
-
-    if made.real:
-        return mean(_sums(layer, source, None)) * made.factor
     if made.weight.dtype == np.float32:
-        value = mean(_real_sums(layer, source))
-    elif layer.kind == "depthwise":
-        whole = mean(_depthwise_sums(layer, source).sum(axis=0)) / 2 * (made.factor / 2.0**15)
+        real = replace(layer, weight=made.weight[:, np.newaxis], bias=made.bias)
+        return convolve(real, source)
+    if layer.kind == "stem":
+        plain = replace(layer, bias=np.zeros(layer.outputs, np.float32))
+        return convolve(plain, source, made.weight.astype(np.float32)).astype(np.int32)
+    return (_depthwise if layer.kind == "depthwise" else _pointwise)(layer, source)
+
+
+def means(layer: Layer, sums: NDArray[Any], residual: Bytes | None) -> NDArray[np.float64]:
+    """Of each output, the mean of what its integers stand for before they are rounded and cut
+    off; `sums` are its `products`."""
+    made = _made(layer)
+    value = _mean(sums)
+    if made.real:
+        return (value + made.bias) * made.factor
+    if layer.kind == "depthwise" and made.weight.dtype != np.float32:
+        whole = value / 2 * (made.factor / 2.0**15)
         value = (whole + made.offset) / 2.0**made.shift - 0.5 * (made.shift > 0)
-    else:
-        value = mean(_sums(layer, source, residual)) * (made.factor / 2.0 ** (31 + FRACTION))
+    elif made.weight.dtype != np.float32:
+        value += made.bias if residual is None else made.bias + _mean(residual) * made.residual
+        value *= made.factor / 2.0 ** (31 + FRACTION)
     return (value - made.zero) * made.scale
+
+
+def _mean(values: NDArray[Any]) -> NDArray[np.float64]:
+    return np.asarray(values.mean(axis=tuple(range(values.ndim - 1)), dtype=np.float64))
 
 
 def run_layer(layer: Layer, source: NDArray[Any], residual: Bytes | None = None) -> NDArray[Any]:
     """What the kernels give, [N, H, W, C]: bytes, to the bit (but where the input is in float32,
     for the order of its sums), or float32."""
+    return finish(layer, products(layer, source), residual)
+
+
+def finish(layer: Layer, sums: NDArray[Any], residual: Bytes | None = None) -> NDArray[Any]:
+    """What `run_layer` makes of the `products` of `layer`, picture by picture: they fit a cache."""
     made = _made(layer)
     if made.real:
-        sums = _sums(layer, source, None).astype(np.float32)
-        return activate(sums * made.factor, layer.limit)
+        return activate((sums + made.bias).astype(np.float32) * made.factor, layer.limit)
     if made.weight.dtype == np.float32:
-        return to_bytes(_real_sums(layer, source))
-    if layer.kind == "depthwise":
-        both = (_depthwise_sums(layer, source).sum(axis=0) + 1) >> 1
-        share = (both * made.factor.astype(np.int32) + 2**14) >> 15
-        total = np.clip(share + made.offset, -32768, 32767) >> made.shift
-    else:
-        share = _sums(layer, source, residual).astype(np.int64) * made.factor.astype(np.int64)
-        share = (share + 2**30) >> 31
-        total = (share + 2 ** (FRACTION - 1)) >> FRACTION
-    return to_bytes(total)
+        return to_bytes(sums)
+    done = np.empty(sums.shape, np.int8)
+    for index, each in enumerate(sums):
+        if layer.kind == "depthwise":
+            share = (each + 1) >> 1
+            share *= made.factor
+            share += 2**14
+            share >>= 15
+            share += made.offset
+            np.clip(share, -32768, 32767, out=share)
+            share >>= made.shift
+        else:
+            share = np.add(each, made.bias, dtype=np.int64)
+            if residual is not None:
+                share += residual[index] * made.residual
+            share *= made.factor
+            share += 2**30
+            share >>= 31
+            share += 2 ** (FRACTION - 1)
+            share >>= FRACTION
+        done[index] = np.clip(share, -128, 127, out=share)
+    return done
 
 
 def to_bytes(values: NDArray[Any]) -> Bytes:
@@ -80,35 +113,16 @@ def to_bytes(values: NDArray[Any]) -> Bytes:
     return np.clip(np.rint(values), -128, 127).astype(np.int8)
 
 
-def _real_sums(layer: Layer, source: Floats) -> Floats:
-    made = _made(layer)
-    real = replace(layer, weight=made.weight[:, np.newaxis], bias=made.bias)
-    return convolve(real, source)
-
-
 def _made(layer: Layer) -> Quantised:
     assert layer.quantised is not None, layer.name
     return layer.quantised
 
 
-def _sums(layer: Layer, source: Bytes, residual: Bytes | None) -> NDArray[np.int32]:
-    if layer.kind == "stem":
-        return _stem_sums(layer, source)
-    sums = _pointwise_sums(layer, source)
-    return sums if residual is None else sums + residual * _made(layer).residual
-
-
-def _stem_sums(layer: Layer, source: Bytes) -> NDArray[np.int32]:
-    made = _made(layer)
-    plain = replace(layer, bias=np.zeros(layer.outputs, np.float32))
-    return convolve(plain, source, made.weight.astype(np.float32)).astype(np.int32) + made.bias
-
-
-def _pointwise_sums(layer: Layer, source: Bytes) -> NDArray[np.int32]:
+def _pointwise(layer: Layer, source: Bytes) -> NDArray[np.int32]:
     made = _made(layer)
     # exact: 128 * 127 * 1024 < 2**24
     kind = np.float32 if source.shape[-1] <= 1024 else np.float64
-    return _product(source.astype(kind), made.weight.T.astype(kind)).astype(np.int32) + made.bias
+    return _product(source.astype(kind), made.weight.T.astype(kind)).astype(np.int32)
 
 
 def _product(source: NDArray[Any], weight: NDArray[Any]) -> NDArray[Any]:
@@ -116,15 +130,13 @@ def _product(source: NDArray[Any], weight: NDArray[Any]) -> NDArray[Any]:
     return (source.reshape(-1, source.shape[-1]) @ weight).reshape(*source.shape[:-1], -1)
 
 
-def _depthwise_sums(layer: Layer, source: Bytes) -> NDArray[np.int32]:
-    """Of every other tap: [2, N, H, W, C]."""
+def _depthwise(layer: Layer, source: Bytes) -> NDArray[np.int32]:
     made = _made(layer)
-    parts = list(windows(layer, source, made.border))
-    sums = np.zeros((2, *parts[0].shape), np.int32)
-    for colour, taps in enumerate(every_other_tap(layer.window)):
-        for y, x in taps:
-            part = parts[y * layer.window + x].astype(np.int32)
-            sums[colour] += part * made.weight[:, y, x].astype(np.int32)
+    weight = made.weight.astype(np.int32)
+    sums = np.zeros((len(source), layer.out_size, layer.out_size, layer.outputs), np.int32)
+    for each, room in zip(source[:, np.newaxis], sums, strict=True):
+        for number, part in enumerate(windows(layer, each, made.border)):
+            room += part[0] * weight[:, number // layer.window, number % layer.window]
     return sums
 
 
