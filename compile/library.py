@@ -23,6 +23,8 @@ NATIVE = Path(__file__).resolve().parent / "native"
 LOOKUP = NATIVE.parents[1] / "edge_runtime" / "native"
 """The runtime's lookup: the same source as in the wheel."""
 LOOKUP_PARTS = ("search", "scan_scalar", "scan_neon", "scan_avx2", "scan_avx512")
+RARE = "scan_scalar"
+"""What a bundle is for has vectors to scan with: this one need not be fast, so it is made small."""
 CONSTANTS = """
 .section .rodata
 .balign 64
@@ -67,7 +69,12 @@ def build_library(plan: Plan, target: Target, work: Path) -> Path:
 
         def compiled(source: Path) -> str:
             made = source.with_suffix(".o").name
-            flags = [*FLAGS, f"-I{NATIVE}", f"-I{LOOKUP}"]
+            flags = [
+                *FLAGS,
+                *(["-Os"] if source.stem == RARE else []),
+                f"-I{NATIVE}",
+                f"-I{LOOKUP}",
+            ]
             run([*compiler, *flags, "-c", str(source), "-o", made], work)
             return made
 
