@@ -22,7 +22,10 @@ from training.tables import commands, markdown, number
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "training" / "results"
-_METHODS = ("paper", "ssdh", "dlbh", "orthohash", "csq", "contrastive", "itq", "lsh")
+_METHODS = (
+    "paper", "ssdh", "dlbh", "orthohash", "csq", "contrastive", "relational",
+    "neighbours", "itq", "lsh",
+)  # fmt: skip
 _PROTOCOL = {
     "official": "official (ie_tower: middle fifth of each walk)",
     "distinct": "distinct spots, middle fifth",
@@ -159,23 +162,36 @@ def _unseen() -> list[str]:
             parts += [
                 f"### {source}, {result['backbone']} backbone",
                 f"{entry['unseen_labels']} labels were kept out of the fit of the hash layer and"
-                " then enrolled; their queries against the whole database, MAP@100. Backbone: "
-                f"{result['note']}.",
+                " then enrolled; their queries against the whole database, MAP@100,"
+                f" {seeds_told(result)}. Backbone: {result['note']}.",
                 _method_table(result, source, "unseen"),
                 _gain(entry["unseen"], load("methods_frozen")["sets"][source]["unseen"]),
             ]
     return parts if len(parts) > 1 else []
 
 
+def seeds_told(result: Any) -> str:
+    """On how many seeds a table of methods stands."""
+    count = result.get("seeds", 1)
+    return "one seed" if count == 1 else f"the mean of {count} seeds"
+
+
 def _gain(here: Any, frozen: Any) -> str:
-    """How far the shipped kind of layer is from the methods that need no labels, in words."""
+    """How far our layers are from the methods that need no training, in words."""
     ours = here["paper"]["64"]
-    return (
+    told = (
         f"At 64 bits the paper's layer is {ours - here['itq']['64']:+.1f} points from ITQ and"
         f" {ours - here['lsh']['64']:+.1f} from LSH on the same features, and"
         f" {ours - frozen['itq']['64']:+.1f} from ITQ and {ours - frozen['lsh']['64']:+.1f} from"
         " LSH on ImageNet features."
     )
+    if "neighbours" not in here:
+        return told
+    gains = ", ".join(
+        f"{value - here['itq'][bits]:+.1f} at {bits} bits"
+        for bits, value in here["neighbours"].items()
+    )
+    return f"{told} `neighbours`, on the same features, is {gains} from ITQ."
 
 
 def _disturbed(shipped: Any) -> list[str]:

@@ -31,8 +31,8 @@ from training.cli import fail_in_one_line, say, settle
 from training.data import read_sets
 from training.features import to_input
 from training.network import Backbone
+from training.runs import load_backbone
 from training.splits import official
-from training.train import load_backbone
 from training.weights import load_imagenet
 
 BATCH, BATCHES, SIZE = 32, 16, 224

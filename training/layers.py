@@ -29,9 +29,9 @@ from training.features import Floats, augmented_features, clean_features, runner
 from training.files import write_json
 from training.heads import HeadRecipe, fit_head
 from training.judge import Side, mean_ap
+from training.runs import load_start
 from training.ship import to_codes
 from training.splits import official
-from training.train import load_start
 
 JUDGED = ("official", "distinct_interleaved")
 Measure = Callable[[list[Photo], Floats, list[Photo], Floats], float]

@@ -4,7 +4,9 @@
 
 Trains the backbone end to end on the sets' train, val and gallery photos; then
 `python -m training.ship --checkpoint build/train/NAME/checkpoint.pt` fits the shipped hash layer.
-A run that was killed goes on with the same command.
+With `--method teacher --weights efficientnet-lite2-9656183e.pth` it tunes a larger network, whose
+answers `--method distilled --teacher FILE` then learns. A run that was killed goes on with the
+same command.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from training.cli import fail_in_one_line, say, settle
 from training.data import DataError, Photo, label_indices, read_sets, warnings_about
 from training.methods import LEARNT
 from training.page import plot_log
+from training.runs import load_first, load_head, load_teachers
 from training.splits import (
     QUERY_SPLITS,
     TRAIN_SPLITS,
@@ -28,7 +31,7 @@ from training.splits import (
     save_split,
     stretch_split,
 )
-from training.train import AUGMENTATIONS, Recipe, load_head, load_start, train
+from training.train import AUGMENTATIONS, Recipe, train
 
 
 def parse_stages(text: str) -> tuple[tuple[int, int], ...]:
@@ -52,8 +55,13 @@ def held_out(photos: list[Photo], hold: str, seed: int) -> tuple[list[Photo], li
 
 @click.command(help=__doc__)
 @click.option("--data", multiple=True, type=Path, required=True, help="Sets of photos.")
-@click.option("--weights", type=Path, help="ImageNet arrays to start from.")
+@click.option(
+    "--weights", type=Path, help="ImageNet arrays to start from (.npz; a teacher's .pth)."
+)
 @click.option("--start", type=Path, help="A checkpoint.pt to start from.")
+@click.option(
+    "--teacher", multiple=True, type=Path, help="Teachers' checkpoint.pt, for --method distilled."
+)
 @click.option("--out", type=Path, required=True, help="The run's folder.")
 @click.option("--method", type=click.Choice(sorted(LEARNT)), default="joint", show_default=True)
 @click.option("--bits", default=64, show_default=True)
@@ -80,6 +88,7 @@ def main(
     data: tuple[Path, ...],
     weights: Path | None,
     start: Path | None,
+    teacher: tuple[Path, ...],
     out: Path,
     method: str,
     bits: int,
@@ -98,7 +107,9 @@ def main(
 ) -> None:
     """Command: see the module."""
     settle(seed)
-    backbone = load_start(weights, start)
+    if (method == "distilled") != bool(teacher):
+        raise click.UsageError("--method distilled and --teacher go together")
+    backbone = load_first(weights, start)
     everything = read_sets(data)
     photos = [photo for photo in everything if photo.split in TRAIN_SPLITS]
     queries = [photo for photo in everything if photo.split in QUERY_SPLITS]
@@ -122,7 +133,8 @@ def main(
     say(f"{len(cache)} photos of {len(index)} labels, {recipe.epochs} epochs")
     names = list(index)
     head = load_head(start, names) if start else None
-    train(cache, labels, names, backbone, recipe, out, head=head)
+    taught = load_teachers(teacher, names) if teacher else None
+    train(cache, labels, names, backbone, recipe, out, head=head, teacher=taught)
     plot_log(out / "log.csv", out / "log.png")
     say(f"done: {out / 'checkpoint.pt'}, its course in {out / 'log.png'}")
 

@@ -33,8 +33,8 @@ from training.heads import HeadRecipe, fit_head
 from training.methods.base import LinearMap
 from training.metrics import OpenSet, open_set_episodes
 from training.origin import Origin, of_backbone, of_model
+from training.runs import describe_run, load_backbone, load_start
 from training.splits import class_split, official
-from training.train import describe_run, load_backbone, load_start
 
 PARITY_PHOTOS = 500
 UNSEEN_SHARE, UNSEEN_SEED = 0.2, 5

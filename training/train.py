@@ -8,32 +8,31 @@ A run that was killed goes on with the same command and ends with the same resul
 
 from __future__ import annotations
 
-import ast
 import csv
 import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
-import click
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from training.augment import GENTLE, STRONG
+from training.augment import GENTLE, MEDIUM, STRONG
 from training.cache import PixelCache
-from training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from training.checkpoint import load_checkpoint, save_checkpoint
 from training.cli import say
 from training.loader import Loader
 from training.methods import LEARNT
 from training.methods.base import Head
 from training.network import Backbone
-from training.weights import load_imagenet
+from training.teacher import Lite2
 
-AUGMENTATIONS = {"strong": STRONG, "gentle": GENTLE}
+AUGMENTATIONS = {"strong": STRONG, "medium": MEDIUM, "gentle": GENTLE}
+Answer = Callable[[Tensor], Tensor]  # images float [N, 3, S, S] -> logits float [N, classes]
 
 
 @dataclass(frozen=True)
@@ -70,19 +69,30 @@ class Recipe:
         return self.stages[-1][0]
 
 
-class Trainee(nn.Module):
+Net = TypeVar("Net", bound=Backbone | Lite2)
+
+
+class Trainee(nn.Module, Generic[Net]):
     """Backbone and method together: images and targets -> loss."""
 
-    def __init__(self, backbone: Backbone, head: Head, dropout: float):
+    def __init__(self, backbone: Net, head: Head, dropout: float):
         super().__init__()
-        self.backbone, self.head, self.dropout = backbone, head, dropout
+        self.backbone: Net = backbone
+        self.head, self.dropout = head, dropout
 
-    def forward(self, images: Tensor, *targets: tuple[Tensor, float]) -> Tensor:
-        """Loss of a batch; `targets` are (int64 [N], weight) pairs whose weights sum to 1."""
+    def forward(
+        self, images: Tensor, *targets: tuple[Tensor, float], answers: Tensor | None = None
+    ) -> Tensor:
+        """Loss of a batch; `targets` are (int64 [N], weight) pairs whose weights sum to 1.
+
+        `answers` are a teacher's logits for the same images, float [N, classes].
+        """
         with torch.autocast(images.device.type, torch.bfloat16):
             features = self.backbone(images)
         features = nn.functional.dropout(features.float(), self.dropout, self.training)
         losses = [weight * self.head(features, target) for target, weight in targets]
+        if answers is not None:
+            losses.append(self.head.learn(features, answers))
         return torch.stack(losses).sum()
 
 
@@ -126,15 +136,17 @@ def train(
     cache: PixelCache,
     labels: NDArray[np.int64],
     classes: list[str],
-    backbone: Backbone,
+    backbone: Net,
     recipe: Recipe,
     out: Path,
     say: Callable[[str], None] = say,
     head: dict[str, Tensor] | None = None,
-) -> Trainee:
+    teacher: Answer | None = None,
+) -> Trainee[Net]:
     """Train on `cache` with class indices `labels` int64 [N]; returns the averaged network.
 
     `head` holds first weights of the method's layers by name; what does not fit is passed over.
+    `teacher` answers every batch as the network sees it, for methods that `learn`.
     """
     torch.manual_seed(recipe.seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -181,7 +193,9 @@ def train(
             if rng.random() < recipe.mixed:
                 images, pairs = mix(images, targets, rng)
             images = images.to(device, memory_format=torch.channels_last)
-            loss = model(images, *[(target.to(device), share) for target, share in pairs])
+            answers = teacher(images) if teacher is not None else None
+            moved = [(target.to(device), share) for target, share in pairs]
+            loss = model(images, *moved, answers=answers)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             optimiser.step()
@@ -210,60 +224,6 @@ def train(
     result = averaged.module.cpu().eval()
     assert isinstance(result, Trainee)
     return result
-
-
-def _load_run(path: Path) -> dict[str, Any]:
-    state = load_checkpoint(path, {})
-    if state is None:
-        raise CheckpointError("no such checkpoint", where=path, remedy="train first")
-    return state
-
-
-def describe_run(path: Path) -> dict[str, Any]:
-    """The recipe, labels and epochs done of a run's checkpoint; raises CheckpointError."""
-    state = _load_run(path)
-    recipe: dict[str, Any] = ast.literal_eval(state["identity"]["recipe"])
-    return {**recipe, "labels": len(state["identity"]["classes"]), "epochs_done": state["epoch"]}
-
-
-def _averaged(state: dict[str, Any], part: str) -> dict[str, Tensor]:
-    prefix = f"module.{part}."
-    return {
-        key.removeprefix(prefix): value
-        for key, value in state["averaged"].items()
-        if key.startswith(prefix)
-    }
-
-
-def load_backbone(path: Path) -> Backbone:
-    """The averaged backbone of a run's checkpoint; raises CheckpointError."""
-    state = _load_run(path)
-    backbone = Backbone(state["identity"]["width"])
-    try:
-        backbone.load_state_dict(_averaged(state, "backbone"))
-    except RuntimeError as error:  # its message names every layer
-        raise CheckpointError(
-            "it is of another architecture", where=path, remedy="give one made by training.run"
-        ) from error
-    return backbone.eval()
-
-
-def load_head(path: Path, classes: list[str]) -> dict[str, Tensor]:
-    """The averaged layers of the method of a checkpoint; none if its labels are not `classes`.
-
-    Raises CheckpointError.
-    """
-    state = _load_run(path)
-    return _averaged(state, "head") if state["identity"]["classes"] == classes else {}
-
-
-def load_start(weights: Path | None, checkpoint: Path | None) -> Backbone:
-    """The backbone a command starts from; raises click.UsageError unless exactly one is given."""
-    if weights is not None and checkpoint is None:
-        return load_imagenet(weights)
-    if checkpoint is not None and weights is None:
-        return load_backbone(checkpoint)
-    raise click.UsageError("give either ImageNet weights or a checkpoint")
 
 
 def _rate(recipe: Recipe, done: float) -> float:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from training.methods.base import Head, Method
 from training.methods.contrastive import Contrastive
 from training.methods.csq import CSQ
+from training.methods.distilled import Distilled, Teacher
 from training.methods.dlbh import DLBH
 from training.methods.itq import fit_itq
 from training.methods.joint import Joint
 from training.methods.lsh import fit_lsh
+from training.methods.neighbours import Neighbours
 from training.methods.orthohash import OrthoHash
 from training.methods.paper import Paper
 from training.methods.relational import Relational
@@ -24,8 +26,13 @@ LEARNT: dict[str, type[Head]] = {
     "joint": Joint,
     "contrastive": Contrastive,
     "relational": Relational,
+    "neighbours": Neighbours,
+    "teacher": Teacher,
+    "distilled": Distilled,
 }
+# Those of them that are for the whole network: on fixed features they are OrthoHash.
+WHOLE = ("joint", "teacher", "distilled")
 # Methods that need no labels and no training: fitted to features in closed form.
 UNSUPERVISED = {"lsh": fit_lsh, "itq": fit_itq}
 
-__all__ = ["LEARNT", "UNSUPERVISED", "Head", "Method"]
+__all__ = ["LEARNT", "UNSUPERVISED", "WHOLE", "Head", "Method"]

@@ -41,6 +41,10 @@ class Head(nn.Module):
         """The loss."""
         raise NotImplementedError
 
+    def learn(self, features: Tensor, answers: Tensor) -> Tensor:
+        """The loss against a teacher's logits, float [N, classes]; most methods take none."""
+        raise NotImplementedError(f"{type(self).__name__} takes no teacher")
+
     def linear(self) -> LinearMap:
         """The map that makes the bits, as the exported hash layer."""
         weight = self.hash.weight.detach().float().cpu().numpy()

@@ -18,6 +18,8 @@ SMOOTHING = 0.1
 class Joint(OrthoHash):
     """OrthoHash loss plus label-smoothed cross-entropy of a linear classifier on the features."""
 
+    smoothing = SMOOTHING
+
     def __init__(self, features: int, bits: int, classes: int):
         super().__init__(features, bits, classes)
         self.classifier = nn.Linear(features, classes)
@@ -25,6 +27,6 @@ class Joint(OrthoHash):
     def forward(self, features: Tensor, targets: Tensor) -> Tensor:
         """The sum of both losses, weights 1."""
         plain = functional.cross_entropy(
-            self.classifier(features), targets, label_smoothing=SMOOTHING
+            self.classifier(features), targets, label_smoothing=self.smoothing
         )
         return plain + super().forward(features, targets)

@@ -41,19 +41,19 @@ class Relational(Paper):
         return learnt + error + contrast(codes, targets) + relate(codes, taught)
 
 
-def relate(codes: Tensor, taught: Tensor) -> Tensor:
+def relate(codes: Tensor, taught: Tensor, sharpness: float = SCALE) -> Tensor:
     """Cross-entropy from the teacher's nearness of each photo to the others to the codes' own.
 
-    Nearness is the cosine times SCALE in a softmax over all other photos of the batch; `codes`
-    float [N, K], `taught` float [N, any].
+    Nearness is the cosine times SCALE, the teacher's times `sharpness`, in a softmax over all other
+    photos of the batch; `codes` float [N, K], `taught` float [N, any].
     """
     oneself = torch.eye(len(codes), dtype=torch.bool, device=codes.device)
 
-    def nearness(values: Tensor) -> Tensor:
+    def nearness(values: Tensor, scale: float) -> Tensor:
         unit = functional.normalize(values)
-        return (SCALE * unit @ unit.T).masked_fill(oneself, -1e4)  # -inf times zero is no number
+        return (scale * unit @ unit.T).masked_fill(oneself, -1e4)  # -inf times zero is no number
 
-    wanted = functional.softmax(nearness(taught), 1)
-    found = functional.log_softmax(nearness(codes), 1)
+    wanted = functional.softmax(nearness(taught, sharpness), 1)
+    found = functional.log_softmax(nearness(codes, SCALE), 1)
     loss: Tensor = -(wanted * found).sum(1).mean()
     return loss

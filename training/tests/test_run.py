@@ -14,8 +14,9 @@ from training.blend import blend, renew_statistics
 from training.cache import open_cache
 from training.data import label_indices, read_set
 from training.network import Backbone
+from training.runs import describe_run, load_backbone, load_head
 from training.tests.conftest import draw_photos
-from training.train import Recipe, describe_run, load_backbone, load_head, train
+from training.train import Recipe, train
 
 NAMES = ["label0", "label1", "label2"]
 

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from training import ablate, accuracy, bars, layers, studies
 from training.methods.contrastive import SCALE, contrast
 from training.methods.joint import SMOOTHING
+from training.methods.neighbours import SHARPNESS, Neighbours
 from training.methods.relational import Relational, relate
 from training.network import Backbone
 from training.tests.conftest import draw_photos
@@ -52,6 +53,16 @@ def test_relations_are_those_of_the_teacher() -> None:
     assert float(relate(codes, taught)) == pytest.approx(float(-(wanted * found.log()).sum() / 6))
     least = float(-(wanted * wanted.log()).sum() / 6)
     assert float(relate(taught, taught)) == pytest.approx(least)
+
+
+def test_neighbours_are_those_of_the_features_whatever_the_labels() -> None:
+    torch.manual_seed(5)
+    head, features = Neighbours(12, 8, 4), torch.randn(16, 12)
+    one, other = (head(features, targets) for targets in (torch.zeros(16), torch.arange(16)))
+    codes = torch.tanh(head.hash(features) / 2)
+    assert one == other == relate(codes, features, SHARPNESS)
+    one.backward()
+    assert head.hash.weight.grad is not None
 
 
 def test_relations_teach_the_codes_and_not_the_teacher() -> None:

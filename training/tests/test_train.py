@@ -15,8 +15,9 @@ from training.checkpoint import CheckpointError, load_checkpoint, save_checkpoin
 from training.data import label_indices, read_set
 from training.disturb import DISTURBANCES, SEVERITIES, disturbance
 from training.network import Backbone
+from training.runs import load_backbone
 from training.tests.conftest import draw_photos
-from training.train import Recipe, Trainee, load_backbone, train
+from training.train import Recipe, Trainee, train
 
 RECIPE = Recipe(bits=16, stages=((32, 2), (48, 1)), batch=6, mixed=0.5, frozen=0)
 
@@ -25,7 +26,9 @@ class KilledError(Exception):
     """Stands for a kill between two epochs."""
 
 
-def run(cache: PixelCache, out: Path, recipe: Recipe = RECIPE, kill_after: int = 0) -> Trainee:
+def run(
+    cache: PixelCache, out: Path, recipe: Recipe = RECIPE, kill_after: int = 0
+) -> Trainee[Backbone]:
     index = label_indices(cache.kept)
     labels = np.array([index[photo.label] for photo in cache.kept], np.int64)
     torch.manual_seed(5)
