@@ -43,7 +43,7 @@ def _keep_memory() -> None:
     """Have glibc's malloc keep what is freed, and map nothing apart.
 
     A training step's maps are large: by default each is mapped, zeroed page by page and given back
-    again, which takes a quarter of a step at least (0.40 in place of 0.53 to 0.78 s at 192 pixels).
+    again, which took a quarter of a step or more where it was tried by hand.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     for option, value in ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, -1), (_M_TOP_PAD, 64 << 20)):

@@ -189,7 +189,7 @@ def limits(layers: Any, shipped: Any, ceilings: Any) -> list[str]:
         " pixels, gain about a point on groceries and cost about as much on places, where the edge"
         " of the photo counts. A better first network is not the way out either:"
         " EfficientNet-Lite2, far ahead with ImageNet's features, comes to 87.0 with a 64-bit layer"
-        " once it is tuned, and its classifier to the bar, not above it; taught by it, this"
+        " once it is tuned, and its classifier, at 224 pixels, just to the bar; taught by it, this"
         " network's float ranking gains a point on groceries and four on places, and its 64 bits"
         " nothing (figures under What was tried). What is left is more photos, more bits, or more"
         " pixels."
