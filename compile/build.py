@@ -134,7 +134,9 @@ def _compile(request: Request, network: Network, truth: Truth, began: float) -> 
     describe(staging, network, target, precision)
     proofs, subject = Proven(records.path), _subject(staging, target)
     proved = _proved_before(request, subject, proofs)
-    evidence = (proved or prove(request, staging, network, choices, truth)) | {
+    if not proved or "speed" not in proved:
+        proved = prove(request, staging, network, choices, truth, proved)
+    evidence = proved | {
         "precision": precision,
         "library_bytes": (staging / LIBRARY).stat().st_size,
         "arena_bytes": plan.arena_bytes,
@@ -217,11 +219,12 @@ def _subject(bundle: Path, target: Target) -> Subject:
 
 def _proved_before(request: Request, subject: Subject, proofs: Proven) -> Evidence | None:
     """The evidence of the same bytes, if they were proved on as many pictures as are asked for: as
-    the bundle that stands, or at length and kept beside the records."""
+    the bundle that stands, or at length and kept beside the records; without their speed, if it was
+    for another CPU."""
     if request.photos:
         return None
-    found = [one for one in (_standing(request, subject), proofs.of(subject)) if one]
-    best = max(found, key=pictures_of, default=None)
+    found = [_standing(request, subject), proofs.of(subject), proofs.of_same_bytes(subject)]
+    best = max((one for one in found if one), key=pictures_of, default=None)
     if best and pictures_of(best) >= picture_count(request):
         request.tell(f"the same bytes were proved before {Parity.read(best['parity']).told}")
         return best

@@ -54,11 +54,12 @@ FLAGS = (
 def build_library(plan: Plan, target: Target, work: Path) -> Path:
     """Write libedge.so into the folder `work`; raises `ToolchainError`.
 
-    The same plan, target and tools give the same bytes.
+    The same plan, CPU and tools give the same bytes: boards whose CPUs take the same code share
+    one library.
     """
     work.mkdir(parents=True, exist_ok=True)
     compiler = c_compiler(target.triple)
-    text, constants = emit(plan, target.name)
+    text, constants = emit(plan, target.code_for)
     (work / "plan.c").write_text(text, encoding="utf-8")
     (work / "constants.bin").write_bytes(constants)
     (work / "constants.s").write_text(CONSTANTS, encoding="utf-8")

@@ -18,7 +18,7 @@ from compile.emulator import count_onnxruntime
 from compile.library import build_untuned
 from compile.network import Network
 from compile.plan import Knobs
-from compile.proven import PROOFS
+from compile.proven import Evidence
 from compile.target import HOST, read_target
 from compile.truth import Truth
 from compile.userland import Userland
@@ -32,47 +32,61 @@ if TYPE_CHECKING:
 
 
 def prove(
-    request: Request, staging: Path, network: Network, choices: Mapping[str, Knobs], truth: Truth
-) -> dict[str, Any]:
+    request: Request,
+    staging: Path,
+    network: Network,
+    choices: Mapping[str, Knobs],
+    truth: Truth,
+    before: Evidence | None = None,
+) -> Evidence:
     """Parity, speed and, for less than fp32, accuracy of the bundle in `staging`, built by
     `choices`.
 
     A network of integers has the same bits on every CPU. So an emulated one is compared with the
-    same integers here, and it is these whose accuracy a thousand pictures judge.
+    same integers here, and it is these whose accuracy a thousand pictures judge. What the same
+    bytes were found to be `before`, on another CPU, holds here: only the speed is this one's.
     """
-    request.tell("proving it equal, then measuring it")
-    seen, bits = truth.of(picture_count(request)), truth.engine.model.bits
-    bar, accuracy = gate.EQUAL_BITS[request.precision], None
-    parity: gate.Parity
-    speed: gate.Speed
-    if request.target.is_host:
+    request.tell("measuring it" if before else "proving it equal, then measuring it")
+    target, count = request.target, picture_count(request)
+    seen, bits, bar = truth.of(count), truth.engine.model.bits, gate.EQUAL_BITS[request.precision]
+    if target.is_host:
         engine = CompiledEngine(staging)
-        mine = _all(engine.hash, seen.pictures)
-        parity = gate.parity(mine, seen.codes, bits, bar, emulated=False)
+        codes = functools.cache(lambda count: _all(engine.hash, truth.of(count).pictures))
+        parity = gate.parity(codes(count), seen.codes, bits, bar, emulated=False)
+        equal = _entries(parity=parity, accuracy=_judge(request, truth, codes))
         speed = gate.speed_here(engine.hash, truth.engine, seen.pictures[0])
     else:
-        twin = _Twin(request, network, choices)
-        expected = seen.codes
-        if request.precision == "int8":
-            expected, bar = twin.codes(seen.pictures), gate.EQUAL_BITS["fp32"]
-        library, target = staging / LIBRARY, request.target
-        parity = gate.parity_emulated(
-            library, target, expected, bits, seen.pictures, bar, request.tell
-        )
-        theirs = _onnxruntime_counts(request)
-        speed = gate.speed_emulated(library, target, seen.pictures[0], theirs)
-    if request.precision != "fp32":
-        request.tell(f"judging {request.precision} on {gate.VIEWS} views of photographs")
-        views = truth.of(gate.VIEWS)
-        if not request.target.is_host:
-            mine = twin.codes(views.pictures)
-        elif views is not seen:
-            mine = _all(engine.hash, views.pictures)
-        accuracy = gate.judge(mine, views.codes, views.photographs)
+        library = staging / LIBRARY
+        if not before:
+            twin, expected = _Twin(request, network, choices), seen.codes
+            if request.precision == "int8":
+                expected, bar = twin.codes(seen.pictures), gate.EQUAL_BITS["fp32"]
+            parity = gate.parity_emulated(
+                library, target, expected, bits, seen.pictures, bar, request.tell
+            )
+            accuracy = _judge(request, truth, lambda count: twin.codes(truth.of(count).pictures))
+        equal = before or _entries(parity=parity, accuracy=accuracy)
+        speed = gate.speed_emulated(library, target, seen.pictures[0], _onnxruntime_counts(request))
+    return equal | _entries(speed=speed)
+
+
+def _entries(**parts: gate.Parity | gate.Speed | gate.Accuracy | None) -> Evidence:
+    """As evidence has them."""
     return {
-        name: {**asdict(proof), "passed": proof.passed} if proof else None
-        for name, proof in zip(PROOFS, (parity, speed, accuracy), strict=True)
+        name: {**asdict(part), "passed": part.passed} if part else None
+        for name, part in parts.items()
     }
+
+
+def _judge(
+    request: Request, truth: Truth, codes: Callable[[int], gate.Codes]
+) -> gate.Accuracy | None:
+    """Of the codes of so many views of photographs; fp32 needs no more than its parity."""
+    if request.precision == "fp32":
+        return None
+    request.tell(f"judging {request.precision} on {gate.VIEWS} views of photographs")
+    views = truth.of(gate.VIEWS)
+    return gate.judge(codes(gate.VIEWS), views.codes, views.photographs)
 
 
 def _all(hash_one: Callable[[Image], gate.Codes], made: Image) -> gate.Codes:

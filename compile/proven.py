@@ -3,7 +3,8 @@
 profiles/tuning/TARGET/PRECISION.proof.json holds, for each model, the evidence of the last compile
 that was told how many pictures to prove it on (PICTURES=1000), and the SHA-256 of its library. A
 compile that yields the same bytes, on whichever machine, has that evidence; one that yields others
-is proved anew, on fewer pictures.
+is proved anew, on fewer pictures. Boards whose CPUs take the same code share what was proved of it,
+but for its speed.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ class Proven:
 
     def __init__(self, records: Path) -> None:
         """Those beside the file `records`; raises `CompileError` if they cannot be read."""
+        self._records = records
         self.path = records.with_suffix(".proof.json")
         self.by_model: dict[str, Evidence] = {}
         if self.path.exists():
@@ -70,6 +72,19 @@ class Proven:
         if entry and (entry["library"], entry["cpu"]) == (subject.library, subject.cpu):
             return {part: entry[part] for part in PROOFS}
         return None
+
+    def of_same_bytes(self, subject: Subject) -> Evidence | None:
+        """What was proved at most length of these bytes on any CPU, without their speed there.
+
+        Raises `CompileError` if a target's file of proofs cannot be read.
+        """
+        folder, name = self._records.parent.parent, self._records.name
+        others = [path for path in sorted(folder.glob(f"*/{self.path.name}")) if path != self.path]
+        every = [self, *(Proven(path.with_name(name)) for path in others)]
+        found = [proofs.by_model.get(subject.model) for proofs in every]
+        same = [entry for entry in found if entry and entry["library"] == subject.library]
+        best = max(same, key=pictures_of, default=None)
+        return {part: best[part] for part in PROOFS if part != "speed"} if best else None
 
     def of_other_bytes(self, subject: Subject) -> int:
         """On how many pictures this model was proved, as another library; 0: it was not."""

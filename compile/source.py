@@ -13,8 +13,9 @@ from compile.kernels.base import NUMBERS
 from compile.plan import Argument, Plan, Step
 
 
-def emit(plan: Plan, target: str) -> tuple[str, bytes]:
-    """C source of `edge_plan` and what belongs to it, and the constants it refers to."""
+def emit(plan: Plan, code_for: str) -> tuple[str, bytes]:
+    """C source of `edge_plan` and what belongs to it, and the constants it refers to; `code_for`:
+    the CPU that its kernels are made for."""
     constants = bytearray()
     places: dict[bytes, int] = {}
     steps = [_in_precision(step, plan.precision) for step in plan.steps[:-1]]
@@ -37,7 +38,7 @@ def emit(plan: Plan, target: str) -> tuple[str, bytes]:
         f"const float edge_plan_threshold = {float(np.float32(threshold))!r}f;",
         "const struct edge_info edge_plan_info = {\n"
         f"    EDGE_API_VERSION, {model.input.size}, {model.bits}, {-(-model.bits // 64)},\n"
-        f"    {json.dumps(model.id)}, {json.dumps(target)}, {json.dumps(plan.precision)}, "
+        f"    {json.dumps(model.id)}, {json.dumps(code_for)}, {json.dumps(plan.precision)}, "
         f"{plan.arena_bytes}u}};",
     ]
     return "\n\n".join(parts) + "\n", bytes(constants)

@@ -111,6 +111,11 @@ class Target:
         wide = "avx512_vnni" in self.features and self.vector.lanes == 16
         return VNNI if wide else PLAIN
 
+    @property
+    def code_for(self) -> str:
+        """The CPU whose code it takes, such as aarch64-linux-gnu cortex-a72."""
+        return f"{self.triple} {self.tuned_as}"
+
     def llvm(self) -> dict[str, Any]:
         """As TVM wants it told."""
         return {

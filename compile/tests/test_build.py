@@ -481,7 +481,7 @@ def test_the_plan_never_lets_living_tensors_overlap(small_model: Path, way: str)
     for now, step in enumerate(plan.steps):
         read = [argument.tensor for argument in step.arguments if isinstance(argument, At)]
         assert all(tensor.lasting or tensor.born <= now <= tensor.dies for tensor in read)
-    text, constants = emit(plan, target.name)
+    text, constants = emit(plan, target.code_for)
     assert "edge_plan_steps" in text
     assert len(constants) > 4 * 200_000
 

@@ -1,0 +1,55 @@
+#!/bin/sh
+# Builds Debian 12's QEMU with the multiply-adds of qemu_fma.patch in the folder that is named, for
+# proofs on a thousand pictures. It is kept only if it computes as the installed one does: fma_check.c
+# runs on both.
+set -eu
+
+for tool in qemu-aarch64 aarch64-linux-gnu-gcc ninja pkg-config patch xz; do
+    command -v "$tool" > /dev/null && continue
+    echo "fast_qemu: no $tool here; apt install qemu-user gcc-aarch64-linux-gnu gcc make ninja-build" \
+        "pkg-config libglib2.0-dev patch xz-utils" >&2
+    exit 1
+done
+
+packages=/etc/apt/sources.list.d/debian.sources
+if [ ! -f "$packages" ]; then
+    echo "fast_qemu: no $packages here; it names where Debian 12 has the sources of QEMU" >&2
+    exit 1
+fi
+
+here=$(cd "$(dirname "$0")" && pwd)
+mkdir -p "${1:?where to, such as build/qemu}"
+out=$(cd "$1" && pwd)
+work=$(mktemp -d "$out/work.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+cd "$work"
+
+# the sources of the same packages, without a change to what apt knows
+mkdir lists parts
+sed 's/^Types: .*/Types: deb-src/' "$packages" > parts/debian.sources
+apt-get -qq -o Dir::Etc::sourcelist=/dev/null -o Dir::Etc::sourceparts="$work/parts" \
+    -o Dir::State::lists="$work/lists" update
+apt-get -qq -o Dir::Etc::sourcelist=/dev/null -o Dir::Etc::sourceparts="$work/parts" \
+    -o Dir::State::lists="$work/lists" source --download-only qemu
+
+tar xf qemu_*.orig.tar.xz
+cd qemu-*/
+tar xf ../qemu_*.debian.tar.xz
+grep -v '^#' debian/patches/series | while read -r name; do patch -p1 -s < "debian/patches/$name"; done
+patch -p1 -s < "$here/qemu_fma.patch"
+mkdir built
+cd built
+../configure --target-list=aarch64-linux-user --without-default-features --disable-system \
+    --disable-tools --disable-docs --disable-werror --enable-linux-user --enable-pie \
+    --enable-plugins --extra-cflags="-O3 -march=native" > configured.txt
+ninja qemu-aarch64 | tail -n 1
+
+aarch64-linux-gnu-gcc -O2 -static -march=armv8.2-a+fp16 "$here/fma_check.c" -o fma_check
+installed=$(qemu-aarch64 -cpu cortex-a76 ./fma_check 1000000)
+fast=$(./qemu-aarch64 -cpu cortex-a76 ./fma_check 1000000)
+if [ "$installed" != "$fast" ]; then
+    echo "fast_qemu: it computes otherwise than $(command -v qemu-aarch64): not kept" >&2
+    exit 1
+fi
+mv qemu-aarch64 "$out/qemu-aarch64"
+echo "$("$out/qemu-aarch64" --version | head -n 1): $out/qemu-aarch64"

@@ -1,0 +1,48 @@
+"""The quicker emulator: what can be tested of it without building it. `make fast-emulator` itself
+keeps none that computes otherwise than the installed one."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from compile.emulator import FOLDER, emulator_command
+from compile.target import read_target
+from compile.toolchain import c_compiler
+
+
+def test_the_check_sees_arithmetic_alike_every_time(tmp_path: Path) -> None:
+    rpi5 = read_target("rpi5")
+    program = tmp_path / "fma_check"
+    subprocess.run(
+        [*c_compiler(rpi5.triple), "-O2", "-static", "-march=armv8.2-a+fp16", "-Wall", "-Werror",
+         FOLDER / "fma_check.c", "-o", program],
+        check=True,
+    )  # fmt: skip
+
+    def digest(count: int) -> str:
+        command = [*emulator_command(rpi5), str(program), str(count)]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    assert digest(2000) == digest(2000) != digest(1999)
+    assert len(digest(1)) == 17
+
+
+def test_the_patch_is_whole() -> None:
+    patch = FOLDER / "qemu_fma.patch"
+    told = subprocess.run(
+        ["git", "apply", "--numstat", patch], capture_output=True, text=True, check=True
+    )
+    files = [line.split("\t")[2] for line in told.stdout.splitlines()]
+    changed = ["fast_fma.h", "translate-a64.c", "vec_helper.c"]
+    assert sorted(files) == ["VERSION", *(f"target/arm/{name}" for name in changed)]
+
+
+def test_a_missing_tool_is_named_with_what_to_install(tmp_path: Path) -> None:
+    script = FOLDER / "fast_qemu.sh"
+    done = subprocess.run(
+        ["/bin/sh", script, tmp_path / "out"], capture_output=True, text=True, env={"PATH": ""}
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("fast_qemu: no qemu-aarch64 here; apt install qemu-user")
+    assert not (tmp_path / "out").exists()
