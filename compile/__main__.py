@@ -42,7 +42,12 @@ os.environ.setdefault("TVM_FFI_DISABLE_TORCH_C_DLPACK", "1")
     help="What says which choice to try next.",
 )
 @click.option("--photos", type=click.Path(path_type=Path), help="Photos to prove parity on.")
-@click.option("--pictures", default=0, help="How many of them, disturbed ones included.")
+@click.option(
+    "--pictures",
+    type=click.IntRange(0),
+    default=0,
+    help="How many of them, disturbed ones included.",
+)
 @click.option("--records", type=click.Path(path_type=Path), help="Folder of the tuning records.")
 def main(target: str, **options: Any) -> None:
     """Command: see the module."""

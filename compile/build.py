@@ -17,7 +17,7 @@ from compile.front import read_network
 from compile.gate import Parity
 from compile.library import build_library, describe
 from compile.network import Network
-from compile.pictures import pictures
+from compile.pictures import photo_files, pictures
 from compile.plan import Knobs, Workload, make_plan, workloads
 from compile.proof import picture_count, prove, views_needed
 from compile.proven import PROOFS, Evidence, Proven, Subject, pictures_of
@@ -93,16 +93,26 @@ def compile_bundle(request: Request) -> Result:
     `ModelError`, `CompileError` and `StorageError`.
     """
     began = time.perf_counter()
+    _check_place(request.out)
+    photo_files(request.photos)  # none: better said before a search than after it
     try:
-        network = read_network(request.model)
-    except NetworkUnsupportedError:
-        _portable_bundle(request)
-        raise
-    try:
+        try:
+            network = read_network(request.model)
+        except NetworkUnsupportedError:
+            _portable_bundle(request)
+            raise
         with Truth(request.model, request.photos) as truth:
             return _compile(request, network, truth, began)
     except OSError as error:
         raise storage_error(error, request.out) or error from error
+
+
+def _check_place(out: Path) -> None:
+    """Raise `CompileError` if `out` is a file or folder of others: what is replaced is gone."""
+    if out.exists() and not is_bundle(out) and not (out.is_dir() and not any(out.iterdir())):
+        raise CompileError(
+            "it is there, and no bundle", where=out, remedy="name another folder with OUT"
+        )
 
 
 def _compile(request: Request, network: Network, truth: Truth, began: float) -> Result:
@@ -266,13 +276,17 @@ def _promote(staging: Path, out: Path) -> None:
 
 
 def _portable_bundle(request: Request) -> None:
-    """The network as it is, for the portable engine, where it cannot be compiled."""
+    """The network as it is, for the portable engine, where it cannot be compiled. It replaces no
+    compiled one, which is of another network."""
     import onnx
 
     model_id, size_bytes = identify(request.model)
     metadata = {entry.key: entry.value for entry in onnx.load(request.model).metadata_props}
     info = parse_metadata(metadata, path=request.model, model_id=model_id, size_bytes=size_bytes)
-    staging = request.out.with_name(request.out.name + ".new")
+    out = request.out
+    if (out / LIBRARY).exists():
+        out = out.with_name(out.name + ".portable")
+    staging = out.with_name(out.name + ".new")
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir(parents=True)
     shutil.copyfile(request.model, staging / MODEL)
@@ -285,5 +299,5 @@ def _portable_bundle(request: Request) -> None:
         budgets=target.budgets,
         tools={},
     )
-    _promote(staging, request.out)
-    request.tell(f"{request.out} holds the network as it is, for the portable engine")
+    _promote(staging, out)
+    request.tell(f"{out} holds the network as it is, for the portable engine")

@@ -34,6 +34,7 @@ from edge_runtime.fit import Image
 FOLDER = Path(__file__).resolve().parent / "emulation"
 PART = 10
 """Pictures that one emulated process hashes; one takes half a second (int8) to eleven (fp16)."""
+SYSROOT = Path("/usr/aarch64-linux-gnu")
 PACKAGES = "apt install qemu-user gcc-aarch64-linux-gnu"
 
 
@@ -42,7 +43,18 @@ def emulator_command(target: Target) -> list[str]:
     path = shutil.which("qemu-aarch64")
     if not path or not target.triple.startswith("aarch64"):
         raise ToolchainError(f"no emulator for {target.triple}", where=target.name, remedy=PACKAGES)
-    return [path, "-L", "/usr/aarch64-linux-gnu", "-cpu", target.emulated_as]
+    return [path, "-L", str(_c_library()), "-cpu", target.emulated_as]
+
+
+@functools.cache
+def _c_library() -> Path:
+    """The folder with the emulated programs' C library: the cross compiler's, or, without one, the
+    userland's."""
+    if (SYSROOT / "lib").is_dir():
+        return SYSROOT
+    userland = Userland()
+    userland.make()
+    return userland.root
 
 
 def emulator_version(target: Target) -> str:
@@ -195,8 +207,8 @@ class EmulatorRunner(Runner):
             work = Path(folder)
             write_object(kernels, self.llvm, work / "kernels.o")
             (work / "main.c").write_text(_harness(kernels), encoding="utf-8")
-            compiler = c_compiler(self.target.triple)
-            run([*compiler, "-O1", "-static", "main.c", "kernels.o", "-o", "main"], work)
+            compiler = c_compiler(self.target.triple, static=True)
+            run([*compiler, "-O1", "main.c", "kernels.o", "-o", "main"], work)
             return _counted([str(work / "main")], self.target, work)
 
 

@@ -51,6 +51,10 @@ class _Reader:
         self.where = network.model.path
         self.constants = {item.name: numpy_helper.to_array(item) for item in graph.initializer}
         names = [output.name for output in graph.output]
+        if not names:
+            raise ModelInvalidError(
+                "it has no output", where=self.where, remedy="export it again with training/"
+            )
         self.output = HASH if HASH in names else names[0]
         self.values: dict[str, int] = {}
         """Of a tensor's name: index of the layer that made it."""
@@ -95,7 +99,7 @@ class _Reader:
         out, kind = node.output[0], node.op_type
         inputs = [name for name in node.input if name]
         if kind == "Constant":
-            self.constants[out] = numpy_helper.to_array(node.attribute[0].t)
+            self.constants[out] = self._value(node)
         elif kind == "DequantizeLinear" and inputs[0] in self.constants:
             self.constants[out] = self._dequantised(node)
         elif kind in ("QuantizeLinear", "DequantizeLinear") and self._known(inputs[0]):
@@ -124,6 +128,15 @@ class _Reader:
             self.hashed.add(out)
         else:
             raise self._unsupported(node, "this compiler does not know it there")
+
+    def _value(self, node: onnx.NodeProto) -> np.ndarray:
+        """Of a Constant."""
+        value = next(iter(self._attributes(node).values()), None)
+        if isinstance(value, onnx.TensorProto):
+            return numpy_helper.to_array(value)
+        if isinstance(value, (int, float, list)):
+            return np.array(value)
+        raise self._unsupported(node, "it must be a tensor or numbers")
 
     def _known(self, name: str) -> bool:
         return name in self.values or name in self.pooled or name in self.hashed
@@ -254,14 +267,16 @@ class _Reader:
     def _dense(self, node: onnx.NodeProto) -> None:
         attributes = self._attributes(node)
         weight = self._constant(node.input[1])
+        if attributes.get("transA", 0):
+            raise self._unsupported(node, "its input is transposed")
         transposed = node.op_type == "Gemm" and attributes.get("transB", 0)
-        self.network.hash_weight = np.ascontiguousarray(weight if transposed else weight.T)
-        bias = len(node.input) > 2
-        self.network.hash_bias = (
-            self._constant(node.input[2]).reshape(-1)
-            if bias
-            else np.zeros(self.network.hash_weight.shape[0], np.float32)
-        )
+        scaled = weight * np.float32(attributes.get("alpha", 1))
+        self.network.hash_weight = np.ascontiguousarray(scaled if transposed else scaled.T)
+        bias = np.zeros(self.network.hash_weight.shape[0], np.float32)
+        if len(node.input) > 2 and node.input[2]:
+            beta = np.float32(attributes.get("beta", 1))
+            bias += self._constant(node.input[2]).reshape(-1) * beta
+        self.network.hash_bias = bias
         self.network.hash_source = self.pooled[node.input[0]]
 
     def _over_pixels(self, node: onnx.NodeProto) -> bool:

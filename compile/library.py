@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +20,7 @@ from compile.space import space
 from compile.target import Target
 from compile.toolchain import FFI, TVM, c_compiler, run, version_of
 from edge_runtime.bundle import LIBRARY, write_manifest
+from edge_runtime.errors import storage_error
 
 NATIVE = Path(__file__).resolve().parent / "native"
 LOOKUP = NATIVE.parents[1] / "edge_runtime" / "native"
@@ -39,6 +42,8 @@ PAGES = "-Wl,-z,max-page-size=0x4000"
 and Android have, in place of 64."""
 TOGETHER = "-Wl,-z,noseparate-code"
 """Nor does code begin a page of its own; ziglang's linker knows no such wish."""
+SPARE = 2 << 20
+"""Bytes that a build may take beside its constants, which stand in four files until it is done."""
 FLAGS = (
     "-std=gnu11",
     "-O2",
@@ -60,6 +65,7 @@ def build_library(plan: Plan, target: Target, work: Path) -> Path:
     work.mkdir(parents=True, exist_ok=True)
     compiler = c_compiler(target.triple)
     text, constants = emit(plan, target.code_for)
+    _need(4 * len(constants) + SPARE, work)
     (work / "plan.c").write_text(text, encoding="utf-8")
     (work / "constants.bin").write_bytes(constants)
     (work / "constants.s").write_text(CONSTANTS, encoding="utf-8")
@@ -102,6 +108,14 @@ def build_library(plan: Plan, target: Target, work: Path) -> Path:
         work,
     )
     return library
+
+
+def _need(size: int, folder: Path) -> None:
+    """Raise `StorageError` unless `folder` has room for `size` bytes: where LLVM cannot write, it
+    ends the process."""
+    if shutil.disk_usage(folder).free < size:
+        full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        raise storage_error(full, folder) or full
 
 
 def build_untuned(

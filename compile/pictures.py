@@ -44,8 +44,7 @@ def photos(folder: Path | None, most: int) -> list[Image]:
     chosen = paths[:: max(1, len(paths) // most)][:most]
     found = list(_readable(chosen))
     if not found:
-        where = folder or _sample_folder()
-        raise NoPhotosError("no usable photo in it", where=where, remedy="name another folder")
+        raise _no_photo(folder or _sample_folder())
     return found
 
 
@@ -54,7 +53,14 @@ def photo_files(folder: Path | None) -> list[Path]:
     where = folder or _sample_folder()
     if not where.is_dir():
         raise NoPhotosError("no such folder", where=where, remedy="name a folder of photos")
-    return sorted(find_photos(where))
+    found = sorted(find_photos(where))
+    if not found:
+        raise _no_photo(where)
+    return found
+
+
+def _no_photo(where: Path) -> NoPhotosError:
+    return NoPhotosError("no usable photo in it", where=where, remedy="name another folder")
 
 
 def _sample_folder() -> Path:

@@ -9,6 +9,7 @@ but for its speed.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,15 +75,13 @@ class Proven:
         return None
 
     def of_same_bytes(self, subject: Subject) -> Evidence | None:
-        """What was proved at most length of these bytes on any CPU, without their speed there.
-
-        Raises `CompileError` if a target's file of proofs cannot be read.
-        """
+        """What was proved at most length of these bytes on any CPU, without their speed there."""
         folder, name = self._records.parent.parent, self._records.name
-        others = [path for path in sorted(folder.glob(f"*/{self.path.name}")) if path != self.path]
-        every = [self, *(Proven(path.with_name(name)) for path in others)]
-        found = [proofs.by_model.get(subject.model) for proofs in every]
-        same = [entry for entry in found if entry and entry["library"] == subject.library]
+        every = [self.by_model.get(subject.model)]
+        for path in sorted(folder.glob(f"*/{self.path.name}")):
+            with contextlib.suppress(CompileError):  # it is that target's to complain
+                every.append(Proven(path.with_name(name)).by_model.get(subject.model))
+        same = [entry for entry in every if entry and entry["library"] == subject.library]
         best = max(same, key=pictures_of, default=None)
         return {part: best[part] for part in PROOFS if part != "speed"} if best else None
 

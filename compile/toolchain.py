@@ -34,19 +34,21 @@ def check_tvm() -> None:
             )
 
 
-def c_compiler(triple: str) -> list[str]:
+def c_compiler(triple: str, *, static: bool = False) -> list[str]:
     """The command of a C compiler for `triple`; raises `ToolchainError`.
 
     For the machine's own architecture cc, for another one GCC's cross compiler, and for either of
-    them the one that the package ziglang brings, when there is no other.
+    them the one that the package ziglang brings, when there is no other. `static`: of programs that
+    need no C library where they run; ziglang has musl for them.
     """
+    alone = ["-static"] if static else []
     architecture = triple.split("-")[0]
     names = [f"{architecture}-linux-gnu-gcc"]
     if architecture == platform.machine():
         names += ["cc", "gcc", "clang"]
     for name in names:
         if path := shutil.which(name):
-            return [path]
+            return [path, *alone]
     if importlib.util.find_spec("ziglang"):
         return [
             sys.executable,
@@ -54,7 +56,8 @@ def c_compiler(triple: str) -> list[str]:
             "ziglang",
             "cc",
             "-target",
-            f"{architecture}-linux-gnu.{GLIBC}",
+            f"{architecture}-linux-musl" if static else f"{architecture}-linux-gnu.{GLIBC}",
+            *alone,
         ]
     raise ToolchainError(
         f"no C compiler for {architecture}",

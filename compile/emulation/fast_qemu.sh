@@ -36,13 +36,20 @@ tar xf qemu_*.orig.tar.xz
 cd qemu-*/
 tar xf ../qemu_*.debian.tar.xz
 grep -v '^#' debian/patches/series | while read -r name; do patch -p1 -s < "debian/patches/$name"; done
-patch -p1 -s < "$here/qemu_fma.patch"
+if ! patch -p1 -s < "$here/qemu_fma.patch"; then
+    echo "fast_qemu: the patch was made for QEMU 7.2.22, this is $(cat VERSION)" >&2
+    exit 1
+fi
+echo "$(cat VERSION)-fma" > VERSION
 mkdir built
 cd built
 ../configure --target-list=aarch64-linux-user --without-default-features --disable-system \
     --disable-tools --disable-docs --disable-werror --enable-linux-user --enable-pie \
     --enable-plugins --extra-cflags="-O3 -march=native" > configured.txt
-ninja qemu-aarch64 | tail -n 1
+if ! ninja qemu-aarch64 > built.txt 2>&1; then
+    tail -n 20 built.txt >&2
+    exit 1
+fi
 
 aarch64-linux-gnu-gcc -O2 -static -march=armv8.2-a+fp16 "$here/fma_check.c" -o fma_check
 installed=$(qemu-aarch64 -cpu cortex-a76 ./fma_check 1000000)

@@ -1,5 +1,5 @@
 /* fma_check.c: does an emulator compute as another does? Prints a digest of what Neon's arithmetic
- * makes of random registers: ordinary numbers, tiny ones, infinities, NaN.
+ * makes of random registers, ordinary numbers, tiny ones, infinities, NaN, in every mode of the FPCR.
  *
  *     fma_check COUNT
  */
@@ -72,25 +72,43 @@ static void see(const void *result, size_t bytes) /* FNV-1a, eight bytes at a ti
         see(&result, sizeof(result)); \
     } while (0)
 
-#define SEE_ARITHMETIC(whole, half, type, a, b, c)                                          \
-    do {                                                                                    \
-        SEE(whole, vfmaq_##type(c, a, b));                                                  \
-        SEE(whole, vfmaq_laneq_##type(c, a, b, 3));                                         \
-        SEE(whole, vfmsq_laneq_##type(c, a, b, 1));                                         \
-        SEE(half, vfma_laneq_##type(vget_low_##type(c), vget_low_##type(a), b, 2));         \
-        SEE(whole, vaddq_##type(a, b));                                                     \
-        SEE(whole, vsubq_##type(a, b));                                                     \
-        SEE(whole, vmaxnmq_##type(a, b));                                                   \
-        SEE(whole, vminnmq_##type(a, b));                                                   \
+/* `q` is empty for half a register. */
+#define SEE_ARITHMETIC(vector, q, type, a, b, c, whole)      \
+    do {                                                     \
+        SEE(vector, vfma##q##_##type(c, a, b));              \
+        SEE(vector, vfma##q##_##type(a, a, b));              \
+        SEE(vector, vfms##q##_##type(c, a, b));              \
+        SEE(vector, vfma##q##_laneq_##type(c, a, whole, 3)); \
+        SEE(vector, vfms##q##_laneq_##type(c, a, whole, 1)); \
+        SEE(vector, vadd##q##_##type(a, b));                 \
+        SEE(vector, vsub##q##_##type(a, b));                 \
+        SEE(vector, vmul##q##_##type(a, b));                 \
+        SEE(vector, vmaxnm##q##_##type(a, b));               \
+        SEE(vector, vminnm##q##_##type(a, b));               \
+    } while (0)
+
+#define SEE_BOTH(whole, half, type, a, b, c)                                         \
+    do {                                                                             \
+        SEE_ARITHMETIC(whole, q, type, a, b, c, b);                                  \
+        half x = vget_low_##type(a), y = vget_low_##type(b), z = vget_low_##type(c); \
+        SEE_ARITHMETIC(half, , type, x, y, z, b);                                    \
     } while (0)
 
 int main(int argc, char **argv)
 {
+    /* as it begins; each rounding; default NaN; flushing of tiny numbers, also of halves */
+    static const uint64_t modes[] = {0, 1 << 22, 2 << 22, 3 << 22, 1 << 25, 1 << 24, 1 << 19};
     for (long count = argc == 2 ? atol(argv[1]) : 0; count > 0; count--) {
+        uint64_t mode = count % 2 ? 0 : modes[next() % (sizeof(modes) / sizeof(*modes))];
         float16x8_t a = halves(), b = halves(), c = halves();
-        SEE_ARITHMETIC(float16x8_t, float16x4_t, f16, a, b, c);
         float32x4_t d = floats(), e = floats(), f = floats();
-        SEE_ARITHMETIC(float32x4_t, float32x2_t, f32, d, e, f);
+        __asm__ volatile("msr fpcr, %6" /* nothing is computed before it */
+                         : "+w"(a), "+w"(b), "+w"(c), "+w"(d), "+w"(e), "+w"(f)
+                         : "r"(mode)
+                         : "memory");
+        SEE_BOTH(float16x8_t, float16x4_t, f16, a, b, c);
+        SEE_BOTH(float32x4_t, float32x2_t, f32, d, e, f);
+        __asm__ volatile("msr fpcr, xzr" ::: "memory");
     }
     printf("%016" PRIx64 "\n", digest);
     return 0;

@@ -28,7 +28,7 @@ struct edge_info {
     int32_t bits;            /* of a code */
     int32_t words;           /* uint64 words of a code */
     const char *model_id;    /* SHA-256 of the ONNX model, hexadecimal */
-    const char *target;      /* the CPU whose code it is, as LLVM names it */
+    const char *target;      /* whose code it is, as LLVM says it: "aarch64-linux-gnu cortex-a72" */
     const char *precision;   /* fp32, fp16 or int8 */
     uint64_t arena_bytes;    /* memory that an open network holds, beside its constants */
 };

@@ -20,7 +20,7 @@ import pytest
 from onnx import helper
 
 from compile import build as build_module
-from compile import gate, toolchain
+from compile import emulator, gate, library, toolchain
 from compile.arena import At
 from compile.build import Request, compile_bundle, make_runner
 from compile.front import read_network
@@ -34,7 +34,7 @@ from compile.source import emit
 from compile.space import space
 from compile.target import DEVICES, Target, known_targets, read_target
 from compile.tests.conftest import build, random_pictures, save_sample
-from edge_runtime.bundle import open_bundle, read_manifest
+from edge_runtime.bundle import MODEL, open_bundle, read_manifest
 from edge_runtime.code import hamming
 from edge_runtime.engine import open_engine
 from edge_runtime.engine.compiled import CompiledEngine
@@ -294,6 +294,31 @@ def test_an_unsupported_network_still_gets_a_portable_bundle(
     engine.hash(random_pictures(96, 1)[0])
 
 
+def test_an_unsupported_network_leaves_a_compiled_bundle_alone(
+    small_bundle: Path, host: Target, tmp_path: Path
+) -> None:
+    out = shutil.copytree(small_bundle, tmp_path / "host")
+    model = onnx.load(small_bundle / MODEL)
+    model.graph.node[0].attribute.append(helper.make_attribute("dilations", [2, 2]))
+    onnx.save(model, tmp_path / "odd.onnx")
+    with pytest.raises(NetworkUnsupportedError, match="dilation"):
+        compile_bundle(Request(tmp_path / "odd.onnx", host, out))
+    assert open_bundle(out).library
+    assert open_bundle(tmp_path / "host.portable").library is None
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_what_is_no_bundle_is_not_replaced(
+    kind: str, small_model: Path, host: Target, tmp_path: Path
+) -> None:
+    file = tmp_path / "mine" / "photo.jpg" if kind == "folder" else tmp_path / "mine"
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("precious")
+    with pytest.raises(CompileError, match="it is there, and no bundle"):
+        compile_bundle(Request(small_model, host, tmp_path / "mine"))
+    assert file.read_text() == "precious"
+
+
 def test_damaged_records_are_named(tmp_path: Path) -> None:
     (tmp_path / "r.json").write_text("{")
     with pytest.raises(CompileError, match="not a file of tuning records"):
@@ -361,6 +386,27 @@ def test_ziglang_where_there_is_no_cross_compiler(
     assert gate.parity_emulated(library, target, expected, 64, made, 0.99).passed
 
 
+def test_without_a_cross_compiler_programs_find_a_c_library_too(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """That of the userland. ziglang links programs that need none with musl."""
+
+    class Unpacked:
+        root = tmp_path
+
+        def make(self) -> None:
+            pass
+
+    monkeypatch.setattr(emulator, "SYSROOT", tmp_path / "nothing")
+    monkeypatch.setattr(emulator, "Userland", Unpacked)
+    monkeypatch.setattr(emulator, "_c_library", emulator._c_library.__wrapped__)
+    assert emulator.emulator_command(read_target("rpi4"))[1:3] == ["-L", str(tmp_path)]
+    monkeypatch.setattr("compile.toolchain.shutil.which", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
+    command = toolchain.c_compiler("aarch64-linux-gnu", static=True)
+    assert command[-2:] == ["aarch64-linux-musl", "-static"]
+
+
 def test_no_compiler_for_the_target(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
@@ -390,6 +436,7 @@ def test_photos_that_are_not_there(small_model: Path, host: Target, tmp_path: Pa
     with pytest.raises(NoPhotosError):
         compile_bundle(request)
     assert not (tmp_path / "out").exists()
+    assert not list(tmp_path.rglob("*.json")), "it is said before the search"
 
 
 def test_a_full_disk(
@@ -404,7 +451,17 @@ def test_a_full_disk(
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(build_module.shutil, "copyfile", full)
+    odd = onnx.load(small_model)
+    odd.graph.node[0].attribute.append(helper.make_attribute("dilations", [2, 2]))
+    onnx.save(odd, tmp_path / "odd.onnx")
+    with monkeypatch.context() as patched:
+        patched.setattr(build_module.shutil, "copyfile", full)
+        for model in (small_model, tmp_path / "odd.onnx"):
+            with pytest.raises(StorageError, match="the disk is full"):
+                build(model, host, tmp_path / "out")
+    # LLVM ends the process where it cannot write: so it is not asked to
+    usage = shutil.disk_usage(tmp_path)._replace(free=1 << 20)
+    monkeypatch.setattr(library.shutil, "disk_usage", lambda path: usage)
     with pytest.raises(StorageError, match="the disk is full"):
         build(small_model, host, tmp_path / "out")
     open_bundle(tmp_path / "out")

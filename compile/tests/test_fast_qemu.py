@@ -34,8 +34,8 @@ def test_the_patch_is_whole() -> None:
         ["git", "apply", "--numstat", patch], capture_output=True, text=True, check=True
     )
     files = [line.split("\t")[2] for line in told.stdout.splitlines()]
-    changed = ["fast_fma.h", "translate-a64.c", "vec_helper.c"]
-    assert sorted(files) == ["VERSION", *(f"target/arm/{name}" for name in changed)]
+    names = ["fast_fma.h", "translate-a64.c", "vec_helper.c"]
+    assert sorted(files) == [f"target/arm/{name}" for name in names]
 
 
 def test_a_missing_tool_is_named_with_what_to_install(tmp_path: Path) -> None:

@@ -80,6 +80,56 @@ def test_a_convolution_that_is_not_mobile_is_named(tmp_path: Path) -> None:
         read_network(graph(tmp_path / "m.onnx", nodes, [1, 3, 32, 32], weights))
 
 
+def dense(path: Path, nodes: list[onnx.NodeProto], **attributes: object) -> Path:
+    """A convolution, an average, `nodes`, and a Gemm of the weights w, bias b and `attributes`."""
+    generator = np.random.default_rng(1)
+    weights = {
+        "k": generator.normal(size=(4, 3, 3, 3)).astype(np.float32),
+        "w": generator.normal(size=(4, 8)).astype(np.float32),
+        "b": generator.normal(size=8).astype(np.float32),
+    }
+    every = [
+        helper.make_node("Conv", ["image", "k"], ["x"], "first", pads=[1] * 4),
+        helper.make_node("GlobalAveragePool", ["x"], ["y"]),
+        *nodes,
+        helper.make_node("Flatten", ["y"], ["z"]),
+        helper.make_node("Gemm", ["z", "w", "b"], ["s"], "last", **attributes),
+        helper.make_node("Sigmoid", ["s"], ["hash"]),
+    ]
+    return graph(path, every, [1, 3, 32, 32], weights)
+
+
+def test_the_factors_of_a_dense_layer_are_folded(tmp_path: Path) -> None:
+    plain = read_network(dense(tmp_path / "a.onnx", []))
+    scaled = read_network(dense(tmp_path / "b.onnx", [], alpha=0.5, beta=3.0))
+    assert np.array_equal(scaled.hash_weight, plain.hash_weight * np.float32(0.5))
+    assert np.array_equal(scaled.hash_bias, plain.hash_bias * np.float32(3))
+    with pytest.raises(NetworkUnsupportedError, match='Gemm "last": its input is transposed'):
+        read_network(dense(tmp_path / "c.onnx", [], transA=1))
+
+
+def test_a_constant_may_be_a_number_and_not_a_word(tmp_path: Path) -> None:
+    model = onnx.load(dense(tmp_path / "a.onnx", []))
+    clip = [
+        helper.make_node("Constant", [], ["low"], value_float=0.0),
+        helper.make_node("Constant", [], ["high"], "end", value_float=6.0),
+        helper.make_node("Clip", ["x", "low", "high"], ["x6"]),
+    ]
+    nodes = list(model.graph.node)
+    nodes[1].input[0] = "x6"
+    del model.graph.node[:]
+    model.graph.node.extend([nodes[0], *clip, *nodes[1:]])
+    onnx.save(model, tmp_path / "b.onnx")
+    assert read_network(tmp_path / "b.onnx").layers[0].limit == 6
+    at = next(i for i, node in enumerate(model.graph.node) if node.name == "end")
+    model.graph.node[at].CopyFrom(
+        helper.make_node("Constant", [], ["high"], "end", value_string=b"six")
+    )
+    onnx.save(model, tmp_path / "c.onnx")
+    with pytest.raises(NetworkUnsupportedError, match='Constant "end"'):
+        read_network(tmp_path / "c.onnx")
+
+
 def test_free_dimensions_are_refused(tmp_path: Path) -> None:
     nodes = [helper.make_node("Sigmoid", ["image"], ["hash"])]
     path = graph(tmp_path / "m.onnx", nodes, ["batch", 3, 32, 32], {})

@@ -8,12 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
 from compile import build as build_module
-from compile import emulator, gate
+from compile import emulator, gate, proof
 from compile.build import Request, Result, compile_bundle
+from compile.counts import CLASSES, Counts
 from compile.front import read_network
 from compile.library import build_untuned
 from compile.proof import picture_count
@@ -97,6 +99,23 @@ def test_boards_that_take_the_same_code_share_its_proof_but_for_the_speed(
     assert proved == [1000, 1000], "rpi5 takes other code"
 
 
+def test_of_the_same_bytes_only_the_speed_is_measured_again(
+    small_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is faked but ONNX Runtime's counts, which need the userland."""
+    monkeypatch.setattr(build_module, "make_runner", lambda name, target: Guess(target))
+    theirs = Counts(dict.fromkeys(CLASSES, 10**8), 10**6, 10**5, 10**8)
+    monkeypatch.setattr(proof, "_onnxruntime_counts", lambda request: theirs)
+    first, _ = _compile(small_model, tmp_path, "one", pictures=8)
+    monkeypatch.setattr(gate, "parity_emulated", None)
+    like, _ = _compile(small_model, tmp_path, "one", "rpi3", pictures=8)
+    assert like.promoted
+    assert like.evidence["parity"] == first.evidence["parity"]
+    ours, its = (result.evidence["speed"]["counts"]["ours"] for result in (first, like))
+    assert ours["instructions"] == its["instructions"]
+    assert like.evidence["speed"]["ours"] != first.evidence["speed"]["ours"]
+
+
 def test_other_bytes_are_proved_anew_and_that_is_told(
     small_model: Path, tmp_path: Path, proved: list[int]
 ) -> None:
@@ -125,6 +144,7 @@ def test_few_pictures_and_photos_of_ones_own_are_no_proof_for_others(
 ) -> None:
     photos = tmp_path / "photos"
     photos.mkdir()
+    cv2.imwrite(str(photos / "own.png"), random_pictures(96, 1)[0])
     _compile(small_model, tmp_path, "one")
     _compile(small_model, tmp_path, "two", pictures=1000, photos=photos)
     assert not list((tmp_path / "records").rglob("*.proof.json"))
@@ -142,6 +162,16 @@ def test_each_model_has_its_own_proof(tmp_path: Path) -> None:
     assert again.of(Subject("c", "model", "cpu")) is None
     assert again.of_other_bytes(Subject("c", "model", "cpu")) == 1000
     assert again.of_other_bytes(Subject("c", "a third model", "cpu")) == 0
+
+
+def test_a_damaged_proof_of_another_board_is_that_boards_matter(tmp_path: Path) -> None:
+    proofs, subject = Proven(tmp_path / "rpi4" / "fp32.json"), Subject("a", "model", "cpu")
+    proofs.keep(subject, {"parity": {"pictures": 1000}, "speed": {}, "accuracy": None})
+    (tmp_path / "rpi3").mkdir()
+    (tmp_path / "rpi3" / "fp32.proof.json").write_text("{")
+    shared = proofs.of_same_bytes(Subject("a", "model", "another cpu"))
+    assert shared == {"parity": {"pictures": 1000}, "accuracy": None}
+    assert proofs.of_same_bytes(Subject("b", "model", "cpu")) is None
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"format": 2}', '{"format": 1, "proofs": {"a": {}}}'])
