@@ -130,6 +130,21 @@ def read_manifest(path: Path) -> dict[str, Any]:
     return dict(manifest)
 
 
+def portable_model(path: Path) -> Path | None:
+    """The ONNX network of the bundle in the folder `path`; None if there is none, or if the one
+    there is not what the manifest describes."""
+    file = path / MODEL
+    try:
+        entry = read_manifest(path)["files"][MODEL]
+    except (BundleInvalidError, KeyError, TypeError):  # then nothing tells
+        return file if file.is_file() else None
+    try:
+        _check_file(file, entry)
+    except BundleInvalidError:
+        return None
+    return file
+
+
 def multiply_adds(path: Path) -> list[int] | None:
     """Of every step of the bundle's network, as its evidence says; None: it does not."""
     try:
@@ -202,14 +217,20 @@ def _parse(manifest: dict[str, Any], path: Path) -> Bundle:
 
 def _check_cpu(target: dict[str, Any], path: Path, features: frozenset[str]) -> None:
     machine = platform.machine()
-    triple, needed = str(target.get("triple")), set(target.get("features") or ())
+    triple, needed = str(target.get("triple")), target.get("features")
+    if not isinstance(needed, list):
+        raise BundleInvalidError(
+            "the manifest is malformed: it does not say what the CPU must be able to do",
+            where=path / MANIFEST,
+            remedy="copy the bundle again",
+        )
     if triple.split("-")[0] != machine:
         raise BundleMismatchError(
             f"compiled for {triple}, but this machine is {machine}",
             where=path,
             remedy="compile for this machine: make compile TARGET=host",
         )
-    missing = sorted(needed - features)
+    missing = sorted(set(needed) - features)
     if missing:
         raise BundleMismatchError(
             f"compiled for {target.get('cpu')}, but this CPU lacks {', '.join(missing)}",

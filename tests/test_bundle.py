@@ -28,6 +28,7 @@ from edge_runtime.errors import (
     BundleInvalidError,
     BundleMismatchError,
     EngineError,
+    ModelError,
     ModelNotFoundError,
 )
 from edge_runtime.model import find_model, identify
@@ -156,6 +157,7 @@ def test_a_failing_library_says_why(bundle: Path) -> None:
         ({"target.features": ["sve9"]}, BundleMismatchError, "this CPU lacks sve9"),
         ({"target.triple": "riscv64-linux-gnu"}, BundleMismatchError, "but this machine is"),
         ({"target": "rpi4"}, BundleInvalidError, "malformed"),
+        ({"target.features": None}, BundleInvalidError, "does not say what the CPU must be able"),
         (
             {"files.extra.so": {"sha256": "0", "bytes": 1}},
             BundleInvalidError,
@@ -216,6 +218,16 @@ def test_the_portable_engine_stands_in_and_says_why(
     (bundle / MODEL).unlink()
     with pytest.raises(BundleMismatchError, match="use a bundle for this board"):
         open_engine(bundle)
+
+
+def test_a_damaged_network_stands_in_for_nothing(bundle: Path) -> None:
+    content = bytearray((bundle / MODEL).read_bytes())
+    content[len(content) // 2] ^= 1
+    (bundle / MODEL).write_bytes(content)
+    for change in ({}, {"target.features": ["sve9"]}):
+        edit(bundle, change)
+        with pytest.raises(ModelError, match=r"damaged|sve9"):
+            open_engine(bundle)
 
 
 def test_a_library_of_another_model_or_interface(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import logging
 import os
 from pathlib import Path
 
-from edge_runtime.bundle import MODEL, is_bundle
+from edge_runtime.bundle import is_bundle, portable_model
 from edge_runtime.engine.base import Engine
 from edge_runtime.errors import ModelError
 from edge_runtime.model import find_model
@@ -25,7 +25,7 @@ def open_engine(model: str | os.PathLike[str] | None = None, *, threads: int = 1
 
     A model file gets the portable engine. A bundle gets the compiled one; where the bundle is
     damaged or made for another CPU, that is logged, and its model.onnx runs on the portable engine
-    instead. Without that file the bundle's fault is raised.
+    instead. Where that file is missing or damaged, the bundle's fault is raised.
     """
     path: Path = find_model(model)
     if not is_bundle(path):
@@ -35,10 +35,11 @@ def open_engine(model: str | os.PathLike[str] | None = None, *, threads: int = 1
 
         return CompiledEngine(path, threads=threads)
     except ModelError as fault:
-        if not (path / MODEL).is_file():
+        model_file = portable_model(path)
+        if not model_file:
             raise
         log.warning("%s; the portable engine is used instead", fault)
-        return _portable(path / MODEL, threads, f"the bundle cannot be used: {fault}")
+        return _portable(model_file, threads, f"the bundle cannot be used: {fault}")
 
 
 def _portable(path: Path, threads: int, reason: str) -> Engine:
