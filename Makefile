@@ -32,7 +32,7 @@ WITH_GALLERY = $(if $(GALLERY),--gallery $(GALLERY))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint run profile setup-train test-train train hash evaluate accuracy \
-        setup-bench bench bench-daemon bench-profiler soak faults setup-compile compile fast-emulator test-compile estimate device-test machine-test deploy lock clean
+        setup-bench bench bench-emulated bench-daemon bench-profiler soak faults setup-compile compile fast-emulator test-compile estimate device-test machine-test deploy lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -152,6 +152,14 @@ $(COMPILE)/.ready: requirements/compile.txt requirements/demo.txt
 	@touch $@
 
 setup-compile: $(COMPILE)/.ready  ## the environment for compiling (TVM, about 0.7 GB)
+
+$(COMPILE)/.bench: requirements/bench.txt $(COMPILE)/.ready
+	$(COMPILE)/bin/python -m pip --disable-pip-version-check --no-input install --quiet -r $<
+	@touch $@
+
+bench-emulated: $(COMPILE)/.bench  ## the network beside its peers on an emulated ARM CPU, counted: make bench-emulated TARGET=rpi4
+	$(COMPILE)/bin/python -m profiles.bench.emulated $(TARGET) --out profiles/reports/emulated-$(TARGET).json
+	$(COMPILE)/bin/python -m profiles.performance
 
 compile: $(COMPILE)/.ready  ## a bundle for a board: make compile TARGET=rpi4 [PRECISION=int8] [TRIALS=n] [RUNNER=...] [SEARCH=metaschedule]
 	PATH="$(CURDIR)/build/qemu:$$PATH" $(COMPILE)/bin/python -m compile $(TARGET) $(if $(PRECISION),--precision $(PRECISION)) $(if $(TRIALS),--trials $(TRIALS)) \

@@ -7,6 +7,11 @@ from typing import Any
 
 from profiles.bench.cores import NEAR_NS
 
+LANES = 4
+"""Float32 numbers in a vector register of NEON, one multiply-add each an instruction."""
+STRASSEN = ("edge-runtime fp32", "MNN fp32")
+"""Who multiplies large matrices so; of MNN, its Convolution1x1Strassen."""
+
 
 def network(report: dict[str, Any], path: Path) -> list[str]:
     """Times on a real machine, of profiles/bench/network.py."""
@@ -108,8 +113,40 @@ def emulated(report: dict[str, Any], path: Path) -> list[str]:
         lines.append(f"| {name} | " + " | ".join(f"{cell:.2f}" for cell in cells) + " |")
     return [
         f"## The network, {report['cpu']} (emulated)",
-        f"`python -m profiles.bench.emulated {report['target']}` after `make compile "
+        f"`make bench-emulated TARGET={report['target']}` after `make compile "
         f"TARGET={report['target']}`: what the emulated CPU of a {report['board']} does in one "
         f"call, one thread ([report](../profiles/reports/{path.name})). Exact counts, not times.",
         "\n".join(lines),
+        _limit(report),
+        *_left_out(report["left_out"]),
     ]
+
+
+def _limit(report: dict[str, Any]) -> str:
+    """What plain float32 cannot do with fewer, and who does."""
+    floor = report["multiply_adds"] / LANES
+    below = [
+        f"{name.removesuffix(' fp32')} ({row['multiply_add_instructions'] / 1e6:.2f} M)"
+        for name, row in report["counts"].items()
+        if name in STRASSEN and row["multiply_add_instructions"] < floor
+    ]
+    text = (
+        f"The limit: {report['multiply_adds'] / 1e6:.0f} M multiply-adds, {LANES} float32 lanes an "
+        f"instruction, are {floor / 1e6:.0f} M multiply-add instructions."
+    )
+    if below:
+        verb = "multiplies" if len(below) == 1 else "multiply"
+        text += (
+            f" Below it, {' and '.join(below)} {verb} large matrices by Strassen's method, in "
+            "which seven products do for eight."
+        )
+    return text
+
+
+def _left_out(reasons: dict[str, str]) -> list[str]:
+    """Who is not in the table, those with the same reason together."""
+    names: dict[str, list[str]] = {}
+    for name, reason in reasons.items():
+        names.setdefault(reason, []).append(name)
+    told = "; ".join(f"{' and '.join(who)}, since {reason}" for reason, who in names.items())
+    return [f"Left out: {told}."] if told else []

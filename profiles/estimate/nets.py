@@ -22,7 +22,7 @@ from compile.emulator import count_marks
 from compile.target import read_target
 from compile.userland import Userland
 from edge_runtime.errors import ReportError
-from profiles.bench.emulated import NCNN, install_ncnn
+from profiles.bench.emulated_peers import install, pinned
 from profiles.bench.report import deliver, one_line
 
 COUNTS = Path(__file__).resolve().parent.parent / "calibration" / "counts.json"
@@ -83,12 +83,12 @@ def main(folder: Path, cores: tuple[str, ...], only: tuple[str, ...]) -> None:
 
 def count(folder: Path, cores: tuple[str, ...], nets: tuple[str, ...]) -> None:
     """Count what is not there yet, and keep each as soon as it is done."""
-    kept: dict[str, Any] = {"schema_version": 1, "ncnn": NCNN, "counts": {}}
+    kept: dict[str, Any] = {"schema_version": 1, "ncnn": pinned("ncnn"), "counts": {}}
     if COUNTS.exists():
         kept = json.loads(COUNTS.read_text(encoding="utf-8"))
     userland = Userland()
     userland.make()
-    install_ncnn(userland)
+    install(userland, "ncnn")
     for core in cores:
         of_core = kept["counts"].setdefault(core, {})
         for net in nets:
