@@ -19,6 +19,7 @@ from edge_runtime.fit import fit
 from training.cache import Pictures
 from training.data import Photo
 from training.metrics import (
+    Distances,
     average_precision,
     distances,
     precision_at,
@@ -86,7 +87,7 @@ class Ranking:
 
     database: Side
     queries: Side
-    distance: NDArray[np.uint8]  # [Q, D], database order
+    distance: Distances  # [Q, D], database order
     order: NDArray[np.intp]  # [Q, D], database positions, nearest first
     same: NDArray[np.bool_]  # [Q, D], database order: is the label the query's?
 
@@ -120,7 +121,7 @@ def ceiling(ranking: Ranking, alike: dict[str, str]) -> float:
         np.array([alike.get(photo.label, photo.label) for photo in side.photos])
         for side in (ranking.database, ranking.queries)
     )
-    distance = (wanted[:, None] != names[None]).astype(np.uint8)
+    distance = (wanted[:, None] != names[None]).astype(np.uint16)
     return 100 * float(tie_aware_ap(distance, ranking.same, TOP).mean())
 
 

@@ -18,17 +18,18 @@ from edge_runtime.errors import ReportError
 
 Ints = NDArray[np.int64]
 Doubles = NDArray[np.float64]
+Distances = NDArray[np.uint16]  # codes have up to 4096 bits
 
 
-def distances(queries: Code, database: Code) -> NDArray[np.uint8]:
-    """Hamming distances uint8 [Q, D] of uint64 codes [Q, W] and [D, W]."""
-    result = np.empty((len(queries), len(database)), np.uint8)
+def distances(queries: Code, database: Code) -> Distances:
+    """Hamming distances [Q, D] of uint64 codes [Q, W] and [D, W]."""
+    result = np.empty((len(queries), len(database)), np.uint16)
     for row, query in enumerate(queries):
         result[row] = hamming(query[None], database)
     return result
 
 
-def rank(distance: NDArray[np.uint8]) -> NDArray[np.intp]:
+def rank(distance: Distances) -> NDArray[np.intp]:
     """Database positions [Q, D], nearest first, ties by position."""
     return np.argsort(distance, axis=1, kind="stable")
 
@@ -48,7 +49,7 @@ def precision_at(relevant: NDArray[np.bool_], top: int) -> float:
     return float(relevant[:, :top].mean())
 
 
-def tie_aware_ap(distance: NDArray[np.uint8], same: NDArray[np.bool_], top: int) -> Doubles:
+def tie_aware_ap(distance: Distances, same: NDArray[np.bool_], top: int) -> Doubles:
     """Expected AP@top [Q] over random orders within equal distances.
 
     For a tie group that starts at rank s with c items, r of them relevant, an item at place k

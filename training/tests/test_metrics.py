@@ -3,7 +3,9 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
+import pytest
 
+from edge_runtime.code import pack
 from training.metrics import (
     average_precision,
     distances,
@@ -24,13 +26,21 @@ def test_average_precision_by_hand() -> None:
     assert precision_at(relevant, 2) == 1 / 6
 
 
+@pytest.mark.parametrize("bits", [256, 512, 4096])
+def test_distances_of_long_codes_do_not_wrap(bits: int) -> None:
+    codes = pack(np.array([np.zeros(bits), np.arange(bits) < 3, np.ones(bits)]))
+    distance = distances(codes[:1], codes)
+    assert distance.tolist() == [[0, 3, bits]]
+    assert rank(distance).tolist() == [[0, 1, 2]]
+
+
 def test_ranking_is_stable() -> None:
     codes = np.array([[0b11], [0b00], [0b01], [0b00]], np.uint64)
     assert rank(distances(codes[1:2], codes)).tolist() == [[1, 3, 2, 0]]
 
 
 def test_tie_aware_is_the_mean_over_all_orders() -> None:
-    distance = np.array([[0, 1, 1, 1, 2, 2]], np.uint8)
+    distance = np.array([[0, 1, 1, 1, 2, 2]], np.uint16)
     same = np.array([[1, 1, 0, 1, 0, 1]], bool)
     values = []
     for middle in itertools.permutations([1, 2, 3]):
@@ -41,7 +51,7 @@ def test_tie_aware_is_the_mean_over_all_orders() -> None:
 
 def test_tie_aware_without_ties_is_plain_ap() -> None:
     rng = np.random.default_rng(0)
-    distance = rng.permuted(np.tile(np.arange(60, dtype=np.uint8), (5, 1)), axis=1)
+    distance = rng.permuted(np.tile(np.arange(60, dtype=np.uint16), (5, 1)), axis=1)
     same = rng.random((5, 60)) < 0.3
     ranked = np.take_along_axis(same, rank(distance), axis=1)
     np.testing.assert_allclose(tie_aware_ap(distance, same, 20), average_precision(ranked, 20))
