@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from edge_runtime.errors import EdgeRuntimeError, NoPhotosError
 from edge_runtime.photo import read_photo
 from training.data import Photo
-from training.files import write_whole
+from training.files import write_bytes, write_whole
 
 SHORT_SIDE = 288  # leaves room for crops at 224; the shared photos (224) stay as they are
 _VERSION = 1
@@ -56,13 +56,23 @@ def open_cache(photos: Sequence[Photo], folder: Path = Path("build/cache")) -> P
         except OSError:
             stamp.update(f"{photo.path} missing\n".encode())
     base = folder / stamp.hexdigest()[:24]
-    if not base.with_suffix(".json").exists():
+    if not _is_whole(base):
         _write(photos, base)
     index = json.loads(base.with_suffix(".json").read_text())
     flat: NDArray[np.uint8] = np.memmap(base.with_suffix(".bin"), dtype=np.uint8, mode="r")
     kept = [photo for photo, place in zip(photos, index["places"], strict=True) if place]
     places = [(place[0], place[1], place[2]) for place in index["places"] if place]
     return PixelCache(kept, index["skipped"], flat, places)
+
+
+def _is_whole(base: Path) -> bool:
+    """Whether the pixels are there, as many as the index says: a disk's fault may cut a file."""
+    try:
+        places = json.loads(base.with_suffix(".json").read_text())["places"]
+        size = base.with_suffix(".bin").stat().st_size
+    except (OSError, ValueError, KeyError):
+        return False
+    return size == sum(place[1] * place[2] * 3 for place in places if place)
 
 
 def _decode(photo: Photo) -> NDArray[np.uint8] | str:
@@ -103,7 +113,7 @@ def _write(photos: Sequence[Photo], base: Path) -> None:
 
     write_whole(base.with_suffix(".bin"), decode_all)
     index = json.dumps({"places": places, "skipped": skipped}).encode()
-    write_whole(base.with_suffix(".json"), lambda file: file.write(index))
+    write_bytes(base.with_suffix(".json"), index)
 
 
 class PhotoReader:

@@ -15,7 +15,7 @@ import click
 
 from edge_runtime.errors import ReportError
 from training.cli import fail_in_one_line
-from training.files import write_whole
+from training.files import write_bytes
 from training.tables import commands, markdown, number
 
 
@@ -134,7 +134,7 @@ def read(path: Path | None) -> Any:
 def main(evaluation: Path, evidence: Path, small: Path | None, out: Path) -> None:
     """Command: see the module."""
     text = card(read(evaluation), read(evidence), read(small), None)
-    write_whole(out, lambda file: file.write(text.encode()))
+    write_bytes(out, text.encode())
 
 
 if __name__ == "__main__":

@@ -12,11 +12,12 @@ import click
 import cv2
 import torch
 
-from edge_runtime.errors import EXIT_INTERRUPTED, EdgeRuntimeError
+from edge_runtime.errors import EXIT_INTERRUPTED, EdgeRuntimeError, StorageError, storage_error
 
 P = ParamSpec("P")
 R = TypeVar("R")
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4  # malloc.h
+BITS = click.IntRange(1, 4096)  # of a code, as edge_runtime.model allows
 THREADS = 2  # of torch; the sums of a convolution, and so the result, depend on it
 
 
@@ -52,7 +53,7 @@ def _keep_memory() -> None:
 
 
 def fail_in_one_line(command: Callable[P, R]) -> Callable[P, R]:
-    """Turn an EdgeRuntimeError into its one line and exit code; Ctrl-C into exit code 130."""
+    """Turn a fault of ours or of the disk into its one line and exit code; Ctrl-C into 130."""
 
     @functools.wraps(command)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -61,6 +62,11 @@ def fail_in_one_line(command: Callable[P, R]) -> Callable[P, R]:
         except EdgeRuntimeError as error:
             say(f"error: {error}")
             sys.exit(error.exit_code)
+        except BrokenPipeError:  # whoever read our output has gone: click ends quietly
+            raise
+        except OSError as error:
+            say(f"error: {storage_error(error, error.filename or '') or error}")
+            sys.exit(StorageError.exit_code)
         except KeyboardInterrupt:
             say("interrupted; a training run goes on from its checkpoint with the same command")
             sys.exit(EXIT_INTERRUPTED)

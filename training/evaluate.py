@@ -35,21 +35,22 @@ from training.metrics import open_set_episodes
 from training.page import write_page
 from training.splits import default_split
 
-SPLIT_SEED = 1  # of sets without a split of their own
-
 
 def protocols(photos: list[Photo], everything: Side) -> dict[str, tuple[Side, Side, str]]:
-    """Named (database, queries, split in words) for one set whose codes are `everything`."""
-    kept, _, split = default_split(photos, SPLIT_SEED)
-    names = {photo.name for photo in kept}
+    """Named (database, queries, split in words) for one set of `photos`.
+
+    `everything` holds the codes of those that could be read. Raises DataError for an empty side.
+    """
+    kept, asked, split = default_split(photos)
+    names, asked_names = ({photo.name for photo in part} for part in (kept, asked))
     database = everything.where(lambda photo: photo.name in names)
-    queries = everything.where(lambda photo: photo.name not in names)
+    queries = everything.where(lambda photo: photo.name in asked_names)
     found = {"official": (database, queries, split)}
     if all("distinct" in photo.extra for photo in photos):
         clear = everything.where(lambda photo: photo.extra["distinct"] == "1")
         queried = clear.where(lambda photo: photo.extra["interleaved"] == "query")
         stored = clear.where(lambda photo: photo.extra["interleaved"] == "gallery")
-        fresh = queried.where(lambda photo: photo.name not in names)
+        fresh = queried.where(lambda photo: photo.name in asked_names)
         found["official"] = (database, queries, "middle fifth of each walk")
         found["distinct"] = (
             database,
@@ -64,6 +65,14 @@ def protocols(photos: list[Photo], everything: Side) -> dict[str, tuple[Side, Si
         found["distinct_interleaved_untrained"] = (
             stored, fresh, "the same, only queries that no training saw"
         )  # fmt: skip
+    for name, sides in found.items():
+        for side, what in zip(sides[:2], ("database", "query"), strict=True):
+            if not side.photos:
+                raise DataError(
+                    f"no readable {what} photo for the protocol {name}",
+                    where=photos[0].source,
+                    remedy="add photos, or see the manifest's columns",
+                )
     return found
 
 
@@ -112,7 +121,11 @@ def evaluate(
                 rankings[source] = ranking
                 entry["labels"] = per_label(ranking)
                 entry["worst_pairs"] = worst_pairs(ranking)
-                entry["open_set"] = open_set_of(database, queries, bits)
+                known = {photo.label for photo in database.photos}
+                if len(known) > 1 and known & entry["labels"].keys():
+                    entry["open_set"] = open_set_of(database, queries, bits)
+                else:
+                    say(f"note: {source}: the open set needs queries of two labels: left out")
                 entry["codes"] = code_health(database.codes, unpack(database.codes, bits))
                 if disturbed:
                     entry["disturbances"] = _disturbed(hasher, database, queries)
@@ -161,8 +174,6 @@ def main(
 ) -> None:
     """Command: see the module."""
     settle(1)
-    if not read_sets(data):
-        raise DataError("no photos", where=data, remedy="give --data a folder of photos")
     result, rankings = evaluate(model, data, disturbances)
     if out is not None:
         write_json(out, result)

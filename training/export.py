@@ -18,7 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from edge_runtime.errors import ModelError
-from training.files import write_whole
+from training.files import write_bytes
 from training.network import Backbone
 
 OPSET, IR_VERSION = 17, 9
@@ -114,7 +114,7 @@ def save(model: onnx.ModelProto, path: Path) -> None:
         raise ExportError(
             f"it would be {len(data)} bytes", where=path, remedy=f"a board takes {MAX_BYTES}"
         )
-    write_whole(path, lambda file: file.write(data))
+    write_bytes(path, data)
 
 
 def session(model: bytes | Path, threads: int = 1) -> Callable[[Floats], Floats]:

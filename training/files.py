@@ -29,12 +29,19 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
         with contextlib.suppress(OSError):
             part.unlink()
         fault = storage_error(error, path) if isinstance(error, OSError) else None
+        full = "inline_container" in str(error)  # torch names a line of its own source
+        what = "the disk is full or the file may not grow" if full else f"not written: {error}"
         raise fault or StorageError(
-            f"it could not be written: {error}", where=path, remedy="check the disk's free space"
+            what, where=path, remedy="free some space, then run it again"
         ) from error
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file of `data`; raises StorageError when the disk refuses."""
+    write_whole(path, lambda file: file.write(data))
 
 
 def write_json(path: Path, result: dict[str, Any]) -> None:
     """Write a result file; raises StorageError when the disk refuses."""
     text = json.dumps(result, indent=1, sort_keys=True) + "\n"
-    write_whole(path, lambda file: file.write(text.encode()))
+    write_bytes(path, text.encode())

@@ -14,6 +14,7 @@ from edge_runtime.fit import fit
 from edge_runtime.photo import read_photo
 from training.data import Photo
 from training.disturb import SEVERITIES
+from training.files import write_bytes, write_whole
 from training.judge import TOP, Ranking
 from training.metrics import average_precision
 
@@ -25,7 +26,6 @@ _TILE, _SHOWN, _WORST = 112, 6, 16
 
 def write_page(folder: Path, result: dict[str, Any], rankings: dict[str, Ranking]) -> Path:
     """Write index.html and its pictures into `folder`; returns the page's path."""
-    folder.mkdir(parents=True, exist_ok=True)
     parts = [f"<h1>{html.escape(result['model'])}, version {html.escape(result['version'])}</h1>"]
     parts.append(f"<p>{result['bits']} bits, {result['bytes']} bytes, id {result['id'][:16]}</p>")
     for source, entry in result["sets"].items():
@@ -45,14 +45,16 @@ def write_page(folder: Path, result: dict[str, Any], rankings: dict[str, Ranking
         pairs = [list(pair.values()) for pair in entry["worst_pairs"]]
         parts.append(_table(["label", "taken for", "times"], pairs))
         parts.append("<h3>Worst queries, each beside its nearest neighbours</h3>")
-        cv2.imwrite(str(folder / f"{source}-worst.jpg"), worst_queries(rankings[source]))
+        worst = cv2.imencode(".jpg", worst_queries(rankings[source]))[1].tobytes()
+        write_bytes(folder / f"{source}-worst.jpg", worst)
         parts.append(f'<p><img src="{source}-worst.jpg" alt="worst queries"></p>')
         parts.append("<h3>Labels</h3>")
         labels = sorted(entry["labels"].items(), key=lambda item: item[1]["map100"])
         parts.append(_table(["label", "queries", "MAP@100"], [[n, *r.values()] for n, r in labels]))
     style = "body{font:15px sans-serif;margin:2em}td,th{padding:.2em .8em;text-align:left}"
     page = folder / "index.html"
-    page.write_text(f"<!doctype html><meta charset=utf-8><style>{style}</style>{''.join(parts)}")
+    text = f"<!doctype html><meta charset=utf-8><style>{style}</style>{''.join(parts)}"
+    write_bytes(page, text.encode())
     return page
 
 
@@ -71,12 +73,14 @@ def _curves(path: Path, entry: dict[str, Any]) -> None:
         left.plot(recall, precision, label=name)
     left.set(xlabel="recall", ylabel="precision", ylim=(0, 1))
     left.legend()
-    measured = entry["open_set"]
-    right.plot(measured["accepted_unknown"], measured["accepted_known"])
-    right.set(xlabel="unknown accepted", ylabel="known accepted",
-              title=f"open set, area {measured['auroc']:.3f}")  # fmt: skip
+    if measured := entry.get("open_set"):
+        right.plot(measured["accepted_unknown"], measured["accepted_known"])
+        right.set(xlabel="unknown accepted", ylabel="known accepted",
+                  title=f"open set, area {measured['auroc']:.3f}")  # fmt: skip
+    else:
+        right.set_axis_off()
     figure.tight_layout()
-    figure.savefig(path, dpi=100)
+    write_whole(path, lambda file: figure.savefig(file, dpi=100, format="png"))
     pyplot.close(figure)
 
 
@@ -122,5 +126,5 @@ def plot_log(log: Path, picture: Path) -> None:
     right.plot(rows["epoch"], rows["rate"], color="grey", linestyle=":")
     right.set_ylabel("learning rate")
     figure.tight_layout()
-    figure.savefig(picture, dpi=100)
+    write_whole(picture, lambda file: figure.savefig(file, dpi=100, format="png"))
     pyplot.close(figure)

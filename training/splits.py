@@ -8,6 +8,7 @@ no near copy of a held-out photo stays behind. `classes`: whole labels.
 from __future__ import annotations
 
 import csv
+import io
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,9 +16,11 @@ from pathlib import Path
 import numpy as np
 
 from training.data import DataError, Photo
+from training.files import write_bytes
 
 TRAIN_SPLITS = frozenset({"train", "val", "gallery", ""})
 QUERY_SPLITS = frozenset({"test", "query"})
+SPLIT_SEED = 1  # of sets without a split of their own: the same for fitting and for judging
 
 
 def official(photos: Sequence[Photo]) -> tuple[list[Photo], list[Photo]]:
@@ -27,11 +30,29 @@ def official(photos: Sequence[Photo]) -> tuple[list[Photo], list[Photo]]:
     return _checked(database, queries, "official")
 
 
-def default_split(photos: Sequence[Photo], seed: int) -> tuple[list[Photo], list[Photo], str]:
-    """Database, queries and the split's name: the set's own, or a stretch where it has none."""
-    if any(photo.split in QUERY_SPLITS for photo in photos):
-        return *official(photos), "the set's own split"
-    return *stretch_split(photos, 0.2, seed), "a contiguous fifth of each label held out"
+def default_split(
+    photos: Sequence[Photo], seed: int = SPLIT_SEED
+) -> tuple[list[Photo], list[Photo], str]:
+    """Database, queries and the split's name: each set's own, or a stretch where it has none.
+
+    Sets are parted one by one, so that one is held out alike alone and beside others.
+    """
+    database: list[Photo] = []
+    queries: list[Photo] = []
+    names: dict[str, None] = {}
+    for source in dict.fromkeys(photo.source for photo in photos):
+        own = [photo for photo in photos if photo.source == source]
+        if any(photo.split in QUERY_SPLITS for photo in own):
+            names["the set's own split"] = None
+            database += [photo for photo in own if photo.split in TRAIN_SPLITS]
+            queries += [photo for photo in own if photo.split in QUERY_SPLITS]
+        else:
+            names["a contiguous fifth of each label held out"] = None
+            held = _stretches(own, 0.2, seed)
+            database += [photo for i, photo in enumerate(own) if i not in held]
+            queries += [own[i] for i in sorted(held)]
+    name = "; ".join(names)
+    return *_checked(database, queries, name), name
 
 
 def random_split(
@@ -50,6 +71,10 @@ def stretch_split(
     photos: Sequence[Photo], share: float, seed: int
 ) -> tuple[list[Photo], list[Photo]]:
     """Kept and held out: one contiguous run of `share` of each label's photos, placed by `seed`."""
+    return _parted(photos, _stretches(photos, share, seed), "stretch")
+
+
+def _stretches(photos: Sequence[Photo], share: float, seed: int) -> set[int]:
     rng = np.random.default_rng(seed)
     held: set[int] = set()
     for members in _by_label(photos).values():
@@ -57,7 +82,7 @@ def stretch_split(
         if 0 < count < len(members):
             start = int(rng.integers(0, len(members) - count + 1))
             held.update(members[start : start + count])
-    return _parted(photos, held, "stretch")
+    return held
 
 
 def class_split(
@@ -75,12 +100,12 @@ def class_split(
 
 def save_split(path: Path, name: str, parts: dict[str, list[Photo]]) -> None:
     """Store a split as CSV: split name, part, photo."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["split", "part", "source", "path"])
-        for part, photos in parts.items():
-            writer.writerows([name, part, photo.source, photo.name] for photo in photos)
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(["split", "part", "source", "path"])
+    for part, photos in parts.items():
+        writer.writerows([name, part, photo.source, photo.name] for photo in photos)
+    write_bytes(path, text.getvalue().encode())
 
 
 def _by_label(photos: Sequence[Photo]) -> dict[str, list[int]]:
@@ -99,6 +124,8 @@ def _checked(kept: list[Photo], held: list[Photo], name: str) -> tuple[list[Phot
     for part, what in ((kept, "train on"), (held, "hold out")):
         if not part:
             raise DataError(
-                f"the split leaves no photo to {what}", where=name, remedy="add photos or labels"
+                f"the split leaves no photo to {what}",
+                where=name,
+                remedy="add photos or labels",
             )
     return kept, held

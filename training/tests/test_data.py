@@ -9,7 +9,7 @@ import pytest
 from training.cache import open_cache
 from training.data import DataError, read_set, read_sets, twins, warnings_about
 from training.judge import Side, ceiling, retrieve
-from training.splits import class_split, official, random_split, stretch_split
+from training.splits import class_split, default_split, official, random_split, stretch_split
 from training.tests.conftest import draw_photos, photo
 
 
@@ -108,3 +108,74 @@ def test_labels_of_the_same_photos_are_twins_and_lower_the_ceiling(tmp_path: Pat
     ranking = retrieve(database, queries)
     assert ceiling(ranking, {}) == 100
     assert 70 < ceiling(ranking, alike) < 85  # two of four queries find half of what is theirs
+
+
+HEAD = "path,label,split,seq"
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (f"{HEAD}\na.png,a,train,1\nb.png,a,trial,2", r"manifest\.csv:3: the split \"trial\""),
+        (f"{HEAD}\na.png,a,train,IMG1", r"manifest\.csv:2: seq is \"IMG1\""),
+        (f"{HEAD}\na.png,a", r"manifest\.csv:2: the first line names 4 fields, this one has 2"),
+        (
+            f"{HEAD}\na.png,a,b,train,1",
+            r"manifest\.csv:2: the first line names 4 fields, this one has 5",
+        ),
+        ("path,label,distinct\na.png,a,1", r"manifest\.csv:1: .*distinct without interleaved"),
+        (f"{HEAD}\na.png,a,train,1\nb.png,caf\xe9,train,2", r"manifest\.csv:3: it is not UTF-8"),
+        (HEAD, "it names no photo"),
+    ],
+)
+def test_faulty_manifest_is_one_line_with_its_place(
+    tmp_path: Path, content: str, told: str
+) -> None:
+    (tmp_path / "manifest.csv").write_bytes(content.encode("latin-1"))
+    with pytest.raises(DataError, match=told):
+        read_set(tmp_path)
+
+
+def test_manifest_of_a_spreadsheet_and_its_split_words(tmp_path: Path) -> None:
+    words = ["Training", "validation", "VALID", "dev", "testing", "Test ", "query", ""]
+    rows = [f"{index}.png,a,{word}" for index, word in enumerate(words)]
+    content = "\r\n".join(["path,label,split", *rows])
+    (tmp_path / "manifest.csv").write_text(content, encoding="utf-8-sig")
+    splits = [each.split for each in read_set(tmp_path)]
+    assert splits == ["train", "val", "val", "val", "test", "test", "query", ""]
+
+
+def test_photos_of_other_kinds_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a/1.HEIC", "a/2.HEIC", "b/3.gif"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    with pytest.raises(DataError, match=r"2 \.HEIC files and 1 \.gif file .*convert them"):
+        read_set(tmp_path)
+    draw_photos(tmp_path)
+    assert len(read_set(tmp_path)) == 18
+    assert "left out: 2 .HEIC files and 1 .gif file" in capsys.readouterr().err
+
+
+def test_labels_too_deep_are_hinted_at(tmp_path: Path) -> None:
+    draw_photos(tmp_path / "set" / "train")
+    with pytest.raises(DataError, match=r"one level too deep, in train \(.*give .*set/train"):
+        read_set(tmp_path / "set")
+
+
+def test_cut_cache_is_decoded_again(tmp_path: Path) -> None:
+    draw_photos(tmp_path / "set", labels=1)
+    photos = read_set(tmp_path / "set")
+    whole = np.array(open_cache(photos)[5])
+    (pixels,) = (tmp_path / "build" / "cache").glob("*.bin")
+    pixels.write_bytes(pixels.read_bytes()[:-1])
+    np.testing.assert_array_equal(open_cache(photos)[5], whole)
+
+
+def test_a_set_is_parted_alike_alone_and_beside_others() -> None:
+    one = [photo(f"{label}{i}.jpg", label, source="one") for label in "ab" for i in range(20)]
+    two = [photo(f"{label}{i}.jpg", label, source="two") for label in "cd" for i in range(20)]
+    own = [photo(f"{i}.jpg", "e", "test" if i else "train", "own") for i in range(4)]
+    held = [default_split(part)[1] for part in (one, two, own, [*one, *two, *own])]
+    assert held[0] + held[1] + held[2] == held[3] and len(held[3]) == 8 + 8 + 3
