@@ -18,9 +18,11 @@ import numpy as np
 
 from edge_runtime.errors import InputError
 from training.cache import open_cache
-from training.cli import fail_in_one_line, say, settle
-from training.data import DataError, Photo, label_indices, read_sets, warnings_about
+from training.checkpoint import digests
+from training.cli import BITS, fail_in_one_line, say, settle
+from training.data import Photo, enough_labels, label_indices, read_sets, warnings_about
 from training.methods import LEARNT
+from training.network import Backbone
 from training.page import plot_log
 from training.runs import load_first, load_head, load_teachers
 from training.splits import (
@@ -31,26 +33,46 @@ from training.splits import (
     save_split,
     stretch_split,
 )
+from training.teacher import Lite2
 from training.train import AUGMENTATIONS, Recipe, train
+
+SPLITS = {"random": random_split, "stretch": stretch_split, "classes": class_split}
 
 
 def parse_stages(text: str) -> tuple[tuple[int, int], ...]:
-    """ "160x20,224x8" -> ((160, 20), (224, 8)): pixels x epochs; raises InputError."""
+    """ "160x20,224x8" -> ((160, 20), (224, 8)): pixels x epochs; raises InputError.
+
+    A side is 32 pixels or more (the network halves it five times), an epoch one or more.
+    """
     try:
         stages = tuple((int(a), int(b)) for a, b in (part.split("x") for part in text.split(",")))
     except ValueError as error:
         raise InputError(
             f'"{text}" is not a list of stages', where="--stages", remedy="write 160x20,224x8"
         ) from error
+    if any(pixels < 32 or epochs < 1 for pixels, epochs in stages):
+        raise InputError(
+            f'"{text}" has a stage of less than 32 pixels or one epoch',
+            where="--stages",
+            remedy="write 160x20,224x8",
+        )
     return stages
 
 
 def held_out(photos: list[Photo], hold: str, seed: int) -> tuple[list[Photo], list[Photo]]:
-    """Training photos and validation photos: the split called `hold`, a fifth held out."""
-    if hold == "none":
-        return photos, []
-    split = {"random": random_split, "stretch": stretch_split, "classes": class_split}[hold]
-    return split(photos, 0.2, seed)
+    """Training photos and validation photos: a fifth held out by the split `hold`, or "none"."""
+    return SPLITS[hold](photos, 0.2, seed) if hold in SPLITS else (photos, [])
+
+
+def first_network(
+    weights: Path | None, start: Path | None, width: float | None
+) -> Backbone | Lite2:
+    """What is trained; raises click.UsageError unless it is exactly one of the three."""
+    if width is None:
+        return load_first(weights, start)
+    if weights or start:
+        raise click.UsageError("--width trains from scratch: give neither --weights nor --start")
+    return Backbone(width)
 
 
 @click.command(help=__doc__)
@@ -64,7 +86,13 @@ def held_out(photos: list[Photo], hold: str, seed: int) -> tuple[list[Photo], li
 )
 @click.option("--out", type=Path, required=True, help="The run's folder.")
 @click.option("--method", type=click.Choice(sorted(LEARNT)), default="joint", show_default=True)
-@click.option("--bits", default=64, show_default=True)
+@click.option(
+    "--width",
+    type=click.FloatRange(0.1, 1.0),
+    help="Multiplier of the channels, 0.5 say: trains from scratch, with no --weights or --start,"
+    " for the ImageNet weights are of width 1.",
+)
+@click.option("--bits", type=BITS, default=64, show_default=True)
 @click.option(
     "--stages", default="160x16,192x18,224x10", show_default=True, help="Pixels x epochs."
 )
@@ -76,11 +104,19 @@ def held_out(photos: list[Photo], hold: str, seed: int) -> tuple[list[Photo], li
 @click.option("--mixed", default=0.2, show_default=True, help="Share of mixup/cutmix batches.")
 @click.option("--average", default=0.998, show_default=True, help="Decay of averaged weights.")
 @click.option("--dropout", default=0.1, show_default=True)
-@click.option("--frozen", default=7, show_default=True, help="Units that are not trained.")
+@click.option(
+    "--frozen", type=int, help="Units that are not trained.  [default: 7; from scratch 0]"
+)
 @click.option(
     "--augmentation", type=click.Choice(sorted(AUGMENTATIONS)), default="strong", show_default=True
 )
-@click.option("--hold", default="none", show_default=True, help="none, random, stretch, classes.")
+@click.option(
+    "--hold",
+    type=click.Choice(["none", *SPLITS]),
+    default="none",
+    show_default=True,
+    help="How a fifth is held out.",
+)
 @click.option("--hold-seed", default=5, show_default=True)
 @click.option("--seed", default=1, show_default=True)
 @fail_in_one_line
@@ -91,6 +127,7 @@ def main(
     teacher: tuple[Path, ...],
     out: Path,
     method: str,
+    width: float | None,
     bits: int,
     stages: str,
     optimiser: str,
@@ -99,7 +136,7 @@ def main(
     mixed: float,
     average: float,
     dropout: float,
-    frozen: int,
+    frozen: int | None,
     augmentation: str,
     hold: str,
     hold_seed: int,
@@ -109,12 +146,12 @@ def main(
     settle(seed)
     if (method == "distilled") != bool(teacher):
         raise click.UsageError("--method distilled and --teacher go together")
-    backbone = load_first(weights, start)
+    shapes = parse_stages(stages)
+    backbone = first_network(weights, start, width)
     everything = read_sets(data)
     photos = [photo for photo in everything if photo.split in TRAIN_SPLITS]
     queries = [photo for photo in everything if photo.split in QUERY_SPLITS]
-    if len({photo.label for photo in photos}) < 2:
-        raise DataError("fewer than two labels to train on", where=data[0], remedy="add photos")
+    enough_labels(photos, 2, data[0])
     for line in warnings_about(photos):
         say(f"note: {line}")
     kept, validation = held_out(photos, hold, hold_seed)
@@ -122,19 +159,22 @@ def main(
     cache = open_cache(kept)
     for line in cache.skipped:
         say(f"skipped {line}")
+    enough_labels(cache.kept, 2, data[0])
     index = label_indices(cache.kept)
     labels = np.array([index[photo.label] for photo in cache.kept], np.int64)
     recipe = Recipe(
-        method=method, bits=bits, stages=parse_stages(stages),
+        method=method, bits=bits, stages=shapes,
         optimiser=optimiser, rate=rate, decay=decay, mixed=mixed,
         average=average, dropout=dropout,
-        frozen=frozen, augmentation=augmentation, seed=seed,
+        frozen=(0 if width else 7) if frozen is None else frozen,
+        augmentation=augmentation, seed=seed,
     )  # fmt: skip
     say(f"{len(cache)} photos of {len(index)} labels, {recipe.epochs} epochs")
     names = list(index)
     head = load_head(start, names) if start else None
     taught = load_teachers(teacher, names) if teacher else None
-    train(cache, labels, names, backbone, recipe, out, head=head, teacher=taught)
+    inputs = digests(cache.kept, weights or start, teacher)
+    train(cache, labels, names, backbone, recipe, out, head=head, teacher=taught, inputs=inputs)
     plot_log(out / "log.csv", out / "log.png")
     say(f"done: {out / 'checkpoint.pt'}, its course in {out / 'log.png'}")
 

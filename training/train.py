@@ -8,10 +8,9 @@ A run that was killed goes on with the same command and ends with the same resul
 
 from __future__ import annotations
 
-import csv
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -25,6 +24,7 @@ from training.augment import GENTLE, MEDIUM, STRONG
 from training.cache import PixelCache
 from training.checkpoint import load_checkpoint, save_checkpoint
 from training.cli import say
+from training.files import write_bytes
 from training.loader import Loader
 from training.methods import LEARNT
 from training.methods.base import Head
@@ -142,11 +142,13 @@ def train(
     say: Callable[[str], None] = say,
     head: dict[str, Tensor] | None = None,
     teacher: Answer | None = None,
+    inputs: Mapping[str, str] | None = None,
 ) -> Trainee[Net]:
     """Train on `cache` with class indices `labels` int64 [N]; returns the averaged network.
 
     `head` holds first weights of the method's layers by name; what does not fit is passed over.
-    `teacher` answers every batch as the network sees it, for methods that `learn`.
+    `teacher` answers every batch as the network sees it, for methods that `learn`. `inputs` tell
+    runs of one recipe apart (checkpoint.digests): none goes on from the checkpoint of another.
     """
     torch.manual_seed(recipe.seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -172,6 +174,7 @@ def train(
     loader = Loader(cache, labels, strengths, recipe.batch, recipe.seed)
     total, step, first = recipe.epochs * len(loader), 0, 0
     identity = {"recipe": repr(asdict(recipe)), "classes": classes, "width": backbone.width}
+    identity |= inputs or {}
     state = load_checkpoint(out / "checkpoint.pt", identity)
     if state is not None:
         model.load_state_dict(state["model"])
@@ -179,6 +182,8 @@ def train(
         optimiser.load_state_dict(state["optimiser"])
         first, step = state["epoch"], state["step"]
         say(f"going on after epoch {first}")
+    else:
+        (out / "log.csv").unlink(missing_ok=True)  # of a run that was deleted
     started = time.monotonic()
     for epoch in range(first, recipe.epochs):
         torch.manual_seed(recipe.seed * 1000 + epoch)  # dropout; the same after a resume
@@ -236,9 +241,6 @@ def _rate(recipe: Recipe, done: float) -> float:
 
 
 def _log(path: Path, epoch: int, size: int, loss: float, rate: float, seconds: float) -> None:
-    new = not path.exists()
-    with path.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        if new:
-            writer.writerow(["epoch", "size", "loss", "rate", "seconds"])
-        writer.writerow([epoch, size, f"{loss:.5f}", f"{rate:.6f}", f"{seconds:.1f}"])
+    before = path.read_text() if path.exists() else "epoch,size,loss,rate,seconds\n"
+    row = f"{epoch},{size},{loss:.5f},{rate:.6f},{seconds:.1f}\n"
+    write_bytes(path, (before + row).encode())

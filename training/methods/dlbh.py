@@ -2,8 +2,8 @@
 
 Two stages: the network is first tuned for classification without a hash layer; then the latent
 layer is put in, and it and the classifier are learnt while the features hardly change. Here stage
-one is `DLBH` with `staged` false (plain softmax on the features), stage two the latent layer on
-features whose gradient is scaled by `FEATURE_RATE`.
+one is a softmax on the features (`tuner`), stage two the latent layer on features whose gradient is
+scaled by `FEATURE_RATE`; both are learnt at once, their errors summed.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 from training import run
 from training.blend import blend, renew_statistics
 from training.cache import open_cache
+from training.checkpoint import INPUTS, CheckpointError, digests, load_checkpoint
 from training.data import label_indices, read_set
 from training.network import Backbone
 from training.runs import describe_run, load_backbone, load_head
@@ -82,7 +83,7 @@ def test_set_without_a_training_photo_ends_in_one_line(first: Path, tmp_path: Pa
     rows = [f"label{i}/000.png,label{i},test" for i in range(3)]
     (tmp_path / "set" / "manifest.csv").write_text("\n".join(["path,label,split", *rows]))
     done = command("--start", str(first))
-    assert done.exit_code == 3 and "fewer than two labels" in done.output
+    assert done.exit_code == 3 and "photos of 0 labels, 2 are needed" in done.output
 
 
 def test_run_skips_and_names_a_corrupt_photo(first: Path, tmp_path: Path) -> None:
@@ -100,3 +101,72 @@ def test_blend_weighs_every_part_and_renews_the_norms(first: Path, tmp_path: Pat
     renew_statistics(mixed, open_cache(read_set(tmp_path / "set")), 1)
     assert not torch.equal(mixed.units[1][1].running_mean, before)
     assert mixed.units[1][1].momentum == other.units[1][1].momentum
+
+
+@pytest.mark.parametrize("stages", ["32x0", "0x1", "-1x1", "31x4", "32x-1", "32"])
+def test_stages_that_train_nothing_are_refused(tmp_path: Path, stages: str) -> None:
+    done = command("--width", "0.25", f"--stages={stages}")
+    assert done.exit_code == 3 and done.output.startswith("error: --stages:")
+
+
+@pytest.mark.parametrize("options", ["--hold foo", "--bits 0", "--bits 4097", "--width 2"])
+def test_options_that_are_none_are_wrong_usage(options: str) -> None:
+    done = command(*options.split())
+    assert done.exit_code == 2 and "Traceback" not in done.output
+
+
+def test_one_label_left_after_corrupt_photos_ends_in_one_line(tmp_path: Path) -> None:
+    draw_photos(tmp_path / "set", labels=2, each=1)
+    (tmp_path / "set" / "label1" / "000.png").write_bytes(b"")
+    done = command("--width", "0.25", "--stages", "32x1")
+    assert done.exit_code == 3 and "photos of 1 label, 2 are needed" in done.output
+
+
+def test_narrow_network_is_trained_from_scratch(first: Path, tmp_path: Path) -> None:
+    (tmp_path / "next").mkdir()
+    (tmp_path / "next" / "log.csv").write_text("epoch,size,loss,rate,seconds\n9,32,1,1,1\n")
+    done = command("--width", "0.25", "--stages", "32x1")
+    assert done.exit_code == 0, done.output
+    assert load_backbone(tmp_path / "next" / "checkpoint.pt").width == 0.25
+    assert describe_run(tmp_path / "next" / "checkpoint.pt")["frozen"] == 0
+    log = (tmp_path / "next" / "log.csv").read_text().splitlines()
+    assert [line.split(",")[0] for line in log] == ["epoch", "1"]  # no row of an older run
+    done = command("--width", "0.25", "--start", str(first))
+    assert done.exit_code == 2 and "from scratch" in done.output
+
+
+def test_run_goes_on_from_its_own_inputs_only(first: Path, tmp_path: Path) -> None:
+    options = ("--start", str(first), "--stages", "32x1")
+    assert command(*options).exit_code == 0
+    assert "going on after epoch 1" in command(*options).output
+    again = torch.load(first, weights_only=True)
+    torch.save({**again, "note": 1}, tmp_path / "other.pt")
+    done = command("--start", "other.pt", *options[2:])
+    assert done.exit_code == 4 and "made with other first weights" in done.output
+    older = torch.load(tmp_path / "next" / "checkpoint.pt", weights_only=True)
+    for key in INPUTS:
+        del older["identity"][key]
+    torch.save(older, tmp_path / "next" / "checkpoint.pt")
+    assert command(*options).exit_code == 0  # made before inputs were noted
+
+
+def test_run_with_other_labels_says_the_first_difference(tmp_path: Path) -> None:
+    state = {"identity": {"classes": ["a", "b", "c"]}}
+    torch.save(state, tmp_path / "one.pt")
+    with pytest.raises(CheckpointError, match=r"other labels: 3 against 2, .* b against c"):
+        load_checkpoint(tmp_path / "one.pt", {"classes": ["a", "c"]})
+    with pytest.raises(CheckpointError, match="other photos"):
+        torch.save({"identity": {"photos": "1"}}, tmp_path / "one.pt")
+        load_checkpoint(tmp_path / "one.pt", {"photos": "2"})
+
+
+def test_digests_follow_photos_weights_and_teachers(tmp_path: Path) -> None:
+    draw_photos(tmp_path / "set")
+    photos = read_set(tmp_path / "set")
+    (tmp_path / "w").write_bytes(b"1")
+    one = digests(photos, tmp_path / "w", [])
+    assert set(one) == set(INPUTS) and digests(photos, tmp_path / "w", []) == one
+    changed = [digests(photos[1:], tmp_path / "w", []), digests(photos, None, []),
+               digests(photos, tmp_path / "w", [tmp_path / "w"])]  # fmt: skip
+    for key, other in zip(INPUTS, changed, strict=True):
+        assert [each for each in INPUTS if other[each] != one[each]] == [key]

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import errno
+import resource
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -114,3 +116,16 @@ def test_disturbances_grow_with_severity(name: str) -> None:
         several = [apply(image, index).astype(int) for index in range(8)]
         changes.append(np.mean([np.abs(each - image).mean() for each in several]))
     assert 0 < changes[0] < changes[2]
+
+
+def test_limit_of_a_file_is_told_in_our_words(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        with pytest.raises(StorageError, match="may not grow") as told:
+            save_checkpoint(tmp_path / "checkpoint.pt", {"weights": torch.zeros(1_000_000)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert "inline_container" not in str(told.value) and not list(tmp_path.iterdir())
