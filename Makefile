@@ -88,16 +88,16 @@ test-train: $(TRAIN)/.ready  ## the tests of training/
 
 train: $(TRAIN)/.ready  ## a model for your own photos: make train DATA=my-photos/ [METHOD=contrastive]
 	@test -n "$(DATA)" || { echo "make: name your photos: make train DATA=my-photos/ (one sub-folder a label)" >&2; exit 2; }
-	$(TRAIN)/bin/python -m training.adapt --data $(DATA) --out $(OUT) $(if $(METHOD),--method $(METHOD))
+	$(TRAIN)/bin/python -m training.adapt $(addprefix --data ,$(DATA)) --out $(OUT) $(if $(METHOD),--method $(METHOD))
 
 HASH := build/hash$(BITS)/mobilenet_v1_hash$(BITS)
 hash: $(TRAIN)/.ready  ## the shipped network with codes of another length, judged: make hash BITS=16 DATA=dir [METHOD=paper]
 	@test -n "$(DATA)" || { echo "make: name the photos: make hash BITS=16 DATA=dir" >&2; exit 2; }
-	$(TRAIN)/bin/python -m training.ship --model models/mobilenet_v1_hash64.onnx --data $(DATA) --bits $(BITS) \
+	$(TRAIN)/bin/python -m training.ship --model models/mobilenet_v1_hash64.onnx $(addprefix --data ,$(DATA)) --bits $(BITS) \
 	  --method $(or $(METHOD),relational) --passes 0 --out $(dir $(HASH)) --evidence $(HASH).ship.json
-	$(TRAIN)/bin/python -m training.quantise --model $(HASH).onnx --data $(DATA) --out $(HASH)_int8.onnx
-	$(TRAIN)/bin/python -m training.evaluate --model $(HASH).onnx --data $(DATA) --out $(HASH).json
-	$(TRAIN)/bin/python -m training.evaluate --model $(HASH)_int8.onnx --data $(DATA) --out $(HASH)_int8.json
+	$(TRAIN)/bin/python -m training.quantise --model $(HASH).onnx $(addprefix --data ,$(DATA)) --out $(HASH)_int8.onnx
+	$(TRAIN)/bin/python -m training.evaluate --model $(HASH).onnx $(addprefix --data ,$(DATA)) --out $(HASH).json
+	$(TRAIN)/bin/python -m training.evaluate --model $(HASH)_int8.onnx $(addprefix --data ,$(DATA)) --out $(HASH)_int8.json
 	$(TRAIN)/bin/python -m training.card --evaluation $(HASH).json --small $(HASH)_int8.json \
 	  --evidence $(HASH).ship.json --out $(HASH).md
 

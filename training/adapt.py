@@ -4,8 +4,8 @@
 
 Starts from the shipped model, so nothing needs to be downloaded: its backbone stays, a new hash
 layer is fitted to your photos. A contiguous fifth of each label is held out to judge both; the new
-model is written only where it beats the shipped one by more than chance allows, else the command
-says so and the shipped one is kept.
+model is written only where it beats the shipped one by more than chance allows, else the shipped
+one is kept. The last line but one says in words what came out.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ import onnx
 from numpy.typing import NDArray
 
 from edge_runtime.engine.portable import PortableEngine
-from edge_runtime.model import MODEL_FILE, find_model
+from edge_runtime.model import MODEL_FILE, MODEL_VARIABLE, find_model
 from training.cache import PhotoReader, Pictures, open_cache
 from training.cli import fail_in_one_line, say, settle
-from training.data import DataError, label_indices, read_sets, warnings_about
+from training.data import enough_labels, label_indices, read_sets, warnings_about
 from training.export import save
 from training.features import Floats, clean_features, feature_passes
 from training.heads import HeadRecipe, fit_head
@@ -36,6 +36,7 @@ from training.ship import to_codes
 from training.splits import default_split
 
 DRAWS = 1000  # of the bootstrap
+ENOUGH = 20  # held-out photos: with fewer, "not better" says little
 
 
 def ap_of(
@@ -46,6 +47,17 @@ def ap_of(
         Side(cache.kept, to_codes(kept, head)), Side(held.kept, to_codes(asked, head))
     )
     return average_precision(ranking.relevant, TOP)
+
+
+def verdict(report: dict[str, object], own: Path) -> str:
+    """What came out, in a sentence, and what to do; `own` is where a better model goes."""
+    count = int(str(report["queries"]))
+    seen = f"{report['shipped_map100']} -> {report['new_map100']} on {count} held-out photos"
+    if report["kept"] == "new":
+        return f"better: {seen} (MAP@100); use it: {MODEL_VARIABLE}={own}, and enrol again"
+    why = f"not better: {seen}" if count >= ENOUGH else f"too few photos to judge: {seen}"
+    older = f"; {own} is of an earlier run" if own.exists() else ""
+    return f"{why} (MAP@100); keep the shipped model{older}"
 
 
 @click.command(help=__doc__)
@@ -72,12 +84,12 @@ def main(
     photos = read_sets(data)
     for line in warnings_about(photos):
         say(f"note: {line}")
-    if len({photo.label for photo in photos}) < 2:
-        raise DataError("only one label", where=data[0], remedy="put photos of two labels or more")
+    enough_labels(photos, 2, data[0])
     kept, asked, split = default_split(photos, seed)
     cache, held = open_cache(kept), PhotoReader(asked)
     for line in cache.skipped + held.skipped:
         say(f"skipped {line}")
+    enough_labels(cache.kept, 2, data[0])
     features = feature_passes(origin.run, cache, origin.size, passes, seed)
     queries = clean_features(origin.run, held, origin.size)
     index = label_indices(cache.kept)
@@ -104,8 +116,7 @@ def main(
         described = replace(info, name="mobilenet_v1_hash_own", radius=measured.radius)
         save(origin.whole(head, described), out / MODEL_FILE)
         report["model"] = str(out / MODEL_FILE)
-    else:
-        say("the new hash layer is not better on your held-out photos: keep the shipped model")
+    say(verdict(report, out / MODEL_FILE))
     click.echo(json.dumps(report))
 
 

@@ -69,7 +69,7 @@ def of_model(path: Path) -> Origin:
     """
     info = PortableEngine(path).model  # checks the file, with one-line errors
     model = onnx.load(path)
-    run = session(featuriser(model).SerializeToString())
+    run = session(featuriser(model, path).SerializeToString())
 
     def expected(head: LinearMap) -> Run:
         def activations(image: Floats) -> Floats:
@@ -84,14 +84,16 @@ def of_model(path: Path) -> Origin:
     )
 
 
-def featuriser(model: onnx.ModelProto) -> onnx.ModelProto:
-    """`model` cut at its features, float32 [1, F].
+def featuriser(model: onnx.ModelProto, where: object = "") -> onnx.ModelProto:
+    """`model`, of the file `where`, cut at its features, float32 [1, F].
 
-    Raises ExportError when it has no such tensor: it was not made by training/export.
+    Raises ExportError when it has no such tensor: it is int8, or not made by training/export.
     """
     weight = next((t for t in model.graph.initializer if t.name == "hash.weight"), None)
+    if any(node.op_type == "DequantizeLinear" for node in model.graph.node):
+        raise ExportError("it is an int8 model", where=where, remedy="give the fp32 one")
     if weight is None:
-        raise ExportError("no hash.weight in the model", remedy="use a model made by training/")
+        raise ExportError("no hash.weight in it", where=where, remedy="use a model of training/")
     cut = onnx.ModelProto()
     cut.CopyFrom(model)
     at = next(i for i, node in enumerate(cut.graph.node) if FEATURES in node.output) + 1

@@ -8,6 +8,7 @@ The file keeps the model's self-description, so the runtime opens it like any ot
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,7 +32,8 @@ from training.cli import fail_in_one_line, say, settle
 from training.data import read_sets
 from training.export import IMAGE, ExportError, Floats
 from training.features import to_input
-from training.splits import official
+from training.files import write_bytes
+from training.splits import default_split
 
 MAX_BYTES = 3_700_000
 PHOTOS = 300
@@ -57,13 +59,12 @@ def quantise(model: Path, cache: PixelCache, out: Path, method: CalibrationMetho
     Raises ExportError when it is over `MAX_BYTES`.
     """
     size = PortableEngine(model).model.input.size
-    prepared = out.with_name(out.name + ".prepared")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    try:
+    with tempfile.TemporaryDirectory() as folder:
+        prepared, small_path = (Path(folder) / name for name in ("prepared.onnx", "small.onnx"))
         quant_pre_process(str(model), str(prepared), skip_symbolic_shape=True)
         quantize_static(
             str(prepared),
-            str(out),
+            str(small_path),
             Calibration(cache, size),
             quant_format=QuantFormat.QDQ,
             per_channel=True,
@@ -71,18 +72,17 @@ def quantise(model: Path, cache: PixelCache, out: Path, method: CalibrationMetho
             weight_type=QuantType.QInt8,
             calibrate_method=method,
         )
-    finally:
-        prepared.unlink(missing_ok=True)
-    small = onnx.load(out)
+        small = onnx.load(small_path)
     metadata = {entry.key: entry.value for entry in onnx.load(model).metadata_props}
     metadata["edge.name"] += "_int8"
     del small.metadata_props[:]
     helper.set_model_props(small, metadata)
-    onnx.save(small, out)
-    if out.stat().st_size > MAX_BYTES:
+    data = small.SerializeToString()
+    if len(data) > MAX_BYTES:
         raise ExportError(
-            f"{out.stat().st_size} bytes", where=out, remedy=f"a board takes {MAX_BYTES}"
+            f"it would be {len(data)} bytes", where=out, remedy=f"a board takes {MAX_BYTES}"
         )
+    write_bytes(out, data)
 
 
 def agreement(one: Path, other: Path, cache: PixelCache) -> float:
@@ -101,7 +101,13 @@ def agreement(one: Path, other: Path, cache: PixelCache) -> float:
 @click.option("--model", type=Path, required=True, help="An fp32 ONNX hash model.")
 @click.option("--data", multiple=True, type=Path, required=True, help="Sets of photos.")
 @click.option("--out", type=Path, required=True)
-@click.option("--photos", default=PHOTOS, show_default=True, help="To calibrate on.")
+@click.option(
+    "--photos",
+    type=click.IntRange(1),
+    default=PHOTOS,
+    show_default=True,
+    help="To calibrate on, if there are as many.",
+)
 @click.option(
     "--calibration",
     type=click.Choice([method.name for method in CalibrationMethod]),
@@ -115,18 +121,22 @@ def main(
 ) -> None:
     """Command: see the module."""
     settle(seed)
-    everything, _ = official(read_sets(data))
+    everything, _, _ = default_split(read_sets(data))
     rows = np.random.default_rng(seed).permutation(len(everything))[: 2 * photos]
-    say(f"calibrating on {photos} photos ({calibration})")
-    quantise(
-        model,
-        open_cache([everything[int(row)] for row in rows[:photos]]),
-        out,
-        CalibrationMethod[calibration],
+    shown = open_cache([everything[int(row)] for row in rows[:photos]])
+    for line in shown.skipped:
+        say(f"skipped {line}")
+    fresh = (
+        open_cache([everything[int(row)] for row in rows[photos:]]) if rows[photos:].size else None
     )
-    fresh = open_cache([everything[int(row)] for row in rows[photos:]])
-    share = agreement(model, out, fresh)
-    click.echo(json.dumps({"model": str(out), "bytes": out.stat().st_size, "equal_bits": share}))
+    say(f"calibrating on {len(shown)} photos ({calibration})")
+    quantise(model, shown, out, CalibrationMethod[calibration])
+    report = {"model": str(out), "bytes": out.stat().st_size, "photos": len(shown)}
+    if fresh is not None:
+        report["equal_bits"] = agreement(model, out, fresh)
+    else:
+        say("no photo is left to compare the two models' bits on")
+    click.echo(json.dumps(report))
 
 
 if __name__ == "__main__":

@@ -24,20 +24,22 @@ from edge_runtime.code import Code, binarise, pack
 from edge_runtime.fit import fit
 from edge_runtime.model import MODEL_FILE, InputSpec, ModelInfo
 from training.cache import PhotoReader, PixelCache, open_cache
-from training.cli import fail_in_one_line, say, settle
-from training.data import Photo, label_indices, read_sets
+from training.cli import BITS, fail_in_one_line, say, settle
+from training.data import Photo, enough_labels, label_indices, read_sets
 from training.export import check_parity, save
 from training.features import Floats, clean_features, feature_passes, to_input
 from training.files import write_json
 from training.heads import HeadRecipe, fit_head
+from training.methods import LEARNT, UNSUPERVISED
 from training.methods.base import LinearMap
 from training.metrics import OpenSet, open_set_episodes
 from training.origin import Origin, of_backbone, of_model
 from training.runs import describe_run, load_backbone, load_start
-from training.splits import class_split, official
+from training.splits import class_split, default_split
 
 PARITY_PHOTOS = 500
 UNSEEN_SHARE, UNSEEN_SEED = 0.2, 5
+LABELS = 4  # at least: two to fit a layer to, two unseen ones to measure the radius on
 
 
 @dataclass(frozen=True)
@@ -71,14 +73,15 @@ def measure_radius(
     """Open set on labels that a second hash layer, fitted without a fifth of them, never saw."""
     asked = PhotoReader(queries)
     photos = database.cache.kept
-    seen, unseen = class_split(photos, UNSEEN_SHARE, UNSEEN_SEED)
+    names = label_indices(photos)
+    share = max(UNSEEN_SHARE, 2 / len(names))
+    seen, unseen = class_split(photos, share, UNSEEN_SEED)
     hidden = {photo.label for photo in unseen}
     rows = np.array([i for i, photo in enumerate(photos) if photo.label not in hidden])
     index = label_indices(seen)
     labels = np.array([index[photos[i].label] for i in rows], np.int64)
     head = fit_head([each[rows] for each in database.features], labels, len(index), recipe)
-    names = label_indices(photos)
-    truth = np.array([names[photo.label] for photo in asked.kept], np.int64)
+    truth = np.array([names.get(photo.label, -1) for photo in asked.kept], np.int64)
     return open_set_episodes(
         (to_codes(database.features[0], head), database.labels),
         (to_codes(clean_features(origin.run, asked, origin.size), head), truth),
@@ -103,11 +106,17 @@ def choose(weights: Path | None, checkpoint: Path | None, model: Path | None, si
 @click.option("--checkpoint", type=Path, help="A training run's checkpoint.pt.")
 @click.option("--model", type=Path, help="A finished model, instead: it gets another layer.")
 @click.option("--out", type=Path, default=Path("models"), show_default=True)
-@click.option("--bits", default=64, show_default=True)
+@click.option("--bits", type=BITS, default=64, show_default=True)
 @click.option(
     "--size", default=224, show_default=True, help="Input side in pixels, but a model's own."
 )
-@click.option("--method", default="paper", show_default=True, help="Of the hash layer.")
+@click.option(
+    "--method",
+    type=click.Choice(sorted({*LEARNT, *UNSUPERVISED})),
+    default="paper",
+    show_default=True,
+    help="Of the hash layer.",
+)
 @click.option("--passes", default=2, show_default=True, help="Augmented views of each photo.")
 @click.option("--seed", default=1, show_default=True)
 @click.option("--unseen", type=Path, help="Checkpoint of a run with --hold classes.")
@@ -132,11 +141,13 @@ def main(
     """Command: see the module."""
     settle(seed)
     origin = choose(weights, checkpoint, model, size)
-    photos, queries = official(read_sets(data))
+    photos, queries, split = default_split(read_sets(data))
+    enough_labels(photos, LABELS, data[0])
     recipe = HeadRecipe(method=method, bits=bits, seed=seed)
     database = compute_passes(origin, photos, passes, seed)
+    enough_labels(database.cache.kept, LABELS, data[0])
     classes = len(label_indices(photos))
-    say(f"fitting {bits} bits by {method} to {len(photos)} photos of {classes} labels")
+    say(f"fitting {bits} bits by {method} to {len(photos)} photos of {classes} labels ({split})")
     head = fit_head(database.features, database.labels, classes, recipe)
     stranger, shown = origin, database
     if unseen:

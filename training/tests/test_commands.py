@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+import errno
+import itertools
 import json
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from click.testing import CliRunner
+import pytest
+from click.testing import CliRunner, Result
 
 from edge_runtime.engine import open_engine
 from edge_runtime.fit import fit
@@ -12,6 +17,7 @@ from edge_runtime.model import identify
 from edge_runtime.photo import read_photo
 from training import accuracy, adapt, card, evaluate, quantise, ship, stats
 from training.cache import PhotoReader, open_cache
+from training.cli import fail_in_one_line
 from training.data import read_set
 from training.judge import Hasher, Side, retrieve
 from training.network import Backbone
@@ -143,7 +149,7 @@ def test_layer_is_put_on_one_thing() -> None:
 def test_adapt_needs_two_labels(tmp_path: Path) -> None:
     draw_photos(tmp_path / "set", labels=1)
     done = CliRunner().invoke(adapt.main, ["--data", "set"])
-    assert done.exit_code == 3 and "only one label" in done.output
+    assert done.exit_code == 3 and "photos of 1 label, 2 are needed" in done.output
 
 
 def test_int8_fits_a_board_and_agrees(tiny: Path, tmp_path: Path) -> None:
@@ -171,3 +177,100 @@ def test_results_are_of_the_shipped_model() -> None:
 def test_documents_are_what_the_results_say() -> None:
     done = CliRunner().invoke(accuracy.main, ["--check"])
     assert done.exit_code == 0, done.output
+
+
+def _evaluated(*options: str) -> Result:
+    options = ("--model", str(MODEL), "--data", "set", "--out", "out.json", *options)
+    return CliRunner().invoke(evaluate.main, options)
+
+
+def _manifest(folder: Path, split: Callable[[int], str], labels: int = 3, each: int = 6) -> None:
+    rows = [f"label{i}/{j:03}.png,label{i},{split(j)}" for i in range(labels) for j in range(each)]
+    (folder / "manifest.csv").write_text("\n".join(["path,label,split", *rows]))
+
+
+@pytest.mark.parametrize("unreadable", [[5], [0, 1, 2, 3, 4]])
+def test_a_side_without_a_readable_photo_ends_in_one_line(
+    tmp_path: Path, unreadable: list[int]
+) -> None:
+    draw_photos(tmp_path / "set")
+    for label, index in itertools.product(range(3), unreadable):
+        (tmp_path / "set" / f"label{label}" / f"{index:03}.png").write_bytes(b"")
+    _manifest(tmp_path / "set", lambda index: "test" if index == 5 else "train")
+    done = _evaluated()
+    assert done.exit_code == 3 and "no readable" in done.output
+    assert not (tmp_path / "out.json").exists()
+
+
+def test_one_label_is_judged_without_the_open_set(tmp_path: Path) -> None:
+    draw_photos(tmp_path / "set", labels=1)
+    done = _evaluated("--page", "page")
+    assert done.exit_code == 0 and "left out" in done.output
+    assert "open_set" not in json.loads((tmp_path / "out.json").read_text())["sets"]["set"]
+
+
+def test_queries_are_what_the_manifest_says(tmp_path: Path) -> None:
+    draw_photos(tmp_path / "set")
+    _manifest(tmp_path / "set", lambda index: "Testing" if index > 3 else "training")
+    assert _evaluated().exit_code == 0
+    result = json.loads((tmp_path / "out.json").read_text())
+    row = result["sets"]["set"]["protocols"]["official"]
+    assert (row["queries"], row["database"]) == (6, 12)
+
+
+def test_a_makers_folder_gets_another_length_and_int8(tmp_path: Path) -> None:
+    draw_photos(tmp_path / "set", labels=5, each=5)
+    options = f"--data set --model {MODEL} --bits 16 --method relational --passes 0 --out ."
+    done = CliRunner().invoke(ship.main, options.split())
+    assert done.exit_code == 0 and "fifth of each label" in done.output, done.output
+    options = "--data set --model mobilenet_v1_hash16.onnx --out int8.onnx"
+    done = CliRunner().invoke(quantise.main, options.split())
+    assert done.exit_code == 0 and "calibrating on 20 photos" in done.output, done.output
+    assert "equal_bits" not in done.output
+    assert Hasher(tmp_path / "int8.onnx").info.bits == 16
+    done = CliRunner().invoke(adapt.main, ["--data", "set", "--model", "int8.onnx"])
+    assert done.exit_code == 4 and "give the fp32 one" in done.output
+
+
+@pytest.mark.parametrize("options", ["--method foo", "--bits 0"])
+def test_layer_that_is_none_is_wrong_usage(options: str) -> None:
+    done = CliRunner().invoke(ship.main, ["--data", "set", *options.split()])
+    assert done.exit_code == 2 and "Traceback" not in done.output
+
+
+def test_radius_needs_four_labels(tmp_path: Path) -> None:
+    draw_photos(tmp_path / "set")
+    done = CliRunner().invoke(ship.main, ["--data", "set", "--model", str(MODEL), "--passes", "0"])
+    assert done.exit_code == 3 and "3 labels, 4 are needed" in done.output
+
+
+def test_adapt_says_what_came_out(tmp_path: Path) -> None:
+    report = {"shipped_map100": 45.4, "new_map100": 98.3, "queries": 40, "kept": "new"}
+    own = tmp_path / "own.onnx"
+    said = adapt.verdict(report, own)
+    assert said.startswith("better: 45.4 -> 98.3 on 40") and f"EDGE_RUNTIME_MODEL={own}" in said
+    own.touch()
+    report["kept"] = "shipped"
+    said = adapt.verdict(report, own)
+    assert said.startswith("not better") and "earlier run" in said
+    assert adapt.verdict({**report, "queries": 4}, own).startswith("too few photos to judge")
+
+
+def test_disk_that_refuses_ends_in_one_line(tmp_path: Path) -> None:
+    draw_photos(tmp_path / "set", labels=1)
+    (tmp_path / "page").touch()  # in the folder's way
+    done = _evaluated("--page", "page")
+    assert done.exit_code == 6 and "Traceback" not in done.output
+    assert done.output.splitlines()[-1].startswith("error: page")
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EACCES, errno.EMFILE])
+def test_any_fault_of_the_disk_is_one_line(code: int, capsys: pytest.CaptureFixture[str]) -> None:
+    @fail_in_one_line
+    def command() -> None:
+        raise OSError(code, os.strerror(code), "somewhere")
+
+    with pytest.raises(SystemExit) as ended:
+        command()
+    assert ended.value.code == 6
+    assert capsys.readouterr().err.startswith("error: somewhere: ")
