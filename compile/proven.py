@@ -77,7 +77,7 @@ class Proven:
     def of_same_bytes(self, subject: Subject) -> Evidence | None:
         """What was proved at most length of these bytes on any CPU, without their speed there."""
         folder, name = self._records.parent.parent, self._records.name
-        every = [self.by_model.get(subject.model)]
+        every = []
         for path in sorted(folder.glob(f"*/{self.path.name}")):
             with contextlib.suppress(CompileError):  # it is that target's to complain
                 every.append(Proven(path.with_name(name)).by_model.get(subject.model))
