@@ -64,7 +64,13 @@ def parts_of(network: Network) -> Iterator[object]:
         yield from (layer.kind, layer.source, layer.residual)
         if layer.quantised:
             yield from (getattr(layer.quantised, field.name) for field in fields(Quantised))
-    yield from (network.hash_weight, network.hash_bias, network.model.input, network.model.id)
+    yield from (
+        network.hash_weight,
+        network.hash_bias,
+        network.tint,
+        network.model.input,
+        network.model.id,
+    )
 
 
 def has(key: str) -> bool:

@@ -97,6 +97,10 @@ class Network:
     hash_bias: Weights = field(default_factory=lambda: np.empty(0, np.float32))
     """[K]"""
     hash_source: int = -1
+    hash_threshold: float = 0.0
+    """A weighted sum of the hash layer above it is a 1."""
+    tint: NDArray[np.float64] = field(default_factory=lambda: np.zeros(3))
+    """Of red, green and blue, added to the offset that `model.input` has for all three."""
 
     @property
     def in_bytes(self) -> bool:

@@ -260,6 +260,7 @@ def _tensors(network: Network, precision: str) -> list[Tensor]:
 def _stem(network: Network, layer: Layer, out: Tensor, precision: str) -> stem.Stem:
     spec = network.model.input
     middle = -spec.offset / spec.scale
+    blue_first = tuple(float(value) for value in (middle - network.tint / spec.scale)[::-1])
     return stem.Stem(
         height=layer.out_size,
         width=layer.out_size,
@@ -269,7 +270,7 @@ def _stem(network: Network, layer: Layer, out: Tensor, precision: str) -> stem.S
         stride=layer.stride,
         top=layer.pads[0],
         left=layer.pads[1],
-        pad=middle,
+        pad=blue_first,
         out_stride=out.stride,
         centre=middle if precision == "fp16" else 0.0,
         limit=layer.limit,

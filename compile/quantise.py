@@ -61,7 +61,7 @@ def quantise(network: Network, made: Image, vector: Vector) -> Network:
         before = None if layer.source < 0 else whole.layers[layer.source].quantised
         other = None if layer.residual is None else whole.layers[layer.residual].quantised
         empty = Quantised(scale, zero, before.zero if before else 0, _stays_real(whole, index))
-        rest = (before, other, network.model.input, vector)
+        rest = (before, other, network, vector)
         left = (made ^ 128).view(np.int8)[..., ::-1] if before is None else run[layer.source]
         layer.quantised = _integers(layer, empty, *rest, left)
         if not layer.quantised.weight.size:
@@ -108,7 +108,7 @@ def _normalised(network: Network, made: Image) -> Floats:
     tensor = np.empty((len(made), 3, size, size), np.float32)
     for picture, room in zip(made, tensor, strict=True):
         normalise(picture, network.model.input, room)
-    return np.ascontiguousarray(tensor.transpose(0, 2, 3, 1))
+    return np.ascontiguousarray(tensor.transpose(0, 2, 3, 1) + network.tint.astype(np.float32))
 
 
 def _range(layer: Layer, values: Floats) -> tuple[Floats, int]:
@@ -131,13 +131,18 @@ def _integers(
     empty: Quantised,
     before: Quantised | None,
     other: Quantised | None,
-    spec: InputSpec,
+    network: Network,
     vector: Vector,
     inputs: NDArray[Any],
 ) -> Quantised:
     made = replace(empty)
     if before is None:
-        if vector.way != SMULL:
+        spec = network.model.input
+        # less than a step, for the border's zeros are then 128 to less than a step
+        if (
+            vector.way != SMULL
+            and (np.abs(128 + (spec.offset + network.tint) / spec.scale) < 1).all()
+        ):
             _stem(layer, made, spec)
     elif layer.kind == "depthwise" and before.real:
         made.weight = (layer.weight[:, 0] / made.scale[:, None, None]).astype(np.float32)

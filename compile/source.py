@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import replace
 
 import numpy as np
@@ -24,8 +23,7 @@ def emit(plan: Plan, code_for: str) -> tuple[str, bytes]:
     everything = [*steps, *preparations]
     runs = [_run(index, step, constants, places) for index, step in enumerate(everything)]
     model = plan.network.model
-    # logit(t): the sigmoid is above t where the weighted sum is above this
-    threshold = math.log(model.threshold / (1 - model.threshold))
+    threshold = plan.network.hash_threshold
     parts = [
         '#include "plan.h"',
         f"const uint64_t edge_constant_bytes = {len(constants)}u;",

@@ -34,7 +34,7 @@ def stem_constants(network: Network, layer: Layer, shape: stem.Stem, vector: Vec
     weight = layer.weight.astype(np.float64)
     # (pixel - centre) * scale is what pixel * scale + offset is, but for a constant
     left = spec.offset + shape.centre * spec.scale
-    bias = layer.bias + weight.sum(axis=(1, 2, 3)) * left
+    bias = layer.bias + weight.sum(axis=(1, 2, 3)) * left + weight.sum(axis=(2, 3)) @ network.tint
     blue_first = (weight * spec.scale)[:, ::-1].transpose(2, 3, 1, 0)
     if made is not None and not made.real:
         blue_first = blue_first / made.scale

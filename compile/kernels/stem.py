@@ -39,7 +39,8 @@ class Stem:
     top: int
     """Rows of border above, as `left` columns beside."""
     left: int
-    pad: float
+    pad: tuple[float, ...]
+    """Blue first."""
     out_stride: int
     centre: float = 0.0
     """Subtracted from every pixel, so that what is summed is small (fp16)."""
@@ -88,7 +89,8 @@ def kernel(name: str, stem: Stem, knobs: StemKnobs, vector: Vector) -> Kernel:
         value = value.astype(dtype)
         return value - tirx.const(stem.centre, dtype) if stem.centre else value
 
-    padded = _padded(stem, x, number, tirx.const(stem.pad - stem.centre, dtype))
+    pads = [tirx.const(pad - stem.centre, dtype) for pad in stem.pad]
+    padded = _padded(stem, x, number, pads if len(set(stem.pad)) > 1 else pads[:1])
     r = te.reduce_axis((0, stem.window), "r")
     q = te.reduce_axis((0, stem.window * COLOURS), "q")
     shape = (stem.height, stem.width, stem.outputs)
@@ -111,18 +113,26 @@ def kernel(name: str, stem: Stem, knobs: StemKnobs, vector: Vector) -> Kernel:
     return Kernel(name, schedule.mod["main"], stem.height // knobs.rows)
 
 
-def _padded(stem: Stem, x: te.Tensor, number: Callable[[Any], Any], pad: Any) -> te.Tensor:
-    """The picture with its border, as numbers, and room to read whole steps and words."""
+def _padded(stem: Stem, x: te.Tensor, number: Callable[[Any], Any], pads: list[Any]) -> te.Tensor:
+    """The picture with its border, as numbers, and room to read whole steps and words; `pads`: of
+    all colours, or of each."""
     line, shift = stem.size * COLOURS, stem.left * COLOURS
     high = (stem.height - 1) * stem.stride + stem.window
     wide = ((stem.width - 1) * stem.stride + stem.window) * COLOURS
     wide = -(-(wide + WORD * stem.whole) // STEP) * STEP
 
+    def border(place: Any) -> Any:
+        colour = tirx.indexmod(place, COLOURS)
+        value = pads[-1]
+        for number, pad in enumerate(pads[:-1]):
+            value = tirx.if_then_else(colour == number, pad, value)
+        return value
+
     def pixel(row: Any, place: Any) -> Any:
         inside = tirx.all(
             row >= stem.top, row < stem.top + stem.size, place >= shift, place < shift + line
         )
-        return tirx.if_then_else(inside, number(x[row - stem.top, place - shift]), pad)
+        return tirx.if_then_else(inside, number(x[row - stem.top, place - shift]), border(place))
 
     return te.compute((high, wide), pixel, "padded")
 
@@ -136,11 +146,11 @@ def _whole(name: str, stem: Stem, knobs: StemKnobs, vector: Vector) -> Kernel:
     small = stem.out == "int8"
     factor = te.placeholder((stem.outputs,), "int32" if small else stem.out, "F")
     if unsigned:
-        padded = _padded(stem, x, lambda value: value, tirx.const(128, "uint8"))
+        padded = _padded(stem, x, lambda value: value, [tirx.const(128, "uint8")])
     else:
         middle = tirx.const(128, "uint8")
         padded = _padded(
-            stem, x, lambda value: (value ^ middle).astype("int8"), tirx.const(0, "int8")
+            stem, x, lambda value: (value ^ middle).astype("int8"), [tirx.const(0, "int8")]
         )
     r, g = te.reduce_axis((0, stem.window), "r"), te.reduce_axis((0, words), "q")
     shape = (stem.height, stem.width, stem.outputs)

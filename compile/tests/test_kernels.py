@@ -145,14 +145,17 @@ def test_seven_products_are_what_numpy_says(
 
 
 @pytest.mark.parametrize("edge", [0, 1])
-def test_the_stem_is_what_numpy_says(edge: int, host: Target, tmp_path: Path) -> None:
-    shape = stem.Stem(16, 16, 24, 32, 3, 2, edge, edge, 127.5, 17 * 24)
+@pytest.mark.parametrize("pad", [(127.5,) * 3, (103.5, 116.3, 123.7)])
+def test_the_stem_is_what_numpy_says(
+    pad: tuple[float, ...], edge: int, host: Target, tmp_path: Path
+) -> None:
+    shape = stem.Stem(16, 16, 24, 32, 3, 2, edge, edge, pad, 17 * 24)
     knobs = space(shape, host.vector)[0]
     kernel = stem.kernel("k", shape, knobs, vector_of(shape, host.vector))
     image = aligned(CHANCE.integers(0, 256, (32, 32, 3), dtype=np.uint8))
     w, b, out = numbers(3, 9, 24), numbers(24), numbers(16, 17 * 24)
     w *= 0.01
-    padded = np.full((33, 33, 3), 127.5)
+    padded = np.full((33, 33, 3), pad)
     padded[edge : edge + 32, edge : edge + 32] = image[: 33 - edge, : 33 - edge]
     expected = np.zeros((16, 16, 24)) + b
     for y in range(3):

@@ -150,7 +150,19 @@ def test_the_stem_is_what_numpy_says(edge: int, host: Target, tmp_path: Path) ->
         out_size=16, quantised=integers,
     )  # fmt: skip
     shape = stem.Stem(
-        16, 16, 48, 32, 3, 2, edge, edge, 127.5, 17 * 48, dtype="float32", out="int8", whole=True
+        16,
+        16,
+        48,
+        32,
+        3,
+        2,
+        edge,
+        edge,
+        (127.5,) * 3,
+        17 * 48,
+        dtype="float32",
+        out="int8",
+        whole=True,
     )
     network = read_network(save_sample(tmp_path / "m.onnx"))
     expected = run_layer(layer, (image ^ 128).view(np.int8)[np.newaxis, ..., ::-1])[0]
