@@ -10,6 +10,7 @@ PIP     := $(BIN)/python -m pip --disable-pip-version-check --no-input install -
 CAMERA  ?= 0
 GALLERY ?=
 DATA    ?=
+DESCRIBE ?=
 BITS    ?= 64
 MODEL   ?= models/mobilenet_v1_hash$(BITS).onnx
 OUT     ?= build/my-model
@@ -101,9 +102,9 @@ hash: $(TRAIN)/.ready  ## the shipped network with codes of another length, judg
 	$(TRAIN)/bin/python -m training.card --evaluation $(HASH).json --small $(HASH)_int8.json \
 	  --evidence $(HASH).ship.json --out $(HASH).md
 
-evaluate: $(TRAIN)/.ready  ## judge a model on photos: make evaluate DATA=dir [BITS=64] [MODEL=file]
+evaluate: $(TRAIN)/.ready  ## judge a model on photos: make evaluate DATA=dir [BITS=64] [MODEL=file [DESCRIBE="--scale 1/255 ..."]]
 	@test -n "$(DATA)" || { echo "make: name the photos: make evaluate DATA=dir" >&2; exit 2; }
-	$(TRAIN)/bin/python -m training.evaluate --model $(MODEL) $(addprefix --data ,$(DATA)) \
+	$(TRAIN)/bin/python -m training.evaluate --model $(MODEL) $(addprefix --data ,$(DATA)) $(DESCRIBE) \
 	  --disturbances --out build/evaluate/result.json --page build/evaluate
 
 accuracy: $(TRAIN)/.ready  ## docs/ACCURACY.md and the model card from training/results/

@@ -3,7 +3,8 @@
     python -m training.evaluate --model FILE.onnx --data DIR... --out FILE.json
 
 Writes one JSON of all figures, with the split named; `--page DIR` adds an HTML page with plots and
-contact sheets (photos of other people's data: keep it out of the repository).
+contact sheets (photos of other people's data: keep it out of the repository). A model that does not
+describe itself is judged by what the options say of it, as `training.adopt` would take it.
 """
 
 from __future__ import annotations
@@ -15,11 +16,13 @@ import click
 import numpy as np
 
 from edge_runtime.code import unpack
+from training.adopt import description, self_described, told
 from training.cache import PhotoReader
 from training.cli import fail_in_one_line, say, settle
 from training.data import DataError, Photo, label_indices, read_sets
 from training.disturb import DISTURBANCES, SEVERITIES, disturbance
 from training.files import write_json
+from training.foreign import Said, describing
 from training.judge import (
     Hasher,
     Ranking,
@@ -102,7 +105,8 @@ def evaluate(
     bits = hasher.info.bits
     result: dict[str, Any] = {
         "model": hasher.info.name, "version": hasher.info.version, "id": hasher.info.id,
-        "bytes": hasher.info.size_bytes, "bits": bits, "radius": hasher.info.radius, "sets": {},
+        "bytes": hasher.info.size_bytes, "bits": bits, "radius": hasher.info.radius,
+        "description": description(model, hasher.info), "sets": {},
     }  # fmt: skip
     rankings: dict[str, Ranking] = {}
     photos = read_sets(data)
@@ -152,7 +156,11 @@ def _disturbed(hasher: Hasher, database: Side, queries: Side) -> dict[str, dict[
 
 def table(result: dict[str, Any]) -> str:
     """The main figures as text."""
-    lines = [f"{'set / protocol':44}{'queries':>8}{'MAP@100':>9}{'tie-aware':>10}{'P@1':>7}"]
+    lines = [
+        f"{result['model']}: {result['bits']} bits, radius {result['radius']};"
+        f" {told(result['description'])}"
+    ]
+    lines.append(f"{'set / protocol':44}{'queries':>8}{'MAP@100':>9}{'tie-aware':>10}{'P@1':>7}")
     for source, entry in result["sets"].items():
         for name, row in entry["protocols"].items():
             lines.append(
@@ -168,13 +176,20 @@ def table(result: dict[str, Any]) -> str:
 @click.option("--out", type=Path, help="Where the JSON goes.")
 @click.option("--page", type=Path, help="Folder of the HTML page.")
 @click.option("--disturbances/--no-disturbances", default=False, show_default=True)
+@describing
 @fail_in_one_line
 def main(
-    model: Path, data: tuple[Path, ...], out: Path | None, page: Path | None, disturbances: bool
+    model: Path,
+    data: tuple[Path, ...],
+    out: Path | None,
+    page: Path | None,
+    disturbances: bool,
+    said: Said,
 ) -> None:
     """Command: see the module."""
     settle(1)
-    result, rankings = evaluate(model, data, disturbances)
+    with self_described(model, said) as described:
+        result, rankings = evaluate(described, data, disturbances)
     if out is not None:
         write_json(out, result)
     if page is not None:
