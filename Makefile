@@ -11,6 +11,7 @@ CAMERA  ?= 0
 GALLERY ?=
 DATA    ?=
 DESCRIBE ?=
+UNSEEN  ?=
 BITS    ?= 64
 MODEL   ?= models/mobilenet_v1_hash$(BITS).onnx
 OUT     ?= build/my-model
@@ -102,9 +103,9 @@ hash: $(TRAIN)/.ready  ## the shipped network with codes of another length, judg
 	$(TRAIN)/bin/python -m training.card --evaluation $(HASH).json --small $(HASH)_int8.json \
 	  --evidence $(HASH).ship.json --out $(HASH).md
 
-evaluate: $(TRAIN)/.ready  ## judge a model on photos: make evaluate DATA=dir [BITS=64] [MODEL=file [DESCRIBE="--scale 1/255 ..."]]
+evaluate: $(TRAIN)/.ready  ## judge a model on photos: make evaluate DATA=dir [BITS=64] [MODEL=file [DESCRIBE="--scale 1/255 ..."]] [UNSEEN=split.csv]
 	@test -n "$(DATA)" || { echo "make: name the photos: make evaluate DATA=dir" >&2; exit 2; }
-	$(TRAIN)/bin/python -m training.evaluate --model $(MODEL) $(addprefix --data ,$(DATA)) $(DESCRIBE) \
+	$(TRAIN)/bin/python -m training.evaluate --model $(MODEL) $(addprefix --data ,$(DATA)) $(DESCRIBE) $(if $(UNSEEN),--unseen $(UNSEEN)) \
 	  --disturbances --out build/evaluate/result.json --page build/evaluate
 
 accuracy: $(TRAIN)/.ready  ## docs/ACCURACY.md and the model card from training/results/

@@ -41,7 +41,7 @@ def card(shipped: Any, ship: Any, small: Any, listed: Any) -> str:
         f"- **Output**: `hash`, float32 [1, {shipped['bits']}], sigmoid activations; bit k is 1"
         " where activation k is above 0.5, packed by `edge_runtime.code`.\n"
         f'- **Radius {shipped["radius"]}**: a nearest neighbour farther away is "unknown".'
-        f" Measured on labels (a fifth) that {_strangers(run, measured['backbone'])}:"
+        f" Measured on labels (a fifth) that {_strangers(run, ship)}:"
         " galleries of 10 of them, queries of these and of the others, 50 draws; the radius with"
         " the largest difference of accepted known and accepted unknown queries:"
         f" {100 * measured['accepted_known']:.0f} % and {100 * measured['accepted_unknown']:.0f} %"
@@ -74,8 +74,12 @@ def card(shipped: Any, ship: Any, small: Any, listed: Any) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _strangers(run: Any, measured_on: Any) -> str:
+def _strangers(run: Any, ship: Any) -> str:
     """To what the labels were unknown on which the radius was measured."""
+    measured_on = ship["open_set"]["backbone"]
+    if "hold" in ship:
+        kept = "the layer was fitted without"
+        return f"{kept}; the finished network below it may know them" if "model" in run else kept
     if run == "frozen":
         return "the hash layer used for it never saw"
     if measured_on == "the same":

@@ -16,10 +16,11 @@ import click
 import numpy as np
 
 from edge_runtime.code import unpack
+from edge_runtime.model import identify
 from training.adopt import description, self_described, told
 from training.cache import PhotoReader
 from training.cli import fail_in_one_line, say, settle
-from training.data import DataError, Photo, label_indices, read_sets
+from training.data import label_indices, read_sets
 from training.disturb import DISTURBANCES, SEVERITIES, disturbance
 from training.files import write_json
 from training.foreign import Said, describing
@@ -36,51 +37,14 @@ from training.judge import (
 )
 from training.metrics import open_set_episodes
 from training.page import write_page
-from training.splits import default_split
+from training.protocols import protocols
+from training.splits import held_labels
 
-
-def protocols(photos: list[Photo], everything: Side) -> dict[str, tuple[Side, Side, str]]:
-    """Named (database, queries, split in words) for one set of `photos`.
-
-    `everything` holds the codes of those that could be read. Raises DataError for an empty side.
-    """
-    kept, asked, split = default_split(photos)
-    names, asked_names = ({photo.name for photo in part} for part in (kept, asked))
-    database = everything.where(lambda photo: photo.name in names)
-    queries = everything.where(lambda photo: photo.name in asked_names)
-    found = {"official": (database, queries, split)}
-    if all("distinct" in photo.extra for photo in photos):
-        clear = everything.where(lambda photo: photo.extra["distinct"] == "1")
-        queried = clear.where(lambda photo: photo.extra["interleaved"] == "query")
-        stored = clear.where(lambda photo: photo.extra["interleaved"] == "gallery")
-        fresh = queried.where(lambda photo: photo.name in asked_names)
-        found["official"] = (database, queries, "middle fifth of each walk")
-        found["distinct"] = (
-            database,
-            queries.where(lambda photo: photo.extra["distinct"] == "1"),
-            "middle fifth of each walk, queries of spots that are not look-alikes",
-        )
-        found["distinct_interleaved"] = (
-            stored, queried,
-            "every fifth frame of the distinct spots; a random split of a burst: near copies, and "
-            "most queries belong to the gallery that the shipped model was trained on",
-        )  # fmt: skip
-        found["distinct_interleaved_untrained"] = (
-            stored, fresh, "the same, only queries that no training saw"
-        )  # fmt: skip
-    for name, sides in found.items():
-        for side, what in zip(sides[:2], ("database", "query"), strict=True):
-            if not side.photos:
-                raise DataError(
-                    f"no readable {what} photo for the protocol {name}",
-                    where=photos[0].source,
-                    remedy="add photos, or see the manifest's columns",
-                )
-    return found
+OPEN_SETS = ("open_set", "open_set_unseen")
 
 
 def open_set_of(database: Side, queries: Side, bits: int) -> dict[str, Any]:
-    """Galleries of 10 labels against queries of others, all labels of the set taking part."""
+    """Galleries of 10 labels against queries of others, all labels of `database` taking part."""
     index = label_indices(database.photos)
     kept = queries.where(lambda photo: photo.label in index)
     measured = open_set_episodes(
@@ -98,9 +62,12 @@ def open_set_of(database: Side, queries: Side, bits: int) -> dict[str, Any]:
 
 
 def evaluate(
-    model: Path, data: tuple[Path, ...], disturbed: bool
+    model: Path, data: tuple[Path, ...], disturbed: bool, unseen: Path | None = None
 ) -> tuple[dict[str, Any], dict[str, Ranking]]:
-    """All figures of `model` on the sets `data`, and the official ranking of each set."""
+    """All figures of `model` on the sets `data`, and the official ranking of each set.
+
+    `unseen` is a stored split whose held-out labels no training of `model` saw.
+    """
     hasher = Hasher(model)
     bits = hasher.info.bits
     result: dict[str, Any] = {
@@ -110,6 +77,9 @@ def evaluate(
     }  # fmt: skip
     rankings: dict[str, Ranking] = {}
     photos = read_sets(data)
+    hidden = held_labels(unseen, photos) if unseen else set()
+    if unseen:
+        result["unseen"] = {"labels": len(hidden), "split_sha256": identify(unseen)[0]}
     for source in sorted({photo.source for photo in photos}):
         own = [photo for photo in photos if photo.source == source]
         cache = PhotoReader(own)
@@ -118,23 +88,44 @@ def evaluate(
         say(f"{source}: hashing {len(cache)} photos")
         everything = Side(cache.kept, hasher.hash_all(cache))
         entry: dict[str, Any] = {"skipped": cache.skipped, "protocols": {}}
-        for name, (database, queries, split) in protocols(own, everything).items():
+        for name, (database, queries, split) in protocols(own, everything, hidden).items():
             ranking = retrieve(database, queries)
             entry["protocols"][name] = {"split": split, **figures(ranking)}
             if name == "official":
                 rankings[source] = ranking
                 entry["labels"] = per_label(ranking)
                 entry["worst_pairs"] = worst_pairs(ranking)
-                known = {photo.label for photo in database.photos}
-                if len(known) > 1 and known & entry["labels"].keys():
-                    entry["open_set"] = open_set_of(database, queries, bits)
-                else:
-                    say(f"note: {source}: the open set needs queries of two labels: left out")
+                entry |= _open_set(source, "open_set", database, queries, bits)
                 entry["codes"] = code_health(database.codes, unpack(database.codes, bits))
                 if disturbed:
                     entry["disturbances"] = _disturbed(hasher, database, queries)
+            if name == "unseen":
+                strangers = database.where(lambda photo: photo.label in hidden)
+                entry |= _open_set(source, "open_set_unseen", strangers, queries, bits)
+        if hidden and "unseen" not in entry["protocols"]:
+            say(f"note: {source}: no query of a held-out label")
         result["sets"][source] = entry
     return result, rankings
+
+
+def accepted(measured: dict[str, Any], result: dict[str, Any]) -> str:
+    """An open set in words: its area, and what is accepted at the model's radius."""
+    radius = result["radius"]
+    shares = (100 * measured[side][radius] for side in ("accepted_known", "accepted_unknown"))
+    known, unknown = (f"{share:.1f} %" for share in shares)
+    return (
+        f"area under ROC {measured['auroc']:.3f}; within radius {radius}, {known} of the known and"
+        f" {unknown} of the unknown; the best radius here is {measured['radius']}"
+    )
+
+
+def _open_set(source: str, name: str, database: Side, queries: Side, bits: int) -> dict[str, Any]:
+    """The open set of these as `name`; nothing where it cannot be measured."""
+    known = {photo.label for photo in database.photos}
+    if len(known) > 1 and any(photo.label in known for photo in queries.photos):
+        return {name: open_set_of(database, queries, bits)}
+    say(f"note: {source}: the {name.replace('_', ' ')} needs queries of two labels: left out")
+    return {}
 
 
 def _disturbed(hasher: Hasher, database: Side, queries: Side) -> dict[str, dict[str, float]]:
@@ -167,6 +158,9 @@ def table(result: dict[str, Any]) -> str:
                 f"{source + ' / ' + name:44}{row['queries']:8}{row['map100']:9.2f}"
                 f"{row['map100_tie_aware']:10.2f}{row['precision1']:7.2f}"
             )
+    for source, entry in result["sets"].items():
+        for name in [each for each in OPEN_SETS if each in entry]:
+            lines.append(f"{source}, {name.replace('_', ' ')}: {accepted(entry[name], result)}")
     return "\n".join(lines)
 
 
@@ -175,6 +169,12 @@ def table(result: dict[str, Any]) -> str:
 @click.option("--data", multiple=True, type=Path, required=True, help="Sets of photos.")
 @click.option("--out", type=Path, help="Where the JSON goes.")
 @click.option("--page", type=Path, help="Folder of the HTML page.")
+@click.option(
+    "--unseen",
+    type=Path,
+    help="The split.csv of a training.run --hold classes, whose held-out labels the model never"
+    " saw: their queries are judged apart.",
+)
 @click.option("--disturbances/--no-disturbances", default=False, show_default=True)
 @describing
 @fail_in_one_line
@@ -183,13 +183,14 @@ def main(
     data: tuple[Path, ...],
     out: Path | None,
     page: Path | None,
+    unseen: Path | None,
     disturbances: bool,
     said: Said,
 ) -> None:
     """Command: see the module."""
     settle(1)
     with self_described(model, said) as described:
-        result, rankings = evaluate(described, data, disturbances)
+        result, rankings = evaluate(described, data, disturbances, unseen)
     if out is not None:
         write_json(out, result)
     if page is not None:

@@ -24,11 +24,11 @@ from training.cache import open_cache
 from training.cli import fail_in_one_line, say, settle
 from training.compare import Part, float_map, parse_lengths, parse_methods
 from training.data import Photo, label_indices, read_sets
-from training.evaluate import protocols
 from training.features import Floats, augmented_features, clean_features, runner
 from training.files import write_json
 from training.heads import HeadRecipe, fit_head
 from training.judge import Side, mean_ap
+from training.protocols import protocols
 from training.runs import load_start
 from training.ship import to_codes
 from training.splits import official

@@ -125,13 +125,15 @@ def open_set_episodes(
     `database` and `queries` are (codes [N, W], labels [N]); each episode enrols all database
     photos of `enrolled` (at most half) of `labels`, drawn at random; queries of these are known,
     queries of the other `labels` unknown. The nearest distance grows as a gallery shrinks, so the
-    gallery's size is part of the result. Raises ReportError for fewer than two labels.
+    gallery's size is part of the result. Raises ReportError for fewer than two labels, or no query.
     """
     enrolled = min(enrolled, len(labels) // 2)
     if enrolled < 1:
         raise ReportError("the open set needs two labels or more", remedy="add photos of others")
     rng = np.random.default_rng(seed)
     inside = np.isin(queries[1], labels)
+    if not inside.any():
+        raise ReportError("the open set needs queries of its labels", remedy="add photos of them")
     codes, truth = queries[0][inside], queries[1][inside]
     known, unknown = [], []
     for _ in range(episodes):

@@ -32,6 +32,12 @@ def describe_run(path: Path) -> dict[str, Any]:
     return {**recipe, "labels": len(state["identity"]["classes"]), "epochs_done": state["epoch"]}
 
 
+def classes_of_run(path: Path) -> list[str]:
+    """The labels that a run's checkpoint was trained on; raises CheckpointError."""
+    classes: list[str] = _load_run(path)["identity"]["classes"]
+    return classes
+
+
 def _averaged(state: dict[str, Any], part: str) -> dict[str, Tensor]:
     prefix = f"module.{part}."
     return {

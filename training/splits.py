@@ -21,6 +21,7 @@ from training.files import write_bytes
 TRAIN_SPLITS = frozenset({"train", "val", "gallery", ""})
 QUERY_SPLITS = frozenset({"test", "query"})
 SPLIT_SEED = 1  # of sets without a split of their own: the same for fitting and for judging
+_HEAD = ["split", "part", "source", "path"]  # of a stored one
 
 
 def official(photos: Sequence[Photo]) -> tuple[list[Photo], list[Photo]]:
@@ -102,10 +103,60 @@ def save_split(path: Path, name: str, parts: dict[str, list[Photo]]) -> None:
     """Store a split as CSV: split name, part, photo."""
     text = io.StringIO(newline="")
     writer = csv.writer(text)
-    writer.writerow(["split", "part", "source", "path"])
+    writer.writerow(_HEAD)
     for part, photos in parts.items():
         writer.writerows([name, part, photo.source, photo.name] for photo in photos)
     write_bytes(path, text.getvalue().encode())
+
+
+def read_split(path: Path) -> tuple[str, dict[str, set[tuple[str, str]]]]:
+    """The name of a stored split, and the (source, name) of the photos of each part.
+
+    Raises DataError when `path` is no such file.
+    """
+    try:
+        rows = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8"), newline="")))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        what = error.strerror if isinstance(error, OSError) else "it is no CSV in UTF-8"
+        raise _no_split(path, str(what)) from error
+    if not rows or rows[0] != _HEAD:
+        raise _no_split(path, f"its first line is not {','.join(_HEAD)}")
+    parts: dict[str, set[tuple[str, str]]] = defaultdict(set)
+    for line, row in enumerate(rows[1:], start=2):
+        if len(row) != len(_HEAD) or row[0] != rows[1][0]:
+            raise _no_split(f"{path}:{line}", "it is no line of one split")
+        parts[row[1]].add((row[2], row[3]))
+    if not parts:
+        raise _no_split(path, "it names no photo")
+    return rows[1][0], parts
+
+
+def held_labels(path: Path, photos: Sequence[Photo]) -> set[str]:
+    """The labels of `photos` that the stored split `path` keeps out of training whole.
+
+    Raises DataError when it keeps none of them out, or not whole.
+    """
+    name, parts = read_split(path)
+    if name != "classes":
+        raise _no_split(path, f'its split is "{name}": no label is held out whole')
+    held, shown = (
+        {photo.label for photo in photos if (photo.source, photo.name) in parts[part]}
+        for part in ("validation", "train")
+    )
+    if not held:
+        count = len(parts["validation"])
+        raise DataError(
+            f"none of its {count} held-out photos is among the data",
+            where=path,
+            remedy="give --data the sets that it parts",
+        )
+    if both := sorted(held & shown):
+        raise _no_split(path, f"label {both[0]} has photos in both parts")
+    return held
+
+
+def _no_split(where: object, what: str) -> DataError:
+    return DataError(what, where=where, remedy="name the split.csv of training.run --hold classes")
 
 
 def _by_label(photos: Sequence[Photo]) -> dict[str, list[int]]:

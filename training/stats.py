@@ -19,10 +19,10 @@ from edge_runtime.errors import StorageError
 from training.cache import open_cache
 from training.cli import fail_in_one_line
 from training.data import Photo, read_sets, twins, warnings_about
-from training.evaluate import protocols
 from training.files import write_json
 from training.judge import Side, ceiling, retrieve
 from training.page import contact_sheet
+from training.protocols import protocols
 
 _SHOWN = 120
 

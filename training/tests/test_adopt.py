@@ -145,7 +145,7 @@ def test_foreign_model_is_judged_as_its_adopted_copy(tmp_path: Path) -> None:
     said = ["--size", str(SIZE), *TORCHVISION]
     done = _evaluate(*said)
     assert done.exit_code == 0, done.output
-    line = done.output.splitlines()[-3]
+    line = next(line for line in done.output.splitlines() if line.startswith("theirs: "))
     assert "nhwc" in line and "output code" in line and "nobody said: colour rgb, radius 5" in line
     result = json.loads((tmp_path / "out.json").read_text())
     found = result["description"]
