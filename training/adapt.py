@@ -5,7 +5,8 @@
 Starts from the shipped model, so nothing needs to be downloaded: its backbone stays, a new hash
 layer is fitted to your photos. A contiguous fifth of each label is held out to judge both; the new
 model is written only where it beats the shipped one by more than chance allows, else the shipped
-one is kept. The last line but one says in words what came out.
+one is kept. Its radius is measured on labels that a second layer was fitted without, where there
+are four labels or more. The last line but one says in words what came out.
 """
 
 from __future__ import annotations
@@ -26,13 +27,13 @@ from training.cli import fail_in_one_line, say, settle
 from training.data import enough_labels, label_indices, read_sets, warnings_about
 from training.export import save
 from training.features import Floats, clean_features, feature_passes
-from training.heads import HeadRecipe, fit_head
+from training.heads import HeadRecipe
 from training.judge import TOP, Side, retrieve
 from training.methods import LEARNT
 from training.methods.base import LinearMap
-from training.metrics import average_precision, open_set_episodes
+from training.metrics import average_precision
 from training.origin import head_of, of_model
-from training.ship import to_codes
+from training.ship import Passes, fit_without, measure_radius, strangers, to_codes
 from training.splits import default_split
 
 DRAWS = 1000  # of the bootstrap
@@ -58,6 +59,16 @@ def verdict(report: dict[str, object], own: Path) -> str:
     why = f"not better: {seen}" if count >= ENOUGH else f"too few photos to judge: {seen}"
     older = f"; {own} is of an earlier run" if own.exists() else ""
     return f"{why} (MAP@100); keep the shipped model{older}"
+
+
+def measured_on(hidden: int, labels: int) -> str:
+    """On what the radius was measured, in words."""
+    if hidden:
+        return f"{hidden} labels that a second layer was fitted without"
+    return (
+        f"all {labels} labels, which the layer was fitted to, for want of labels to hold out:"
+        " strangers may come nearer"
+    )
 
 
 @click.command(help=__doc__)
@@ -92,27 +103,28 @@ def main(
     enough_labels(cache.kept, 2, data[0])
     features = feature_passes(origin.run, cache, origin.size, passes, seed)
     queries = clean_features(origin.run, held, origin.size)
-    index = label_indices(cache.kept)
-    labels = np.array([index[photo.label] for photo in cache.kept], np.int64)
+    database = Passes(cache, features)
     recipe = HeadRecipe(method=method, bits=info.bits, seed=seed)
-    head = fit_head(features, labels, len(index), recipe)
+    head = fit_without(database, set(), recipe)
     old = ap_of(cache, held, features[0], queries, head_of(onnx.load(path)))
     new = ap_of(cache, held, features[0], queries, head)
     rng = np.random.default_rng(seed)
     gains = (new - old)[rng.integers(0, len(new), (DRAWS, len(new)))].mean(1)
     better = bool(np.quantile(gains, 0.05) > 0)
-    report = {
+    report: dict[str, object] = {
         "split": split,
         "shipped_map100": round(100 * float(old.mean()), 2),
         "new_map100": round(100 * float(new.mean()), 2),
         "queries": len(held), "kept": "new" if better else "shipped",
     }  # fmt: skip
     if better:
-        truth = np.array([index.get(photo.label, -1) for photo in held.kept], np.int64)
-        measured = open_set_episodes(
-            (to_codes(features[0], head), labels), (to_codes(queries, head), truth),
-            np.arange(len(index), dtype=np.int64), info.bits, enrolled=max(1, len(index) // 2),
-        )  # fmt: skip
+        hidden = strangers(cache.kept, held.kept)
+        other = fit_without(database, hidden, recipe) if hidden else head
+        labels = hidden or set(label_indices(cache.kept))
+        measured = measure_radius(database, (held.kept, queries), labels, other)
+        report["radius"] = measured.radius
+        report["radius_of"] = measured_on(len(hidden), len(labels))
+        say(f"radius {measured.radius}: measured on {report['radius_of']}")
         described = replace(info, name="mobilenet_v1_hash_own", radius=measured.radius)
         save(origin.whole(head, described), out / MODEL_FILE)
         report["model"] = str(out / MODEL_FILE)

@@ -1,0 +1,63 @@
+"""`make train` where it finds a better model: what it writes, and what it says of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from click.testing import CliRunner
+
+from edge_runtime.engine.portable import PortableEngine
+from training import adapt
+from training.origin import head_of, with_head
+from training.ship import measure_radius
+from training.tests.conftest import ROOT, draw_photos
+
+MODEL = ROOT / "models" / "mobilenet_v1_hash64.onnx"
+
+
+@pytest.fixture
+def poor(tmp_path: Path) -> Path:
+    """The shipped network with a layer that gives every photo the same code."""
+    model, info = onnx.load(MODEL), PortableEngine(MODEL).model
+    weight, bias = head_of(model)
+    path = tmp_path / "poor.onnx"
+    onnx.save(with_head(model, (np.zeros_like(weight), np.ones_like(bias)), info), path)
+    return path
+
+
+def _adapt(poor: Path) -> dict[str, Any]:
+    options = f"--data set --model {poor} --passes 0 --out own"
+    done = CliRunner().invoke(adapt.main, options.split())
+    assert done.exit_code == 0, done.output
+    report: dict[str, Any] = json.loads(done.output.splitlines()[-1])
+    assert report["kept"] == "new"
+    return report
+
+
+@pytest.mark.parametrize(
+    ("labels", "measured", "told"),
+    [(6, 2, "2 labels that a second layer was fitted without"),
+     (3, 3, "all 3 labels, which the layer was fitted to, for want of labels to hold out")],
+)  # fmt: skip
+def test_radius_is_of_strangers_where_there_are_some(
+    poor: Path, monkeypatch: pytest.MonkeyPatch, labels: int, measured: int, told: str
+) -> None:
+    draw_photos(Path("set"), labels=labels, each=8)
+    used: list[Any] = []
+
+    def watched(*inputs: Any) -> Any:
+        used.append(inputs)
+        return measure_radius(*inputs)
+
+    monkeypatch.setattr(adapt, "measure_radius", watched)
+    report = _adapt(poor)
+    ((_, _, on, head),) = used
+    assert len(on) == measured and report["radius_of"].startswith(told)
+    own = head_of(onnx.load("own/mobilenet_v1_hash64.onnx"))
+    assert np.array_equal(head[0], own[0]) == (labels == measured)
+    assert PortableEngine(Path("own/mobilenet_v1_hash64.onnx")).model.radius == report["radius"]
