@@ -3,10 +3,11 @@
     python -m training.adapt --data DIR --out build/my-model
 
 Starts from the shipped model, so nothing needs to be downloaded: its backbone stays, a new hash
-layer is fitted to your photos. A contiguous fifth of each label is held out to judge both; the new
-model is written only where it beats the shipped one by more than chance allows, else the shipped
-one is kept. Its radius is measured on labels that a second layer was fitted without, where there
-are four labels or more. The last line but one says in words what came out.
+layer is fitted to your photos. A contiguous fifth of each label is held out to judge both (the
+photos of both parts are listed in OUT/split.csv); the new model is written only where it beats the
+shipped one by more than chance allows, else the shipped one is kept. Its radius is measured on
+labels that a second layer was fitted without, where there are four labels or more. The last line
+but one says in words what came out.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from training.methods.base import LinearMap
 from training.metrics import average_precision
 from training.origin import head_of, of_model
 from training.ship import Passes, fit_without, measure_radius, strangers, to_codes
-from training.splits import default_split
+from training.splits import default_split, save_split
 
 DRAWS = 1000  # of the bootstrap
 ENOUGH = 20  # held-out photos: with fewer, "not better" says little
@@ -111,8 +112,10 @@ def main(
     rng = np.random.default_rng(seed)
     gains = (new - old)[rng.integers(0, len(new), (DRAWS, len(new)))].mean(1)
     better = bool(np.quantile(gains, 0.05) > 0)
+    stored = out / "split.csv"
     report: dict[str, object] = {
-        "split": split,
+        "split": split, "split_file": str(stored),
+        "split_sha256": save_split(stored, split, {"train": cache.kept, "query": held.kept}),
         "shipped_map100": round(100 * float(old.mean()), 2),
         "new_map100": round(100 * float(new.mean()), 2),
         "queries": len(held), "kept": "new" if better else "shipped",

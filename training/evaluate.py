@@ -2,15 +2,18 @@
 
     python -m training.evaluate --model FILE.onnx --data DIR... --out FILE.json
 
-Writes one JSON of all figures, with the split named; `--page DIR` adds an HTML page with plots and
+Writes one JSON of all figures and beside it FILE.split.csv, the photos of every protocol's database
+and queries; the JSON names each by its SHA-256, so that two results of one split can be told to be
+so. `--page DIR` adds an HTML page with plots and
 contact sheets (photos of other people's data: keep it out of the repository). A model that does not
 describe itself is judged by what the options say of it, as `training.adopt` would take it.
 """
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 import numpy as np
@@ -22,7 +25,7 @@ from training.cache import PhotoReader
 from training.cli import fail_in_one_line, say, settle
 from training.data import label_indices, read_sets
 from training.disturb import DISTURBANCES, SEVERITIES, disturbance
-from training.files import write_json
+from training.files import write_bytes, write_json
 from training.foreign import Said, describing
 from training.judge import (
     Hasher,
@@ -38,7 +41,7 @@ from training.judge import (
 from training.metrics import open_set_episodes
 from training.page import write_page
 from training.protocols import protocols
-from training.splits import held_labels
+from training.splits import Parted, held_labels, split_csv
 
 OPEN_SETS = ("open_set", "open_set_unseen")
 
@@ -61,10 +64,20 @@ def open_set_of(database: Side, queries: Side, bits: int) -> dict[str, Any]:
     }
 
 
+class Judged(NamedTuple):
+    """A model's figures, and what they were made of."""
+
+    result: dict[str, Any]
+    rankings: dict[str, Ranking]
+    """The official one of each set."""
+    splits: bytes
+    """CSV (training.splits): the photos of every protocol."""
+
+
 def evaluate(
     model: Path, data: tuple[Path, ...], disturbed: bool, unseen: Path | None = None
-) -> tuple[dict[str, Any], dict[str, Ranking]]:
-    """All figures of `model` on the sets `data`, and the official ranking of each set.
+) -> Judged:
+    """All figures of `model` on the sets `data`.
 
     `unseen` is a stored split whose held-out labels no training of `model` saw.
     """
@@ -76,6 +89,7 @@ def evaluate(
         "description": description(model, hasher.info), "sets": {},
     }  # fmt: skip
     rankings: dict[str, Ranking] = {}
+    splits: list[tuple[str, Parted]] = []
     photos = read_sets(data)
     hidden = held_labels(unseen, photos) if unseen else set()
     if unseen:
@@ -90,7 +104,11 @@ def evaluate(
         entry: dict[str, Any] = {"skipped": cache.skipped, "protocols": {}}
         for name, (database, queries, split) in protocols(own, everything, hidden).items():
             ranking = retrieve(database, queries)
-            entry["protocols"][name] = {"split": split, **figures(ranking)}
+            splits.append((name, {"database": database.photos, "queries": queries.photos}))
+            digest = _sha256(split_csv(splits[-1:]))
+            entry["protocols"][name] = {
+                "split": split, "split_sha256": digest, **figures(ranking)
+            }  # fmt: skip
             if name == "official":
                 rankings[source] = ranking
                 entry["labels"] = per_label(ranking)
@@ -105,7 +123,13 @@ def evaluate(
         if hidden and "unseen" not in entry["protocols"]:
             say(f"note: {source}: no query of a held-out label")
         result["sets"][source] = entry
-    return result, rankings
+    listed = split_csv(splits)
+    result["split_sha256"] = _sha256(listed)
+    return Judged(result, rankings, listed)
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 def accepted(measured: dict[str, Any], result: dict[str, Any]) -> str:
@@ -190,12 +214,14 @@ def main(
     """Command: see the module."""
     settle(1)
     with self_described(model, said) as described:
-        result, rankings = evaluate(described, data, disturbances, unseen)
+        judged = evaluate(described, data, disturbances, unseen)
     if out is not None:
-        write_json(out, result)
+        write_json(out, judged.result)
+        write_bytes(out.with_suffix(".split.csv"), judged.splits)
     if page is not None:
-        write_page(page, result, rankings)
-    click.echo(table(result))
+        write_page(page, judged.result, judged.rankings)
+        write_bytes(page / "split.csv", judged.splits)
+    click.echo(table(judged.result))
 
 
 if __name__ == "__main__":

@@ -31,11 +31,10 @@ def protocols(
         queried = clear.where(lambda photo: photo.extra["interleaved"] == "query")
         stored = clear.where(lambda photo: photo.extra["interleaved"] == "gallery")
         fresh = queried.where(lambda photo: photo.name in asked_names)
-        found["official"] = (database, queries, "middle fifth of each walk")
         found["distinct"] = (
             database,
             queries.where(lambda photo: photo.extra["distinct"] == "1"),
-            "middle fifth of each walk, queries of spots that are not look-alikes",
+            f"{split}, queries of spots that are not look-alikes",
         )
         found["distinct_interleaved"] = (
             stored, queried,
@@ -50,7 +49,7 @@ def protocols(
         count = len({photo.label for photo in unseen.photos})
         found["unseen"] = (
             database, unseen,
-            f"{found['official'][2]}, queries of {count} labels kept out of training, against all",
+            f"{split}, queries of {count} labels kept out of training, against all",
         )  # fmt: skip
     for name, sides in found.items():
         for side, what in zip(sides[:2], ("database", "query"), strict=True):

@@ -8,9 +8,10 @@ no near copy of a held-out photo stays behind. `classes`: whole labels.
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -99,14 +100,26 @@ def class_split(
     return _parted(photos, held, "classes")
 
 
-def save_split(path: Path, name: str, parts: dict[str, list[Photo]]) -> None:
-    """Store a split as CSV: split name, part, photo."""
+Parted = Mapping[str, Sequence[Photo]]
+"""The photos of each part of a split."""
+
+
+def split_csv(splits: Iterable[tuple[str, Parted]]) -> bytes:
+    """Named splits as CSV, a line a photo: split name, part, source, path."""
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     writer.writerow(_HEAD)
-    for part, photos in parts.items():
-        writer.writerows([name, part, photo.source, photo.name] for photo in photos)
-    write_bytes(path, text.getvalue().encode())
+    for name, parts in splits:
+        for part, photos in parts.items():
+            writer.writerows([name, part, photo.source, photo.name] for photo in photos)
+    return text.getvalue().encode()
+
+
+def save_split(path: Path, name: str, parts: Parted) -> str:
+    """Store a split as CSV; returns the file's SHA-256, hexadecimal."""
+    content = split_csv([(name, parts)])
+    write_bytes(path, content)
+    return hashlib.sha256(content).hexdigest()
 
 
 def read_split(path: Path) -> tuple[str, dict[str, set[tuple[str, str]]]]:

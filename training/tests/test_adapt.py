@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,10 @@ def _adapt(poor: Path) -> dict[str, Any]:
     assert done.exit_code == 0, done.output
     report: dict[str, Any] = json.loads(done.output.splitlines()[-1])
     assert report["kept"] == "new"
+    stored = Path(report["split_file"]).read_bytes()
+    assert hashlib.sha256(stored).hexdigest() == report["split_sha256"]
+    parts = [line.split(",")[1] for line in stored.decode().splitlines()[1:]]
+    assert parts.count("query") == report["queries"]
     return report
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import itertools
 import json
 import os
@@ -91,7 +92,7 @@ def test_adapt_keeps_the_shipped_model_where_it_cannot_be_beaten(tmp_path: Path)
     done = CliRunner().invoke(adapt.main, options.split())
     assert done.exit_code == 0, done.output
     assert '"kept": "shipped"' in done.output and "keep the shipped model" in done.output
-    assert not (tmp_path / "own").exists()
+    assert [path.name for path in (tmp_path / "own").iterdir()] == ["split.csv"]
 
 
 def test_trained_backbone_is_shipped(tmp_path: Path) -> None:
@@ -216,6 +217,38 @@ def test_queries_are_what_the_manifest_says(tmp_path: Path) -> None:
     result = json.loads((tmp_path / "out.json").read_text())
     row = result["sets"]["set"]["protocols"]["official"]
     assert (row["queries"], row["database"]) == (6, 12)
+
+
+def test_split_is_stored_and_named_beside_every_result(tmp_path: Path) -> None:
+    draw_photos(tmp_path / "set", labels=2, each=5)
+    assert _evaluated("--page", "page").exit_code == 0
+    result = json.loads((tmp_path / "out.json").read_text())
+    row = result["sets"]["set"]["protocols"]["official"]
+    assert row["split"] == "a contiguous fifth of each label held out"
+    stored = (tmp_path / "out.split.csv").read_bytes()
+    assert stored == (tmp_path / "page" / "split.csv").read_bytes()
+    assert hashlib.sha256(stored).hexdigest() == result["split_sha256"] == row["split_sha256"]
+    lines = stored.decode().splitlines()
+    assert lines[0] == "split,part,source,path" and len(lines) == 1 + 10
+    assert sum(line.startswith("official,queries,set,label1/") for line in lines) == 1
+    (tmp_path / "set" / "label0" / "000.png").unlink()
+    assert _evaluated().exit_code == 0
+    again = json.loads((tmp_path / "out.json").read_text())
+    assert again["split_sha256"] != result["split_sha256"]
+
+
+def test_official_split_is_what_was_split_by(tmp_path: Path) -> None:
+    """Not what another set with these columns was split by."""
+    draw_photos(tmp_path / "set")
+    rows = [f"label{i}/{j:03}.png,label{i},{'test' if j > 3 else 'train'},1,"
+            f"{'query' if j % 2 else 'gallery'}" for i in range(3) for j in range(6)]  # fmt: skip
+    head = "path,label,split,distinct,interleaved"
+    (tmp_path / "set" / "manifest.csv").write_text("\n".join([head, *rows]))
+    assert _evaluated().exit_code == 0
+    found = json.loads((tmp_path / "out.json").read_text())["sets"]["set"]["protocols"]
+    assert found["official"]["split"] == "the set's own split"
+    assert found["distinct"]["split"].startswith("the set's own split, queries of spots")
+    assert len({row["split_sha256"] for row in found.values()}) == len(found) == 4
 
 
 def test_a_makers_folder_gets_another_length_and_int8(tmp_path: Path) -> None:
