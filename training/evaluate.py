@@ -16,52 +16,33 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
-import numpy as np
 
 from edge_runtime.code import unpack
 from edge_runtime.model import identify
 from training.adopt import description, self_described, told
 from training.cache import PhotoReader
 from training.cli import fail_in_one_line, say, settle
-from training.data import label_indices, read_sets
+from training.data import read_sets
 from training.disturb import DISTURBANCES, SEVERITIES, disturbance
 from training.files import write_bytes, write_json
 from training.foreign import Said, describing
 from training.judge import (
+    OPEN_SETS,
     Hasher,
     Ranking,
     Side,
+    accepted,
     code_health,
     figures,
     mean_ap,
+    open_set_of,
     per_label,
     retrieve,
     worst_pairs,
 )
-from training.metrics import open_set_episodes
 from training.page import write_page
 from training.protocols import protocols
 from training.splits import Parted, held_labels, split_csv
-
-OPEN_SETS = ("open_set", "open_set_unseen")
-
-
-def open_set_of(database: Side, queries: Side, bits: int) -> dict[str, Any]:
-    """Galleries of 10 labels against queries of others, all labels of `database` taking part."""
-    index = label_indices(database.photos)
-    kept = queries.where(lambda photo: photo.label in index)
-    measured = open_set_episodes(
-        (database.codes, np.array([index[p.label] for p in database.photos], np.int64)),
-        (kept.codes, np.array([index[p.label] for p in kept.photos], np.int64)),
-        np.arange(len(index), dtype=np.int64),
-        bits,
-    )
-    return {
-        "auroc": measured.auroc,
-        "radius": measured.radius,
-        "accepted_known": [round(float(v), 4) for v in measured.accepted_known],
-        "accepted_unknown": [round(float(v), 4) for v in measured.accepted_unknown],
-    }
 
 
 class Judged(NamedTuple):
@@ -132,17 +113,6 @@ def _sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def accepted(measured: dict[str, Any], result: dict[str, Any]) -> str:
-    """An open set in words: its area, and what is accepted at the model's radius."""
-    radius = result["radius"]
-    shares = (100 * measured[side][radius] for side in ("accepted_known", "accepted_unknown"))
-    known, unknown = (f"{share:.1f} %" for share in shares)
-    return (
-        f"area under ROC {measured['auroc']:.3f}; within radius {radius}, {known} of the known and"
-        f" {unknown} of the unknown; the best radius here is {measured['radius']}"
-    )
-
-
 def _open_set(source: str, name: str, database: Side, queries: Side, bits: int) -> dict[str, Any]:
     """The open set of these as `name`; nothing where it cannot be measured."""
     known = {photo.label for photo in database.photos}
@@ -184,7 +154,12 @@ def table(result: dict[str, Any]) -> str:
             )
     for source, entry in result["sets"].items():
         for name in [each for each in OPEN_SETS if each in entry]:
-            lines.append(f"{source}, {name.replace('_', ' ')}: {accepted(entry[name], result)}")
+            known, unknown = accepted(entry[name], result["radius"])
+            lines.append(
+                f"{source}, {name.replace('_', ' ')}: area under ROC {entry[name]['auroc']:.3f},"
+                f" accepted {known:.1f} % of the known and {unknown:.1f} % of the unknown"
+                f" (best radius here {entry[name]['radius']})"
+            )
     return "\n".join(lines)
 
 

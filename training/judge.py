@@ -17,11 +17,12 @@ from edge_runtime.engine.base import Engine
 from edge_runtime.engine.portable import PortableEngine
 from edge_runtime.fit import fit
 from training.cache import Pictures
-from training.data import Photo
+from training.data import Photo, label_indices
 from training.metrics import (
     Distances,
     average_precision,
     distances,
+    open_set_episodes,
     precision_at,
     precision_recall,
     rank,
@@ -31,6 +32,7 @@ from training.metrics import (
 Image = NDArray[np.uint8]
 SHUFFLE_SEED = 2017  # of the database: see metrics
 TOP = 100  # the paper's MAP is over the top 100
+OPEN_SETS = ("open_set", "open_set_unseen")  # in results: of all labels, of strangers
 _WORKERS = 2
 
 
@@ -166,6 +168,30 @@ def worst_pairs(ranking: Ranking, count: int = 15) -> list[dict[str, Any]]:
             pairs[photo.label, found] = pairs.get((photo.label, found), 0) + 1
     ordered = sorted(pairs.items(), key=lambda item: (-item[1], item[0]))[:count]
     return [{"label": a, "taken_for": b, "times": n} for (a, b), n in ordered]
+
+
+def open_set_of(database: Side, queries: Side, bits: int) -> dict[str, Any]:
+    """Galleries of 10 labels against queries of others, all labels of `database` taking part."""
+    index = label_indices(database.photos)
+    kept = queries.where(lambda photo: photo.label in index)
+    measured = open_set_episodes(
+        (database.codes, np.array([index[p.label] for p in database.photos], np.int64)),
+        (kept.codes, np.array([index[p.label] for p in kept.photos], np.int64)),
+        np.arange(len(index), dtype=np.int64),
+        bits,
+    )
+    return {
+        "auroc": measured.auroc,
+        "radius": measured.radius,
+        "accepted_known": [round(float(v), 4) for v in measured.accepted_known],
+        "accepted_unknown": [round(float(v), 4) for v in measured.accepted_unknown],
+    }
+
+
+def accepted(measured: dict[str, Any], radius: int) -> tuple[float, float]:
+    """Percent of the known and of the unknown queries of an open set within `radius`."""
+    known, unknown = (measured[side][radius] for side in ("accepted_known", "accepted_unknown"))
+    return 100 * known, 100 * unknown
 
 
 def code_health(codes: Code, bits: NDArray[np.bool_]) -> dict[str, float]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import html
+import io
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import cv2
 import matplotlib
@@ -12,50 +14,87 @@ import numpy as np
 
 from edge_runtime.fit import fit
 from edge_runtime.photo import read_photo
+from training.adopt import told
 from training.data import Photo
 from training.disturb import SEVERITIES
-from training.files import write_bytes, write_whole
-from training.judge import TOP, Ranking
+from training.files import write_bytes
+from training.judge import OPEN_SETS, TOP, Ranking, accepted
 from training.metrics import average_precision
 
 matplotlib.use("agg")
 from matplotlib import pyplot
+from matplotlib.figure import Figure
 
 _TILE, _SHOWN, _WORST = 112, 6, 16
+_HEALTH = {"least_balanced_bit": "0.5", "largest_correlation": "0", "distinct_codes": "1"}
+"""Of the codes: figure and its best value."""
 
 
 def write_page(folder: Path, result: dict[str, Any], rankings: dict[str, Ranking]) -> Path:
     """Write index.html and its pictures into `folder`; returns the page's path."""
     parts = [f"<h1>{html.escape(result['model'])}, version {html.escape(result['version'])}</h1>"]
-    parts.append(f"<p>{result['bits']} bits, {result['bytes']} bytes, id {result['id'][:16]}</p>")
+    about = (
+        f"{result['bits']} bits, radius {result['radius']}, {result['bytes']} bytes,"
+        f" id {result['id'][:16]}; {told(result['description'])};"
+        f" photos of every split: split.csv, SHA-256 {result['split_sha256'][:16]}"
+    )
+    parts.append(f"<p>{html.escape(about)}</p>")
     for source, entry in result["sets"].items():
         parts.append(f"<h2>{html.escape(source)}</h2>")
         columns = ("split", "queries", "database", "map100", "map100_tie_aware", "map_all",
                    "precision1", "precision10", "precision100")  # fmt: skip
         rows = [[name, *(row[c] for c in columns)] for name, row in entry["protocols"].items()]
         parts.append(_table(["protocol", *columns], rows))
-        _curves(folder / f"{source}.png", entry)
-        parts.append(f'<p><img src="{source}.png" alt="precision-recall and open set"></p>')
+        parts.append(_picture(folder, f"{source}.png", _curves(entry, result["radius"])))
+        parts += _open_sets(entry, result["radius"])
+        parts += _codes(entry)
         if "disturbances" in entry:
             severities = list(SEVERITIES)
             rows = [[n, *(row[s] for s in SEVERITIES)] for n, row in entry["disturbances"].items()]
             parts.append("<h3>Disturbed queries, MAP@100</h3>")
+            parts.append(_picture(folder, f"{source}-disturbed.png", _disturbed(entry)))
             parts.append(_table(["disturbance", *severities], rows))
         parts.append("<h3>Worst pairs (nearest neighbour)</h3>")
         pairs = [list(pair.values()) for pair in entry["worst_pairs"]]
         parts.append(_table(["label", "taken for", "times"], pairs))
         parts.append("<h3>Worst queries, each beside its nearest neighbours</h3>")
         worst = cv2.imencode(".jpg", worst_queries(rankings[source]))[1].tobytes()
-        write_bytes(folder / f"{source}-worst.jpg", worst)
-        parts.append(f'<p><img src="{source}-worst.jpg" alt="worst queries"></p>')
+        parts.append(_picture(folder, f"{source}-worst.jpg", worst))
         parts.append("<h3>Labels</h3>")
         labels = sorted(entry["labels"].items(), key=lambda item: item[1]["map100"])
         parts.append(_table(["label", "queries", "MAP@100"], [[n, *r.values()] for n, r in labels]))
+        if entry["skipped"]:
+            parts.append(f"<h3>Skipped photos: {len(entry['skipped'])}</h3>")
+            lines = "".join(f"<li>{html.escape(line)}</li>" for line in entry["skipped"])
+            parts.append(f"<ul>{lines}</ul>")
     style = "body{font:15px sans-serif;margin:2em}td,th{padding:.2em .8em;text-align:left}"
     page = folder / "index.html"
     text = f"<!doctype html><meta charset=utf-8><style>{style}</style>{''.join(parts)}"
     write_bytes(page, text.encode())
     return page
+
+
+def _picture(folder: Path, name: str, data: bytes) -> str:
+    write_bytes(folder / name, data)
+    alt = html.escape(Path(name).stem)
+    return f'<p><img src="{html.escape(quote(name))}" alt="{alt}"></p>'
+
+
+def _open_sets(entry: dict[str, Any], radius: int) -> list[str]:
+    rows = [
+        [name.replace("_", " "), f"{entry[name]['auroc']:.3f}", *accepted(entry[name], radius),
+         entry[name]["radius"]]
+        for name in OPEN_SETS if name in entry
+    ]  # fmt: skip
+    head = ["", "area under ROC", f"known accepted at radius {radius}, %",
+            f"unknown accepted at radius {radius}, %", "best radius here"]  # fmt: skip
+    return ["<h3>Open set</h3>", _table(head, rows)] if rows else []
+
+
+def _codes(entry: dict[str, Any]) -> list[str]:
+    values = entry["codes"]
+    rows = [[name.replace("_", " "), f"{values[name]:.3f}", best] for name, best in _HEALTH.items()]
+    return ["<h3>Codes of the database</h3>", _table(["", "share", "best"], rows)]
 
 
 def _table(head: list[str], rows: list[list[Any]]) -> str:
@@ -66,22 +105,50 @@ def _table(head: list[str], rows: list[list[Any]]) -> str:
     return f"<table><tr>{''.join(f'<th>{cell(h)}</th>' for h in head)}</tr>{body}</table>"
 
 
-def _curves(path: Path, entry: dict[str, Any]) -> None:
+def _curves(entry: dict[str, Any], radius: int) -> bytes:
+    """Precision over recall of each protocol, and the open sets' ROC with the model's radius."""
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(10, 4))
     for name, row in entry["protocols"].items():
         recall, precision = zip(*row["recall_precision"], strict=True)
         left.plot(recall, precision, label=name)
     left.set(xlabel="recall", ylabel="precision", ylim=(0, 1))
     left.legend()
-    if measured := entry.get("open_set"):
-        right.plot(measured["accepted_unknown"], measured["accepted_known"])
+    measured = {name: entry[name] for name in OPEN_SETS if name in entry}
+    for name, each in measured.items():
+        unknown, known = each["accepted_unknown"], each["accepted_known"]
+        what = f"{name.replace('_', ' ')}, area {each['auroc']:.3f}"
+        (line,) = right.plot(unknown, known, label=what)
+        right.plot(unknown[radius], known[radius], "o", color=line.get_color())
+    if measured:
         right.set(xlabel="unknown accepted", ylabel="known accepted",
-                  title=f"open set, area {measured['auroc']:.3f}")  # fmt: skip
+                  title=f"open set; the point: radius {radius}")  # fmt: skip
+        right.legend(loc="lower right")
     else:
         right.set_axis_off()
+    return _png(figure)
+
+
+def _disturbed(entry: dict[str, Any]) -> bytes:
+    """MAP@100 of each disturbance by severity, beside the undisturbed value."""
+    plain, table = entry["protocols"]["official"]["map100"], entry["disturbances"]
+    figure, axes = pyplot.subplots(figsize=(10, 4))
+    places = np.arange(len(table))
+    for turn, (severity, shade) in enumerate(zip(SEVERITIES, ("0.75", "0.5", "0.25"), strict=True)):
+        heights = [row[severity] for row in table.values()]
+        axes.bar(places + 0.27 * (turn - 1), heights, 0.25, color=shade, label=severity)
+    axes.axhline(plain, linestyle="--", label=f"undisturbed {plain:.1f}")
+    axes.set_xticks(places, list(table))
+    axes.set(ylabel="MAP@100", ylim=(0, 100))
+    axes.legend(loc="lower right", ncols=4, framealpha=1)
+    return _png(figure)
+
+
+def _png(figure: Figure) -> bytes:
+    picture = io.BytesIO()
     figure.tight_layout()
-    write_whole(path, lambda file: figure.savefig(file, dpi=100, format="png"))
+    figure.savefig(picture, dpi=100, format="png")
     pyplot.close(figure)
+    return picture.getvalue()
 
 
 def worst_queries(ranking: Ranking) -> np.ndarray[Any, np.dtype[np.uint8]]:
@@ -125,6 +192,4 @@ def plot_log(log: Path, picture: Path) -> None:
     right = left.twinx()
     right.plot(rows["epoch"], rows["rate"], color="grey", linestyle=":")
     right.set_ylabel("learning rate")
-    figure.tight_layout()
-    write_whole(picture, lambda file: figure.savefig(file, dpi=100, format="png"))
-    pyplot.close(figure)
+    write_bytes(picture, _png(figure))
