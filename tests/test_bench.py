@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
+import click
 import numpy as np
 import pytest
 
 from edge_runtime.errors import ToolchainError
 from profiles.bench import emulated_peers
 from profiles.bench.emulated_peers import PEERS, Case, Counts, Peer, Userland, outcome, pinned
+from profiles.bench.turns import Contender, check, first, measure
 from profiles.estimate.__main__ import read_target
 from profiles.network_page import emulated
 
@@ -88,3 +91,47 @@ def test_the_page_gives_the_limit_and_says_who_is_left_out() -> None:
     assert left == "Left out: ncnn fp16 and MNN fp16, since it is slow; MNN fp32, since it died."
     report["left_out"] = {}
     assert "Left out" not in emulated(report, Path("emulated-rpi4.json"))[-1]
+
+
+PICTURE = np.array([0.1, 0.9, 0.8], np.float32)
+
+
+def _keeps_its_input(*, filled: bool) -> Contender:
+    """As MNN does: its input lies in memory that it takes for something else when it runs."""
+    memory = PICTURE.copy()
+
+    def fill() -> None:
+        memory[:] = PICTURE
+
+    def run() -> np.ndarray:
+        answer = memory.copy()
+        memory[:] = 0
+        return answer
+
+    return Contender(run, fill) if filled else Contender(run)
+
+
+def test_a_contender_that_overwrites_its_input_is_given_it_anew() -> None:
+    field = {
+        "ONNX Runtime": Contender(lambda: PICTURE),
+        "it": _keeps_its_input(filled=True),
+    }
+    check(first(field))
+    for threads in (1, 2):
+        assert set(measure(field, 20, threads=threads)) == set(field)
+
+
+def test_a_contender_that_is_right_at_first_and_wrong_at_last_is_found() -> None:
+    field = {
+        "ONNX Runtime": Contender(lambda: PICTURE),
+        "it": _keeps_its_input(filled=False),
+    }
+    check(first(field))
+    with pytest.raises(click.ClickException, match=r"it gives other activations, up to 0\.9"):
+        measure(field, 3)
+
+
+def test_what_is_no_number_is_no_answer() -> None:
+    answers = {"ONNX Runtime": PICTURE, "it": np.full(3, math.nan, np.float32)}
+    with pytest.raises(click.ClickException, match="it gives other activations"):
+        check(answers)

@@ -27,8 +27,9 @@ from compile.target import Target, read_target
 from compile.userland import ROOT, Userland
 from edge_runtime.fit import normalise
 from profiles.bench.emulated_peers import PEERS, Case, outcome
-from profiles.bench.network import CLOSE, MODEL, MODELS, QUANTISED, picture_of
+from profiles.bench.network import MODEL, MODELS, QUANTISED, picture_of
 from profiles.bench.report import deliver, one_line
+from profiles.bench.turns import CLOSE
 
 
 def rows(target: Target) -> Iterator[tuple[str, Counts | str]]:

@@ -130,16 +130,21 @@ def _convolution(graph: Graph, layer: Layer, source: int) -> int:
     return graph.operator(kind, inputs, graph.tensor(layer.name, shape), **options)
 
 
-def litert(network: Network, tensor: Numbers, threads: int, work: Path) -> Callable[[], Numbers]:
-    """Ready to run on `tensor` (float32 [1, 3, size, size])."""
+def litert(
+    network: Network, tensor: Numbers, threads: int, work: Path
+) -> tuple[Callable[[], None], Callable[[], Numbers]]:
+    """To give it `tensor` (float32 [1, 3, size, size]), and to run on it."""
     write_litert(network, work / "net.tflite")
     interpreter = Interpreter(str(work / "net.tflite"), num_threads=threads)
     interpreter.allocate_tensors()
     (into,), (out,) = interpreter.get_input_details(), interpreter.get_output_details()
-    interpreter.set_tensor(into["index"], np.ascontiguousarray(tensor.transpose(0, 2, 3, 1)))
+    pixels = np.ascontiguousarray(tensor.transpose(0, 2, 3, 1))
+
+    def fill() -> None:
+        interpreter.set_tensor(into["index"], pixels)
 
     def run() -> Numbers:
         interpreter.invoke()
         return np.asarray(interpreter.get_tensor(out["index"])[0], np.float32)
 
-    return run
+    return fill, run

@@ -5,22 +5,18 @@ from __future__ import annotations
 import struct
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from compile.front import read_network
 from compile.network import Layer, Network
 from edge_runtime.engine.compiled import CompiledEngine
 from edge_runtime.fit import Image, normalise
-
-Answer = NDArray[np.float32]
-Contender = tuple[str, Callable[[], Answer]]
-"""A name, and a call that gives the activations of the picture that it was made for."""
+from profiles.bench.turns import Answer, Contender
 
 
 def contenders(
@@ -30,7 +26,7 @@ def contenders(
     picture: Image,
     threads: int,
     work: Path,
-) -> Iterator[Contender]:
+) -> Iterator[tuple[str, Contender]]:
     """Every engine that is installed, ready to run on `picture` with `threads` threads.
 
     The peers get their input normalised and laid out; ours does that inside.
@@ -51,16 +47,16 @@ def contenders(
     yield from _litert(network, tensor, threads, work)
 
 
-def _ours(name: str, bundle: Path, picture: Image, threads: int) -> Contender:
+def _ours(name: str, bundle: Path, picture: Image, threads: int) -> tuple[str, Contender]:
     engine = CompiledEngine(bundle, threads=threads)
-    return name, lambda: _sigmoid(engine.logits(picture))
+    return name, Contender(lambda: _sigmoid(engine.logits(picture)))
 
 
 def _sigmoid(logits: Answer) -> Answer:
     return np.asarray(1 / (1 + np.exp(-logits.astype(np.float64))), np.float32)
 
 
-def _onnxruntime(name: str, model: Path, tensor: Answer, threads: int) -> Contender:
+def _onnxruntime(name: str, model: Path, tensor: Answer, threads: int) -> tuple[str, Contender]:
     import onnxruntime as ort
 
     options = ort.SessionOptions()
@@ -73,10 +69,12 @@ def _onnxruntime(name: str, model: Path, tensor: Answer, threads: int) -> Conten
         (output,) = session.run(["hash"], feed)
         return np.asarray(output[0], np.float32)
 
-    return f"{name} {ort.__version__}", run
+    return f"{name} {ort.__version__}", Contender(run)
 
 
-def _ncnn(network: Network, tensor: Answer, threads: int, work: Path) -> Iterator[Contender]:
+def _ncnn(
+    network: Network, tensor: Answer, threads: int, work: Path
+) -> Iterator[tuple[str, Contender]]:
     try:
         import ncnn
     except ImportError:
@@ -97,10 +95,10 @@ def _ncnn(network: Network, tensor: Answer, threads: int, work: Path) -> Iterato
         _, out = extractor.extract("hash")
         return np.array(out, np.float32).reshape(-1)
 
-    yield f"ncnn {ncnn.__version__}", run
+    yield f"ncnn {ncnn.__version__}", Contender(run)
 
 
-def _mnn(model: Path, tensor: Answer, threads: int, work: Path) -> Iterator[Contender]:
+def _mnn(model: Path, tensor: Answer, threads: int, work: Path) -> Iterator[tuple[str, Contender]]:
     try:
         import MNN
     except ImportError:
@@ -110,22 +108,24 @@ def _mnn(model: Path, tensor: Answer, threads: int, work: Path) -> Iterator[Cont
     session = interpreter.createSession({"numThread": threads, "precision": "high"})
     into = interpreter.getSessionInput(session)
     host = MNN.Tensor(tensor.shape, MNN.Halide_Type_Float, tensor, MNN.Tensor_DimensionType_Caffe)
-    into.copyFrom(host)
     out = interpreter.getSessionOutput(session)
 
     def run() -> Answer:
         interpreter.runSession(session)
         return np.array(out.getData(), np.float32).reshape(-1)
 
-    yield f"MNN {MNN.version()}", run
+    yield f"MNN {MNN.version()}", Contender(run, lambda: into.copyFrom(host))
 
 
-def _litert(network: Network, tensor: Answer, threads: int, work: Path) -> Iterator[Contender]:
+def _litert(
+    network: Network, tensor: Answer, threads: int, work: Path
+) -> Iterator[tuple[str, Contender]]:
     try:
         from profiles.bench.litert import litert
     except ImportError:
         return
-    yield f"LiteRT {version('ai-edge-litert')}", litert(network, tensor, threads, work)
+    fill, run = litert(network, tensor, threads, work)
+    yield f"LiteRT {version('ai-edge-litert')}", Contender(run, fill)
 
 
 def write_mnn(model: Path, path: Path) -> None:
