@@ -48,6 +48,7 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -282,6 +283,16 @@ def storage_error(error: OSError | sqlite3.Error, where: object) -> StorageError
         errno.ENOENT: ("no such file or folder", "check the path"),
     }.get(cause or 0, (str(error) if isinstance(error, OSError) else "", ""))
     return StorageError(what, where=where, remedy=remedy) if what else None
+
+
+def discard(path: Path) -> None:
+    """Remove what an attempt that failed may have left in the file `path`; raises nothing.
+
+    Where a disk is read-only, or part of the path is no folder, removing fails as writing did, and
+    must not hide why.
+    """
+    with suppress(OSError):
+        path.unlink()
 
 
 def _is_full(where: object) -> bool:

@@ -16,6 +16,7 @@ from compile.target import HOST, Reference, Target, known_targets, read_target
 from edge_runtime.budget import MODEL_BUDGET_MB, QUERY_BUDGET_MS
 from edge_runtime.errors import EXIT_VERDICT, ReportError
 from edge_runtime.report import read_report
+from edge_runtime.report.history import made_at
 from profiles.bench.report import one_line
 from profiles.estimate.report import check_kind
 
@@ -58,7 +59,7 @@ def measurement(folder: Path) -> tuple[str, float, float] | None:
     A report that was emulated, disturbed or cut short is none, and a quick one is not for quoting.
     """
     reports = [(path.name, read_report(path)) for path in folder.glob("*.json")]
-    for name, report in sorted(reports, key=lambda one: one[1].made_at, reverse=True):
+    for name, report in sorted(reports, key=lambda one: made_at(one[1]), reverse=True):
         if report.measurement and report.warm and not report.protocol.quick:
             query = report.warm.stages["query"]
             return name, query.p50_ms, query.p99_ms

@@ -21,7 +21,7 @@ from edge_runtime.report import SCHEMA_VERSION, Report, read_report, write_repor
 from edge_runtime.report.bootstrap import ratio
 from edge_runtime.report.compare import compare
 from edge_runtime.report.describe import document, fields, json_schema
-from edge_runtime.report.file import to_json
+from edge_runtime.report.file import MAX_BYTES, to_json
 from edge_runtime.report.history import read_history
 from edge_runtime.report.page import page
 from edge_runtime.report.schema import UNITS
@@ -370,6 +370,61 @@ def test_history_goes_by_date_and_compares_like_with_like(tmp_path: Path) -> Non
     assert len(json.loads(run_cli("report", "history", folder, "--json").stdout)) == 4
     with pytest.raises(ReportError, match="no reports in it"):
         read_history(tmp_path / "nothing")
+
+
+def _history(folder: Path, *reports: Report) -> list[str | None]:
+    """The changes, in the order of the history; the times are those of the reports."""
+    for number, report in enumerate(reports):
+        write_report(folder / f"{number}.json", report)
+    entries, _ = read_history(folder)
+    return [f"{entry.file.removesuffix('.json')} {entry.change}" for entry in entries]
+
+
+def test_history_goes_by_when_it_was_and_not_by_what_clocks_showed(tmp_path: Path) -> None:
+    summer = msgspec.structs.replace(report_of(), made_at="2026-10-25T02:50:00+02:00")
+    winter = msgspec.structs.replace(
+        report_of(seed=1, slow={"hash": 1.3}), made_at="2026-10-25T02:10:00+01:00"
+    )
+    unknown = msgspec.structs.replace(report_of(seed=2), made_at="on a Sunday")
+    assert _history(tmp_path, winter, summer, unknown) == [
+        "2 None",
+        "1 no difference",
+        "0 slower (hash)",
+    ]
+
+
+def test_history_compares_with_the_last_one_that_can_be_compared(tmp_path: Path) -> None:
+    first, cut, last = (
+        msgspec.structs.replace(report, made_at=f"2026-11-2{day}T10:00:00+00:00")
+        for day, report in enumerate(
+            (
+                report_of(),
+                msgspec.structs.replace(report_of(), warm=None),
+                report_of(seed=1, slow={"hash": 1.3}),
+            )
+        )
+    )
+    assert _history(tmp_path / "cut", first, cut, last) == ["0 None", "1 None", "2 slower (hash)"]
+    gated = changed(last, protocol={"gate": True})
+    assert _history(tmp_path / "gate", first, gated) == ["0 None", "1 None"]
+
+
+def test_a_stage_that_took_no_time_is_compared_in_json_too(tmp_path: Path) -> None:
+    data = msgspec.to_builtins(report_of())
+    data["warm"]["samples"]["stages_ms"]["publish"] = [0.0] * 640
+    data["warm"]["stages"]["publish"]["p50_ms"] = 0.0
+    a, b = tmp_path / "a.json", tmp_path / "b.json"
+    write_report(a, msgspec.convert(data, Report))
+    write_report(b, report_of(seed=3))
+    for pair in ((a, b), (b, a), (a, a)):
+        done = run_cli("report", "compare", *pair, "--json")
+        assert (done.returncode, done.stderr) == (0, "")
+        json.loads(done.stdout, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
+
+
+def test_the_longest_run_that_can_be_asked_for_is_read_again() -> None:
+    count = 2000
+    assert len(to_json(report_of(count))) / count * 10**6 < MAX_BYTES
 
 
 # -- views --------------------------------------------------------------------------------------

@@ -33,6 +33,7 @@ from edge_runtime.code import check_codes, words_of
 from edge_runtime.errors import (
     GalleryModelMismatchError,
     InputError,
+    discard,
     storage_error,
 )
 from edge_runtime.gallery.content import Content
@@ -69,7 +70,7 @@ def export_items(path: Path, meta: Meta, content: Content) -> int:
             )
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        discard(temporary)
         raise storage_error(error, path) or error from error
     return len(content.items)
 

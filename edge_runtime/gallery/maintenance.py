@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from edge_runtime.code import words_of
-from edge_runtime.errors import EdgeRuntimeError, GalleryDamagedError, StorageError
+from edge_runtime.errors import EdgeRuntimeError, GalleryDamagedError, StorageError, discard
 from edge_runtime.gallery.refresh import bring_up_to_date
 from edge_runtime.gallery.rows import (
     ITEM_COLUMNS,
@@ -294,7 +294,7 @@ def backup(path: Path, target: Path) -> None:
                 os.fsync(file.fileno())
             temporary.replace(target)
     except EdgeRuntimeError:
-        temporary.unlink(missing_ok=True)
+        discard(temporary)
         raise
     finally:
         connection.close()

@@ -17,6 +17,9 @@ RESAMPLES = 1000
 _AT_ONCE = 1 << 20
 """Numbers resampled at a time: memory stays bounded."""
 
+_NOTHING = 1e-9
+"""What counts as 0: a picosecond in milliseconds, far below what any clock tells."""
+
 Numbers = NDArray[np.float64]
 
 
@@ -32,7 +35,8 @@ class Ratio:
 def ratio(
     a: Sequence[float] | Numbers, b: Sequence[float] | Numbers, percent: float, *, seed: int = 1
 ) -> Ratio:
-    """`percent`: 50 for medians. Needs at least one sample of each; 0 over 0 counts as 1."""
+    """`percent`: 50 for medians. Needs at least one sample of each; 0 over 0 counts as 1, and
+    anything over 0 is large but finite, as JSON needs it."""
     generator = np.random.default_rng(seed)
     first, second = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     value = _over(_percentile(second[None], percent), _percentile(first[None], percent))
@@ -42,8 +46,7 @@ def ratio(
 
 
 def _over(above: Numbers, below: Numbers) -> Numbers:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where((above == 0) & (below == 0), 1.0, above / below)
+    return np.maximum(above, _NOTHING) / np.maximum(below, _NOTHING)
 
 
 def _resampled(samples: Numbers, percent: float, generator: np.random.Generator) -> Numbers:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -78,14 +79,25 @@ def read_history(folder: Path) -> tuple[list[Entry], list[ReportError]]:
                 "no reports in it", where=folder, remedy="edge-runtime profile --out FILE makes one"
             )
         )
-    reports.sort(key=lambda item: item[1].made_at)
+    reports.sort(key=lambda item: made_at(item[1]))
     latest: dict[tuple[object, ...], Report] = {}
     entries = []
     for path, report in reports:
         before = latest.get(_kind(report))
-        latest[_kind(report)] = report
+        if report.warm:  # one that was cut short before its first sample is nothing to compare with
+            latest[_kind(report)] = report
         entries.append(_entry(str(path.relative_to(folder)), report, before))
     return entries, faults
+
+
+def made_at(report: Report) -> datetime:
+    """When `report` was begun: boards and workstations have clocks of different zones, or change
+    between summer and winter. One that does not say comes first."""
+    try:
+        made = datetime.fromisoformat(report.made_at)
+    except ValueError:
+        return datetime.min.replace(tzinfo=UTC)
+    return made if made.tzinfo else made.replace(tzinfo=UTC)
 
 
 def _kind(report: Report) -> tuple[object, ...]:
@@ -93,7 +105,7 @@ def _kind(report: Report) -> tuple[object, ...]:
     return (
         *(device.model, device.cpu, engine.name, engine.precision, engine.thread_count),
         *(report.model.id, pictures.kind, pictures.width_pixels, pictures.height_pixels),
-        *(report.protocol.pace, report.protocol.pace_per_s),
+        *(report.protocol.pace, report.protocol.pace_per_s, report.protocol.gate, engine.target),
     )
 
 
