@@ -11,6 +11,7 @@ from __future__ import annotations
 import difflib
 import tomllib
 from collections.abc import Callable, Mapping
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,7 +47,7 @@ def checked(budgets: Mapping[str, Any], where: object) -> dict[str, float]:
             near = difflib.get_close_matches(name, KNOWN, 1)
             remedy = f"did you mean {near[0]}?" if near else f"known are {', '.join(KNOWN)}"
             raise ConfigError(f'there is no budget "{name}"', where=where, remedy=remedy)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < inf:
             raise ConfigError(
                 f"the budget {name} is {value!r}", where=where, remedy="give a number above 0"
             )

@@ -145,6 +145,16 @@ def portable_model(path: Path) -> Path | None:
     return file
 
 
+def budgets_of(path: Path) -> tuple[str, dict[str, Any]]:
+    """The device that the bundle `path` was made for and what it asks of it, unchecked; nothing
+    where the manifest cannot be read."""
+    try:
+        manifest = read_manifest(path)
+        return str(manifest["target"]["name"]), dict(manifest["budgets"])
+    except (BundleInvalidError, KeyError, TypeError, ValueError):
+        return "", {}
+
+
 def multiply_adds(path: Path) -> list[int] | None:
     """Of every step of the bundle's network, as its evidence says; None: it does not."""
     try:

@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -303,7 +304,32 @@ def test_a_bundle_is_profiled_with_its_budgets_and_beside_its_reference(
     assert (compiled["engine"], compiled["equal_share"]) == ("compiled", None)
     assert reference["engine"] == "portable"
     assert 0 < reference["equal_share"] < 1  # this bundle's network is a stand-in
-    edit(bundle, {"budgets": {"query_p98_ms": 100.0}})
+    edit(bundle, {"target.features": ["sve9"]})
+    report = _profiled(bundle, photo)
+    assert report["engine"]["name"] == "portable"
+    assert "the bundle for host" in [line["source"] for line in report["budget"]]
+    edit(bundle, {"target.features": [], "budgets": {"query_p98_ms": 100.0}})
     done = run_cli("profile", "--model", bundle, photo)
     assert done.returncode == 3
     assert "did you mean query_p99_ms?" in done.stderr
+
+
+@pytest.mark.parametrize("manifest", ['{"format": 1', '{"format": 1}', '{"format": 2}'])
+def test_without_a_manifest_that_can_be_read_the_network_is_profiled_all_the_same(
+    manifest: str, bundle: Path, tmp_path: Path, cat: np.ndarray
+) -> None:
+    photo = tmp_path / "cat.jpg"
+    cv2.imwrite(str(photo), cat)
+    (bundle / "manifest.json").write_text(manifest)
+    report = _profiled(bundle, photo)
+    assert report["engine"]["name"] == "portable"
+    assert {line["source"] for line in report["budget"]} == {"Liu et al. 2017", "Qi et al. 2017"}
+
+
+def _profiled(bundle: Path, photo: Path) -> Any:
+    done = run_cli(
+        *("profile", "--model", bundle, "--gallery", photo.with_name("none.sqlite")),
+        *("--samples", 4, "--seconds", 0, "--cold-starts", 1, "--json", photo),
+    )
+    assert done.returncode in (0, 9), done.stderr
+    return json.loads(done.stdout)

@@ -376,6 +376,7 @@ def test_budgets_are_checked_by_name(tmp_path: Path) -> None:
         ("[budgets]\nquery_p9_ms = 1\n", "there is no budget .query_p9_ms. .did you mean query_p9"),
         ("[budgets]\nquery_p99_ms = 'soon'\n", "the budget query_p99_ms is 'soon'"),
         ("[budgets]\nquery_p99_ms = -1\n", "above 0"),
+        ("[budgets]\nquery_p99_ms = inf\n", "above 0"),
         ("[budget]\nquery_p99_ms = 1\n", "it has no table"),
         ("[budgets\n", "not TOML"),
     ):
@@ -404,6 +405,7 @@ def test_what_cannot_be_measured_is_one_line(tmp_path: Path, photos: Path) -> No
         ((tmp_path / "gone.jpg",), 3, "no such photo"),
         (("--camera", tmp_path / "gone.mp4"), 7, "no such camera"),
         (("--camera", "0", photos), 3, "both photos and a camera"),
+        (("--camera", "0", "--rate", 5), 3, "--rate: a camera gives its pictures at its own pace"),
     ):
         done = run_cli("profile", "--quick", "--gallery", none, *arguments)
         assert done.returncode == code, done.stderr

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import atexit
 import importlib
+import io
 import os
 import sys
 import traceback
@@ -82,6 +83,9 @@ def _leave(code: int) -> NoReturn:
 
 def run_command(arguments: Sequence[str] | None = None) -> int:
     """Run the command; every error becomes one line on stderr and an exit code."""
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        # A label of another script, or a file's name that is no UTF-8, is written as stderr does.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code = command.main(arguments, prog_name="edge-runtime", standalone_mode=False)
         sys.stdout.flush()

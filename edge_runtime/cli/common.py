@@ -74,7 +74,8 @@ def radius_option(function: F) -> F:
 def print_json(data: object) -> None:
     """One JSON value on stdout: indented for a terminal, on one line for a pipe."""
     indent = 2 if sys.stdout.isatty() else None
-    click.echo(json.dumps(data, indent=indent, ensure_ascii=False))
+    unicode = sys.stdout.encoding.lower() == "utf-8"
+    click.echo(json.dumps(data, indent=indent, ensure_ascii=not unicode))
 
 
 def console(piped: int = 120) -> Console:

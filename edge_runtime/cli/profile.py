@@ -80,12 +80,15 @@ def command(
     from edge_runtime.budget import read_budgets
     from edge_runtime.engine import open_engine
     from edge_runtime.profiler.run import Profile
-    from edge_runtime.report.file import to_json, write_report
+    from edge_runtime.report.file import check_place, to_json, write_report
 
     _needs_proc()
     held = read_budgets(budgets) if budgets else None
-    source, kind, count = _source(camera, photos, gallery)
+    source, kind, count = _source(camera, photos, gallery, rate)
     engine = open_engine(model, threads=threads)
+    lines, whose = (held, str(budgets.name)) if held and budgets else _bundle_budgets(engine)
+    if out:
+        check_place(out)
     with progress_bar("profiling", 1.0) as advance, terminable():
         done = [0.0]
 
@@ -100,20 +103,22 @@ def command(
             gallery if gallery.exists() else None,
             kind=kind,
             photos=count,
-            budgets=_bundle_budgets(engine) if held is None else held,
-            budget_source=str(budgets.name) if budgets else f"the bundle for {engine.target}",
+            budgets=lines,
+            budget_source=whose,
             progress=progress,
             keep=(lambda report: write_report(out, report)) if out else None,
         )
         report = profile.run()
-    if out:
-        write_report(out, report)
-    if as_json:
-        sys.stdout.write(to_json(report).decode())
-    elif report.warm is not None:
-        from edge_runtime.report.text import show
+    try:
+        if out:
+            write_report(out, report)
+    finally:  # what was measured is told, though the disk has filled up meanwhile
+        if as_json:
+            sys.stdout.write(to_json(report).decode())
+        elif report.warm is not None:
+            from edge_runtime.report.text import show
 
-        show(report, console())
+            show(report, console())
     if profile.cause is not None:
         raise profile.cause
     return 0 if report.met else EXIT_VERDICT
@@ -155,7 +160,7 @@ def _protocol(
 
 
 def _source(
-    camera: str | None, photos: Sequence[Path], gallery: Path
+    camera: str | None, photos: Sequence[Path], gallery: Path, rate: float | None
 ) -> tuple[Source, str, int | None]:
     """What to look at, its kind, and how many photos it is."""
     from edge_runtime.camera import CameraOptions, parse_source
@@ -167,6 +172,12 @@ def _source(
         raise InputError("both photos and a camera", where="--camera", remedy="name one of them")
     if camera is not None:
         source = parse_source(camera, options)
+        if source.live and rate is not None:
+            raise InputError(
+                "a camera gives its pictures at its own pace",
+                where="--rate",
+                remedy="leave it out, or name photos or a clip",
+            )
         kind = "camera" if source.live else "clip"
         return source, kind, None
     files = [
@@ -192,11 +203,15 @@ def _enrolled_photos(path: Path, most: int = 50) -> list[Path]:
     return [Path(source) for source in sources.values() if Path(source).is_file()]
 
 
-def _bundle_budgets(engine: Engine) -> dict[str, float]:
-    """Of the bundle that the engine runs; none if it runs none."""
+def _bundle_budgets(engine: Engine) -> tuple[dict[str, float], str]:
+    """Of the bundle that the engine's network came with, and whose they are; none if it came with
+    none, or if nothing can be read of it, as the engine has already said."""
     from edge_runtime.budget import checked
-    from edge_runtime.bundle import is_bundle, read_manifest
+    from edge_runtime.bundle import MANIFEST, budgets_of, is_bundle
 
     path = Path(engine.model.path)
     folder = path if path.is_dir() else path.parent  # the portable engine runs the file in it
-    return checked(read_manifest(folder)["budgets"], folder) if is_bundle(folder) else {}
+    if not is_bundle(folder):
+        return {}, ""
+    target, budgets = budgets_of(folder)
+    return checked(budgets, folder / MANIFEST), f"the bundle for {target}"

@@ -21,7 +21,7 @@ from msgspec.structs import replace
 from edge_runtime.budget import figure, judge
 from edge_runtime.camera.base import Source
 from edge_runtime.engine import Engine
-from edge_runtime.errors import EdgeRuntimeError, ReportError
+from edge_runtime.errors import EdgeRuntimeError, ReportError, StorageError
 from edge_runtime.fit import fit
 from edge_runtime.gallery import Gallery
 from edge_runtime.gate import Gate
@@ -96,7 +96,7 @@ class Profile:
         """Measure. Errors and Ctrl-C end the measuring, not the report; see `cause`."""
         self._begin()
         try:
-            with tempfile.TemporaryDirectory(prefix="edge-profile-") as scratch:
+            with _scratch() as scratch:
                 self._measure(Path(scratch))
             self._ended = "finished"
         except (EdgeRuntimeError, KeyboardInterrupt) as error:
@@ -262,6 +262,16 @@ class Profile:
             gate=protocol.gate,
             clock="time.monotonic and time.perf_counter (CLOCK_MONOTONIC)",
         )
+
+
+def _scratch() -> tempfile.TemporaryDirectory[str]:
+    try:
+        return tempfile.TemporaryDirectory(prefix="edge-profile-")
+    except OSError as error:
+        raise StorageError(
+            f"no temporary folder can be made: {error.strerror}",
+            remedy="name one with room in it: TMPDIR=/path",
+        ) from error
 
 
 def _growth(rss: list[int], kept_bytes: int) -> int | None:
