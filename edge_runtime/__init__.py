@@ -13,3 +13,6 @@ os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(1 << 26))
 # Its warnings repeat, without a path, what our own errors say with one.
 os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+# ONNX Runtime reads this once, when it is first loaded. Else it gives the machine an id, which it
+# keeps in the home folder, and reports its use to its maker.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
