@@ -136,7 +136,8 @@ def _methods() -> list[str]:
         " methods with each other, not with these.",
         markdown(["published", *(f"{bits} bits" for bits in lengths)], rows),
         "Here every method's hash layer is fitted to the same features, each for its own length."
-        " On fixed features DLBH's second stage is the paper's loss; they differ by chance only."
+        " DLBH first tunes the features without a hash layer; on fixed ones only its second stage"
+        " is left, whose loss is the paper's: they differ by chance only."
         " The paper's Table 3 compares whole networks (SSDH and DLBH there are AlexNets); with one"
         " backbone for all, the three keep no fixed order on fixed features; what they do trained"
         " end to end stands below."

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from training.augment import GENTLE, MEDIUM, STRONG
 from training.cache import PixelCache
-from training.checkpoint import load_checkpoint, save_checkpoint
+from training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from training.cli import say
 from training.files import write_bytes
 from training.loader import Loader
@@ -115,8 +115,10 @@ def mix(
     return mixed, [(targets, share), (targets[other], 1 - share)]
 
 
-def _optimiser(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    groups = _groups(model, recipe.decay)
+def _optimiser(model: Trainee[Net], recipe: Recipe) -> torch.optim.Optimizer:
+    """Its first two groups hold the features where the method slows them, else everything."""
+    parts = (model.backbone, model.head) if model.head.slows else (model,)
+    groups = [group for part in parts for group in _groups(part, recipe.decay)]
     if recipe.optimiser == "adamw":
         return torch.optim.AdamW(groups, recipe.rate)
     return torch.optim.SGD(groups, recipe.rate, momentum=0.9, nesterov=True)
@@ -177,9 +179,7 @@ def train(
     identity |= inputs or {}
     state = load_checkpoint(out / "checkpoint.pt", identity)
     if state is not None:
-        model.load_state_dict(state["model"])
-        averaged.load_state_dict(state["averaged"])
-        optimiser.load_state_dict(state["optimiser"])
+        _go_on(state, out / "checkpoint.pt", model, averaged, optimiser)
         first, step = state["epoch"], state["step"]
         say(f"going on after epoch {first}")
     else:
@@ -192,8 +192,9 @@ def train(
         seen, size, epoch_start = 0.0, recipe.size_of(epoch), time.monotonic()
         for images, targets in loader.epoch(epoch, size):
             rate = _rate(recipe, step / total)
-            for group in optimiser.param_groups:
-                group["lr"] = rate
+            pace = method.begin(step / total)
+            for number, group in enumerate(optimiser.param_groups):
+                group["lr"] = rate * pace if number < 2 else rate
             pairs: list[tuple[Tensor, float]] = [(targets, 1.0)]
             if rng.random() < recipe.mixed:
                 images, pairs = mix(images, targets, rng)
@@ -229,6 +230,19 @@ def train(
     result = averaged.module.cpu().eval()
     assert isinstance(result, Trainee)
     return result
+
+
+def _go_on(state: dict[str, Any], path: Path, *parts: nn.Module | torch.optim.Optimizer) -> None:
+    """Put `state`, read from `path`, into network, average and optimiser."""
+    try:
+        for part, name in zip(parts, ("model", "averaged", "optimiser"), strict=True):
+            part.load_state_dict(state[name])
+    except (KeyError, RuntimeError, ValueError) as error:  # their messages name every layer
+        raise CheckpointError(
+            "it is of another program's version, or a blend: training cannot go on from it",
+            where=path,
+            remedy="delete it to start over, or choose another --out",
+        ) from error
 
 
 def _rate(recipe: Recipe, done: float) -> float:

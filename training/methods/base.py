@@ -29,6 +29,8 @@ class Head(nn.Module):
 
     batches = 1
     """How many times larger a batch is when the layer is fitted to fixed features (heads)."""
+    slows = False
+    """Whether `begin` ever slows the features down: they then have a learning rate of their own."""
 
     def __init__(self, features: int, bits: int, classes: int):
         super().__init__()
@@ -36,6 +38,14 @@ class Head(nn.Module):
         self.hash = nn.Linear(features, bits)
         nn.init.normal_(self.hash.weight, 0.0, features**-0.5)
         nn.init.zeros_(self.hash.bias)
+
+    def begin(self, share: float) -> float:
+        """Told before each step of end-to-end training that `share`, 0 to 1, of it is done.
+
+        Returns the features' learning rate as a share of the method's own layers'. No state may
+        come of it but `share`'s: a run that goes on must end as one that was never killed.
+        """
+        return 1.0
 
     def forward(self, features: Tensor, targets: Tensor) -> Tensor:
         """The loss."""

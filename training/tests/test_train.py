@@ -16,6 +16,7 @@ from training.cache import PixelCache, open_cache
 from training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from training.data import label_indices, read_set
 from training.disturb import DISTURBANCES, SEVERITIES, disturbance
+from training.methods import LEARNT
 from training.network import Backbone
 from training.runs import load_backbone
 from training.tests.conftest import draw_photos
@@ -29,7 +30,11 @@ class KilledError(Exception):
 
 
 def run(
-    cache: PixelCache, out: Path, recipe: Recipe = RECIPE, kill_after: int = 0
+    cache: PixelCache,
+    out: Path,
+    recipe: Recipe = RECIPE,
+    kill_after: int = 0,
+    backbone: Backbone | None = None,
 ) -> Trainee[Backbone]:
     index = label_indices(cache.kept)
     labels = np.array([index[photo.label] for photo in cache.kept], np.int64)
@@ -42,7 +47,7 @@ def run(
         if kill_after and told >= kill_after:
             raise KilledError
 
-    return train(cache, labels, list(index), Backbone(0.25), recipe, out, say)
+    return train(cache, labels, list(index), backbone or Backbone(0.25), recipe, out, say)
 
 
 @pytest.fixture
@@ -51,11 +56,17 @@ def cache(tmp_path: Path) -> PixelCache:
     return open_cache(read_set(tmp_path / "set"))
 
 
-def test_killed_and_resumed_equals_uninterrupted(cache: PixelCache, tmp_path: Path) -> None:
-    whole = run(cache, tmp_path / "whole")
+@pytest.mark.parametrize(
+    ("method", "kill_after"), [("orthohash", 1), ("dlbh", 1), ("dlbh", 2)]
+)  # dlbh: in either stage
+def test_killed_and_resumed_equals_uninterrupted(
+    cache: PixelCache, tmp_path: Path, method: str, kill_after: int
+) -> None:
+    recipe = replace(RECIPE, method=method)
+    whole = run(cache, tmp_path / "whole", recipe)
     with pytest.raises(KilledError):
-        run(cache, tmp_path / "parts", kill_after=1)
-    resumed = run(cache, tmp_path / "parts")
+        run(cache, tmp_path / "parts", recipe, kill_after=kill_after)
+    resumed = run(cache, tmp_path / "parts", recipe)
     for (name, one), other in zip(
         whole.state_dict().items(), resumed.state_dict().values(), strict=True
     ):
@@ -63,6 +74,50 @@ def test_killed_and_resumed_equals_uninterrupted(cache: PixelCache, tmp_path: Pa
     log = (tmp_path / "parts" / "log.csv").read_text().splitlines()
     assert [line.split(",")[:2] for line in log[1:]] == [["1", "32"], ["2", "32"], ["3", "48"]]
     assert load_backbone(tmp_path / "parts" / "checkpoint.pt").features == 256
+
+
+@pytest.mark.parametrize("optimiser", ["sgd", "adamw"])
+def test_dlbh_tunes_the_features_and_then_puts_the_layer_in(
+    cache: PixelCache, tmp_path: Path, optimiser: str
+) -> None:
+    recipe = Recipe(method="dlbh", bits=16, stages=((32, 2),), batch=6, frozen=0, average=0.0,
+                    optimiser=optimiser, decay=0.0, rate=1e-3, warmup=0.0)  # fmt: skip
+    backbone = Backbone(0.25)
+    before = backbone.units[0][0].weight.detach().clone()
+    with pytest.raises(KilledError):
+        run(cache, tmp_path / "run", recipe, kill_after=1, backbone=backbone)
+    state = load_checkpoint(tmp_path / "run" / "checkpoint.pt", {})
+    assert state is not None
+    torch.manual_seed(recipe.seed)
+    drawn = LEARNT["dlbh"](256, 16, 3).state_dict()
+    for name, value in drawn.items():
+        same = torch.equal(state["model"][f"head.{name}"], value)
+        assert same == (not name.startswith("tuner")), name
+    half = backbone.units[0][0].weight.detach().clone()
+    done = run(cache, tmp_path / "run", recipe, backbone=backbone)
+    for name, value in done.head.state_dict().items():
+        same = torch.equal(state["model"][f"head.{name}"], value)
+        assert same == name.startswith("tuner"), name
+    after = done.backbone.units[0][0].weight.detach()
+    moved = [float((one - other).abs().mean()) for one, other in ((half, before), (after, half))]
+    assert 0 < moved[1] < moved[0] / 4  # ten times slower, and later in the schedule
+
+
+def test_features_learn_at_their_own_pace_in_the_second_stage_only() -> None:
+    method = LEARNT["dlbh"](12, 8, 4)
+    assert [method.begin(share) for share in (0.0, 0.49, 0.5, 1.0)] == [1, 1, 0.1, 0.1]
+    assert method.slows and LEARNT["paper"](12, 8, 4).begin(0.9) == 1
+
+
+def test_run_of_another_version_is_refused(cache: PixelCache, tmp_path: Path) -> None:
+    with pytest.raises(KilledError):
+        run(cache, tmp_path / "run", kill_after=1)
+    path = tmp_path / "run" / "checkpoint.pt"
+    state = torch.load(path, weights_only=True)
+    state["optimiser"]["param_groups"].pop()
+    torch.save(state, path)
+    with pytest.raises(CheckpointError, match="cannot go on from it"):
+        run(cache, tmp_path / "run")
 
 
 def test_checkpoint_of_another_recipe_is_refused(cache: PixelCache, tmp_path: Path) -> None:
