@@ -40,8 +40,9 @@ from training.train import Recipe, train
 from training.weights import load_imagenet
 
 BASE = Recipe(
-    method="joint", optimiser="adamw", rate=0.001, decay=0.05, mixed=0.2, average=0.98, frozen=7
-)
+    method="joint", optimiser="adamw", rate=0.001, decay=0.05, mixed=0.2, average=0.98, frozen=7,
+    flip_sources=("grocery",),
+)  # fmt: skip
 
 METHODS = ("paper", "ssdh", "dlbh", "orthohash", "csq", "contrastive")
 

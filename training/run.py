@@ -11,6 +11,7 @@ same command.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
@@ -37,6 +38,7 @@ from training.teacher import Lite2
 from training.train import AUGMENTATIONS, Recipe, train
 
 SPLITS = {"random": random_split, "stretch": stretch_split, "classes": class_split}
+PART = click.FloatRange(0, 1, max_open=True)
 
 
 def parse_stages(text: str) -> tuple[tuple[int, int], ...]:
@@ -62,6 +64,17 @@ def parse_stages(text: str) -> tuple[tuple[int, int], ...]:
 def held_out(photos: list[Photo], hold: str, seed: int) -> tuple[list[Photo], list[Photo]]:
     """Training photos and validation photos: a fifth held out by the split `hold`, or "none"."""
     return SPLITS[hold](photos, 0.2, seed) if hold in SPLITS else (photos, [])
+
+
+def mirrored(names: Iterable[str], photos: Iterable[Photo]) -> tuple[str, ...]:
+    """The sets `names`, each once; raises InputError for one that none of `photos` is of."""
+    known = sorted({photo.source for photo in photos})
+    for name in names:
+        if name not in known:
+            raise InputError(
+                f'no set "{name}"', where="--mirror", remedy=f"known: {', '.join(known)}"
+            )
+    return tuple(sorted(set(names)))
 
 
 def first_network(
@@ -99,16 +112,32 @@ def first_network(
 @click.option(
     "--optimiser", type=click.Choice(["adamw", "sgd"]), default="adamw", show_default=True
 )
-@click.option("--rate", default=0.001, show_default=True)
-@click.option("--decay", default=0.05, show_default=True, help="Weight decay.")
-@click.option("--mixed", default=0.2, show_default=True, help="Share of mixup/cutmix batches.")
-@click.option("--average", default=0.998, show_default=True, help="Decay of averaged weights.")
-@click.option("--dropout", default=0.1, show_default=True)
+@click.option("--batch", type=click.IntRange(2), default=32, show_default=True, help="Photos.")
+@click.option("--rate", type=click.FloatRange(0), default=0.001, show_default=True)
+@click.option("--warmup", type=PART, default=0.05, show_default=True,
+              help="Share of the steps in which the rate rises from nothing.")  # fmt: skip
 @click.option(
-    "--frozen", type=int, help="Units that are not trained.  [default: 7; from scratch 0]"
+    "--decay", type=click.FloatRange(0), default=0.05, show_default=True, help="Weight decay."
+)
+@click.option("--mixed", type=click.FloatRange(0, 1), default=0.2, show_default=True,
+              help="Share of mixup/cutmix batches.")  # fmt: skip
+@click.option("--average", type=PART, default=0.998, show_default=True,
+              help="Decay of averaged weights.")  # fmt: skip
+@click.option("--dropout", type=PART, default=0.1, show_default=True)
+@click.option(
+    "--frozen",
+    type=click.IntRange(0),
+    help="Units that are not trained.  [default: 7; from scratch 0]",
 )
 @click.option(
     "--augmentation", type=click.Choice(sorted(AUGMENTATIONS)), default="strong", show_default=True
+)
+@click.option(
+    "--mirror",
+    multiple=True,
+    metavar="SET",
+    help="A set, by its folder's name, whose photos are seen mirrored too; not where left differs"
+    " from right: places, text.",
 )
 @click.option(
     "--hold",
@@ -117,8 +146,8 @@ def first_network(
     show_default=True,
     help="How a fifth is held out.",
 )
-@click.option("--hold-seed", default=5, show_default=True)
-@click.option("--seed", default=1, show_default=True)
+@click.option("--hold-seed", type=click.IntRange(0), default=5, show_default=True)
+@click.option("--seed", type=click.IntRange(0), default=1, show_default=True)
 @fail_in_one_line
 def main(
     data: tuple[Path, ...],
@@ -131,13 +160,16 @@ def main(
     bits: int,
     stages: str,
     optimiser: str,
+    batch: int,
     rate: float,
+    warmup: float,
     decay: float,
     mixed: float,
     average: float,
     dropout: float,
     frozen: int | None,
     augmentation: str,
+    mirror: tuple[str, ...],
     hold: str,
     hold_seed: int,
     seed: int,
@@ -152,6 +184,7 @@ def main(
     photos = [photo for photo in everything if photo.split in TRAIN_SPLITS]
     queries = [photo for photo in everything if photo.split in QUERY_SPLITS]
     enough_labels(photos, 2, data[0])
+    flipped = mirrored(mirror, photos)
     for line in warnings_about(photos):
         say(f"note: {line}")
     kept, validation = held_out(photos, hold, hold_seed)
@@ -163,9 +196,9 @@ def main(
     index = label_indices(cache.kept)
     labels = np.array([index[photo.label] for photo in cache.kept], np.int64)
     recipe = Recipe(
-        method=method, bits=bits, stages=shapes,
-        optimiser=optimiser, rate=rate, decay=decay, mixed=mixed,
-        average=average, dropout=dropout,
+        method=method, bits=bits, stages=shapes, batch=batch,
+        optimiser=optimiser, rate=rate, decay=decay, warmup=warmup, mixed=mixed,
+        average=average, dropout=dropout, flip_sources=flipped,
         frozen=(0 if width else 7) if frozen is None else frozen,
         augmentation=augmentation, seed=seed,
     )  # fmt: skip

@@ -51,7 +51,7 @@ class Recipe:
     mixed: float = 0.0  # share of batches that are mixed (mixup or cutmix, half each)
     dropout: float = 0.1
     frozen: int = 7  # units at the start of the backbone that are not trained
-    flip_sources: tuple[str, ...] = ("grocery",)  # mirrored views only where left is like right
+    flip_sources: tuple[str, ...] = ()  # sets that are seen mirrored too: left is like right there
     augmentation: str = "strong"  # one of AUGMENTATIONS
     seed: int = 1
 

@@ -8,12 +8,15 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner, Result
+from numpy.typing import NDArray
 
 from training import run
+from training.augment import Strength
 from training.blend import blend, renew_statistics
-from training.cache import open_cache
+from training.cache import PixelCache, open_cache
 from training.checkpoint import INPUTS, CheckpointError, digests, load_checkpoint
 from training.data import label_indices, read_set
+from training.loader import Loader
 from training.network import Backbone
 from training.runs import describe_run, load_backbone, load_head
 from training.tests.conftest import draw_photos
@@ -109,10 +112,47 @@ def test_stages_that_train_nothing_are_refused(tmp_path: Path, stages: str) -> N
     assert done.exit_code == 3 and done.output.startswith("error: --stages:")
 
 
-@pytest.mark.parametrize("options", ["--hold foo", "--bits 0", "--bits 4097", "--width 2"])
+@pytest.mark.parametrize(
+    "options",
+    ["--hold foo", "--bits 0", "--bits 4097", "--width 2", "--batch 1", "--warmup 1", "--rate -1",
+     "--decay -1", "--mixed 2", "--average 1", "--dropout 1", "--frozen -1", "--seed -1"],
+)  # fmt: skip
 def test_options_that_are_none_are_wrong_usage(options: str) -> None:
     done = command(*options.split())
     assert done.exit_code == 2 and "Traceback" not in done.output
+
+
+def test_mirrored_sets_are_named_and_part_of_the_run(tmp_path: Path) -> None:
+    draw_photos(tmp_path / "set")
+    options = "--width 0.25 --stages 32x1 --batch 6 --warmup 0.2"
+    shown = options.split()
+    done = command(*shown, "--mirror", "grocery")
+    assert done.exit_code == 3 and done.output.count("\n") == 1
+    assert done.output.startswith('error: --mirror: no set "grocery" (known: set')
+    assert command(*shown, "--mirror", "set", "--mirror", "set").exit_code == 0
+    recipe = describe_run(tmp_path / "next" / "checkpoint.pt")
+    assert (recipe["flip_sources"], recipe["batch"], recipe["warmup"]) == (("set",), 6, 0.2)
+    done = command(*shown)  # no photo is mirrored: another run
+    assert done.exit_code == 4 and "made with recipe" in done.output
+
+
+def test_only_the_named_sets_are_mirrored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("one", "two"):
+        draw_photos(tmp_path / name)
+    seen: set[tuple[str, float]] = set()
+
+    class Watched(Loader):
+        def __init__(self, cache: PixelCache, targets: NDArray[np.int64],
+                     strengths: list[Strength], batch: int, seed: int):  # fmt: skip
+            super().__init__(cache, targets, strengths, batch, seed)
+            kept = zip(cache.kept, strengths, strict=True)
+            seen.update((each.source, strength.flip_p) for each, strength in kept)
+
+    monkeypatch.setattr("training.train.Loader", Watched)
+    options = "--data one --data two --out next --width 0.25 --stages 32x1 --mirror two"
+    done = CliRunner().invoke(run.main, options.split())
+    assert done.exit_code == 0, done.output
+    assert seen == {("one", 0.0), ("two", 0.5)}
 
 
 def test_one_label_left_after_corrupt_photos_ends_in_one_line(tmp_path: Path) -> None:
