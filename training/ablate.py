@@ -135,7 +135,7 @@ def main(
 ) -> None:
     """Command: see the module."""
     base = replace(BASE, stages=parse_stages(stages))
-    rows = variants(base, parse_lengths(lengths))
+    rows = variants(base, parse_lengths(lengths, "--lengths"))
     chosen = only.split(",") if only else list(rows)
     unknown = [name for name in chosen if name not in rows]
     if unknown:

@@ -17,7 +17,7 @@ from training.bars import BARS, against_the_bars
 from training.card import card, read
 from training.cli import fail_in_one_line, say
 from training.disturb import SEVERITIES
-from training.studies import code_lengths, equal_budget, ingredients, limits
+from training.studies import beside_handmade, code_lengths, equal_budget, ingredients, limits
 from training.tables import commands, markdown, number
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -26,6 +26,7 @@ _METHODS = (
     "paper", "ssdh", "dlbh", "orthohash", "csq", "contrastive", "relational",
     "neighbours", "itq", "lsh",
 )  # fmt: skip
+ABLATIONS = ("ablation", "ablation_ie_tower")
 _PROTOCOL = {
     "official": "official (ie_tower: middle fifth of each walk)",
     "distinct": "distinct spots, middle fifth",
@@ -58,17 +59,19 @@ def document() -> str:
             "no shipped.json", where=RESULTS, remedy="run python -m training.evaluate first"
         )
     parts += _shipped(shipped, load("v0"), load("shipped_int8"), load("ceilings"))
-    layers, ablation = load("layers"), load("ablation")
-    evidence = (load("shipped_int8"), layers, load("methods_unseen"), load("methods_frozen"))
-    if all(evidence) and ablation:
-        parts += against_the_bars(shipped, *evidence, ablation)
+    layers, handmade = load("layers"), load("methods_handmade")
+    ablations = [found for name in ABLATIONS if (found := load(name)) is not None]
+    evidence = [load(name) for name in ("shipped_int8", "layers", "methods_unseen",
+                                        "methods_frozen", "methods_handmade")]  # fmt: skip
+    if all(evidence):
+        parts += against_the_bars(shipped, *evidence, ablations)
     parts += _methods()
     if layers is not None:
         parts += (
             code_lengths(layers) + ingredients(layers) + limits(layers, shipped, load("ceilings"))
         )
-    if ablation is not None:
-        parts += equal_budget(ablation)
+    if ablations:
+        parts += equal_budget(ablations, handmade)
     parts += _unseen()
     parts += _disturbed(shipped)
     parts += _open_set(shipped)
@@ -112,14 +115,15 @@ def _shipped(shipped: Any, first: Any, small: Any, ceilings: Any) -> list[str]:
 
 def _method_table(result: Any, source: str, which: str) -> str:
     table = result["sets"][source][which]
-    lengths = sorted({bits for row in table.values() for bits in row if bits != "1024"}, key=int)
+    codes = {name: row for name, row in table.items() if name != "float"}
+    lengths = sorted({bits for row in codes.values() for bits in row}, key=int)
     rows = [
         [name, *(number(row[bits]) if bits in row else "-" for bits in lengths)]
         for name in _METHODS
-        if (row := table.get(name)) is not None
+        if (row := codes.get(name)) is not None
     ]
-    rows.append(["float features, cosine", *["-"] * (len(lengths) - 1),
-                 number(table["float"]["1024"])])  # fmt: skip
+    (plain,) = table["float"].values()  # under the number of features
+    rows.append(["float features, cosine", *["-"] * (len(lengths) - 1), number(plain)])
     return markdown(["method", *(f"{bits} bits" for bits in lengths)], rows)
 
 
@@ -143,12 +147,13 @@ def _methods() -> list[str]:
         " end to end stands below."
         " The methods without labels (ITQ, LSH) come last on labels that took part in the fit.",
     ]
-    for name in ("methods_frozen", "methods_tuned"):
-        result = load(name)
-        if result is None:
-            continue
+    networks = [load(name) for name in ("methods_frozen", "methods_tuned")]
+    handmade = load("methods_handmade")
+    parts.append(beside_handmade(handmade, networks, networks[0]))
+    for result in (*networks, handmade):
+        kind = "features" if result is handmade else "backbone"
         for source in result["sets"]:
-            title = f"### {source}, {result['backbone']} backbone"
+            title = f"### {source}, {result['backbone']} {kind}"
             parts += [title, result["note"], _method_table(result, source, "seen")]
     return parts
 

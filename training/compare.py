@@ -2,11 +2,14 @@
 
     python -m training.compare --data DIR... --weights NPZ --name frozen --out FILE.json
     python -m training.compare --data DIR... --checkpoint FILE --name tuned --out FILE.json
+    python -m training.compare --data DIR... --model FILE.onnx --name shipped --out FILE.json
+    python -m training.compare --data DIR... --features hand-made --name hand-made --out FILE.json
 
 For each method and length: MAP@100 of the official queries; and, with a hash layer that was fitted
 without a fifth of the labels, MAP@100 of these labels' queries against the whole database. The
 backbone is what it is: only a backbone that never saw the held-out labels makes the second figure
-one of unseen labels; the JSON says which it was. The float row ranks by cosine.
+one of unseen labels; the JSON says which it was. The float row, under the number of features, ranks
+by cosine. Features made by hand (training/handmade) need no network: the baseline of old.
 """
 
 from __future__ import annotations
@@ -22,17 +25,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.errors import InputError
+from training import handmade
 from training.cache import PhotoReader
-from training.cli import fail_in_one_line, say, settle
+from training.cli import BITS, fail_in_one_line, say, settle
 from training.data import Photo, label_indices, read_sets
-from training.features import Floats, clean_features, runner
+from training.features import Floats, Run, clean_features
 from training.files import write_json
 from training.heads import HeadRecipe, fit_head
 from training.judge import SHUFFLE_SEED, TOP, Side, mean_ap
 from training.methods import LEARNT, UNSUPERVISED, WHOLE
 from training.metrics import average_precision
-from training.runs import load_start
-from training.ship import UNSEEN_SEED, UNSEEN_SHARE, to_codes
+from training.ship import UNSEEN_SEED, UNSEEN_SHARE, choose, to_codes
 from training.splits import class_split, official
 
 METHODS = (*UNSUPERVISED, *(name for name in LEARNT if name not in WHOLE))
@@ -50,15 +53,16 @@ def parse_methods(text: str) -> tuple[str, ...]:
     return names
 
 
-def parse_lengths(text: str) -> tuple[int, ...]:
-    """ "16,32" -> (16, 32), numbers of bits; raises InputError."""
+def parse_lengths(text: str, where: str = "--bits") -> tuple[int, ...]:
+    """ "16,32" -> (16, 32), numbers of bits as cli.BITS allows them; raises InputError."""
     try:
-        lengths = tuple(int(part) for part in text.split(","))
-    except ValueError as error:
+        return tuple(BITS.convert(part, None, None) for part in text.split(","))
+    except click.BadParameter as error:
         raise InputError(
-            f'"{text}" is not a list of lengths', where="--bits", remedy="write 16,32,64"
+            f'"{text}" is not a list of lengths',
+            where=where,
+            remedy=f"write 16,32,64, each {BITS.min} to {BITS.max}",
         ) from error
-    return lengths
 
 
 @dataclass(frozen=True)
@@ -117,9 +121,10 @@ def compare(
     }  # fmt: skip
     for source in sources:
         base, asked = database.of(source), queries.of(source)
-        table[source]["seen"]["float"] = {"1024": round(float_map(base, asked), 2)}
+        width = str(base.features.shape[1])
+        table[source]["seen"]["float"] = {width: round(float_map(base, asked), 2)}
         asked = asked.labelled(hidden)
-        table[source]["unseen"]["float"] = {"1024": round(float_map(base, asked), 2)}
+        table[source]["unseen"]["float"] = {width: round(float_map(base, asked), 2)}
     for name in methods:
         for bits in lengths:
             for which, fitted in (("seen", database), ("unseen", database.labelled(shown))):
@@ -148,14 +153,30 @@ def compare(
     return table
 
 
+def source_of(
+    made: str, weights: Path | None, checkpoint: Path | None, model: Path | None, size: int
+) -> tuple[Run, int]:
+    """What computes the features, and its input side in pixels; raises click.UsageError."""
+    if made == "network":
+        origin = choose(weights, checkpoint, model, size)
+        return origin.run, origin.size
+    if weights or checkpoint or model:
+        raise click.UsageError("--features hand-made takes no --weights, --checkpoint or --model")
+    return handmade.run, handmade.SIZE
+
+
 @click.command(help=__doc__)
 @click.option("--data", multiple=True, type=Path, required=True, help="Sets of photos.")
 @click.option("--weights", type=Path, help="ImageNet arrays: a frozen backbone.")
 @click.option("--checkpoint", type=Path, help="A training run's checkpoint.pt.")
+@click.option("--model", type=Path, help="A finished model's .onnx, of fp32: its own features.")
+@click.option("--features", type=click.Choice(["network", "hand-made"]), default="network",
+              show_default=True)  # fmt: skip
 @click.option("--name", required=True, help="What to call this backbone.")
 @click.option("--note", default="", help="What the backbone was trained on, for the reader.")
 @click.option("--bits", default="16,32,64", show_default=True)
-@click.option("--size", default=224, show_default=True)
+@click.option("--size", default=224, show_default=True, help="Input side of a network of --weights"
+              " or --checkpoint, pixels.")  # fmt: skip
 @click.option("--only", type=click.Choice(["seen", "unseen"]), help="One half of the table.")
 @click.option("--methods", default=",".join(METHODS), show_default=True)
 @click.option("--seeds", default=1, show_default=True, help="Of each layer, from 1; their mean.")
@@ -165,6 +186,8 @@ def main(
     data: tuple[Path, ...],
     weights: Path | None,
     checkpoint: Path | None,
+    model: Path | None,
+    features: str,
     name: str,
     note: str,
     bits: str,
@@ -177,8 +200,7 @@ def main(
     """Command: see the module."""
     settle(1)
     lengths, chosen = parse_lengths(bits), parse_methods(methods)
-    backbone = load_start(weights, checkpoint)
-    run = runner(backbone, size)
+    run, size = source_of(features, weights, checkpoint, model, size)
     parts = []
     for photos in official(read_sets(data)):
         cache = PhotoReader(photos)

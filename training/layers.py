@@ -1,6 +1,7 @@
 """Hash layers of many lengths on the features of one backbone, over several seeds.
 
-    python -m training.layers --data DIR... --checkpoint FILE --name shipped --out FILE.json
+    python -m training.layers --data DIR... --checkpoint FILE --name tuned --out FILE.json
+    python -m training.layers --data DIR... --model FILE.onnx --name shipped --out FILE.json
     python -m training.layers --data DIR... --weights NPZ --name ImageNet --bits 64 --out FILE.json
 
 For each method and length: MAP@100 of the official queries and of the interleaved split of the
@@ -24,13 +25,12 @@ from training.cache import open_cache
 from training.cli import fail_in_one_line, say, settle
 from training.compare import Part, float_map, parse_lengths, parse_methods
 from training.data import Photo, label_indices, read_sets
-from training.features import Floats, augmented_features, clean_features, runner
+from training.features import Floats, augmented_features, clean_features
 from training.files import write_json
 from training.heads import HeadRecipe, fit_head
 from training.judge import Side, mean_ap
 from training.protocols import protocols
-from training.runs import load_start
-from training.ship import to_codes
+from training.ship import choose, to_codes
 from training.splits import official
 
 JUDGED = ("official", "distinct_interleaved")
@@ -82,18 +82,22 @@ def fitted(
 @click.option("--data", multiple=True, type=Path, required=True, help="Sets of photos.")
 @click.option("--weights", type=Path, help="ImageNet arrays: a frozen backbone.")
 @click.option("--checkpoint", type=Path, help="A training run's checkpoint.pt.")
+@click.option("--model", type=Path, help="A finished model's .onnx, of fp32: its own features.")
 @click.option("--name", required=True, help="What to call this backbone.")
 @click.option("--methods", default="paper,contrastive", show_default=True)
 @click.option("--bits", default="16,32,48,64,128", show_default=True)
 @click.option("--passes", default=0, show_default=True, help="Augmented views of each photo.")
 @click.option("--seeds", default=3, show_default=True)
-@click.option("--size", default=224, show_default=True)
+@click.option(
+    "--size", default=224, show_default=True, help="Input side in pixels, but a model's own."
+)
 @click.option("--out", type=Path, required=True)
 @fail_in_one_line
 def main(
     data: tuple[Path, ...],
     weights: Path | None,
     checkpoint: Path | None,
+    model: Path | None,
     name: str,
     methods: str,
     bits: str,
@@ -105,7 +109,8 @@ def main(
     """Command: see the module."""
     settle(1)
     chosen, lengths = parse_methods(methods), parse_lengths(bits)
-    run = runner(load_start(weights, checkpoint), size)
+    origin = choose(weights, checkpoint, model, size)
+    run, size = origin.run, origin.size
     known, queries = official(read_sets(data))
     cache = open_cache(known)
     views = [clean_features(run, cache, size)]

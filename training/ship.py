@@ -109,10 +109,10 @@ def measure_radius(
 
 def choose(weights: Path | None, checkpoint: Path | None, model: Path | None, size: int) -> Origin:
     """What the layer is put on; raises click.UsageError unless exactly one is given."""
-    if model is not None and weights is None and checkpoint is None:
-        return of_model(model)
+    if [weights, checkpoint, model].count(None) != 2:
+        raise click.UsageError("give one of --weights, --checkpoint and --model")
     if model is not None:
-        raise click.UsageError("give one of ImageNet weights, a checkpoint and a model")
+        return of_model(model)
     made = describe_run(checkpoint) if checkpoint else "frozen"
     return of_backbone(load_start(weights, checkpoint), size, made)
 

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import numpy as np
 
+from edge_runtime.errors import InputError
 from training.methods.base import Floats, LinearMap
 
 ITERATIONS = 50
 
 
 def fit_itq(features: Floats, bits: int, seed: int) -> LinearMap:
-    """PCA of float32 [N, F] to `bits` dimensions, rotated (the source's section 2.2)."""
+    """PCA of float32 [N, F] to `bits` dimensions, rotated (the source's section 2.2).
+
+    Raises InputError for more bits than features.
+    """
+    if bits > features.shape[1]:
+        raise InputError(
+            f"itq makes no {bits} bits of {features.shape[1]} features",
+            where="--bits",
+            remedy="ask for fewer, or take another method",
+        )
     mean = features.mean(0, dtype=np.float64)
     centred = features - mean
     _, vectors = np.linalg.eigh(centred.T @ centred / len(features))
