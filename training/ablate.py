@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from edge_runtime.errors import InputError
 from training.cache import PhotoReader, PixelCache, open_cache
-from training.cli import fail_in_one_line, say, settle
+from training.cli import SIDE, fail_in_one_line, say, settle
 from training.compare import Part, float_map, parse_lengths
 from training.data import label_indices, read_sets
 from training.features import clean_features, runner
@@ -117,7 +117,7 @@ def _map(database: Part, queries: Part, head: LinearMap) -> float:
 @click.option("--data", multiple=True, type=Path, required=True, help="Sets of photos.")
 @click.option("--weights", type=Path, required=True, help="ImageNet arrays to start from.")
 @click.option("--stages", default="128x5", show_default=True, help="Pixels x epochs.")
-@click.option("--size", default=160, show_default=True, help="Input side when judging.")
+@click.option("--size", type=SIDE, default=160, show_default=True, help="Input side when judging.")
 @click.option("--lengths", default="16,32", show_default=True, help="Besides 64 bits.")
 @click.option("--only", default="", help="Names of variants, comma-separated.")
 @click.option("--runs", type=Path, default=Path("build/ablation"), show_default=True)

@@ -30,18 +30,24 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
 def load_checkpoint(path: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
     """The state saved at `path`, None if there is none.
 
-    Raises CheckpointError when it is damaged or its `identity` (architecture, classes, recipe)
-    is not this one.
+    Raises CheckpointError when it is damaged, no run's, or its `identity` (architecture, classes,
+    recipe) is not this one.
     """
     if not path.exists():
         return None
     try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        state: Any = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # of a damaged file torch raises almost anything
         raise CheckpointError(
             f"damaged checkpoint: {error}", where=path, remedy="delete it to start over"
         ) from error
-    found = state.get("identity", {})
+    found = state.get("identity") if isinstance(state, dict) else None
+    if not isinstance(found, dict):
+        raise CheckpointError(
+            "it is no checkpoint of a training run",
+            where=path,
+            remedy="give one made by training.run",
+        )
     for key, value in identity.items():
         made_with = found.get(key, value if key in INPUTS else None)
         if made_with != value:
@@ -50,7 +56,7 @@ def load_checkpoint(path: Path, identity: dict[str, Any]) -> dict[str, Any] | No
                 where=path,
                 remedy="choose another --out, or delete it to start over",
             )
-    return state
+    return dict(state)
 
 
 def digests(

@@ -18,6 +18,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4  # malloc.h
 BITS = click.IntRange(1, 4096)  # of a code, as edge_runtime.model allows
+SIDE = click.IntRange(32, 1024)  # of the input in pixels: the network halves it five times
 THREADS = 2  # of torch; the sums of a convolution, and so the result, depend on it
 
 

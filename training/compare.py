@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from edge_runtime.errors import InputError
 from training import handmade
 from training.cache import PhotoReader
-from training.cli import BITS, fail_in_one_line, say, settle
+from training.cli import BITS, SIDE, fail_in_one_line, say, settle
 from training.data import Photo, label_indices, read_sets
 from training.features import Floats, Run, clean_features
 from training.files import write_json
@@ -175,11 +175,22 @@ def source_of(
 @click.option("--name", required=True, help="What to call this backbone.")
 @click.option("--note", default="", help="What the backbone was trained on, for the reader.")
 @click.option("--bits", default="16,32,64", show_default=True)
-@click.option("--size", default=224, show_default=True, help="Input side of a network of --weights"
-              " or --checkpoint, pixels.")  # fmt: skip
+@click.option(
+    "--size",
+    type=SIDE,
+    default=224,
+    show_default=True,
+    help="Input side in pixels, of a network of --weights or --checkpoint.",
+)
 @click.option("--only", type=click.Choice(["seen", "unseen"]), help="One half of the table.")
 @click.option("--methods", default=",".join(METHODS), show_default=True)
-@click.option("--seeds", default=1, show_default=True, help="Of each layer, from 1; their mean.")
+@click.option(
+    "--seeds",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Of each layer, from 1; their mean.",
+)
 @click.option("--out", type=Path, required=True)
 @fail_in_one_line
 def main(

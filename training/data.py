@@ -108,7 +108,7 @@ def _from_manifest(manifest: Path) -> list[Photo]:
         raise DataError("it names no photo", where=manifest, remedy="add a line for each photo")
     photos = []
     for line, row in rows:
-        if fault := _fault_of(row, len(columns)):
+        if fault := _fault_of(row, len(columns), label):
             raise DataError(fault[0], where=f"{manifest}:{line}", remedy=fault[1])
         photos.append(
             Photo(
@@ -146,8 +146,11 @@ def _split_word(row: dict[str, str]) -> str:
     return row.get("split", "").strip().lower()
 
 
-def _fault_of(row: dict[str, str], columns: int) -> tuple[str, str] | None:
-    """What is wrong with a manifest's row of `columns` fields, and what to do; None if nothing."""
+def _fault_of(row: dict[str, str], columns: int, label: str) -> tuple[str, str] | None:
+    """What is wrong with a manifest's row of `columns` fields, and what to do; None if nothing.
+
+    `label` is the column that holds the label.
+    """
     if None in row or None in row.values():
         extra = row.get(None, ())  # type: ignore[call-overload]
         count = sum(value is not None for value in row.values()) + len(extra) - bool(extra)
@@ -155,6 +158,9 @@ def _fault_of(row: dict[str, str], columns: int) -> tuple[str, str] | None:
             f"the first line names {columns} fields, this one has {count}",
             "mend it; quote what holds a comma",
         )
+    for column in ("path", label):
+        if not row[column].strip():
+            return f"its {column} is empty", "fill it in, or delete the line"
     if _split_word(row) not in SPLITS:
         known = ", ".join(word for word in SPLITS if word)
         return f'the split "{row["split"]}" is not known', f"write one of {known}, or nothing"

@@ -22,7 +22,7 @@ import click
 import numpy as np
 
 from training.cache import open_cache
-from training.cli import fail_in_one_line, say, settle
+from training.cli import SIDE, fail_in_one_line, say, settle
 from training.compare import Part, float_map, parse_lengths, parse_methods
 from training.data import Photo, label_indices, read_sets
 from training.features import Floats, augmented_features, clean_features
@@ -86,10 +86,20 @@ def fitted(
 @click.option("--name", required=True, help="What to call this backbone.")
 @click.option("--methods", default="paper,contrastive", show_default=True)
 @click.option("--bits", default="16,32,48,64,128", show_default=True)
-@click.option("--passes", default=0, show_default=True, help="Augmented views of each photo.")
-@click.option("--seeds", default=3, show_default=True)
 @click.option(
-    "--size", default=224, show_default=True, help="Input side in pixels, but a model's own."
+    "--passes",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Augmented views of each photo.",
+)
+@click.option("--seeds", type=click.IntRange(1), default=3, show_default=True)
+@click.option(
+    "--size",
+    type=SIDE,
+    default=224,
+    show_default=True,
+    help="Input side in pixels, but a model's own.",
 )
 @click.option("--out", type=Path, required=True)
 @fail_in_one_line

@@ -22,6 +22,14 @@ def _load_run(path: Path) -> dict[str, Any]:
     state = load_checkpoint(path, {})
     if state is None:
         raise CheckpointError("no such checkpoint", where=path, remedy="train first")
+    lacking = [key for key in ("averaged", "epoch") if key not in state]
+    lacking += [key for key in ("recipe", "classes", "width") if key not in state["identity"]]
+    if lacking:
+        raise CheckpointError(
+            f"it is no checkpoint of a training run: no {lacking[0]} in it",
+            where=path,
+            remedy="give one made by training.run",
+        )
     return state
 
 

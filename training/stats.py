@@ -15,7 +15,7 @@ import click
 import cv2
 import numpy as np
 
-from edge_runtime.errors import StorageError
+from edge_runtime.errors import InputError, StorageError
 from training.cache import open_cache
 from training.cli import fail_in_one_line
 from training.data import Photo, read_sets, twins, warnings_about
@@ -47,6 +47,12 @@ def ceilings_of(photos: list[Photo]) -> dict[str, dict[str, float]]:
 @fail_in_one_line
 def main(data: tuple[Path, ...], sheet: Path | None, ceilings: Path | None) -> None:
     """Command: see the module."""
+    if sheet is not None and not cv2.haveImageWriter(str(sheet)):
+        raise InputError(
+            "no picture can be written under that name",
+            where=sheet,
+            remedy="end it in .jpg or .png",
+        )
     photos = read_sets(data)
     cache = open_cache(photos)
     for source in sorted({photo.source for photo in photos}):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -29,8 +30,9 @@ def load_imagenet(path: Path) -> Backbone:
     Raises WeightsError when the file is missing, unreadable or lacks an array.
     """
     try:
-        arrays = dict(np.load(path))
-    except (OSError, ValueError) as error:
+        with path.open("rb") as file:  # numpy leaves a damaged archive open
+            arrays = dict(np.load(file))
+    except (OSError, ValueError, TypeError, EOFError, BadZipFile) as error:
         raise WeightsError(f"cannot be read: {error}", where=path, remedy=_REMEDY) from error
     backbone = Backbone()
     names = ["Conv2d_0"]
@@ -47,6 +49,7 @@ def load_imagenet(path: Path) -> Backbone:
                 array = arrays[f"{name}/BatchNorm/{theirs}"].astype(np.float32)
                 state[f"1.{ours}"] = torch.from_numpy(array)
             unit.load_state_dict(state, strict=False)
-    except (KeyError, RuntimeError) as error:
-        raise WeightsError(f"not MobileNet-v1 1.0: {error}", where=path, remedy=_REMEDY) from error
+    except (KeyError, RuntimeError, ValueError) as error:
+        why = " ".join(str(error).split())  # torch writes several lines
+        raise WeightsError(f"not MobileNet-v1 1.0: {why}", where=path, remedy=_REMEDY) from error
     return backbone.eval()

@@ -171,6 +171,13 @@ def test_stats_and_sheet(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "ceilings.json").read_text()) == {"set": {"official": 100.0}}
 
 
+@pytest.mark.parametrize("name", ["sheet.foo", "sheet"])
+def test_sheet_of_no_kind_is_refused_before_any_work(tmp_path: Path, name: str) -> None:
+    done = CliRunner().invoke(stats.main, ["--data", "absent", "--sheet", name])
+    assert done.exit_code == 3 and done.output.count("\n") == 1
+    assert done.output.startswith(f"error: {name}: no picture")
+
+
 def test_results_are_of_the_shipped_model() -> None:
     assert accuracy.load("shipped")["id"] == identify(MODEL)[0]
 

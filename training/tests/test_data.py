@@ -125,6 +125,9 @@ HEAD = "path,label,split,seq"
         ),
         ("path,label,distinct\na.png,a,1", r"manifest\.csv:1: .*distinct without interleaved"),
         (f"{HEAD}\na.png,a,train,1\nb.png,caf\xe9,train,2", r"manifest\.csv:3: it is not UTF-8"),
+        (f"{HEAD}\na.png,a,train,1\nb.png, ,train,2", r"manifest\.csv:3: its label is empty"),
+        (f"{HEAD}\n,a,train,1", r"manifest\.csv:2: its path is empty"),
+        ("path,place\na.png,", r"manifest\.csv:2: its place is empty"),
         (HEAD, "it names no photo"),
     ],
 )

@@ -114,3 +114,23 @@ def test_weights_that_are_none(tmp_path: Path) -> None:
     np.savez(tmp_path / "other.npz", a=np.zeros(3))
     with pytest.raises(WeightsError, match="not MobileNet"):
         load_imagenet(tmp_path / "other.npz")
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut", b"no arrays"])
+def test_damaged_weights_are_one_clear_line(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "w.npz").write_bytes(content)
+    with pytest.raises(WeightsError, match="cannot be read"):
+        load_imagenet(tmp_path / "w.npz")
+
+
+def test_weights_of_another_shape_are_one_clear_line(tmp_path: Path) -> None:
+    np.save(tmp_path / "w.npy", np.zeros(3))
+    with pytest.raises(WeightsError, match="cannot be read"):
+        load_imagenet(tmp_path / "w.npy")
+    norms = {f"Conv2d_0/BatchNorm/{name}": np.zeros(5)
+             for name in ("gamma", "beta", "moving_mean", "moving_variance")}  # fmt: skip
+    for shape in ((3, 3, 3, 5), (3, 3)):
+        np.savez(tmp_path / "w.npz", **{"Conv2d_0/weights": np.zeros(shape)}, **norms)
+        with pytest.raises(WeightsError, match="not MobileNet-v1") as told:
+            load_imagenet(tmp_path / "w.npz")
+        assert "\n" not in str(told.value)

@@ -72,6 +72,34 @@ def test_start_that_is_none_ends_in_one_line(tmp_path: Path, start: str, told: s
     assert not (tmp_path / "next").exists()
 
 
+NO_RUNS = {
+    "a tensor": torch.zeros(3),
+    "a list": [torch.zeros(3)],
+    "weights alone": {"0.weight": torch.zeros(3)},
+    "an identity alone": {"identity": {"recipe": "{}", "classes": ["a"], "width": 1.0}},
+    "another identity": {"identity": [1], "averaged": {}, "epoch": 1, "step": 1},
+}
+
+
+@pytest.mark.parametrize("state", NO_RUNS.values(), ids=list(NO_RUNS))
+def test_file_that_is_no_checkpoint_ends_in_one_line(
+    first: Path, tmp_path: Path, state: object
+) -> None:
+    torch.save(state, tmp_path / "other.pt")
+    for options in (
+        ["--start", "other.pt"],
+        ["--start", str(first), "--method", "distilled", "--teacher", "other.pt"],
+    ):
+        done = command(*options, "--stages", "32x1")
+        assert done.exit_code == 4 and "Traceback" not in done.output
+        assert done.output.splitlines()[-1].startswith("error: other.pt: it is no checkpoint")
+    (tmp_path / "next").mkdir(exist_ok=True)
+    torch.save(state, tmp_path / "next" / "checkpoint.pt")
+    done = command("--start", str(first), "--stages", "32x1")
+    last = done.output.splitlines()[-1]
+    assert done.exit_code == 4 and last.startswith("error: next/checkpoint.pt: it ")
+
+
 def test_checkpoint_of_another_architecture_is_refused(first: Path, tmp_path: Path) -> None:
     assert command("--start", str(first), "--stages", "32x1").exit_code == 0
     wider = torch.load(first, weights_only=True)
