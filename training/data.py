@@ -202,6 +202,17 @@ def _visible(folder: Path, pattern: str, suffixes: frozenset[str]) -> list[Path]
     ]
 
 
+def sets_of(photos: Iterable[Photo]) -> dict[str, dict[str, int]]:
+    """The number of photos and of labels of each set, by its name."""
+    held: dict[str, list[str]] = defaultdict(list)
+    for photo in photos:
+        held[photo.source].append(photo.label)
+    return {
+        source: {"photos": len(labels), "labels": len(set(labels))}
+        for source, labels in held.items()
+    }
+
+
 def label_indices(photos: Iterable[Photo]) -> dict[str, int]:
     """Label -> class index, in sorted order."""
     return {label: i for i, label in enumerate(sorted({photo.label for photo in photos}))}

@@ -27,7 +27,14 @@ from edge_runtime.fit import fit
 from edge_runtime.model import MODEL_FILE, InputSpec, ModelInfo, identify
 from training.cache import PhotoReader, PixelCache, open_cache
 from training.cli import BITS, fail_in_one_line, say, settle
-from training.data import DataError, Photo, enough_labels, label_indices, read_sets
+from training.data import (
+    DataError,
+    Photo,
+    enough_labels,
+    label_indices,
+    read_sets,
+    sets_of,
+)
 from training.export import check_parity, save
 from training.features import Floats, clean_features, feature_passes, to_input
 from training.files import write_json
@@ -211,6 +218,8 @@ def main(
     done: dict[str, object] = {
         "photos": len(fitted),
         "labels": classes,
+        "sets": sets_of(fitted),
+        "split": split,
         "backbone": origin.made,
         "head": vars(recipe),
         "passes": passes,

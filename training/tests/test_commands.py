@@ -140,6 +140,23 @@ def test_shipped_model_gets_a_layer_of_another_length(tiny: Path, tmp_path: Path
     assert done.exit_code == 0, done.output
     text = (tmp_path / "CARD.md").read_text()
     assert f"becomes {bits} bits" in text and f"[1, {bits}]" in text
+    assert "`tiny` (204 photos of 18 labels); the set's own split." in text
+    assert "that a second hash layer never saw:" in text
+    for word in ("GroceryStoreDataset", "the building", "groceries", "blending"):
+        assert word not in text
+
+
+def test_card_of_the_shipped_photos_keeps_its_words() -> None:
+    evidence = accuracy.load("ship")
+    results = (accuracy.load("shipped"), accuracy.load("shipped_int8"))
+    text = card.card(results[0], evidence, results[1], None)
+    noted = {**evidence, "sets": card.OURS, "split": "the set's own split"}
+    assert card.card(results[0], noted, results[1], None) == text
+    assert "GroceryStoreDataset train + val (MIT) and the gallery part of ie-tower" in text
+    other = {**noted, "sets": {"grocery": {"photos": 20, "labels": 4}}}  # but in name
+    text = card.card(results[0], other, results[1], None)
+    assert "GroceryStoreDataset" not in text and "`grocery` (20 photos of 4 labels)" in text
+    assert "took no part in training; " in text
 
 
 def test_layer_is_put_on_one_thing() -> None:
