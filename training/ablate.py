@@ -7,7 +7,7 @@ under the same short budget, and judges it on the set's queries twice: by the co
 was trained with, and by those of the paper's layer fitted afterwards to its features. The budget is
 far too short for a good network: the rows compare with each other and with nothing else. Variants
 that the file already holds are left alone, and one that was killed goes on, so the table grows with
-the time there is.
+the time there is. `--only paper,ssdh` makes some rows, of another set in a file of its own, say.
 """
 
 from __future__ import annotations
@@ -120,7 +120,8 @@ def _map(database: Part, queries: Part, head: LinearMap) -> float:
 @click.option("--size", type=SIDE, default=160, show_default=True, help="Input side when judging.")
 @click.option("--lengths", default="16,32", show_default=True, help="Besides 64 bits.")
 @click.option("--only", default="", help="Names of variants, comma-separated.")
-@click.option("--runs", type=Path, default=Path("build/ablation"), show_default=True)
+@click.option("--runs", type=Path, default=Path("build/ablation"), show_default=True,
+              help="Where the runs go, below the name of --out.")  # fmt: skip
 @click.option("--out", type=Path, required=True)
 @fail_in_one_line
 def main(
@@ -156,7 +157,7 @@ def main(
     for name in chosen:
         if name not in result["rows"]:
             say(f"{name}: {rows[name].what}")
-            result["rows"][name] = bench.run(rows[name], weights, runs / name)
+            result["rows"][name] = bench.run(rows[name], weights, runs / out.stem / name)
             write_json(out, result)
             say(f"{name}: {result['rows'][name]}")
 

@@ -61,8 +61,9 @@ def document() -> str:
     parts += _shipped(shipped, load("v0"), load("shipped_int8"), load("ceilings"))
     layers, handmade = load("layers"), load("methods_handmade")
     ablations = [found for name in ABLATIONS if (found := load(name)) is not None]
-    evidence = [load(name) for name in ("shipped_int8", "layers", "methods_unseen",
-                                        "methods_frozen", "methods_handmade")]  # fmt: skip
+    evidence = (
+        load("shipped_int8"), layers, load("methods_unseen"), load("methods_frozen"), handmade,
+    )  # fmt: skip
     if all(evidence):
         parts += against_the_bars(shipped, *evidence, ablations)
     parts += _methods()

@@ -17,7 +17,8 @@ from edge_runtime.errors import EXIT_INTERRUPTED, EdgeRuntimeError, StorageError
 P = ParamSpec("P")
 R = TypeVar("R")
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4  # malloc.h
-BITS = click.IntRange(1, 4096)  # of a code, as edge_runtime.model allows
+LONGEST = 4096  # bits of a code, as edge_runtime.model allows
+BITS = click.IntRange(1, LONGEST)
 SIDE = click.IntRange(32, 1024)  # of the input in pixels: the network halves it five times
 THREADS = 2  # of torch; the sums of a convolution, and so the result, depend on it
 

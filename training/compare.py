@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from edge_runtime.errors import InputError
 from training import handmade
 from training.cache import PhotoReader
-from training.cli import BITS, SIDE, fail_in_one_line, say, settle
+from training.cli import LONGEST, SIDE, fail_in_one_line, say, settle
 from training.data import Photo, label_indices, read_sets
 from training.features import Floats, Run, clean_features
 from training.files import write_json
@@ -54,15 +54,16 @@ def parse_methods(text: str) -> tuple[str, ...]:
 
 
 def parse_lengths(text: str, where: str = "--bits") -> tuple[int, ...]:
-    """ "16,32" -> (16, 32), numbers of bits as cli.BITS allows them; raises InputError."""
-    try:
-        return tuple(BITS.convert(part, None, None) for part in text.split(","))
-    except click.BadParameter as error:
+    """ "16,32" -> (16, 32), numbers of bits each 1 to LONGEST; raises InputError."""
+    parts = text.split(",")
+    lengths = tuple(int(part) for part in parts if part.strip().isdecimal())
+    if len(lengths) < len(parts) or not all(1 <= bits <= LONGEST for bits in lengths):
         raise InputError(
             f'"{text}" is not a list of lengths',
             where=where,
-            remedy=f"write 16,32,64, each {BITS.min} to {BITS.max}",
-        ) from error
+            remedy=f"write 16,32,64, each 1 to {LONGEST}",
+        )
+    return lengths
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -130,7 +131,8 @@ def test_weights_of_another_shape_are_one_clear_line(tmp_path: Path) -> None:
     norms = {f"Conv2d_0/BatchNorm/{name}": np.zeros(5)
              for name in ("gamma", "beta", "moving_mean", "moving_variance")}  # fmt: skip
     for shape in ((3, 3, 3, 5), (3, 3)):
-        np.savez(tmp_path / "w.npz", **{"Conv2d_0/weights": np.zeros(shape)}, **norms)
+        arrays: dict[str, Any] = {"Conv2d_0/weights": np.zeros(shape), **norms}
+        np.savez(tmp_path / "w.npz", **arrays)
         with pytest.raises(WeightsError, match="not MobileNet-v1") as told:
             load_imagenet(tmp_path / "w.npz")
         assert "\n" not in str(told.value)
