@@ -137,7 +137,11 @@ def equal_budget(ablations: Iterable[Any], handmade: Any) -> list[str]:
             f"### {ablation['set']}, trained end to end",
             f"{ablation['photos']:,} photos, {ablation['stages']} (pixels x epochs), judged at"
             f" {ablation['size']} px."
-            + (" Each row differs from the first in one thing." if "base" in rows else ""),
+            + (
+                " Each row differs from the first in one thing."
+                if "base" in rows
+                else " The recipe and the rows' names are those of the table before."
+            ),
             markdown(["what", "bits", "own", "refitted", "float"], lines),
             _order(ablation, handmade),
         ]
@@ -163,7 +167,7 @@ def in_order(figures: Mapping[str, float]) -> bool:
     return all(one > other for one, other in pairwise(figures.values()))
 
 
-def narrowest(found: Mapping[int, Mapping[str, float]]) -> str:
+def weakest(found: Mapping[int, Mapping[str, float]]) -> str:
     """The smallest distance of neighbours in the order `found` (as `ranked` gives it), in words."""
     gap, one, other, bits = min(
         (figures[one] - figures[other], one, other, bits)
@@ -184,7 +188,7 @@ def _order(ablation: Any, handmade: Any) -> str:
         return f"The papers' order was not judged on {ablation['set']}."
     return (
         f"The papers' order on {ablation['set']}, their layer above SSDH above DLBH above features"
-        f" made by hand: {'; '.join(said)}. The narrowest step: {narrowest(found)}; one seed, so"
+        f" made by hand: {'; '.join(said)}. The weakest step: {weakest(found)}; one seed, so"
         " that a point or two may be chance. The papers compare a MobileNet with AlexNets; here all"
         " networks have one backbone, so only losses and stages differ."
     )

@@ -225,7 +225,7 @@ def test_order_of_the_papers_is_judged_from_the_figures() -> None:
     text = "\n".join(studies.equal_budget([shown, alone], handmade))
     assert "at 16 bits it does not hold (paper 3.0, ssdh 1.0, dlbh 2.0, hand-made 0.5)" in text
     assert "at 32 bits it does not hold (paper 3.0, ssdh 2.0, dlbh 1.0, hand-made 1.5)" in text
-    assert "narrowest step: ssdh is -1.0 from dlbh at 16 bits" in text
+    assert "weakest step: ssdh is -1.0 from dlbh at 16 bits" in text
     assert text.count("at 64 bits it holds") == 2 and text.count("differs from the first") == 1
     del rows["paper"], rows["paper16"], rows["paper32"]
     assert "was not judged" in studies.equal_budget([shown], handmade)[-1]
