@@ -167,14 +167,16 @@ def in_order(figures: Mapping[str, float]) -> bool:
     return all(one > other for one, other in pairwise(figures.values()))
 
 
-def weakest(found: Mapping[int, Mapping[str, float]]) -> str:
-    """The smallest distance of neighbours in the order `found` (as `ranked` gives it), in words."""
+def weakest(found: Mapping[int, Mapping[str, float]]) -> tuple[float, str]:
+    """The smallest distance of neighbours in the order `found` (as `ranked` gives it), in points
+    and in words.
+    """
     gap, one, other, bits = min(
         (figures[one] - figures[other], one, other, bits)
         for bits, figures in found.items()
         for one, other in pairwise(figures)
     )
-    return f"{one} is {gap:+.1f} from {other} at {bits} bits"
+    return gap, f"{one} is {gap:+.1f} from {other} at {bits} bits"
 
 
 def _order(ablation: Any, handmade: Any) -> str:
@@ -188,7 +190,7 @@ def _order(ablation: Any, handmade: Any) -> str:
         return f"The papers' order was not judged on {ablation['set']}."
     return (
         f"The papers' order on {ablation['set']}, their layer above SSDH above DLBH above features"
-        f" made by hand: {'; '.join(said)}. The weakest step: {weakest(found)}; one seed, so"
+        f" made by hand: {'; '.join(said)}. The weakest step: {weakest(found)[1]}; one seed, so"
         " that a point or two may be chance. The papers compare a MobileNet with AlexNets; here all"
         " networks have one backbone, so only losses and stages differ."
     )
