@@ -48,7 +48,9 @@ def code_lengths(layers: Any) -> list[str]:
         " as they are: mean MAP@100 over three seeds, in brackets the least and the most."
         " `contrastive` is the paper's layer with a supervised contrastive term on its activations"
         " (`training/methods/contrastive.py`): its scale was chosen at 16 bits, on photos held out"
-        " of the training of another backbone and with sight of these queries. `before binarising`"
+        " of the training of another backbone and with sight of these queries. `relational` is that"
+        " one taught by a classifier of the float features besides"
+        " (`training/methods/relational.py`), which `make hash` takes. `before binarising`"
         " compares the same layer's activations by cosine.",
     ]
     for judged, title in JUDGED.items():
@@ -254,7 +256,8 @@ def limits(layers: Any, shipped: Any, ceilings: Any) -> list[str]:
         " stays just below the bar as well, and so does the average of the classifiers of three"
         " backbones: what is missing is not in any of them, nor to be had by distilling one into"
         " another. Layers taught by such a classifier (`relational`) gain on photos held out of"
-        " a shorter training, and at 16 bits; on the shipped features at 64 bits they do not."
+        " a shorter training, and at 16 and 32 bits on places (two to three points); on the shipped"
+        " features at 64 bits they do not."
         " Scale counts: training shows parts of photos, so things look larger there than"
         " to the runtime, which squashes whole photos; photos cropped a little, or an input of 256"
         " pixels, gain about a point on groceries and cost about as much on places, where the edge"
