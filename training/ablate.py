@@ -35,7 +35,7 @@ from training.methods.base import LinearMap
 from training.network import Backbone
 from training.run import parse_stages
 from training.ship import to_codes
-from training.splits import official
+from training.splits import default_split, splits_of
 from training.train import Recipe, train
 from training.weights import load_imagenet
 
@@ -143,14 +143,15 @@ def main(
         raise InputError(
             f"no variant {unknown[0]}", where="--only", remedy=f"known: {', '.join(rows)}"
         )
-    photos, queries = official(read_sets(data))
+    photos, queries, split = default_split(read_sets(data))
     cache = open_cache(photos)
     index = label_indices(cache.kept)
     labels = np.array([index[photo.label] for photo in cache.kept], np.int64)
     bench = Bench(cache, PhotoReader(queries), labels, list(index), size)
     result: dict[str, Any] = {
         "set": ", ".join(sorted({photo.source for photo in cache.kept})), "stages": stages,
-        "size": size, "photos": len(cache), "queries": len(bench.asked), "rows": {},
+        "size": size, "photos": len(cache), "queries": len(bench.asked),
+        "splits": splits_of(cache.kept, bench.asked.kept, split), "rows": {},
     }  # fmt: skip
     if out.exists():
         result["rows"] = json.loads(out.read_text(encoding="utf-8"))["rows"]

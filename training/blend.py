@@ -32,7 +32,7 @@ from training.data import read_sets
 from training.features import to_input
 from training.network import Backbone
 from training.runs import load_backbone
-from training.splits import official
+from training.splits import default_split
 from training.weights import load_imagenet
 
 BATCH, BATCHES, SIZE = 32, 16, 224
@@ -99,7 +99,7 @@ def main(
     trained = [(load_backbone(path), share / len(checkpoint)) for path in checkpoint]
     mixed = blend([(load_imagenet(weights), 1 - share), *trained])
     if len(trained) > 1 or 0 < share < 1:
-        renew_statistics(mixed, open_cache(official(read_sets(data))[0]), seed)
+        renew_statistics(mixed, open_cache(default_split(read_sets(data))[0]), seed)
     state = load_checkpoint(checkpoint[0], {})
     assert state is not None  # load_backbone has read it
     averaged = {

@@ -36,7 +36,7 @@ from training.judge import SHUFFLE_SEED, TOP, Side, mean_ap
 from training.methods import LEARNT, UNSUPERVISED, WHOLE
 from training.metrics import average_precision
 from training.ship import UNSEEN_SEED, UNSEEN_SHARE, choose, to_codes
-from training.splits import class_split, official
+from training.splits import class_split, default_split, splits_of
 
 METHODS = (*UNSUPERVISED, *(name for name in LEARNT if name not in WHOLE))
 
@@ -213,12 +213,15 @@ def main(
     settle(1)
     lengths, chosen = parse_lengths(bits), parse_methods(methods)
     run, size = source_of(features, weights, checkpoint, model, size)
+    *sides, split = default_split(read_sets(data))
     parts = []
-    for photos in official(read_sets(data)):
+    for photos in sides:
         cache = PhotoReader(photos)
         parts.append(Part(cache.kept, clean_features(run, cache, size)))
     table = compare(parts[0], parts[1], lengths, range(1, seeds + 1), only or "", chosen)
-    write_json(out, {"backbone": name, "note": note, "size": size, "seeds": seeds, "sets": table})
+    splits = splits_of(parts[0].photos, parts[1].photos, split)
+    write_json(out, {"backbone": name, "note": note, "size": size, "seeds": seeds, "sets": table,
+                     "splits": splits})  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ from training.judge import (
 )
 from training.page import write_page
 from training.protocols import protocols
-from training.splits import Parted, held_labels, split_csv
+from training.splits import Parted, digest, held_labels, split_csv
 
 
 class Judged(NamedTuple):
@@ -86,9 +86,8 @@ def evaluate(
         for name, (database, queries, split) in protocols(own, everything, hidden).items():
             ranking = retrieve(database, queries)
             splits.append((name, {"database": database.photos, "queries": queries.photos}))
-            digest = _sha256(split_csv(splits[-1:]))
             entry["protocols"][name] = {
-                "split": split, "split_sha256": digest, **figures(ranking)
+                "split": split, "split_sha256": digest(*splits[-1]), **figures(ranking)
             }  # fmt: skip
             if name == "official":
                 rankings[source] = ranking
@@ -105,12 +104,8 @@ def evaluate(
             say(f"note: {source}: no query of a held-out label")
         result["sets"][source] = entry
     listed = split_csv(splits)
-    result["split_sha256"] = _sha256(listed)
+    result["split_sha256"] = hashlib.sha256(listed).hexdigest()
     return Judged(result, rankings, listed)
-
-
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
 
 
 def _open_set(source: str, name: str, database: Side, queries: Side, bits: int) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from typing import Any
 import click
 import numpy as np
 
+from edge_runtime.errors import InputError
 from training.cache import open_cache
 from training.cli import SIDE, fail_in_one_line, say, settle
 from training.compare import Part, float_map, parse_lengths, parse_methods
@@ -31,7 +32,7 @@ from training.heads import HeadRecipe, fit_head
 from training.judge import Side, mean_ap
 from training.protocols import protocols
 from training.ship import choose, to_codes
-from training.splits import official
+from training.splits import default_split, splits_of
 
 JUDGED = ("official", "distinct_interleaved")
 Measure = Callable[[list[Photo], Floats, list[Photo], Floats], float]
@@ -69,8 +70,10 @@ def by_bits(database: list[Photo], base: Floats, queries: list[Photo], asked: Fl
 def fitted(
     photos: list[Photo], features: Floats, database: list[Floats], recipe: HeadRecipe
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """MAP@100 of a layer fitted to the passes `database`: of its bits, and of its activations."""
-    known = official(photos)[0]
+    """MAP@100 of a layer fitted to the passes `database`, which are of the first `photos`: of its
+    bits, and of its activations.
+    """
+    known = photos[: len(database[0])]
     index = label_indices(known)
     labels = np.array([index[photo.label] for photo in known], np.int64)
     weight, bias = fit_head(database, labels, len(index), recipe)
@@ -121,16 +124,21 @@ def main(
     chosen, lengths = parse_methods(methods), parse_lengths(bits)
     origin = choose(weights, checkpoint, model, size)
     run, size = origin.run, origin.size
-    known, queries = official(read_sets(data))
+    known, queries, split = default_split(read_sets(data))
     cache = open_cache(known)
     views = [clean_features(run, cache, size)]
     views += [augmented_features(run, cache, size, 1 + turn) for turn in range(passes)]
     asked = open_cache(queries)
     features = np.concatenate([views[0], clean_features(run, asked, size)])
     photos = cache.kept + asked.kept
+    splits = splits_of(cache.kept, asked.kept, split)
     result: dict[str, Any] = {"float": {}, "rows": {}}
     if out.exists():
         result = json.loads(out.read_text(encoding="utf-8"))
+    if result.setdefault("splits", splits) != splits:
+        raise InputError(
+            "its rows are of other photos", where=out, remedy="name another file with --out"
+        )
     result["float"][name] = judge(photos, features, by_cosine)
     for method in chosen:
         for length in lengths:
@@ -146,6 +154,7 @@ def main(
                 row["binary"][str(seed)], row["real"][str(seed)] = binary, real
                 say(f"{name}, {method}, {length} bits, seed {seed}: {binary}")
                 write_json(out, result)
+    write_json(out, result)
 
 
 if __name__ == "__main__":

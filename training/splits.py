@@ -1,8 +1,8 @@
 """Splits of a photo set, each named in every result that uses it.
 
-`official`: the set's own `split` column. `random`: photos at random; leaks where photos come in
-bursts. `stretch`: a contiguous run of each label's photos in the order they were taken, so that
-no near copy of a held-out photo stays behind. `classes`: whole labels.
+A set's own `split` column counts where it names queries. `random`: photos at random; leaks where
+photos come in bursts. `stretch`: a contiguous run of each label's photos in the order they were
+taken, so that no near copy of a held-out photo stays behind. `classes`: whole labels.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import hashlib
 import io
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,14 +23,8 @@ from training.files import write_bytes
 TRAIN_SPLITS = frozenset({"train", "val", "gallery", ""})
 QUERY_SPLITS = frozenset({"test", "query"})
 SPLIT_SEED = 1  # of sets without a split of their own: the same for fitting and for judging
+OFFICIAL = "official"  # the protocol of `default_split`
 _HEAD = ["split", "part", "source", "path"]  # of a stored one
-
-
-def official(photos: Sequence[Photo]) -> tuple[list[Photo], list[Photo]]:
-    """Database (train, val, gallery) and queries (test, query) by the sets' own split column."""
-    database = [photo for photo in photos if photo.split in TRAIN_SPLITS]
-    queries = [photo for photo in photos if photo.split in QUERY_SPLITS]
-    return _checked(database, queries, "official")
 
 
 def default_split(
@@ -37,7 +32,9 @@ def default_split(
 ) -> tuple[list[Photo], list[Photo], str]:
     """Database, queries and the split's name: each set's own, or a stretch where it has none.
 
-    Sets are parted one by one, so that one is held out alike alone and beside others.
+    Sets are parted one by one, so that one is held out alike alone and beside others. What is held
+    out becomes a query by its `split` as well: parted again, be it without what could not be read,
+    it is parted alike.
     """
     database: list[Photo] = []
     queries: list[Photo] = []
@@ -52,7 +49,7 @@ def default_split(
             names["a contiguous fifth of each label held out"] = None
             held = _stretches(own, 0.2, seed)
             database += [photo for i, photo in enumerate(own) if i not in held]
-            queries += [own[i] for i in sorted(held)]
+            queries += [replace(own[i], split="test") for i in sorted(held)]
     name = "; ".join(names)
     return *_checked(database, queries, name), name
 
@@ -115,11 +112,31 @@ def split_csv(splits: Iterable[tuple[str, Parted]]) -> bytes:
     return text.getvalue().encode()
 
 
+def digest(name: str, parts: Parted) -> str:
+    """SHA-256 of a split's CSV, hexadecimal: equal digests, equal photos."""
+    return hashlib.sha256(split_csv([(name, parts)])).hexdigest()
+
+
+def splits_of(
+    database: Sequence[Photo], queries: Sequence[Photo], words: str
+) -> dict[str, dict[str, str]]:
+    """For results: of each set its split in `words`, and the `digest` of its photos, which is the
+    one that training.evaluate gives for the same photos.
+    """
+    found = {}
+    for source in sorted({photo.source for photo in database}):
+        parts = {
+            part: [photo for photo in photos if photo.source == source]
+            for part, photos in (("database", database), ("queries", queries))
+        }
+        found[source] = {"split": words, "split_sha256": digest(OFFICIAL, parts)}
+    return found
+
+
 def save_split(path: Path, name: str, parts: Parted) -> str:
     """Store a split as CSV; returns the file's SHA-256, hexadecimal."""
-    content = split_csv([(name, parts)])
-    write_bytes(path, content)
-    return hashlib.sha256(content).hexdigest()
+    write_bytes(path, split_csv([(name, parts)]))
+    return digest(name, parts)
 
 
 def read_split(path: Path) -> tuple[str, dict[str, set[tuple[str, str]]]]:

@@ -9,7 +9,7 @@ import pytest
 from training.cache import open_cache
 from training.data import DataError, read_set, read_sets, twins, warnings_about
 from training.judge import Side, ceiling, retrieve
-from training.splits import class_split, default_split, official, random_split, stretch_split
+from training.splits import class_split, default_split, random_split, splits_of, stretch_split
 from training.tests.conftest import draw_photos, photo
 
 
@@ -81,14 +81,14 @@ def test_other_splits_part_without_overlap() -> None:
 
 
 def test_split_without_queries_is_an_error() -> None:
-    with pytest.raises(DataError, match="official"):
-        official([photo("a.jpg", "a", "train")])
+    with pytest.raises(DataError, match="no photo to hold out"):
+        default_split([photo("a.jpg", "a", "train")])
 
 
 def test_tiny_set(tiny: Path) -> None:
     photos = read_set(tiny)
     assert len(photos) == 320 and len({p.label for p in photos}) == 18
-    database, queries = official(photos)
+    database, queries, _ = default_split(photos)
     assert (len(database), len(queries)) == (204, 116)
 
 
@@ -182,3 +182,12 @@ def test_a_set_is_parted_alike_alone_and_beside_others() -> None:
     own = [photo(f"{i}.jpg", "e", "test" if i else "train", "own") for i in range(4)]
     held = [default_split(part)[1] for part in (one, two, own, [*one, *two, *own])]
     assert held[0] + held[1] + held[2] == held[3] and len(held[3]) == 8 + 8 + 3
+
+
+def test_a_split_stays_when_photos_of_it_turn_out_unreadable() -> None:
+    photos = [photo(f"{label}{i:02}.jpg", label) for label in "ab" for i in range(20)]
+    kept, held, words = default_split(photos)
+    again = default_split(kept[3:] + held[1:])
+    assert again[:2] == (kept[3:], held[1:])
+    assert splits_of(kept, held, words)["set"]["split"] == words
+    assert splits_of(kept, held, words) != splits_of(*again[:2], words)

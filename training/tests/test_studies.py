@@ -10,7 +10,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from training import ablate, accuracy, bars, compare, handmade, layers, ship, studies
+from training import ablate, accuracy, bars, compare, evaluate, handmade, layers, ship, studies
 from training.features import to_input
 from training.methods.contrastive import SCALE, contrast
 from training.methods.joint import SMOOTHING
@@ -105,6 +105,24 @@ def test_layers_fill_one_file_for_several_backbones(
     assert set(result["float"]) == {"one", "other"} and set(row["binary"]) == {"1", "2"}
     for figures in (*row["binary"].values(), *row["real"].values(), *result["float"].values()):
         assert 0 < figures["set/official"] <= 100
+    assert result["splits"]["set"]["split"] == "the set's own split"
+
+
+def test_layers_of_other_photos_get_another_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw_photos(tmp_path / "set", each=5)  # a plain folder: a fifth is held out
+    monkeypatch.setattr(ship, "load_start", lambda weights, checkpoint: Backbone(0.25).eval())
+    shown = "--data set --weights none --size 32 --bits 16 --seeds 1 --name one --out out.json"
+    assert CliRunner().invoke(layers.main, [*shown.split(), "--methods", "paper"]).exit_code == 0
+    found = json.loads((tmp_path / "out.json").read_text())["splits"]
+    options = f"--data set --model {MODEL} --out judged.json"
+    assert CliRunner().invoke(evaluate.main, options.split()).exit_code == 0
+    judged = json.loads((tmp_path / "judged.json").read_text())["sets"]["set"]["protocols"]
+    assert found["set"] == {key: judged["official"][key] for key in ("split", "split_sha256")}
+    (tmp_path / "set" / "label0" / "000.png").write_bytes(b"no picture")
+    done = CliRunner().invoke(layers.main, [*shown.split(), "--methods", "contrastive"])
+    assert done.exit_code == 3 and "its rows are of other photos" in done.output
 
 
 def test_ablation_goes_on_and_names_what_it_does_not_know(
