@@ -198,6 +198,33 @@ def test_a_webhook_that_has_a_bad_day(hook: str) -> None:
     assert _Hook.seen[0] == (json.loads(json.dumps(_event(label=HTML).__dict__)), "Bearer s3cret")
 
 
+def test_a_webhook_that_answers_no_http_is_asked_again(caplog: pytest.LogCaptureFixture) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            for words in (b"garbage\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"):
+                channel, _ = server.accept()
+                with channel:
+                    channel.recv(1 << 16)
+                    channel.sendall(words)
+                    channel.shutdown(socket.SHUT_WR)
+                    while channel.recv(1 << 16):
+                        pass
+
+        thread = threading.Thread(target=answer, daemon=True)
+        thread.start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/"
+        box = Outbox(WebhookSink(url, timeout_s=5.0), attempts=3, shortest_s=0.01)
+        box.publish(_event())
+        _until(lambda: box.counts().waiting == 0)
+        box.close()
+        thread.join(5.0)
+    assert (box.counts().delivered, box.counts().failed) == (1, 0)
+    (said,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert "the answer is no HTTP" in said
+    assert "\n" not in said
+
+
 def test_a_webhook_where_nobody_is() -> None:
     with pytest.raises(SinkError, match=r"webhook 127\.0\.0\.1:9: no answer") as caught:
         WebhookSink("http://127.0.0.1:9/").publish(_event())

@@ -6,6 +6,7 @@ import json
 import urllib.error
 import urllib.request
 from dataclasses import asdict
+from http.client import HTTPException
 
 from edge_runtime import __version__
 from edge_runtime.errors import SinkError
@@ -54,6 +55,8 @@ class WebhookSink(Sink):
                     remedy="check the address and the token",
                     retry=error.code >= 500 or error.code in BUSY,
                 ) from error
-        except (OSError, ValueError) as error:  # ValueError: an answer that is no HTTP
+        except (OSError, ValueError) as error:  # ValueError: an answer that is half HTTP
             reason = getattr(error, "reason", error)
             raise SinkError(f"no answer: {reason}", where=where) from error
+        except HTTPException as error:  # as it is, it may hold line breaks
+            raise SinkError(f"the answer is no HTTP: {error!r}", where=where) from error
