@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -187,6 +188,89 @@ def test_sighup_reloads_what_it_can_and_says_what_it_cannot(
     count = len(running.events)
     running.until(lambda: len(running.events) > count)
     assert running.events[-1]["kind"] == "enter"
+
+
+class Hook:
+    """A web server that events are sent to; it may be away, and keeps its port."""
+
+    def __init__(self) -> None:
+        self.labels: list[str] = []
+        self.tokens: list[str | None] = []
+        self._port = 0
+        self._server: ThreadingHTTPServer | None = None
+        self.start()
+
+    def start(self) -> None:
+        hook = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                event = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                hook.labels.append(event["label"])
+                hook.tokens.append(self.headers["Authorization"])
+                self.send_response(204)
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", self._port), Handler)
+        self._port = self._server.server_port
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._port}/"
+
+    def stop(self) -> None:
+        if self._server:
+            self._server.shutdown()
+            self._server.server_close()
+            self._server = None
+
+
+@pytest.fixture
+def hook() -> Iterator[Hook]:
+    made = Hook()
+    yield made
+    made.stop()
+
+
+def test_a_reload_leaves_alone_the_sinks_that_it_does_not_change(
+    config: Path, hook: Hook, tmp_path: Path, film: Path
+) -> None:
+    hook.stop()
+    config.write_text(config.read_text() + f'[webhook]\nurl = "{hook.url}"\nattempts = 100\n')
+    with_hook = Process("--config", config)
+    try:
+        with_hook.until_said("no answer")  # the event waits
+        config.write_text(config.read_text().replace('"json"', '"none"'))
+        with_hook.child.send_signal(signal.SIGHUP)
+        with_hook.until_said("reloaded: output")
+        hook.start()
+        with_hook.until(lambda: hook.labels == ["cat"])
+    finally:
+        with_hook.end(signal.SIGKILL)
+
+
+def test_a_reload_reads_the_secrets_anew(
+    config: Path, hook: Hook, tmp_path: Path, engine: Engine, cat: Image
+) -> None:
+    (tmp_path / "token").write_text("first\n")
+    hooked = f'[webhook]\nurl = "{hook.url}"\ntoken_file = "token"\n'
+    config.write_text(config.read_text() + hooked)
+    process = Process("--config", config)
+    try:
+        process.until(lambda: hook.tokens == ["Bearer first"])
+        (tmp_path / "token").write_text("second\n")
+        process.child.send_signal(signal.SIGHUP)
+        process.until_said("reloaded: webhook")
+        with Gallery(tmp_path / "g.sqlite", engine.model) as gallery:
+            gallery.relabel("cat", "tom")
+        process.until(lambda: hook.labels[-1] == "tom")
+        assert hook.tokens[-1] == "Bearer second"
+    finally:
+        process.end(signal.SIGKILL)
 
 
 def test_a_camera_that_vanishes_and_comes_back(

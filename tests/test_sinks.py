@@ -357,6 +357,52 @@ def test_mqtt_tells_events_state_and_whether_we_are_there(broker: Broker) -> Non
 
 
 @needs_broker
+def test_one_that_takes_anothers_place_has_the_last_word(broker: Broker) -> None:
+    """The farewell of the one before does not say that we are gone."""
+    ear = Listener(broker.port)
+    options = MqttOptions("127.0.0.1", broker.port, "eye", client_id="eye")
+    box = Outbox(MqttSink(options))
+    _until(lambda: ear.of("eye/status")[-1:] == ["online"])
+    for number in range(5):
+        box = Outbox(MqttSink(options), after=box)
+        box.publish(_event(number))
+        _until(lambda box=box: box.counts().delivered)
+    time.sleep(0.3)
+    assert ear.of("eye/status")[-1] == "online"
+    assert [json.loads(text)["sequence"] for text in ear.of("eye/event")] == [0, 1, 2, 3, 4]
+    box.close(2)
+    ear.close()
+
+
+class _Slow(_Moody):
+    """Is at one event for as long as it is let."""
+
+    def __init__(self) -> None:
+        super().__init__(iter(()))
+        self.go = threading.Event()
+
+    def publish(self, event: Event) -> None:
+        assert self.go.wait(15)
+        super().publish(event)
+
+
+def test_a_sink_that_is_busy_at_the_end_is_closed_when_it_is_not() -> None:
+    slow, next_ = _Slow(), _Moody(iter(()))
+    box = Outbox(slow)
+    box.publish(_event(1))
+    follower = Outbox(next_, after=box)
+    follower.publish(_event(2))
+    _until(lambda: box._given_up)
+    assert not slow.closed
+    assert not next_.got  # one after the other
+    slow.go.set()
+    _until(lambda: next_.got == [2])
+    assert (slow.got, slow.closed) == ([1], 1)
+    follower.close()
+    assert next_.closed == 1
+
+
+@needs_broker
 def test_the_broker_tells_of_our_death(broker: Broker) -> None:
     script = (
         "import sys, time\n"

@@ -65,7 +65,6 @@ class Service:
         self.started_s = time.monotonic()
         self.sight: Sight | None = None
         self.recent: deque[Event] = deque(maxlen=RECENT_EVENTS)
-        self.outboxes: list[Outbox] = []
         self.notifier = Notifier()
         self._hup = False
         path = Path(settings.gallery.path) if settings.gallery.path else default_path()
@@ -90,7 +89,7 @@ class Service:
         self.thermostat = Thermostat(settings.heat.hot_c)
         self.web: WebServer | None = None
         self._apply(settings)
-        self.outboxes = open_sinks(settings, lossless=not keeper.source.live)
+        self._made = open_sinks(settings, lossless=not keeper.source.live)
         self.daemon.sinks = list(self.outboxes)
         self.daemon.every(1.0, self._look_after)
         if self.notifier.interval_s:
@@ -100,6 +99,11 @@ class Service:
 
             self.web = WebServer(self, settings.http)
         release_unused()
+
+    @property
+    def outboxes(self) -> list[Outbox]:
+        """Of the sinks, in the order of the configuration."""
+        return list(self._made.values())
 
     def run(self) -> None:
         """Until the camera's end or `stop`; raises `EdgeRuntimeError` where going on is no use."""
@@ -183,12 +187,15 @@ class Service:
 
     def _reload(self, new: Settings, changed: set[str]) -> None:
         source = _source(new) if "camera" in changed else None
-        if changed & {"output", "mqtt", "webhook", "exec"}:
-            fresh = open_sinks(new, lossless=not (source or self.daemon.camera.source).live)
-            old, self.outboxes = self.outboxes, fresh
-            self.daemon.sinks = list(fresh)
-            for outbox in old:
+        lossless = not (source or self.daemon.camera.source).live
+        before, self._made = self._made, open_sinks(new, lossless=lossless, before=self._made)
+        self.daemon.sinks = list(self.outboxes)
+        kinds = {made_from[0] for made_from in self._made}
+        for made_from, outbox in before.items():
+            if made_from[0] not in kinds:
                 threading.Thread(target=outbox.close, daemon=True).start()
+        # A secret or certificate in a file that the configuration only names.
+        changed |= {str(kind) for kind, *_ in self._made.keys() - before.keys()} - {"output"}
         if source is not None:
             camera = self.daemon.camera
             camera.close(END_S)

@@ -12,6 +12,9 @@ class Sink(ABC):
 
     name: str = "sink"
 
+    def open(self) -> None:  # noqa: B027  (most sinks connect when there is something to tell)
+        """Connect, if that is to be done before the first event. An outbox calls it, once."""
+
     @abstractmethod
     def publish(self, event: Event) -> None:
         """Deliver one event; may block. Raises `SinkError`."""

@@ -40,7 +40,9 @@ class MqttOptions:
 
 
 class MqttSink(Sink):
-    """Keeps a connection to a broker; paho reconnects it in the background."""
+    """Keeps a connection to a broker, from the first event on or from `open`; paho reconnects it in
+    the background.
+    """
 
     name = "mqtt"
 
@@ -70,11 +72,18 @@ class MqttSink(Sink):
         self._client.on_connect = self._on_connect
         self._client.on_connect_fail = self._on_connect_fail
         self._client.on_disconnect = self._on_disconnect
-        self._client.connect_async(options.host, options.port, keepalive=30)
-        self._client.loop_start()
+        self._opened = False
+
+    def open(self) -> None:
+        """See `Sink.open`: from now on the broker says that we are there."""
+        if not self._opened:
+            self._opened = True
+            self._client.connect_async(self._options.host, self._options.port, keepalive=30)
+            self._client.loop_start()
 
     def publish(self, event: Event) -> None:
         """See `Sink.publish`: returns when the broker has confirmed it."""
+        self.open()
         if not self._connected.wait(ANSWER_S):
             raise SinkError(
                 self._refusal or "no connection to the broker",

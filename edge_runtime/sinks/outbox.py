@@ -46,13 +46,15 @@ class Outbox(Sink):
         shortest_s: float = 0.5,
         longest_s: float = 30.0,
         lossless: bool = False,
+        after: Outbox | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`attempts` at one event before it has failed; None: until it is delivered or dropped.
 
         Between attempts the pause doubles from `shortest_s` to `longest_s`, with jitter.
         `lossless`: a full queue makes `publish` wait instead of dropping the oldest event; for
-        sources that wait themselves.
+        sources that wait themselves. `after`: the one that this one takes the place of; it is
+        closed, and only then is `sink` opened, so that the two cannot contradict each other.
         """
         self.name = sink.name
         self.sink = sink
@@ -61,10 +63,12 @@ class Outbox(Sink):
         self._pauses_s = (shortest_s, longest_s)
         self._capacity = capacity
         self._lossless = lossless
+        self._after = after
         self._clock = clock
         self._events: deque[Event] = deque()
         self._published = self._delivered = self._dropped = self._failed = 0
         self._end_s: float | None = None
+        self._ended = self._given_up = False
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._run, name=f"sink-{self.name}", daemon=True)
         self._thread.start()
@@ -95,7 +99,10 @@ class Outbox(Sink):
             )
 
     def close(self, wait_s: float = 1.0) -> None:
-        """Deliver what can be delivered within `wait_s`, count the rest as dropped, and end."""
+        """Deliver what can be delivered within `wait_s`, count the rest as dropped, and end.
+
+        A sink that is busy beyond that is closed as soon as it is not, by its own thread.
+        """
         with self._changed:
             self._end_s = self._clock() + wait_s
             self._changed.notify_all()
@@ -103,12 +110,33 @@ class Outbox(Sink):
         with self._changed:
             self._dropped += len(self._events)
             lost, self._events = len(self._events), deque()
+            self._given_up = not self._ended
         if lost:
             log.warning("%s: %d events were not delivered before the end", self.name, lost)
-        if not self._thread.is_alive():
+        if not self._given_up:
             self.sink.close()
 
     def _run(self) -> None:
+        if self._after is not None:
+            self._after.close()
+            self._after._thread.join()
+            self._after = None
+        if self._end_s is None or self._clock() < self._end_s:
+            self._open()
+            self._deliver_all()
+        with self._changed:
+            self._ended = True
+            given_up = self._given_up
+        if given_up:
+            self.sink.close()
+
+    def _open(self) -> None:
+        try:
+            self.sink.open()
+        except Exception as error:  # the deliveries will say more
+            log.warning("%s", _as_sink_error(error, self.name))
+
+    def _deliver_all(self) -> None:
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._events or self._end_s is not None)
