@@ -27,8 +27,9 @@ from edge_runtime.errors import (
 )
 from edge_runtime.gallery import Gallery, Item
 from edge_runtime.gallery.content import Content
+from edge_runtime.gallery.copies import backup, restore
 from edge_runtime.gallery.exchange import export_items, import_items
-from edge_runtime.gallery.maintenance import backup, compact, repair, verify
+from edge_runtime.gallery.maintenance import compact, repair, verify
 from edge_runtime.gallery.rows import Meta
 from edge_runtime.gallery.snapshot_file import load_snapshot, snapshot_path
 
@@ -199,6 +200,72 @@ def test_backup_while_in_use(path: Path) -> None:
     with pytest.raises(StorageError, match="there already"):
         backup(path, target)
     assert sorted(file.name for file in path.parent.glob("*.tmp")) == []
+
+
+def test_restore_while_in_use(path: Path) -> None:
+    _fill(path)
+    before, copy = _content(path), path.with_name("copy.sqlite")
+    backup(path, copy)
+    with Gallery(path, MODEL, read_only=True) as reader, Gallery(path, MODEL) as writer:
+        writer.relabel("cat", "tom")
+        writer.enroll(_items(100, 110))
+        assert len(reader.search(_code(0), 1000)) == len(before) + 10
+        assert restore(path, copy) is None
+        found = reader.search(_code(0), 1000)
+        assert sorted((m.id, m.label, m.distance) for m in found) == sorted(before)
+        writer.enroll(_items(110, 111))
+        assert len(reader.search(_code(0), 1000)) == len(before) + 1
+    assert verify(path) == []
+
+
+def test_restore_in_place_of_nothing_and_of_rubbish(path: Path) -> None:
+    _fill(path)
+    before, copy = _content(path), path.with_name("copy.sqlite")
+    backup(path, copy)
+    path.unlink()
+    assert restore(path, copy) is None
+    assert _content(path) == before
+    path.write_bytes(b"rubbish" * 100)
+    old = restore(path, copy)
+    assert old and old.read_bytes() == b"rubbish" * 100
+    assert _content(path) == before
+
+
+def test_what_is_not_restored(path: Path) -> None:
+    _fill(path)
+    before, other = _content(path), path.with_name("other.sqlite")
+    with pytest.raises(InputError, match="from itself"):
+        restore(path, path)
+    with pytest.raises(EdgeRuntimeError, match="no gallery here yet"):
+        restore(path, other)
+    other.write_bytes(b"rubbish" * 100)
+    with pytest.raises(GalleryDamagedError, match=r"other\.sqlite"):
+        restore(path, other)
+    other.unlink()
+    stranger = FakeEngine("another").model
+    with Gallery(other, stranger, create=True) as gallery:
+        gallery.enroll(_items(1, 2))
+    with pytest.raises(GalleryModelMismatchError):
+        restore(path, other)
+    assert _content(path) == before
+
+
+@pytest.mark.parametrize("put", [shutil.move, shutil.copy])
+def test_a_log_does_not_outlive_the_file_that_it_belongs_to(
+    path: Path, put: Callable[[Path, Path], object]
+) -> None:
+    """A file that is put in the place of a gallery in use is what is read from then on."""
+    _fill(path)
+    before, copy = _content(path), path.with_name("copy.sqlite")
+    backup(path, copy)
+    with Gallery(path, MODEL, read_only=True) as reader:
+        reader.search(_code(0))
+        with Gallery(path, MODEL) as writer:
+            writer.relabel("cat", "tom")
+            writer.enroll(_items(100, 110))
+        put(copy, path)
+        assert _content(path) == before
+        assert verify(path) == []
 
 
 FAISS_FLAT = (  # written by faiss 1.15: IndexBinaryFlat(64) of three codes

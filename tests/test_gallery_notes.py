@@ -26,8 +26,9 @@ from edge_runtime.errors import (
 )
 from edge_runtime.fit import Image
 from edge_runtime.gallery import Gallery, Item, Note
+from edge_runtime.gallery.copies import backup
 from edge_runtime.gallery.exchange import export_items, import_items
-from edge_runtime.gallery.maintenance import backup, repair, verify
+from edge_runtime.gallery.maintenance import repair, verify
 from edge_runtime.gallery.rows import Meta
 from edge_runtime.gallery.schema import SCHEMA_VERSION
 from edge_runtime.gallery.snapshot_file import snapshot_path

@@ -187,11 +187,26 @@ def compact(gallery: Path, as_json: bool) -> None:
 @click.argument("target", type=click.Path(path_type=Path))
 def backup(gallery: Path, target: Path) -> None:
     """Copy the gallery to the file TARGET, while it may be in use."""
-    from edge_runtime.gallery import maintenance
+    from edge_runtime.gallery import copies
 
     with busy("copying"):
-        maintenance.backup(gallery, target)
+        copies.backup(gallery, target)
     click.echo(f"{target}: {target.stat().st_size / 1e6:.2f} MB")
+
+
+@command.command("restore")
+@gallery_option
+@click.argument("source", type=click.Path(dir_okay=False, path_type=Path))
+def restore(gallery: Path, source: Path) -> None:
+    """Make the gallery what the file SOURCE holds, a backup, while it may be in use."""
+    from edge_runtime.gallery import Gallery, copies
+
+    with busy("copying"):
+        old = copies.restore(gallery, source)
+    with Gallery(gallery, read_only=True) as memory:
+        stats = memory.stats()
+    kept = f"; the damaged file is {old}" if old else ""
+    click.echo(f"the gallery has {stats.items} codes of {stats.labels} labels{kept}")
 
 
 @command.command("export")

@@ -1,4 +1,4 @@
-"""Look after a gallery's files: verify, repair, compact, back up."""
+"""Look after a gallery's files: verify, repair, compact."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from edge_runtime.code import words_of
-from edge_runtime.errors import EdgeRuntimeError, GalleryDamagedError, StorageError, discard
+from edge_runtime.errors import GalleryDamagedError
 from edge_runtime.gallery.refresh import bring_up_to_date
 from edge_runtime.gallery.rows import (
     ITEM_COLUMNS,
@@ -165,15 +165,21 @@ def repair(path: Path) -> Repair:
         connection.close()
     fresh = path.with_name(f"{path.name}.{os.getpid()}.repaired")
     _write_anew(fresh, saved)
-    old = path.with_name(path.name + ".damaged")
     with translated(path):
-        for suffix in ("", "-wal", "-shm"):
-            part = path.with_name(path.name + suffix)
-            if part.exists():
-                part.replace(old.with_name(old.name + suffix))
-        file.unlink(missing_ok=True)
+        old = set_aside(path)
         fresh.replace(path)
     return Repair(len(saved.rows), saved.lost, str(old))
+
+
+def set_aside(path: Path) -> Path:
+    """Move a damaged gallery away, with the files beside it that are its own; gives where to."""
+    old = path.with_name(path.name + ".damaged")
+    for suffix in ("", "-wal", "-shm"):
+        part = path.with_name(path.name + suffix)
+        if part.exists():
+            part.replace(old.with_name(old.name + suffix))
+    snapshot_path(path).unlink(missing_ok=True)
+    return old
 
 
 @dataclass
@@ -268,33 +274,5 @@ def compact(path: Path) -> tuple[int, int]:
             connection.execute("VACUUM")
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             return before, path.stat().st_size
-    finally:
-        connection.close()
-
-
-def backup(path: Path, target: Path) -> None:
-    """Copy the gallery, as of one generation and while it may be in use, to the file `target`.
-
-    `target` appears whole or not at all; one that is there already is refused.
-    """
-    if target.exists():
-        raise StorageError("the file is there already", where=target, remedy="name another")
-    connection = connect(path, create=False, read_only=True)
-    temporary = target.with_name(f"{target.name}.{os.getpid()}.tmp")
-    try:
-        with translated(target):
-            copy = sqlite3.connect(temporary)
-            try:
-                connection.backup(copy)
-                # The copy is one file: it needs no log beside it to be whole.
-                copy.execute("PRAGMA journal_mode = DELETE")
-            finally:
-                copy.close()
-            with temporary.open("rb+") as file:
-                os.fsync(file.fileno())
-            temporary.replace(target)
-    except EdgeRuntimeError:
-        discard(temporary)
-        raise
     finally:
         connection.close()

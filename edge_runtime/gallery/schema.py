@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from edge_runtime.errors import (
@@ -23,6 +23,7 @@ from edge_runtime.errors import (
 
 APPLICATION_ID = 0x45524731  # "ERG1"
 BUSY_TIMEOUT_S = 5.0
+SETTLE_TIMEOUT_S = 0.5
 PICTURE_INDEX = "CREATE UNIQUE INDEX item_picture ON item (label_id, digest)"
 """A label has a picture once."""
 
@@ -118,7 +119,7 @@ def damaged(path: Path, what: str) -> GalleryDamagedError:
     return GalleryDamagedError(
         f"damaged, or no gallery: {what}",
         where=path,
-        remedy="restore a backup of it, or enrol into a new one with --gallery",
+        remedy="edge-runtime gallery restore BACKUP, or enrol into a new one with --gallery",
     )
 
 
@@ -251,3 +252,16 @@ def transaction(connection: sqlite3.Connection, kind: str = "IMMEDIATE") -> Iter
             connection.execute("ROLLBACK")
         raise
     connection.execute("COMMIT")
+
+
+def settle(connection: sqlite3.Connection) -> None:
+    """Bring what is committed from the log (NAME-wal) into the file itself, and empty the log.
+
+    SQLite leaves it as long as anyone has the file open, as a daemon has; and if the file is
+    replaced then, takes it for the log of the new one, whose content it hides or spoils. Where this
+    fails (another is reading just now, the disk is full), all that is committed is safe still.
+    """
+    with suppress(sqlite3.Error):
+        connection.execute(f"PRAGMA busy_timeout = {SETTLE_TIMEOUT_S * 1000:.0f}")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_S * 1000:.0f}")

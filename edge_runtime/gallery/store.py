@@ -23,7 +23,7 @@ from edge_runtime.gallery.rows import (
     read_meta,
     write_meta,
 )
-from edge_runtime.gallery.schema import connect, damaged, transaction, translated
+from edge_runtime.gallery.schema import connect, damaged, settle, transaction, translated
 from edge_runtime.gallery.snapshot import Snapshot
 from edge_runtime.gallery.snapshot_file import load_snapshot, save_snapshot, snapshot_path
 from edge_runtime.model import ModelInfo
@@ -63,6 +63,8 @@ class Gallery:
         self._saved: Generation | None = None
         self._seen: tuple[int, int] | None = None
         self._closed = False
+        self._settled = 0
+        """How many changes there had been when the log was emptied."""
         try:
             with translated(self.path):
                 self._bind(model)
@@ -253,6 +255,12 @@ class Gallery:
                 self._seen = seen
         return self._snapshot
 
+    def settle(self) -> None:
+        """After changes: leave no log behind that would outlive a replacement of the file."""
+        if self._connection.total_changes != self._settled:
+            settle(self._connection)
+            self._settled = self._connection.total_changes
+
     def close(self) -> None:
         """Close the file; the object cannot be used afterwards.
 
@@ -262,8 +270,10 @@ class Gallery:
             return
         self._closed = True
         try:
-            if not self._read_only and self._snapshot is not None:
-                self.save_snapshot()
+            if not self._read_only:
+                self.settle()
+                if self._snapshot is not None:
+                    self.save_snapshot()
         finally:
             self._connection.close()
 

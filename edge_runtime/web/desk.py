@@ -67,7 +67,7 @@ class Desk:
 
     async def remove(self, label: str) -> int:
         """Forget `label`; gives how many items went. Raises `NotEnrolledError`."""
-        return await self._do(lambda: self._open().remove(label=check_label(label)))
+        return await self._do(self._remove, label)
 
     async def labels(self) -> dict[str, int]:
         """How many items each label has."""
@@ -112,6 +112,12 @@ class Desk:
         result = pipeline.look(image)
         return result, gallery.sources([match.id for match in result.matches])
 
+    def _remove(self, label: str) -> int:
+        gallery = self._open()
+        removed = gallery.remove(label=check_label(label))
+        gallery.settle()
+        return removed
+
     def _enrol_photo(self, label: str, data: bytes) -> dict[str, Any]:
         return self._enrol(label, decode_photo(data), "upload", hashlib.sha256(data).digest())
 
@@ -132,6 +138,7 @@ class Desk:
         # The first photo of a label stays the one it is shown with.
         note = Note(thumbnail=thumbnail_of(image))
         added = sum(id_ is not None for id_ in gallery.enroll(items, {label: note}))
+        gallery.settle()
         return {"label": label, "added": added, "already_enrolled": False}
 
 
