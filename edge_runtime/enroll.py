@@ -88,7 +88,8 @@ def views_of(image: Image) -> list[Image]:
 def thumbnail_of(image: Image) -> bytes:
     """A picture (uint8 H x W x 3, BGR) as a small JPEG."""
     scale = THUMBNAIL_SIDE / max(image.shape[:2])
-    small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    height, width = (max(1, round(scale * side)) for side in image.shape[:2])  # or a strip is none
+    small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
     return bytes(cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, 80])[1])
 
 

@@ -135,6 +135,21 @@ def test_text_names_the_right_kind_of_source(tmp_path: Path, clip: Path) -> None
         parse_source(str(tmp_path / "nothing.mp4"))
 
 
+def test_a_file_that_may_not_be_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(CameraNotFoundError, match=r"aa: file name too long \(check the path"):
+        parse_source("a" * 300)
+
+    def refuse(path: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "is_dir", refuse)  # as in a folder that is another user's
+    with pytest.raises(
+        CameraNotFoundError, match=r"film\.mp4: permission denied \(check"
+    ) as caught:
+        parse_source("film.mp4")
+    assert caught.value.exit_code == 7
+
+
 def test_a_device_that_is_not_there() -> None:
     with (
         open_camera("/dev/video99") as camera,

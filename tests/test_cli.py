@@ -19,6 +19,7 @@ import pytest
 from demo.clip import film
 from demo.scenes import read_scene, write_enrolment_photos
 from edge_runtime import errors
+from edge_runtime.cli import run_command
 from edge_runtime.gallery import Gallery
 from edge_runtime.gallery.maintenance import verify
 from edge_runtime.model import MODEL_FILE
@@ -462,6 +463,36 @@ def test_the_end_waits_for_no_thread_but_does_what_was_asked_for_it() -> None:
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "the end"
+
+
+def test_a_strip_of_a_photo_and_a_name_that_is_no_text(tmp_path: Path) -> None:
+    """A thumbnail of it would be none pixel high; bytes of another century's character set."""
+    label = tmp_path / "photos" / "wall"
+    label.mkdir(parents=True)
+    strip = np.random.default_rng(0).integers(0, 255, (40, 14_000, 3), dtype=np.uint8)
+    cv2.imwrite(str(label / "strip.png"), strip)
+    cv2.imwrite(str(label / "high.png"), strip.transpose(1, 0, 2))
+    (label / "high.png").rename(os.fsdecode(os.fsencode(label) + b"/caf\xe9.png"))
+    gallery = tmp_path / "g.sqlite"
+    done = run_cli("enroll", "--gallery", gallery, label.parent)
+    assert done.returncode == 0, done.stderr
+    assert "enrolled 2 pictures" in done.stdout
+    for target, code in ((tmp_path / "wall.jpg", 0), (tmp_path, 2), (tmp_path / "no" / "w.jpg", 6)):
+        done = run_cli("gallery", "thumbnail", "--gallery", gallery, "wall", target)
+        assert done.returncode == code, done.stderr
+    assert "no such file or folder" in done.stderr
+
+
+def test_a_folder_that_may_not_be_looked_into_is_no_bug(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def refuse(path: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "exists", refuse)
+    target = tmp_path / "copy.sqlite"
+    assert run_command(["gallery", "backup", "--gallery", str(tmp_path / "g"), str(target)]) == 6
+    assert "copy.sqlite: permission denied (check the owner" in capsys.readouterr().err
 
 
 def test_a_bug_of_ours_is_one_line_too(enrolled: Path, photos: Path) -> None:

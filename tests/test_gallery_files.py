@@ -334,6 +334,7 @@ BAD_LINES = {
     '{"label": "a/b", "code": "0000000000000000"}': "a label with a slash",
     "nonsense": "malformed",
     "[]": "malformed",
+    "[" * 100_000: "malformed",
 }
 
 
@@ -349,6 +350,41 @@ def test_a_bad_line_is_named_by_number(path: Path, line: str) -> None:
     bad: list[str] = []
     assert len(import_items(file, META, bad)[0]) == 2
     assert len(bad) == 1
+
+
+def test_a_damaged_npz_is_no_export(path: Path) -> None:
+    """Whichever byte it is: its directory, a name, a method, the compressed arrays."""
+    _fill(path)
+    file = path.with_suffix(".npz")
+    with Gallery(path, MODEL, read_only=True) as gallery:
+        export_items(file, META, gallery.content())
+    data = file.read_bytes()
+    luck = random.Random(1)
+    refused = 0
+    for _ in range(300):
+        spoiled = bytearray(data)
+        for _ in range(luck.choice((1, 20))):
+            spoiled[luck.randrange(len(data))] = luck.randrange(256)
+        file.write_bytes(spoiled)
+        try:
+            import_items(file, META)
+        except EdgeRuntimeError:
+            refused += 1
+    assert refused > 200
+    with file.open("wb") as single:
+        np.save(single, np.zeros(3))
+    with pytest.raises(InputError, match="not an exported gallery"):
+        import_items(file, META)
+
+
+def test_a_source_that_is_no_text_is_kept_as_far_as_it_is(path: Path) -> None:
+    """A file's name may have any bytes; Python hands them on as surrogates."""
+    with Gallery(path, MODEL, create=True) as gallery:
+        ids = gallery.enroll(
+            [Item("cat", _code(1), "caf\udce9.jpg"), Item("cat", _code(2), "\ud800")]
+        )
+        assert gallery.sources([i for i in ids if i]) == {1: "caf?.jpg", 2: "?"}
+    assert verify(path) == []
 
 
 def test_files_that_are_no_export(path: Path) -> None:

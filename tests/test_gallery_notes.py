@@ -105,6 +105,8 @@ def test_bad_notes_are_refused(gallery: Gallery) -> None:
     _fill(gallery)
     for note, what in (
         (Note(payload="{floor: 3}"), "cat: the payload is no JSON"),
+        (Note(payload="[" * 100_000), "cat: the payload is no JSON"),
+        (Note(payload='"\udce9"'), "cat: the payload is no JSON"),
         (Note(thumbnail=b"GIF89a"), "cat: the thumbnail is no JPEG"),
         (Note(thumbnail=JPEG + bytes(70_000)), "a thumbnail of 70014 bytes"),
     ):

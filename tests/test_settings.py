@@ -60,6 +60,17 @@ def test_the_page_is_what_the_code_says() -> None:
         ("[camera]\nfps = 1\nfps = 2", r"edge.toml:3: not TOML: Cannot overwrite a value"),
         ("[camera]\nretry_shortest_s = 50", r"edge.toml:2: camera.retry_shortest_s: 50 is longer"),
         ('[http]\nhost = "0.0.0.0"', r"edge.toml:2: http.host: .*a token is needed"),
+        ('[mqtt]\nhost = "a"\nport = 0', r"edge.toml:3: mqtt.port: expected `int` >= 1"),
+        ('[webhook]\nurl = "http://:80/x"', r"edge.toml:2: webhook.url: no host and port"),
+        ('[webhook]\nurl = "http://a:b/"', r"edge.toml:2: webhook.url: no host and port"),
+        ('[webhook]\nurl = "http://[a/"', r"edge.toml:2: webhook.url: no host and port"),
+        ('[webhook]\nurl = "http://a/b c"', r"edge.toml:2: webhook.url: it has characters"),
+        ('[webhook]\nurl = "http://a/\u00e9"', r"edge.toml:2: webhook.url: it has characters"),
+        ('[webhook]\nurl = "http://me:pw@a/"', r"edge.toml:2: webhook.url: a user and password"),
+        ('[exec]\ncommand = ["a\\u0000"]', r"edge.toml:2: exec.command: a NUL character"),
+        ('[camera]\nsource = "a\\u0000"', r"edge.toml:2: camera.source: a NUL character"),
+        ('[gallery]\npath = "~no-one/g"', r"edge.toml:2: gallery.path: nobody of that name"),
+        ('[camera]\nsource = "~no-one/g"', r"edge.toml:2: camera.source: nobody of that name"),
         (
             '[mqtt]\nhost = "a"\npassword_file = "b"',
             r"edge.toml:3: mqtt.password_file: a password without",
@@ -100,6 +111,33 @@ def test_paths_are_seen_from_the_files_folder(tmp_path: Path) -> None:
     assert settings.gallery.path == str(tmp_path / "g.sqlite")
     assert settings.camera.source == str(tmp_path / "film.mp4")
     assert settings.model.path == "/m"
+
+
+def test_a_mark_at_the_beginning_and_a_source_with_a_long_name(tmp_path: Path) -> None:
+    path = tmp_path / "edge.toml"
+    source = "a" * 300
+    path.write_bytes(f'\ufeff[camera]\nsource = "{source}"\n'.encode())
+    assert read_settings(path).camera.source == source
+
+
+def test_a_source_in_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "film.mp4").touch()
+    path = tmp_path / "edge.toml"
+    path.write_text('camera.source = "~/film.mp4"')
+    assert read_settings(path).camera.source == str(tmp_path / "film.mp4")
+
+
+def test_a_source_that_may_not_be_looked_at_is_left_to_who_opens_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_path: Path) -> bool:
+        raise PermissionError(13, "Permission denied")
+
+    path = tmp_path / "edge.toml"
+    path.write_text('camera.source = "film.mp4"')
+    monkeypatch.setattr(Path, "exists", refuse)
+    assert read_settings(path).camera.source == str(tmp_path / "film.mp4")
 
 
 def test_secrets_are_read_from_files(tmp_path: Path) -> None:

@@ -35,11 +35,18 @@ def parse_source(text: str, options: CameraOptions | None = None) -> Source:
     if "://" in text:
         return StreamSource(text, options)
     path = Path(text)
-    if path.is_dir():
-        return FolderSource(path, options)
-    if path.is_file():
-        kind = FolderSource if path.suffix.lower() in SUFFIXES else FileSource
-        return kind(path, options)
+    try:
+        if path.is_dir():
+            return FolderSource(path, options)
+        if path.is_file():
+            kind = FolderSource if path.suffix.lower() in SUFFIXES else FileSource
+            return kind(path, options)
+    except OSError as error:  # a folder that may not be looked into, a name that none can have
+        raise CameraNotFoundError(
+            (error.strerror or str(error)).lower(),
+            where=text,
+            remedy="check the path, and the owner and mode of the file and its folders",
+        ) from error
     raise CameraNotFoundError(
         "no such camera",
         where=text,

@@ -6,6 +6,7 @@ Sub-commands are loaded when they are called, so that `--help` and small command
 from __future__ import annotations
 
 import atexit
+import errno
 import importlib
 import io
 import os
@@ -18,7 +19,7 @@ from typing import NoReturn
 import click
 
 from edge_runtime import __version__
-from edge_runtime.errors import EXIT_INTERRUPTED, EdgeRuntimeError
+from edge_runtime.errors import EXIT_INTERRUPTED, EdgeRuntimeError, storage_error
 
 DEBUG_VARIABLE = "EDGE_RUNTIME_DEBUG"
 
@@ -104,6 +105,11 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
         return 0
     except Exception as error:
         _trace()
+        # One that is not there might be ours, but that it may not be touched is no bug.
+        if isinstance(error, OSError) and error.filename and error.errno != errno.ENOENT:
+            fault = storage_error(error, error.filename)
+            if fault:
+                return _complain(str(fault), fault.exit_code)
         return _complain(
             f"internal error: {type(error).__name__}: {error} "
             f"(this is a bug; {DEBUG_VARIABLE}=1 shows where)",

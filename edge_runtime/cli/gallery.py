@@ -51,7 +51,13 @@ def show_stats(gallery: Path, as_json: bool) -> None:
 @command.command("remove")
 @gallery_option
 @json_option
-@click.option("--id", "ids", type=int, multiple=True, help="Remove one code; may be repeated.")
+@click.option(
+    "--id",
+    "ids",
+    type=click.IntRange(max=2**63 - 1),
+    multiple=True,
+    help="Remove one code; may be repeated.",
+)
 @click.argument("label", required=False)
 def remove(gallery: Path, as_json: bool, ids: tuple[int, ...], label: str | None) -> None:
     """Forget LABEL with all its pictures, or single codes by --id."""
@@ -122,14 +128,17 @@ def payload(gallery: Path, label: str, text: str | None) -> None:
 @click.argument("target", type=click.Path(dir_okay=False, path_type=Path))
 def thumbnail(gallery: Path, label: str, target: Path) -> None:
     """Write the small JPEG kept with LABEL to the file TARGET."""
-    from edge_runtime.errors import NotEnrolledError
+    from edge_runtime.errors import NotEnrolledError, storage_error
     from edge_runtime.gallery import Gallery
 
     with Gallery(gallery, read_only=True) as memory:
         jpeg = memory.thumbnail(label)
     if not jpeg:
         raise NotEnrolledError("it has no thumbnail", where=label, remedy="enrol a photo of it")
-    target.write_bytes(jpeg)
+    try:
+        target.write_bytes(jpeg)
+    except OSError as error:
+        raise storage_error(error, target) or error from error
 
 
 @command.command("verify")

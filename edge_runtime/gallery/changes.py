@@ -37,6 +37,11 @@ class Batch:
         self.notes = {check_label(text): note.checked(text) for text, note in notes.items()}
 
 
+def _as_text(source: str) -> str:
+    """`source` as it can be kept: a file's name may have bytes that are no UTF-8."""
+    return source.encode(errors="replace").decode()
+
+
 def insert(connection: sqlite3.Connection, batch: Batch) -> list[int | None]:
     """Insert all of `batch`; gives ids, None for pictures that their label has already."""
     execute = connection.execute
@@ -64,7 +69,7 @@ def insert(connection: sqlite3.Connection, batch: Batch) -> list[int | None]:
                 given,
                 [owners[at] for at in new],
                 [blobs[at] for at in new],
-                [item.source for item in items],
+                [_as_text(item.source) for item in items],
                 [item.digest for item in items],
                 strict=True,
             ),

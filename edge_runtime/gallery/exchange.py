@@ -23,6 +23,7 @@ import json
 import math
 import os
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -45,6 +46,9 @@ from edge_runtime.position import Position, position_in
 
 FORMAT = 2
 """Format 1 had no notes and no positions; it is still read."""
+_BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, NotImplementedError, TypeError)
+"""What reading a damaged npz raises: of its directory, of its bytes, of a method that it does not
+name any more, and of a single array in its place."""
 SUFFIXES = (".jsonl", ".npz", ".faiss")
 
 Entry = Item | tuple[str, Note] | str
@@ -159,7 +163,7 @@ def _read_lines(path: Path, meta: Meta) -> Iterator[tuple[int, Entry]]:
         try:
             head = json.loads(next(file, b""))
             version, found = head["edge_runtime_gallery"], Meta(head["model_id"], head["bits"])
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise _not_a_gallery(
                 path, "its first line does not say whose codes it holds"
             ) from error
@@ -194,7 +198,7 @@ def _parse_line(text: bytes, bits: int) -> Entry:
         return f"{error} is missing"
     except InputError as error:
         return str(error)
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         return f"malformed: {error}"
 
 
@@ -233,13 +237,13 @@ def _write_arrays(file: IO[bytes], meta: Meta, content: Content) -> None:
 
 def _read_arrays(path: Path, meta: Meta) -> Iterator[tuple[int, Entry]]:
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             found = Meta(str(arrays["model_id"]), int(arrays["bits"]))
             names = ["labels", "codes", "sources", "digests"]
             newer = ["positions", "noted", "payloads", "thumbnails"]
             columns = {name: arrays[name] for name in names}
             columns |= {name: arrays[name] for name in newer if name in arrays}
-    except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except (ValueError, KeyError, EOFError, *_BROKEN_ZIP) as error:
         raise _not_a_gallery(path, error) from error
     _check_owner(path, found, meta)
     codes = columns["codes"]

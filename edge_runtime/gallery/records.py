@@ -40,7 +40,8 @@ class Note:
         if self.payload:
             try:
                 json.loads(self.payload)
-            except ValueError as error:
+                self.payload.encode()
+            except (ValueError, RecursionError) as error:
                 raise InputError(
                     f"the payload is no JSON: {error}", where=label, remedy="quote it as JSON"
                 ) from error

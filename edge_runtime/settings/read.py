@@ -7,8 +7,10 @@ import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import msgspec
+from msgspec import structs
 
 from edge_runtime.errors import ConfigError, storage_error
 from edge_runtime.settings.schema import Settings
@@ -38,7 +40,7 @@ def read_settings(path: Path) -> Settings:
         data = path.read_bytes()
         if len(data) > MAX_BYTES:
             raise ConfigError("larger than any configuration", where=path)
-        text = data.decode()
+        text = data.decode("utf-8-sig")  # some editors begin a file with a mark
     except OSError as error:
         fault = storage_error(error, path)
         raise ConfigError(
@@ -107,6 +109,7 @@ def _at(text: str, key: str, where: object) -> str:
 
 def _contradictions(settings: Settings) -> Iterator[tuple[str, str, str]]:
     """Key, fault and remedy of what no single key shows."""
+    yield from _unusable_texts(settings)
     camera = settings.camera
     if camera.retry_shortest_s > camera.retry_longest_s:
         yield (
@@ -117,6 +120,8 @@ def _contradictions(settings: Settings) -> Iterator[tuple[str, str, str]]:
         )
     if settings.mqtt and settings.mqtt.password_file and not settings.mqtt.username:
         yield "mqtt.password_file", "a password without a username", "set username"
+    if settings.webhook and (fault := _address_fault(settings.webhook.url)):
+        yield "webhook.url", *fault
     http = settings.http
     if http and not is_this_machine(http.host) and not http.token_file:
         yield (
@@ -124,6 +129,35 @@ def _contradictions(settings: Settings) -> Iterator[tuple[str, str, str]]:
             f"{http.host} can be reached by others, so that a token is needed",
             "set token_file, or listen on 127.0.0.1",
         )
+
+
+def _unusable_texts(settings: Settings) -> Iterator[tuple[str, str, str]]:
+    for table, part in structs.asdict(settings).items():
+        for key, value in structs.asdict(part).items() if part is not None else ():
+            if any("\0" in text for text in (value if isinstance(value, list) else [str(value)])):
+                yield f"{table}.{key}", "a NUL character, which no text may have", "leave it out"
+    for table, key in (*_PATHS, ("camera", "source")):
+        part = getattr(settings, table)
+        try:
+            Path(getattr(part, key) if part is not None else "").expanduser()
+        except RuntimeError:  # ~name
+            yield f"{table}.{key}", "nobody of that name has a home here", "give the whole path"
+
+
+def _address_fault(url: str) -> tuple[str, str] | None:
+    """What makes it no address that events can be sent to, and the remedy."""
+    try:
+        parts = urlsplit(url)
+        named = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        named = False
+    if not named:
+        return "no host and port can be read in it", "http://HOST:PORT/PATH"
+    if parts.username is not None:
+        return "a user and password in it are not sent", "set token_file"
+    if not url.isascii() or not url.isprintable() or " " in url:
+        return "it has characters that no address may have", "percent-encode them"
+    return None
 
 
 def is_this_machine(host: str) -> bool:
@@ -144,11 +178,20 @@ def _located(settings: Settings, folder: Path) -> Settings:
             value = str(folder / Path(getattr(part, key)).expanduser())
             changed = msgspec.structs.replace(part, **{key: value})
             settings = msgspec.structs.replace(settings, **{table: changed})
-    source = folder / settings.camera.source
-    if not settings.camera.source.isdecimal() and source.exists():
+    source = folder / Path(settings.camera.source).expanduser()
+    if not settings.camera.source.isdecimal() and _is_there(source):
         camera = msgspec.structs.replace(settings.camera, source=str(source))
         settings = msgspec.structs.replace(settings, camera=camera)
     return settings
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except PermissionError:  # who opens it will say so
+        return True
+    except OSError:  # a name that no file can have
+        return False
 
 
 def read_secret(path: str) -> str:

@@ -156,7 +156,7 @@ class MqttSettings(_Table, frozen=True, kw_only=True):
     """Events to an MQTT broker (needs `edge-runtime[mqtt]`); left out: none."""
 
     host: Annotated[str, Meta(min_length=1, description="The broker.")]
-    port: Annotated[Port, Meta(description="1883, or 8883 with TLS.")] = 1883
+    port: Annotated[int, Meta(ge=1, le=65535, description="1883, or 8883 with TLS.")] = 1883
     topic: Annotated[
         str,
         Meta(
