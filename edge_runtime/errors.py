@@ -267,6 +267,8 @@ def storage_error(error: OSError | sqlite3.Error, where: object) -> StorageError
         }.get(code)
         if cause == errno.EIO and _is_full(where):  # SQLite does not always say so itself
             cause = errno.ENOSPC
+        if code == sqlite3.SQLITE_CANTOPEN and not _has_folder(where):
+            cause = errno.ENOENT
     else:
         cause = error.errno
     what, remedy = {
@@ -293,6 +295,14 @@ def discard(path: Path) -> None:
     """
     with suppress(OSError):
         path.unlink()
+
+
+def _has_folder(where: object) -> bool:
+    """Whether the folder that the file `where` should lie in is there, or cannot be seen."""
+    try:
+        return Path(str(where)).parent.exists()
+    except OSError:
+        return True
 
 
 def _is_full(where: object) -> bool:

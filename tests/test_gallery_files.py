@@ -199,6 +199,8 @@ def test_backup_while_in_use(path: Path) -> None:
     assert verify(target) == []
     with pytest.raises(StorageError, match="there already"):
         backup(path, target)
+    with pytest.raises(StorageError, match="no such file or folder"):
+        backup(path, path.with_name("none") / "copy.sqlite")
     assert sorted(file.name for file in path.parent.glob("*.tmp")) == []
 
 
@@ -239,7 +241,9 @@ def test_what_is_not_restored(path: Path) -> None:
     with pytest.raises(EdgeRuntimeError, match="no gallery here yet"):
         restore(path, other)
     other.write_bytes(b"rubbish" * 100)
-    with pytest.raises(GalleryDamagedError, match=r"other\.sqlite"):
+    with pytest.raises(
+        GalleryDamagedError, match=r"other\.sqlite: damaged, or no gallery: file is"
+    ):
         restore(path, other)
     other.unlink()
     stranger = FakeEngine("another").model

@@ -16,7 +16,7 @@ from edge_runtime.errors import (
 )
 from edge_runtime.gallery.maintenance import set_aside, verify
 from edge_runtime.gallery.rows import read_meta
-from edge_runtime.gallery.schema import connect, damaged, settle, translated
+from edge_runtime.gallery.schema import connect, settle, translated
 
 
 def backup(path: Path, target: Path) -> None:
@@ -60,7 +60,7 @@ def restore(path: Path, source: Path) -> Path | None:
     if path.exists() and source.exists() and path.samefile(source):
         raise InputError("a gallery is not restored from itself", where=path)
     if findings := verify(source):
-        raise damaged(source, findings[0])
+        raise GalleryDamagedError(findings[0], where=source, remedy="name another backup")
     copy = connect(source, create=False, read_only=True)
     try:
         old = None
