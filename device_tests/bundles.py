@@ -7,15 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from compile.build import Request, compile_bundle
-from compile.front import read_network
-from compile.library import build_untuned
-from compile.quantise import quantise
-from compile.sample import Sample
-from compile.target import HOST, Target, read_target
-from device_tests.device import ROOT
+from compile.codegen.link import build_untuned
+from compile.frontend.onnx_importer import read_network
+from compile.quantization.calibrate import quantise
+from compile.target.description import HOST, Target, read_target
+from compile.tests.sample import Sample
+from device_tests.devices.base import ROOT
 from edge_runtime.bundle import MODEL, is_bundle, read_manifest
 from edge_runtime.errors import CompileError
-from edge_runtime.fit import Image
+from edge_runtime.image import Image
 from edge_runtime.model import MODEL_FILE, identify
 
 SMALL = 96

@@ -8,12 +8,12 @@ import cv2
 import numpy as np
 import pytest
 
-from compile.target import Target
+from compile.target.description import Target
 from device_tests.bundles import SMALL, int8_bundles
-from device_tests.device import Device
+from device_tests.devices.base import Device
 from device_tests.results import Results
 from edge_runtime.bundle import read_manifest
-from edge_runtime.fit import Image
+from edge_runtime.image import Image
 
 PICTURES = 4
 LABELS = ("hall", "stairs")

@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
-from device_tests.device import ROOT, Device
+from device_tests.devices.base import ROOT, Device
 from edge_runtime import __version__
 from edge_runtime.bundle import read_manifest
 from edge_runtime.errors import BoardError
 
 if TYPE_CHECKING:
-    from compile.target import Target
+    from compile.target.description import Target
 
 EMULATED = "EMULATED: its times say nothing about a board"
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from compile.target import Target
-from compile.toolchain import c_compiler
-from device_tests.device import Device
+from compile.target.description import Target
+from compile.target.toolchain import c_compiler
+from device_tests.devices.base import Device
 from edge_runtime.bundle import LIBRARY, MODEL, read_manifest, write_manifest
 from edge_runtime.engine.portable import PortableEngine
 

@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
-from device_tests.device import Device
+from device_tests.devices.base import Device
 from device_tests.results import Results
-from edge_runtime.fit import Image
+from edge_runtime.image import Image
 
 ENDED_S = 2.0
 

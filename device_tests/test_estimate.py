@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from compile.counts import Counts
-from compile.target import Target, read_target
-from compile.userland import Userland
+from compile.emulation.counters import Counts
+from compile.emulation.userland import Userland
+from compile.target.description import Target, read_target
 from device_tests.bundles import SMALL
-from device_tests.device import Device
+from device_tests.devices.base import Device
 from edge_runtime.errors import ToolchainError
-from edge_runtime.fit import Image
+from edge_runtime.image import Image
 from profiles.estimate.path import Material, count_stages, make_material
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from device_tests.device import Device
+from device_tests.devices.base import Device
 
 
 def test_kill_9_during_enrolment_loses_nothing_that_was_acknowledged(

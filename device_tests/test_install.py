@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from device_tests.device import Device
+from device_tests.devices.base import Device
 from device_tests.results import Results
 from edge_runtime import __version__
 

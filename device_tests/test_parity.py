@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compile.target import Target
-from compile.toolchain import c_compiler
-from device_tests.device import ROOT, Device
-from device_tests.emulated import EmulatedDevice
+from compile.target.description import Target
+from compile.target.toolchain import c_compiler
+from device_tests.devices.base import ROOT, Device
+from device_tests.devices.emulated import EmulatedDevice
 from device_tests.scripts.answers import THREADS, fitted, lookups
 from edge_runtime.bundle import LIBRARY, MODEL
 from edge_runtime.engine.compiled import CompiledEngine
 from edge_runtime.engine.portable import PortableEngine
-from edge_runtime.fit import Image
+from edge_runtime.image import Image
 
 Integers = tuple[Path, Path, Image]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from device_tests.bundles import SMALL
-from device_tests.device import Device
+from device_tests.devices.base import Device
 from device_tests.results import Results
 from edge_runtime.errors import EXIT_VERDICT
-from edge_runtime.fit import Image
+from edge_runtime.image import Image
 
 
 def test_the_profile_is_within_budget(

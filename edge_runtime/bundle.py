@@ -33,7 +33,6 @@ from threading import Thread
 from typing import Any
 
 from edge_runtime.code import BIT_ORDER
-from edge_runtime.cpu import cpu_features
 from edge_runtime.errors import (
     BundleInvalidError,
     BundleMismatchError,
@@ -42,6 +41,7 @@ from edge_runtime.errors import (
 )
 from edge_runtime.model import FORMAT as MODEL_FORMAT
 from edge_runtime.model import ModelInfo, parse_metadata
+from edge_runtime.system.cpu import cpu_features
 
 FORMAT = 1
 MANIFEST = "manifest.json"

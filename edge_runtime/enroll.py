@@ -14,12 +14,12 @@ import cv2
 from edge_runtime.camera import Capture
 from edge_runtime.engine import Engine
 from edge_runtime.errors import NoPhotosError, PhotoError
-from edge_runtime.fit import Image
 from edge_runtime.gallery import Gallery, Item, Note, check_label
-from edge_runtime.photo import decode_photo, find_photos, read_bytes
-from edge_runtime.photo_position import photo_position
-from edge_runtime.pipeline import code_of
+from edge_runtime.image import Image
+from edge_runtime.image.decode import decode_photo, find_photos, read_bytes
+from edge_runtime.image.exif import photo_position
 from edge_runtime.position import Position
+from edge_runtime.recognition.pipeline import code_of
 
 BATCH = 32
 """Photos to a commit: what a power cut in the middle of a folder can cost at most."""
@@ -30,7 +30,7 @@ THUMBNAIL_SIDE = 160
 
 
 @dataclass(frozen=True)
-class Manner:
+class EnrollOptions:
     """How pictures are enrolled."""
 
     views: bool = True
@@ -42,7 +42,7 @@ class Manner:
 
 
 @dataclass
-class Enrolment:
+class EnrollResult:
     """What became of the pictures."""
 
     added: int = 0
@@ -97,16 +97,16 @@ def enroll_photos(
     engine: Engine,
     gallery: Gallery,
     photos: Iterable[tuple[str, Path]],
-    manner: Manner = Manner(),
+    manner: EnrollOptions = EnrollOptions(),
     *,
     step: Callable[[], None] = lambda: None,
-) -> Enrolment:
+) -> EnrollResult:
     """Enrol photos under their labels; `step` is called after each.
 
     A photo that cannot be used is reported in the result and does not stop the others. Whatever
     ends the call early (Ctrl-C, a full disk), each finished batch stays enrolled.
     """
-    outcome = Enrolment()
+    outcome = EnrollResult()
     batch = _Batch(engine, gallery, manner)
     try:
         for label, path in photos:
@@ -135,7 +135,7 @@ def enroll_frames(
     label: str,
     camera: Capture,
     count: int,
-    manner: Manner = Manner(),
+    manner: EnrollOptions = EnrollOptions(),
 ) -> int:
     """Enrol `count` frames of a running camera under `label`, fewer if it ends; gives how many."""
     batch = _Batch(engine, gallery, manner)
@@ -147,14 +147,14 @@ def enroll_frames(
         if len(batch) >= count:
             break
     taken = len(batch)
-    batch.commit(Enrolment())
+    batch.commit(EnrollResult())
     return taken
 
 
 class _Batch:
     """Pictures that are committed together."""
 
-    def __init__(self, engine: Engine, gallery: Gallery, manner: Manner) -> None:
+    def __init__(self, engine: Engine, gallery: Gallery, manner: EnrollOptions) -> None:
         self._engine = engine
         self._gallery = gallery
         self._manner = manner
@@ -183,7 +183,7 @@ class _Batch:
         if self._manner.thumbnails and label not in self._notes:
             self._notes[label] = Note(thumbnail=thumbnail_of(image))
 
-    def commit(self, outcome: Enrolment) -> None:
+    def commit(self, outcome: EnrollResult) -> None:
         """Enrol all of them, count them in `outcome`, and be empty again."""
         pictures, self._pictures = self._pictures, []
         notes, self._notes = self._notes, {}

@@ -38,7 +38,7 @@ class InputSpec:
     size: int = 224
     """Side of the square, pixels."""
     geometry: str = "squash"
-    """How a photo becomes a square: edge_runtime.fit knows "squash"."""
+    """How a photo becomes a square: edge_runtime.image.preprocess knows "squash"."""
     colour: str = "rgb"
     """Channel order of the tensor."""
     scale: float = 1 / 127.5

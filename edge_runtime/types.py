@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from edge_runtime.fit import Image
-from edge_runtime.picture import Picture
+from edge_runtime.image import Image
+from edge_runtime.image.lazy_jpeg import Picture
 
 
 @dataclass(frozen=True, eq=False)

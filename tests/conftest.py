@@ -16,8 +16,8 @@ import pytest
 from demo.scenes import read_scene
 from edge_runtime.engine import Engine, open_engine
 from edge_runtime.engine.fake import FakeEngine
-from edge_runtime.fit import Image
 from edge_runtime.gallery import Gallery
+from edge_runtime.image import Image
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -8,7 +8,7 @@ from typing import Any
 from tvm import tirx
 from tvm.s_tir import Schedule
 
-from compile.vector import Vector
+from compile.target.vector_unit import Vector
 
 OUT_STRIDE = "edge.out_stride"
 """A function's attribute: numbers from one row of its output, a buffer called O, to the next."""
@@ -22,10 +22,10 @@ and which of the block's axes index it (the last one, if it does not say).
 TVM's reductions start from a constant; a bias added at the end would cost an instruction a sum."""
 AHEAD = "edge.ahead"
 """A function's attribute: the weights that a step of its sums uses, if those that come next are to
-be fetched meanwhile (compile/ahead.py); 0: they are not."""
+be fetched meanwhile (compile/passes/prefetch.py); 0: they are not."""
 
 LATE = "edge.late"
-"""A function's attribute: copies into registers are made just before their use (compile/late.py).
+"""A function's attribute: copies into registers are made just before their use (compile/passes/sink_loads.py).
 """
 
 

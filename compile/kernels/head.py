@@ -12,7 +12,7 @@ from tvm import te, tirx
 from tvm.s_tir import Schedule
 
 from compile.kernels.base import Kernel, vectorise
-from compile.vector import Vector
+from compile.target.vector_unit import Vector
 
 
 def kernel(

@@ -1,7 +1,7 @@
 """What one instruction of a CPU does and no operator of TVM says: the arithmetic of int8 kernels.
 
 Kernels use these functions like any other operator, on numbers; when their loops have been made
-vectors, `lowered` puts the CPU's own instructions in their place (compile/lower.py calls it). Every
+vectors, `lowered` puts the CPU's own instructions in their place (compile/codegen/lower.py calls it). Every
 way gives the same numbers, so that an int8 network has the same codes on every CPU.
 """
 
@@ -16,13 +16,13 @@ from tvm.ir import Call
 from tvm.ir.expr import TensorLoad
 from tvm.tirx import Broadcast, BufferLoad, Ramp
 
-from compile.vector import SDOT, SMULL, VNNI
+from compile.target.vector_unit import SDOT, SMULL, VNNI
 
 Expr = Any
 """A TVM expression."""
 
 WAYS = "edge.ways"
-"""A function's attribute: how the CPU multiplies bytes, as compile/vector.py names it."""
+"""A function's attribute: how the CPU multiplies bytes, as compile/target/vector_unit.py names it."""
 
 PURE = 1
 """TVM's CallEffectKind::kPure, as a plain number."""
@@ -55,7 +55,7 @@ def dot(pairs: list[tuple[Expr, Expr]]) -> Expr:
     the first one signed, but unsigned for VNNI and PLAIN.
 
     With SMULL only the sum over four neighbouring results is what it should be, and the products
-    that meet in one 16-bit number must have room there (compile/quantise.py sees to that).
+    that meet in one 16-bit number must have room there (compile/quantization/calibrate.py sees to that).
     """
     return tirx.call_intrin("int32", DOT, *[word for pair in pairs for word in pair])
 

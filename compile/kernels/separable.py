@@ -33,7 +33,7 @@ from compile.kernels.base import (
     start_in_registers,
     vectorise,
 )
-from compile.vector import Vector
+from compile.target.vector_unit import Vector
 
 Tensor = te.Tensor
 BIASES = {"sum": "B", "dsum": "DB"}
@@ -69,7 +69,7 @@ class Block:
 
 
 @dataclass(frozen=True)
-class Knobs:
+class ScheduleConfig:
     """What the search chooses."""
 
     mr: int
@@ -88,10 +88,10 @@ class Knobs:
     strassen: bool = False
     """Seven products of quarters (kernels/strassen.py)."""
     late: bool = False
-    """Copies into registers just before their use (compile/late.py)."""
+    """Copies into registers just before their use (compile/passes/sink_loads.py)."""
 
 
-def valid(block: Block, knobs: Knobs, vector: Vector) -> bool:
+def valid(block: Block, knobs: ScheduleConfig, vector: Vector) -> bool:
     """Whether `knobs` fit the geometry (tiles divide it) and the registers."""
     pixels = block.height * block.width
     fits = (
@@ -112,7 +112,7 @@ def valid(block: Block, knobs: Knobs, vector: Vector) -> bool:
     return fits and whole and pixels // knobs.mr % knobs.tiles == 0
 
 
-def kernels(name: str, block: Block, knobs: Knobs, vector: Vector) -> list[Kernel]:
+def kernels(name: str, block: Block, knobs: ScheduleConfig, vector: Vector) -> list[Kernel]:
     """One fused kernel, (A, DW, DB, W, B, [R], O), or two: (A, [DW, DB], D) and (D, W, B, [R], O).
 
     A is the input with its border, DW [window, window, K] and DB [K] the depthwise weights and
@@ -139,13 +139,13 @@ def kernels(name: str, block: Block, knobs: Knobs, vector: Vector) -> list[Kerne
     return [first, Kernel(f"{name}_pointwise", function, tasks)]
 
 
-def weights_a_step(knobs: Knobs, vector: Vector) -> int:
+def weights_a_step(knobs: ScheduleConfig, vector: Vector) -> int:
     """How many weights the loop over k uses a turn, for AHEAD: where that pays. The ARM cores are
     judged by instructions, and look ahead themselves."""
     return knobs.nr * knobs.unroll if knobs.channels_outside and not vector.by_lane else 0
 
 
-def middle_shape(block: Block, knobs: Knobs, vector: Vector) -> tuple[int, int, int]:
+def middle_shape(block: Block, knobs: ScheduleConfig, vector: Vector) -> tuple[int, int, int]:
     """The shape of D."""
     tiles = block.height * block.width // knobs.mr
     if vector.by_lane:
@@ -157,7 +157,7 @@ def _padded(mr: int, vector: Vector) -> int:
     return -(-mr // vector.lanes) * vector.lanes
 
 
-def _front(block: Block, knobs: Knobs, vector: Vector) -> tuple[list[Tensor], Tensor]:
+def _front(block: Block, knobs: ScheduleConfig, vector: Vector) -> tuple[list[Tensor], Tensor]:
     """D out of the input: its arguments and D itself."""
     (tiles, _, _), mr, dtype = middle_shape(block, knobs, vector), knobs.mr, block.dtype
     a = te.placeholder((*block.in_shape, block.channels), dtype, "A")
@@ -196,7 +196,7 @@ def _front(block: Block, knobs: Knobs, vector: Vector) -> tuple[list[Tensor], Te
 
 
 def _pointwise(
-    block: Block, knobs: Knobs, vector: Vector, middle: Tensor
+    block: Block, knobs: ScheduleConfig, vector: Vector, middle: Tensor
 ) -> tuple[list[Tensor], Tensor]:
     """The output out of D: further arguments (D first unless it was computed), and the output."""
     k_size, n_size, nr, dtype = block.channels, block.outputs, knobs.nr, block.dtype
@@ -230,14 +230,16 @@ def _pointwise(
     return arguments, te.compute(out_shape, final, "O")
 
 
-def _schedule(arguments: list[Tensor], block: Block, knobs: Knobs) -> Schedule:
+def _schedule(arguments: list[Tensor], block: Block, knobs: ScheduleConfig) -> Schedule:
     function = te.create_prim_func(arguments)
     stride = block.out_stride or block.width * block.outputs
     attributes = {OUT_STRIDE: stride, STARTS: BIASES, LATE: knobs.late}
     return Schedule(function.with_attrs(attributes))
 
 
-def _schedule_pointwise(schedule: Schedule, knobs: Knobs, vector: Vector, *, fused: bool) -> Any:
+def _schedule_pointwise(
+    schedule: Schedule, knobs: ScheduleConfig, vector: Vector, *, fused: bool
+) -> Any:
     """Schedule the product; returns the loop over tasks."""
     out = schedule.get_sblock("O")
     y, x, n = schedule.get_loops(out)
@@ -257,7 +259,7 @@ def _schedule_pointwise(schedule: Schedule, knobs: Knobs, vector: Vector, *, fus
     return task
 
 
-def schedule_sums(schedule: Schedule, at: Any, knobs: Knobs, vector: Vector) -> None:
+def schedule_sums(schedule: Schedule, at: Any, knobs: ScheduleConfig, vector: Vector) -> None:
     """Schedule the block "sum", mr x nr products over k, inside the loop `at`, in registers."""
     sums = schedule.get_sblock("sum")
     schedule.compute_at(sums, at, preserve_unit_loops=True)
@@ -278,7 +280,7 @@ def schedule_sums(schedule: Schedule, at: Any, knobs: Knobs, vector: Vector) -> 
 
 
 def schedule_front(
-    schedule: Schedule, block: Block, knobs: Knobs, vector: Vector, *, at: Any
+    schedule: Schedule, block: Block, knobs: ScheduleConfig, vector: Vector, *, at: Any
 ) -> int:
     """Schedule what makes D, inside the loop `at` or, without one, as tasks of its own."""
     middle = schedule.get_sblock("D")

@@ -17,7 +17,7 @@ from tvm.s_tir import Schedule
 
 from compile.kernels.base import OUT_STRIDE, STARTS, Kernel, activate, start_in_registers, vectorise
 from compile.kernels.instructions import WAYS, dot, nearest, share, word
-from compile.vector import PLAIN, VNNI, Vector
+from compile.target.vector_unit import PLAIN, VNNI, Vector
 
 COLOURS, WORD = 3, 4
 STEP = 16
@@ -54,7 +54,7 @@ class Stem:
 
 
 @dataclass(frozen=True)
-class StemKnobs:
+class StemConfig:
     """What the search chooses."""
 
     rows: int = 8
@@ -65,7 +65,7 @@ class StemKnobs:
     """Channels likewise."""
 
 
-def valid(stem: Stem, knobs: StemKnobs, vector: Vector) -> bool:
+def valid(stem: Stem, knobs: StemConfig, vector: Vector) -> bool:
     """Whether `knobs` fit the geometry."""
     return (
         stem.height % knobs.rows == 0
@@ -75,7 +75,7 @@ def valid(stem: Stem, knobs: StemKnobs, vector: Vector) -> bool:
     )
 
 
-def kernel(name: str, stem: Stem, knobs: StemKnobs, vector: Vector) -> Kernel:
+def kernel(name: str, stem: Stem, knobs: StemConfig, vector: Vector) -> Kernel:
     """(X uint8 [S, S * 3], W [window, window * 3, N], B [N], O); whole: (X, W int32 [window,
     words, N], B int32 [N], F [N], O), F int32 or, for an output in float32, float32."""
     if stem.whole:
@@ -137,7 +137,7 @@ def _padded(stem: Stem, x: te.Tensor, number: Callable[[Any], Any], pads: list[A
     return te.compute((high, wide), pixel, "padded")
 
 
-def _whole(name: str, stem: Stem, knobs: StemKnobs, vector: Vector) -> Kernel:
+def _whole(name: str, stem: Stem, knobs: StemConfig, vector: Vector) -> Kernel:
     words = -(-stem.window * COLOURS // WORD)
     unsigned = vector.way in (VNNI, PLAIN)
     x = te.placeholder((stem.size, stem.size * COLOURS), "uint8", "X")
@@ -175,7 +175,7 @@ def _whole(name: str, stem: Stem, knobs: StemKnobs, vector: Vector) -> Kernel:
     return Kernel(name, schedule.mod["main"], stem.height // knobs.rows)
 
 
-def _schedule(schedule: Schedule, knobs: StemKnobs, vector: Vector, out_lanes: int) -> None:
+def _schedule(schedule: Schedule, knobs: StemConfig, vector: Vector, out_lanes: int) -> None:
     out = schedule.get_sblock("O")
     i, j, n = schedule.get_loops(out)
     task, i = schedule.split(i, [None, knobs.rows])

@@ -28,13 +28,19 @@ from tvm.s_tir import Schedule
 from tvm.script import tirx as T  # noqa: N812
 
 from compile.kernels.base import AHEAD, LATE, OUT_STRIDE, STARTS, Kernel, activate, vectorise
-from compile.kernels.separable import Block, Knobs, schedule_front, schedule_sums, weights_a_step
-from compile.vector import Vector
+from compile.kernels.separable import (
+    Block,
+    ScheduleConfig,
+    schedule_front,
+    schedule_sums,
+    weights_a_step,
+)
+from compile.target.vector_unit import Vector
 
 LEFTS, RIGHTS, PRODUCTS = 8, 7, 7
 
 
-def valid(block: Block, knobs: Knobs, vector: Vector) -> bool:
+def valid(block: Block, knobs: ScheduleConfig, vector: Vector) -> bool:
     """Whether the block can be cut into quarters that the tiles divide."""
     return (
         not knobs.fused
@@ -51,13 +57,13 @@ def valid(block: Block, knobs: Knobs, vector: Vector) -> bool:
     )
 
 
-def left_shape(block: Block, knobs: Knobs, vector: Vector) -> tuple[int, int, int]:
+def left_shape(block: Block, knobs: ScheduleConfig, vector: Vector) -> tuple[int, int, int]:
     """Of one of the eight left sides: tiles, then as in separable.middle_shape."""
     tiles, half = block.height // 2 * block.width // knobs.mr, block.channels // 2
     return (tiles, half, knobs.mr) if vector.by_lane else (tiles, knobs.mr, half)
 
 
-def kernels(name: str, block: Block, knobs: Knobs, vector: Vector) -> list[Kernel]:
+def kernels(name: str, block: Block, knobs: ScheduleConfig, vector: Vector) -> list[Kernel]:
     """(A, DW, DB, D [2, 2, ...]), (D [4, n], S [4, n]), (left sides [7, ...], W7, P), (P, B, O).
 
     W7 are the seven right sides as `prepare` makes them.
@@ -70,7 +76,7 @@ def kernels(name: str, block: Block, knobs: Knobs, vector: Vector) -> list[Kerne
     ]
 
 
-def _front(name: str, block: Block, knobs: Knobs, vector: Vector) -> Kernel:
+def _front(name: str, block: Block, knobs: ScheduleConfig, vector: Vector) -> Kernel:
     tiles, mr, half = left_shape(block, knobs, vector)[0], knobs.mr, block.channels // 2
     a = te.placeholder((*block.in_shape, block.channels), block.dtype, "A")
     weights = te.placeholder((block.window, block.window, 2, half), block.dtype, "DW")
@@ -154,7 +160,7 @@ def _sweep(name: str, function: Any, what: str, count: int, vector: Vector) -> K
     return Kernel(name, schedule.mod["main"], tasks)
 
 
-def _products(name: str, block: Block, knobs: Knobs, vector: Vector) -> Kernel:
+def _products(name: str, block: Block, knobs: ScheduleConfig, vector: Vector) -> Kernel:
     shape, nr = left_shape(block, knobs, vector), knobs.nr
     half, outputs = block.channels // 2, block.outputs // 2
     left = te.placeholder((PRODUCTS, *shape), block.dtype, "D")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 
-from compile.kernels.separable import Block, Knobs
-from compile.vector import SMULL, Vector
+from compile.kernels.separable import Block, ScheduleConfig
+from compile.target.vector_unit import SMULL, Vector
 
 WORD = 4
 """Bytes."""
 CHANNELS = 16
-"""All tensors have a multiple of so many channels (compile/quantise.py sees to it)."""
+"""All tensors have a multiple of so many channels (compile/quantization/calibrate.py sees to it)."""
 
 
 def chain_of(channels: int, vector: Vector) -> int:
@@ -28,7 +28,7 @@ def step(block: Block, vector: Vector) -> int:
     return 16 * chain(block, vector) if vector.way == SMULL else WORD
 
 
-def group(knobs: Knobs, vector: Vector) -> int:
+def group(knobs: ScheduleConfig, vector: Vector) -> int:
     """Output channels that are turned into bytes together."""
     return math.lcm(knobs.nr, CHANNELS) if vector.way == SMULL else knobs.nr
 
@@ -43,7 +43,7 @@ def tile_of(block: Block, mr: int) -> tuple[int, int]:
     return 0, 0
 
 
-def valid(block: Block, knobs: Knobs, vector: Vector) -> bool:
+def valid(block: Block, knobs: ScheduleConfig, vector: Vector) -> bool:
     """Whether `knobs` fit the geometry (tiles divide it)."""
     pixels = block.height * block.width
     wide = group(knobs, vector)
@@ -67,7 +67,7 @@ def valid(block: Block, knobs: Knobs, vector: Vector) -> bool:
     return fits and whole and pixels // knobs.mr % knobs.tiles == 0
 
 
-def middle_shape(block: Block, knobs: Knobs, vector: Vector) -> tuple[int, int, int]:
+def middle_shape(block: Block, knobs: ScheduleConfig, vector: Vector) -> tuple[int, int, int]:
     """The shape of D, in words."""
     tiles, words = block.height * block.width // knobs.mr, block.channels // WORD
     if vector.by_lane:

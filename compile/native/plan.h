@@ -1,4 +1,4 @@
-/* plan.h: what the generated plan (compile/plan.py) offers to edge.c. */
+/* plan.h: what the generated plan (compile/codegen/plan.py) offers to edge.c. */
 #ifndef EDGE_PLAN_H
 #define EDGE_PLAN_H
 

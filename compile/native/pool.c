@@ -4,7 +4,7 @@
  * and how many are left, so that a slow thread takes fewer of them, and a thread that never wakes
  * takes none: the caller works too and waits only for tasks that another thread has begun. Each side
  * goes upwards through a range of its own first, since neighbouring tasks share what they fetch
- * (compile/ahead.py), then helps with the end of the other's. A helper looks out for the next job for
+ * (compile/passes/prefetch.py), then helps with the end of the other's. A helper looks out for the next job for
  * SPIN_NS, which is longer than the gap between two kernels and far shorter than the gap between
  * two frames, then sleeps in the kernel.
  */

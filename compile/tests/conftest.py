@@ -8,17 +8,17 @@ import pytest
 
 os.environ["TVM_FFI_DISABLE_TORCH_C_DLPACK"] = "1"
 
-from compile import kept
+from compile import cache
 from compile.build import Request, Result, compile_bundle
-from compile.sample import Sample
-from compile.target import Target, read_target
+from compile.target.description import Target, read_target
+from compile.tests.sample import Sample
 
 
 @pytest.fixture(scope="session", autouse=True)
 def keep(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What is kept from one compile to the next is kept apart from the user's."""
-    kept.FOLDER = tmp_path_factory.mktemp("kept")
-    return kept.FOLDER
+    cache.FOLDER = tmp_path_factory.mktemp("kept")
+    return cache.FOLDER
 
 
 @pytest.fixture(scope="session")

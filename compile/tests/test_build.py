@@ -13,18 +13,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from compile import gate, toolchain
-from compile.arena import At
 from compile.build import Request, compile_bundle
-from compile.front import read_network
-from compile.library import build_library, build_untuned
-from compile.network import Network
-from compile.pictures import pictures
-from compile.plan import Knobs, make_plan, workloads
-from compile.source import emit
-from compile.space import space
-from compile.target import Target, read_target
+from compile.codegen.emit_c import emit
+from compile.codegen.link import build_library, build_untuned
+from compile.codegen.memory_planner import At
+from compile.codegen.plan import ScheduleConfig, make_plan, workloads
+from compile.frontend.ir import Network
+from compile.frontend.onnx_importer import read_network
+from compile.target import toolchain
+from compile.target.description import Target, read_target
 from compile.tests.conftest import build, random_pictures, save_sample
+from compile.tuning.search_space import space
+from compile.verify import criteria
+from compile.verify.images import pictures
 from edge_runtime.bundle import open_bundle, read_manifest
 from edge_runtime.code import hamming
 from edge_runtime.engine.compiled import CompiledEngine
@@ -226,9 +227,9 @@ def test_fp16_needs_a_cpu_that_has_it() -> None:
 
 def test_mean_average_precision_by_hand() -> None:
     codes = np.array([0b0000, 0b0001, 0b0111, 0b1111], np.uint64)[:, None]
-    assert gate.mean_average_precision(codes, np.array([0, 0, 1, 1])) == 1
+    assert criteria.mean_average_precision(codes, np.array([0, 0, 1, 1])) == 1
     # the only fellow of each is found third
-    assert gate.mean_average_precision(codes, np.array([0, 1, 1, 0])) == pytest.approx(
+    assert criteria.mean_average_precision(codes, np.array([0, 1, 1, 0])) == pytest.approx(
         (1 / 3 + 1 / 2 + 1 / 2 + 1 / 3) / 4
     )
 
@@ -244,7 +245,7 @@ def test_the_bundle_and_its_archive_are_the_same(small_bundle: Path, tmp_path: P
     assert manifest["tools"]["apache-tvm"] == toolchain.TVM
 
 
-def sevens(network: Network, target: Target, precision: str = "fp32") -> dict[str, Knobs]:
+def sevens(network: Network, target: Target, precision: str = "fp32") -> dict[str, ScheduleConfig]:
     """Choices that multiply in seven products wherever that can be."""
     choices = {}
     for work in workloads(network, precision):

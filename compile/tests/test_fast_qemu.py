@@ -6,9 +6,9 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from compile.emulator import FOLDER, emulator_command
-from compile.target import read_target
-from compile.toolchain import c_compiler
+from compile.emulation.qemu import FOLDER, emulator_command
+from compile.target.description import read_target
+from compile.target.toolchain import c_compiler
 
 
 def test_the_check_sees_arithmetic_alike_every_time(tmp_path: Path) -> None:

@@ -16,14 +16,15 @@ import pytest
 from onnx import helper
 
 from compile import build as build_module
-from compile import gate, library
 from compile.build import Request, compile_bundle, make_runner
-from compile.front import read_network
-from compile.plan import workloads
-from compile.progress import Progress
-from compile.records import Records
-from compile.target import Target, read_target
+from compile.codegen import link
+from compile.codegen.plan import workloads
+from compile.frontend.onnx_importer import read_network
+from compile.target.description import Target, read_target
 from compile.tests.conftest import build, random_pictures
+from compile.tuning.database import Records
+from compile.tuning.progress import Progress
+from compile.verify import criteria
 from edge_runtime.bundle import MODEL, open_bundle
 from edge_runtime.engine import open_engine
 from edge_runtime.errors import (
@@ -46,7 +47,9 @@ def test_a_bundle_that_is_slower_or_unequal_is_not_promoted(
     out = tmp_path / "out"
     shutil.copytree(small_bundle, out)
     before = (out / "manifest.json").read_bytes()
-    monkeypatch.setattr(gate, "speed_here", lambda *_: gate.Speed("ms of CPU", 2, 1, 2.0, False))
+    monkeypatch.setattr(
+        criteria, "speed_here", lambda *_: criteria.Speed("ms of CPU", 2, 1, 2.0, False)
+    )
     result = build(small_model, host, out, pictures=41)  # not the bytes that were proved before
     assert not result.promoted
     assert result.bundle == tmp_path / "out.rejected"
@@ -141,7 +144,7 @@ def test_a_full_disk(
                 build(model, host, tmp_path / "out")
     # LLVM ends the process where it cannot write: so it is not asked to
     usage = shutil.disk_usage(tmp_path)._replace(free=1 << 20)
-    monkeypatch.setattr(library.shutil, "disk_usage", lambda path: usage)
+    monkeypatch.setattr(link.shutil, "disk_usage", lambda path: usage)
     with pytest.raises(StorageError, match="the disk is full"):
         build(small_model, host, tmp_path / "out")
     open_bundle(tmp_path / "out")

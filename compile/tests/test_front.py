@@ -7,7 +7,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from compile.front import read_network
+from compile.frontend.onnx_importer import read_network
 from compile.tests.conftest import save_sample
 from edge_runtime.errors import ModelInvalidError, ModelNotFoundError, NetworkUnsupportedError
 from edge_runtime.model import InputSpec, ModelInfo

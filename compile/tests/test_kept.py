@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from compile import kept
-from compile.front import read_network
-from compile.network import Network, Quantised
-from compile.pictures import pictures
-from compile.quantise import quantise
-from compile.vector import SDOT, Vector
+from compile import cache
+from compile.frontend.ir import Network, Quantised
+from compile.frontend.onnx_importer import read_network
+from compile.quantization.calibrate import quantise
+from compile.target.vector_unit import SDOT, Vector
+from compile.verify.images import pictures
 
 
 def test_a_network_of_integers_comes_back_as_it_was(small_model: Path, keep: Path) -> None:
@@ -23,10 +23,10 @@ def test_a_network_of_integers_comes_back_as_it_was(small_model: Path, keep: Pat
         calls.append(1)
         return quantise(network, pictures(None, 96, 4), Vector(4, by_lane=True, way=SDOT))
 
-    key = kept.digest("test", *kept.parts_of(network))
-    made = [kept.integers(key, network, compute) for _ in range(2)]
+    key = cache.digest("test", *cache.parts_of(network))
+    made = [cache.integers(key, network, compute) for _ in range(2)]
     (keep / f"{key}.npz").write_bytes(b"PK cut off")
-    made.append(kept.integers(key, network, compute))
+    made.append(cache.integers(key, network, compute))
     assert len(calls) == 2, "once, and once more after the file was spoiled"
     for layer, *others in zip(*(network.layers for network in made), strict=True):
         for other in others:
@@ -39,20 +39,20 @@ def test_a_network_of_integers_comes_back_as_it_was(small_model: Path, keep: Pat
 
 def test_whatever_changes_is_computed_anew(small_model: Path) -> None:
     network = read_network(small_model)
-    keys = [kept.digest(*kept.parts_of(network))]
+    keys = [cache.digest(*cache.parts_of(network))]
     network.layers[3].weight.flat[0] += 1
-    keys.append(kept.digest(*kept.parts_of(network)))
+    keys.append(cache.digest(*cache.parts_of(network)))
     network.layers[4].limit = 5.0
-    keys += [kept.digest(*kept.parts_of(network)), kept.digest("fp16", *kept.parts_of(network))]
+    keys += [cache.digest(*cache.parts_of(network)), cache.digest("fp16", *cache.parts_of(network))]
     assert len(set(keys)) == 4
 
 
 @pytest.mark.parametrize("spoiled", [None, b"{", b"\xff"])
 def test_facts(spoiled: bytes | None, keep: Path) -> None:
-    key = kept.digest("facts", spoiled)
-    assert kept.facts(key, lambda: {"n": 1}) == {"n": 1}
+    key = cache.digest("facts", spoiled)
+    assert cache.facts(key, lambda: {"n": 1}) == {"n": 1}
     if spoiled is None:
-        assert kept.facts(key, lambda: {"n": 2}) == {"n": 1}
+        assert cache.facts(key, lambda: {"n": 2}) == {"n": 1}
     else:
         (keep / f"{key}.json").write_bytes(spoiled)
-        assert kept.facts(key, lambda: {"n": 2}) == {"n": 2}
+        assert cache.facts(key, lambda: {"n": 2}) == {"n": 2}

@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 import tvm
 
+from compile.codegen.lower import assembly, write_object
+from compile.codegen.plan import vector_of
 from compile.kernels import head, separable, stem, strassen
 from compile.kernels.base import Kernel
-from compile.lower import assembly, write_object
-from compile.plan import vector_of
-from compile.runner import buffer_numbers
-from compile.space import space
-from compile.target import Target, read_target
-from compile.toolchain import c_compiler, run
-from compile.vector import Vector
+from compile.target.description import Target, read_target
+from compile.target.toolchain import c_compiler, run
+from compile.target.vector_unit import Vector
+from compile.tuning.runner import buffer_numbers
+from compile.tuning.search_space import space
 
 CHANCE = np.random.default_rng(7)
 
@@ -185,7 +185,7 @@ def test_the_inner_loop_for_the_cortex_a72_holds_its_sums_in_registers() -> None
     """What the field notes call the trap: a tile that spills. 14 x 8 must not."""
     target = read_target("rpi4")
     block = separable.Block(14, 14, 512, 512, 3, 1, (16, 16), 16 * 512)
-    knobs = separable.Knobs(14, 8, fused=False, tiles=1, unroll=16, tw=14, vc=4)
+    knobs = separable.ScheduleConfig(14, 8, fused=False, tiles=1, unroll=16, tw=14, vc=4)
     kernels = separable.kernels("k", block, knobs, target.vector)
     text = assembly(kernels[1:], tvm.target.Target(target.llvm()))
     loop = innermost(text)
@@ -199,7 +199,7 @@ def test_the_inner_loop_for_the_cortex_a76_holds_its_sums_in_registers() -> None
     """14 x 16 halves, 28 registers of sums: only where the others are filled late."""
     target = read_target("rpi5").at("fp16")
     block = separable.Block(14, 14, 512, 512, 3, 1, (16, 16), 16 * 512, dtype="float16")
-    knobs = separable.Knobs(14, 16, fused=False, tiles=4, unroll=8, tw=14, vc=8, late=True)
+    knobs = separable.ScheduleConfig(14, 16, fused=False, tiles=4, unroll=8, tw=14, vc=8, late=True)
     kernels = separable.kernels("k", block, knobs, target.vector)
     loop = innermost(assembly(kernels[1:], tvm.target.Target(target.llvm())))
     fma = sum(line.startswith("fmla") for line in loop)
@@ -214,7 +214,7 @@ def test_pixels_come_to_lie_side_by_side_in_registers(name: str, lanes: int, mos
     target = read_target(name).at("fp32" if lanes == 4 else "fp16")
     dtype = "float32" if lanes == 4 else "float16"
     block = separable.Block(14, 14, 512, 512, 3, 1, (16, 16), 16 * 512, dtype=dtype)
-    knobs = separable.Knobs(14, 16, fused=False, tiles=1, tw=14, vc=lanes)
+    knobs = separable.ScheduleConfig(14, 16, fused=False, tiles=1, tw=14, vc=lanes)
     kernels = separable.kernels("k", block, knobs, target.vector)
     loop = innermost(assembly(kernels[:1], tvm.target.Target(target.llvm())))
     assert sum(line.startswith("fmla") for line in loop) == 14 * 9
@@ -239,7 +239,9 @@ def innermost(text: str) -> list[str]:
 @pytest.mark.parametrize("target", ["host", "rpi4"])
 def test_the_next_weights_are_fetched_ahead_where_that_pays(target: str) -> None:
     block, machine = separable.Block(14, 14, 64, 64), read_target(target)
-    knobs = separable.Knobs(7, 2 * machine.vector.lanes, fused=False, tw=7, vc=machine.vector.lanes)
+    knobs = separable.ScheduleConfig(
+        7, 2 * machine.vector.lanes, fused=False, tw=7, vc=machine.vector.lanes
+    )
     _, product = separable.kernels("f", block, knobs, machine.vector)
     text = assembly([product], tvm.target.Target(machine.llvm()))
     assert ("prefetch" in text or "prfm" in text) != machine.vector.by_lane

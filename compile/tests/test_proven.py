@@ -13,16 +13,17 @@ import numpy as np
 import pytest
 
 from compile import build as build_module
-from compile import emulator, gate, proof
 from compile.build import Request, Result, compile_bundle
-from compile.counts import CLASSES, Counts
-from compile.front import read_network
-from compile.library import build_untuned
-from compile.proof import picture_count
-from compile.proven import Proven, Subject
-from compile.runner import Runner
-from compile.target import Target, read_target
+from compile.codegen.link import build_untuned
+from compile.emulation import qemu
+from compile.emulation.counters import CLASSES, Counts
+from compile.frontend.onnx_importer import read_network
+from compile.target.description import Target, read_target
 from compile.tests.conftest import random_pictures
+from compile.tuning.runner import Runner
+from compile.verify import criteria, verification
+from compile.verify.evidence_store import Proven, Subject
+from compile.verify.verification import picture_count
 from edge_runtime.bundle import LIBRARY
 from edge_runtime.engine.portable import PortableEngine
 from edge_runtime.errors import CompileError, ToolchainError
@@ -43,13 +44,13 @@ def proved(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     made: list[int] = []
 
     def prove(request: Request, *rest: object) -> dict[str, Any]:
-        speed = gate.Speed("estimated Mcycles", 1, 2, 0.5, True)
+        speed = criteria.Speed("estimated Mcycles", 1, 2, 0.5, True)
         entries = {"speed": {**vars(speed), "passed": True}}
         if isinstance(before := rest[-1], dict):
             return before | entries
         made.append(picture_count(request))
         where, at = "QEMU 7.2.22 as cortex-a72", "2026-11-22T15:00:00+00:00"
-        parity = gate.Parity(made[-1], made[-1] * 64, 0, 1.0, 0.9999, True, where, at)
+        parity = criteria.Parity(made[-1], made[-1] * 64, 0, 1.0, 0.9999, True, where, at)
         return entries | {"parity": {**vars(parity), "passed": True}, "accuracy": None}
 
     monkeypatch.setattr(build_module, "prove", prove)
@@ -105,9 +106,9 @@ def test_of_the_same_bytes_only_the_speed_is_measured_again(
     """Nothing is faked but ONNX Runtime's counts, which need the userland."""
     monkeypatch.setattr(build_module, "make_runner", lambda name, target: Guess(target))
     theirs = Counts(dict.fromkeys(CLASSES, 10**8), 10**6, 10**5, 10**8)
-    monkeypatch.setattr(proof, "_onnxruntime_counts", lambda request: theirs)
+    monkeypatch.setattr(verification, "_onnxruntime_counts", lambda request: theirs)
     first, _ = _compile(small_model, tmp_path, "one", pictures=8)
-    monkeypatch.setattr(gate, "parity_emulated", None)
+    monkeypatch.setattr(criteria, "parity_emulated", None)
     like, _ = _compile(small_model, tmp_path, "one", "rpi3", pictures=8)
     assert like.promoted
     assert like.evidence["parity"] == first.evidence["parity"]
@@ -200,7 +201,7 @@ def library(
 def test_a_proof_that_was_stopped_goes_on_where_it_was(
     library: Path, small_model: Path, rpi4: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made, done, left, run = random_pictures(96, 47), [], [2], emulator.run
+    made, done, left, run = random_pictures(96, 47), [], [2], qemu.run
 
     def stopped(command: list[str], *arguments: Any, **options: Any) -> str:
         part = Path(command[-3]).name
@@ -211,17 +212,17 @@ def test_a_proof_that_was_stopped_goes_on_where_it_was(
             done.append(part)
         return said
 
-    monkeypatch.setattr(emulator, "run", stopped)
+    monkeypatch.setattr(qemu, "run", stopped)
     with pytest.raises(ToolchainError, match="killed"):
-        emulator.emulated_codes(library, made, rpi4)
+        qemu.emulated_codes(library, made, rpi4)
     assert done
     left[0] = -1
-    codes = emulator.emulated_codes(library, made, rpi4)
+    codes = qemu.emulated_codes(library, made, rpi4)
     assert len(done) == len(set(done)), "what was done is not done again"
     reference = PortableEngine(small_model)
     expected = np.stack([reference.hash(picture) for picture in made])
     assert [int(code, 16) for code in codes] == [int(code[0]) for code in expected]
-    parity = gate.parity_emulated(library, rpi4, expected, 64, made, 0.9999)
+    parity = criteria.parity_emulated(library, rpi4, expected, 64, made, 0.9999)
     assert parity.passed and parity.emulated
     assert len(done) == len(set(done))
     assert parity.told.startswith("on 47 pictures, QEMU ")

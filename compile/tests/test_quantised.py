@@ -11,24 +11,24 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from compile import gate
 from compile.build import Request, compile_bundle
-from compile.front import read_network
-from compile.kernels import quantised, stem, words
-from compile.kernels.separable import Block, Knobs
-from compile.library import build_library
-from compile.network import Layer, Network, Quantised
-from compile.pictures import pictures
-from compile.plan import make_plan, vector_of, workloads
-from compile.quantise import quantise
-from compile.reference import run_layer
-from compile.rounding import in_bytes
-from compile.space import space
-from compile.target import Target
+from compile.codegen.link import build_library
+from compile.codegen.pack_weights import depthwise_constants, pointwise_constants, stem_constants
+from compile.codegen.plan import make_plan, vector_of, workloads
+from compile.frontend.ir import Layer, Network, Quantised
+from compile.frontend.onnx_importer import read_network
+from compile.kernels import quantized, stem, words
+from compile.kernels.separable import Block, ScheduleConfig
+from compile.quantization.calibrate import quantise
+from compile.quantization.gptq import in_bytes
+from compile.quantization.reference import run_layer
+from compile.target.description import Target
+from compile.target.vector_unit import PLAIN, SMULL, Vector
 from compile.tests.conftest import save_sample
 from compile.tests.test_kernels import aligned, call, numbers
-from compile.vector import PLAIN, SMULL, Vector
-from compile.weights import depthwise_constants, pointwise_constants, stem_constants
+from compile.tuning.search_space import space
+from compile.verify import criteria
+from compile.verify.images import pictures
 from edge_runtime.code import hamming
 from edge_runtime.engine.portable import PortableEngine
 from edge_runtime.errors import CompileError
@@ -103,9 +103,9 @@ def test_a_block_is_what_numpy_says(name: str, pick: int, host: Target, tmp_path
         check(block, knobs, vector, host, tmp_path / str(number))
 
 
-def check(block: Block, knobs: Knobs, vector: Vector, host: Target, folder: Path) -> None:
+def check(block: Block, knobs: ScheduleConfig, vector: Vector, host: Target, folder: Path) -> None:
     *first, last = layers(block)
-    kernels = quantised.kernels("k", block, knobs, vector)
+    kernels = quantized.kernels("k", block, knobs, vector)
     a = ints(-128, 128, "int8", *block.in_shape, block.channels)
     a = aligned(a / np.float32(7)) if block.source else a
     middle = a[: block.height, : block.width][np.newaxis]
@@ -244,7 +244,7 @@ def test_a_file_of_int8_becomes_a_bundle(small_model: Path, host: Target, tmp_pa
     request = Request(path, host, tmp_path / "out", "int8", trials=1, records=tmp_path, pictures=20)
     evidence = compile_bundle(request).evidence
     assert evidence["parity"]["share_equal"] > 0.9  # of random weights; see above
-    assert evidence["accuracy"]["views"] == gate.VIEWS
+    assert evidence["accuracy"]["views"] == criteria.VIEWS
     request.precision = "fp32"
     with pytest.raises(CompileError, match="PRECISION=int8"):
         compile_bundle(request)
@@ -280,8 +280,8 @@ def in_qdq(model: Path, path: Path) -> Path:
         out = node.output[0]
         scale = constant(f"{out}_s", np.array(6 / 255, np.float32))
         zero = constant(f"{out}_z", np.array(0, np.uint8))
-        quantised = helper.make_node("QuantizeLinear", [node.input[0], scale, zero], [f"{out}_q"])
-        nodes.append(quantised)
+        quantized = helper.make_node("QuantizeLinear", [node.input[0], scale, zero], [f"{out}_q"])
+        nodes.append(quantized)
         nodes.append(helper.make_node("DequantizeLinear", [f"{out}_q", scale, zero], [out]))
     del graph.graph.node[:]
     graph.graph.node.extend(nodes)

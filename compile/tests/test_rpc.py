@@ -15,13 +15,13 @@ from pathlib import Path
 import pytest
 
 from compile.build import make_runner
-from compile.front import read_network
-from compile.plan import workloads
-from compile.records import Records
-from compile.rpc import RpcRunner
-from compile.search import search
-from compile.space import space
-from compile.target import Target
+from compile.codegen.plan import workloads
+from compile.frontend.onnx_importer import read_network
+from compile.target.description import Target
+from compile.tuning.database import Records
+from compile.tuning.rpc_runner import RpcRunner
+from compile.tuning.search import search
+from compile.tuning.search_space import space
 from edge_runtime.errors import CompileError
 
 HOST = "127.0.0.1"
@@ -85,7 +85,7 @@ def test_a_board_that_hangs_or_serves_somebody_else(
     process, port = server
     shape = workloads(read_network(small_model))[2].shape
     runner = make_runner(f"rpc:{HOST}:{port}", host)
-    monkeypatch.setattr("compile.rpc.ANSWER_S", 2.0)
+    monkeypatch.setattr("compile.tuning.rpc_runner.ANSWER_S", 2.0)
     with pytest.raises(CompileError, match=r"no RPC server answers: no answer within 2 s"):
         make_runner(f"rpc:{HOST}:{port}", host)
     os.killpg(process.pid, signal.SIGSTOP)

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from compile.front import read_network
-from compile.plan import Knobs, workloads
-from compile.records import Record, Records
-from compile.runner import Runner
-from compile.search import search, strategy_of
-from compile.space import distance, space
-from compile.target import Target
+from compile.codegen.plan import ScheduleConfig, workloads
+from compile.frontend.onnx_importer import read_network
+from compile.target.description import Target
+from compile.tuning.database import Record, Records
+from compile.tuning.runner import Runner
+from compile.tuning.search import search, strategy_of
+from compile.tuning.search_space import distance, space
 from edge_runtime.errors import StorageError
 
 
@@ -80,7 +80,7 @@ def test_metaschedule_tries_each_choice_once_and_the_same_ones_each_time(
     choices = space(work.shape, host.vector)
     orders = []
     for _ in range(2):
-        tried: dict[Knobs, float] = {}
+        tried: dict[ScheduleConfig, float] = {}
         for knobs in itertools.islice(
             strategy_of("metaschedule")(work, runner, tried, choices[7:9]), 40
         ):

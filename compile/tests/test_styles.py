@@ -10,13 +10,13 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from compile.front import read_network
-from compile.library import build_untuned
-from compile.pictures import pictures
-from compile.quantise import quantise
-from compile.target import Target
+from compile.codegen.link import build_untuned
+from compile.frontend.onnx_importer import read_network
+from compile.quantization.calibrate import quantise
+from compile.target.description import Target
 from compile.tests.conftest import save_sample
 from compile.tests.test_quantised import codes, difference
+from compile.verify.images import pictures
 from edge_runtime.bundle import MODEL
 from edge_runtime.code import unpack
 from edge_runtime.engine.compiled import CompiledEngine

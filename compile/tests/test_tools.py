@@ -8,14 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from compile import emulator, gate, toolchain
-from compile.front import read_network
-from compile.library import build_library, build_untuned
-from compile.plan import make_plan, workloads
-from compile.records import Records
-from compile.space import space
-from compile.target import DEVICES, known_targets, read_target
+from compile.codegen.link import build_library, build_untuned
+from compile.codegen.plan import make_plan, workloads
+from compile.emulation import qemu
+from compile.frontend.onnx_importer import read_network
+from compile.target import toolchain
+from compile.target.description import DEVICES, known_targets, read_target
 from compile.tests.conftest import random_pictures
+from compile.tuning.database import Records
+from compile.tuning.search_space import space
+from compile.verify import criteria
 from edge_runtime.bundle import read_manifest
 from edge_runtime.engine.portable import PortableEngine
 from edge_runtime.errors import (
@@ -49,18 +51,18 @@ def test_every_device_has_records_and_code(name: str, small_model: Path, tmp_pat
 
 @pytest.mark.parametrize("text", ["board = 3 =", 'board = "x"\n'])
 def test_a_malformed_device(text: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from compile import target
+    from compile.target import description
 
-    monkeypatch.setattr(target, "DEVICES", tmp_path)
+    monkeypatch.setattr(description, "DEVICES", tmp_path)
     (tmp_path / "mine.toml").write_text(text)
     with pytest.raises(TargetError, match=r"mine\.toml"):
         read_target("mine")
 
 
 def test_a_new_board_is_a_new_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from compile import target
+    from compile.target import description
 
-    monkeypatch.setattr(target, "DEVICES", tmp_path)
+    monkeypatch.setattr(description, "DEVICES", tmp_path)
     shutil.copy(DEVICES / "rpi4.toml", tmp_path / "mine.toml")
     assert read_target("mine").cpu == "cortex-a72"
 
@@ -72,7 +74,7 @@ def test_ziglang_where_there_is_no_cross_compiler(
     pytest.importorskip("ziglang")
     find = shutil.which
     monkeypatch.setattr(
-        "compile.toolchain.shutil.which", lambda name: None if "gcc" in name else find(name)
+        "compile.target.toolchain.shutil.which", lambda name: None if "gcc" in name else find(name)
     )
     target = read_target("rpi4")
     assert toolchain.c_compiler(target.triple)[1:3] == ["-m", "ziglang"]
@@ -82,7 +84,7 @@ def test_ziglang_where_there_is_no_cross_compiler(
     made, reference = random_pictures(96, 3), PortableEngine(small_model)
     expected = np.array([reference.hash(picture) for picture in made])
     library = tmp_path / "libedge.so"
-    assert gate.parity_emulated(library, target, expected, 64, made, 0.99).passed
+    assert criteria.parity_emulated(library, target, expected, 64, made, 0.99).passed
 
 
 def test_without_a_cross_compiler_programs_find_a_c_library_too(
@@ -96,11 +98,11 @@ def test_without_a_cross_compiler_programs_find_a_c_library_too(
         def make(self) -> None:
             pass
 
-    monkeypatch.setattr(emulator, "SYSROOT", tmp_path / "nothing")
-    monkeypatch.setattr(emulator, "Userland", Unpacked)
-    monkeypatch.setattr(emulator, "_c_library", emulator._c_library.__wrapped__)
-    assert emulator.emulator_command(read_target("rpi4"))[1:3] == ["-L", str(tmp_path)]
-    monkeypatch.setattr("compile.toolchain.shutil.which", lambda name: None)
+    monkeypatch.setattr(qemu, "SYSROOT", tmp_path / "nothing")
+    monkeypatch.setattr(qemu, "Userland", Unpacked)
+    monkeypatch.setattr(qemu, "_c_library", qemu._c_library.__wrapped__)
+    assert qemu.emulator_command(read_target("rpi4"))[1:3] == ["-L", str(tmp_path)]
+    monkeypatch.setattr("compile.target.toolchain.shutil.which", lambda name: None)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
     command = toolchain.c_compiler("aarch64-linux-gnu", static=True)
     assert command[-2:] == ["aarch64-linux-musl", "-static"]

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from compile.pictures import pictures
-from compile.truth import Truth
+from compile.verify.golden import GoldenCodes
+from compile.verify.images import pictures
 from edge_runtime.engine.portable import PortableEngine
 from edge_runtime.errors import NoPhotosError
 
@@ -17,19 +17,19 @@ from edge_runtime.errors import NoPhotosError
 def test_codes_are_those_of_onnx_runtime_and_made_once(small_model: Path, keep: Path) -> None:
     engine, made = PortableEngine(small_model), pictures(None, 96, 30)
     before = set(keep.iterdir())
-    with Truth(small_model, None) as truth:
+    with GoldenCodes(small_model, None) as truth:
         truth.begin(30)
         seen = truth.of(30)
         assert truth.of(30) is seen
     assert (seen.pictures == made).all() and 1 < seen.photographs <= 30
     assert (seen.codes == np.stack([engine.hash(picture) for picture in made])).all()
     assert len(set(keep.iterdir()) - before) == 1
-    with Truth(small_model, None) as truth:
+    with GoldenCodes(small_model, None) as truth:
         assert (truth.of(30).codes == seen.codes).all(), "as they were kept"
 
 
 def test_who_leaves_does_not_wait_for_the_rest(small_model: Path) -> None:
-    with Truth(small_model, None) as truth:
+    with GoldenCodes(small_model, None) as truth:
         slow = truth.engine.hash
 
         def hashed(picture: np.ndarray) -> np.ndarray:
@@ -45,7 +45,7 @@ def test_who_leaves_does_not_wait_for_the_rest(small_model: Path) -> None:
 def test_photos_that_are_not_there_are_named_when_they_are_asked_for(
     small_model: Path, tmp_path: Path
 ) -> None:
-    with Truth(small_model, tmp_path / "none") as truth:
+    with GoldenCodes(small_model, tmp_path / "none") as truth:
         truth.begin(3)
         with pytest.raises(NoPhotosError, match="no such folder"):
             truth.of(3)

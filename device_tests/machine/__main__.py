@@ -17,9 +17,9 @@ from pathlib import Path
 
 import click
 
-from compile.target import read_target
+from compile.target.description import read_target
 from device_tests.bundles import make_bundle
-from device_tests.device import ROOT
+from device_tests.devices.base import ROOT
 from device_tests.machine import steps
 from device_tests.machine.image import make_image
 from device_tests.machine.qemu import CORES, CPU, Machine

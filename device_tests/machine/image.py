@@ -14,8 +14,8 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from compile.toolchain import run
-from compile.userland import Userland
+from compile.emulation.userland import Userland
+from compile.target.toolchain import run
 from device_tests.machine.initrd import keep_modules, write_initrd
 from edge_runtime.errors import ToolchainError
 

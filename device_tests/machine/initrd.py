@@ -8,7 +8,7 @@ import stat
 from collections.abc import Sequence
 from pathlib import Path
 
-from compile.toolchain import run
+from compile.target.toolchain import run
 
 MODULES = ("crc32c_generic", "virtio_blk", "ext4")
 """The first is asked for by the last, which does not say so."""

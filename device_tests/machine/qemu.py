@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from compile.toolchain import run
+from compile.target.toolchain import run
 from device_tests.machine.image import USER, Image
 from edge_runtime.errors import BoardLostError, BoardUnreachableError
 

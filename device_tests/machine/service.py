@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from device_tests.device import ROOT
+from device_tests.devices.base import ROOT
 from device_tests.machine.qemu import HOST, Machine
 from edge_runtime.errors import BoardLostError
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import cv2
 
 from device_tests.machine.usbip import Device, StallError
-from edge_runtime.fit import Image
+from edge_runtime.image import Image
 
 WIDTH, HEIGHT = 640, 480
 NAMES = ("", "Emulated", "Webcam", "1")

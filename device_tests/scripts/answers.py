@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from edge_runtime.fit import Image, fit
-from edge_runtime.lookup import ALL, Lookup, among
+from edge_runtime.image import Image
+from edge_runtime.image.preprocess import preprocess
+from edge_runtime.lookup import ALL, Lookup, rows_where
 from edge_runtime.lookup.planner import Planner
 
 THREADS = (1, 4)
@@ -33,7 +34,7 @@ def codes(bundle: str, made: Image) -> dict[str, Any]:
 
 def fitted(made: Image) -> list[str]:
     """Digests of the pictures, brought to another size."""
-    return [hashlib.sha256(fit(picture, 61).tobytes()).hexdigest() for picture in made]
+    return [hashlib.sha256(preprocess(picture, 61).tobytes()).hexdigest() for picture in made]
 
 
 def lookups() -> dict[str, str]:
@@ -48,7 +49,7 @@ def _lookup(bits: int, generator: np.random.Generator) -> str:
     codes[:, -1] >>= np.uint64(64 * words - bits)
     codes[1000:2000] = codes[:1000]  # ties
     codes, queries = codes[:-5], codes[-5:]
-    half = among(generator.random(3000) < 0.5)
+    half = rows_where(generator.random(3000) < 0.5)
     digest = hashlib.sha256()
     lookup = Lookup(codes, bits)
     planner = Planner(bits, lookup.kernel)

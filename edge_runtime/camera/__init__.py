@@ -13,7 +13,7 @@ from pathlib import Path
 from edge_runtime.camera.base import CameraOptions, Source
 from edge_runtime.camera.capture import FIRST_FRAME_S, NEXT_FRAME_S, Capture
 from edge_runtime.errors import CameraNotFoundError
-from edge_runtime.photo import SUFFIXES
+from edge_runtime.image.decode import SUFFIXES
 
 __all__ = ["CameraOptions", "Capture", "Source", "open_camera", "parse_source"]
 

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from edge_runtime.picture import Picture
+from edge_runtime.image.lazy_jpeg import Picture
 
 
 class Shot(NamedTuple):

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Iterator
 
 from edge_runtime.camera.base import Shot, Source
-from edge_runtime.picture import Picture
+from edge_runtime.image.lazy_jpeg import Picture
 
 
 class FakeSource(Source):

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from edge_runtime.camera.base import CameraOptions, Shot, Source
 from edge_runtime.errors import PhotoError
-from edge_runtime.photo import find_photos, read_photo
-from edge_runtime.picture import Picture
+from edge_runtime.image.decode import find_photos, read_photo
+from edge_runtime.image.lazy_jpeg import Picture
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from edge_runtime.camera.base import CameraOptions, Shot, Source
 from edge_runtime.errors import CameraNotFoundError
-from edge_runtime.picture import Picture
+from edge_runtime.image.lazy_jpeg import Picture
 
 
 class Picamera2Source(Source):

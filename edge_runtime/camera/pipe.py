@@ -19,8 +19,8 @@ import numpy as np
 
 from edge_runtime.camera.base import CameraOptions, Shot, Source
 from edge_runtime.errors import CameraLostError, CameraNotFoundError
-from edge_runtime.fit import Image
-from edge_runtime.picture import Picture
+from edge_runtime.image import Image
+from edge_runtime.image.lazy_jpeg import Picture
 
 PROGRAMS = ("rpicam-vid", "libcamera-vid")
 """The second is its name on older systems."""

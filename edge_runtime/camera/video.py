@@ -12,7 +12,7 @@ import numpy as np
 
 from edge_runtime.camera.base import CameraOptions, Shot, Source
 from edge_runtime.errors import CameraNotFoundError
-from edge_runtime.picture import JpegPicture, Picture
+from edge_runtime.image.lazy_jpeg import JpegPicture, Picture
 
 OPEN_TIMEOUT_MS = 8000
 READ_TIMEOUT_MS = 5000

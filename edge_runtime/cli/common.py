@@ -92,7 +92,7 @@ def talk(text: str) -> None:
 
 def log_to_stderr(level: str = "warning") -> None:
     """Show the runtime's own messages from `level` up, a line each."""
-    from edge_runtime.logs import start_logging
+    from edge_runtime.system.logs import start_logging
 
     start_logging(sys.stderr, level)
 

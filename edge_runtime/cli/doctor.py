@@ -12,7 +12,7 @@ from edge_runtime.cli.common import json_option, print_json
 from edge_runtime.errors import EXIT_VERDICT
 
 if TYPE_CHECKING:
-    from edge_runtime.doctor import Subject
+    from edge_runtime.doctor.checks import Subject
 
 _MARKS = {"ok": "ok  ", "warn": "warn", "fail": "FAIL"}
 
@@ -35,7 +35,7 @@ def command(
     as_json: bool,
 ) -> int:
     """Is this machine able to do the job? Exit code 9: something fails."""
-    from edge_runtime.doctor import examine
+    from edge_runtime.doctor.checks import examine
 
     findings = []
     for finding in examine(_subject(config, gallery, model, camera)):
@@ -54,7 +54,7 @@ def _subject(
     config: Path | None, gallery: Path | None, model: str | None, camera: str | None
 ) -> Subject:
     """What is to be examined; options win over the configuration."""
-    from edge_runtime.doctor import Subject
+    from edge_runtime.doctor.checks import Subject
     from edge_runtime.gallery import default_path
 
     if config is None:

@@ -71,15 +71,21 @@ def command(
 
     from edge_runtime.camera import open_camera
     from edge_runtime.engine import open_engine
-    from edge_runtime.enroll import Enrolment, Manner, enroll_frames, enroll_photos, labelled_photos
+    from edge_runtime.enroll import (
+        EnrollOptions,
+        EnrollResult,
+        enroll_frames,
+        enroll_photos,
+        labelled_photos,
+    )
     from edge_runtime.gallery import Gallery, check_label
-    from edge_runtime.photo import find_photos
+    from edge_runtime.image.decode import find_photos
     from edge_runtime.position import parse_position
 
-    manner = Manner(views, thumbnails)
+    manner = EnrollOptions(views, thumbnails)
     if position is not None:
         place = parse_position(position) if position != "photo" else None
-        manner = Manner(views, thumbnails, place or "photo")
+        manner = EnrollOptions(views, thumbnails, place or "photo")
 
     if label is not None:
         label = check_label(label)
@@ -94,7 +100,7 @@ def command(
     with Gallery(gallery, engine.model, create=True) as memory:
         if camera is not None and label is not None:
             with open_camera(camera) as frames:
-                outcome = Enrolment(
+                outcome = EnrollResult(
                     added=enroll_frames(engine, memory, label, frames, count, manner)
                 )
         else:

@@ -196,10 +196,10 @@ def compact(gallery: Path, as_json: bool) -> None:
 @click.argument("target", type=click.Path(path_type=Path))
 def backup(gallery: Path, target: Path) -> None:
     """Copy the gallery to the file TARGET, while it may be in use."""
-    from edge_runtime.gallery import copies
+    from edge_runtime.gallery import backup
 
     with busy("copying"):
-        copies.backup(gallery, target)
+        backup.backup(gallery, target)
     click.echo(f"{target}: {target.stat().st_size / 1e6:.2f} MB")
 
 
@@ -208,10 +208,10 @@ def backup(gallery: Path, target: Path) -> None:
 @click.argument("source", type=click.Path(dir_okay=False, path_type=Path))
 def restore(gallery: Path, source: Path) -> None:
     """Make the gallery what the file SOURCE holds, a backup, while it may be in use."""
-    from edge_runtime.gallery import Gallery, copies
+    from edge_runtime.gallery import Gallery, backup
 
     with busy("copying"):
-        old = copies.restore(gallery, source)
+        old = backup.restore(gallery, source)
     with Gallery(gallery, read_only=True) as memory:
         stats = memory.stats()
     kept = f"; the damaged file is {old}" if old else ""

@@ -77,9 +77,9 @@ def command(
     Without photos and camera, the photos that were enrolled are used, where they still exist. Exit
     code 9: over budget, or no measurement (emulated, throttled, swapped, disturbed by others).
     """
-    from edge_runtime.budget import read_budgets
     from edge_runtime.engine import open_engine
     from edge_runtime.profiler.run import Profile
+    from edge_runtime.report.budget import read_budgets
     from edge_runtime.report.file import check_place, to_json, write_report
 
     _needs_proc()
@@ -165,7 +165,7 @@ def _source(
     """What to look at, its kind, and how many photos it is."""
     from edge_runtime.camera import CameraOptions, parse_source
     from edge_runtime.camera.folder import FolderSource
-    from edge_runtime.photo import find_photos
+    from edge_runtime.image.decode import find_photos
 
     options = CameraOptions(loop=True)
     if camera is not None and photos:
@@ -206,8 +206,8 @@ def _enrolled_photos(path: Path, most: int = 50) -> list[Path]:
 def _bundle_budgets(engine: Engine) -> tuple[dict[str, float], str]:
     """Of the bundle that the engine's network came with, and whose they are; none if it came with
     none, or if nothing can be read of it, as the engine has already said."""
-    from edge_runtime.budget import checked
     from edge_runtime.bundle import MANIFEST, budgets_of, is_bundle
+    from edge_runtime.report.budget import checked
 
     path = Path(engine.model.path)
     folder = path if path.is_dir() else path.parent  # the portable engine runs the file in it

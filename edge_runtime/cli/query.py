@@ -76,9 +76,9 @@ def command(
         raise click.UsageError("--within needs --position")
 
     from edge_runtime.engine import open_engine
-    from edge_runtime.fusion import standings, verdict
     from edge_runtime.gallery import Gallery
-    from edge_runtime.pipeline import Pipeline
+    from edge_runtime.recognition.pipeline import Pipeline
+    from edge_runtime.recognition.voting import label_scores, verdict
 
     engine = open_engine(model, threads=threads)
     show = _as_json if as_json else _as_text
@@ -97,11 +97,11 @@ def command(
                 facts = {"photo": str(photo), "stage_ms": stage_ms}
                 show(memory, str(photo), result.verdict, result.matches, explain, facts)
         if together and looks:
-            found = standings(looks, pipeline.radius, "best" if fusion == "best" else "vote")
+            found = label_scores(looks, pipeline.radius, "best" if fusion == "best" else "vote")
             answer = verdict(looks, found)
             extra: dict[str, Any] = {
                 "photos": [str(photo) for photo in photos],
-                "standings": [
+                "label_scores": [
                     {"label": one.label, "share": one.share, "photos": one.looks} for one in found
                 ],
             }
@@ -123,7 +123,7 @@ class _Places:
 
     def of(self, data: bytes) -> Near | None:
         """Of the encoded photo `data`."""
-        from edge_runtime.photo_position import photo_position
+        from edge_runtime.image.exif import photo_position
         from edge_runtime.position import Near
 
         position = photo_position(data) if self._photo else self._fixed
@@ -134,11 +134,11 @@ def _read(
     photos: tuple[Path, ...], places: _Places, faults: list[PhotoError]
 ) -> Iterator[tuple[Path, Any, Near | None, float]]:
     """Each photo that can be used, decoded, with its position and the milliseconds it took."""
-    from edge_runtime.photo import decode_photo, read_bytes
-    from edge_runtime.stopwatch import Stopwatch
+    from edge_runtime.image.decode import decode_photo, read_bytes
+    from edge_runtime.system.stage_timer import StageTimer
 
     for photo in photos:
-        watch = Stopwatch()
+        watch = StageTimer()
         try:
             data = read_bytes(photo)
             image = decode_photo(data, where=photo)

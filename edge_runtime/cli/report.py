@@ -40,7 +40,7 @@ def show(file: Path) -> int:
 def html(file: Path, out: Path | None) -> None:
     """Draw a report: one page with its plots inside, which needs nothing else."""
     from edge_runtime.report import read_report
-    from edge_runtime.report.page import write_page
+    from edge_runtime.report.html_report import write_page
 
     page = out or file.with_suffix(".html")
     write_page(page, read_report(file))

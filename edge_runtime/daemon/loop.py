@@ -7,15 +7,15 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from edge_runtime.camera.keeper import Keeper
 from edge_runtime.camera.recovery import State
-from edge_runtime.daemon.errands import Errands
-from edge_runtime.decision import Decider
+from edge_runtime.camera.supervisor import CameraSupervisor
+from edge_runtime.daemon.work_queue import WorkQueue
 from edge_runtime.errors import EdgeRuntimeError
-from edge_runtime.memory import peak_rss_bytes
-from edge_runtime.pipeline import Pipeline
+from edge_runtime.recognition.pipeline import Pipeline
+from edge_runtime.recognition.smoothing import Decider
 from edge_runtime.sinks import Sink
-from edge_runtime.stopwatch import Timings
+from edge_runtime.system.memory import peak_rss_bytes
+from edge_runtime.system.stage_timer import Timings
 from edge_runtime.types import Event, Frame, Recognition, Result
 
 log = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ class Daemon:
 
     def __init__(
         self,
-        camera: Keeper,
+        camera: CameraSupervisor,
         pipeline: Pipeline,
         sinks: Sequence[Sink] = (),
         *,
@@ -70,7 +70,7 @@ class Daemon:
         self.listeners: list[Callable[[Event], None]] = []
         """Told of every event, on the path: they must be quick."""
         self.timings = Timings(samples)
-        self.errands = Errands(camera.changed)
+        self.errands = WorkQueue(camera.changed)
         self.frames = self.events = self.faults = 0
         """Frames that went along the path, events, and frames that could not be judged."""
         self.last_error = ""

@@ -16,21 +16,21 @@ import cv2
 
 from edge_runtime.camera import CameraOptions, parse_source
 from edge_runtime.camera.base import Source
-from edge_runtime.camera.keeper import Keeper
 from edge_runtime.camera.recovery import RetryPolicy
-from edge_runtime.daemon.climate import Climate, Thermostat
+from edge_runtime.camera.supervisor import CameraSupervisor
+from edge_runtime.daemon.gallery_watch import GalleryWatch
 from edge_runtime.daemon.loop import Daemon
 from edge_runtime.daemon.notify import Notifier
 from edge_runtime.daemon.outputs import open_sinks, reader_has_gone
-from edge_runtime.daemon.replaced import GalleryWatch
+from edge_runtime.daemon.thermal import Climate, Thermostat
 from edge_runtime.engine import Engine, open_engine
 from edge_runtime.errors import EdgeRuntimeError
 from edge_runtime.gallery import Gallery, default_path
-from edge_runtime.gate import Gate, GateOptions
-from edge_runtime.memory import release_unused
-from edge_runtime.pipeline import Pipeline
+from edge_runtime.image.change_gate import Gate, GateOptions
+from edge_runtime.recognition.pipeline import Pipeline
 from edge_runtime.settings import RELOADABLE, Settings
 from edge_runtime.sinks import Outbox
+from edge_runtime.system.memory import release_unused
 from edge_runtime.types import Event, Frame, Recognition, Result
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ of them at once."""
 
 
 @dataclass(frozen=True, eq=False)
-class Sight:
+class LatestResult:
     """The newest frame, and what was found in it."""
 
     frame: Frame
@@ -63,7 +63,7 @@ class Service:
         self._load = load
         self.settings = settings = load()
         self.started_s = time.monotonic()
-        self.sight: Sight | None = None
+        self.sight: LatestResult | None = None
         self.recent: deque[Event] = deque(maxlen=RECENT_EVENTS)
         self.notifier = Notifier()
         self._hup = False
@@ -141,7 +141,7 @@ class Service:
         self.close()
 
     def _see(self, frame: Frame, result: Result, held: Recognition | None) -> None:
-        self.sight = Sight(frame, result, held)
+        self.sight = LatestResult(frame, result, held)
 
     # -- between frames -----------------------------------------------------------------------
 
@@ -233,9 +233,9 @@ def _source(settings: Settings) -> Source:
     )
 
 
-def _keeper(settings: Settings, source: Source, changed: threading.Condition) -> Keeper:
+def _keeper(settings: Settings, source: Source, changed: threading.Condition) -> CameraSupervisor:
     camera = settings.camera
-    return Keeper(
+    return CameraSupervisor(
         source,
         policy=RetryPolicy(camera.retry_shortest_s, camera.retry_longest_s, camera.retry_budget),
         first_frame_s=camera.first_frame_s,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from edge_runtime import __version__
 from edge_runtime.camera.recovery import State
-from edge_runtime.memory import rss_bytes
+from edge_runtime.system.memory import rss_bytes
 
 if TYPE_CHECKING:
     from edge_runtime.daemon.service import Service

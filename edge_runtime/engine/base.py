@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from edge_runtime.code import Code
 from edge_runtime.model import ModelInfo
-from edge_runtime.stopwatch import Lap, no_lap
+from edge_runtime.system.stage_timer import Lap, no_lap
 
 if TYPE_CHECKING:  # it loads OpenCV, which no engine needs
-    from edge_runtime.fit import Image
+    from edge_runtime.image import Image
 
 
 @dataclass(frozen=True)

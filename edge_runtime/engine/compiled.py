@@ -19,10 +19,10 @@ from edge_runtime.bundle import multiply_adds, open_bundle
 from edge_runtime.code import Code
 from edge_runtime.engine.base import Engine, Step
 from edge_runtime.errors import BundleInvalidError, EngineError
-from edge_runtime.stopwatch import Lap, no_lap
+from edge_runtime.system.stage_timer import Lap, no_lap
 
 if TYPE_CHECKING:  # it loads OpenCV, which this engine does not need
-    from edge_runtime.fit import Image
+    from edge_runtime.image import Image
 
 API_VERSION = 1
 
@@ -122,7 +122,7 @@ class CompiledEngine(Engine):
             raise EngineError(
                 f"the picture is {image.dtype} {image.shape}, not uint8 {self._shape}",
                 where=self.model.path,
-                remedy="fit it first (edge_runtime.fit)",
+                remedy="fit it first (edge_runtime.image.preprocess)",
             )
         return np.ascontiguousarray(image)
 

@@ -6,9 +6,10 @@ import hashlib
 
 from edge_runtime.code import Code, binarise, pack
 from edge_runtime.engine.base import Engine
-from edge_runtime.fit import Image, fit
+from edge_runtime.image import Image
+from edge_runtime.image.preprocess import preprocess
 from edge_runtime.model import InputSpec, ModelInfo
-from edge_runtime.stopwatch import Lap, no_lap
+from edge_runtime.system.stage_timer import Lap, no_lap
 
 
 class FakeEngine(Engine):
@@ -33,6 +34,6 @@ class FakeEngine(Engine):
 
     def hash(self, image: Image, lap: Lap = no_lap) -> Code:
         """See `Engine.hash`."""
-        cells = fit(image, 8).mean(axis=2).reshape(64)
+        cells = preprocess(image, 8).mean(axis=2).reshape(64)
         lap("hash")
         return pack(binarise(cells, float(cells.mean())))

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from edge_runtime.code import Code, binarise, pack
 from edge_runtime.engine.base import Engine, Step
 from edge_runtime.errors import EngineError, ModelInvalidError
-from edge_runtime.fit import Image, normalise
-from edge_runtime.memory import release_unused
+from edge_runtime.image import Image
+from edge_runtime.image.preprocess import normalize
 from edge_runtime.model import identify, parse_metadata
-from edge_runtime.stopwatch import Lap, no_lap
+from edge_runtime.system.memory import release_unused
+from edge_runtime.system.stage_timer import Lap, no_lap
 
 if TYPE_CHECKING:
     import onnxruntime as ort
@@ -83,7 +84,7 @@ class PortableEngine(Engine):
 
     def activations(self, image: Image) -> NDArray[np.float32]:
         """The hash layer's sigmoid activations, float32 [K], for evaluation and parity tests."""
-        normalise(image, self.model.input, self._tensor[0])
+        normalize(image, self.model.input, self._tensor[0])
         try:
             (output,) = self._session.run([self._output], {self._input: self._tensor})
         except Exception as error:  # see above
@@ -103,7 +104,7 @@ class PortableEngine(Engine):
         """See `Engine.steps`: ONNX Runtime's own profile, of a session of its own."""
         import onnxruntime as ort
 
-        normalise(image, self.model.input, self._tensor[0])
+        normalize(image, self.model.input, self._tensor[0])
         with tempfile.TemporaryDirectory(prefix="edge-profile-") as folder:
             options = _options(self.threads)
             options.enable_profiling = True

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from edge_runtime.code import Code
 from edge_runtime.gallery.snapshot import Snapshot
-from edge_runtime.lookup import Among
+from edge_runtime.lookup import RowFilter
 from edge_runtime.position import Near, ground_distance_m
 from edge_runtime.types import Match
 
@@ -26,18 +26,18 @@ def nearest(
     `labels`: ids of the labels to search among. With `near`, the order is that of the score, which
     is the distance and the penalty for the place.
     """
-    among = snapshot.among if labels is None else snapshot.among_labels(labels)
+    row_filter = snapshot.row_filter if labels is None else snapshot.among_labels(labels)
     if near is None or snapshot.places is None:
-        rows, distances = snapshot.lookup.nearest(code, k, among)
+        rows, distances = snapshot.lookup.nearest(code, k, row_filter)
         return matches(snapshot, rows, distances)
     if near.within_m is not None:
-        there = among.mask(len(snapshot.ids)) & near.reaches(snapshot.places)
-        among = Among(np.packbits(there, bitorder="little"))
+        there = row_filter.mask(len(snapshot.ids)) & near.reaches(snapshot.places)
+        row_filter = RowFilter(np.packbits(there, bitorder="little"))
     # The penalty only adds: whatever is farther in bits than the k-th best score cannot be better.
     # So look at more and more of the nearest until that is reached.
     take = 4 * k
     while True:
-        rows, distances = snapshot.lookup.nearest(code, take, among)
+        rows, distances = snapshot.lookup.nearest(code, take, row_filter)
         penalties = near.penalties(snapshot.places[rows])
         scores = distances + penalties
         best = np.lexsort((rows, scores))[:k]
@@ -50,8 +50,8 @@ def within(
     snapshot: Snapshot, code: Code, radius: int, labels: Collection[int] | None = None
 ) -> tuple[Match, ...]:
     """All items within `radius` bits of `code`, nearest first, ties by id."""
-    among = snapshot.among if labels is None else snapshot.among_labels(labels)
-    return matches(snapshot, *snapshot.lookup.within(code, radius, among))
+    row_filter = snapshot.row_filter if labels is None else snapshot.among_labels(labels)
+    return matches(snapshot, *snapshot.lookup.within(code, radius, row_filter))
 
 
 def matches(

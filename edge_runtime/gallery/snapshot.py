@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from edge_runtime.code import Code, words_of
 from edge_runtime.gallery.rows import BEGINNING, Generation
-from edge_runtime.lookup import ALL, Among, Lookup
-from edge_runtime.lookup.growing import Growing
+from edge_runtime.lookup import ALL, Lookup, RowFilter
+from edge_runtime.lookup.growable_array import Growing
 from edge_runtime.position import Places
 
 MOST_DEAD = 0.25
@@ -49,7 +49,7 @@ class Snapshot:
     _places: Growing[np.float64] | None = None
     alive: NDArray[np.bool_] | None = None
     """[n]; None: all rows are."""
-    among: Among = ALL
+    row_filter: RowFilter = ALL
     ids: NDArray[np.int64] = field(init=False)
     label_ids: NDArray[np.uint32] = field(init=False)
     places: Places | None = field(init=False)
@@ -79,11 +79,13 @@ class Snapshot:
             self.ids[self.alive], self.label_ids[self.alive], self.lookup.codes[self.alive], places
         )
 
-    def among_labels(self, labels: Collection[int]) -> Among:
+    def among_labels(self, labels: Collection[int]) -> RowFilter:
         """Its living rows of these labels (their ids)."""
         wanted = np.zeros(max(labels, default=0) + 1, np.bool_)
         wanted[list(labels)] = True
-        return Among(self.among.alive, self.label_ids, np.packbits(wanted, bitorder="little"))
+        return RowFilter(
+            self.row_filter.alive, self.label_ids, np.packbits(wanted, bitorder="little")
+        )
 
     def changed(
         self,
@@ -151,5 +153,5 @@ def empty(bits: int) -> Snapshot:
     return made_of(BEGINNING, {}, none, bits)
 
 
-def _living(alive: NDArray[np.bool_] | None) -> Among:
-    return ALL if alive is None else Among(np.packbits(alive, bitorder="little"))
+def _living(alive: NDArray[np.bool_] | None) -> RowFilter:
+    return ALL if alive is None else RowFilter(np.packbits(alive, bitorder="little"))

@@ -15,15 +15,15 @@ from numpy.typing import NDArray
 from edge_runtime.code import Code, check_codes, words_of
 from edge_runtime.errors import CodeError, InputError
 from edge_runtime.lookup import by_numpy
-from edge_runtime.lookup.among import ALL, Among, among
 from edge_runtime.lookup.by_numpy import Answer
 from edge_runtime.lookup.compiled import hamming as _hamming
 from edge_runtime.lookup.compiled import kernels
-from edge_runtime.lookup.growing import Growing
+from edge_runtime.lookup.growable_array import Growing
 from edge_runtime.lookup.planner import INDEX_FROM, Planner
+from edge_runtime.lookup.row_filter import ALL, RowFilter, rows_where
 from edge_runtime.lookup.scan import scan, scan_batch
 
-__all__ = ["ALL", "Among", "Answer", "Lookup", "among", "kernels"]
+__all__ = ["ALL", "Answer", "Lookup", "RowFilter", "kernels", "rows_where"]
 
 KERNEL_VARIABLE = "EDGE_RUNTIME_KERNEL"
 """Names the kernel to use in place of the best one."""
@@ -83,40 +83,40 @@ class Lookup:
         padded[:, : self.rows.shape[1]] = self.rows
         return padded.view(np.uint64)
 
-    def nearest(self, query: Code, k: int, among: Among = ALL) -> Answer:
+    def nearest(self, query: Code, k: int, row_filter: RowFilter = ALL) -> Answer:
         """The `k` rows nearest to `query` (uint64 [W]), of those that are `among`.
 
         Gives rows and distances (bits), both int64 [min(k, such rows)], by distance, then by row.
         """
         self._check(query, (words_of(self.bits),), k)
         if self.kernel == "numpy":
-            return by_numpy.nearest(self.codes, query, k, self._mask(among))
+            return by_numpy.nearest(self.codes, query, k, self._mask(row_filter))
         k = min(k, len(self))
         if k and len(self) >= INDEX_FROM:
-            return self.planner.nearest(self.rows, self._tight(query), k, among)
-        return scan(self.rows, self.bits, self._tight(query), k, among, self.kernel)
+            return self.planner.nearest(self.rows, self._tight(query), k, row_filter)
+        return scan(self.rows, self.bits, self._tight(query), k, row_filter, self.kernel)
 
-    def within(self, query: Code, radius: int, among: Among = ALL) -> Answer:
+    def within(self, query: Code, radius: int, row_filter: RowFilter = ALL) -> Answer:
         """All rows within `radius` bits of `query` (uint64 [W]), as `nearest` gives them."""
         self._check(query, (words_of(self.bits),), 0)
         if not 0 <= radius <= self.bits:
             raise InputError(f"a radius of {radius} bits", remedy=f"give 0 to {self.bits}")
         if self.kernel == "numpy":
-            return by_numpy.within(self.codes, query, radius, self._mask(among))
-        return self.planner.within(self.rows, self._tight(query), radius, among)
+            return by_numpy.within(self.codes, query, radius, self._mask(row_filter))
+        return self.planner.within(self.rows, self._tight(query), radius, row_filter)
 
-    def nearest_batch(self, queries: Code, k: int, among: Among = ALL) -> Answer:
+    def nearest_batch(self, queries: Code, k: int, row_filter: RowFilter = ALL) -> Answer:
         """`nearest` for each row of `queries`, uint64 [m, W]; both answers are int64 [m, ...]."""
         self._check(queries, (len(queries), words_of(self.bits)), k)
         if self.kernel == "numpy":
-            mask, codes = self._mask(among), self.codes
+            mask, codes = self._mask(row_filter), self.codes
             k = min(k, len(self) if mask is None else int(np.count_nonzero(mask)))
             answers = [by_numpy.nearest(codes, query, k, mask) for query in queries]
             rows = np.array([answer[0] for answer in answers], np.int64)
             distances = np.array([answer[1] for answer in answers], np.int64)
             return rows.reshape(len(queries), k), distances.reshape(len(queries), k)
         return scan_batch(
-            self.rows, self.bits, self._tight(queries), min(k, len(self)), among, self.kernel
+            self.rows, self.bits, self._tight(queries), min(k, len(self)), row_filter, self.kernel
         )
 
     def ranking(self, queries: Code) -> NDArray[np.uint16] | NDArray[np.uint32]:
@@ -138,8 +138,8 @@ class Lookup:
     def _tight(self, codes: Code) -> NDArray[np.uint8]:
         return tight(codes, self.bits)
 
-    def _mask(self, among: Among) -> NDArray[np.bool_] | None:
-        return None if among is ALL else among.mask(len(self))
+    def _mask(self, row_filter: RowFilter) -> NDArray[np.bool_] | None:
+        return None if row_filter is ALL else row_filter.mask(len(self))
 
     def _check(self, queries: Code, shape: tuple[int, ...], k: int) -> None:
         if queries.dtype != np.uint64 or queries.shape != shape:

@@ -15,9 +15,9 @@ from itertools import chain
 
 import numpy as np
 
-from edge_runtime.lookup.among import Among
 from edge_runtime.lookup.by_numpy import Answer
 from edge_runtime.lookup.compiled import hamming as _hamming
+from edge_runtime.lookup.row_filter import RowFilter
 from edge_runtime.lookup.scan import Octets, in_order
 
 MOST_PARTS = 16
@@ -47,7 +47,7 @@ class MultiIndex:
         _, self.size_bytes = _hamming.index_facts(self._index)
 
     def nearest(
-        self, query: Octets, k: int, among: Among, kernel: str, work: int = NO_BOUND
+        self, query: Octets, k: int, row_filter: RowFilter, kernel: str, work: int = NO_BOUND
     ) -> tuple[Answer | None, int]:
         """The `k` (1 to n) nearest rows to `query` [bytes], as `Lookup.nearest`, and the work done.
 
@@ -60,9 +60,9 @@ class MultiIndex:
             self.count,
             query,
             k,
-            among.alive,
-            among.group,
-            among.wanted,
+            row_filter.alive,
+            row_filter.group,
+            row_filter.wanted,
             rows,
             distances,
             work,
@@ -70,7 +70,7 @@ class MultiIndex:
         )
         return (None if found < 0 else (rows[:found], distances[:found])), work - left
 
-    def within(self, query: Octets, radius: int, among: Among, work: int) -> Answer | None:
+    def within(self, query: Octets, radius: int, row_filter: RowFilter, work: int) -> Answer | None:
         """All rows within `radius` bits of `query`; None: `work` was used up."""
         room = 1024
         while True:
@@ -80,9 +80,9 @@ class MultiIndex:
                 self.count,
                 query,
                 radius + 1,
-                among.alive,
-                among.group,
-                among.wanted,
+                row_filter.alive,
+                row_filter.group,
+                row_filter.wanted,
                 rows,
                 distances,
                 work,

@@ -21,9 +21,9 @@ import threading
 from collections import deque
 from time import perf_counter_ns
 
-from edge_runtime.lookup.among import ALL, Among
 from edge_runtime.lookup.by_numpy import Answer
 from edge_runtime.lookup.multi_index import CLEARLY_FEWER, MultiIndex
+from edge_runtime.lookup.row_filter import ALL, RowFilter
 from edge_runtime.lookup.scan import Octets, collect, merged, scan
 
 log = logging.getLogger(__name__)
@@ -66,14 +66,14 @@ class Planner:
         """What answers now; None: the scan."""
         return self._index
 
-    def nearest(self, rows: Octets, query: Octets, k: int, among: Among) -> Answer:
+    def nearest(self, rows: Octets, query: Octets, k: int, row_filter: RowFilter) -> Answer:
         """`Lookup.nearest` over `rows` [n, bytes], 1 <= k <= n."""
         index = self._index
         if not self._may_index:
-            return self._scan(rows, query, k, among)
+            return self._scan(rows, query, k, row_filter)
         if index is None:
             began = perf_counter_ns()
-            answer = self._scan(rows, query, k, among)
+            answer = self._scan(rows, query, k, row_filter)
             self._spent_ns += perf_counter_ns() - began
             self._recent.append((query, k))
             if self._spent_ns > BUILD_NS_A_CODE * len(rows):
@@ -81,19 +81,19 @@ class Planner:
             return answer
         if len(rows) - index.count > MOST_TAIL * index.count:
             self._consider(rows)
-        return self._by_index(index, rows, query, k, among, self._work)
+        return self._by_index(index, rows, query, k, row_filter, self._work)
 
-    def within(self, rows: Octets, query: Octets, radius: int, among: Among) -> Answer:
+    def within(self, rows: Octets, query: Octets, radius: int, row_filter: RowFilter) -> Answer:
         """`Lookup.within` over `rows` [n, bytes]."""
         index = self._index
         if index is not None:
-            known = among if among is ALL else among.rows(0, index.count)
+            known = row_filter if row_filter is ALL else row_filter.rows(0, index.count)
             found = index.within(query, radius, known, self._work)
             if found is not None:
-                tail = among if among is ALL else among.rows(index.count, len(rows))
+                tail = row_filter if row_filter is ALL else row_filter.rows(index.count, len(rows))
                 late = collect(rows[index.count :], self._bits, query, radius, tail, self._kernel)
                 return merged(found, (late[0] + index.count, late[1]))
-        return collect(rows, self._bits, query, radius, among, self._kernel)
+        return collect(rows, self._bits, query, radius, row_filter, self._kernel)
 
     def build(self, rows: Octets) -> None:
         """Build and try an index over `rows` now, in this thread, whatever it costs."""
@@ -101,20 +101,26 @@ class Planner:
 
     # -- inside -------------------------------------------------------------------------------
 
-    def _scan(self, rows: Octets, query: Octets, k: int, among: Among) -> Answer:
-        return scan(rows, self._bits, query, k, among, self._kernel)
+    def _scan(self, rows: Octets, query: Octets, k: int, row_filter: RowFilter) -> Answer:
+        return scan(rows, self._bits, query, k, row_filter, self._kernel)
 
     def _by_index(
-        self, index: MultiIndex, rows: Octets, query: Octets, k: int, among: Among, work: int
+        self,
+        index: MultiIndex,
+        rows: Octets,
+        query: Octets,
+        k: int,
+        row_filter: RowFilter,
+        work: int,
     ) -> Answer:
         count = index.count
-        known = among if among is ALL else among.rows(0, count)
+        known = row_filter if row_filter is ALL else row_filter.rows(0, count)
         began = perf_counter_ns()
         answer, _ = index.nearest(query, min(k, count), known, self._kernel, work)
         if answer is None:
             if index.distinct > CLEARLY_FEWER * count:
                 failed = perf_counter_ns()
-                found = self._scan(rows, query, k, among)
+                found = self._scan(rows, query, k, row_filter)
                 if failed - began > 2 * BOUND * (perf_counter_ns() - failed):
                     self._work = max(work // 2, 1)
                 return found
@@ -122,7 +128,7 @@ class Planner:
             assert answer is not None
         if len(rows) == count:
             return answer
-        tail = among if among is ALL else among.rows(count, len(rows))
+        tail = row_filter if row_filter is ALL else row_filter.rows(count, len(rows))
         late = self._scan(rows[count:], query, min(k, len(rows) - count), tail)
         return merged(answer, (late[0] + count, late[1]), k)
 
@@ -138,7 +144,7 @@ class Planner:
     def _build(self, rows: Octets) -> None:
         try:
             self._refused_below = 2 * len(rows)  # unless it proves worth keeping
-            count = len(rows) // 64 * 64  # so that the bits of `Among.alive` can be cut there
+            count = len(rows) // 64 * 64  # so that the bits of `RowFilter.alive` can be cut there
             if not count or not _fits(count, self._bits):
                 log.info("no index of %d codes: too little memory is free", count)
                 return

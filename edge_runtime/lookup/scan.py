@@ -5,22 +5,24 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_runtime.lookup.among import Among
 from edge_runtime.lookup.by_numpy import Answer
 from edge_runtime.lookup.compiled import hamming as _hamming
+from edge_runtime.lookup.row_filter import RowFilter
 
 Octets = NDArray[np.uint8]
 """Packed codes without padding, uint8 [..., ceil(bits / 8)]."""
 
 
-def scan(rows: Octets, bits: int, query: Octets, k: int, among: Among, kernel: str) -> Answer:
+def scan(
+    rows: Octets, bits: int, query: Octets, k: int, row_filter: RowFilter, kernel: str
+) -> Answer:
     """The `k` of `rows` [n, bytes] nearest to `query` [bytes], k <= n, as `Lookup.nearest`."""
-    found, distances = scan_batch(rows, bits, query[np.newaxis], k, among, kernel)
+    found, distances = scan_batch(rows, bits, query[np.newaxis], k, row_filter, kernel)
     return found[0], distances[0]
 
 
 def scan_batch(
-    rows: Octets, bits: int, queries: Octets, k: int, among: Among, kernel: str
+    rows: Octets, bits: int, queries: Octets, k: int, row_filter: RowFilter, kernel: str
 ) -> Answer:
     """`scan` for each of `queries` [m, bytes]; both answers are int64 [m, ...]."""
     shape = (len(queries), k)
@@ -35,9 +37,9 @@ def scan_batch(
         queries,
         len(queries),
         k,
-        among.alive,
-        among.group,
-        among.wanted,
+        row_filter.alive,
+        row_filter.group,
+        row_filter.wanted,
         found,
         distances,
         filled,
@@ -48,7 +50,7 @@ def scan_batch(
 
 
 def collect(
-    rows: Octets, bits: int, query: Octets, radius: int, among: Among, kernel: str
+    rows: Octets, bits: int, query: Octets, radius: int, row_filter: RowFilter, kernel: str
 ) -> Answer:
     """All of `rows` within `radius` bits of `query`, by distance and then by row."""
     room = 1024
@@ -60,9 +62,9 @@ def collect(
             bits,
             query,
             radius + 1,
-            among.alive,
-            among.group,
-            among.wanted,
+            row_filter.alive,
+            row_filter.group,
+            row_filter.wanted,
             found,
             distances,
             kernel,

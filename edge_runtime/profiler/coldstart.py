@@ -33,9 +33,9 @@ def main() -> None:
     from edge_runtime.daemon import Daemon
     from edge_runtime.engine import open_engine
     from edge_runtime.gallery import Gallery
-    from edge_runtime.memory import peak_rss_bytes
-    from edge_runtime.photo import read_photo
-    from edge_runtime.pipeline import Pipeline
+    from edge_runtime.image.decode import read_photo
+    from edge_runtime.recognition.pipeline import Pipeline
+    from edge_runtime.system.memory import peak_rss_bytes
 
     assert Daemon is not None  # what the daemon loads is loaded
     at_ns = end("imports", "imports", at_ns)

@@ -12,9 +12,9 @@ from pathlib import Path
 import psutil
 from msgspec.structs import replace
 
-from edge_runtime.device import clock_mhz, temperature_c, throttling
-from edge_runtime.memory import rss_bytes
 from edge_runtime.report.schema import Brand, Conditions, Moment
+from edge_runtime.system.device import clock_mhz, temperature_c, throttling
+from edge_runtime.system.memory import rss_bytes
 
 OTHERS_CORES = 0.25
 """Cores' worth of other programs above which a run counts as shared ..."""

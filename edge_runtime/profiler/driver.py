@@ -7,11 +7,11 @@ import time
 from abc import abstractmethod
 
 from edge_runtime.camera.base import Shot, Source
-from edge_runtime.camera.keeper import Keeper
 from edge_runtime.camera.recovery import State
+from edge_runtime.camera.supervisor import CameraSupervisor
 from edge_runtime.daemon import Daemon
 from edge_runtime.errors import CameraLostError, ReportError
-from edge_runtime.pipeline import Pipeline
+from edge_runtime.recognition.pipeline import Pipeline
 from edge_runtime.sinks import Sink
 
 PATIENCE_S = 30.0
@@ -99,7 +99,7 @@ class Driver:
             source = Paced(source, per_s)
         elif self.pace == "one by one":
             source = self._turns = OneByOne(source)
-        self.daemon = Daemon(Keeper(source, wait=False), pipeline, [sink], samples=1)
+        self.daemon = Daemon(CameraSupervisor(source, wait=False), pipeline, [sink], samples=1)
 
     def one(self) -> None:
         """One more frame along the path; raises `CameraError` when there is none to be had."""

@@ -9,11 +9,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from edge_runtime import __version__
-from edge_runtime.cpu import cpu_features
-from edge_runtime.device import clock_mhz, read_device
 from edge_runtime.engine import Engine
 from edge_runtime.gallery import Gallery
 from edge_runtime.report.schema import DeviceInfo, EngineInfo, GalleryFacts, ModelFacts, Program
+from edge_runtime.system.cpu import cpu_features
+from edge_runtime.system.device import clock_mhz, read_device
 
 PACKAGES = ("numpy", "opencv-python-headless", "opencv-python", "onnxruntime", "psutil")
 TELLING = ("asimd", "asimddp", "asimdhp", "fphp", "i8mm", "sve", "bf16", "sse4_2", "avx", "avx2",

@@ -11,7 +11,7 @@ from edge_runtime.code import hamming
 from edge_runtime.engine import Engine
 from edge_runtime.engine.base import Step
 from edge_runtime.errors import EdgeRuntimeError
-from edge_runtime.fit import Image
+from edge_runtime.image import Image
 from edge_runtime.report.schema import Operator, Operators
 
 CALLS, WARMUP = 30, 3

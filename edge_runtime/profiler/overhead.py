@@ -9,7 +9,7 @@ from edge_runtime.profiler.driver import Driver
 from edge_runtime.profiler.warm import Recorder
 from edge_runtime.report.bootstrap import ratio
 from edge_runtime.report.schema import Overhead
-from edge_runtime.stopwatch import percentile
+from edge_runtime.system.stage_timer import percentile
 
 BLOCK = 8
 """Frames with, then as many without, then the other way round."""

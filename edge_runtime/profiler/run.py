@@ -18,14 +18,12 @@ from statistics import median
 import cv2
 from msgspec.structs import replace
 
-from edge_runtime.budget import figure, judge
 from edge_runtime.camera.base import Source
 from edge_runtime.engine import Engine
 from edge_runtime.errors import EdgeRuntimeError, ReportError, StorageError
-from edge_runtime.fit import fit
 from edge_runtime.gallery import Gallery
-from edge_runtime.gate import Gate
-from edge_runtime.pipeline import Pipeline
+from edge_runtime.image.change_gate import Gate
+from edge_runtime.image.preprocess import preprocess
 from edge_runtime.profiler import facts
 from edge_runtime.profiler.cold import Run, cold_start, cold_starts, memory_of
 from edge_runtime.profiler.conditions import Watch, brands_of, conditions, counters
@@ -33,6 +31,8 @@ from edge_runtime.profiler.driver import Driver
 from edge_runtime.profiler.operators import CALLS, operators
 from edge_runtime.profiler.overhead import overhead
 from edge_runtime.profiler.warm import Recorder
+from edge_runtime.recognition.pipeline import Pipeline
+from edge_runtime.report.budget import figure, judge
 from edge_runtime.report.schema import (
     SCHEMA_VERSION,
     Brand,
@@ -141,7 +141,7 @@ class Profile:
                 driver.close()
                 outbox.close()
         assert self._frame is not None
-        square = fit(self._frame.image, self.engine.model.input.size)
+        square = preprocess(self._frame.image, self.engine.model.input.size)
         calls = min(CALLS, self.protocol.samples)
         self._operators = list(operators(self.engine, square, calls))
         photo = scratch / "photo.jpg"

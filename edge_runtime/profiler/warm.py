@@ -7,10 +7,10 @@ import time
 from array import array
 from statistics import fmean, median, pstdev
 
-from edge_runtime.budget import STAGES
-from edge_runtime.profiler.yardstick import Yardstick
+from edge_runtime.profiler.calibration_loop import Yardstick
+from edge_runtime.report.budget import STAGES
 from edge_runtime.report.schema import Samples, Summary, Warm
-from edge_runtime.stopwatch import percentile
+from edge_runtime.system.stage_timer import percentile
 from edge_runtime.types import Frame, Recognition, Result
 
 SUSTAINED_S = 30.0

@@ -64,7 +64,7 @@ def _resampled(samples: Numbers, percent: float, generator: np.random.Generator)
 
 
 def _percentile(rows: Numbers, percent: float) -> Numbers:
-    """Nearest rank, as everywhere (`edge_runtime.stopwatch.percentile`)."""
+    """Nearest rank, as everywhere (`edge_runtime.system.stage_timer.percentile`)."""
     rank = max(0, math.ceil(rows.shape[1] * percent / 100) - 1)
     found: Numbers = np.partition(rows, rank, axis=1)[:, rank]
     return found

@@ -9,7 +9,7 @@ came or went. So a difference of medians counts only
   slows some of the samples;
 - when it is worth a name: microseconds of a stage that takes microseconds are not.
 
-Before, what is known to differ is taken out (`edge_runtime.report.steadied`): photos that are
+Before, what is known to differ is taken out (`edge_runtime.report.normalized`): photos that are
 unlike, and a machine that was not equally fast in both runs.
 """
 
@@ -20,8 +20,8 @@ from typing import Any
 
 from edge_runtime.errors import ReportError
 from edge_runtime.report.bootstrap import Ratio, ratio
+from edge_runtime.report.normalized import machine, steadied, times_of
 from edge_runtime.report.schema import Report
-from edge_runtime.report.steadied import machine, steadied, times_of
 
 FASTER, SLOWER, SAME = "faster", "slower", "no difference"
 MARGIN = 0.035

@@ -7,8 +7,8 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from edge_runtime.budget import STAGES
 from edge_runtime.errors import ExtraMissingError
+from edge_runtime.report.budget import STAGES
 from edge_runtime.report.schema import Operators, Report, Warm
 
 if TYPE_CHECKING:

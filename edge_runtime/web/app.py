@@ -16,7 +16,6 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from edge_runtime.budget import QUERY_BUDGET_MS
 from edge_runtime.daemon.status import status
 from edge_runtime.errors import (
     BusyError,
@@ -27,9 +26,10 @@ from edge_runtime.errors import (
     NotEnrolledError,
     StorageError,
 )
+from edge_runtime.report.budget import QUERY_BUDGET_MS
 from edge_runtime.settings.schema import HttpSettings
-from edge_runtime.web.desk import Desk
-from edge_runtime.web.guard import Guard, refuse
+from edge_runtime.web.auth import AuthMiddleware, refuse
+from edge_runtime.web.gallery_service import GalleryService
 from edge_runtime.web.metrics import Metrics
 from edge_runtime.web.openapi import document
 from edge_runtime.web.photos import UploadError, read_upload
@@ -63,7 +63,7 @@ class Site:
     def __init__(self, service: Service, settings: HttpSettings, token: str) -> None:
         self._service = service
         self._settings = settings
-        self._desk = Desk(service.pipeline, service.daemon.errands)
+        self._desk = GalleryService(service.pipeline, service.daemon.errands)
         self._events = EventStream(self._brief)
         self._live = LiveView(service)
         self._metrics = Metrics(service)
@@ -91,7 +91,7 @@ class Site:
         ]
         self.app = Starlette(
             routes=routes,
-            middleware=[Middleware(Guard, settings=settings, token=token)],
+            middleware=[Middleware(AuthMiddleware, settings=settings, token=token)],
             exception_handlers={
                 EdgeRuntimeError: _our_error,  # type: ignore[dict-item]
                 UploadError: _upload_error,  # type: ignore[dict-item]
@@ -120,7 +120,7 @@ class Site:
         token = body.get("token")
         if not isinstance(token, str):
             return refuse(422, "the token is missing", 'send {"token": "..."}')
-        guard: Guard = request.scope["state"]["guard"]
+        guard: AuthMiddleware = request.scope["state"]["guard"]
         return guard.open_session(token, request.scope["state"]["client"])
 
     # -- how it is ----------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import asyncio
 from starlette.requests import ClientDisconnect, Request
 
 from edge_runtime.errors import PhotoError
-from edge_runtime.photo_header import read_header
+from edge_runtime.image.header import read_header
 from edge_runtime.settings.schema import HttpSettings
 
 UPLOAD_S = 20.0

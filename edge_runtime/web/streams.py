@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from edge_runtime.types import Event
-from edge_runtime.web.desk import jpeg
+from edge_runtime.web.gallery_service import jpeg
 
 if TYPE_CHECKING:
     from edge_runtime.daemon.service import Service

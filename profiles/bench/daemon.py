@@ -26,20 +26,20 @@ import numpy as np
 
 from demo.scenes import read_scene
 from edge_runtime.camera.fake import FakeSource
-from edge_runtime.camera.keeper import Keeper
+from edge_runtime.camera.supervisor import CameraSupervisor
 from edge_runtime.daemon import Daemon
-from edge_runtime.device import read_device
 from edge_runtime.engine import Engine, open_engine
 from edge_runtime.errors import EXIT_VERDICT
-from edge_runtime.fit import Image
 from edge_runtime.gallery import Gallery
-from edge_runtime.gate import Gate
-from edge_runtime.pipeline import Pipeline
+from edge_runtime.image import Image
+from edge_runtime.image.change_gate import Gate
+from edge_runtime.recognition.pipeline import Pipeline
 from edge_runtime.sinks import JsonSink, Outbox
-from edge_runtime.stopwatch import summarise
-from profiles.bench.gate import QUALITY, gate_costs
-from profiles.bench.report import deliver
-from profiles.bench.rig import enrol, noisy, running, tripod
+from edge_runtime.system.device import read_device
+from edge_runtime.system.stage_timer import summarise
+from profiles.bench.change_gate import QUALITY, gate_costs
+from profiles.bench.support.harness import enrol, noisy, running, tripod
+from profiles.bench.support.results import deliver
 
 BARS = {
     "overhead_p99_ms": 1.5,
@@ -63,7 +63,7 @@ def overhead(engine: Engine, folder: Path) -> dict[str, Any]:
     with (
         Gallery(folder / "path.sqlite", engine.model, read_only=True) as gallery,
         (folder / "events").open("w") as stream,
-        Keeper(FakeSource(frames[n % len(frames)] for n in range(PATH_FRAMES))) as camera,
+        CameraSupervisor(FakeSource(frames[n % len(frames)] for n in range(PATH_FRAMES))) as camera,
     ):
         gate = Gate()
         outbox = Outbox(JsonSink(stream))

@@ -19,17 +19,17 @@ import click
 import numpy as np
 import onnxruntime
 
-from compile.counts import Counts
-from compile.emulator import count_library, count_marks, count_onnxruntime
-from compile.front import read_network
-from compile.pictures import write_pictures
-from compile.target import Target, read_target
-from compile.userland import ROOT, Userland
-from edge_runtime.fit import normalise
-from profiles.bench.emulated_peers import PEERS, Case, outcome
+from compile.emulation.counters import Counts
+from compile.emulation.qemu import count_library, count_marks, count_onnxruntime
+from compile.emulation.userland import ROOT, Userland
+from compile.frontend.onnx_importer import read_network
+from compile.target.description import Target, read_target
+from compile.verify.images import write_pictures
+from edge_runtime.image.preprocess import normalize
 from profiles.bench.network import MODEL, MODELS, QUANTISED, picture_of
-from profiles.bench.report import deliver, one_line
-from profiles.bench.turns import CLOSE
+from profiles.bench.peers.emulated import PEERS, Case, outcome
+from profiles.bench.support.interleaved_timing import CLOSE
+from profiles.bench.support.results import deliver, one_line
 
 
 def rows(target: Target) -> Iterator[tuple[str, Counts | str]]:
@@ -59,7 +59,7 @@ def _case() -> Case:
     network = read_network(MODELS / MODEL)
     size = network.model.input.size
     tensor = np.empty((3, size, size), np.float32)
-    normalise(picture_of(size), network.model.input, tensor)
+    normalize(picture_of(size), network.model.input, tensor)
     session = onnxruntime.InferenceSession(str(MODELS / MODEL), providers=["CPUExecutionProvider"])
     (answer,) = session.run(["hash"], {session.get_inputs()[0].name: tensor[None]})
     return Case(MODELS / MODEL, tensor, np.asarray(answer[0], np.float32), CLOSE)

@@ -34,10 +34,10 @@ import numpy as np
 
 from demo.scenes import read_scene
 from edge_runtime.cli.common import progress_bar
-from edge_runtime.device import read_device
 from edge_runtime.errors import EXIT_VERDICT, ReportError
-from profiles.bench.report import deliver
-from profiles.bench.rig import CONFIG, Running, enrol
+from edge_runtime.system.device import read_device
+from profiles.bench.support.harness import CONFIG, Running, enrol
+from profiles.bench.support.results import deliver
 
 BOUND_S = 15.0
 """From the end of a fault to a recognition. The longest pause between restarts is 2 s here, and

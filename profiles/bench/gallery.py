@@ -23,10 +23,10 @@ from typing import Any
 import click
 import numpy as np
 
-from edge_runtime.device import read_device
 from edge_runtime.engine.fake import FakeEngine
 from edge_runtime.gallery import Gallery, Item
-from profiles.bench.report import deliver
+from edge_runtime.system.device import read_device
+from profiles.bench.support.results import deliver
 
 MODEL = FakeEngine().model
 BATCH = 200_000

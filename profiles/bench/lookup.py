@@ -26,14 +26,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.code import Code, words_of
-from edge_runtime.device import read_device
 from edge_runtime.engine import open_engine
 from edge_runtime.enroll import views_of
 from edge_runtime.errors import PhotoError
+from edge_runtime.image.decode import find_photos, read_photo
 from edge_runtime.lookup import Lookup, by_numpy
-from edge_runtime.photo import find_photos, read_photo
-from edge_runtime.pipeline import code_of
-from profiles.bench.report import deliver
+from edge_runtime.recognition.pipeline import code_of
+from edge_runtime.system.device import read_device
+from profiles.bench.support.results import deliver
 
 K = 10
 QUERIES = 7

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import click
 
-from compile.emulator import count_program
-from compile.target import read_target
-from compile.toolchain import c_compiler, run
-from profiles.bench.report import deliver
+from compile.emulation.qemu import count_program
+from compile.target.description import read_target
+from compile.target.toolchain import c_compiler, run
+from profiles.bench.support.results import deliver
 
 NATIVE = Path(__file__).resolve().parents[2] / "edge_runtime" / "native"
 TARGETS = ("rpi3", "rpi4", "rpi5")

@@ -25,13 +25,13 @@ from typing import Any
 import click
 import numpy as np
 
-from compile.front import read_network
-from edge_runtime.device import read_device
-from edge_runtime.fit import Image
-from profiles.bench.cores import apart, handover, peak_gmac_s
-from profiles.bench.peers import contenders
-from profiles.bench.report import deliver
-from profiles.bench.turns import Contender, check, first, measure
+from compile.frontend.onnx_importer import read_network
+from edge_runtime.image import Image
+from edge_runtime.system.device import read_device
+from profiles.bench.peers.native import contenders
+from profiles.bench.support.cores import apart, handover, peak_gmac_s
+from profiles.bench.support.interleaved_timing import Contender, check, first, measure
+from profiles.bench.support.results import deliver
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 MODELS = ROOT / "models"

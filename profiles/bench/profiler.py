@@ -22,11 +22,11 @@ from typing import Any
 import click
 
 from demo.scenes import write_enrolment_photos
-from edge_runtime.device import read_device
 from edge_runtime.errors import EXIT_VERDICT, ReportError
 from edge_runtime.report import Report, read_report
 from edge_runtime.report.compare import SAME, compare
-from profiles.bench.report import deliver
+from edge_runtime.system.device import read_device
+from profiles.bench.support.results import deliver
 
 STAGES = ("hash", "decode", "fit")
 FACTOR = 1.1
@@ -56,7 +56,7 @@ def slow_engine(kind):
     kind.hash = slower
 
 if stage == "fit":
-    import edge_runtime.pipeline as place
+    import edge_runtime.recognition.pipeline as place
     place.fit = slowed(place.fit)
 elif stage == "decode":
     import edge_runtime.camera.folder as place

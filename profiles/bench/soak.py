@@ -22,10 +22,10 @@ from typing import Any
 import click
 
 from edge_runtime.cli.common import progress_bar
-from edge_runtime.device import read_device
 from edge_runtime.errors import EXIT_VERDICT
-from profiles.bench.report import deliver
-from profiles.bench.rig import CONFIG, Running, enrol, tripod, write_film
+from edge_runtime.system.device import read_device
+from profiles.bench.support.harness import CONFIG, Running, enrol, tripod, write_film
+from profiles.bench.support.results import deliver
 
 FILM = ("chelsea.png", "coffee.png", "rocket.jpg", "grass.png")
 SIDE = (320, 240)

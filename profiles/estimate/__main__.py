@@ -23,10 +23,10 @@ from typing import Any
 
 import click
 
-from compile.target import HOST, Target, known_targets, read_target, tuned_by
+from compile.target.description import HOST, Target, known_targets, read_target, tuned_by
 from edge_runtime.bundle import LIBRARY, MODEL, is_bundle, read_manifest
 from edge_runtime.errors import ReportError, TargetError, ToolchainError
-from profiles.bench.report import deliver, one_line
+from profiles.bench.support.results import deliver, one_line
 from profiles.estimate.calibration import read_calibration
 from profiles.estimate.report import check_kind, likeness_of, new_report, put, remade
 
@@ -83,7 +83,7 @@ def count(
 ) -> Iterator[dict[str, Any]]:
     """Put the counts of every bundle that is not there yet into `report`, and give it each time."""
     try:
-        from compile.userland import Userland
+        from compile.emulation.userland import Userland
         from profiles.estimate.path import count_stages, make_material
     except ImportError as error:
         raise ToolchainError(

@@ -17,14 +17,14 @@ import cv2
 
 from edge_runtime.camera import CameraOptions
 from edge_runtime.camera.folder import FolderSource
-from edge_runtime.camera.keeper import Keeper
+from edge_runtime.camera.supervisor import CameraSupervisor
 from edge_runtime.daemon.loop import Daemon
-from edge_runtime.decision import Decider
 from edge_runtime.engine import open_engine
 from edge_runtime.gallery import Gallery
-from edge_runtime.pipeline import Pipeline
+from edge_runtime.recognition.pipeline import Pipeline
+from edge_runtime.recognition.smoothing import Decider
 from edge_runtime.sinks import JsonSink, Outbox
-from edge_runtime.stopwatch import Stopwatch
+from edge_runtime.system.stage_timer import StageTimer
 from edge_runtime.types import Event, Frame, Verdict
 
 MAGIC, BEGIN, END = 0x45444745, 1, 2
@@ -49,14 +49,14 @@ class Marks:
 
     def hang_on_laps(self) -> None:
         """From now on, every lap ends a region and begins the next."""
-        taken = Stopwatch.lap
+        taken = StageTimer.lap
 
-        def lap(watch: Stopwatch, stage: str) -> None:
+        def lap(watch: StageTimer, stage: str) -> None:
             self.end(stage)
             taken(watch, stage)
             self.begin()
 
-        Stopwatch.lap = lap  # type: ignore[method-assign, assignment]
+        StageTimer.lap = lap  # type: ignore[method-assign, assignment]
 
     def hang_on_decision(self, decider: Decider) -> None:
         """The decision over several frames belongs to "decide", as in a profile."""
@@ -85,7 +85,7 @@ def main(bundle: str, gallery: str, photo: str, frames: str) -> None:
         Path("/dev/null").open("w", encoding="utf-8") as sink,
     ):
         outbox = Outbox(JsonSink(sink))
-        daemon = Daemon(Keeper(source), Pipeline(engine, kept), [outbox])
+        daemon = Daemon(CameraSupervisor(source), Pipeline(engine, kept), [outbox])
         for _ in range(2):  # the first one also finds the function
             marks.begin()
             marks.end("marks")

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.errors import ReportError
-from profiles.bench.report import one_line
+from profiles.bench.support.results import one_line
 from profiles.estimate.calibration import Calibration, Numbers, read_calibration
 
 GROUPS: dict[str, tuple[tuple[str, ...], float]] = {

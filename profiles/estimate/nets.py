@@ -18,12 +18,12 @@ from typing import Any
 
 import click
 
-from compile.emulator import count_marks
-from compile.target import read_target
-from compile.userland import Userland
+from compile.emulation.qemu import count_marks
+from compile.emulation.userland import Userland
+from compile.target.description import read_target
 from edge_runtime.errors import ReportError
-from profiles.bench.emulated_peers import install, pinned
-from profiles.bench.report import deliver, one_line
+from profiles.bench.peers.emulated import install, pinned
+from profiles.bench.support.results import deliver, one_line
 
 COUNTS = Path(__file__).resolve().parent.parent / "calibration" / "counts.json"
 CORES = {"cortex-a53": "rpi3", "cortex-a72": "rpi4", "cortex-a76": "rpi5"}

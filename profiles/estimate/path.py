@@ -11,10 +11,10 @@ from pathlib import Path
 
 import cv2
 
-from compile.counts import Counts
-from compile.emulator import count_marks
-from compile.target import Target
-from compile.userland import Userland
+from compile.emulation.counters import Counts
+from compile.emulation.qemu import count_marks
+from compile.emulation.userland import Userland
+from compile.target.description import Target
 from demo.scenes import read_scene, write_enrolment_photos
 from edge_runtime.bundle import MODEL
 from edge_runtime.engine.portable import PortableEngine

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from compile.counts import CLASSES
-from compile.target import Likeness, Target, read_target
+from compile.emulation.counters import CLASSES
+from compile.target.description import Likeness, Target, read_target
 from edge_runtime.errors import ReportError, TargetError
 from profiles.estimate.calibration import Calibration, Numbers
 from profiles.estimate.model import (

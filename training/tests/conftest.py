@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from training.data import Photo
+from training.data.photo_sets import Photo
 
 ROOT = Path(__file__).resolve().parents[2]
 

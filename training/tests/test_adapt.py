@@ -13,9 +13,9 @@ import pytest
 from click.testing import CliRunner
 
 from edge_runtime.engine.portable import PortableEngine
-from training import adapt
-from training.origin import head_of, with_head
-from training.ship import measure_radius
+from training.hash_layer import finetune
+from training.hash_layer.backbone import head_of, with_head
+from training.hash_layer.build_model import measure_radius
 from training.tests.conftest import ROOT, draw_photos
 
 MODEL = ROOT / "models" / "mobilenet_v1_hash64.onnx"
@@ -33,7 +33,7 @@ def poor(tmp_path: Path) -> Path:
 
 def _adapt(poor: Path) -> dict[str, Any]:
     options = f"--data set --model {poor} --passes 0 --out own"
-    done = CliRunner().invoke(adapt.main, options.split())
+    done = CliRunner().invoke(finetune.main, options.split())
     assert done.exit_code == 0, done.output
     report: dict[str, Any] = json.loads(done.output.splitlines()[-1])
     assert report["kept"] == "new"
@@ -59,7 +59,7 @@ def test_radius_is_of_strangers_where_there_are_some(
         used.append(inputs)
         return measure_radius(*inputs)
 
-    monkeypatch.setattr(adapt, "measure_radius", watched)
+    monkeypatch.setattr(finetune, "measure_radius", watched)
     report = _adapt(poor)
     ((_, _, on, head),) = used
     assert len(on) == measured and report["radius_of"].startswith(told)

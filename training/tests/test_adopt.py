@@ -20,12 +20,13 @@ from onnxruntime.quantization import CalibrationMethod
 from edge_runtime.code import binarise, pack
 from edge_runtime.engine import open_engine
 from edge_runtime.engine.portable import PortableEngine
-from edge_runtime.fit import fit
-from edge_runtime.photo import read_photo
-from training import adopt, evaluate, quantise
-from training.cache import open_cache
-from training.data import read_set
-from training.judge import Hasher
+from edge_runtime.image.decode import read_photo
+from edge_runtime.image.preprocess import preprocess
+from training.data.photo_sets import read_set
+from training.data.pixel_cache import open_cache
+from training.eval import evaluate
+from training.eval.retrieval import Hasher
+from training.onnx import import_model, quantize_qdq
 from training.tests.conftest import ROOT, draw_photos
 
 SIZE, BITS = 48, 24
@@ -73,12 +74,12 @@ def _directly(path: Path, image: NDArray[Any]) -> NDArray[np.bool_]:
 
 def _squares(folder: Path) -> list[NDArray[np.uint8]]:
     draw_photos(folder)
-    return [fit(read_photo(each.path), SIZE) for each in read_set(folder)]
+    return [preprocess(read_photo(each.path), SIZE) for each in read_set(folder)]
 
 
 def _adopt(*options: str) -> Result:
     return CliRunner().invoke(
-        adopt.main, ["--model", "theirs.onnx", "--out", "ours.onnx", *options]
+        import_model.main, ["--model", "theirs.onnx", "--out", "ours.onnx", *options]
     )
 
 
@@ -130,7 +131,7 @@ def test_adopted_copy_is_a_model_like_any_other(tmp_path: Path) -> None:
     draw_photos(tmp_path / "set")
     cache = open_cache(read_set(tmp_path / "set"))
     small = tmp_path / "small.onnx"
-    quantise.quantise(tmp_path / "ours.onnx", cache, small, CalibrationMethod.MinMax)
+    quantize_qdq.quantise(tmp_path / "ours.onnx", cache, small, CalibrationMethod.MinMax)
     assert Hasher(small).info.name == "guest_int8"
 
 

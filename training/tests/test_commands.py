@@ -13,17 +13,21 @@ import pytest
 from click.testing import CliRunner, Result
 
 from edge_runtime.engine import open_engine
-from edge_runtime.fit import fit
+from edge_runtime.image.decode import read_photo
+from edge_runtime.image.preprocess import preprocess
 from edge_runtime.model import identify
-from edge_runtime.photo import read_photo
-from training import accuracy, adapt, card, evaluate, quantise, ship, stats
-from training.cache import PhotoReader, open_cache
 from training.cli import fail_in_one_line
-from training.data import read_set
-from training.judge import Hasher, Side, retrieve
-from training.network import Backbone
+from training.data import stats
+from training.data.photo_sets import read_set
+from training.data.pixel_cache import PhotoReader, open_cache
+from training.eval import evaluate
+from training.eval.retrieval import Hasher, Side, retrieve
+from training.fit.trainer import Recipe, train
+from training.hash_layer import build_model, finetune
+from training.models.mobilenet_v1 import Backbone
+from training.onnx import quantize_qdq
+from training.reports import accuracy, model_card
 from training.tests.conftest import ROOT, draw_photos, photo
-from training.train import Recipe, train
 
 MODEL = ROOT / "models" / "mobilenet_v1_hash64.onnx"
 
@@ -65,7 +69,7 @@ def test_codes_are_the_runtimes_own(tiny: Path) -> None:
     codes = Hasher(MODEL).hash_all(PhotoReader(photos))
     engine = open_engine(MODEL)
     for each, code in zip(photos, codes, strict=True):
-        np.testing.assert_array_equal(engine.hash(fit(read_photo(each.path), 224)), code)
+        np.testing.assert_array_equal(engine.hash(preprocess(read_photo(each.path), 224)), code)
 
 
 def test_database_is_shuffled_so_that_its_order_is_no_help() -> None:
@@ -76,7 +80,7 @@ def test_database_is_shuffled_so_that_its_order_is_no_help() -> None:
 
 
 def test_adapt_writes_a_better_model(tiny: Path, tmp_path: Path) -> None:
-    done = CliRunner().invoke(adapt.main, ["--data", str(tiny), "--passes", "1", "--out", "own"])
+    done = CliRunner().invoke(finetune.main, ["--data", str(tiny), "--passes", "1", "--out", "own"])
     assert done.exit_code == 0, done.output
     report = json.loads(done.output.splitlines()[-1])
     better = report["kept"] == "new"
@@ -89,7 +93,7 @@ def test_adapt_writes_a_better_model(tiny: Path, tmp_path: Path) -> None:
 def test_adapt_keeps_the_shipped_model_where_it_cannot_be_beaten(tmp_path: Path) -> None:
     draw_photos(tmp_path / "set")  # so easy that the shipped one is perfect
     options = "--data set --passes 0 --method contrastive --out own"
-    done = CliRunner().invoke(adapt.main, options.split())
+    done = CliRunner().invoke(finetune.main, options.split())
     assert done.exit_code == 0, done.output
     assert '"kept": "shipped"' in done.output and "keep the shipped model" in done.output
     assert [path.name for path in (tmp_path / "own").iterdir()] == ["split.csv"]
@@ -107,7 +111,7 @@ def test_trained_backbone_is_shipped(tmp_path: Path) -> None:
     run = tmp_path / "run"
     train(open_cache(photos), labels, names, Backbone(0.25), recipe, run, lambda _: None)
     options = "--data set --checkpoint run/checkpoint.pt --bits 16 --size 32 --passes 1 --out ."
-    done = CliRunner().invoke(ship.main, [*options.split(), "--evidence", "done.json"])
+    done = CliRunner().invoke(build_model.main, [*options.split(), "--evidence", "done.json"])
     assert done.exit_code == 0, done.output
     evidence = json.loads((tmp_path / "done.json").read_text())
     assert evidence["parity"]["bits_differing"] <= 1  # one on the threshold
@@ -119,14 +123,14 @@ def test_shipped_model_gets_a_layer_of_another_length(tiny: Path, tmp_path: Path
     bits = 16
     shown = ["--data", tiny, "--model", MODEL, "--bits", bits, "--method", "relational",
              "--passes", 0, "--out", ".", "--evidence", "ship.json"]  # fmt: skip
-    done = CliRunner().invoke(ship.main, [str(each) for each in shown])
+    done = CliRunner().invoke(build_model.main, [str(each) for each in shown])
     assert done.exit_code == 0, done.output
     evidence = json.loads((tmp_path / "ship.json").read_text())
     assert evidence["parity"]["bits_differing"] == 0
     assert evidence["backbone"]["id"] == identify(MODEL)[0]
     path = tmp_path / evidence["model"]
     shown = ["--model", path, "--data", tiny, "--out", "int8.onnx", "--photos", 16]
-    done = CliRunner().invoke(quantise.main, [str(each) for each in shown])
+    done = CliRunner().invoke(quantize_qdq.main, [str(each) for each in shown])
     assert done.exit_code == 0, done.output
     for name, model in (("fp32", path), ("int8", tmp_path / "int8.onnx")):
         shown = ["--model", model, "--data", tiny, "--out", f"{name}.json"]
@@ -136,7 +140,7 @@ def test_shipped_model_gets_a_layer_of_another_length(tiny: Path, tmp_path: Path
         assert result["bits"] == bits
         assert result["sets"]["tiny"]["protocols"]["official"]["map100"] > 60
     options = "--evaluation fp32.json --small int8.json --evidence ship.json --out CARD.md"
-    done = CliRunner().invoke(card.main, options.split())
+    done = CliRunner().invoke(model_card.main, options.split())
     assert done.exit_code == 0, done.output
     text = (tmp_path / "CARD.md").read_text()
     assert f"becomes {bits} bits" in text and f"[1, {bits}]" in text
@@ -149,33 +153,33 @@ def test_shipped_model_gets_a_layer_of_another_length(tiny: Path, tmp_path: Path
 def test_card_of_the_shipped_photos_keeps_its_words() -> None:
     evidence = accuracy.load("ship")
     results = (accuracy.load("shipped"), accuracy.load("shipped_int8"))
-    text = card.card(results[0], evidence, results[1], None)
-    noted = {**evidence, "sets": card.OURS, "split": "the set's own split"}
-    assert card.card(results[0], noted, results[1], None) == text
+    text = model_card.card(results[0], evidence, results[1], None)
+    noted = {**evidence, "sets": model_card.OURS, "split": "the set's own split"}
+    assert model_card.card(results[0], noted, results[1], None) == text
     assert "GroceryStoreDataset train + val (MIT) and the gallery part of ie-tower" in text
     other = {**noted, "sets": {"grocery": {"photos": 20, "labels": 4}}}  # but in name
-    text = card.card(results[0], other, results[1], None)
+    text = model_card.card(results[0], other, results[1], None)
     assert "GroceryStoreDataset" not in text and "`grocery` (20 photos of 4 labels)" in text
     assert "took no part in training; " in text
 
 
 def test_layer_is_put_on_one_thing() -> None:
-    done = CliRunner().invoke(ship.main, ["--data", "set", "--model", "a", "--weights", "b"])
+    done = CliRunner().invoke(build_model.main, ["--data", "set", "--model", "a", "--weights", "b"])
     assert done.exit_code == 2 and "give one of" in done.output
 
 
 def test_adapt_needs_two_labels(tmp_path: Path) -> None:
     draw_photos(tmp_path / "set", labels=1)
-    done = CliRunner().invoke(adapt.main, ["--data", "set"])
+    done = CliRunner().invoke(finetune.main, ["--data", "set"])
     assert done.exit_code == 3 and "photos of 1 label, 2 are needed" in done.output
 
 
 def test_int8_fits_a_board_and_agrees(tiny: Path, tmp_path: Path) -> None:
     options = ["--model", MODEL, "--data", tiny, "--out", "int8.onnx", "--photos", "16"]
-    done = CliRunner().invoke(quantise.main, [str(each) for each in options])
+    done = CliRunner().invoke(quantize_qdq.main, [str(each) for each in options])
     assert done.exit_code == 0, done.output
     report = json.loads(done.output.splitlines()[-1])
-    assert report["bytes"] <= quantise.MAX_BYTES and report["equal_bits"] > 0.8
+    assert report["bytes"] <= quantize_qdq.MAX_BYTES and report["equal_bits"] > 0.8
     assert Hasher(tmp_path / "int8.onnx").info.name.endswith("_int8")
 
 
@@ -278,39 +282,41 @@ def test_official_split_is_what_was_split_by(tmp_path: Path) -> None:
 def test_a_makers_folder_gets_another_length_and_int8(tmp_path: Path) -> None:
     draw_photos(tmp_path / "set", labels=5, each=5)
     options = f"--data set --model {MODEL} --bits 16 --method relational --passes 0 --out ."
-    done = CliRunner().invoke(ship.main, options.split())
+    done = CliRunner().invoke(build_model.main, options.split())
     assert done.exit_code == 0 and "fifth of each label" in done.output, done.output
     options = "--data set --model mobilenet_v1_hash16.onnx --out int8.onnx"
-    done = CliRunner().invoke(quantise.main, options.split())
+    done = CliRunner().invoke(quantize_qdq.main, options.split())
     assert done.exit_code == 0 and "calibrating on 20 photos" in done.output, done.output
     assert "equal_bits" not in done.output
     assert Hasher(tmp_path / "int8.onnx").info.bits == 16
-    done = CliRunner().invoke(adapt.main, ["--data", "set", "--model", "int8.onnx"])
+    done = CliRunner().invoke(finetune.main, ["--data", "set", "--model", "int8.onnx"])
     assert done.exit_code == 4 and "give the fp32 one" in done.output
 
 
 @pytest.mark.parametrize("options", ["--method foo", "--bits 0"])
 def test_layer_that_is_none_is_wrong_usage(options: str) -> None:
-    done = CliRunner().invoke(ship.main, ["--data", "set", *options.split()])
+    done = CliRunner().invoke(build_model.main, ["--data", "set", *options.split()])
     assert done.exit_code == 2 and "Traceback" not in done.output
 
 
 def test_radius_needs_four_labels(tmp_path: Path) -> None:
     draw_photos(tmp_path / "set")
-    done = CliRunner().invoke(ship.main, ["--data", "set", "--model", str(MODEL), "--passes", "0"])
+    done = CliRunner().invoke(
+        build_model.main, ["--data", "set", "--model", str(MODEL), "--passes", "0"]
+    )
     assert done.exit_code == 3 and "3 labels, 4 are needed" in done.output
 
 
 def test_adapt_says_what_came_out(tmp_path: Path) -> None:
     report = {"shipped_map100": 45.4, "new_map100": 98.3, "queries": 40, "kept": "new"}
     own = tmp_path / "own.onnx"
-    said = adapt.verdict(report, own)
+    said = finetune.verdict(report, own)
     assert said.startswith("better: 45.4 -> 98.3 on 40") and f"EDGE_RUNTIME_MODEL={own}" in said
     own.touch()
     report["kept"] = "shipped"
-    said = adapt.verdict(report, own)
+    said = finetune.verdict(report, own)
     assert said.startswith("not better") and "earlier run" in said
-    assert adapt.verdict({**report, "queries": 4}, own).startswith("too few photos to judge")
+    assert finetune.verdict({**report, "queries": 4}, own).startswith("too few photos to judge")
 
 
 def test_disk_that_refuses_ends_in_one_line(tmp_path: Path) -> None:

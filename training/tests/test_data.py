@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from training.cache import open_cache
-from training.data import DataError, read_set, read_sets, twins, warnings_about
-from training.judge import Side, ceiling, retrieve
-from training.splits import class_split, default_split, random_split, splits_of, stretch_split
+from training.data.photo_sets import DataError, read_set, read_sets, twins, warnings_about
+from training.data.pixel_cache import open_cache
+from training.data.splits import class_split, default_split, random_split, splits_of, stretch_split
+from training.eval.retrieval import Side, ceiling, retrieve
 from training.tests.conftest import draw_photos, photo
 
 

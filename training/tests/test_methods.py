@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from edge_runtime.code import pack
-from training.heads import HeadRecipe, fit_head
+from training.eval.metrics import average_precision, distances, rank
+from training.hash_layer.fit import HeadRecipe, fit_head
 from training.methods import LEARNT, UNSUPERVISED
 from training.methods.base import spread_targets
-from training.metrics import average_precision, distances, rank
 
 
 def clusters(seed: int) -> tuple[np.ndarray, np.ndarray]:

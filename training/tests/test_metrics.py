@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from edge_runtime.code import pack
-from training.metrics import (
+from training.eval.metrics import (
     average_precision,
     distances,
     open_set,

@@ -11,12 +11,12 @@ import torch
 from edge_runtime.engine.portable import PortableEngine
 from edge_runtime.errors import StorageError
 from edge_runtime.model import InputSpec, ModelInfo
-from training import export
-from training.export import ExportError, build, check_parity, save, session
-from training.features import to_input
-from training.network import Backbone, HashNetwork, SameConv
-from training.origin import featuriser, head_of, of_backbone, with_head
-from training.weights import WeightsError, load_imagenet
+from training.hash_layer.backbone import featuriser, head_of, of_backbone, with_head
+from training.hash_layer.features import to_input
+from training.models.imagenet_weights import WeightsError, load_imagenet
+from training.models.mobilenet_v1 import Backbone, HashNetwork, SameConv
+from training.onnx import export
+from training.onnx.export import ExportError, build, check_parity, save, session
 
 
 def small_network(bits: int = 16) -> HashNetwork:

@@ -10,23 +10,23 @@ import torch
 from click.testing import CliRunner, Result
 from numpy.typing import NDArray
 
-from training import run
-from training.augment import Strength
-from training.blend import blend, renew_statistics
-from training.cache import PixelCache, open_cache
-from training.checkpoint import INPUTS, CheckpointError, digests, load_checkpoint
-from training.data import label_indices, read_set
-from training.loader import Loader
-from training.network import Backbone
-from training.runs import describe_run, load_backbone, load_head
+from training.data.augment import Strength
+from training.data.loader import Loader
+from training.data.photo_sets import label_indices, read_set
+from training.data.pixel_cache import PixelCache, open_cache
+from training.fit import train as train_command
+from training.fit.run_dir import describe_run, load_backbone, load_head
+from training.fit.trainer import Recipe, train
+from training.fit.wise_ft import blend, renew_statistics
+from training.models.checkpoint import INPUTS, CheckpointError, digests, load_checkpoint
+from training.models.mobilenet_v1 import Backbone
 from training.tests.conftest import draw_photos
-from training.train import Recipe, train
 
 NAMES = ["label0", "label1", "label2"]
 
 
 def command(*options: str) -> Result:
-    return CliRunner().invoke(run.main, ["--data", "set", "--out", "next", *options])
+    return CliRunner().invoke(train_command.main, ["--data", "set", "--out", "next", *options])
 
 
 @pytest.fixture
@@ -176,9 +176,9 @@ def test_only_the_named_sets_are_mirrored(tmp_path: Path, monkeypatch: pytest.Mo
             kept = zip(cache.kept, strengths, strict=True)
             seen.update((each.source, strength.flip_p) for each, strength in kept)
 
-    monkeypatch.setattr("training.train.Loader", Watched)
+    monkeypatch.setattr("training.fit.trainer.Loader", Watched)
     options = "--data one --data two --out next --width 0.25 --stages 32x1 --mirror two"
-    done = CliRunner().invoke(run.main, options.split())
+    done = CliRunner().invoke(train_command.main, options.split())
     assert done.exit_code == 0, done.output
     assert seen == {("one", 0.0), ("two", 0.5)}
 

@@ -10,13 +10,16 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from training import ablate, accuracy, bars, compare, evaluate, handmade, layers, ship, studies
-from training.features import to_input
+from training.eval import evaluate
+from training.experiments import ablation, code_lengths, methods
+from training.hash_layer import build_model, handcrafted
+from training.hash_layer.features import to_input
 from training.methods.contrastive import SCALE, contrast
 from training.methods.joint import SMOOTHING
 from training.methods.neighbours import SHARPNESS, Neighbours
 from training.methods.relational import Relational, relate
-from training.network import Backbone
+from training.models.mobilenet_v1 import Backbone
+from training.reports import accuracy, studies, targets
 from training.tests.conftest import ROOT, draw_photos
 
 MODEL = ROOT / "models" / "mobilenet_v1_hash64.onnx"
@@ -93,11 +96,13 @@ def test_layers_fill_one_file_for_several_backbones(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     split_set(tmp_path / "set")
-    monkeypatch.setattr(ship, "load_start", lambda weights, checkpoint: Backbone(0.25).eval())
+    monkeypatch.setattr(
+        build_model, "load_start", lambda weights, checkpoint: Backbone(0.25).eval()
+    )
     shown = "--data set --weights none --size 32 --bits 16 --seeds 2 --passes 1 --out out.json"
     for name in ("one", "other", "one"):
         options = [*shown.split(), "--methods", "paper", "--name", name]
-        done = CliRunner().invoke(layers.main, options)
+        done = CliRunner().invoke(code_lengths.main, options)
         assert done.exit_code == 0, done.output
     assert "seed" not in done.output  # nothing is fitted twice
     result = json.loads((tmp_path / "out.json").read_text())
@@ -112,16 +117,20 @@ def test_layers_of_other_photos_get_another_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     draw_photos(tmp_path / "set", each=5)  # a plain folder: a fifth is held out
-    monkeypatch.setattr(ship, "load_start", lambda weights, checkpoint: Backbone(0.25).eval())
+    monkeypatch.setattr(
+        build_model, "load_start", lambda weights, checkpoint: Backbone(0.25).eval()
+    )
     shown = "--data set --weights none --size 32 --bits 16 --seeds 1 --name one --out out.json"
-    assert CliRunner().invoke(layers.main, [*shown.split(), "--methods", "paper"]).exit_code == 0
+    assert (
+        CliRunner().invoke(code_lengths.main, [*shown.split(), "--methods", "paper"]).exit_code == 0
+    )
     found = json.loads((tmp_path / "out.json").read_text())["splits"]
     options = f"--data set --model {MODEL} --out judged.json"
     assert CliRunner().invoke(evaluate.main, options.split()).exit_code == 0
     judged = json.loads((tmp_path / "judged.json").read_text())["sets"]["set"]["protocols"]
     assert found["set"] == {key: judged["official"][key] for key in ("split", "split_sha256")}
     (tmp_path / "set" / "label0" / "000.png").write_bytes(b"no picture")
-    done = CliRunner().invoke(layers.main, [*shown.split(), "--methods", "contrastive"])
+    done = CliRunner().invoke(code_lengths.main, [*shown.split(), "--methods", "contrastive"])
     assert done.exit_code == 3 and "its rows are of other photos" in done.output
 
 
@@ -129,18 +138,18 @@ def test_ablation_goes_on_and_names_what_it_does_not_know(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     split_set(tmp_path / "set")
-    monkeypatch.setattr(ablate, "load_imagenet", lambda path: Backbone(0.25))
-    monkeypatch.setattr(ablate, "BASE", replace(ablate.BASE, batch=8, frozen=0))
+    monkeypatch.setattr(ablation, "load_imagenet", lambda path: Backbone(0.25))
+    monkeypatch.setattr(ablation, "BASE", replace(ablation.BASE, batch=8, frozen=0))
     shown = "--data set --weights none --stages 32x1 --size 32 --out out.json"
     for only in ("base", "base,contrastive16"):
-        done = CliRunner().invoke(ablate.main, [*shown.split(), "--only", only])
+        done = CliRunner().invoke(ablation.main, [*shown.split(), "--only", only])
         assert done.exit_code == 0, done.output
     assert "base:" not in done.output
     result = json.loads((tmp_path / "out.json").read_text())
     assert list(result["rows"]) == ["base", "contrastive16"]
     assert result["rows"]["contrastive16"]["bits"] == 16
     assert 0 < result["rows"]["base"]["own"] <= 100
-    done = CliRunner().invoke(ablate.main, [*shown.split(), "--only", "more"])
+    done = CliRunner().invoke(ablation.main, [*shown.split(), "--only", "more"])
     assert done.exit_code == 3 and "no variant more" in done.output
 
 
@@ -158,7 +167,7 @@ def test_short_codes_are_held_against_their_bars() -> None:
     assert "contrastive at 32 bits loses 1.00 (met" in text
 
 
-@pytest.mark.parametrize("command", [layers.main, compare.main])
+@pytest.mark.parametrize("command", [code_lengths.main, methods.main])
 @pytest.mark.parametrize(
     "wrong",
     ["--methods papper", "--bits many", "--bits 16,0", "--bits=-1", "--bits 4097", "--bits=,"],
@@ -170,14 +179,14 @@ def test_method_or_length_that_is_none_ends_in_one_line(command: click.Command, 
     assert done.output.startswith(f"error: {wrong.replace('=', ' ').split()[0]}: ")
 
 
-@pytest.mark.parametrize("command", [layers.main, compare.main])
+@pytest.mark.parametrize("command", [code_lengths.main, methods.main])
 def test_a_finished_model_is_enough_for_the_tables(tmp_path: Path, command: click.Command) -> None:
     split_set(tmp_path / "set")
     shown = "--data set --name shipped --methods itq --bits 8 --seeds 1 --size 32 --out out.json"
     done = CliRunner().invoke(command, [*shown.split(), "--model", str(MODEL)])
     assert done.exit_code == 0, done.output
     result = json.loads((tmp_path / "out.json").read_text())
-    if command is compare.main:
+    if command is methods.main:
         assert result["size"] == 224  # the model's own
         assert list(result["sets"]["set"]["seen"]["float"]) == ["1024"]
     for more in (["--weights", "none"], ["--checkpoint", "none"]):
@@ -192,39 +201,39 @@ def test_features_made_by_hand_are_compared_without_a_network(tmp_path: Path) ->
     shown = (
         "--data set --features hand-made --name hand-made --methods itq --only seen --out a.json"
     )
-    done = CliRunner().invoke(compare.main, [*shown.split(), "--bits", "8"])
+    done = CliRunner().invoke(methods.main, [*shown.split(), "--bits", "8"])
     assert done.exit_code == 0, done.output
     result = json.loads((tmp_path / "a.json").read_text())
     table = result["sets"]["set"]["seen"]
-    assert result["size"] == handmade.SIZE and set(table) == {"float", "itq"}
+    assert result["size"] == handcrafted.SIZE and set(table) == {"float", "itq"}
     assert all(50 < value <= 100 for row in table.values() for value in row.values())
-    done = CliRunner().invoke(compare.main, [*shown.split(), "--bits", "4096"])
+    done = CliRunner().invoke(methods.main, [*shown.split(), "--bits", "4096"])
     assert done.exit_code == 3 and "itq makes no 4096 bits of 2340 features" in done.output
-    done = CliRunner().invoke(compare.main, [*shown.split(), "--model", str(MODEL)])
+    done = CliRunner().invoke(methods.main, [*shown.split(), "--model", str(MODEL)])
     assert done.exit_code == 2 and "hand-made takes no" in done.output
 
 
 def test_features_made_by_hand_see_shape_colour_and_layout() -> None:
     rng = np.random.default_rng(6)
     square = np.kron(rng.integers(0, 256, (8, 8, 3)), np.ones((16, 16, 1))).astype(np.uint8)
-    features = handmade.describe(square)
+    features = handcrafted.describe(square)
     shape, colour, layout = np.split(features, [1764, 1764 + 192])
     for part in (shape, colour, layout):
         assert np.linalg.norm(part) == pytest.approx(1, abs=1e-5)
-    grey = handmade.describe(np.ascontiguousarray(square[..., ::-1]))[1764 : 1764 + 192]
+    grey = handcrafted.describe(np.ascontiguousarray(square[..., ::-1]))[1764 : 1764 + 192]
     assert not np.allclose(colour, grey, atol=0.05)  # red for blue
-    darker = np.split(handmade.describe(square // 2), [1764, 1764 + 192])
+    darker = np.split(handcrafted.describe(square // 2), [1764, 1764 + 192])
     np.testing.assert_allclose(darker[0], shape, atol=0.05)
     np.testing.assert_allclose(darker[2], layout, atol=0.05)
-    np.testing.assert_array_equal(handmade.run(to_input(square))[0], features)
-    flat = handmade.describe(np.zeros_like(square))
+    np.testing.assert_array_equal(handcrafted.run(to_input(square))[0], features)
+    flat = handcrafted.describe(np.zeros_like(square))
     assert np.isfinite(flat).all() and np.linalg.norm(flat) == pytest.approx(1)
 
 
 def test_shape_is_hog_of_upright_edges() -> None:
-    square = np.zeros((handmade.SIZE, handmade.SIZE, 3), np.uint8)
+    square = np.zeros((handcrafted.SIZE, handcrafted.SIZE, 3), np.uint8)
     square[:, 60:] = 200  # a step along x: direction 0
-    cells = handmade.describe(square)[:1764].reshape(7, 7, 4, 9)
+    cells = handcrafted.describe(square)[:1764].reshape(7, 7, 4, 9)
     assert cells[..., 1:].max() < 1e-6 < cells[..., 0].max()
     assert not cells[:, 0].any() and cells[:, 3].any()
 
@@ -238,15 +247,15 @@ def test_order_of_the_papers_is_judged_from_the_figures() -> None:
     rows |= {"paper32": row(3, 32), "ssdh32": row(2, 32), "dlbh32": row(1, 32)}
     shown = {"set": "s", "photos": 9, "stages": "32x1", "size": 32, "rows": rows}
     by_hand = {"16": 0.5, "32": 1.5, "64": 0.5}
-    handmade = {"sets": {"s": {"seen": {"itq": by_hand}}}}
+    handcrafted = {"sets": {"s": {"seen": {"itq": by_hand}}}}
     alone = {**shown, "rows": {name: rows[name] for name in studies.PAPERS}}
-    text = "\n".join(studies.equal_budget([shown, alone], handmade))
+    text = "\n".join(studies.equal_budget([shown, alone], handcrafted))
     assert "at 16 bits it does not hold (paper 3.0, ssdh 1.0, dlbh 2.0, hand-made 0.5)" in text
     assert "at 32 bits it does not hold (paper 3.0, ssdh 2.0, dlbh 1.0, hand-made 1.5)" in text
     assert "weakest step: ssdh is -1.0 from dlbh at 16 bits" in text
     assert text.count("at 64 bits it holds") == 2 and text.count("differs from the first") == 1
     del rows["paper"], rows["paper16"], rows["paper32"]
-    assert "was not judged" in studies.equal_budget([shown], handmade)[-1]
+    assert "was not judged" in studies.equal_budget([shown], handcrafted)[-1]
 
 
 def test_features_made_by_hand_are_held_against_the_papers_layers() -> None:
@@ -254,10 +263,10 @@ def test_features_made_by_hand_are_held_against_the_papers_layers() -> None:
         rows = {"paper": {"16": paper}, "ssdh": {"16": 50.0}, "dlbh": {"16": 50.0}}
         return {"backbone": "b", "sets": {"s": {"seen": {**rows, "itq": {"16": itq}}}}}
 
-    handmade, above, level = table(0, 30.0), table(40.0, 28.5), table(30.0, 31.0)
-    said = studies.beside_handmade(handmade, [above], above)
+    handcrafted, above, level = table(0, 30.0), table(40.0, 28.5), table(30.0, 31.0)
+    said = studies.beside_handmade(handcrafted, [above], above)
     assert "sets and backbones. Beside" in said and "-1.5 (16 bits) on s" in said
-    said = studies.beside_handmade(handmade, [above, level], level)
+    said = studies.beside_handmade(handcrafted, [above, level], level)
     assert "but for paper at 16 bits on s (b backbone)" in said and "+1.0 (16 bits)" in said
 
 
@@ -268,10 +277,10 @@ def test_bars_are_judged_from_the_figures() -> None:
     plain = results[0]["sets"]["grocery"]["protocols"]["official"]
     for figure, verdict in ((89.0, "reached"), (88.9, "missed")):
         plain["map100"] = figure
-        table = bars.against_the_bars(*results)[-1]
+        table = targets.against_the_bars(*results)[-1]
         assert f"| grocery, official, MAP@100 | at least 89 | {figure} | {verdict} |" in table
     plain["map100"] = 95.0  # so that each disturbance costs more, and int8
-    table = bars.against_the_bars(*results)[-1]
+    table = targets.against_the_bars(*results)[-1]
     assert "at most 6 lost | 12.4 | missed | the worst: occlusion" in table
     assert "| ie_tower, each disturbance, medium | nothing | 6.8 | for the record |" in table
     assert "at most 0.5 lost | 8.3 | missed | the worse set: grocery" in table

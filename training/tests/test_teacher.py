@@ -9,20 +9,20 @@ import torch
 from click.testing import CliRunner, Result
 from torch import Tensor
 
-from training import run
+from training.fit import train
+from training.fit.run_dir import load_teachers
 from training.methods.distilled import Distilled
-from training.network import Backbone
-from training.runs import load_teachers
-from training.teacher import FEATURES, Lite2, load_lite2
+from training.models.efficientnet_lite2 import FEATURES, Lite2, load_lite2
+from training.models.imagenet_weights import WeightsError
+from training.models.mobilenet_v1 import Backbone
 from training.tests.conftest import draw_photos
-from training.weights import WeightsError
 
 NAMES = ["label0", "label1", "label2"]
 SHORT = ["--stages", "32x1", "--average", "0.5"]
 
 
 def command(out: str, *options: str) -> Result:
-    return CliRunner().invoke(run.main, ["--data", "set", "--out", out, *SHORT, *options])
+    return CliRunner().invoke(train.main, ["--data", "set", "--out", out, *SHORT, *options])
 
 
 def published(network: Lite2) -> dict[str, Tensor]:

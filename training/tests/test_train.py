@@ -11,16 +11,16 @@ import pytest
 import torch
 
 from edge_runtime.errors import StorageError
-from training.augment import Strength, augment
-from training.cache import PixelCache, open_cache
-from training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
-from training.data import label_indices, read_set
-from training.disturb import DISTURBANCES, SEVERITIES, disturbance
+from training.data.augment import Strength, augment
+from training.data.photo_sets import label_indices, read_set
+from training.data.pixel_cache import PixelCache, open_cache
+from training.eval.corruptions import DISTURBANCES, SEVERITIES, disturbance
+from training.fit.run_dir import load_backbone
+from training.fit.trainer import Recipe, Trainee, train
 from training.methods import LEARNT
-from training.network import Backbone
-from training.runs import load_backbone
+from training.models.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from training.models.mobilenet_v1 import Backbone
 from training.tests.conftest import draw_photos
-from training.train import Recipe, Trainee, train
 
 RECIPE = Recipe(bits=16, stages=((32, 2), (48, 1)), batch=6, mixed=0.5, frozen=0)
 

@@ -11,21 +11,22 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from training import evaluate, ship
-from training.cache import open_cache
-from training.data import DataError, read_set
-from training.metrics import open_set_episodes
-from training.network import Backbone
-from training.run import held_out
-from training.splits import TRAIN_SPLITS, held_labels, read_split, save_split
+from training.data.photo_sets import DataError, read_set
+from training.data.pixel_cache import open_cache
+from training.data.splits import TRAIN_SPLITS, held_labels, read_split, save_split
+from training.eval import evaluate
+from training.eval.metrics import open_set_episodes
+from training.fit.train import held_out
+from training.fit.trainer import Recipe, train
+from training.hash_layer import build_model
+from training.models.mobilenet_v1 import Backbone
 from training.tests.conftest import ROOT, draw_photos, photo
-from training.train import Recipe, train
 
 MODEL = ROOT / "models" / "mobilenet_v1_hash64.onnx"
 
 
 def _store(folder: Path, hold: str = "classes") -> set[str]:
-    """split.csv as training.run writes it; the labels held out."""
+    """split.csv as training.fit.train writes it; the labels held out."""
     photos = [each for each in read_set(folder) if each.split in TRAIN_SPLITS]
     kept, held = held_out(photos, hold, 5)
     save_split(Path("split.csv"), hold, {"train": kept, "validation": held, "query": []})
@@ -38,7 +39,7 @@ def _run(command: object, *options: object) -> Result:
 
 def test_unseen_labels_are_left_out_of_the_layer_and_judged_apart(tiny: Path) -> None:
     hidden = _store(tiny)
-    done = _run(ship.main, "--data", tiny, "--model", MODEL, "--method", "relational",
+    done = _run(build_model.main, "--data", tiny, "--model", MODEL, "--method", "relational",
                 "--passes", 0, "--hold", "split.csv",
                 "--out", ".", "--evidence", "s.json")  # fmt: skip
     assert done.exit_code == 0, done.output
@@ -126,7 +127,7 @@ def test_set_without_a_query_of_a_held_out_label_says_so() -> None:
 
 
 def _ship(*options: object) -> Result:
-    return _run(ship.main, "--data", "set", "--passes", 0, "--out", ".", *options)
+    return _run(build_model.main, "--data", "set", "--passes", 0, "--out", ".", *options)
 
 
 def test_layer_cannot_be_a_stranger_to_what_its_backbone_was_trained_on() -> None:
@@ -166,12 +167,14 @@ def test_radius_is_measured_on_what_training_keeps_out() -> None:
     photos = [photo(f"{label}{i}", label) for label in "abcdefghij" for i in range(3)]
     held = {each.label for each in held_out(photos, "classes", 5)[1]}
     one = min(held)
-    assert ship.strangers(photos, photos) == held  # of a run: its backbone saw them neither
-    assert ship.strangers(photos, [each for each in photos if each.label == one]) == held
-    assert ship.strangers(photos, [each for each in photos if each.label not in held]) == set()
-    assert ship.strangers([each for each in photos if each.label in "abc"], photos) == set()
+    assert build_model.strangers(photos, photos) == held  # of a run: its backbone saw them neither
+    assert build_model.strangers(photos, [each for each in photos if each.label == one]) == held
+    assert (
+        build_model.strangers(photos, [each for each in photos if each.label not in held]) == set()
+    )
+    assert build_model.strangers([each for each in photos if each.label in "abc"], photos) == set()
     lone = [photo(source, source, source=source) for source in "wxyz"]
-    assert ship.strangers(lone, lone) == set()  # half of one label is none
+    assert build_model.strangers(lone, lone) == set()  # half of one label is none
 
 
 def test_open_set_without_a_query_is_an_error() -> None:

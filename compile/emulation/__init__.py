@@ -1,0 +1,1 @@
+"""An ARM CPU under QEMU, and the counters that estimate its cycles."""

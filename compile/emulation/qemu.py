@@ -1,0 +1,267 @@
+"""An ARM CPU where there is none: QEMU in user mode, and what its CPU does, counted.
+
+The counts (emulation/counts.c) are exact and repeat; they are no times. `Counts.cycles` turns them
+into an estimate with three numbers of the device's description, [cost]: cycles an instruction, and
+cycles lost by a miss of the first and of the second cache.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from compile import cache
+from compile.codegen.lower import write_object
+from compile.codegen.plan import ScheduleConfig, kernels_of
+from compile.emulation.counters import CLASSES, Counts
+from compile.emulation.userland import Userland
+from compile.kernels.base import Kernel
+from compile.target.description import Target
+from compile.target.toolchain import c_compiler, run, version_of
+from compile.tuning.runner import Runner, Shape, buffer_numbers
+from compile.verify.images import write_pictures
+from edge_runtime.errors import ToolchainError
+from edge_runtime.image import Image
+
+FOLDER = Path(__file__).resolve().parent
+PART = 10
+"""Pictures that one emulated process hashes; one takes half a second (int8) to eleven (fp16)."""
+SYSROOT = Path("/usr/aarch64-linux-gnu")
+PACKAGES = "apt install qemu-user gcc-aarch64-linux-gnu"
+
+
+def emulator_command(target: Target) -> list[str]:
+    """How to run a program for `target` here; raises `ToolchainError`."""
+    path = shutil.which("qemu-aarch64")
+    if not path or not target.triple.startswith("aarch64"):
+        raise ToolchainError(f"no emulator for {target.triple}", where=target.name, remedy=PACKAGES)
+    return [path, "-L", str(_c_library()), "-cpu", target.emulated_as]
+
+
+@functools.cache
+def _c_library() -> Path:
+    """The folder with the emulated programs' C library: the cross compiler's, or, without one, the
+    userland's."""
+    if (SYSROOT / "lib").is_dir():
+        return SYSROOT
+    userland = Userland()
+    userland.make()
+    return userland.root
+
+
+def emulator_version(target: Target) -> str:
+    """Of what `emulator_command` runs, such as 7.2.22; raises `ToolchainError`."""
+    told = version_of(emulator_command(target)[:1])  # qemu-aarch64 version 7.2.22 (Debian ...)
+    return told.partition("version ")[2].split(" ")[0] or told
+
+
+def emulated_codes(
+    library: Path, made: Image, target: Target, tell: Callable[[str], None] = lambda text: None
+) -> list[str]:
+    """The codes, in hexadecimal, that `library` gives to the pictures `made` [N, S, S, 3].
+
+    A process on every core takes part after part of them. What a part gave is kept, so that a proof
+    of an hour that was stopped goes on where it was.
+    """
+    workers = len(os.sched_getaffinity(0))
+    size = min(PART, -(-len(made) // workers))
+    parts = [made[at : at + size] for at in range(0, len(made), size)]
+    began, fresh, codes = time.monotonic(), 0, []
+    with tempfile.TemporaryDirectory(prefix="edge-emulate-") as folder:
+        work = Path(folder)
+        program, version = _measure(library, target, work), emulator_version(target)
+
+        def codes_of(number: int) -> tuple[list[str], bool]:
+            key = cache.digest(
+                *("emulated", library, FOLDER / "measure.c", target.emulated_as, version),
+                parts[number],
+                compiler=False,
+            )
+            computed = not cache.has(key)
+
+            def compute() -> dict[str, Any]:
+                file = work / f"{number}.bgr"
+                write_pictures(parts[number], file)
+                found = run([*emulator_command(target), str(program), str(file), "1", "0"], work)
+                file.unlink()
+                return {"codes": found.split()}
+
+            return cache.facts(key, compute)["codes"], computed
+
+        with ThreadPoolExecutor(workers) as pool:
+            try:
+                for number, (some, computed) in enumerate(pool.map(codes_of, range(len(parts)))):
+                    codes += some
+                    fresh += computed
+                    if number * 10 // len(parts) < (number + 1) * 10 // len(parts) and fresh > 9:
+                        left_s = (time.monotonic() - began) / fresh * (len(parts) - number - 1)
+                        tell(
+                            f"{len(codes):,} of {len(made):,} pictures hashed on the emulated "
+                            f"{target.emulated_as}, {left_s / 60:.0f} minutes left"
+                        )
+            except BaseException:  # Ctrl-C too: what is under way ends, nothing more begins
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+    return codes
+
+
+def count_library(library: Path, pictures: Path, target: Target) -> Counts:
+    """What one call of `library` costs when all is warm: the last of `pictures`."""
+    with tempfile.TemporaryDirectory(prefix="edge-count-") as folder:
+        program = _measure(library, target, Path(folder))
+        return _counted([str(program), str(pictures), "1", "1"], target, Path(folder))[-1]
+
+
+def count_program(program: Path, target: Target) -> list[Counts]:
+    """What a static program for `target` does between each pair of its marks."""
+    with tempfile.TemporaryDirectory(prefix="edge-count-") as folder:
+        return _counted([str(program)], target, Path(folder))
+
+
+ONNXRUNTIME = """
+import ctypes, sys
+import numpy as np
+from edge_runtime.engine.portable import PortableEngine
+engine = PortableEngine(sys.argv[1])
+size = engine.model.input.size
+engine._tensor[:] = np.linspace(-1, 1, engine._tensor.size).reshape(engine._tensor.shape)
+run = lambda: engine._session.run([engine._output], {engine._input: engine._tensor})
+mark = ctypes.CDLL(None).prctl
+run()
+mark(0x45444745, 1)
+run()
+mark(0x45444745, 2)
+"""
+
+
+def count_onnxruntime(userland: Userland, model: Path, target: Target) -> Counts:
+    """What one call of ONNX Runtime costs, one thread, its input ready."""
+    return count_script(userland, target, ONNXRUNTIME, str(model.resolve()))
+
+
+def count_script(userland: Userland, target: Target, script: str, *arguments: str) -> Counts:
+    """What a Python script does between its last two marks."""
+    return count_marks(userland, target, "-c", script, *arguments)[0][-1]
+
+
+def count_marks(
+    userland: Userland, target: Target, *arguments: str, timeout: float = 600
+) -> tuple[list[Counts], str]:
+    """What Python does, started with `arguments`, between each pair of its marks; and its stdout.
+
+    Raises `ToolchainError`, also when it takes longer than `timeout` seconds.
+    """
+    userland.emulator(target)  # without one, that is the first thing to say
+    options = _plugin_options(target)
+    try:
+        done = userland.run(target, *arguments, plugin=options, timeout=timeout)
+    except subprocess.TimeoutExpired as error:
+        raise ToolchainError(f"not done there in {timeout:.0f} s", where=target.name) from error
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        raise ToolchainError(f"failed there: {last}", where=target.name)
+    return _regions(done.stderr), done.stdout
+
+
+def _measure(library: Path, target: Target, work: Path) -> Path:
+    native = FOLDER.parent / "native"
+    program = work / "measure"
+    run(
+        [
+            *c_compiler(target.triple),
+            "-O2",
+            f"-I{native}",
+            str(FOLDER / "measure.c"),
+            str(library.resolve()),
+            f"-Wl,-rpath,{library.resolve().parent}",
+            "-o",
+            str(program),
+        ],
+        work,
+    )
+    return program
+
+
+class EmulatorRunner(Runner):
+    """Estimated cycles on an emulated CPU."""
+
+    name = "emulator"
+    unit = "cycles"
+
+    def cost(self, shape: Shape, knobs: ScheduleConfig) -> float:
+        """See `Runner.cost`: of a second call, when the caches hold what they can."""
+        return sum(counts.cycles(self.target) for counts in self.counts(shape, knobs))
+
+    def counts(self, shape: Shape, knobs: ScheduleConfig) -> list[Counts]:
+        """What each kernel of the workload does."""
+        kernels = kernels_of("candidate", shape, knobs, self.target.vector)
+        with tempfile.TemporaryDirectory(prefix="edge-tune-") as folder:
+            work = Path(folder)
+            write_object(kernels, self.llvm, work / "kernels.o")
+            (work / "main.c").write_text(_harness(kernels), encoding="utf-8")
+            compiler = c_compiler(self.target.triple, static=True)
+            run([*compiler, "-O1", "main.c", "kernels.o", "-o", "main"], work)
+            return _counted([str(work / "main")], self.target, work)
+
+
+def _harness(kernels: list[Kernel]) -> str:
+    """A program that calls each kernel twice and marks the second call."""
+    parts = ["#include <stdint.h>", "#include <sys/prctl.h>"]
+    calls = []
+    for number, kernel in enumerate(kernels):
+        buffers = buffer_numbers(kernel)
+        size = {"float32": 4, "float16": 2, "uint8": 1, "int8": 1, "int16": 2, "int32": 4}
+        names = []
+        for index, (count, dtype) in enumerate(buffers):
+            name = f"buffer{number}_{index}"
+            names.append(name)
+            parts.append(f"static _Alignas(64) uint8_t {name}[{count * size[dtype]}];")
+        pointers = ", ".join("void *" for _ in names)
+        parts.append(f"extern void {kernel.name}({pointers}, int32_t, int32_t);")
+        call = f"{kernel.name}({', '.join(names)}, 0, {kernel.tasks});"
+        calls += [call, "prctl(0x45444745, 1);", call, "prctl(0x45444745, 2);"]
+    return "\n".join([*parts, "int main(void) {", *calls, "return 0; }"]) + "\n"
+
+
+def _counted(command: list[str], target: Target, work: Path) -> list[Counts]:
+    fixed = ["setarch", "-R"] if shutil.which("setarch") else []  # the same addresses every time
+    command = [*fixed, *emulator_command(target), "-plugin", _plugin_options(target), *command]
+    return _regions(run(command, work, stderr=True))
+
+
+def _plugin_options(target: Target) -> str:
+    return (
+        f"{_plugin()},l1_kib={target.l1d_kib},l1_ways={target.l1d_ways},"
+        f"l2_kib={target.l2_kib},l2_ways={target.l2_ways}"
+    )
+
+
+def _regions(log: str) -> list[Counts]:
+    regions = []
+    for line in log.splitlines():
+        if line.startswith("EDGE "):
+            numbers = dict(part.split("=") for part in line.split()[1:])
+            mix = {name: int(numbers[name]) for name in CLASSES}
+            misses = int(numbers["l1"]), int(numbers["l2"])
+            regions.append(Counts(mix, *misses, int(numbers["bytes"])))
+    if not regions:
+        raise ToolchainError("counted nothing; is QEMU 7.2?", where="qemu-aarch64", remedy=PACKAGES)
+    return regions
+
+
+@functools.cache
+def _plugin() -> Path:
+    """The counting plugin, built once a process."""
+    folder = Path(tempfile.mkdtemp(prefix="edge-plugin-"))
+    compiler = c_compiler(f"{os.uname().machine}-linux-gnu")
+    source = str(FOLDER / "counts.c")
+    run([*compiler, "-O2", "-shared", "-fPIC", "-Wall", source, "-o", "counts.so"], folder)
+    return folder / "counts.so"

@@ -1,0 +1,132 @@
+"""The nodes of an ONNX graph that its hash needs, in order, and the constants they read."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+from compile.frontend.ir import Weights
+from edge_runtime.errors import ModelInvalidError, NetworkUnsupportedError
+
+HASH = "hash"
+"""Name of the output; without one of that name, the first is it."""
+Numbers = NDArray[np.float64]
+Affine = tuple[Numbers, Numbers]
+"""factor and shift, [1] or [C] each, of value * factor + shift."""
+
+
+class Graph:
+    """Outputs other than the hash (a classifier, say) are left out, with what only they need."""
+
+    def __init__(self, graph: onnx.GraphProto, where: str) -> None:
+        """Of a model in the file `where`; raises ModelInvalidError."""
+        self.where = where
+        self.constants = {item.name: numpy_helper.to_array(item) for item in graph.initializer}
+        self.inputs = [each for each in graph.input if each.name not in self.constants]
+        names = [output.name for output in graph.output]
+        if not names:
+            raise ModelInvalidError(
+                "it has no output", where=where, remedy="export it again with training/"
+            )
+        self.output = HASH if HASH in names else names[0]
+        wanted, nodes = {self.output}, []
+        for node in reversed(graph.node):
+            if wanted & set(node.output):
+                nodes.append(node)
+                wanted |= set(node.input)
+        self.nodes = nodes[::-1]
+        self.uses = Counter(name for node in self.nodes for name in node.input)
+
+    def walk(self) -> Iterator[onnx.NodeProto]:
+        """The nodes that compute; those that only give constants are taken in on the way."""
+        for node in self.nodes:
+            if node.op_type == "Constant":
+                self.constants[node.output[0]] = self._value(node)
+            elif node.op_type == "DequantizeLinear" and node.input[0] in self.constants:
+                self.constants[node.output[0]] = self._dequantised(node)
+            else:
+                yield node
+
+    def floats(self, name: str) -> Weights:
+        """A constant; raises ModelInvalidError where it is none."""
+        if name not in self.constants:
+            raise ModelInvalidError(
+                f'"{name}" must be a constant', where=self.where, remedy="fold constants first"
+            )
+        return self.constants[name].astype(np.float32)
+
+    def numbers(self, node: onnx.NodeProto, attribute: str, place: int) -> list[int] | None:
+        """Whole numbers that are an attribute or, since some version of ONNX, an input."""
+        found = self.attributes(node).get(attribute)
+        if found is None and len(node.input) > place and node.input[place]:
+            found = self.floats(node.input[place]).reshape(-1).astype(int).tolist()
+        return found
+
+    def affine(self, node: onnx.NodeProto, name: str, axis: int, channels: int) -> Affine | None:
+        """What `node` does to each channel of its input `name`, whose axis `axis`, counted from
+        the last (-1), has `channels`; None where it does anything else."""
+        kind = node.op_type
+        if kind == "BatchNormalization" and node.input[0] == name:
+            scale, shift, mean, variance = (
+                self.floats(each).astype(np.float64) for each in node.input[1:5]
+            )
+            factor = scale / np.sqrt(variance + self.attributes(node).get("epsilon", 1e-5))
+            return factor, shift - mean * factor
+        if kind not in ("Add", "Sub", "Mul", "Div") or len(node.input) != 2:
+            return None
+        first = node.input[0] == name
+        other = node.input[1] if first else node.input[0]
+        if other not in self.constants:
+            return None
+        value = self.floats(other).astype(np.float64)
+        if value.size > 1:
+            lengths = dict(enumerate(value.shape[::-1], 1))
+            if lengths.pop(-axis, 1) != channels or any(each != 1 for each in lengths.values()):
+                raise self.unsupported(
+                    node, f"its constant is not one number for each of {channels} channels"
+                )
+        value, one, nothing = value.reshape(-1), np.ones(1), np.zeros(1)
+        if kind == "Add":
+            return one, value
+        if kind == "Sub":
+            return (one, -value) if first else (-one, value)
+        if kind == "Mul":
+            return value, nothing
+        if first and value.all():
+            return 1 / value, nothing
+        raise self.unsupported(node, "it divides a constant, or by zero")
+
+    def attributes(self, node: onnx.NodeProto) -> dict[str, Any]:
+        """By name."""
+        return {item.name: onnx.helper.get_attribute_value(item) for item in node.attribute}
+
+    def unsupported(self, node: onnx.NodeProto, why: str) -> NetworkUnsupportedError:
+        """An error that names `node`."""
+        return NetworkUnsupportedError(
+            f'operator {node.op_type} "{node.name or node.output[0]}": {why}',
+            where=self.where,
+            remedy="the portable engine runs it: edge-runtime --model",
+        )
+
+    def _value(self, node: onnx.NodeProto) -> NDArray[Any]:
+        value = next(iter(self.attributes(node).values()), None)
+        if isinstance(value, onnx.TensorProto):
+            return numpy_helper.to_array(value)
+        if isinstance(value, (int, float, list)):
+            return np.array(value)
+        raise self.unsupported(node, "it must be a tensor or numbers")
+
+    def _dequantised(self, node: onnx.NodeProto) -> Weights:
+        value, scale = self.constants[node.input[0]], self.floats(node.input[1])
+        zero = self.floats(node.input[2]) if len(node.input) > 2 else np.zeros(1, np.float32)
+        shape = [1] * value.ndim
+        if scale.size > 1:
+            shape[self.attributes(node).get("axis", 1)] = -1
+            scale, zero = scale.reshape(shape), zero.reshape(shape if zero.size > 1 else [])
+        return (value.astype(np.float32) - zero) * scale

@@ -1,0 +1,1 @@
+"""TVM passes of our own over the lowered loops."""

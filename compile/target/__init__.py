@@ -1,0 +1,1 @@
+"""What is compiled for: the device description, its vector unit, the C toolchain."""

@@ -1,0 +1,1 @@
+"""Verification: a bundle is promoted only with evidence that it is equal and faster."""

@@ -1,0 +1,1 @@
+"""Devices under test: an emulated CPU, or a board over ssh."""

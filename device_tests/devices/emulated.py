@@ -1,0 +1,61 @@
+"""An emulated board: QEMU's CPU and a small Debian. What is here is there."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from compile.emulation.userland import PYTHON, Userland
+from compile.target.description import Target
+from device_tests.devices.base import LIMIT_S, About, Device, Done
+
+
+class EmulatedDevice(Device):
+    """See `Device`."""
+
+    emulated = True
+
+    def __init__(self, target: Target) -> None:
+        self.target, self.userland = target, Userland()
+        self.name = f"emulated {target.emulated_as}"
+        self.about = About(
+            model=target.board,
+            machine=target.triple.split("-")[0],
+            features=target.features,
+            cores=target.cores,
+            system="QEMU user mode",
+            python=PYTHON,
+        )
+
+    def __enter__(self) -> EmulatedDevice:
+        self.folder = tempfile.mkdtemp(prefix="edge-device-test-")
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def install(self) -> None:
+        """See `Device`."""
+        self.userland.make()
+
+    def put(self, path: Path) -> str:
+        """See `Device`: it can be read where it is."""
+        return str(path.resolve())
+
+    def get(self, place: str, to: Path) -> None:
+        """See `Device`."""
+        shutil.copyfile(place, to)
+
+    def python(self, *arguments: str) -> Done:
+        """See `Device`."""
+        return self.userland.run(self.target, *arguments, timeout=LIMIT_S)
+
+    def program(self, *command: str) -> Done:
+        """See `Device`."""
+        emulator = self.userland.emulator(self.target)
+        return subprocess.run(
+            [*emulator, *command], capture_output=True, text=True, check=False, timeout=LIMIT_S
+        )

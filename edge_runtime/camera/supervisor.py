@@ -1,0 +1,166 @@
+"""Keeps a camera going: opens it again whenever it fails, and never waits for long."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from edge_runtime.camera.base import Source
+from edge_runtime.camera.capture import CLOSE_S, FIRST_FRAME_S, NEXT_FRAME_S, Capture
+from edge_runtime.camera.recovery import Recovery, RetryPolicy, State
+from edge_runtime.errors import CameraError, CameraLostError
+from edge_runtime.types import Frame
+
+HUNG_LIMIT = 8
+"""Calls that may hang in a driver at once. A thread cannot be ended from outside: beyond this only
+a new process helps, so the fault is raised, and the service manager starts one."""
+
+
+class CameraSupervisor:
+    """Frames of one camera for as long as anyone wants them; used from one thread."""
+
+    def __init__(
+        self,
+        source: Source,
+        *,
+        policy: RetryPolicy | None = None,
+        first_frame_s: float = FIRST_FRAME_S,
+        next_frame_s: float = NEXT_FRAME_S,
+        wait: bool = True,
+        changed: threading.Condition | None = None,
+    ) -> None:
+        """`wait`: keep trying if it is not there at the start, too; else that fault is raised.
+
+        `changed` is notified whenever `poll` may have something, and may end its wait early.
+        """
+        self.source = source
+        self.changed = changed or threading.Condition()
+        self.recovery = Recovery(source.name, policy, now_s=time.monotonic())
+        self.last_frame_s: float | None = None
+        """Capture time of the newest frame taken, `time.monotonic`."""
+        self._limits_s = (first_frame_s, next_frame_s)
+        self._wait = wait
+        self._interval_s = 0.0
+        self._at_a_glance = False
+        self._retry_at_s = 0.0
+        self._capture: Capture | None = None
+        self._closed: list[Capture] = []
+        self._before = {"dropped": 0, "damaged": 0, "skipped": 0}
+        self._sequence = 0
+
+    def poll(self, wait_s: float, unless: Callable[[], bool] = bool) -> Frame | None:
+        """A frame that is there within `wait_s`, or None; see `Capture.poll` for `unless`.
+
+        Raises `CameraError` only where trying again is no use: a file that cannot be read, a
+        camera that is not there at the start without `wait`, too many calls that hang.
+        """
+        if self.state is State.STOPPED:
+            return None
+        now_s = time.monotonic()
+        if self._capture is None:
+            if now_s < self._retry_at_s:
+                with self.changed:
+                    self.changed.wait_for(unless, min(wait_s, self._retry_at_s - now_s))
+                return None
+            self._open()
+        assert self._capture is not None
+        try:
+            frame = self._capture.poll(wait_s, unless)
+        except CameraError as error:
+            self._failed(error)
+            return None
+        if frame is not None:
+            self.last_frame_s = frame.captured_at_s
+            self.recovery.frame(time.monotonic())
+        elif self._capture.ended:
+            self.recovery.stop("it has ended", time.monotonic())
+        return frame
+
+    @property
+    def state(self) -> State:
+        """What the camera is up to."""
+        return self.recovery.state
+
+    @property
+    def dropped(self) -> int:
+        """Frames that nobody took in time."""
+        return self._count("dropped")
+
+    @property
+    def damaged(self) -> int:
+        """Frames that could not be decoded."""
+        return self._count("damaged")
+
+    @property
+    def skipped(self) -> int:
+        """Frames passed over on purpose, to keep the rate."""
+        return self._count("skipped")
+
+    @property
+    def hung(self) -> int:
+        """Earlier captures that still hang in their driver."""
+        self._closed = [capture for capture in self._closed if capture.hangs]
+        return len(self._closed)
+
+    def limit(self, frames_per_second: float | None) -> None:
+        """Take at most so many frames of a live camera; None: all."""
+        self._interval_s = 1 / frames_per_second if frames_per_second else 0.0
+        if self._capture is not None:
+            self._capture.interval_s = self._interval_s
+
+    def look(self, *, at_a_glance: bool) -> None:
+        """Whether pictures are decoded only as far as it takes to see whether anything changed."""
+        self._at_a_glance = at_a_glance
+        if self._capture is not None:
+            self._capture.at_a_glance = at_a_glance
+
+    def close(self, wait_s: float = CLOSE_S) -> None:
+        """Let the camera go, within about `wait_s`; it cannot be used afterwards."""
+        self.recovery.stop("told to stop", time.monotonic())
+        self._let_go(wait_s)
+
+    def __enter__(self) -> CameraSupervisor:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _count(self, name: str) -> int:
+        return self._before[name] + (getattr(self._capture, name) if self._capture else 0)
+
+    def _open(self) -> None:
+        first_frame_s, next_frame_s = self._limits_s
+        self._capture = Capture(
+            self.source,
+            first_frame_s=first_frame_s,
+            next_frame_s=next_frame_s,
+            changed=self.changed,
+            sequence=self._sequence,
+            at_a_glance=self._at_a_glance,
+        )
+        self._capture.interval_s = self._interval_s
+
+    def _failed(self, error: CameraError) -> None:
+        if not self.source.live or (not self._wait and self.state is State.STARTING):
+            raise error
+        self._let_go(0.1)
+        if self.hung > HUNG_LIMIT:
+            raise CameraLostError(
+                f"{self.hung} calls hang in its driver",
+                where=self.source.name,
+                remedy="unplug it, or restart the machine",
+            )
+        self.source = self.source.again()
+        now_s = time.monotonic()
+        self._retry_at_s = now_s + self.recovery.failed(str(error), now_s)
+
+    def _let_go(self, wait_s: float) -> None:
+        capture, self._capture = self._capture, None
+        if capture is None:
+            return
+        capture.close(wait_s)
+        for name in self._before:
+            self._before[name] += getattr(capture, name)
+        self._sequence = capture.sequence
+        self._closed.append(capture)

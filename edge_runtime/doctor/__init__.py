@@ -1,0 +1,1 @@
+"""`edge-runtime doctor`: checks of this machine and of the installation."""

@@ -1,0 +1,192 @@
+"""Is this machine able to do the job? Each finding with its remedy."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from edge_runtime.doctor.environment import Finding, cameras, climate, clock, memory_limit
+from edge_runtime.errors import EdgeRuntimeError, GalleryNotFoundError
+from edge_runtime.system.device import Device, read_device
+
+MODULES = ("numpy", "cv2", "onnxruntime", "psutil")
+DISK_FLOOR_BYTES = 100_000_000
+FRAMES = 5
+"""Read from a camera."""
+MEMORY_FLOOR_BYTES = 200_000_000
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is to be examined."""
+
+    gallery: Path
+    model: str | None = None
+    """None: the one that would be found."""
+    camera: str | None = None
+    """None: leave cameras alone."""
+    extras: tuple[str, ...] = ()
+    """Modules that the configuration needs beyond the others."""
+
+
+def examine(subject: Subject) -> Iterator[Finding]:
+    """Look at everything, one finding at a time."""
+    device = read_device()
+    yield from _system(device)
+    broken = False
+    for module in (*MODULES, *subject.extras):
+        finding = probe_import(module)
+        broken |= finding.status == "fail" and module in MODULES
+        yield finding
+    if not broken:
+        yield from _model(subject.model)
+    yield _gallery(subject.gallery)
+    yield from _resources(subject.gallery)
+    yield from memory_limit()
+    yield from climate(device)
+    yield clock()
+    yield from cameras()
+    if subject.camera is not None and not broken:
+        yield _camera(subject.camera)
+
+
+def _system(device: Device) -> Iterator[Finding]:
+    version = f"Python {device.python}"
+    good = sys.version_info >= (3, 11)
+    yield Finding("python", "ok" if good else "fail", version, "" if good else "use 3.11 to 3.13")
+    known = device.machine in ("x86_64", "aarch64") and sys.maxsize > 2**32
+    name = device.model or device.cpu or "unnamed machine"
+    yield Finding(
+        "machine",
+        "ok" if known else "fail",
+        f"{name}, {device.machine}, {device.cores} cores"
+        + (", EMULATED: times mean nothing" if device.emulated else ""),
+        "" if known else "install a 64-bit system: there are no 32-bit builds of the engine",
+    )
+    library, release = platform.libc_ver()
+    old = library == "glibc" and tuple(map(int, release.split(".")[:2])) < (2, 28)
+    yield Finding(
+        "libc",
+        "fail" if old else "ok" if library == "glibc" else "warn",
+        f"{library or 'not glibc'} {release}".strip(),
+        "the wheels need glibc 2.28 or newer" if old or library != "glibc" else "",
+    )
+
+
+def probe_import(module: str) -> Finding:
+    """Import `module`, in a process of its own: a wheel's illegal instruction is only reported."""
+    probe = f"import {module} as module; print(getattr(module, '__version__', 'there'))"
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", probe], capture_output=True, text=True, timeout=60, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return Finding(module, "fail", "its import hangs", f"reinstall it: pip install {module}")
+    if done.returncode == 0:
+        return Finding(module, "ok", done.stdout.strip())
+    if done.returncode == -4:
+        return Finding(
+            module,
+            "fail",
+            "dies of an illegal instruction: this build is for a newer CPU",
+            "install another version of it",
+        )
+    last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+    return Finding(module, "fail", last, "install edge-runtime again: pip install edge-runtime")
+
+
+def _model(model: str | None) -> Iterator[Finding]:
+    """The network at work, and a bundle against this CPU.
+
+    A bundle is checked before its library is loaded, so that no illegal instruction can be met.
+    """
+    import numpy as np
+
+    from edge_runtime.bundle import is_bundle, open_bundle
+    from edge_runtime.engine import open_engine
+    from edge_runtime.model import find_model
+    from edge_runtime.recognition.pipeline import code_of
+
+    try:
+        path = find_model(model)
+        if is_bundle(path):
+            yield _bundle(lambda: open_bundle(path).target)
+        engine = open_engine(model)
+        code_of(engine, np.zeros((480, 640, 3), dtype=np.uint8))
+    except EdgeRuntimeError as error:
+        yield Finding("model", "fail", error.what, error.remedy)
+        return
+    info = engine.model
+    yield Finding(
+        "model",
+        "ok",
+        f"{info.name} {info.version}, {info.bits} bits, {info.id[:12]}, engine {engine.name} "
+        f"({engine.reason})",
+    )
+
+
+def _bundle(check: Callable[[], str]) -> Finding:
+    try:
+        return Finding("bundle", "ok", f"made for {check()}, whole, and fits this CPU")
+    except EdgeRuntimeError as error:
+        remedy = error.remedy or "make compile TARGET=... for this board"
+        return Finding("bundle", "warn", f"{error.what}; the portable engine is used", remedy)
+
+
+def _gallery(path: Path) -> Finding:
+    from edge_runtime.gallery import Gallery
+
+    try:
+        with Gallery(path, read_only=True) as gallery:
+            stats = gallery.stats()
+    except GalleryNotFoundError as error:
+        return Finding("gallery", "warn", f"{path}: {error.what}", error.remedy)
+    except EdgeRuntimeError as error:
+        return Finding("gallery", "fail", f"{path}: {error.what}", error.remedy)
+    return Finding("gallery", "ok", f"{path}: {stats.items} items, {stats.labels} labels")
+
+
+def _resources(gallery: Path) -> Iterator[Finding]:
+    folder = gallery.absolute().parent
+    while not folder.exists():
+        folder = folder.parent
+    writable = os.access(folder, os.W_OK)
+    free = shutil.disk_usage(folder).free
+    status = "fail" if not writable else "ok" if free >= DISK_FLOOR_BYTES else "warn"
+    yield Finding(
+        "disk",
+        status,
+        f"{folder}: {free / 1e9:.1f} GB free" + ("" if writable else ", not writable"),
+        {"fail": "choose another --gallery", "warn": "free some space"}.get(status, ""),
+    )
+    available = int(psutil.virtual_memory().available)
+    enough = available >= MEMORY_FLOOR_BYTES
+    yield Finding(
+        "memory",
+        "ok" if enough else "warn",
+        f"{available / 1e6:.0f} MB available",
+        "" if enough else "close other programs",
+    )
+
+
+def _camera(source: str) -> Finding:
+    """A camera that opens proves nothing: it has to give pictures."""
+    from edge_runtime.camera import open_camera
+
+    try:
+        with open_camera(source) as camera:
+            frames = [frame for frame, _ in zip(camera, range(FRAMES), strict=False)]
+    except EdgeRuntimeError as error:
+        return Finding("camera", "fail", f"{error.where}: {error.what}", error.remedy)
+    height, width = frames[-1].image.shape[:2]
+    seconds = frames[-1].captured_at_s - frames[0].captured_at_s
+    rate = f", {(len(frames) - 1) / seconds:.0f} a second" if seconds > 0 else ""
+    return Finding("camera", "ok", f"{source}: {len(frames)} frames of {width} x {height}{rate}")

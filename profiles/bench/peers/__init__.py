@@ -1,0 +1,1 @@
+"""The other engines that the benchmarks compare with."""

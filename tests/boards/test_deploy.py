@@ -1,0 +1,252 @@
+"""`make deploy`, over a real ssh server on this machine. In systemd's place stands a small manager
+that really runs the unit's command and waits for its READY=1."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from device_tests.devices.sshd import MISSING, Sshd
+from edge_runtime.image import Image
+from edge_runtime.model import MODEL_FILE
+from tests.conftest import ROOT
+
+needs_ssh = pytest.mark.skipif(
+    bool(MISSING) or not shutil.which("rsync"),
+    reason="no ssh server and rsync: apt install openssh-server rsync",
+)
+
+MANAGER = '''#!{python}
+"""systemctl, as far as a deployment needs it."""
+import os, re, signal, socket, subprocess, sys, time
+from pathlib import Path
+state = Path({state!r})
+unit = state / "units" / "edge-runtime.service"
+pid_file, log = state / "pid", state / "log"
+verb = next(word for word in sys.argv[1:] if not word.startswith("-"))
+
+def running():
+    try:
+        pid = int(pid_file.read_text())
+        status = Path(f"/proc/{{pid}}/stat").read_text().rsplit(")", 1)[1].split()[0]
+        return pid if status != "Z" else None
+    except (OSError, ValueError):
+        return None
+
+def stop():
+    pid = running()
+    if pid:
+        os.kill(pid, signal.SIGTERM)
+        for _ in range(100):
+            if not running():
+                return
+            time.sleep(0.05)
+        os.kill(pid, signal.SIGKILL)
+
+if verb == "stop":
+    stop()
+elif verb == "restart":
+    stop()
+    text = unit.read_text()
+    command = re.search(r"^ExecStart=(.*)$", text, re.M)[1].split()
+    variables = dict(pair.split("=", 1) for pair in re.findall(r"^Environment=(.*)$", text, re.M))
+    variables["EDGE_RUNTIME_GALLERY"] = str(state / "gallery.sqlite")
+    channel = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    place = state / "notify"
+    place.unlink(missing_ok=True)
+    channel.bind(str(place))
+    channel.settimeout(0.2)
+    child = subprocess.Popen(
+        command, env={{**os.environ, **variables, "NOTIFY_SOCKET": str(place)}},
+        stdout=log.open("ab"), stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+        start_new_session=True)
+    pid_file.write_text(str(child.pid))
+    while child.poll() is None:
+        try:
+            if b"READY=1" in channel.recv(4096):
+                sys.exit(0)
+        except TimeoutError:
+            pass
+    sys.exit(1)
+elif verb == "is-active":
+    sys.exit(0 if running() else 3)
+elif verb == "status":
+    print(log.read_text()[-2000:] if log.exists() else "no log")
+'''
+
+
+@dataclass
+class Board:
+    """This machine, as seen over ssh, with folders of its own."""
+
+    folder: Path
+    server: Sshd
+    bundle: Path
+    variables: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def prefix(self) -> Path:
+        return self.folder / "opt"
+
+    def deploy(self, root: Path = ROOT) -> subprocess.CompletedProcess[str]:
+        here = {
+            "PATH": f"{self.folder}/bin:{os.environ['PATH']}",
+            "PYTHON": sys.executable,
+            "CONFIG": str(self.folder / "edge.toml"),
+            "UNITS": str(self.folder / "units"),
+            "GALLERY": str(self.folder / "gallery.sqlite"),
+            "OWNER": getpass.getuser(),
+            "READY_S": "20",
+            "STEADY_S": "1",
+            "CC": "false",  # the compiled lookup is tested elsewhere
+            **self.variables,
+        }
+        return subprocess.run(
+            ["sh", root / "deploy" / "push.sh", "test", self.server.host],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+            cwd=root,
+            env={
+                **os.environ,
+                "SSH": self.server.ssh,
+                "PREFIX": str(self.prefix),
+                "BUNDLE": str(self.bundle),
+                "BOARD_ENV": " ".join(f"{name}={value}" for name, value in here.items()),
+                "NO_SUDO": "1",
+            },
+        )
+
+    @property
+    def current(self) -> str:
+        return str((self.prefix / "current").readlink())
+
+    def pid(self) -> int:
+        return int((self.folder / "pid").read_text())
+
+    def command(self) -> str:
+        return Path(f"/proc/{self.pid()}/cmdline").read_text().replace("\0", " ")
+
+
+@pytest.fixture(scope="module")
+def board(tmp_path_factory: pytest.TempPathFactory, cat: Image) -> Iterator[Board]:
+    folder = tmp_path_factory.mktemp("board")
+    for name in ("bin", "units", "bundle"):
+        (folder / name).mkdir()
+    manager = folder / "bin" / "systemctl"
+    manager.write_text(MANAGER.format(python=sys.executable, state=str(folder)))
+    manager.chmod(0o755)
+    shutil.copy(ROOT / "models" / MODEL_FILE, folder / "bundle" / "model.onnx")
+    (folder / "bundle" / "manifest.json").write_text("{}")
+    writer = cv2.VideoWriter(
+        str(folder / "cat.mp4"), cv2.VideoWriter.fourcc(*"mp4v"), 20, (640, 480)
+    )
+    for _ in range(20):
+        writer.write(np.asarray(cv2.resize(cat, (640, 480)), np.uint8))
+    writer.release()
+    (folder / "edge.toml").write_text(
+        '[camera]\nsource = "cat.mp4"\nloop = true\nreal_time = true\n[http]\nport = 0\n'
+    )
+    _earlier_release(folder / "opt")
+    with Sshd(folder) as server:
+        yield Board(folder, server, folder / "bundle")
+        subprocess.run([manager, "stop"], check=False)
+
+
+def _earlier_release(prefix: Path) -> None:
+    """One that has all packages, so that the test need not fetch them: it borrows ours."""
+    venv = prefix / "releases" / "seed" / "venv"
+    subprocess.run([sys.executable, "-m", "venv", venv], check=True)
+    (packages,) = venv.glob("lib/python3*/site-packages")
+    (packages / "borrowed.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    (prefix / "current").symlink_to("releases/seed")
+
+
+@needs_ssh
+def test_deploy_again_and_roll_back(board: Board, tmp_path: Path) -> None:
+    done = board.deploy()
+    assert done.returncode == 0, done.stderr
+    assert "is ready" in done.stderr
+    assert "ok    model" in done.stderr  # the doctor's report
+    first, pid = board.current, board.pid()
+    sent = {path.name for path in (board.prefix / "staging" / "source").iterdir()}
+    assert not sent & {"build", "edge_runtime.egg-info"}  # root's, where root installs: in the way
+    assert first != "releases/seed"
+    assert f"{board.prefix}/current/venv/bin/python -m edge_runtime run" in board.command()
+    assert "WatchdogSec=" in (board.folder / "units" / "edge-runtime.service").read_text()
+
+    done = board.deploy()  # the same again: nothing is installed, it is only started anew
+    assert done.returncode == 0, done.stderr
+    assert "installing" not in done.stderr
+    assert board.current == first
+    assert board.pid() != pid
+
+    broken = tmp_path / "checkout"
+    broken.mkdir()
+    for name in ("edge_runtime", "deploy", "requirements"):
+        shutil.copytree(ROOT / name, broken / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, broken)
+    service = broken / "edge_runtime" / "daemon" / "service.py"
+    service.write_text(service.read_text() + '\nraise RuntimeError("a release with a fault")\n')
+    done = board.deploy(broken)
+    assert done.returncode == 9
+    said = done.stderr.partition("ended before it was ready:\n")[2]
+    assert "a release with a fault" in said  # why, and that at once
+    assert f"going back to {Path(first).name}" in said
+    assert board.current == first
+    assert "-m edge_runtime run" in board.command()
+
+    (board.folder / "edge.toml").write_text("[camera]\nfps = 0\n")
+    done = board.deploy()  # a wrong configuration changes nothing
+    assert done.returncode == 3
+    assert "edge.toml:2: camera.fps" in done.stderr
+    assert board.current == first
+
+    (board.folder / "edge.toml").write_text('[camera]\nsource = "cat.mp4"\nloop = true\n')
+    board.variables["READY_S"] = "0.01"
+    done = board.deploy()
+    assert done.returncode == 9
+    assert "did not become ready in 0.01 s:" in done.stderr
+    assert "there is none before it to go back to" in done.stderr
+
+
+def test_the_unit_is_one_that_systemd_understands(tmp_path: Path) -> None:
+    if not shutil.which("systemd-analyze"):
+        pytest.skip("no systemd-analyze here")
+    unit = tmp_path / "edge-runtime.service"
+    text = (ROOT / "deploy" / "edge-runtime.service").read_text()
+    unit.write_text(text.replace("/opt/edge-runtime/current/venv/bin/python", sys.executable))
+    done = subprocess.run(
+        ["systemd-analyze", "verify", unit], capture_output=True, text=True, check=False
+    )
+    complaints = [line for line in done.stderr.splitlines() if "edge-runtime" in line]
+    assert complaints == []
+    for line in ("Type=notify", "ProtectSystem=strict", "SupplementaryGroups=video", "MemoryMax="):
+        assert line in text
+    # By its name, a camera that is plugged in later would be barred for ever.
+    assert "DeviceAllow=char-81 rw" in text
+    assert "char-video4linux" not in text
+
+
+def test_deploy_without_a_bundle_or_board() -> None:
+    done = subprocess.run(
+        ["sh", ROOT / "deploy" / "push.sh", "no-such-target", "pi@board"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "make compile TARGET=no-such-target" in done.stderr

@@ -1,0 +1,456 @@
+"""The daemon as a process: signals, reload, a gallery that is replaced, the service manager."""
+
+from __future__ import annotations
+
+import atexit
+import json
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from demo.scenes import read_scene
+from edge_runtime.camera.fake import FakeSource
+from edge_runtime.camera.recovery import State
+from edge_runtime.camera.supervisor import CameraSupervisor
+from edge_runtime.daemon import loop
+from edge_runtime.daemon.thermal import Reading, Thermostat
+from edge_runtime.daemon.work_queue import WorkQueue
+from edge_runtime.engine import Engine
+from edge_runtime.errors import BusyError
+from edge_runtime.gallery import Gallery, Item
+from edge_runtime.image import Image
+from edge_runtime.image.lazy_jpeg import Picture
+from edge_runtime.recognition.pipeline import Pipeline, code_of
+from edge_runtime.recognition.smoothing import Decider
+from edge_runtime.system.logs import RateLimit
+from edge_runtime.types import Frame, Verdict
+from tests.conftest import ROOT, patience
+
+
+class Process:
+    """`edge-runtime run` with a film in an endless loop, and a thread that reads what it says."""
+
+    def __init__(self, *arguments: object, script: str = "", **variables: str) -> None:
+        program = ["-c", script] if script else ["-m", "edge_runtime"]
+        self.child = subprocess.Popen(
+            [sys.executable, *program, "run", *map(str, arguments)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            env={**os.environ, **variables},
+        )
+        self.said: list[str] = []
+        self.events: list[dict[str, Any]] = []
+        atexit.register(self.child.kill)  # one that a failed test left behind
+        # Daemons: a test that fails leaves its process behind, and pytest must end all the same.
+        self._threads = [
+            threading.Thread(target=listen, daemon=True) for listen in (self._hear, self._listen)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def _hear(self) -> None:
+        assert self.child.stderr
+        for line in self.child.stderr:
+            self.said.append(line)
+
+    def _listen(self) -> None:
+        assert self.child.stdout
+        for line in self.child.stdout:
+            self.events.append(json.loads(line))
+
+    def until(self, condition: Callable[[], Any], limit_s: float = 30.0) -> Any:
+        end_s = time.monotonic() + limit_s
+        while not (found := condition()):
+            assert self.child.poll() is None, self.said
+            assert time.monotonic() < end_s, self.said
+            time.sleep(0.02)
+        return found
+
+    def until_said(self, text: str) -> None:
+        self.until(lambda: any(text in line for line in list(self.said)))
+
+    def until_seen(self, kind: str, label: str) -> dict[str, Any]:
+        def find() -> dict[str, Any] | None:
+            found = (e for e in list(self.events) if e["kind"] == kind and e["label"] == label)
+            return next(found, None)
+
+        return self.until(find)  # type: ignore[no-any-return]
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> float:
+        """Ends it; gives how many seconds that took."""
+        began_s = time.monotonic()
+        if self.child.poll() is None:
+            self.child.send_signal(number)
+        try:
+            self.child.wait(20)
+        finally:
+            self.child.kill()
+        took_s = time.monotonic() - began_s
+        for thread in self._threads:
+            thread.join()
+        for stream in (self.child.stdout, self.child.stderr):
+            assert stream
+            stream.close()
+        return took_s
+
+
+def enrol(engine: Engine, path: Path, **photos: Image) -> None:
+    """Three bits away from the photos, whatever the network: a radius of 0 knows none of them."""
+    with Gallery(path, engine.model, create=True) as gallery:
+        gallery.enroll(
+            Item(label, code_of(engine, photo) ^ np.uint64(7)) for label, photo in photos.items()
+        )
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A second of a cat."""
+    path = tmp_path_factory.mktemp("film") / "cat.mp4"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 20, (640, 480))
+    frame = cv2.resize(read_scene("chelsea.png"), (640, 480))
+    for _ in range(20):
+        writer.write(np.asarray(frame, np.uint8))
+    writer.release()
+    return path
+
+
+@pytest.fixture
+def config(tmp_path: Path, film: Path, engine: Engine, cat: Image) -> Path:
+    enrol(engine, tmp_path / "g.sqlite", cat=cat)
+    path = tmp_path / "edge.toml"
+    path.write_text(CONFIG.format(film=film))
+    return path
+
+
+CONFIG = """\
+gallery.path = "g.sqlite"
+output.format = "json"
+[camera]
+source = "{film}"
+loop = true
+real_time = true
+"""
+
+
+@pytest.fixture
+def running(config: Path) -> Iterator[Process]:
+    process = Process("--config", config)
+    yield process
+    process.end(signal.SIGKILL)
+
+
+def test_it_sees_and_ends_when_told_to(running: Process) -> None:
+    event = running.until_seen("enter", "cat")
+    assert event["latency_ms"] > 0
+    assert event["frame_time"] < event["time"]
+    assert running.end() < 2 * patience()
+    assert running.child.returncode == 0, running.said
+    assert running.events[-1]["kind"] == "summary"
+    assert running.events[-1]["frames"] > 0
+    said = "".join(running.said)
+    assert said.count("RUNNING after") == 1
+    assert said.count("STOPPED after") == 1
+    assert "Traceback" not in said
+
+
+def test_sighup_reloads_what_it_can_and_says_what_it_cannot(
+    running: Process, config: Path, engine: Engine, film: Path
+) -> None:
+    running.until_seen("enter", "cat")
+    text = config.read_text()
+    config.write_text(text + "fps = -1\n")
+    running.child.send_signal(signal.SIGHUP)
+    running.until_said("not reloaded: ")
+    running.until_said("edge.toml:7: camera.fps: expected `float` > 0")
+    config.write_text(text + "[model]\nthreads = 2\n[decision]\nradius = 0\nwindow = 1\n")
+    running.child.send_signal(signal.SIGHUP)
+    running.until_said("reloaded: decision")
+    running.until_said("needs a restart to take effect: model")
+    running.until_seen("leave", "cat")  # nothing lies within 0 bits
+    config.write_text(text)
+    for _ in range(50):  # a storm changes nothing
+        running.child.send_signal(signal.SIGHUP)
+    count = len(running.events)
+    running.until(lambda: len(running.events) > count)
+    assert running.events[-1]["kind"] == "enter"
+
+
+class Hook:
+    """A web server that events are sent to; it may be away, and keeps its port."""
+
+    def __init__(self) -> None:
+        self.labels: list[str] = []
+        self.tokens: list[str | None] = []
+        self._port = 0
+        self._server: ThreadingHTTPServer | None = None
+        self.start()
+
+    def start(self) -> None:
+        hook = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                event = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                hook.labels.append(event["label"])
+                hook.tokens.append(self.headers["Authorization"])
+                self.send_response(204)
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", self._port), Handler)
+        self._port = self._server.server_port
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._port}/"
+
+    def stop(self) -> None:
+        if self._server:
+            self._server.shutdown()
+            self._server.server_close()
+            self._server = None
+
+
+@pytest.fixture
+def hook() -> Iterator[Hook]:
+    made = Hook()
+    yield made
+    made.stop()
+
+
+def test_a_reload_leaves_alone_the_sinks_that_it_does_not_change(
+    config: Path, hook: Hook, tmp_path: Path, film: Path
+) -> None:
+    hook.stop()
+    config.write_text(config.read_text() + f'[webhook]\nurl = "{hook.url}"\nattempts = 100\n')
+    with_hook = Process("--config", config)
+    try:
+        with_hook.until_said("no answer")  # the event waits
+        config.write_text(config.read_text().replace('"json"', '"none"'))
+        with_hook.child.send_signal(signal.SIGHUP)
+        with_hook.until_said("reloaded: output")
+        hook.start()
+        with_hook.until(lambda: hook.labels == ["cat"])
+    finally:
+        with_hook.end(signal.SIGKILL)
+
+
+def test_a_reload_reads_the_secrets_anew(
+    config: Path, hook: Hook, tmp_path: Path, engine: Engine, cat: Image
+) -> None:
+    (tmp_path / "token").write_text("first\n")
+    hooked = f'[webhook]\nurl = "{hook.url}"\ntoken_file = "token"\n'
+    config.write_text(config.read_text() + hooked)
+    process = Process("--config", config)
+    try:
+        process.until(lambda: hook.tokens == ["Bearer first"])
+        (tmp_path / "token").write_text("second\n")
+        process.child.send_signal(signal.SIGHUP)
+        process.until_said("reloaded: webhook")
+        with Gallery(tmp_path / "g.sqlite", engine.model) as gallery:
+            gallery.relabel("cat", "tom")
+        process.until(lambda: hook.labels[-1] == "tom")
+        assert hook.tokens[-1] == "Bearer second"
+    finally:
+        process.end(signal.SIGKILL)
+
+
+def test_a_camera_that_vanishes_and_comes_back(
+    running: Process, config: Path, film: Path, tmp_path: Path
+) -> None:
+    running.until_seen("enter", "cat")
+    text = config.read_text()
+    config.write_text(text.replace(str(film), "/dev/video97"))
+    running.child.send_signal(signal.SIGHUP)
+    running.until_said("DEGRADED after")
+    running.until_said("no such camera device")
+    config.write_text(text)
+    running.child.send_signal(signal.SIGHUP)
+    running.until(lambda: "".join(running.said).count("RUNNING after") == 2)
+    assert running.end() < 2 * patience()
+
+
+def test_a_gallery_that_is_replaced_or_ruined(
+    running: Process, engine: Engine, tmp_path: Path, cat: Image
+) -> None:
+    running.until_seen("enter", "cat")
+    other = tmp_path / "other.sqlite"
+    enrol(engine, other, tom=cat)
+    other.replace(tmp_path / "g.sqlite")
+    running.until_seen("enter", "tom")
+    (tmp_path / "ruined").write_bytes(b"no database at all" * 100)
+    (tmp_path / "ruined").replace(tmp_path / "g.sqlite")
+    running.until_said("damaged, or no gallery")
+    enrol(engine, other, tim=cat)
+    other.replace(tmp_path / "g.sqlite")
+    running.until_seen("enter", "tim")
+
+
+def test_what_is_enrolled_while_it_runs_is_seen(
+    running: Process, engine: Engine, tmp_path: Path, cat: Image
+) -> None:
+    running.until_seen("enter", "cat")
+    with Gallery(tmp_path / "g.sqlite", engine.model) as gallery:
+        gallery.relabel("cat", "tiger")
+    running.until_seen("enter", "tiger")
+
+
+def test_the_service_manager_hears_from_the_work_loop(config: Path, tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(30)
+        process = Process(
+            "--config", config, NOTIFY_SOCKET=str(tmp_path / "notify"), WATCHDOG_USEC="400000"
+        )
+
+        def hear() -> str:
+            return manager.recv(4096).decode()
+
+        try:
+            while "READY=1" not in hear():
+                pass
+            for _ in range(3):
+                while "WATCHDOG=1" not in hear():
+                    pass
+            process.child.send_signal(signal.SIGHUP)
+            while "RELOADING=1\nMONOTONIC_USEC=" not in hear():
+                pass
+            while "READY=1" not in hear():
+                pass
+            process.child.send_signal(signal.SIGTERM)
+            while "STOPPING=1" not in hear():
+                pass
+            process.child.wait(10)
+        finally:
+            process.end()
+        assert process.child.returncode == 0
+
+
+def test_a_reader_that_goes_away_ends_it_quietly(config: Path) -> None:
+    script = f"{sys.executable} -m edge_runtime run --config {config} | head -1"
+    done = subprocess.run(
+        ["bash", "-c", script], capture_output=True, text=True, check=False, cwd=ROOT, timeout=60
+    )
+    assert json.loads(done.stdout.splitlines()[0])["label"] == "cat"
+    assert "Traceback" not in done.stderr
+
+
+# -- parts ------------------------------------------------------------------------------------
+
+
+def test_a_wait_for_a_frame_ends_when_the_daemon_is_told_to_stop(
+    engine: Engine, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "TURN_S", 600.0)
+    forever = threading.Event()
+    source = FakeSource([forever.wait], live=True)
+    with (
+        Gallery(config.with_name("g.sqlite"), engine.model, read_only=True) as gallery,
+        CameraSupervisor(source, first_frame_s=60.0) as camera,
+    ):
+        daemon = loop.Daemon(camera, Pipeline(engine, gallery))
+        threading.Timer(0.3, daemon.stop, ["told to stop"]).start()
+        daemon.run()
+        assert camera.state is State.STARTING  # it did not come to the end of its patience
+        forever.set()
+
+
+def test_errands_are_done_on_the_paths_thread_and_bounded() -> None:
+    changed = threading.Condition()
+    errands = WorkQueue(changed, capacity=2)
+    answers: list[object] = []
+
+    def ask(function: Callable[[], object]) -> threading.Thread:
+        def run() -> None:
+            try:
+                answers.append(errands.run(function))
+            except Exception as error:
+                answers.append(error)
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        return thread
+
+    asking = [ask(threading.get_ident), ask(lambda: 1 // 0)]
+    with changed:
+        changed.wait_for(lambda: len(errands._waiting) == 2, timeout=5)
+    with pytest.raises(BusyError):
+        errands.run(int)
+    errands.do_one()
+    errands.do_one()
+    errands.do_one()
+    for thread in asking:
+        thread.join()
+    assert threading.get_ident() in answers
+    assert any(isinstance(answer, ZeroDivisionError) for answer in answers)
+    with pytest.raises(BusyError, match="no time"):
+        errands.run(int, timeout_s=0.01)
+    errands.close()
+    with pytest.raises(BusyError):
+        errands.run(int)
+
+
+def test_a_hot_board_goes_slow_until_it_has_cooled() -> None:
+    thermostat = Thermostat(80)
+    degrees = [70, 79, 80, 78, 76, 75, 74, 79]
+    slow = [thermostat.update(Reading(float(c), ())) for c in degrees]
+    assert slow == [False, False, True, True, True, True, False, False]
+    assert thermostat.update(Reading(None, ("throttled",)))
+    assert not thermostat.update(Reading(None, ()))
+    assert not thermostat.update(Reading(None, None))
+
+
+def _said(film: str, cooldown_s: float) -> list[str]:
+    """Events of a film with one label a letter and one frame a second; "." is unknown."""
+    decider = Decider(window=1, cooldown_s=cooldown_s)
+    said = []
+    for number, letter in enumerate(film):
+        verdict = Verdict(None if letter == "." else letter, 1.0, 3)
+        frame = Frame(Picture(np.zeros((1, 1, 3), np.uint8)), number, float(number))
+        for event in decider.update(verdict, frame, float(number)):
+            said.append(("+" if event.kind == "enter" else "-") + event.label + str(number))
+    return said
+
+
+@pytest.mark.parametrize(
+    ("film", "events"),
+    [
+        ("a.a.a.......a.", ["+a0", "-a1", "+a12", "-a13"]),
+        ("a.aaaaaaaaaaaa.", ["+a0", "-a1", "+a10", "-a14"]),
+        ("ababab", ["+a0", "-a1", "+b1", "-b2"]),
+        ("aaaaaaaaaaaaaaa.", ["+a0", "-a15"]),
+    ],
+)
+def test_a_cool_down_keeps_labels_from_chattering(film: str, events: list[str]) -> None:
+    assert _said(film, 10.0) == events
+
+
+def test_the_same_message_is_not_said_endlessly(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = [0.0]
+    monkeypatch.setattr("edge_runtime.system.logs.time.monotonic", lambda: now_s[0])
+    limit, shown = RateLimit(), []
+    for number in range(130):
+        now_s[0] = float(number)
+        record = logging.LogRecord("x", logging.WARNING, "", 0, "no %s", ("paper",), None)
+        if limit.filter(record):
+            shown.append(record.getMessage())
+    assert len(shown) == 15
+    assert shown[4:6] == ["no paper", "no paper (55 times more since)"]

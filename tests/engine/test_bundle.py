@@ -1,0 +1,335 @@
+"""The bundle as the runtime sees it: checked before anything in it is believed.
+
+The library here is a few lines of C that hash nothing; a real one is tested in compile/tests and,
+on an emulated board, in device_tests.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from edge_runtime.bundle import MODEL, open_bundle, write_manifest
+from edge_runtime.engine import open_engine
+from edge_runtime.engine.compiled import CompiledEngine
+from edge_runtime.engine.portable import PortableEngine
+from edge_runtime.errors import (
+    BundleInvalidError,
+    BundleMismatchError,
+    EngineError,
+    ModelError,
+    ModelNotFoundError,
+)
+from edge_runtime.model import find_model, identify
+from edge_runtime.system.cpu import cpu_features
+from tests.conftest import ROOT, run_cli
+
+FAKE = """
+#include <stdint.h>
+#include <string.h>
+struct info {
+    int32_t api, size, bits, words; const char *id, *target, *precision; uint64_t arena;
+};
+static const struct info info = {API, 224, 64, 1, "ID", "host", "fp32", 0};
+static int opened;
+const struct info *edge_version(void) { return &info; }
+void *edge_open(int32_t threads) { return threads == 7 ? 0 : (opened++, &opened); }
+int32_t edge_hash(void *n, const uint8_t *bgr, uint64_t *code)
+{ *code = bgr[0] == 255 ? 0 : ((uint64_t)bgr[0] << 8 | bgr[1]); return bgr[0] == 255; }
+int32_t edge_logits(void *n, const uint8_t *bgr, float *l) { memset(l, 0, 256); return 0; }
+int32_t edge_profile(void *n, uint64_t *ns, int32_t count) { if (ns) *ns = 1500000; return 1; }
+const char *edge_kernel(int32_t i) { return i ? 0 : "k0: all of it"; }
+void edge_close(void *n) { opened--; }
+const char *edge_error(void) { return "it was told to fail"; }
+"""
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A good bundle for this machine."""
+    folder = tmp_path_factory.mktemp("made") / "bundle"
+    folder.mkdir()
+    return make(folder)
+
+
+def make(folder: Path, *, api: int = 1, model_id: str = "") -> Path:
+    compiler = shutil.which("cc")
+    if not compiler:
+        pytest.skip("no C compiler here")
+    model = find_model()
+    shutil.copy(model, folder / MODEL)
+    text = FAKE.replace("API", str(api)).replace('"ID"', f'"{model_id or identify(model)[0]}"')
+    (folder / "fake.c").write_text(text)
+    subprocess.run(
+        [compiler, "-shared", "-fPIC", folder / "fake.c", "-o", folder / "libedge.so"], check=True
+    )
+    (folder / "fake.c").unlink()
+    write_manifest(
+        folder,
+        PortableEngine(model).model,
+        target={
+            "name": "host",
+            "triple": f"{platform.machine()}-linux-gnu",
+            "cpu": "this one",
+            "features": sorted(cpu_features())[:3],
+        },
+        precision="fp32",
+        budgets={"query_p99_ms": 100.0},
+        tools={"cc": "any"},
+    )
+    return folder
+
+
+@pytest.fixture
+def bundle(made: Path, tmp_path: Path) -> Path:
+    """A copy that may be broken."""
+    return Path(shutil.copytree(made, tmp_path / "bundle"))
+
+
+def edit(bundle: Path, change: dict[str, object]) -> None:
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    for key, value in change.items():
+        place = manifest
+        *parents, last = key.split(".")
+        for parent in parents:
+            place = place[parent]
+        place[last] = value
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+
+
+def picture(first: int = 3, second: int = 5) -> np.ndarray:
+    made = np.zeros((224, 224, 3), np.uint8)
+    made[0, 0, :2] = first, second
+    return made
+
+
+def test_a_bundle_is_opened_by_the_compiled_engine(bundle: Path) -> None:
+    engine = open_engine(bundle, threads=2)
+    assert isinstance(engine, CompiledEngine)
+    assert engine.reason == "bundle for host, fp32, fits this CPU"
+    assert engine.model.id == identify(find_model())[0]
+    assert engine.hash(picture()).tolist() == [3 << 8 | 5]
+    (step,) = engine.steps(picture(), 3)
+    assert (step.name, step.kind, step.times_ms) == ("all of it", "k0", [1.5] * 3)
+    assert (engine.target, engine.precision) == ("host", "fp32")
+    assert open_bundle(bundle).budgets == {"query_p99_ms": 100.0}
+    engine.close()
+    with pytest.raises(EngineError, match="it was closed"):
+        engine.hash(picture())
+
+
+def test_pictures_that_do_not_fit_never_reach_the_library(bundle: Path) -> None:
+    engine = open_engine(bundle)
+    for bad in (np.zeros((96, 96, 3), np.uint8), np.zeros((224, 224, 3), np.float32)):
+        with pytest.raises(EngineError, match="fit it first"):
+            engine.hash(bad)
+    turned = np.ascontiguousarray(picture().transpose(1, 0, 2)).transpose(1, 0, 2)
+    assert engine.hash(turned).tolist() == [3 << 8 | 5]
+
+
+def test_a_failing_library_says_why(bundle: Path) -> None:
+    with pytest.raises(EngineError, match="it was told to fail"):
+        open_engine(bundle).hash(picture(255))
+    (bundle / MODEL).unlink()
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    edit(bundle, {"files": {"libedge.so": manifest["files"]["libedge.so"]}})
+    with pytest.raises(EngineError, match="it was told to fail"):
+        open_engine(bundle, threads=7)
+
+
+@pytest.mark.parametrize(
+    ("change", "kind", "what"),
+    [
+        ({"format": 2}, BundleInvalidError, "bundle format 2 is not the supported 1"),
+        ({"model": {}}, BundleInvalidError, "the manifest is malformed"),
+        ({"model.bits": "many"}, BundleInvalidError, "the manifest is malformed"),
+        ({"files.../x": {"sha256": "", "bytes": 0}}, BundleInvalidError, "no plain file name"),
+        ({"target.features": ["sve9"]}, BundleMismatchError, "this CPU lacks sve9"),
+        ({"target.triple": "riscv64-linux-gnu"}, BundleMismatchError, "but this machine is"),
+        ({"target": "rpi4"}, BundleInvalidError, "malformed"),
+        ({"target.features": None}, BundleInvalidError, "does not say what the CPU must be able"),
+        (
+            {"files.extra.so": {"sha256": "0", "bytes": 1}},
+            BundleInvalidError,
+            "missing from the bundle",
+        ),
+    ],
+)
+def test_a_manifest_that_cannot_be_believed(
+    bundle: Path, change: dict[str, object], kind: type[Exception], what: str
+) -> None:
+    key, value = next(iter(change.items()))
+    if key.startswith("files."):
+        manifest = json.loads((bundle / "manifest.json").read_text())
+        manifest["files"][key.removeprefix("files.")] = value
+        (bundle / "manifest.json").write_text(json.dumps(manifest))
+    else:
+        edit(bundle, change)
+    with pytest.raises(kind, match=what):
+        open_bundle(bundle)
+
+
+def test_any_flipped_byte_of_the_library_is_found(bundle: Path) -> None:
+    library = bundle / "libedge.so"
+    content = library.read_bytes()
+    for place in range(0, len(content), max(1, len(content) // 50)):
+        bad = bytearray(content)
+        bad[place] ^= 4
+        library.write_bytes(bad)
+        with pytest.raises(BundleInvalidError, match="damaged"):
+            open_bundle(bundle)
+    library.write_bytes(content[:-1])
+    with pytest.raises(BundleInvalidError, match="damaged"):
+        open_bundle(bundle)
+    library.unlink()
+    with pytest.raises(BundleInvalidError, match="missing"):
+        open_bundle(bundle)
+
+
+def test_manifests_that_are_no_json(bundle: Path, tmp_path: Path) -> None:
+    for content in (b"", b"{", b"[1]", b"\xff\xfe"):
+        (bundle / "manifest.json").write_bytes(content)
+        with pytest.raises(BundleInvalidError):
+            open_bundle(bundle)
+    with pytest.raises(ModelNotFoundError, match="make compile"):
+        open_bundle(tmp_path)
+
+
+def test_the_portable_engine_stands_in_and_says_why(
+    bundle: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    edit(bundle, {"target.features": ["sve9"]})
+    with caplog.at_level(logging.WARNING):
+        engine = open_engine(bundle)
+    assert engine.name == "portable"
+    assert "this CPU lacks sve9" in engine.reason
+    assert "the portable engine is used instead" in caplog.text
+    assert engine.model.id == identify(find_model())[0]
+    (bundle / MODEL).unlink()
+    with pytest.raises(BundleMismatchError, match="use a bundle for this board"):
+        open_engine(bundle)
+
+
+def test_a_damaged_network_stands_in_for_nothing(bundle: Path) -> None:
+    content = bytearray((bundle / MODEL).read_bytes())
+    content[len(content) // 2] ^= 1
+    (bundle / MODEL).write_bytes(content)
+    for change in ({}, {"target.features": ["sve9"]}):
+        edit(bundle, change)
+        with pytest.raises(ModelError, match=r"damaged|sve9"):
+            open_engine(bundle)
+
+
+def test_a_library_of_another_model_or_interface(tmp_path: Path) -> None:
+    for name, changes, what in (
+        ("a", {"model_id": "0" * 64}, "compiled from another model"),
+        ("b", {"api": 9}, "its interface is version 9"),
+    ):
+        folder = tmp_path / name
+        folder.mkdir()
+        make(folder, **changes)  # type: ignore[arg-type]
+        with pytest.raises(BundleInvalidError, match=what):
+            CompiledEngine(folder)
+
+
+def test_a_file_that_is_no_library(bundle: Path) -> None:
+    (bundle / "libedge.so").write_text("not a library")
+    (bundle / "manifest.json").unlink()
+    write_manifest(
+        bundle,
+        PortableEngine(find_model()).model,
+        target={
+            "name": "host",
+            "triple": f"{platform.machine()}-linux-gnu",
+            "cpu": "",
+            "features": [],
+        },
+        precision="fp32",
+        budgets={},
+        tools={},
+    )
+    with pytest.raises(EngineError, match="cannot be loaded"):
+        CompiledEngine(bundle)
+    assert open_engine(bundle).name == "portable"
+
+
+def test_the_command_uses_a_bundle_named_by_option_or_environment(
+    bundle: Path, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-m", "edge_runtime", "doctor"]
+    for extra, environment in (
+        (["--model", str(bundle)], {}),
+        ([], {"EDGE_RUNTIME_MODEL": str(bundle)}),
+    ):
+        done = subprocess.run(
+            [*command, *extra],
+            capture_output=True, text=True, cwd=ROOT, env={**os.environ, **environment},
+        )  # fmt: skip
+        assert "compiled" in done.stdout, done.stdout + done.stderr
+
+
+def test_a_bundle_is_profiled_with_its_budgets_and_beside_its_reference(
+    bundle: Path, tmp_path: Path, cat: np.ndarray
+) -> None:
+    photo = tmp_path / "cat.jpg"
+    cv2.imwrite(str(photo), cat)
+    evidence = {"steps": [{"what": "all of it", "multiply_adds": 1000}]}
+    (bundle / "evidence.json").write_text(json.dumps(evidence))
+    edit(bundle, {"budgets": {"query_p99_ms": 100.0, "hash_p99_ms": 50.0}})
+    files = json.loads((bundle / "manifest.json").read_text())["files"]
+    files.pop("evidence.json", None)
+    edit(bundle, {"files": files})
+    done = run_cli(
+        *("profile", "--model", bundle, "--gallery", tmp_path / "none.sqlite"),
+        *("--samples", 20, "--seconds", 0, "--json", photo),
+    )
+    report = json.loads(done.stdout)
+    assert done.returncode == (0 if report["met"] else 9), done.stderr
+    assert (report["engine"]["name"], report["engine"]["target"]) == ("compiled", "host")
+    ours = [line for line in report["budget"] if line["source"] == "the bundle for host"]
+    assert [line["name"] for line in ours] == ["query_p99_ms", "hash_p99_ms"]
+    compiled, reference = report["operators"]
+    assert [step["macs"] for step in compiled["operators"]] == [1000]
+    assert (compiled["engine"], compiled["equal_share"]) == ("compiled", None)
+    assert reference["engine"] == "portable"
+    assert 0 < reference["equal_share"] < 1  # this bundle's network is a stand-in
+    edit(bundle, {"target.features": ["sve9"]})
+    report = _profiled(bundle, photo)
+    assert report["engine"]["name"] == "portable"
+    assert "the bundle for host" in [line["source"] for line in report["budget"]]
+    edit(bundle, {"target.features": [], "budgets": {"query_p98_ms": 100.0}})
+    done = run_cli("profile", "--model", bundle, photo)
+    assert done.returncode == 3
+    assert "did you mean query_p99_ms?" in done.stderr
+
+
+@pytest.mark.parametrize("manifest", ['{"format": 1', '{"format": 1}', '{"format": 2}'])
+def test_without_a_manifest_that_can_be_read_the_network_is_profiled_all_the_same(
+    manifest: str, bundle: Path, tmp_path: Path, cat: np.ndarray
+) -> None:
+    photo = tmp_path / "cat.jpg"
+    cv2.imwrite(str(photo), cat)
+    (bundle / "manifest.json").write_text(manifest)
+    report = _profiled(bundle, photo)
+    assert report["engine"]["name"] == "portable"
+    assert {line["source"] for line in report["budget"]} == {"Liu et al. 2017", "Qi et al. 2017"}
+
+
+def _profiled(bundle: Path, photo: Path) -> Any:
+    done = run_cli(
+        *("profile", "--model", bundle, "--gallery", photo.with_name("none.sqlite")),
+        *("--samples", 4, "--seconds", 0, "--cold-starts", 1, "--json", photo),
+    )
+    assert done.returncode in (0, 9), done.stderr
+    return json.loads(done.stdout)

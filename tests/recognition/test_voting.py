@@ -1,0 +1,73 @@
+"""Several looks at one thing, one answer."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge_runtime.errors import InputError
+from edge_runtime.recognition.smoothing import vote
+from edge_runtime.recognition.voting import label_scores, verdict
+from edge_runtime.types import Match
+
+
+def _look(*neighbours: tuple[str, int], first: int = 1) -> list[Match]:
+    return [Match(first + n, label, away) for n, (label, away) in enumerate(neighbours)]
+
+
+def test_a_sharp_look_outvotes_a_blurred_one() -> None:
+    blurred = _look(("dog", 9), ("dog", 9), ("dog", 9), ("cat", 10))
+    sharp = _look(("cat", 2), ("cat", 3), first=10)
+    found = label_scores([blurred, sharp], 12)
+    assert [one.label for one in found] == ["cat", "dog"]
+    assert found[0].share > 0.9
+    assert found[0].looks == 2
+    assert found[0].match.distance == 2
+
+
+def test_votes_and_the_best_can_disagree() -> None:
+    look = _look(("dog", 4), ("cat", 5), ("cat", 5), ("cat", 5))
+    assert label_scores([look], 8)[0].label == "cat"
+    assert label_scores([look], 8, "best")[0].label == "dog"
+
+
+def test_nothing_within_the_radius_is_unknown() -> None:
+    looks = [_look(("dog", 14)), [], _look(("cat", 13))]
+    found = label_scores(looks, 12)
+    assert found == ()
+    answer = verdict(looks, found)
+    assert (answer.label, answer.confidence, answer.distance) == (None, 0.0, 13)
+    assert verdict([], ()).distance is None
+
+
+def test_a_penalty_counts_like_bits() -> None:
+    look = [Match(1, "far", 3, penalty=6.5), Match(2, "near", 5)]
+    assert label_scores([look], 8)[0].label == "near"
+    assert [one.label for one in label_scores([look], 8)] == ["near"]
+
+
+def test_unknown_methods_are_refused() -> None:
+    with pytest.raises(InputError, match="choose of vote, best"):
+        label_scores([], 3, "loudest")  # type: ignore[arg-type]
+
+
+neighbours = st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 20)), max_size=6)
+
+
+@given(st.lists(neighbours, max_size=4), st.integers(0, 20))
+def test_the_shares_are_shares_and_one_look_is_the_plain_vote(
+    looks: list[list[tuple[str, int]]], radius: int
+) -> None:
+    found = [
+        _look(*sorted(look, key=lambda one: one[1]), first=10 * n) for n, look in enumerate(looks)
+    ]
+    ranked = label_scores(found, radius)
+    if ranked:
+        assert sum(one.share for one in ranked) == pytest.approx(1)
+        assert ranked[0].share == max(one.share for one in ranked)
+        best = label_scores(found, radius, "best")[0]
+        assert best.match.distance == min(m.distance for look in found for m in look)
+    for look in found:
+        one = vote(look, radius)
+        assert one == verdict([look], label_scores([look], radius))

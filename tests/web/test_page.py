@@ -1,0 +1,275 @@
+"""The page in a real browser: enrol by click, see it recognised, remove it; with the keyboard, on a
+phone's screen, light and dark."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from edge_runtime.image import Image
+from tests.web.test_web import HTML, TOKEN, Client, encoded, start
+
+BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+pytestmark = pytest.mark.skipif(
+    not (BROWSER and DRIVER), reason="no browser: apt install chromium chromium-driver"
+)
+PHONE = (390, 844)
+DESK = (1280, 900)
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory, cat: Image) -> Path:
+    path = tmp_path_factory.mktemp("film") / "cat.mp4"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 20, (640, 480))
+    for _ in range(20):
+        writer.write(np.asarray(cv2.resize(cat, (640, 480)), np.uint8))
+    writer.release()
+    return path
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory, film: Path) -> Iterator[Client]:
+    process = start(tmp_path_factory.mktemp("site"), film)
+    client = Client(process)
+    client.until_ready()
+    yield client
+    process.end()
+
+
+class Page:
+    """A browser window, with waiting."""
+
+    def __init__(self, browser: Any, url: str) -> None:
+        self.browser = browser
+        browser.get(url)
+
+    def find(self, selector: str) -> Any:
+        return self.browser.find_element("css selector", selector)
+
+    def all(self, selector: str) -> list[Any]:
+        return list(self.browser.find_elements("css selector", selector))
+
+    def text(self, selector: str) -> str:
+        return str(self.find(selector).text)
+
+    def until(self, condition: Callable[[], Any]) -> Any:
+        from selenium.common.exceptions import StaleElementReferenceException
+        from selenium.webdriver.support.ui import WebDriverWait
+
+        wait = WebDriverWait(self.browser, 20, 0.05, [StaleElementReferenceException])
+        return wait.until(lambda _: condition())
+
+    def script(self, text: str, *arguments: object) -> Any:
+        return self.browser.execute_script(text, *arguments)
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = BROWSER or ""
+    for argument in (
+        *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+        *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+        f"--user-data-dir={tmp_path_factory.mktemp('profile')}",
+        "--disable-dev-shm-usage",
+    ):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options, webdriver.ChromeService(DRIVER))
+    driver.set_window_size(*DESK)
+    yield driver
+    driver.quit()
+
+
+def test_enrol_by_click_see_it_recognised_remove_it(site: Client, browser: Any) -> None:
+    page = Page(browser, site.url)
+    page.until(lambda: page.text("#state") == "running")
+    page.until(lambda: page.script("return document.getElementById('live').naturalWidth") == 640)
+    assert page.text("#recognition") == "unknown"
+    page.find("#label").send_keys("the cat")
+    page.find("#enrol-frame").click()
+    page.until(lambda: page.text("#enrol-note") == "the cat is enrolled.")
+    page.until(lambda: page.text("#recognition") == "the cat")
+    page.until(lambda: any("came: the cat" in item.text for item in page.all("#events li")))
+    assert page.text("#labels li p") == "the cat (6)"
+    width = "return document.getElementById('match').naturalWidth"
+    page.until(lambda: page.script(width) > 100)  # the enrolled photo, beside the camera's picture
+    page.until(lambda: page.all("#stage-fit"))
+    assert float(page.text("#stage-end_to_end td:last-child").split()[0]) > 0
+    assert "Budget: 100 ms" in page.text("#speed-note")
+    page.find("#labels li button").click()
+    assert "Forget the cat" in page.text("#ask-text")
+    page.find("#ask button[value=no]").click()
+    assert page.all("#labels li")
+    page.find("#labels li button").click()
+    page.find("#ask button[value=yes]").click()
+    page.until(lambda: not page.all("#labels li"))
+    page.until(lambda: page.text("#recognition") == "unknown")
+    page.until(lambda: "left: the cat" in page.text("#events"))
+
+
+def test_a_photo_from_the_phone(site: Client, browser: Any, tmp_path: Path, cat: Image) -> None:
+    (tmp_path / "cat.jpg").write_bytes(encoded(cat))
+    (tmp_path / "note.jpg").write_bytes(b"not a photo")
+    page = Page(browser, site.url)
+    page.until(lambda: page.text("#state") == "running")
+    page.find("#label").send_keys("tom")
+    page.find("#photo").send_keys(str(tmp_path / "note.jpg"))
+    page.until(lambda: "not an image" in page.text("#enrol-note"))
+    page.find("#photo").send_keys(str(tmp_path / "cat.jpg"))
+    page.until(lambda: page.text("#enrol-note") == "tom is enrolled.")
+    site.ask("DELETE", "/api/labels/tom")
+
+
+def test_a_label_that_is_html_is_shown_as_text(site: Client, browser: Any) -> None:
+    page = Page(browser, site.url)
+    page.until(lambda: page.text("#state") == "running")
+    page.find("#label").send_keys(HTML)
+    page.find("#enrol-frame").click()
+    page.until(lambda: page.text("#recognition") == HTML)
+    page.until(lambda: HTML in page.text("#events"))
+    assert HTML in page.text("#labels")
+    assert not page.all("img[src=x]")
+    page.find("#labels li button").click()
+    assert HTML in page.text("#ask-text")
+    page.find("#ask button[value=yes]").click()
+    page.until(lambda: not page.all("#labels li"))
+
+
+def test_the_keyboard_is_enough(site: Client, browser: Any) -> None:
+    from selenium.webdriver.common.action_chains import ActionChains
+    from selenium.webdriver.common.keys import Keys
+
+    page = Page(browser, site.url)
+    page.until(lambda: page.text("#state") == "running")
+
+    def press(*keys: str) -> None:
+        ActionChains(browser).send_keys(*keys).perform()
+
+    def focus_on(selector: str) -> None:
+        for _ in range(20):
+            if page.script("return document.activeElement.matches(arguments[0])", selector):
+                return
+            press(Keys.TAB)
+        raise AssertionError(f"{selector} cannot be reached by keyboard")
+
+    focus_on("#label")
+    press("desk", Keys.ENTER)
+    page.until(lambda: page.text("#enrol-note") == "desk is enrolled.")
+    focus_on("#labels button")
+    outline = "return getComputedStyle(document.activeElement).outlineStyle"
+    assert page.script(outline) == "solid"
+    press(Keys.ENTER)
+    page.until(lambda: page.script("return document.activeElement.value") == "no")
+    press(Keys.ESCAPE)
+    assert page.all("#labels li")
+    focus_on("#labels button")
+    press(Keys.ENTER)
+    page.until(lambda: page.script("return document.activeElement.value") == "no")
+    press(Keys.SHIFT + Keys.TAB)
+    page.script("document.querySelector('#ask button[value=yes]').focus()")
+    press(Keys.ENTER)
+    page.until(lambda: not page.all("#labels li"))
+
+
+def _contrast(page: Page, selector: str) -> float:
+    """WCAG's ratio of an element's text to what lies behind it."""
+    return float(
+        page.script(
+            """
+            const rgb = (text) => text.match(/[\\d.]+/g).map(Number);
+            const light = ([r, g, b]) => [r, g, b].map((v) => v / 255)
+              .map((v) => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+              .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+            let element = document.querySelector(arguments[0]);
+            const text = light(rgb(getComputedStyle(element).color));
+            let back = rgb(getComputedStyle(element).backgroundColor);
+            while (back.length === 4 && back[3] === 0) {
+              element = element.parentElement;
+              back = rgb(getComputedStyle(element).backgroundColor);
+            }
+            const [high, low] = [text, light(back)].sort((a, b) => b - a);
+            return (high + 0.05) / (low + 0.05);
+            """,
+            selector,
+        )
+    )
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", [PHONE, DESK, (320, 568)])
+def test_any_screen_light_and_dark(
+    site: Client, browser: Any, scheme: str, size: tuple[int, int]
+) -> None:
+    features = [{"name": "prefers-color-scheme", "value": scheme}]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+    metrics = {"width": size[0], "height": size[1], "deviceScaleFactor": 2, "mobile": size != DESK}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    try:
+        page = Page(browser, site.url)
+        page.until(lambda: page.text("#state") == "running")
+        assert page.script("return document.documentElement.scrollWidth") <= size[0]
+        for selector in ("h1", ".quiet", "#state", "#enrol-frame", "label.button", "figcaption"):
+            assert _contrast(page, selector) >= 4.5, selector
+        for button in page.all("#gallery button, #gallery .button"):
+            assert button.size["height"] >= 44, button.text  # a finger's width
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+
+def test_everything_has_a_name_for_a_screen_reader(site: Client, browser: Any) -> None:
+    page = Page(browser, site.url)
+    page.until(lambda: page.text("#state") == "running")
+    tree = browser.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
+    wanted = {"button", "textbox", "progressbar", "table", "img", "image", "region"}
+    seen = set()
+    for node in tree:
+        role = node.get("role", {}).get("value")
+        if role in wanted and not node.get("ignored"):
+            seen.add(role)
+            assert node.get("name", {}).get("value"), node
+    assert {"button", "textbox", "region"} <= seen
+    assert page.find("html").get_attribute("lang") == "en"
+    assert page.find("#recognition").get_attribute("aria-live") == "polite"
+
+
+def test_it_speaks_to_no_other_host_and_complains_of_nothing(site: Client, browser: Any) -> None:
+    import json
+
+    browser.get_log("performance"), browser.get_log("browser")
+    page = Page(browser, site.url)
+    page.until(lambda: page.text("#state") == "running")
+    for entry in browser.get_log("performance"):
+        message = json.loads(entry["message"])["message"]
+        if message["method"] == "Network.requestWillBeSent":
+            assert message["params"]["request"]["url"].startswith((site.url, "data:", "blob:"))
+    assert [e for e in browser.get_log("browser") if e["level"] == "SEVERE"] == []
+
+
+def test_a_token_opens_it(tmp_path: Path, film: Path, browser: Any) -> None:
+    (tmp_path / "token").write_text(TOKEN)
+    process = start(tmp_path, film, http='host = "0.0.0.0"\nport = 0\ntoken_file = "token"')
+    try:
+        client = Client(process)
+        page = Page(browser, client.url)
+        page.until(lambda: page.find("#login").is_displayed())
+        page.find("#token").send_keys("wrong")
+        page.find("#login-form button").click()
+        page.until(lambda: "not the token" in page.text("#login-fault"))
+        page.find("#token").clear()
+        page.find("#token").send_keys(TOKEN)
+        page.find("#login-form button").click()
+        page.until(lambda: page.text("#state") == "running")
+        assert not page.find("#login").is_displayed()
+        page.until(lambda: page.script("return document.getElementById('live').naturalWidth") > 0)
+    finally:
+        process.end()

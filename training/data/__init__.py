@@ -1,0 +1,1 @@
+"""Photo sets: reading, splitting, caching and augmenting them."""

@@ -1,0 +1,1 @@
+"""Evaluation: retrieval metrics, protocols, corruptions and the report page."""

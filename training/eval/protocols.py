@@ -1,0 +1,62 @@
+"""Which photos are looked up among which: the protocols that a set of photos is judged by.
+
+`official` is the default split of training/splits. `distinct...` are for sets whose manifest says
+which labels look like no other. `unseen` asks for labels that training did not know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Set
+
+from training.data.photo_sets import DataError, Photo
+from training.data.splits import default_split
+from training.eval.retrieval import Side
+
+
+def protocols(
+    photos: list[Photo], everything: Side, hidden: Set[str] = frozenset()
+) -> dict[str, tuple[Side, Side, str]]:
+    """Named (database, queries, split in words) for one set of `photos`.
+
+    `everything` holds the codes of those that could be read; `hidden` are labels that were kept out
+    of training. Raises DataError for an empty side.
+    """
+    kept, asked, split = default_split(photos)
+    names, asked_names = ({photo.name for photo in part} for part in (kept, asked))
+    database = everything.where(lambda photo: photo.name in names)
+    queries = everything.where(lambda photo: photo.name in asked_names)
+    found = {"official": (database, queries, split)}
+    if all("distinct" in photo.extra for photo in photos):
+        clear = everything.where(lambda photo: photo.extra["distinct"] == "1")
+        queried = clear.where(lambda photo: photo.extra["interleaved"] == "query")
+        stored = clear.where(lambda photo: photo.extra["interleaved"] == "gallery")
+        fresh = queried.where(lambda photo: photo.name in asked_names)
+        found["distinct"] = (
+            database,
+            queries.where(lambda photo: photo.extra["distinct"] == "1"),
+            f"{split}, queries of spots that are not look-alikes",
+        )
+        found["distinct_interleaved"] = (
+            stored, queried,
+            "every fifth frame of the distinct spots; a random split of a burst: near copies, and "
+            "most queries belong to the gallery that the shipped model was trained on",
+        )  # fmt: skip
+        found["distinct_interleaved_untrained"] = (
+            stored, fresh, "the same, only queries that no training saw"
+        )  # fmt: skip
+    unseen = queries.where(lambda photo: photo.label in hidden)
+    if unseen.photos:
+        count = len({photo.label for photo in unseen.photos})
+        found["unseen"] = (
+            database, unseen,
+            f"{split}, queries of {count} labels kept out of training, against all",
+        )  # fmt: skip
+    for name, sides in found.items():
+        for side, what in zip(sides[:2], ("database", "query"), strict=True):
+            if not side.photos:
+                raise DataError(
+                    f"no readable {what} photo for the protocol {name}",
+                    where=photos[0].source,
+                    remedy="add photos, or see the manifest's columns",
+                )
+    return found

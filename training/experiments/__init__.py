@@ -1,0 +1,1 @@
+"""Studies: methods compared, code lengths, ablations."""

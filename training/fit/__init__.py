@@ -1,0 +1,1 @@
+"""Train the network: the trainer, its command, run folders and weight averaging."""

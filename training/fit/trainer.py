@@ -1,0 +1,260 @@
+"""End-to-end training of the backbone with a hashing method, resumable at any moment.
+
+    python -m training.fit.trainer --data DIR... --weights FILE --out build/train/NAME
+
+Writes OUT/checkpoint.pt after each epoch and OUT/log.csv; the averaged weights are what counts.
+A run that was killed goes on with the same command and ends with the same result.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from training.cli import say
+from training.data.augment import GENTLE, MEDIUM, STRONG
+from training.data.loader import Loader
+from training.data.pixel_cache import PixelCache
+from training.files import write_bytes
+from training.methods import LEARNT
+from training.methods.base import Head
+from training.models.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from training.models.efficientnet_lite2 import Lite2
+from training.models.mobilenet_v1 import Backbone
+
+AUGMENTATIONS = {"strong": STRONG, "medium": MEDIUM, "gentle": GENTLE}
+Answer = Callable[[Tensor], Tensor]  # images float [N, 3, S, S] -> logits float [N, classes]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides a run's result, apart from the photos and the first weights."""
+
+    method: str = "orthohash"
+    bits: int = 64
+    stages: tuple[tuple[int, int], ...] = ((192, 30), (224, 8))  # (pixels, epochs)
+    batch: int = 32
+    optimiser: str = "sgd"  # or "adamw"
+    rate: float = 0.02
+    decay: float = 2e-4
+    warmup: float = 0.05  # share of the steps
+    average: float = 0.999  # decay of the averaged weights
+    mixed: float = 0.0  # share of batches that are mixed (mixup or cutmix, half each)
+    dropout: float = 0.1
+    frozen: int = 7  # units at the start of the backbone that are not trained
+    flip_sources: tuple[str, ...] = ()  # sets that are seen mirrored too: left is like right there
+    augmentation: str = "strong"  # one of AUGMENTATIONS
+    seed: int = 1
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of all stages."""
+        return sum(epochs for _, epochs in self.stages)
+
+    def size_of(self, epoch: int) -> int:
+        """Input side in pixels in `epoch`."""
+        for size, epochs in self.stages:
+            if epoch < epochs:
+                return size
+            epoch -= epochs
+        return self.stages[-1][0]
+
+
+Net = TypeVar("Net", bound=Backbone | Lite2)
+
+
+class Trainee(nn.Module, Generic[Net]):
+    """Backbone and method together: images and targets -> loss."""
+
+    def __init__(self, backbone: Net, head: Head, dropout: float):
+        super().__init__()
+        self.backbone: Net = backbone
+        self.head, self.dropout = head, dropout
+
+    def forward(
+        self, images: Tensor, *targets: tuple[Tensor, float], answers: Tensor | None = None
+    ) -> Tensor:
+        """Loss of a batch; `targets` are (int64 [N], weight) pairs whose weights sum to 1.
+
+        `answers` are a teacher's logits for the same images, float [N, classes].
+        """
+        with torch.autocast(images.device.type, torch.bfloat16):
+            features = self.backbone(images)
+        features = nn.functional.dropout(features.float(), self.dropout, self.training)
+        losses = [weight * self.head(features, target) for target, weight in targets]
+        if answers is not None:
+            losses.append(self.head.learn(features, answers))
+        return torch.stack(losses).sum()
+
+
+def mix(
+    images: Tensor, targets: Tensor, rng: np.random.Generator
+) -> tuple[Tensor, list[tuple[Tensor, float]]]:
+    """Mixup (Zhang 2018) or CutMix (Yun 2019), by a coin, of a batch with itself shuffled."""
+    other = torch.from_numpy(rng.permutation(len(images)))
+    share = float(rng.beta(1.0, 1.0))
+    if rng.random() < 0.5:
+        mixed = images * share + images[other] * (1 - share)
+    else:
+        side = images.shape[-1]
+        cut = round(side * math.sqrt(1 - share))
+        top, left = (int(v) for v in rng.integers(0, side - cut + 1, 2))
+        mixed = images.clone()
+        area = (..., slice(top, top + cut), slice(left, left + cut))
+        mixed[area] = images[other][area]
+        share = 1 - cut * cut / side**2
+    return mixed, [(targets, share), (targets[other], 1 - share)]
+
+
+def _optimiser(model: Trainee[Net], recipe: Recipe) -> torch.optim.Optimizer:
+    """Its first two groups hold the features where the method slows them, else everything."""
+    parts = (model.backbone, model.head) if model.head.slows else (model,)
+    groups = [group for part in parts for group in _groups(part, recipe.decay)]
+    if recipe.optimiser == "adamw":
+        return torch.optim.AdamW(groups, recipe.rate)
+    return torch.optim.SGD(groups, recipe.rate, momentum=0.9, nesterov=True)
+
+
+def _groups(model: nn.Module, decay: float) -> list[dict[str, Any]]:
+    """Weight decay on matrices only: decayed batch norms and depthwise kernels lose accuracy."""
+    decayed: list[nn.Parameter] = []
+    free: list[nn.Parameter] = []
+    for parameter in filter(lambda each: each.requires_grad, model.parameters()):
+        matrix = parameter.ndim >= 2 and parameter.shape[1] > 1
+        (decayed if matrix else free).append(parameter)
+    return [{"params": decayed, "weight_decay": decay}, {"params": free, "weight_decay": 0.0}]
+
+
+def train(
+    cache: PixelCache,
+    labels: NDArray[np.int64],
+    classes: list[str],
+    backbone: Net,
+    recipe: Recipe,
+    out: Path,
+    say: Callable[[str], None] = say,
+    head: dict[str, Tensor] | None = None,
+    teacher: Answer | None = None,
+    inputs: Mapping[str, str] | None = None,
+) -> Trainee[Net]:
+    """Train on `cache` with class indices `labels` int64 [N]; returns the averaged network.
+
+    `head` holds first weights of the method's layers by name; what does not fit is passed over.
+    `teacher` answers every batch as the network sees it, for methods that `learn`. `inputs` tell
+    runs of one recipe apart (checkpoint.digests): none goes on from the checkpoint of another.
+    """
+    torch.manual_seed(recipe.seed)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    backbone.freeze(recipe.frozen)
+    method = LEARNT[recipe.method](backbone.features, recipe.bits, len(classes))
+    drawn = method.state_dict()
+    fitting = {
+        key: value
+        for key, value in (head or {}).items()
+        if key in drawn and value.shape == drawn[key].shape
+    }
+    method.load_state_dict({**drawn, **fitting})
+    model = Trainee(backbone, method, recipe.dropout).to(device)
+    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    ema = torch.optim.swa_utils.get_ema_multi_avg_fn(recipe.average)  # type: ignore[no-untyped-call]
+    averaged = torch.optim.swa_utils.AveragedModel(model, multi_avg_fn=ema, use_buffers=True)
+    optimiser = _optimiser(model, recipe)
+    strength = AUGMENTATIONS[recipe.augmentation]
+    strengths = [
+        replace(strength, flip_p=0.5 if photo.source in recipe.flip_sources else 0.0)
+        for photo in cache.kept
+    ]
+    loader = Loader(cache, labels, strengths, recipe.batch, recipe.seed)
+    total, step, first = recipe.epochs * len(loader), 0, 0
+    identity = {"recipe": repr(asdict(recipe)), "classes": classes, "width": backbone.width}
+    identity |= inputs or {}
+    state = load_checkpoint(out / "checkpoint.pt", identity)
+    if state is not None:
+        _go_on(state, out / "checkpoint.pt", model, averaged, optimiser)
+        first, step = state["epoch"], state["step"]
+        say(f"going on after epoch {first}")
+    else:
+        (out / "log.csv").unlink(missing_ok=True)  # of a run that was deleted
+    started = time.monotonic()
+    for epoch in range(first, recipe.epochs):
+        torch.manual_seed(recipe.seed * 1000 + epoch)  # dropout; the same after a resume
+        rng = np.random.default_rng((recipe.seed, epoch, 1))
+        model.train()
+        seen, size, epoch_start = 0.0, recipe.size_of(epoch), time.monotonic()
+        for images, targets in loader.epoch(epoch, size):
+            rate = _rate(recipe, step / total)
+            pace = method.begin(step / total)
+            for number, group in enumerate(optimiser.param_groups):
+                group["lr"] = rate * pace if number < 2 else rate
+            pairs: list[tuple[Tensor, float]] = [(targets, 1.0)]
+            if rng.random() < recipe.mixed:
+                images, pairs = mix(images, targets, rng)
+            images = images.to(device, memory_format=torch.channels_last)
+            answers = teacher(images) if teacher is not None else None
+            moved = [(target.to(device), share) for target, share in pairs]
+            loss = model(images, *moved, answers=answers)
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            optimiser.step()
+            if step * 50 >= total:  # the first 2 % would only weigh the average down
+                averaged.update_parameters(model)
+            step += 1
+            seen += float(loss.detach())
+        save_checkpoint(
+            out / "checkpoint.pt",
+            {
+                "identity": identity,
+                "model": model.state_dict(),
+                "averaged": averaged.state_dict(),
+                "optimiser": optimiser.state_dict(),
+                "epoch": epoch + 1,
+                "step": step,
+            },
+        )
+        took = time.monotonic() - epoch_start
+        left = (time.monotonic() - started) / (epoch + 1 - first) * (recipe.epochs - epoch - 1)
+        _log(out / "log.csv", epoch + 1, size, seen / len(loader), rate, took)
+        say(
+            f"epoch {epoch + 1}/{recipe.epochs} at {size} px: loss {seen / len(loader):.4f}, "
+            f"{took:.0f} s, {left / 60:.0f} min left"
+        )
+    result = averaged.module.cpu().eval()
+    assert isinstance(result, Trainee)
+    return result
+
+
+def _go_on(state: dict[str, Any], path: Path, *parts: nn.Module | torch.optim.Optimizer) -> None:
+    """Put `state`, read from `path`, into network, average and optimiser."""
+    try:
+        for part, name in zip(parts, ("model", "averaged", "optimiser"), strict=True):
+            part.load_state_dict(state[name])
+    except (KeyError, RuntimeError, ValueError) as error:  # their messages name every layer
+        raise CheckpointError(
+            "it is of another program's version, or a blend: training cannot go on from it",
+            where=path,
+            remedy="delete it to start over, or choose another --out",
+        ) from error
+
+
+def _rate(recipe: Recipe, done: float) -> float:
+    """Linear warm-up, then a cosine to zero; `done` is the share of steps taken."""
+    if done < recipe.warmup:
+        return recipe.rate * (done / recipe.warmup + 1e-3)
+    return (
+        recipe.rate * 0.5 * (1 + math.cos(math.pi * (done - recipe.warmup) / (1 - recipe.warmup)))
+    )
+
+
+def _log(path: Path, epoch: int, size: int, loss: float, rate: float, seconds: float) -> None:
+    before = path.read_text() if path.exists() else "epoch,size,loss,rate,seconds\n"
+    row = f"{epoch},{size},{loss:.5f},{rate:.6f},{seconds:.1f}\n"
+    write_bytes(path, (before + row).encode())

@@ -1,0 +1,55 @@
+"""ImageNet weights of MobileNet-v1 1.0 (TF-slim, Apache-2.0) from an .npz of its arrays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+import torch
+
+from edge_runtime.errors import ModelError
+from training.models.mobilenet_v1 import BLOCKS, Backbone
+
+_BN = (
+    ("weight", "gamma"),
+    ("bias", "beta"),
+    ("running_mean", "moving_mean"),
+    ("running_var", "moving_variance"),
+)
+_REMEDY = "give the .npz of TF-slim MobileNet-v1 1.0 with --weights"
+
+
+class WeightsError(ModelError):
+    """A file that does not hold the ImageNet weights."""
+
+
+def load_imagenet(path: Path) -> Backbone:
+    """A width-1.0 backbone with the arrays of `path`: kernels HWIO (depthwise HWC1), BN apart.
+
+    Raises WeightsError when the file is missing, unreadable or lacks an array.
+    """
+    try:
+        with path.open("rb") as file:  # numpy leaves a damaged archive open
+            arrays = dict(np.load(file))
+    except (OSError, ValueError, TypeError, EOFError, BadZipFile) as error:
+        raise WeightsError(f"cannot be read: {error}", where=path, remedy=_REMEDY) from error
+    backbone = Backbone()
+    names = ["Conv2d_0"]
+    for index in range(1, len(BLOCKS) + 1):
+        names += [f"Conv2d_{index}_depthwise", f"Conv2d_{index}_pointwise"]
+    try:
+        for name, unit in zip(names, backbone.units, strict=True):
+            depthwise = name.endswith("depthwise")
+            kernel = arrays[f"{name}/{'depthwise_weights' if depthwise else 'weights'}"]
+            order = (2, 3, 0, 1) if depthwise else (3, 2, 0, 1)
+            kernel = np.ascontiguousarray(kernel.transpose(order), dtype=np.float32)
+            state = {"0.weight": torch.from_numpy(kernel)}
+            for ours, theirs in _BN:
+                array = arrays[f"{name}/BatchNorm/{theirs}"].astype(np.float32)
+                state[f"1.{ours}"] = torch.from_numpy(array)
+            unit.load_state_dict(state, strict=False)
+    except (KeyError, RuntimeError, ValueError) as error:
+        why = " ".join(str(error).split())  # torch writes several lines
+        raise WeightsError(f"not MobileNet-v1 1.0: {why}", where=path, remedy=_REMEDY) from error
+    return backbone.eval()

@@ -1,0 +1,1 @@
+"""ONNX files: export, import of models made elsewhere, quantization."""

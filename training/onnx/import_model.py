@@ -1,0 +1,279 @@
+"""Any ONNX hash model, made one that the runtime can run: a copy that describes itself.
+
+    python -m training.onnx.import_model --model THEIRS.onnx --out OURS.onnx --scale 1/127.5 --offset -1
+
+The copy takes one photo as the runtime gives it (float32 [1, 3, S, S], RGB, one scale and offset)
+and turns it into what the model expects; its activations come out as `hash`, float32 [1, K]. What
+the file tells is read from it, what it cannot tell must be said; what was neither is told.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import onnx
+from onnx import TensorProto, compose, helper
+
+from edge_runtime.engine.portable import OUTPUT
+from edge_runtime.errors import InputError, ModelInvalidError
+from edge_runtime.model import InputSpec, ModelInfo, identify, parse_metadata
+from training.cli import fail_in_one_line, say
+from training.files import write_bytes
+from training.onnx.import_options import CHANNELS, Said, describing
+from training.onnx.preprocess_nodes import Channels, feed, finish, front
+
+ADOPTED = "edge.adopted"  # metadata: JSON of how a foreign model was taken
+_SPREAD = 0.2  # of the bits: the radius that nobody measured
+_PREFIX = "theirs/"  # of the foreign graph's names, so that none is ours
+_MIDDLE = {"Sigmoid": 0.5, "HardSigmoid": 0.5, "Tanh": 0.0, "Softsign": 0.0, "Sign": 0.0}
+"""Of a last operator: the middle of what it gives."""
+_SHAPING = {"Flatten", "Reshape", "Squeeze", "Unsqueeze", "Identity", "Cast", "Transpose"}
+_TAKES = {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.UINT8}
+_Dims = list[int | None]
+
+
+def read_model(path: Path) -> onnx.ModelProto:
+    """The ONNX file `path`. Raises ModelNotFoundError, or ModelInvalidError when it is none."""
+    identify(path)
+    try:
+        model = onnx.load(path)
+    except Exception as error:  # protobuf's and onnx's errors share no base
+        raise _invalid(
+            path, "corrupt, or not an ONNX model", "copy the model file again"
+        ) from error
+    if not model.graph.node or not model.graph.output:
+        raise _invalid(path, "corrupt, or not an ONNX model", "copy the model file again")
+    return model
+
+
+def metadata_of(model: onnx.ModelProto) -> dict[str, str]:
+    """The model's metadata entries."""
+    return {entry.key: entry.value for entry in model.metadata_props}
+
+
+def adopt(path: Path, said: Said) -> onnx.ModelProto:
+    """A copy of the foreign model `path` that describes itself, with what was `said` of it.
+
+    Raises ModelInvalidError when it is no image hash network or more must be said, InputError when
+    what was said contradicts the file.
+    """
+    model = read_model(path)
+    if "edge.format" in metadata_of(model):
+        raise _invalid(path, "it describes itself already", "use it as it is")
+    image, dims = _image(model.graph, path)
+    layout = _layout(dims, said, path)
+    output = _output(model.graph, said, path)
+    threshold = said.threshold if said.threshold is not None else _middle(model.graph, output)
+    size = _side(dims, layout, said, path)
+    known = {"--size": size, "--layout": layout, "--scale": said.scale, "--threshold": threshold}
+    if missing := [option for option, value in known.items() if value is None]:
+        raise _invalid(
+            path,
+            f"it has no edge.* metadata, and {' and '.join(missing)} "
+            f"{'is' if len(missing) == 1 else 'are'} missing",
+            "describe it: python -m training.onnx.import_model --help",
+        )
+    assert size and layout and said.scale and threshold is not None
+    spec, mean, std = _values(said, said.scale, size)
+    kind = image.type.tensor_type.elem_type
+    if kind == TensorProto.UINT8 and ((spec.scale, spec.offset) != (1, 0) or mean is not None):
+        raise InputError(
+            "its input is uint8: it takes pixels as they are", where=path, remedy="give --scale 1"
+        )
+    ours = onnx.ModelProto()
+    ours.CopyFrom(model)
+    compose.add_prefix(ours, _PREFIX, rename_functions=False, inplace=True)
+    nodes = front(_PREFIX + image.name, kind, layout, said.colour or "rgb", mean, std)
+    del ours.graph.value_info[:]  # of the foreign batch and side
+    feed(ours.graph, _PREFIX + image.name, nodes, size)
+    bits = finish(ours, _PREFIX + output, size, path)
+    radius = said.radius if said.radius is not None else round(_SPREAD * bits)
+    if radius > bits:
+        raise InputError(f"{radius} is more than the {bits} bits", where="--radius")
+    info = ModelInfo(
+        id="", path="", size_bytes=0, name=said.name or path.stem, version="", bits=bits,
+        threshold=threshold, radius=radius, input=spec,
+    )  # fmt: skip
+    story = {
+        "original": identify(path)[0], "layout": layout, "colour": said.colour or "rgb",
+        "mean": said.mean, "std": said.std, "scale": said.scale, "offset": said.offset or 0.0,
+        "output": output, "assumed": _assumed(said, radius, threshold),
+    }  # fmt: skip
+    parse_metadata(info.to_metadata(), path=path, model_id="", size_bytes=0)  # can it be?
+    del ours.metadata_props[:]
+    helper.set_model_props(ours, {**info.to_metadata(), ADOPTED: json.dumps(story)})
+    return ours
+
+
+@contextmanager
+def self_described(path: Path, said: Said) -> Iterator[Path]:
+    """`path` itself if it describes itself, else a copy that does, for as long as it is needed.
+
+    Raises InputError when a model that describes itself is described once more.
+    """
+    if "edge.format" in metadata_of(read_model(path)):
+        if said.options:
+            raise InputError(
+                "it describes itself", where=path, remedy=f"leave out {' '.join(said.options)}"
+            )
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="adopted-") as folder:
+        copy = Path(folder) / path.name
+        write_bytes(copy, adopt(path, said).SerializeToString(deterministic=True))
+        yield copy
+
+
+def description(path: Path, info: ModelInfo) -> dict[str, Any]:
+    """How the model `path` is fed and read, for results: what it says, and how it was adopted."""
+    entries = metadata_of(onnx.load(path, load_external_data=False))
+    story = {"adopted": json.loads(entries[ADOPTED])} if ADOPTED in entries else {}
+    return {**asdict(info.input), "threshold": info.threshold, **story}
+
+
+def told(found: dict[str, Any]) -> str:
+    """A description, in a line."""
+    story = found.get("adopted", {})
+    value = "pixel * {scale:.6g} {offset:+.6g}".format(**(story or found))
+    if story.get("mean") or story.get("std"):
+        value = f"({value} - {story['mean'] or 0}) / {story['std'] or 1}"
+    line = (
+        f"{found['size']} x {found['size']} pixels, {found['geometry']},"
+        f" {story.get('colour', found['colour'])}, value = {value},"
+        f" bits above {found['threshold']:g}"
+    )
+    if not story:
+        return line
+    assumed = f"; nobody said: {', '.join(story['assumed'])}" if story["assumed"] else ""
+    return f"{line}; adopted, {story['layout']}, output {story['output']}{assumed}"
+
+
+def _invalid(path: Path, what: str, remedy: str) -> ModelInvalidError:
+    return ModelInvalidError(what, where=path, remedy=remedy)
+
+
+def _image(graph: onnx.GraphProto, path: Path) -> tuple[onnx.ValueInfoProto, _Dims]:
+    """The one input and its dimensions; None: free."""
+    constants = {tensor.name for tensor in graph.initializer}
+    inputs = [each for each in graph.input if each.name not in constants]
+    if len(inputs) != 1:
+        names = ", ".join(each.name for each in inputs)
+        what = f"it has {len(inputs)} inputs ({names}), a hash network has one, the photo"
+        raise _invalid(path, what, "export the part that makes codes of photos")
+    tensor = inputs[0].type.tensor_type
+    dims: _Dims = [each.dim_value if each.dim_value > 0 else None for each in tensor.shape.dim]
+    shown = [CHANNELS if each is None else each for each in dims]
+    if len(dims) != 4 or CHANNELS not in (shown[1], shown[3]) or tensor.elem_type not in _TAKES:
+        kind = TensorProto.DataType.Name(tensor.elem_type).lower()
+        what = f"its input {inputs[0].name} is {_shown(dims)} of {kind}, no photo of three channels"
+        raise _invalid(path, what, "a photo is [1, 3, S, S] or [1, S, S, 3] of floats or uint8")
+    if dims[0] not in (None, 1):
+        raise _invalid(path, f"it takes {dims[0]} photos at once", "export it with batch 1 or free")
+    return inputs[0], dims
+
+
+def _shown(dims: _Dims) -> str:
+    return f"[{', '.join('?' if each is None else str(each) for each in dims)}]"
+
+
+def _layout(dims: _Dims, said: Said, path: Path) -> str | None:
+    """Where the channels are, as said or if the dimensions tell; InputError if these differ."""
+    places = {"nchw": dims[1], "nhwc": dims[3]}
+    if said.layout:
+        if places[said.layout] not in (None, CHANNELS):
+            raise InputError(f"{path} takes {_shown(dims)}, not {said.layout}", where="--layout")
+        return said.layout
+    for fitting in ({CHANNELS}, {CHANNELS, None}):
+        found = [layout for layout, channels in places.items() if channels in fitting]
+        if len(found) == 1:
+            return found[0]
+    return None
+
+
+def _side(dims: _Dims, layout: str | None, said: Said, path: Path) -> int | None:
+    """The side of the square in pixels, said or the file's; None where neither tells.
+
+    Raises InputError when the two differ.
+    """
+    if layout is None:
+        return said.size
+    sides = {each for each in (dims[2:] if layout == "nchw" else dims[1:3]) if each}
+    if len(sides) > 1:
+        what = f"its input {_shown(dims)} is not square"
+        raise _invalid(path, what, "the runtime squashes photos to a square")
+    side = next(iter(sides), said.size)
+    if said.size not in (None, side):
+        raise InputError(f"{path} takes {_shown(dims)}, not {said.size} pixels", where="--size")
+    return side
+
+
+def _output(graph: onnx.GraphProto, said: Said, path: Path) -> str:
+    names = [each.name for each in graph.output]
+    wanted = said.output or (OUTPUT if OUTPUT in names else names[0])
+    if wanted not in names:
+        raise InputError(
+            f"{path} has no output {wanted}", where="--output", remedy=f"it has {', '.join(names)}"
+        )
+    if len(names) > 1 and not said.output and OUTPUT not in names:
+        what = f"it has {len(names)} outputs ({', '.join(names)}), and --output is missing"
+        raise _invalid(path, what, "name the one that codes are made of")
+    return wanted
+
+
+def _middle(graph: onnx.GraphProto, output: str) -> float | None:
+    """The middle of what the last operator gives; None where it gives anything."""
+    made_by = {name: node for node in graph.node for name in node.output}
+    while (node := made_by.get(output)) and node.op_type in _SHAPING:
+        output = node.input[0]
+    return _MIDDLE.get(node.op_type) if node else None
+
+
+def _values(said: Said, scale: float, size: int) -> tuple[InputSpec, Channels, Channels]:
+    """What the runtime computes of a pixel, and the mean and spread [3] that are left to do.
+
+    Channels that are treated alike leave nothing: scale and offset do it all.
+    """
+    mean, std = said.mean or (0.0,) * CHANNELS, said.std or (1.0,) * CHANNELS
+    offset = said.offset or 0.0
+    if len(set(mean)) == len(set(std)) == 1:
+        spec = InputSpec(size=size, scale=scale / std[0], offset=(offset - mean[0]) / std[0])
+        return spec, None, None
+    spec = InputSpec(size=size, scale=scale, offset=offset)
+    return spec, np.array(mean, np.float32), np.array(std, np.float32)
+
+
+def _assumed(said: Said, radius: int, threshold: float) -> list[str]:
+    """What was neither said nor needs to be, with the value taken."""
+    taken = {"colour": "rgb", "radius": radius, "threshold": f"{threshold:g} (its last operator)"}
+    return [f"{key} {value}" for key, value in taken.items() if getattr(said, key) is None]
+
+
+@click.command(help=__doc__)
+@click.option("--model", type=Path, required=True, help="The foreign ONNX model.")
+@click.option("--out", type=Path, required=True, help="Where the copy goes.")
+@describing
+@fail_in_one_line
+def main(model: Path, out: Path, said: Said) -> None:
+    """Command: see the module."""
+    if out.exists() and model.exists() and out.samefile(model):
+        raise InputError("it is the model itself", where="--out", remedy="name another file")
+    ours = adopt(model, said)
+    write_bytes(out, ours.SerializeToString(deterministic=True))
+    entries = metadata_of(ours)
+    found = {**json.loads(entries["edge.input"]), "threshold": float(entries["edge.threshold"]),
+             "adopted": json.loads(entries[ADOPTED])}  # fmt: skip
+    say(f"{out}: {entries['edge.bits']} bits; {told(found)}")
+    report = {"model": str(out), "id": identify(out)[0], "bits": int(entries["edge.bits"])}
+    click.echo(json.dumps({**report, "radius": int(entries["edge.radius"]), "description": found}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Documents generated from training/results: the accuracy page and the model card."""

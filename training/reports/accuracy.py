@@ -1,0 +1,275 @@
+"""docs/ACCURACY.md and models/MODEL_CARD.md, generated from the committed result files.
+
+python -m training.reports.accuracy            write both
+python -m training.reports.accuracy --check    exit code 9 if either is not what the results say
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edge_runtime.errors import EXIT_VERDICT, ReportError
+from training.cli import fail_in_one_line, say
+from training.eval.corruptions import SEVERITIES
+from training.reports.model_card import card, read
+from training.reports.studies import (
+    beside_handmade,
+    code_lengths,
+    equal_budget,
+    ingredients,
+    limits,
+)
+from training.reports.tables import commands, markdown, number
+from training.reports.targets import BARS, against_the_bars
+
+ROOT = Path(__file__).resolve().parents[2]
+RESULTS = ROOT / "training" / "results"
+_METHODS = (
+    "paper", "ssdh", "dlbh", "orthohash", "csq", "contrastive", "relational",
+    "neighbours", "itq", "lsh",
+)  # fmt: skip
+ABLATIONS = ("ablation", "ablation_ie_tower")
+_PROTOCOL = {
+    "official": "official (ie_tower: middle fifth of each walk)",
+    "distinct": "distinct spots, middle fifth",
+    "distinct_interleaved": "distinct spots, interleaved (leaks: near copies, trained frames)",
+    "distinct_interleaved_untrained": "the same, only queries no training saw",
+}
+
+
+def load(name: str) -> Any:
+    """The result file `name`.json; None if there is none. Raises ReportError when damaged."""
+    path = RESULTS / f"{name}.json"
+    return read(path) if path.exists() else None
+
+
+def document() -> str:
+    """The text of docs/ACCURACY.md."""
+    parts = [
+        "# Accuracy",
+        "Generated from `training/results/*.json` by `python -m training.reports.accuracy`; a test compares"
+        " them. MAP@100 as in the paper: precision at each relevant item found in the top 100,"
+        " averaged over those found; Hamming ranking, ties by the order of a database shuffled"
+        " once. All figures are percent unless said otherwise. The models' figures are"
+        " measured on codes from the runtime's own path (`edge_runtime.image.preprocess`, its engine, its"
+        " packing); the method tables on features from ONNX Runtime after the same fit, the hash"
+        " layer applied in numpy.",
+    ]
+    shipped = load("shipped")
+    if shipped is None:
+        raise ReportError(
+            "no shipped.json", where=RESULTS, remedy="run python -m training.eval.evaluate first"
+        )
+    parts += _shipped(shipped, load("v0"), load("shipped_int8"), load("ceilings"))
+    layers, handmade = load("layers"), load("methods_handmade")
+    ablations = [found for name in ABLATIONS if (found := load(name)) is not None]
+    evidence = (
+        load("shipped_int8"), layers, load("methods_unseen"), load("methods_frozen"), handmade,
+    )  # fmt: skip
+    if all(evidence):
+        parts += against_the_bars(shipped, *evidence, ablations)
+    parts += _methods()
+    if layers is not None:
+        parts += (
+            code_lengths(layers) + ingredients(layers) + limits(layers, shipped, load("ceilings"))
+        )
+    if ablations:
+        parts += equal_budget(ablations, handmade)
+    parts += _unseen()
+    parts += _disturbed(shipped)
+    parts += _open_set(shipped)
+    tried = load("tried")
+    if tried is not None:
+        rows = [[row["what"], row["result"]] for row in tried["rows"]]
+        parts += ["## What was tried", tried["note"], markdown(["what", "result"], rows)]
+    parts += ["## Commands", commands(load("commands"))]
+    return "\n\n".join(parts) + "\n"
+
+
+def _shipped(shipped: Any, first: Any, small: Any, ceilings: Any) -> list[str]:
+    rows, bars = [], {(source, protocol): bar for source, protocol, _, bar in BARS}
+    for source, entry in shipped["sets"].items():
+        for protocol, row in entry["protocols"].items():
+            others = [
+                number(other["sets"][source]["protocols"][protocol]["map100"]) if other else "-"
+                for other in (first, small)
+            ]
+            bar = bars.get((source, protocol))
+            rows.append(
+                [source, _PROTOCOL.get(protocol, protocol), row["queries"],
+                 number(row["map100"]), number(row["map100_tie_aware"]),
+                 number(row["precision1"]), bar if bar else "",
+                 number(ceilings[source][protocol]), *others]
+            )  # fmt: skip
+    head = ["set", "split", "queries", "MAP@100", "tie-aware", "P@1", "bar", "best possible",
+            "version 0", "int8"]  # fmt: skip
+    sizes = f"fp32 {shipped['bytes']:,} bytes" + (
+        f", int8 {small['bytes']:,} bytes" if small else ""
+    )
+    note = (
+        "The shipped model is one network for both sets, trained on grocery train + val and the"
+        f" ie_tower gallery; 64 bits; {sizes}. `bar` is what the project asked of it."
+        " In ie_tower the labels `f22_cafeteria_main` and `f22_central_alt` hold the same 42"
+        " frames, so that a query of one cannot be told from the other: `best possible` is what a"
+        " code without any other error reaches."
+    )
+    return ["## The shipped model", note, markdown(head, rows)]
+
+
+def _method_table(result: Any, source: str, which: str) -> str:
+    table = result["sets"][source][which]
+    codes = {name: row for name, row in table.items() if name != "float"}
+    lengths = sorted({bits for row in codes.values() for bits in row}, key=int)
+    rows = [
+        [name, *(number(row[bits]) if bits in row else "-" for bits in lengths)]
+        for name in _METHODS
+        if (row := codes.get(name)) is not None
+    ]
+    (plain,) = table["float"].values()  # under the number of features
+    rows.append(["float features, cosine", *["-"] * (len(lengths) - 1), number(plain)])
+    return markdown(["method", *(f"{bits} bits" for bits in lengths)], rows)
+
+
+def _methods() -> list[str]:
+    parts = ["## Methods at 16, 32 and 64 bits, beside the published figures"]
+    published = load("published")
+    lengths = ("16", "32", "64")
+    rows = [
+        [name, *(number(row[bits]) if bits in row else "-" for bits in lengths)]
+        for name, row in published["methods"].items()
+    ]
+    parts += [
+        published["source"] + ". Another data set and a random split: the columns below compare"
+        " methods with each other, not with these.",
+        markdown(["published", *(f"{bits} bits" for bits in lengths)], rows),
+        "Here every method's hash layer is fitted to the same features, each for its own length."
+        " DLBH first tunes the features without a hash layer; on fixed ones only its second stage"
+        " is left, whose loss is the paper's: they differ by chance only."
+        " The paper's Table 3 compares whole networks (SSDH and DLBH there are AlexNets); with one"
+        " backbone for all, the three keep no fixed order on fixed features; what they do trained"
+        " end to end stands below."
+        " The methods without labels (ITQ, LSH) come last on labels that took part in the fit.",
+    ]
+    networks = [load(name) for name in ("methods_frozen", "methods_tuned")]
+    handmade = load("methods_handmade")
+    parts.append(beside_handmade(handmade, networks, networks[0]))
+    for result in (*networks, handmade):
+        kind = "features" if result is handmade else "backbone"
+        for source in result["sets"]:
+            title = f"### {source}, {result['backbone']} {kind}"
+            parts += [title, result["note"], _method_table(result, source, "seen")]
+    return parts
+
+
+def _unseen() -> list[str]:
+    parts = ["## Unseen labels"]
+    for name in ("methods_frozen", "methods_unseen"):
+        result = load(name)
+        if result is None:
+            continue
+        for source, entry in result["sets"].items():
+            parts += [
+                f"### {source}, {result['backbone']} backbone",
+                f"{entry['unseen_labels']} labels were kept out of the fit of the hash layer and"
+                " then enrolled; their queries against the whole database, MAP@100,"
+                f" {seeds_told(result)}. Backbone: {result['note']}.",
+                _method_table(result, source, "unseen"),
+                _gain(entry["unseen"], load("methods_frozen")["sets"][source]["unseen"]),
+            ]
+    return parts if len(parts) > 1 else []
+
+
+def seeds_told(result: Any) -> str:
+    """On how many seeds a table of methods stands."""
+    count = result.get("seeds", 1)
+    return "one seed" if count == 1 else f"the mean of {count} seeds"
+
+
+def _gain(here: Any, frozen: Any) -> str:
+    """How far our layers are from the methods that need no training, in words."""
+    ours = here["paper"]["64"]
+    told = (
+        f"At 64 bits the paper's layer is {ours - here['itq']['64']:+.1f} points from ITQ and"
+        f" {ours - here['lsh']['64']:+.1f} from LSH on the same features, and"
+        f" {ours - frozen['itq']['64']:+.1f} from ITQ and {ours - frozen['lsh']['64']:+.1f} from"
+        " LSH on ImageNet features."
+    )
+    if "neighbours" not in here:
+        return told
+    gains = ", ".join(
+        f"{value - here['itq'][bits]:+.1f} at {bits} bits"
+        for bits, value in here["neighbours"].items()
+    )
+    return f"{told} `neighbours`, on the same features, is {gains} from ITQ."
+
+
+def _disturbed(shipped: Any) -> list[str]:
+    parts: list[str] = []
+    for source, entry in shipped["sets"].items():
+        if "disturbances" not in entry:
+            continue
+        plain = entry["protocols"]["official"]["map100"]
+        rows = [
+            [name, *(f"{number(row[s])} ({row[s] - plain:+.1f})" for s in SEVERITIES)]
+            for name, row in entry["disturbances"].items()
+        ]
+        parts += [
+            f"### {source}",
+            markdown([f"undisturbed {number(plain)}", *SEVERITIES], rows),
+        ]
+    if not parts:
+        return []
+    head = (
+        "Only the queries are disturbed; strengths are in `training/eval/corruptions.py`. MAP@100."
+    )
+    return ["## Disturbed queries", head, *parts]
+
+
+def _open_set(shipped: Any) -> list[str]:
+    rows = []
+    for source, entry in shipped["sets"].items():
+        measured, radius = entry["open_set"], shipped["radius"]
+        rows.append(
+            [source, f"{measured['auroc']:.3f}",
+             number(100 * measured["accepted_known"][radius]),
+             number(100 * measured["accepted_unknown"][radius])]
+        )  # fmt: skip
+    return [
+        "## Open set",
+        "Galleries of 10 labels drawn 50 times; queries of these are known, queries of the set's"
+        " other labels unknown; the measure is the distance to the nearest neighbour. The shipped"
+        f" radius is {shipped['radius']} (how it was chosen: models/MODEL_CARD.md). All labels"
+        " took part in training here.",
+        markdown(["set", "area under ROC", "known accepted", "unknown accepted"], rows),
+    ]
+
+
+@click.command(help=__doc__)
+@click.option("--check", is_flag=True, help="Compare instead of writing.")
+@fail_in_one_line
+def main(check: bool) -> None:
+    """Command: see the module."""
+    texts = {
+        ROOT / "docs" / "ACCURACY.md": document(),
+        ROOT / "models" / "MODEL_CARD.md": card(
+            load("shipped"), load("ship"), load("shipped_int8"), load("commands")
+        ),
+    }
+    stale = 0
+    for path, text in texts.items():
+        if check:
+            if not path.exists() or path.read_text(encoding="utf-8") != text:
+                stale += 1
+                say(f"{path.relative_to(ROOT)} is not what the results say; run without --check")
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+    sys.exit(EXIT_VERDICT if stale else 0)
+
+
+if __name__ == "__main__":
+    main()
