@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -19,17 +17,10 @@ from edge_runtime.engine.fake import FakeEngine
 from edge_runtime.gallery import Gallery
 from edge_runtime.image import Image
 
-ROOT = Path(__file__).resolve().parent.parent
-
 # In the background of a script Ctrl-C is ignored, and what we start would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
-
-
-def patience() -> float:
-    """How much longer things may take because of what else runs here: runnable threads a core."""
-    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
 @pytest.fixture(autouse=True)
@@ -90,15 +81,3 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip("may not mount a small file system here")
     yield folder
     subprocess.run(["umount", "-l", folder], check=True)
-
-
-def run_cli(*arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
-    """`edge-runtime ARGUMENTS` as a real process."""
-    return subprocess.run(
-        [sys.executable, "-m", "edge_runtime", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=ROOT,
-        env={**os.environ, **variables},
-    )

@@ -20,7 +20,7 @@ import pytest
 from device_tests.devices.sshd import MISSING, Sshd
 from edge_runtime.image import Image
 from edge_runtime.model import MODEL_FILE
-from tests.conftest import ROOT
+from tests.support.processes import ROOT
 
 needs_ssh = pytest.mark.skipif(
     bool(MISSING) or not shutil.which("rsync"),

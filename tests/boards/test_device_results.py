@@ -11,7 +11,7 @@ import pytest
 
 from edge_runtime.bundle import write_manifest
 from edge_runtime.engine.fake import FakeEngine
-from tests.conftest import ROOT
+from tests.support.processes import ROOT
 
 TESTS = """
 from edge_runtime.errors import BoardLostError

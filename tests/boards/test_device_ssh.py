@@ -23,7 +23,7 @@ from edge_runtime.errors import (
     BoardUnreachableError,
     InputError,
 )
-from tests.conftest import ROOT
+from tests.support.processes import ROOT
 
 pytestmark = pytest.mark.skipif(bool(MISSING), reason="no ssh server: apt install openssh-server")
 

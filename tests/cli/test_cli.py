@@ -16,7 +16,6 @@ import cv2
 import numpy as np
 import pytest
 
-from demo.clip import film
 from demo.scenes import read_scene, write_enrolment_photos
 from edge_runtime import errors
 from edge_runtime.cli import run_command
@@ -24,7 +23,8 @@ from edge_runtime.doctor.environment import BUILT_S, cameras, clock, memory_limi
 from edge_runtime.gallery import Gallery
 from edge_runtime.gallery.maintenance import verify
 from edge_runtime.model import MODEL_FILE
-from tests.conftest import ROOT, run_cli
+from tests.support.clips import write_clip
+from tests.support.processes import ROOT, run_cli
 
 LABELS = 14
 VIEWS = 6
@@ -112,7 +112,7 @@ def test_enroll_single_photos_and_folders_under_a_label(photos: Path, tmp_path: 
 
 def test_enroll_from_a_camera(tmp_path: Path) -> None:
     clip, gallery = tmp_path / "cup.mp4", tmp_path / "gallery.sqlite"
-    _write_clip(clip, "coffee.png")
+    write_clip(clip, "coffee.png")
     done = run_cli(
         *(
             "enroll",
@@ -128,13 +128,6 @@ def test_enroll_from_a_camera(tmp_path: Path) -> None:
         )
     )
     assert done.stdout == "enrolled 3 pictures; the gallery has 3 codes of 1 labels\n"
-
-
-def _write_clip(path: Path, photo: str, frames: int = 12) -> None:
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 20, (640, 480))
-    for frame in film(read_scene(photo), frames, np.random.default_rng(5)):
-        writer.write(frame)
-    writer.release()
 
 
 def test_gallery_list_and_remove(own: Path) -> None:
@@ -181,7 +174,7 @@ def test_gallery_maintenance(own: Path, tmp_path: Path) -> None:
 
 def test_run_watches_a_video_file(enrolled: Path, tmp_path: Path) -> None:
     clip = tmp_path / "motorcycle.mp4"
-    _write_clip(clip, "motorcycle_right.png")
+    write_clip(clip, "motorcycle_right.png")
     done = run_cli("run", "--gallery", enrolled, "--camera", clip)
     assert done.returncode == 0, done.stderr
     assert "+ motorcycle" in done.stdout
@@ -392,7 +385,7 @@ def test_doctor(enrolled: Path, tmp_path: Path) -> None:
 
 def test_doctor_examines_what_a_configuration_needs(enrolled: Path, tmp_path: Path) -> None:
     clip = tmp_path / "clip.mp4"
-    _write_clip(clip, "motorcycle_right.png")
+    write_clip(clip, "motorcycle_right.png")
     config = tmp_path / "edge.toml"
     config.write_text(f'gallery.path = "{enrolled}"\ncamera.source = "clip.mp4"\n[http]\n')
     done = run_cli("doctor", "--config", config)

@@ -21,7 +21,7 @@ from edge_runtime.gallery import Gallery
 from edge_runtime.image.lazy_jpeg import Picture
 from edge_runtime.profiler.run import Profile
 from edge_runtime.report import read_report
-from tests.conftest import ROOT, run_cli
+from tests.support.processes import ROOT, run_cli
 
 SHORT = ("--samples", 4, "--seconds", 0, "--cold-starts", 1)
 

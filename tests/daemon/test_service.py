@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import atexit
 import json
 import logging
-import os
 import signal
 import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -30,91 +26,15 @@ from edge_runtime.daemon.thermal import Reading, Thermostat
 from edge_runtime.daemon.work_queue import WorkQueue
 from edge_runtime.engine import Engine
 from edge_runtime.errors import BusyError
-from edge_runtime.gallery import Gallery, Item
+from edge_runtime.gallery import Gallery
 from edge_runtime.image import Image
 from edge_runtime.image.lazy_jpeg import Picture
-from edge_runtime.recognition.pipeline import Pipeline, code_of
+from edge_runtime.recognition.pipeline import Pipeline
 from edge_runtime.recognition.smoothing import Decider
 from edge_runtime.system.logs import RateLimit
 from edge_runtime.types import Frame, Verdict
-from tests.conftest import ROOT, patience
-
-
-class Process:
-    """`edge-runtime run` with a film in an endless loop, and a thread that reads what it says."""
-
-    def __init__(self, *arguments: object, script: str = "", **variables: str) -> None:
-        program = ["-c", script] if script else ["-m", "edge_runtime"]
-        self.child = subprocess.Popen(
-            [sys.executable, *program, "run", *map(str, arguments)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=ROOT,
-            env={**os.environ, **variables},
-        )
-        self.said: list[str] = []
-        self.events: list[dict[str, Any]] = []
-        atexit.register(self.child.kill)  # one that a failed test left behind
-        # Daemons: a test that fails leaves its process behind, and pytest must end all the same.
-        self._threads = [
-            threading.Thread(target=listen, daemon=True) for listen in (self._hear, self._listen)
-        ]
-        for thread in self._threads:
-            thread.start()
-
-    def _hear(self) -> None:
-        assert self.child.stderr
-        for line in self.child.stderr:
-            self.said.append(line)
-
-    def _listen(self) -> None:
-        assert self.child.stdout
-        for line in self.child.stdout:
-            self.events.append(json.loads(line))
-
-    def until(self, condition: Callable[[], Any], limit_s: float = 30.0) -> Any:
-        end_s = time.monotonic() + limit_s
-        while not (found := condition()):
-            assert self.child.poll() is None, self.said
-            assert time.monotonic() < end_s, self.said
-            time.sleep(0.02)
-        return found
-
-    def until_said(self, text: str) -> None:
-        self.until(lambda: any(text in line for line in list(self.said)))
-
-    def until_seen(self, kind: str, label: str) -> dict[str, Any]:
-        def find() -> dict[str, Any] | None:
-            found = (e for e in list(self.events) if e["kind"] == kind and e["label"] == label)
-            return next(found, None)
-
-        return self.until(find)  # type: ignore[no-any-return]
-
-    def end(self, number: signal.Signals = signal.SIGTERM) -> float:
-        """Ends it; gives how many seconds that took."""
-        began_s = time.monotonic()
-        if self.child.poll() is None:
-            self.child.send_signal(number)
-        try:
-            self.child.wait(20)
-        finally:
-            self.child.kill()
-        took_s = time.monotonic() - began_s
-        for thread in self._threads:
-            thread.join()
-        for stream in (self.child.stdout, self.child.stderr):
-            assert stream
-            stream.close()
-        return took_s
-
-
-def enrol(engine: Engine, path: Path, **photos: Image) -> None:
-    """Three bits away from the photos, whatever the network: a radius of 0 knows none of them."""
-    with Gallery(path, engine.model, create=True) as gallery:
-        gallery.enroll(
-            Item(label, code_of(engine, photo) ^ np.uint64(7)) for label, photo in photos.items()
-        )
+from tests.support.processes import ROOT, patience
+from tests.support.service import CONFIG, Process, enroll_near
 
 
 @pytest.fixture(scope="module")
@@ -131,20 +51,10 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def config(tmp_path: Path, film: Path, engine: Engine, cat: Image) -> Path:
-    enrol(engine, tmp_path / "g.sqlite", cat=cat)
+    enroll_near(engine, tmp_path / "g.sqlite", cat=cat)
     path = tmp_path / "edge.toml"
     path.write_text(CONFIG.format(film=film))
     return path
-
-
-CONFIG = """\
-gallery.path = "g.sqlite"
-output.format = "json"
-[camera]
-source = "{film}"
-loop = true
-real_time = true
-"""
 
 
 @pytest.fixture
@@ -293,13 +203,13 @@ def test_a_gallery_that_is_replaced_or_ruined(
 ) -> None:
     running.until_seen("enter", "cat")
     other = tmp_path / "other.sqlite"
-    enrol(engine, other, tom=cat)
+    enroll_near(engine, other, tom=cat)
     other.replace(tmp_path / "g.sqlite")
     running.until_seen("enter", "tom")
     (tmp_path / "ruined").write_bytes(b"no database at all" * 100)
     (tmp_path / "ruined").replace(tmp_path / "g.sqlite")
     running.until_said("damaged, or no gallery")
-    enrol(engine, other, tim=cat)
+    enroll_near(engine, other, tim=cat)
     other.replace(tmp_path / "g.sqlite")
     running.until_seen("enter", "tim")
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from edge_runtime.errors import ConfigError
 from edge_runtime.settings import Settings, parse_settings, read_secret, read_settings
 from edge_runtime.settings.describe import document, example, shown, tables
-from tests.conftest import ROOT, run_cli
+from tests.support.processes import ROOT, run_cli
 
 
 def test_an_empty_file_is_all_defaults() -> None:

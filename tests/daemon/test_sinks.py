@@ -25,13 +25,9 @@ from edge_runtime.sinks.command import CommandSink
 from edge_runtime.sinks.mqtt import MqttOptions, MqttSink
 from edge_runtime.sinks.webhook import WebhookSink
 from edge_runtime.types import Event
+from tests.support.events import make_event
 
 HTML = "<img src=x onerror=alert(1)>$(touch /tmp/owned) & \"quoted\" 'too'"
-
-
-def _event(number: int = 0, kind: str = "enter", label: str = "cat") -> Event:
-    time_ = "2026-01-02T03:04:05.678+00:00"
-    return Event(kind, label, 0.6, 3, number, time_, time_, 12.5)
 
 
 def _until(condition: Callable[[], Any], limit_s: float = 15.0) -> Any:
@@ -85,7 +81,7 @@ def test_no_event_is_lost_without_being_counted(
     sink = _Moody(iter(orders))
     box = Outbox(sink, capacity=capacity, attempts=attempts, shortest_s=1e-4, longest_s=2e-4)
     for number in range(count):
-        box.publish(_event(number))
+        box.publish(make_event(number))
     _until(lambda: not box.counts().waiting)
     box.close()
     counts = box.counts()
@@ -104,11 +100,11 @@ def test_a_dead_sink_does_not_delay_the_path() -> None:
             release.wait()
 
     box = Outbox(Dead(), capacity=10)
-    box.publish(_event())
+    box.publish(make_event())
     assert begun.wait(5)
     began_s = time.monotonic()
     for number in range(1, 1000):
-        box.publish(_event(number))
+        box.publish(make_event(number))
     assert time.monotonic() - began_s < 5
     counts = box.counts()
     assert (counts.published, counts.dropped, counts.waiting) == (1000, 989, 11)
@@ -126,7 +122,7 @@ def test_a_lossless_outbox_makes_the_source_wait() -> None:
     sink = Slow()
     box = Outbox(sink, capacity=2, lossless=True)
     for number in range(50):
-        box.publish(_event(number))
+        box.publish(make_event(number))
     box.close()
     assert [event.sequence for event in sink.events] == list(range(50))
     assert box.counts().dropped == 0
@@ -135,17 +131,17 @@ def test_a_lossless_outbox_makes_the_source_wait() -> None:
 def test_what_is_left_at_the_end_is_delivered_or_counted() -> None:
     box = Outbox(_Moody(iter(["later"] * 1000)), shortest_s=0.01, longest_s=0.02)
     for number in range(5):
-        box.publish(_event(number))
+        box.publish(make_event(number))
     box.close(0.1)
     counts = box.counts()
     assert counts.waiting == 0
     assert counts.dropped + counts.failed == 5
 
 
-def test_one_line_an_event() -> None:
+def test_one_line_anmake_event() -> None:
     text, lines = io.StringIO(), io.StringIO()
-    TextSink(text).publish(_event(label=HTML))
-    JsonSink(lines).publish(_event(label=HTML))
+    TextSink(text).publish(make_event(label=HTML))
+    JsonSink(lines).publish(make_event(label=HTML))
     assert text.getvalue().count("\n") == 1
     event = json.loads(lines.getvalue())
     assert event["label"] == HTML
@@ -188,14 +184,17 @@ def test_a_webhook_that_has_a_bad_day(hook: str) -> None:
     _Hook.answers = [500, 429, 200, 404, 302]
     box = Outbox(WebhookSink(hook, token="s3cret"), attempts=5, shortest_s=0.01)
     for number in range(4):
-        box.publish(_event(number, label=HTML))
+        box.publish(make_event(number, label=HTML))
     _until(lambda: not box.counts().waiting)
     box.close()
     counts = box.counts()
     # The first event is taken at the third attempt; "not found" and a redirect are final.
     assert (counts.delivered, counts.failed) == (2, 2)
     assert [body["sequence"] for body, _ in _Hook.seen] == [0, 0, 0, 1, 2, 3]
-    assert _Hook.seen[0] == (json.loads(json.dumps(_event(label=HTML).__dict__)), "Bearer s3cret")
+    assert _Hook.seen[0] == (
+        json.loads(json.dumps(make_event(label=HTML).__dict__)),
+        "Bearer s3cret",
+    )
 
 
 def test_a_webhook_that_answers_no_http_is_asked_again(caplog: pytest.LogCaptureFixture) -> None:
@@ -215,7 +214,7 @@ def test_a_webhook_that_answers_no_http_is_asked_again(caplog: pytest.LogCapture
         thread.start()
         url = f"http://127.0.0.1:{server.getsockname()[1]}/"
         box = Outbox(WebhookSink(url, timeout_s=5.0), attempts=3, shortest_s=0.01)
-        box.publish(_event())
+        box.publish(make_event())
         _until(lambda: box.counts().waiting == 0)
         box.close()
         thread.join(5.0)
@@ -227,7 +226,7 @@ def test_a_webhook_that_answers_no_http_is_asked_again(caplog: pytest.LogCapture
 
 def test_a_webhook_where_nobody_is() -> None:
     with pytest.raises(SinkError, match=r"webhook 127\.0\.0\.1:9: no answer") as caught:
-        WebhookSink("http://127.0.0.1:9/").publish(_event())
+        WebhookSink("http://127.0.0.1:9/").publish(make_event())
     assert caught.value.retry
 
 
@@ -240,7 +239,7 @@ def test_a_program_gets_the_event_and_no_shell_reads_it(tmp_path: Path) -> None:
         "import os, sys; "
         f"open({str(out)!r}, 'w').write(os.environ['EDGE_LABEL'] + sys.stdin.read())"
     )
-    CommandSink([sys.executable, "-c", script]).publish(_event(label=HTML))
+    CommandSink([sys.executable, "-c", script]).publish(make_event(label=HTML))
     label, line = out.read_text()[: len(HTML)], out.read_text()[len(HTML) :]
     assert label == HTML
     assert json.loads(line)["label"] == HTML
@@ -259,10 +258,10 @@ def test_a_program_gets_the_event_and_no_shell_reads_it(tmp_path: Path) -> None:
 def test_programs_that_fail(command: list[str], what: str) -> None:
     sink = CommandSink(command, timeout_s=0.3)
     if not what:
-        sink.publish(_event())
+        sink.publish(make_event())
         return
     with pytest.raises(SinkError, match=what) as caught:
-        sink.publish(_event())
+        sink.publish(make_event())
     assert not caught.value.retry
 
 
@@ -339,8 +338,8 @@ def broker(tmp_path: Path) -> Iterator[Broker]:
 def test_mqtt_tells_events_state_and_whether_we_are_there(broker: Broker) -> None:
     ear = Listener(broker.port)
     box = Outbox(MqttSink(MqttOptions("127.0.0.1", broker.port, "home/eye")))
-    box.publish(_event(1, "enter", HTML))
-    box.publish(_event(2, "leave", HTML))
+    box.publish(make_event(1, "enter", HTML))
+    box.publish(make_event(2, "leave", HTML))
     _until(lambda: len(ear.of("home/eye/event")) == 2)
     assert [json.loads(text)["sequence"] for text in ear.of("home/eye/event")] == [1, 2]
     assert json.loads(ear.of("home/eye/event")[0])["label"] == HTML
@@ -365,7 +364,7 @@ def test_one_that_takes_anothers_place_has_the_last_word(broker: Broker) -> None
     _until(lambda: ear.of("eye/status")[-1:] == ["online"])
     for number in range(5):
         box = Outbox(MqttSink(options), after=box)
-        box.publish(_event(number))
+        box.publish(make_event(number))
         _until(lambda box=box: box.counts().delivered)
     time.sleep(0.3)
     assert ear.of("eye/status")[-1] == "online"
@@ -389,9 +388,9 @@ class _Slow(_Moody):
 def test_a_sink_that_is_busy_at_the_end_is_closed_when_it_is_not() -> None:
     slow, next_ = _Slow(), _Moody(iter(()))
     box = Outbox(slow)
-    box.publish(_event(1))
+    box.publish(make_event(1))
     follower = Outbox(next_, after=box)
-    follower.publish(_event(2))
+    follower.publish(make_event(2))
     _until(lambda: box._given_up)
     assert not slow.closed
     assert not next_.got  # one after the other
@@ -407,8 +406,8 @@ def test_the_broker_tells_of_our_death(broker: Broker) -> None:
     script = (
         "import sys, time\n"
         "from edge_runtime.sinks.mqtt import *\n"
-        "from tests.daemon.test_sinks import _event\n"
-        f"MqttSink(MqttOptions('127.0.0.1', {broker.port}, 'eye')).publish(_event())\n"
+        "from tests.support.events import make_event\n"
+        f"MqttSink(MqttOptions('127.0.0.1', {broker.port}, 'eye')).publish(make_event())\n"
         "print('told', flush=True)\n"
         "time.sleep(60)\n"
     )
@@ -430,7 +429,7 @@ def test_events_wait_while_the_broker_is_away(broker: Broker) -> None:
         MqttSink(MqttOptions("127.0.0.1", broker.port, "eye")), capacity=3, shortest_s=0.05
     )
     for number in range(6):
-        box.publish(_event(number))
+        box.publish(make_event(number))
     assert box.counts().delivered == 0
     broker.start()
     ear = Listener(broker.port)
@@ -449,7 +448,7 @@ def test_a_broker_that_refuses_is_named(tmp_path: Path) -> None:
     sink = MqttSink(MqttOptions("127.0.0.1", strict.port, username="me", password="wrong"))
     try:
         with pytest.raises(SinkError, match=r"mqtt 127\.0\.0\.1:\d+: the broker refuses") as caught:
-            sink.publish(_event())
+            sink.publish(make_event())
         assert caught.value.retry
     finally:
         sink.close()
@@ -498,7 +497,7 @@ def test_mqtt_over_tls_with_an_authority_of_ones_own(
 ) -> None:
     sink = _encrypted(closed_broker, authority / "ca.pem")
     try:
-        sink.publish(_event())  # returns when it is confirmed
+        sink.publish(make_event())  # returns when it is confirmed
     finally:
         sink.close()
 
@@ -512,7 +511,7 @@ def test_a_broker_that_is_not_trusted_hears_nothing(
     sink = _encrypted(closed_broker, authority / trusted if trusted else None)
     try:
         with pytest.raises(SinkError, match="certificate is not to be trusted") as caught:
-            sink.publish(_event())
+            sink.publish(make_event())
         assert caught.value.retry  # it may be given a good one
     finally:
         sink.close()

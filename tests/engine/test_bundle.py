@@ -33,7 +33,7 @@ from edge_runtime.errors import (
 )
 from edge_runtime.model import find_model, identify
 from edge_runtime.system.cpu import cpu_features
-from tests.conftest import ROOT, run_cli
+from tests.support.processes import ROOT, run_cli
 
 FAKE = """
 #include <stdint.h>

@@ -32,7 +32,7 @@ from edge_runtime.gallery.exchange import export_items, import_items
 from edge_runtime.gallery.maintenance import compact, repair, verify
 from edge_runtime.gallery.rows import Meta
 from edge_runtime.gallery.snapshot_file import load_snapshot, snapshot_path
-from tests.conftest import ROOT
+from tests.support.processes import ROOT
 
 MODEL = FakeEngine().model
 META = Meta(MODEL.id, MODEL.bits)

@@ -33,7 +33,7 @@ from edge_runtime.gallery.schema import SCHEMA_VERSION
 from edge_runtime.gallery.snapshot_file import snapshot_path
 from edge_runtime.image import Image
 from edge_runtime.position import Position
-from tests.conftest import ROOT
+from tests.support.processes import ROOT
 
 MODEL = FakeEngine().model
 META = Meta(MODEL.id, MODEL.bits)

@@ -39,7 +39,7 @@ from edge_runtime.system.device import clock_mhz, read_device
 from edge_runtime.system.memory import peak_rss_bytes
 from edge_runtime.system.stage_timer import Lap, no_lap
 from edge_runtime.types import Frame, Result, Verdict
-from tests.conftest import ROOT, run_cli
+from tests.support.processes import ROOT, run_cli
 
 SHORT = ("--samples", 40, "--seconds", 0)
 

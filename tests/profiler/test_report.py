@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import jsonschema_rs
 import msgspec
@@ -25,72 +24,8 @@ from edge_runtime.report.file import MAX_BYTES, to_json
 from edge_runtime.report.history import read_history
 from edge_runtime.report.html_report import page
 from edge_runtime.report.schema import UNITS
-from tests.conftest import ROOT, run_cli
-
-GOLDEN = ROOT / "tests" / "data" / "report-2.json"
-"""A real report as version 2 of the schema wrote it."""
-
-
-FEELS = {"hash": 0.15, "fit": 0.3, "decode": 0.4, "lookup": 0.8, "decide": 0.6, "wait": 1.0}
-"""In which power of the yardstick a stage feels the machine, as on one with company."""
-
-
-def report_of(
-    count: int = 640,
-    *,
-    seed: int = 0,
-    slow: dict[str, float] | None = None,
-    machine: float = 1.0,
-) -> Report:
-    """The golden report, a measurement, with `count` made-up samples; `slow`: factor by stage.
-
-    Times as on a quiet machine: some noise, now and then a burst, and a machine whose speed drifts
-    around `machine`, which the yardstick and the stages feel.
-    """
-    data = json.loads(GOLDEN.read_text())
-    generator = np.random.default_rng(seed)
-    medians = {"capture": 0.005, "decode": 1.2, "wait": 0.1, "fit": 0.3, "hash": 7.0,
-               "pack": 0.1, "lookup": 0.2, "decide": 0.02, "publish": 0.0005}  # fmt: skip
-    drift = np.cumsum(generator.normal(0, 0.02, count))
-    speed = machine * np.exp(drift - drift.mean())
-    columns = {}
-    for stage, ms in medians.items():
-        noise = generator.gamma(4, 0.01, count)
-        burst = np.where(generator.random(count) < 0.01, 4.0, 0.0)
-        felt = speed ** FEELS.get(stage, 0.5)
-        columns[stage] = ms * (slow or {}).get(stage, 1.0) * felt * (1 + noise + burst)
-    query = sum(columns[stage] for stage in ("fit", "hash", "pack", "lookup", "decide"))
-    whole = query + sum(columns[stage] for stage in ("decode", "wait", "publish"))
-    columns |= {"end_to_end": whole, "query": query}
-    rounded = {stage: [round(float(x), 4) for x in column] for stage, column in columns.items()}
-    yardstick = 0.05 * speed * (1 + generator.gamma(4, 0.02, count))
-    data["warm"]["samples"] = {
-        "at_s": [round(i * 0.009, 4) for i in range(count)],
-        "stages_ms": rounded,
-        "yardstick_ms": [round(float(x), 4) for x in yardstick],
-    }
-    for stage, samples in rounded.items():
-        ordered = sorted(samples)
-        data["warm"]["stages"][stage] |= {
-            "sample_count": count,
-            "p50_ms": ordered[(count - 1) // 2],
-            "p99_ms": ordered[round(0.99 * (count - 1))],
-            "max_ms": ordered[-1],
-        }
-    data |= {"brands": [], "measurement": True, "met": True}
-    return msgspec.convert(data, Report)
-
-
-def changed(report: Report, **parts: dict[str, Any]) -> Report:
-    """`report` with some fields of some parts changed."""
-    return msgspec.structs.replace(
-        report,
-        **{
-            name: msgspec.structs.replace(getattr(report, name), **fields)
-            for name, fields in parts.items()
-        },
-    )
-
+from tests.support.processes import ROOT, run_cli
+from tests.support.reports import GOLDEN, changed, report_of
 
 # -- the schema ---------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ import pytest
 
 from profiles.bench.faults import inject
 from profiles.bench.soak import DRIFT_BYTES, soak
-from tests.conftest import patience
+from tests.support.processes import patience
 
 
 def test_it_stays_as_small_as_it_was() -> None:

@@ -38,8 +38,8 @@ from profiles.estimate.model import (
 )
 from profiles.estimate.report import remade
 from profiles.pages import devices
-from tests.conftest import ROOT
-from tests.profiler.test_report import changed, report_of
+from tests.support.processes import ROOT
+from tests.support.reports import changed, report_of
 
 CALIBRATION = data.read_calibration()
 REPORT = json.loads(command.REPORT.read_text(encoding="utf-8"))

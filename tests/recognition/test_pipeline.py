@@ -31,7 +31,7 @@ from edge_runtime.recognition.smoothing import Decider, vote
 from edge_runtime.sinks import JsonSink, ListSink, TextSink
 from edge_runtime.system.stage_timer import StageTimer, Timings, percentile
 from edge_runtime.types import Frame, Match, Verdict
-from tests.conftest import ROOT
+from tests.support.processes import ROOT
 
 MODEL = ROOT / "models" / MODEL_FILE
 

@@ -19,8 +19,8 @@ import pytest
 
 from demo.scenes import write_enrolment_photos
 from profiles.pages.performance import document
-from tests.cli.test_cli import _write_clip
-from tests.conftest import ROOT
+from tests.support.clips import write_clip
+from tests.support.processes import ROOT
 
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```sh *(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -41,7 +41,7 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("docs")
     write_enrolment_photos(folder / "photos")
     shutil.copy(folder / "photos" / "cat" / "1.jpg", folder / "photo.jpg")
-    _write_clip(folder / "clip.mp4", "chelsea.png")
+    write_clip(folder / "clip.mp4", "chelsea.png")
     return folder
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.support.processes import ROOT
 
 ROOMS = ("edge_runtime", "compile", "training", "profiles", "device_tests", "demo", "tests")
 MAY_IMPORT = {

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from edge_runtime.image import Image
-from tests.web.test_web import HTML, TOKEN, Client, encoded, start
+from tests.support.web import HTML, TOKEN, Client, encoded, start
 
 BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 pytestmark = pytest.mark.skipif(

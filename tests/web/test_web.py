@@ -15,7 +15,6 @@ import urllib.request
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -24,65 +23,9 @@ import pytest
 from edge_runtime.engine import Engine
 from edge_runtime.image import Image
 from edge_runtime.web.auth import Rate
-from tests.conftest import patience, run_cli
-from tests.daemon.test_service import CONFIG, Process, enrol
-
-HTML = "<img src=x onerror=alert(1)>"
-TOKEN = "s3cret-token"
-
-
-class Answer:
-    def __init__(self, status: int, headers: Any, body: bytes) -> None:
-        self.status, self.headers, self.body = status, headers, body
-
-    def json(self) -> Any:
-        return json.loads(self.body)
-
-
-class Client:
-    """Asks a running daemon."""
-
-    def __init__(self, process: Process) -> None:
-        self.process = process
-        process.until_said("the page is at ")
-        said = "".join(process.said)
-        found = re.search(r"the page is at http://([^:]+):(\d+)/", said)
-        assert found
-        self.host, self.port = found[1], int(found[2])
-        if self.host == "0.0.0.0":
-            self.host = "127.0.0.1"
-        self.url = f"http://{self.host}:{self.port}"
-
-    def ask(self, method: str, path: str, body: bytes | None = None, **headers: str) -> Answer:
-        names = {name.replace("_", "-"): value for name, value in headers.items()}
-        request = urllib.request.Request(self.url + path, body, names, method=method)
-        try:
-            with urllib.request.urlopen(request, timeout=30) as answer:
-                return Answer(answer.status, answer.headers, answer.read())
-        except urllib.error.HTTPError as error:
-            with error:
-                return Answer(error.code, error.headers, error.read())
-
-    def raw(self, text: bytes, limit_s: float = 10.0) -> bytes:
-        """What comes back for these very bytes."""
-        with socket.create_connection((self.host, self.port), timeout=limit_s) as line:
-            line.sendall(text)
-            answer = b""
-            try:
-                while part := line.recv(65536):
-                    answer += part
-            except TimeoutError:
-                pass
-            return answer
-
-    def until_ready(self) -> None:
-        self.process.until(lambda: self.ask("GET", "/readyz").status == 200)
-
-
-def encoded(image: Image, kind: str = ".jpg") -> bytes:
-    done, data = cv2.imencode(kind, image)
-    assert done
-    return data.tobytes()
+from tests.support.processes import patience, run_cli
+from tests.support.service import Process, enroll_near
+from tests.support.web import HTML, TOKEN, Client, encoded, start
 
 
 @pytest.fixture(scope="module")
@@ -93,12 +36,6 @@ def film(tmp_path_factory: pytest.TempPathFactory, cat: Image) -> Path:
         writer.write(np.asarray(cv2.resize(cat, (640, 480)), np.uint8))
     writer.release()
     return path
-
-
-def start(folder: Path, film: Path, more: str = "", http: str = "port = 0") -> Process:
-    config = folder / "edge.toml"
-    config.write_text(f"{CONFIG.format(film=film)}\n{more}\n[http]\n{http}\n")
-    return Process("--config", config)
 
 
 @pytest.fixture(scope="module")
@@ -490,7 +427,7 @@ def test_a_stuck_work_loop_is_not_healthy(tmp_path: Path, film: Path) -> None:
 
 
 def test_a_port_that_is_taken(tmp_path: Path, film: Path, engine: Engine, cat: Image) -> None:
-    enrol(engine, tmp_path / "g.sqlite", cat=cat)
+    enroll_near(engine, tmp_path / "g.sqlite", cat=cat)
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
