@@ -70,10 +70,11 @@ def _main(
     # 5 ms for the interpreter whenever numpy has let go of it.
     sys.setswitchinterval(1e-4)
     check_tvm()
-    from compile.build import TRIALS, Request, compile_bundle
+    from compile.build import TRIALS, compile_bundle
     from compile.target.description import read_target
     from compile.tuning.progress import Progress
     from compile.verify.criteria import VIEWS, Parity
+    from compile.verify.request import Request
 
     target = read_target(name)
     with Progress(TRIALS if trials is None else trials) as progress:

@@ -6,26 +6,26 @@ import json
 import shutil
 import tarfile
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from compile import cache
 from compile.codegen.link import build_library, describe
 from compile.codegen.plan import ScheduleConfig, Workload, make_plan, workloads
-from compile.emulation.qemu import EmulatorRunner
 from compile.frontend.ir import Network
 from compile.frontend.onnx_importer import read_network
+from compile.quantization.cached import integers, parts_of
 from compile.quantization.calibrate import quantise
 from compile.target.description import Target
 from compile.tuning.database import Records
+from compile.tuning.qemu_runner import EmulatorRunner
 from compile.tuning.runner import LocalRunner, Runner
-from compile.tuning.search import Told, search, strategy_of
+from compile.tuning.search import search, strategy_of
 from compile.verify.criteria import Parity
 from compile.verify.evidence_store import PROOFS, Evidence, Proven, Subject, pictures_of
 from compile.verify.golden import GoldenCodes
 from compile.verify.images import photo_files, pictures
+from compile.verify.request import Request, Result
 from compile.verify.verification import picture_count, prove, views_needed
 from edge_runtime.bundle import (
     EVIDENCE,
@@ -49,40 +49,6 @@ CALIBRATION, CALIBRATION_SEED = 16, 11
 """Views that int8 is calibrated on, disturbed otherwise than those that it is judged by."""
 TRIALS = 40
 """Choices tried for each workload that has no record."""
-
-
-@dataclass
-class Request:
-    """What is to be compiled, and how hard to try."""
-
-    model: Path
-    target: Target
-    out: Path
-    """The folder of the bundle, and with .tar.gz added its archive."""
-    precision: str = "fp32"
-    """Or fp16."""
-    trials: int | None = None
-    """None: search only where there is no record."""
-    runner: str = ""
-    """local, emulator or rpc:HOST:PORT; empty: what fits the target."""
-    search: str = "neighbours"
-    """Or metaschedule."""
-    photos: Path | None = None
-    pictures: int = 0
-    """How many to prove parity on; 0: 1,000 here, 8 on the emulator (seconds each). A proof on as
-    many as were asked for is kept for others: compile/verify/evidence_store.py."""
-    records: Path | None = None
-    tell: Callable[[str], None] = field(default=lambda text: None)
-    progress: Told = field(default=lambda workload, count, best: None)
-
-
-@dataclass(frozen=True)
-class Result:
-    """What came of it."""
-
-    bundle: Path
-    promoted: bool
-    evidence: dict[str, Any]
 
 
 def compile_bundle(request: Request) -> Result:
@@ -173,8 +139,8 @@ def _compile(request: Request, network: Network, truth: GoldenCodes, began: floa
 def _in_integers(request: Request, network: Network, target: Target) -> Network:
     request.tell(f"calibrating int8 on {CALIBRATION} views of photographs")
     made = pictures(request.photos, network.model.input.size, CALIBRATION, seed=CALIBRATION_SEED)
-    key = cache.digest("int8", target.vector, made, *cache.parts_of(network))
-    return cache.integers(key, network, lambda: quantise(network, made, target.vector))
+    key = cache.digest("int8", target.vector, made, *parts_of(network))
+    return integers(key, network, lambda: quantise(network, made, target.vector))
 
 
 def make_runner(name: str, target: Target) -> Runner:

@@ -9,25 +9,20 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import io
 import json
 import os
-import zipfile
-from collections.abc import Callable, Iterator
-from dataclasses import fields
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from compile.frontend.ir import Network, Quantised
-from compile.quantization.calibrate import padded
 from compile.target.toolchain import FFI, TVM
+from edge_runtime.errors import storage_error
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "build" / "kept"
 SOURCES = ("compile", "edge_runtime")
-Arrays = dict[str, np.ndarray[Any, Any]]
 
 
 def digest(*parts: object, compiler: bool = True) -> str:
@@ -57,22 +52,6 @@ def _compiler() -> bytes:
     return whole.digest()
 
 
-def parts_of(network: Network) -> Iterator[object]:
-    """All that a network computes with, for its digest."""
-    for layer in network.layers:
-        yield from (layer.weight, layer.bias, layer.pads, layer.stride, layer.limit, layer.span)
-        yield from (layer.kind, layer.source, layer.residual)
-        if layer.quantised:
-            yield from (getattr(layer.quantised, field.name) for field in fields(Quantised))
-    yield from (
-        network.hash_weight,
-        network.hash_bias,
-        network.tint,
-        network.model.input,
-        network.model.id,
-    )
-
-
 def has(key: str) -> bool:
     """Whether `facts` has it already."""
     return (FOLDER / f"{key}.json").exists()
@@ -85,43 +64,24 @@ def facts(key: str, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         found = compute()
-        _write(path, json.dumps(found).encode())
+        write_bytes(path, json.dumps(found).encode())
     return found
 
 
-def integers(key: str, network: Network, compute: Callable[[], Network]) -> Network:
-    """What `compute` makes of `network`: the same in integers."""
-    path = FOLDER / f"{key}.npz"
-    try:
-        with np.load(path) as file:
-            return _read(padded(network), dict(file))
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
-        made = compute()
-    content = io.BytesIO()
-    np.savez(content, **_arrays(made))
-    _write(path, content.getvalue())
-    return made
-
-
-def _arrays(network: Network) -> Arrays:
-    return {
-        f"{index}.{field.name}": np.asarray(getattr(layer.quantised, field.name))
-        for index, layer in enumerate(network.layers)
-        for field in fields(Quantised)
-    }
-
-
-def _read(network: Network, arrays: Arrays) -> Network:
-    for index, layer in enumerate(network.layers):
-        values = {field.name: arrays[f"{index}.{field.name}"] for field in fields(Quantised)}
-        plain = {name: value if value.ndim else value.item() for name, value in values.items()}
-        layer.quantised = Quantised(**plain)
-    return network
-
-
-def _write(path: Path, content: bytes) -> None:
+def write_bytes(path: Path, content: bytes) -> None:
     """Whole or not at all, also where two compiles do so at once."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.{os.getpid()}")
     temporary.write_bytes(content)
     temporary.replace(path)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Put `text` into the file `path`, whole or not at all; raises `StorageError`."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_suffix(".new")
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        raise storage_error(error, path) or error from error

@@ -6,12 +6,13 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from compile.build import Request, compile_bundle
-from compile.codegen.link import build_untuned
+from compile.build import compile_bundle
 from compile.frontend.onnx_importer import read_network
 from compile.quantization.calibrate import quantise
 from compile.target.description import HOST, Target, read_target
 from compile.tests.sample import Sample
+from compile.tuning.untuned import build_untuned
+from compile.verify.request import Request
 from device_tests.devices.base import ROOT
 from edge_runtime.bundle import MODEL, is_bundle, read_manifest
 from edge_runtime.errors import CompileError

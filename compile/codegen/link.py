@@ -5,20 +5,17 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import MappingProxyType
 
 import tvm
 
 from compile.codegen.emit_c import emit
 from compile.codegen.lower import write_object
-from compile.codegen.plan import Plan, ScheduleConfig, make_plan, workloads
+from compile.codegen.plan import Plan
 from compile.frontend.ir import Network
 from compile.target.description import Target
 from compile.target.toolchain import FFI, TVM, c_compiler, run, version_of
-from compile.tuning.search_space import space
 from edge_runtime.bundle import LIBRARY, write_manifest
 from edge_runtime.errors import storage_error
 
@@ -116,28 +113,6 @@ def _need(size: int, folder: Path) -> None:
     if shutil.disk_usage(folder).free < size:
         full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         raise storage_error(full, folder) or full
-
-
-def build_untuned(
-    network: Network,
-    target: Target,
-    precision: str,
-    folder: Path,
-    like: Mapping[str, ScheduleConfig] = MappingProxyType({}),
-) -> None:
-    """Write library and manifest of a bundle by the rule of thumb: not searched for, not proved.
-
-    Where the choices `like` make seven products of eight, it does too, so that it rounds alike.
-    """
-    choices: dict[str, ScheduleConfig] = {}
-    for item in workloads(network, precision):
-        seven = getattr(like.get(item.key), "strassen", False)
-        every = space(item.shape, target.vector)
-        choices[item.key] = next(k for k in every if getattr(k, "strassen", False) == seven)
-    plan = make_plan(network, choices, target.vector, precision)
-    build_library(plan, target, folder / "work").replace(folder / LIBRARY)
-    shutil.rmtree(folder / "work")
-    describe(folder, network, target, precision)
 
 
 def describe(folder: Path, network: Network, target: Target, precision: str) -> None:

@@ -3,15 +3,13 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 os.environ["TVM_FFI_DISABLE_TORCH_C_DLPACK"] = "1"
 
 from compile import cache
-from compile.build import Request, Result, compile_bundle
 from compile.target.description import Target, read_target
-from compile.tests.sample import Sample
+from compile.tests.helpers import build, save_sample
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -36,30 +34,3 @@ def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def small_bundle(small_model: Path, host: Target, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """It, compiled for this machine."""
     return build(small_model, host, tmp_path_factory.mktemp("bundle") / "host").bundle
-
-
-def save_sample(
-    path: Path,
-    kind: str = "v1",
-    *,
-    size: int = 96,
-    width: float = 0.25,
-    bits: int = 64,
-    classes: int = 0,
-    batch_norm: bool = False,
-) -> Path:
-    sample = Sample(size, width, bits, batch_norm=batch_norm)
-    getattr(sample, kind)()
-    sample.finish(path, classes=classes)
-    return path
-
-
-def build(model: Path, target: Target, out: Path, *, pictures: int = 40) -> Result:
-    """One trial a workload: the choice of the rule of thumb."""
-    records = out.parent / "records"
-    request = Request(model, target, out, trials=1, records=records, pictures=pictures)
-    return compile_bundle(request)
-
-
-def random_pictures(size: int, count: int, seed: int = 3) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, 256, (count, size, size, 3), dtype=np.uint8)

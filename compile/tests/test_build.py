@@ -13,19 +13,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from compile.build import Request, compile_bundle
-from compile.codegen.emit_c import emit
-from compile.codegen.link import build_library, build_untuned
-from compile.codegen.memory_planner import At
-from compile.codegen.plan import ScheduleConfig, make_plan, workloads
-from compile.frontend.ir import Network
+from compile.build import compile_bundle
+from compile.codegen.link import build_library
+from compile.codegen.plan import make_plan, workloads
 from compile.frontend.onnx_importer import read_network
 from compile.target import toolchain
 from compile.target.description import Target, read_target
-from compile.tests.conftest import build, random_pictures, save_sample
+from compile.tests.helpers import build, random_pictures, save_sample
 from compile.tuning.search_space import space
-from compile.verify import criteria
+from compile.tuning.untuned import build_untuned
 from compile.verify.images import pictures
+from compile.verify.request import Request
 from edge_runtime.bundle import open_bundle, read_manifest
 from edge_runtime.code import hamming
 from edge_runtime.engine.compiled import CompiledEngine
@@ -225,15 +223,6 @@ def test_fp16_needs_a_cpu_that_has_it() -> None:
     assert read_target("rpi5").at("fp16").vector.lanes == 8
 
 
-def test_mean_average_precision_by_hand() -> None:
-    codes = np.array([0b0000, 0b0001, 0b0111, 0b1111], np.uint64)[:, None]
-    assert criteria.mean_average_precision(codes, np.array([0, 0, 1, 1])) == 1
-    # the only fellow of each is found third
-    assert criteria.mean_average_precision(codes, np.array([0, 1, 1, 0])) == pytest.approx(
-        (1 / 3 + 1 / 2 + 1 / 2 + 1 / 3) / 4
-    )
-
-
 def test_the_bundle_and_its_archive_are_the_same(small_bundle: Path, tmp_path: Path) -> None:
     with tarfile.open(small_bundle.with_name("host.tar.gz")) as tar:
         tar.extractall(tmp_path, filter="data")
@@ -243,51 +232,3 @@ def test_the_bundle_and_its_archive_are_the_same(small_bundle: Path, tmp_path: P
     assert set(manifest["files"]) == {"libedge.so", "model.onnx", "evidence.json"}
     assert manifest["target"]["name"] == "host"
     assert manifest["tools"]["apache-tvm"] == toolchain.TVM
-
-
-def sevens(network: Network, target: Target, precision: str = "fp32") -> dict[str, ScheduleConfig]:
-    """Choices that multiply in seven products wherever that can be."""
-    choices = {}
-    for work in workloads(network, precision):
-        every = space(work.shape, target.vector)
-        choices[work.key] = next((k for k in every if getattr(k, "strassen", False)), every[0])
-    return choices
-
-
-@pytest.mark.parametrize("way", ["first choice", "seven products"])
-def test_the_plan_never_lets_living_tensors_overlap(small_model: Path, way: str) -> None:
-    target, network = read_target("rpi4"), read_network(small_model)
-    choices = {w.key: space(w.shape, target.vector)[0] for w in workloads(network)}
-    if way == "seven products":
-        choices = sevens(network, target)
-        assert sum(getattr(knobs, "strassen", False) for knobs in choices.values()) > 3
-    plan = make_plan(network, choices, target.vector)
-    steps = [*plan.preparations, *plan.steps]
-    outputs = list({id(step.output): step.output for step in steps if step.output}.values())
-    for index, one in enumerate(outputs):
-        assert one.offset % 64 == 0
-        for other in outputs[index + 1 :]:
-            if one.meets(other):
-                ends = one.offset + one.bytes <= other.offset
-                assert ends or other.offset + other.bytes <= one.offset
-    for now, step in enumerate(plan.steps):
-        read = [argument.tensor for argument in step.arguments if isinstance(argument, At)]
-        assert all(tensor.lasting or tensor.born <= now <= tensor.dies for tensor in read)
-    text, constants = emit(plan, target.code_for)
-    assert "edge_plan_steps" in text
-    assert len(constants) > 4 * 200_000
-
-
-def test_seven_products_give_the_bits_of_onnx_runtime(
-    small_model: Path, host: Target, tmp_path: Path
-) -> None:
-    network = read_network(small_model)
-    plan = make_plan(network, sevens(network, host), host.vector)
-    library = ctypes.CDLL(str(build_library(plan, host, tmp_path)))
-    library.edge_open.restype = ctypes.c_void_p
-    opened = ctypes.c_void_p(library.edge_open(2))
-    reference, code = PortableEngine(small_model), np.zeros(1, np.uint64)
-    for picture in random_pictures(96, 50):
-        library.edge_hash(opened, *(ctypes.c_void_p(a.ctypes.data) for a in (picture, code)))
-        assert (code == reference.hash(picture)).all()
-    library.edge_close(opened)

@@ -12,10 +12,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from compile.cache import write_whole
 from compile.codegen.plan import ScheduleConfig, Workload
 from compile.kernels import separable, stem
 from compile.target.description import HOST, TUNING, Target, tuned_by
-from edge_runtime.errors import CompileError, storage_error
+from edge_runtime.errors import CompileError
 
 FORMAT = 1
 
@@ -85,14 +86,3 @@ class Records:
         }
         text = json.dumps({"format": FORMAT, "best": entries}, indent=1) + "\n"
         write_whole(self.path, text)
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Put `text` into the file `path`, whole or not at all; raises `StorageError`."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(".new")
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    except OSError as error:
-        raise storage_error(error, path) or error from error

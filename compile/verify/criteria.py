@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from compile.emulation.picture_file import write_pictures
 from compile.emulation.qemu import count_library, emulated_codes, emulator_version
 from compile.target.description import Target
-from compile.verify.images import write_pictures
 from edge_runtime.code import hamming
 from edge_runtime.engine.portable import PortableEngine
 from edge_runtime.image import Image

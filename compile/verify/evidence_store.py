@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from compile.cache import write_whole
 from compile.target.description import Target
-from compile.tuning.database import write_whole
 from edge_runtime.bundle import LIBRARY, MODEL
 from edge_runtime.errors import CompileError
 

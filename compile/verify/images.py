@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -106,11 +105,3 @@ def _disturb(photo: Image, generator: np.random.Generator) -> Image:
         y, x = generator.integers(0, high // 2 + 1), generator.integers(0, wide // 2 + 1)
         changed[y : y + high // 4, x : x + wide // 4] = generator.integers(0, 256, 3)
     return np.ascontiguousarray(changed, np.uint8)
-
-
-def write_pictures(made: Image, path: Path) -> None:
-    """The raw bytes, for compile/emulation/measure.c."""
-    with path.open("wb") as file:
-        file.write(memoryview(np.ascontiguousarray(made)))
-        file.flush()
-        os.fsync(file.fileno())

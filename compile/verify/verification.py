@@ -8,28 +8,27 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from compile import cache
-from compile.codegen.link import build_untuned
 from compile.codegen.plan import ScheduleConfig
 from compile.emulation.counters import Counts
 from compile.emulation.qemu import count_onnxruntime
 from compile.emulation.userland import Userland
 from compile.frontend.ir import Network
+from compile.quantization.cached import parts_of
 from compile.target.description import HOST, read_target
+from compile.tuning.untuned import build_untuned
 from compile.verify import criteria
 from compile.verify.evidence_store import Evidence
 from compile.verify.golden import GoldenCodes
+from compile.verify.request import Request
 from edge_runtime.bundle import LIBRARY
 from edge_runtime.engine.compiled import CompiledEngine
 from edge_runtime.image import Image
 from edge_runtime.model import identify
-
-if TYPE_CHECKING:
-    from compile.build import Request
 
 
 def prove(
@@ -121,7 +120,7 @@ class _Twin:
         self.request, self.network, self.choices = request, network, choices
         self.host = read_target(HOST).at("int8" if request.precision == "int8" else "fp32")
         sevens = sorted(key for key, knobs in choices.items() if getattr(knobs, "strassen", False))
-        self.key = cache.digest(request.precision, self.host, sevens, *cache.parts_of(network))
+        self.key = cache.digest(request.precision, self.host, sevens, *parts_of(network))
 
     @functools.cached_property
     def hash_one(self) -> Callable[[Image], np.ndarray]:

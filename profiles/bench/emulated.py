@@ -20,11 +20,11 @@ import numpy as np
 import onnxruntime
 
 from compile.emulation.counters import Counts
+from compile.emulation.picture_file import write_pictures
 from compile.emulation.qemu import count_library, count_marks, count_onnxruntime
 from compile.emulation.userland import ROOT, Userland
 from compile.frontend.onnx_importer import read_network
 from compile.target.description import Target, read_target
-from compile.verify.images import write_pictures
 from edge_runtime.image.preprocess import normalize
 from profiles.bench.network import MODEL, MODELS, QUANTISED, picture_of
 from profiles.bench.peers.emulated import PEERS, Case, outcome

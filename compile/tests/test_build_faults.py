@@ -16,15 +16,16 @@ import pytest
 from onnx import helper
 
 from compile import build as build_module
-from compile.build import Request, compile_bundle, make_runner
+from compile.build import compile_bundle, make_runner
 from compile.codegen import link
 from compile.codegen.plan import workloads
 from compile.frontend.onnx_importer import read_network
 from compile.target.description import Target, read_target
-from compile.tests.conftest import build, random_pictures
+from compile.tests.helpers import build, random_pictures
 from compile.tuning.database import Records
 from compile.tuning.progress import Progress
 from compile.verify import criteria
+from compile.verify.request import Request
 from edge_runtime.bundle import MODEL, open_bundle
 from edge_runtime.engine import open_engine
 from edge_runtime.errors import (

@@ -8,13 +8,13 @@ import pytest
 from onnx import TensorProto, helper
 
 from compile.frontend.onnx_importer import read_network
-from compile.tests.conftest import save_sample
+from compile.tests.helpers import save_sample
 from edge_runtime.errors import ModelInvalidError, ModelNotFoundError, NetworkUnsupportedError
 from edge_runtime.model import InputSpec, ModelInfo
 
 
 def test_the_shipped_network_is_read_whole() -> None:
-    root = Path(__file__).resolve().parents[2]
+    root = Path(__file__).resolve().parents[3]
     network = read_network(root / "models" / "mobilenet_v1_hash64.onnx")
     assert [layer.kind for layer in network.layers] == ["stem", *["depthwise", "pointwise"] * 13]
     assert network.multiply_adds == 567_781_888

@@ -10,12 +10,11 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from compile.codegen.link import build_untuned
 from compile.frontend.onnx_importer import read_network
 from compile.quantization.calibrate import quantise
 from compile.target.description import Target
-from compile.tests.conftest import save_sample
-from compile.tests.test_quantised import codes, difference
+from compile.tests.helpers import codes, difference, save_sample
+from compile.tuning.untuned import build_untuned
 from compile.verify.images import pictures
 from edge_runtime.bundle import MODEL
 from edge_runtime.code import unpack

@@ -11,6 +11,7 @@ import pytest
 from compile import cache
 from compile.frontend.ir import Network, Quantised
 from compile.frontend.onnx_importer import read_network
+from compile.quantization.cached import integers, parts_of
 from compile.quantization.calibrate import quantise
 from compile.target.vector_unit import SDOT, Vector
 from compile.verify.images import pictures
@@ -23,10 +24,10 @@ def test_a_network_of_integers_comes_back_as_it_was(small_model: Path, keep: Pat
         calls.append(1)
         return quantise(network, pictures(None, 96, 4), Vector(4, by_lane=True, way=SDOT))
 
-    key = cache.digest("test", *cache.parts_of(network))
-    made = [cache.integers(key, network, compute) for _ in range(2)]
+    key = cache.digest("test", *parts_of(network))
+    made = [integers(key, network, compute) for _ in range(2)]
     (keep / f"{key}.npz").write_bytes(b"PK cut off")
-    made.append(cache.integers(key, network, compute))
+    made.append(integers(key, network, compute))
     assert len(calls) == 2, "once, and once more after the file was spoiled"
     for layer, *others in zip(*(network.layers for network in made), strict=True):
         for other in others:
@@ -39,11 +40,11 @@ def test_a_network_of_integers_comes_back_as_it_was(small_model: Path, keep: Pat
 
 def test_whatever_changes_is_computed_anew(small_model: Path) -> None:
     network = read_network(small_model)
-    keys = [cache.digest(*cache.parts_of(network))]
+    keys = [cache.digest(*parts_of(network))]
     network.layers[3].weight.flat[0] += 1
-    keys.append(cache.digest(*cache.parts_of(network)))
+    keys.append(cache.digest(*parts_of(network)))
     network.layers[4].limit = 5.0
-    keys += [cache.digest(*cache.parts_of(network)), cache.digest("fp16", *cache.parts_of(network))]
+    keys += [cache.digest(*parts_of(network)), cache.digest("fp16", *parts_of(network))]
     assert len(set(keys)) == 4
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import re
 from pathlib import Path
 
@@ -10,42 +9,14 @@ import numpy as np
 import pytest
 import tvm
 
-from compile.codegen.lower import assembly, write_object
+from compile.codegen.lower import assembly
 from compile.codegen.plan import vector_of
 from compile.kernels import head, separable, stem, strassen
-from compile.kernels.base import Kernel
 from compile.target.description import Target, read_target
-from compile.target.toolchain import c_compiler, run
 from compile.target.vector_unit import Vector
+from compile.tests.helpers import CHANCE, aligned, call, numbers
 from compile.tuning.runner import buffer_numbers
 from compile.tuning.search_space import space
-
-CHANCE = np.random.default_rng(7)
-
-
-def call(
-    kernels: list[Kernel], target: Target, folder: Path, buffers: list[list[np.ndarray]]
-) -> None:
-    """Run each kernel on its buffers, its tasks one by one from the last to the first."""
-    write_object(kernels, tvm.target.Target(target.llvm()), folder / "k.o")
-    run([*c_compiler(target.triple), "-shared", "k.o", "-o", "k.so"], folder)
-    library = ctypes.CDLL(str(folder / "k.so"))
-    for kernel, arguments in zip(kernels, buffers, strict=True):
-        pointers = [ctypes.c_void_p(buffer.ctypes.data) for buffer in arguments]
-        for task in reversed(range(kernel.tasks)):
-            library[kernel.name](*pointers, ctypes.c_int32(task), ctypes.c_int32(task + 1))
-
-
-def aligned(array: np.ndarray) -> np.ndarray:
-    room = np.zeros(array.nbytes + 64, np.uint8)
-    start = -room.ctypes.data % 64
-    copy = room[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
-    copy[...] = array
-    return copy
-
-
-def numbers(*shape: int) -> np.ndarray:
-    return aligned(CHANCE.normal(0, 1, shape).astype(np.float32))
 
 
 def depthwise(a: np.ndarray, w: np.ndarray, b: np.ndarray, stride: int, side: int) -> np.ndarray:

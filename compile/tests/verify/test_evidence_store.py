@@ -13,16 +13,17 @@ import numpy as np
 import pytest
 
 from compile import build as build_module
-from compile.build import Request, Result, compile_bundle
-from compile.codegen.link import build_untuned
+from compile.build import compile_bundle
 from compile.emulation import qemu
 from compile.emulation.counters import CLASSES, Counts
 from compile.frontend.onnx_importer import read_network
 from compile.target.description import Target, read_target
-from compile.tests.conftest import random_pictures
+from compile.tests.helpers import random_pictures
 from compile.tuning.runner import Runner
+from compile.tuning.untuned import build_untuned
 from compile.verify import criteria, verification
 from compile.verify.evidence_store import Proven, Subject
+from compile.verify.request import Request, Result
 from compile.verify.verification import picture_count
 from edge_runtime.bundle import LIBRARY
 from edge_runtime.engine.portable import PortableEngine
