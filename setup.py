@@ -1,16 +1,36 @@
-"""What pyproject.toml cannot say: the compiled parts.
+"""What pyproject.toml cannot declare: the compiled parts, and the model inside the wheel.
 
-They are optional. Where there is no C compiler, the package installs all the same: it looks up with
-numpy, with identical answers, and the profiler does not know what a core can do at best.
+The compiled parts are optional. Without a C compiler the package still installs. The lookup then
+runs on numpy, with identical answers, and the profiler does not measure a core's peak rate.
 """
 
 from pathlib import Path
 
 from setuptools import Extension, setup
+from setuptools.command.build_py import build_py
+
+MODEL = Path("models/mobilenet_v1_hash64_int8.onnx")
+"""The model that the wheel carries as `edge_runtime/data/` (`edge_runtime.model.find_model`)."""
+
+
+class BuildWithModel(build_py):
+    """Copies the model from models/ into the package, so that git holds it once.
+
+    A checkout finds models/ itself, so an editable install copies nothing. Sources without models/
+    (deploy/parcel.sh, whose bundle holds the model) make a package without a model.
+    """
+
+    def run(self) -> None:
+        """Build the modules, then add the model."""
+        super().run()
+        if MODEL.is_file() and not self.editable_mode:
+            data = Path(self.build_lib, "edge_runtime", "data")
+            self.mkpath(str(data))
+            self.copy_file(str(MODEL), str(data / MODEL.name))
 
 
 def extension(name: str, folder: str, *flags: str) -> Extension:
-    """Of all C files in `folder`, for every Python from 3.11 on."""
+    """Return the extension module made of all C files in `folder`, for Python 3.11 and newer."""
     return Extension(
         f"edge_runtime.{name}",
         sources=sorted(map(str, Path(folder).glob("*.c"))),
@@ -23,9 +43,10 @@ def extension(name: str, folder: str, *flags: str) -> Extension:
 
 
 setup(
+    cmdclass={"build_py": BuildWithModel},
     ext_modules=[
         extension("_hamming", "edge_runtime/native", "-std=c11"),
-        # GNU C: a product and a sum become one multiply-add, as in the networks' kernels.
+        # GNU C fuses a multiply and an add into one instruction, as the networks' kernels do.
         extension("_peak", "edge_runtime/profiler/native", "-std=gnu11", "-ffp-contract=fast"),
     ],
     # One wheel for every Python from 3.11 on.

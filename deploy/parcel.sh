@@ -1,7 +1,7 @@
 #!/bin/sh
 # deploy/parcel.sh FOLDER: what a board installs, the runtime and its pinned packages, laid out afresh.
-# The source, not a wheel: the board builds the lookup for its own CPU where it has a compiler, and
-# else gets the same answers from numpy.
+# It holds the source, not a wheel: a board with a C compiler builds the lookup for its own CPU, and
+# one without gets the same answers from numpy. models/ stays out, because the bundle has the model.
 set -eu
 mkdir -p "$1"
 parcel=$(cd "$1" && pwd)

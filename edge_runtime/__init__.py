@@ -5,7 +5,7 @@ Importing this package is light: no numpy, OpenCV or engine is loaded before it 
 
 import os
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # OpenCV reads these once, when it is first loaded. 64 megapixels decode to 192 MiB, which is what
 # a 512 MB board survives; a small file that claims more is refused before memory is taken.

@@ -28,6 +28,7 @@ from edge_runtime.errors import ModelInvalidError, ModelNotFoundError, storage_e
 
 FORMAT = "1"
 MODEL_FILE = "mobilenet_v1_hash64.onnx"
+PACKAGED_MODEL_FILE = "mobilenet_v1_hash64_int8.onnx"
 MODEL_VARIABLE = "EDGE_RUNTIME_MODEL"
 
 
@@ -134,22 +135,28 @@ def parse_metadata(
 
 
 def find_model(path: str | os.PathLike[str] | None = None) -> Path:
-    """The model to use: `path`, else $EDGE_RUNTIME_MODEL, else the clone's models/ folder.
+    """Return the model to use: an ONNX file, or the folder of a bundle (edge_runtime.bundle).
 
-    An ONNX file, or the folder of a bundle (edge_runtime.bundle).
+    The first of `path`, $EDGE_RUNTIME_MODEL, the checkout's models/ folder, and the int8 model that
+    an installed wheel carries. Raises `ModelNotFoundError`.
     """
-    named = path or os.environ.get(MODEL_VARIABLE)
-    if named:
-        if Path(named).is_file() or (Path(named) / "manifest.json").is_file():
-            return Path(named)
-        raise ModelNotFoundError(
-            "no such model file or bundle", where=named, remedy="check the path"
-        )
-    shipped = Path(__file__).resolve().parent.parent / "models" / MODEL_FILE
-    if shipped.is_file():
-        return shipped
+    for named, remedy in (
+        (path, "check the path"),
+        (os.environ.get(MODEL_VARIABLE), f"check the path in {MODEL_VARIABLE}"),
+    ):
+        if named:
+            if Path(named).is_file() or (Path(named) / "manifest.json").is_file():
+                return Path(named)
+            raise ModelNotFoundError("no such model file or bundle", where=named, remedy=remedy)
+    package = Path(__file__).resolve().parent
+    shipped = (package.parent / "models" / MODEL_FILE, package / "data" / PACKAGED_MODEL_FILE)
+    for file in shipped:
+        if file.is_file():
+            return file
     raise ModelNotFoundError(
-        "no model found", remedy=f"name one with --model FILE or {MODEL_VARIABLE}=FILE"
+        f"no model found: not given, {MODEL_VARIABLE} is not set, and there is no "
+        + " or ".join(map(str, shipped)),
+        remedy=f"pass --model FILE or set {MODEL_VARIABLE}=FILE",
     )
 
 

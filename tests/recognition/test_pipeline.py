@@ -25,7 +25,7 @@ from edge_runtime.gallery import Gallery, Item
 from edge_runtime.image import Image
 from edge_runtime.image.lazy_jpeg import Picture
 from edge_runtime.image.preprocess import preprocess
-from edge_runtime.model import MODEL_FILE, find_model
+from edge_runtime.model import MODEL_FILE, PACKAGED_MODEL_FILE, find_model
 from edge_runtime.recognition.pipeline import Pipeline, code_of
 from edge_runtime.recognition.smoothing import Decider, vote
 from edge_runtime.sinks import JsonSink, ListSink, TextSink
@@ -130,8 +130,26 @@ def test_where_the_model_is_looked_for(tmp_path: Path, monkeypatch: pytest.Monke
     assert find_model(MODEL) == MODEL
     with pytest.raises(ModelNotFoundError, match="no such model file"):
         find_model(tmp_path / "none.onnx")
+    monkeypatch.setenv("EDGE_RUNTIME_MODEL", str(tmp_path / "none.onnx"))
+    with pytest.raises(ModelNotFoundError, match="check the path in EDGE_RUNTIME_MODEL"):
+        find_model()
     with pytest.raises(ModelNotFoundError, match="it is a folder"):
         PortableEngine(tmp_path)
+
+
+def test_an_installed_package_uses_the_model_that_it_carries(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "site-packages" / "edge_runtime"
+    monkeypatch.setattr("edge_runtime.model.__file__", str(package / "model.py"))
+    carried = package / "data" / PACKAGED_MODEL_FILE
+    with pytest.raises(ModelNotFoundError, match="no model found") as caught:
+        find_model()
+    for place in ("EDGE_RUNTIME_MODEL", str(package.parent / "models" / MODEL_FILE), str(carried)):
+        assert place in str(caught.value)
+    carried.parent.mkdir(parents=True)
+    carried.touch()
+    assert find_model() == carried
 
 
 def test_near_neighbours_outvote_far_ones() -> None:

@@ -83,7 +83,7 @@ def test_the_whole_path_loads_nothing_heavy() -> None:
     assert not _modules_after(everything) & HEAVY
 
 
-def test_the_wheel_holds_the_runtime_alone(tmp_path: Path) -> None:
+def test_the_wheel_contains_only_the_runtime_and_its_model(tmp_path: Path) -> None:
     source = tmp_path / "source"
     ignored = shutil.ignore_patterns(".*", "build", "__pycache__", "*.egg-info")
     shutil.copytree(ROOT, source, ignore=ignored)
@@ -92,6 +92,9 @@ def test_the_wheel_holds_the_runtime_alone(tmp_path: Path) -> None:
     (wheel,) = tmp_path.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0].split("-")[0] for name in names} == {"edge_runtime"}
+    assert [name for name in names if name.endswith(".onnx")] == [
+        "edge_runtime/data/mobilenet_v1_hash64_int8.onnx"
+    ]
     assert "edge_runtime/py.typed" in names
     assert "edge_runtime/engine/portable.py" in names
 
