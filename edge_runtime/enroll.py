@@ -10,13 +10,20 @@ from pathlib import Path
 from typing import Literal
 
 import cv2
+import numpy as np
 
 from edge_runtime.camera import Capture
 from edge_runtime.engine import Engine
 from edge_runtime.errors import NoPhotosError, PhotoError
 from edge_runtime.gallery import Gallery, Item, Note, check_label
 from edge_runtime.image import Image
-from edge_runtime.image.decode import decode_photo, find_photos, read_bytes
+from edge_runtime.image.decode import (
+    Photo,
+    check_image,
+    decode_photo,
+    find_photos,
+    read_bytes,
+)
 from edge_runtime.image.exif import photo_position
 from edge_runtime.position import Position
 from edge_runtime.recognition.pipeline import code_of
@@ -39,6 +46,8 @@ class EnrollOptions:
     """Keep a label's first picture with it, made small."""
     position: Position | Literal["photo"] | None = None
     """Where they were taken; "photo": as each photo's file says."""
+    source: str = "memory"
+    """Origin recorded for pictures that do not come from a file."""
 
 
 @dataclass
@@ -96,7 +105,7 @@ def thumbnail_of(image: Image) -> bytes:
 def enroll_photos(
     engine: Engine,
     gallery: Gallery,
-    photos: Iterable[tuple[str, Path]],
+    photos: Iterable[tuple[str, Photo]],
     manner: EnrollOptions = EnrollOptions(),
     *,
     step: Callable[[], None] = lambda: None,
@@ -109,16 +118,9 @@ def enroll_photos(
     outcome = EnrollResult()
     batch = _Batch(engine, gallery, manner)
     try:
-        for label, path in photos:
+        for label, photo in photos:
             try:
-                data = read_bytes(path)
-                digest = hashlib.sha256(data).digest()
-                if gallery.known(label, digest):
-                    outcome.known += 1
-                else:
-                    image = decode_photo(data, where=path)
-                    place = photo_position(data) if manner.position == "photo" else manner.position
-                    batch.add(label, image, str(path.absolute()), digest, place)
+                batch.add_photo(label, photo, outcome)
             except PhotoError as error:
                 outcome.faults.append(error)
             if len(batch) == BATCH:
@@ -163,6 +165,27 @@ class _Batch:
 
     def __len__(self) -> int:
         return len(self._pictures)
+
+    def add_photo(self, label: str, photo: Photo, outcome: EnrollResult) -> None:
+        """Add `photo` unless it is enrolled under `label` already; raises `PhotoError`."""
+        pixels: Image | None = None
+        source, where = self._manner.source, "photo"
+        if isinstance(photo, np.ndarray):
+            pixels = check_image(photo)
+            data = pixels.tobytes()
+        elif isinstance(photo, bytes):
+            data = photo
+        else:
+            data, where, source = read_bytes(photo), str(photo), str(Path(photo).absolute())
+        digest = hashlib.sha256(data).digest()
+        if self._gallery.known(label, digest):
+            outcome.known += 1
+            return
+        position = self._manner.position
+        if position == "photo":
+            position = photo_position(data) if pixels is None else None
+        image = decode_photo(data, where=where) if pixels is None else pixels
+        self.add(label, image, source, digest, position)
 
     def add(
         self, label: str, image: Image, source: str, digest: bytes | None, place: Position | None

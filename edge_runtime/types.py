@@ -104,3 +104,18 @@ class Result:
     """Nearest first; ties by id."""
     stage_ms: dict[str, float] = field(default_factory=dict)
     """Milliseconds spent in each stage, in the order they ran."""
+
+    @property
+    def label(self) -> str | None:
+        """The verdict's label; None: unknown."""
+        return self.verdict.label
+
+    @property
+    def confidence(self) -> float:
+        """The verdict's confidence, 0 to 1."""
+        return self.verdict.confidence
+
+    @property
+    def distance(self) -> int | None:
+        """The verdict's distance, bits; None: empty gallery."""
+        return self.verdict.distance

@@ -28,9 +28,12 @@ class CameraSupervisor:
         first_frame_s: float = FIRST_FRAME_S,
         next_frame_s: float = NEXT_FRAME_S,
         wait: bool = True,
+        reconnect: bool = True,
         changed: threading.Condition | None = None,
     ) -> None:
         """`wait`: keep trying if it is not there at the start, too; else that fault is raised.
+
+        `reconnect`: open a camera again that fails while it runs; else every fault is raised.
 
         `changed` is notified whenever `poll` may have something, and may end its wait early.
         """
@@ -41,6 +44,7 @@ class CameraSupervisor:
         """Capture time of the newest frame taken, `time.monotonic`."""
         self._limits_s = (first_frame_s, next_frame_s)
         self._wait = wait
+        self._reconnect = reconnect
         self._interval_s = 0.0
         self._at_a_glance = False
         self._retry_at_s = 0.0
@@ -142,7 +146,11 @@ class CameraSupervisor:
         self._capture.interval_s = self._interval_s
 
     def _failed(self, error: CameraError) -> None:
-        if not self.source.live or (not self._wait and self.state is State.STARTING):
+        if (
+            not self.source.live
+            or not self._reconnect
+            or (not self._wait and self.state is State.STARTING)
+        ):
             raise error
         self._let_go(0.1)
         if self.hung > HUNG_LIMIT:

@@ -96,10 +96,15 @@ class Daemon:
         Other faults of single frames are noted, and the next frame is tried.
         """
         try:
-            while self._stop is None and self.camera.state is not State.STOPPED:
+            while self.running:
                 self.turn()
         finally:
             self.errands.close()
+
+    @property
+    def running(self) -> bool:
+        """Whether another frame may come: the camera has not ended, and `stop` was not called."""
+        return self._stop is None and self.camera.state is not State.STOPPED
 
     def turn(self) -> None:
         """One frame, if one comes in time; else whatever else there is to do."""

@@ -18,6 +18,8 @@ from edge_runtime.errors import NoPhotosError, PhotoError, storage_error
 from edge_runtime.image import Image
 from edge_runtime.image.header import read_header
 
+Photo = str | os.PathLike[str] | bytes | Image
+"""A photo as a caller hands it in: a path, an encoded file, or pixels (uint8 H x W x 3, BGR)."""
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
 MIN_SIDE = 32
 """Pixels. Below this there is nothing left to recognise."""
@@ -63,6 +65,24 @@ def read_photo(path: str | os.PathLike[str]) -> Image:
     Raises `PhotoError` for anything that is no whole photo of a usable size.
     """
     return decode_photo(read_bytes(path), where=path)
+
+
+def load_photo(photo: Photo) -> Image:
+    """Return `photo` as uint8 H x W x 3 BGR; raises `PhotoError`."""
+    if isinstance(photo, np.ndarray):
+        return check_image(photo)
+    return decode_photo(photo) if isinstance(photo, bytes) else read_photo(photo)
+
+
+def check_image(image: Image) -> Image:
+    """Return `image` if it is uint8 H x W x 3 of a usable size; else raise `PhotoError`."""
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise PhotoError(
+            f"pixels must be uint8 height x width x 3, got {image.dtype} {image.shape}",
+            remedy="convert the array to 8 bits and three channels: blue, green, red",
+        )
+    _check_size(image.shape[1], image.shape[0], 1, "")
+    return image
 
 
 def read_bytes(path: str | os.PathLike[str]) -> bytes:
