@@ -174,6 +174,7 @@ def _earlier_release(prefix: Path) -> None:
     (prefix / "current").symlink_to("releases/seed")
 
 
+@pytest.mark.slow
 @needs_ssh
 def test_deploy_again_and_roll_back(board: Board, tmp_path: Path) -> None:
     done = board.deploy()

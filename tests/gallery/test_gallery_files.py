@@ -616,6 +616,7 @@ except EdgeRuntimeError as error:
 """
 
 
+@pytest.mark.slow
 def test_io_errors_beneath_are_clear_and_lose_nothing(
     failing_disk: Callable[[int], subprocess.CompletedProcess[str]], path: Path
 ) -> None:

@@ -146,6 +146,7 @@ def test_a_full_disk_leaves_the_report_that_was_there(small_disk: Path) -> None:
 # -- comparing ----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_same_thing_twice_is_no_difference() -> None:
     verdicts = [
         compare(report_of(seed=seed), report_of(seed=seed + 100)).verdict for seed in range(20)
@@ -153,6 +154,7 @@ def test_the_same_thing_twice_is_no_difference() -> None:
     assert verdicts.count("no difference") >= 19
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", ["hash", "decode", "fit"])
 def test_a_tenth_slower_is_found_in_the_right_stage(stage: str) -> None:
     factor = {"hash": 1.1, "decode": 1.1, "fit": 1.4}[stage]  # a tenth of fit has no name: 0.03 ms
@@ -165,6 +167,7 @@ def test_a_tenth_slower_is_found_in_the_right_stage(stage: str) -> None:
             assert (found.verdict, back.verdict) == ("slower", "faster")
 
 
+@pytest.mark.slow
 def test_a_slower_minute_is_no_slower_program() -> None:
     """The machine a quarter slower: no stage is; one that was made slower is still found."""
     verdicts, stages = [], []
@@ -243,6 +246,7 @@ def test_different_things_are_not_compared_unless_forced(tmp_path: Path) -> None
     assert all(line.ratio is None for line in few.lines)
 
 
+@pytest.mark.slow
 def test_compare_on_the_command_line(tmp_path: Path) -> None:
     a, b = tmp_path / "a.json", tmp_path / "b.json"
     write_report(a, report_of())
@@ -278,6 +282,7 @@ def _width(samples: list[float]) -> float:
     return found.high - found.low
 
 
+@pytest.mark.slow
 def test_history_goes_by_date_and_compares_like_with_like(tmp_path: Path) -> None:
     folder = tmp_path / "reports"
     for number, slow in enumerate((1.0, 1.0, 1.3)):
@@ -378,6 +383,7 @@ def test_no_view_hides_that_it_is_no_measurement() -> None:
     assert "ot a measurement" not in good
 
 
+@pytest.mark.slow
 def test_heat_and_clock_are_drawn_beside_latency_where_the_board_tells() -> None:
     report = report_of()
     assert report.conditions is not None

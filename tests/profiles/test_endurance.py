@@ -13,6 +13,7 @@ from profiles.bench.soak import DRIFT_BYTES, soak
 from tests.support.processes import patience
 
 
+@pytest.mark.slow
 def test_it_stays_as_small_as_it_was() -> None:
     report = soak(200_000, at_most_s=6)
     assert report["met"], report
@@ -21,6 +22,7 @@ def test_it_stays_as_small_as_it_was() -> None:
     assert report["faults"] == 0
 
 
+@pytest.mark.slow
 def test_it_comes_back_from_every_kind_of_fault(tmp_path: Path) -> None:
     command = ["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(tmp_path)]
     if subprocess.run(command, capture_output=True, check=False).returncode:

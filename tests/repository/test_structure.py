@@ -1,8 +1,9 @@
-"""The house keeps its shape: who may import whom, and what is light."""
+"""The structure of the repository: who may import whom, and what stays light."""
 
 from __future__ import annotations
 
 import ast
+import re
 import shutil
 import subprocess
 import sys
@@ -11,9 +12,16 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.imports import (
+    circle,
+    collapsed,
+    imports,
+    module_graph,
+    module_name,
+    source_files,
+)
 from tests.support.processes import ROOT
 
-ROOMS = ("edge_runtime", "compile", "training", "profiles", "device_tests", "demo", "tests")
 MAY_IMPORT = {
     "edge_runtime": {"edge_runtime"},
     "training": {"training", "edge_runtime"},
@@ -23,41 +31,131 @@ MAY_IMPORT = {
     "device_tests": {"device_tests", "profiles", "demo", "compile", "edge_runtime"},
     "tests": {"tests", "demo", "profiles", "device_tests", "edge_runtime"},
 }
-"""docs/ARCHITECTURE.md draws these arrows."""
+"""Packages; docs/ARCHITECTURE.md draws these arrows."""
+PACKAGES = tuple(MAY_IMPORT)
+LAYERS = {
+    "edge_runtime": (
+        {"errors", "system"},
+        {"code", "position", "settings", "report"},
+        {"model", "lookup"},
+        {"bundle", "image"},
+        {"types", "engine"},
+        {"camera", "gallery", "sinks"},
+        {"recognition"},
+        {"enroll", "doctor"},
+        {"daemon"},
+        {"web", "profiler"},
+        {"api"},
+        {"cli"},
+        {"__main__"},
+    ),
+    "compile": (
+        {"target", "frontend"},
+        {"cache", "kernels", "passes"},
+        {"codegen", "emulation", "quantization"},
+        {"tuning"},
+        {"verify"},
+        {"build"},
+        {"__main__"},
+    ),
+    "training": (
+        {"cli", "files", "methods"},
+        {"data"},
+        {"models"},
+        {"onnx"},
+        {"hash_layer"},
+        {"eval"},
+        {"fit"},
+        {"experiments", "reports"},
+        {"__main__"},
+    ),
+    "profiles": ({"bench"}, {"estimate"}, {"pages"}),
+    "device_tests": ({"devices", "scripts"}, {"bundles", "results"}, {"machine", "__main__"}),
+}
+"""Sub-packages and loose modules of each package, lowest first. One may import only what lies in a
+lower layer, so the layers cannot form a circle."""
+MOST_MODULES = 16
+"""Python files directly in one folder, `__init__.py` included."""
+MOST_LINES = 350
 ON_THE_BOARD = {"numpy", "cv2", "psutil", "onnxruntime", "click", "rich", "exifread", "msgspec"}
 EXTRAS = {"paho", "starlette", "uvicorn", "prometheus_client", "picamera2", "matplotlib"}
-"""Of the board too, but only where an option asks for them."""
+"""Used on the board too, but only where an option asks for them."""
 HEAVY = {"tvm", "onnx", "torch"}
+DISPATCHERS = {"edge_runtime.cli", "training.__main__"}
+"""Modules that start the commands, by name."""
 
 
-def _imports(path: Path) -> set[str]:
-    names = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            names |= {alias.name.split(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: relative import"
-            names.add((node.module or "").split(".")[0])
-    return names
+def _top_level(path: Path) -> set[str]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return {module.split(".")[0] for module, _ in imports(tree)}
 
 
-def _files(room: str) -> list[Path]:
-    return sorted((ROOT / room).rglob("*.py"))
-
-
-@pytest.mark.parametrize("room", ROOMS)
-def test_rooms_import_only_as_the_architecture_allows(room: str) -> None:
-    for path in _files(room):
-        wrong = (_imports(path) & set(ROOMS)) - MAY_IMPORT[room]
+@pytest.mark.parametrize("package", PACKAGES)
+def test_packages_import_only_as_the_architecture_allows(package: str) -> None:
+    for path in source_files(package, tests=True):
+        wrong = (_top_level(path) & set(PACKAGES)) - MAY_IMPORT[package]
         assert not wrong, f"{path} imports {wrong}"
 
 
+@pytest.mark.parametrize("package", LAYERS)
+def test_sub_packages_import_only_lower_layers(package: str) -> None:
+    level = {f"{package}.{name}": i for i, names in enumerate(LAYERS[package]) for name in names}
+    for name, targets in collapsed(module_graph([package])).items():
+        if name == package:
+            assert not targets, f"{package}/__init__.py imports {targets}"
+            continue
+        assert name in level, f"{name} is in no layer of LAYERS"
+        for target in targets - {package}:
+            assert level[target] < level[name], f"{name} imports {target}, which is not below it"
+
+
+def test_there_are_no_import_circles() -> None:
+    graph = module_graph(set(PACKAGES) - {"tests"})
+    assert circle(graph) == []
+    assert circle(collapsed(graph)) == []
+
+
+def test_a_circle_is_found() -> None:
+    assert circle({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": set()}) == ["b", "c"]
+    assert circle({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
+
+
+def test_commands_import_no_commands() -> None:
+    """A module with a click command is started, never imported: what two share is a library."""
+    commands = {
+        module_name(path)
+        for package in set(PACKAGES) - {"tests"}
+        for path in source_files(package)
+        if re.search(r"^@click\.(command|group)", path.read_text(), re.MULTILINE)
+    }
+    graph = module_graph(set(PACKAGES) - {"tests"})
+    for name in commands - DISPATCHERS:
+        wrong = (graph[name] & commands) - DISPATCHERS
+        assert not wrong, f"{name} imports {wrong}"
+
+
+def test_no_test_imports_a_test() -> None:
+    """What two test modules share is in tests/support, or in their conftest."""
+    for path in (path for package in PACKAGES for path in source_files(package, tests=True)):
+        if path.name.startswith("test_"):
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+            wrong = [each for each in imports(tree) if ".test_" in ".".join(each)]
+            assert not wrong, f"{path} imports {wrong}"
+
+
+def test_folders_stay_small() -> None:
+    for package in PACKAGES:
+        for folder in {path.parent for path in source_files(package, tests=True)}:
+            count = len(list(folder.glob("*.py")))
+            assert count <= MOST_MODULES, f"{folder} has {count} modules"
+
+
 def test_the_board_needs_only_its_packages() -> None:
-    for path in _files("edge_runtime"):
+    for path in source_files("edge_runtime"):
         known = set(sys.stdlib_module_names) | ON_THE_BOARD | EXTRAS | {"edge_runtime"}
-        foreign = _imports(path) - known
+        foreign = _top_level(path) - known
         assert not foreign, f"{path} imports {foreign}"
-        assert not _imports(path) & HEAVY
+        assert not _top_level(path) & HEAVY
 
 
 def _modules_after(statement: str) -> set[str]:
@@ -77,18 +175,19 @@ def test_importing_the_package_and_the_command_is_light() -> None:
 def test_the_whole_path_loads_nothing_heavy() -> None:
     everything = "\n".join(
         f"import {path.relative_to(ROOT).with_suffix('').as_posix().replace('/', '.')}"
-        for path in _files("edge_runtime")
+        for path in source_files("edge_runtime")
         if path.name not in ("__init__.py", "__main__.py")
     )
     assert not _modules_after(everything) & HEAVY
 
 
+@pytest.mark.slow
 def test_the_wheel_contains_only_the_runtime_and_its_model(tmp_path: Path) -> None:
     source = tmp_path / "source"
     ignored = shutil.ignore_patterns(".*", "build", "__pycache__", "*.egg-info")
     shutil.copytree(ROOT, source, ignore=ignored)
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", tmp_path, source]
-    subprocess.run(command, check=True, capture_output=True)
+    pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps"]
+    subprocess.run([*pip, "-w", str(tmp_path), str(source)], check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0].split("-")[0] for name in names} == {"edge_runtime"}
@@ -100,7 +199,6 @@ def test_the_wheel_contains_only_the_runtime_and_its_model(tmp_path: Path) -> No
 
 
 def test_modules_stay_small() -> None:
-    for room in ROOMS:
-        for path in _files(room):
-            if "tests" not in path.parts and not path.name.startswith("test_"):
-                assert len(path.read_text().splitlines()) <= 350, path
+    for package in PACKAGES:
+        for path in source_files(package):
+            assert len(path.read_text().splitlines()) <= MOST_LINES, path

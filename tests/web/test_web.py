@@ -278,6 +278,7 @@ def test_the_page_asks_no_other_host(site: Client) -> None:
         assert not re.search(r"(https?:)?//[a-z]+\.[a-z]", text), path
 
 
+@pytest.mark.slow
 def test_every_endpoint_is_as_described_whatever_it_is_asked(site: Client) -> None:
     """Schemathesis makes requests from the OpenAPI document, good ones and bad ones."""
     program = Path(sys.executable).with_name("schemathesis")
