@@ -16,7 +16,7 @@ from typing import Any
 
 import click
 
-from edge_runtime.errors import EXIT_INTERRUPTED, EXIT_VERDICT, EdgeRuntimeError
+from edge_runtime.errors import EXIT_CHECK_FAILED, EXIT_INTERRUPTED, EdgeRuntimeError
 from edge_runtime.model import find_model
 
 # With torch installed, tvm_ffi would import it: half a gigabyte for nothing.
@@ -117,7 +117,7 @@ def _main(
         f"compile: rejected, see {result.bundle}/evidence.json; the portable engine stands",
         err=True,
     )
-    return EXIT_VERDICT
+    return EXIT_CHECK_FAILED
 
 
 if __name__ == "__main__":

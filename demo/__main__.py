@@ -20,9 +20,9 @@ from edge_runtime.cli.run import render
 from edge_runtime.daemon import Daemon, Summary
 from edge_runtime.engine import open_engine
 from edge_runtime.enroll import EnrollOptions, enroll_photos, labelled_photos
-from edge_runtime.errors import EXIT_VERDICT, EdgeRuntimeError
+from edge_runtime.errors import EXIT_CHECK_FAILED, EdgeRuntimeError
 from edge_runtime.gallery import Gallery
-from edge_runtime.image.change_gate import Gate
+from edge_runtime.image.change_gate import ChangeGate
 from edge_runtime.recognition.pipeline import Pipeline
 from edge_runtime.report.budget import judge
 from edge_runtime.report.schema import Verdict
@@ -63,7 +63,7 @@ def demonstrate(out: Path, model: Path | None, views: bool) -> int:
         click.echo("3. the daemon watches the film")
         witness = Witness(segments)
         with CameraSupervisor(parse_source(str(out / "clip.mp4"))) as camera:
-            pipeline = Pipeline(engine, gallery, gate=Gate())
+            pipeline = Pipeline(engine, gallery, gate=ChangeGate())
             daemon = Daemon(camera, pipeline, [TextSink(sys.stdout)], observers=[witness])
             daemon.run()
             summary = daemon.summary()
@@ -109,7 +109,7 @@ def _report(out: Path, scores: list[SceneScore], summary: Summary, checks: list[
         "summary": asdict(summary),
     }
     (out / "result.json").write_text(json.dumps(result, indent=2), encoding="utf-8")
-    return 0 if reached else EXIT_VERDICT
+    return 0 if reached else EXIT_CHECK_FAILED
 
 
 if __name__ == "__main__":

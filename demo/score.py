@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from demo.clip import Segment
 from edge_runtime.image import Image
 from edge_runtime.recognition.smoothing import WINDOW
-from edge_runtime.types import Frame, Match, Recognition, Result
+from edge_runtime.types import Frame, Match, QueryResult, Recognition
 
 SETTLING = WINDOW
 """Frames at the start of a scene that do not count: the daemon decides over this many."""
@@ -55,7 +55,7 @@ class Witness:
         self._examples: dict[int, Image] = {}
         self._middles = {(s.first + s.last) // 2 for s in segments}
 
-    def __call__(self, frame: Frame, result: Result, held: Recognition | None) -> None:
+    def __call__(self, frame: Frame, result: QueryResult, held: Recognition | None) -> None:
         """Note one frame."""
         self._seen[frame.sequence] = Seen(
             held.label if held else None,

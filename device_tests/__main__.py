@@ -30,8 +30,8 @@ from device_tests.devices.emulated import EmulatedDevice
 from device_tests.devices.sshd import Sshd
 from device_tests.results import Results
 from edge_runtime.errors import (
+    EXIT_CHECK_FAILED,
     EXIT_INTERRUPTED,
-    EXIT_VERDICT,
     BoardUnfitError,
     EdgeRuntimeError,
     InputError,
@@ -102,7 +102,7 @@ def _run(
             raise results.lost
         if code == pytest.ExitCode.INTERRUPTED:
             raise KeyboardInterrupt
-    return EXIT_VERDICT if code else 0
+    return EXIT_CHECK_FAILED if code else 0
 
 
 def _device(target: Target, host: str, keep: bool, stack: ExitStack) -> Device:

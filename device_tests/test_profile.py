@@ -7,7 +7,7 @@ import pytest
 from device_tests.bundles import SMALL
 from device_tests.devices.base import Device
 from device_tests.results import Results
-from edge_runtime.errors import EXIT_VERDICT
+from edge_runtime.errors import EXIT_CHECK_FAILED
 from edge_runtime.image import Image
 
 
@@ -22,7 +22,7 @@ def test_the_profile_is_within_budget(
     done = device.runtime(
         "profile", *length, "--gallery", gallery, "--model", placed, "--out", place, photos
     )
-    assert done.returncode in (0, EXIT_VERDICT), done.stderr
+    assert done.returncode in (0, EXIT_CHECK_FAILED), done.stderr
     report = results.keep_report(place)
     brands = [f"{brand['name']}: {brand['detail']}" for brand in report["brands"]]
     assert report["ended"] == "finished", brands

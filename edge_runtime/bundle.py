@@ -145,7 +145,7 @@ def portable_model(path: Path) -> Path | None:
     return file
 
 
-def budgets_of(path: Path) -> tuple[str, dict[str, Any]]:
+def read_budgets(path: Path) -> tuple[str, dict[str, Any]]:
     """The device that the bundle `path` was made for and what it asks of it, unchecked; nothing
     where the manifest cannot be read."""
     try:

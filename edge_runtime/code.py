@@ -28,7 +28,7 @@ def words_of(bits: int) -> int:
     return -(-bits // WORD_BITS)
 
 
-def binarise(activations: ArrayLike, threshold: float = 0.5) -> NDArray[np.bool_]:
+def binarize(activations: ArrayLike, threshold: float = 0.5) -> NDArray[np.bool_]:
     """Bit = 1 if the sigmoid activation is above `threshold` (Qi et al. 2017, equation 4).
 
     Takes and gives any shape; strictly above, so an activation of exactly 0.5 is a 0.

@@ -24,7 +24,7 @@ from edge_runtime.image.decode import (
     find_photos,
     read_bytes,
 )
-from edge_runtime.image.exif import photo_position
+from edge_runtime.image.exif import read_exif_position
 from edge_runtime.position import Position
 from edge_runtime.recognition.pipeline import code_of
 
@@ -183,7 +183,7 @@ class _Batch:
             return
         position = self._manner.position
         if position == "photo":
-            position = photo_position(data) if pixels is None else None
+            position = read_exif_position(data) if pixels is None else None
         image = decode_photo(data, where=where) if pixels is None else pixels
         self.add(label, image, source, digest, position)
 

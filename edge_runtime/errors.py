@@ -55,7 +55,7 @@ from typing import TYPE_CHECKING, ClassVar
 if TYPE_CHECKING:  # a gallery loads it; an engine alone does not need it
     import sqlite3
 
-EXIT_VERDICT = 9
+EXIT_CHECK_FAILED = 9
 EXIT_INTERRUPTED = 130
 
 

@@ -18,7 +18,7 @@ from edge_runtime.errors import InputError
 EARTH_RADIUS_M = 6_371_008.8
 """The mean radius (IUGG). On this sphere, distances are right to half a per cent."""
 
-Places = NDArray[np.float64]
+PositionArray = NDArray[np.float64]
 """float64 [n, 3]: latitude, longitude, heading; NaN where it is not known."""
 
 
@@ -44,14 +44,14 @@ class Position:
                     remedy=f"give degrees from {low} to {high}",
                 )
 
-    def row(self) -> tuple[float, float, float]:
-        """As a row of `Places`."""
+    def to_row(self) -> tuple[float, float, float]:
+        """As a row of `PositionArray`."""
         heading = math.nan if self.heading is None else self.heading
         return self.latitude, self.longitude, heading
 
 
-def position_in(row: Sequence[float]) -> Position | None:
-    """The position in a row of `Places`, if there is one; raises `InputError`."""
+def position_from_row(row: Sequence[float]) -> Position | None:
+    """The position in a row of `PositionArray`, if there is one; raises `InputError`."""
     latitude, longitude, heading = row
     if math.isnan(latitude):
         return None
@@ -72,42 +72,42 @@ def parse_position(text: str) -> Position:
 
 
 @dataclass(frozen=True)
-class Near:
+class QueryPosition:
     """How a query's position bears on its neighbours; an item without a position is not judged.
 
-    A neighbour's score is its distance in bits, plus a bit for every `metres_a_bit` that lie
-    between the two beyond `error_m`, plus a bit for every `degrees_a_bit` between their headings.
+    A neighbour's score is its distance in bits, plus a bit for every `meters_per_bit` that lie
+    between the two beyond `error_m`, plus a bit for every `degrees_per_bit` between their headings.
     """
 
     position: Position
     within_m: float | None = None
     """Items farther away than this are left out; None: none are."""
-    metres_a_bit: float | None = None
+    meters_per_bit: float | None = None
     """None: the distance on the ground does not change a score."""
-    degrees_a_bit: float | None = None
+    degrees_per_bit: float | None = None
     """None: the heading does not change a score."""
     error_m: float = 10.0
     """What a phone's position is usually off by: closer than this, nothing is nearer."""
 
     def __post_init__(self) -> None:
-        for name in ("within_m", "metres_a_bit", "degrees_a_bit", "error_m"):
+        for name in ("within_m", "meters_per_bit", "degrees_per_bit", "error_m"):
             value = getattr(self, name)
             least = 0.0 if name in ("within_m", "error_m") else 1e-9
             if value is not None and not least <= value < math.inf:
                 raise InputError(f"{name} is {value:g}", remedy="give a positive number")
 
-    def penalties(self, places: Places) -> NDArray[np.float64]:
+    def penalties(self, places: PositionArray) -> NDArray[np.float64]:
         """What to add to the distances of items at `places`: bits, float64 [n], 0 or more."""
         added = np.zeros(len(places))
-        if self.metres_a_bit is not None:
+        if self.meters_per_bit is not None:
             beyond = np.maximum(ground_distance_m(self.position, places) - self.error_m, 0)
-            added += np.nan_to_num(beyond / self.metres_a_bit)
-        if self.degrees_a_bit is not None and self.position.heading is not None:
+            added += np.nan_to_num(beyond / self.meters_per_bit)
+        if self.degrees_per_bit is not None and self.position.heading is not None:
             turned = np.abs((places[:, 2] - self.position.heading + 180) % 360 - 180)
-            added += np.nan_to_num(turned / self.degrees_a_bit)
+            added += np.nan_to_num(turned / self.degrees_per_bit)
         return added
 
-    def reaches(self, places: Places) -> NDArray[np.bool_]:
+    def reaches(self, places: PositionArray) -> NDArray[np.bool_]:
         """Which of `places` are not farther than `within_m`, or not known: bool [n]."""
         within = math.inf if self.within_m is None else self.within_m
         # Degrees of latitude bound the distance from below, and leave little to compute.
@@ -118,7 +118,7 @@ class Near:
         return reached
 
 
-def ground_distance_m(here: Position, places: Places) -> NDArray[np.float64]:
+def ground_distance_m(here: Position, places: PositionArray) -> NDArray[np.float64]:
     """Metres along a great circle from `here` to each of `places`, by the haversine formula."""
     latitudes, longitudes = np.radians(places[:, 0]), np.radians(places[:, 1])
     latitude, longitude = math.radians(here.latitude), math.radians(here.longitude)

@@ -96,7 +96,7 @@ class Event:
 
 
 @dataclass(frozen=True)
-class Result:
+class QueryResult:
     """All that one pass along the path found out about one picture."""
 
     verdict: Verdict

@@ -23,7 +23,7 @@ from device_tests.devices.base import ROOT
 from device_tests.machine import steps
 from device_tests.machine.image import make_image
 from device_tests.machine.qemu import CORES, CPU, Machine
-from edge_runtime.errors import EXIT_VERDICT, EdgeRuntimeError
+from edge_runtime.errors import EXIT_CHECK_FAILED, EdgeRuntimeError
 
 STEPS = click.Choice([step.__name__ for step in steps.ALL])
 
@@ -72,7 +72,7 @@ def main(log: Path, report: Path | None, resume: str | None, skip: tuple[str, ..
                 say("PASS" if machine.shutdown() else "FAIL: it did not power off")
     except EdgeRuntimeError as error:
         say(f"FAIL: {error}")
-        sys.exit(EXIT_VERDICT)
+        sys.exit(EXIT_CHECK_FAILED)
 
 
 if __name__ == "__main__":

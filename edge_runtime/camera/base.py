@@ -17,7 +17,7 @@ class Shot(NamedTuple):
     captured_at_s: float
     """`time.monotonic` at delivery, before decoding where the two can be told apart."""
     name: str = ""
-    asked_at_s: float | None = None
+    requested_at_s: float | None = None
     """When it began to be fetched, where that is later than the call of `Source.next`."""
 
 
@@ -63,6 +63,6 @@ class Source(ABC):
     def interrupt(self) -> None:  # noqa: B027  (most sources can only be left alone)
         """From another thread: make a call that hangs return, where that can be done."""
 
-    def again(self) -> Source:
+    def clone(self) -> Source:
         """A fresh source for the same camera; another one may still hang in its driver."""
         raise NotImplementedError

@@ -36,13 +36,13 @@ class Capture:
         *,
         first_frame_s: float = FIRST_FRAME_S,
         next_frame_s: float = NEXT_FRAME_S,
-        changed: threading.Condition | None = None,
+        condition: threading.Condition | None = None,
         sequence: int = 0,
-        at_a_glance: bool = False,
+        preview_only: bool = False,
     ) -> None:
         """`changed` is notified of every frame and of the end; `sequence` is the first number.
 
-        `at_a_glance`: decode only as far as it takes to see whether anything changed.
+        `preview_only`: decode only as far as it takes to see whether anything changed.
         """
         self.source = source
         self.dropped = self.damaged = self.skipped = 0
@@ -51,7 +51,7 @@ class Capture:
         self.interval_s = 0.0
         """At least so much time between two frames of a live source; those between are `skipped`,
         on purpose and mostly undecoded."""
-        self.at_a_glance = at_a_glance
+        self.preview_only = preview_only
         self._first_frame_s = first_frame_s
         self._next_frame_s = next_frame_s
         self._heard_s = time.monotonic()
@@ -60,7 +60,7 @@ class Capture:
         self._fault: CameraError | None = None
         self._ended = False
         self._stopping = False
-        self._changed = changed or threading.Condition()
+        self._condition = condition or threading.Condition()
         self._thread = threading.Thread(target=self._run, name="camera", daemon=True)
         self._thread.start()
 
@@ -78,14 +78,14 @@ class Capture:
 
         Raises `CameraError` when the source failed, or has been silent beyond its deadline.
         """
-        with self._changed:
-            self._changed.wait_for(
+        with self._condition:
+            self._condition.wait_for(
                 lambda: self.ready() or unless(), timeout=min(wait_s, max(self._left_s(), 0))
             )
             frame, self._frame = self._frame, None
             if frame is not None:
                 self._heard_s = max(self._heard_s, time.monotonic())
-                self._changed.notify_all()
+                self._condition.notify_all()
                 return frame
             if self._fault is not None:
                 raise self._fault
@@ -103,7 +103,7 @@ class Capture:
         return self._ended and self._frame is None and self._fault is None
 
     @property
-    def hangs(self) -> bool:
+    def is_hung(self) -> bool:
         """Whether the source has not come back although it was closed."""
         return self._thread.is_alive()
 
@@ -114,9 +114,9 @@ class Capture:
 
     def close(self, wait_s: float = CLOSE_S) -> None:
         """Stop; returns within `wait_s` even if the source hangs."""
-        with self._changed:
+        with self._condition:
             self._stopping = True
-            self._changed.notify_all()
+            self._condition.notify_all()
         self._thread.join(min(wait_s, 0.1))
         if self._thread.is_alive():
             self.source.interrupt()
@@ -157,10 +157,10 @@ class Capture:
             fault = error
         except Exception as error:  # a fault in a driver's binding must not end as silence
             fault = CameraLostError(f"{type(error).__name__}: {error}", where=self.source.name)
-        with self._changed:
+        with self._condition:
             self._fault = fault
             self._ended = True
-            self._changed.notify_all()
+            self._condition.notify_all()
 
     def _pump(self) -> None:
         came = False
@@ -180,7 +180,7 @@ class Capture:
                 return
             came = True
             picture = shot.picture
-            if picture is None or not picture.usable(at_a_glance=self.at_a_glance):
+            if picture is None or not picture.usable(preview_only=self.preview_only):
                 self.damaged += 1
                 damaged += 1
                 if damaged == DAMAGED_LIMIT:
@@ -205,7 +205,7 @@ class Capture:
     def _offer(self, shot: Shot, began_s: float) -> None:
         """`began_s`: when the source was asked for it."""
         assert shot.picture is not None
-        began_s = shot.asked_at_s or began_s
+        began_s = shot.requested_at_s or began_s
         # A paced source says when a picture was due, which may be before it could be fetched.
         came_s = max(shot.captured_at_s, began_s)
         frame = Frame(
@@ -217,12 +217,12 @@ class Capture:
             decode_ms=(time.monotonic() - came_s) * 1e3,
         )
         self.sequence += 1
-        with self._changed:
+        with self._condition:
             if self.source.live:
                 self.dropped += self._frame is not None
             else:
-                self._changed.wait_for(lambda: self._frame is None or self._stopping)
+                self._condition.wait_for(lambda: self._frame is None or self._stopping)
             self._frame = frame
             self._gave = True
             self._heard_s = time.monotonic()
-            self._changed.notify_all()
+            self._condition.notify_all()

@@ -20,8 +20,8 @@ class FakeSource(Source):
         self.opened = self.closed = 0
         self._items: Iterator[object] = iter(items)
 
-    def again(self) -> FakeSource:
-        """See `Source.again`: goes on where this one was."""
+    def clone(self) -> FakeSource:
+        """See `Source.clone`: goes on where this one was."""
         return FakeSource(self._items, live=self.live)
 
     def open(self) -> None:

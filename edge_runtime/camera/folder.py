@@ -29,8 +29,8 @@ class FolderSource(Source):
         self._photos: Iterator[Path] = iter(())
         self._count = 0
 
-    def again(self) -> FolderSource:
-        """See `Source.again`."""
+    def clone(self) -> FolderSource:
+        """See `Source.clone`."""
         return FolderSource(self._path, self._options)
 
     def open(self) -> None:

@@ -23,8 +23,8 @@ class Picamera2Source(Source):
         self._options = options or CameraOptions()
         self._camera: Any = None
 
-    def again(self) -> Picamera2Source:
-        """See `Source.again`."""
+    def clone(self) -> Picamera2Source:
+        """See `Source.clone`."""
         return Picamera2Source(self._number, self._options)
 
     def open(self) -> None:

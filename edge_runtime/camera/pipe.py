@@ -57,8 +57,8 @@ class RpicamSource(Source):
         self._child: subprocess.Popen[bytes] | None = None
         self._words: deque[str] = deque(maxlen=5)
 
-    def again(self) -> RpicamSource:
-        """See `Source.again`."""
+    def clone(self) -> RpicamSource:
+        """See `Source.clone`."""
         return RpicamSource(self._camera, self._options)
 
     def open(self) -> None:

@@ -40,7 +40,7 @@ class RetryPolicy:
     budget: int = 5
     """Restarts within `window_s` after which every pause is the longest."""
     window_s: float = 60.0
-    steady_s: float = 10.0
+    stable_s: float = 10.0
     """A camera that ran for so long is trusted again: the next pause is the shortest."""
 
 
@@ -71,7 +71,7 @@ class Recovery:
         """A frame came."""
         if self.state is not State.RUNNING:
             self._enter(State.RUNNING, "frames come", now_s)
-        elif self._failures and now_s - self.since_s >= self.policy.steady_s:
+        elif self._failures and now_s - self.since_s >= self.policy.stable_s:
             self._failures = 0
 
     def failed(self, fault: str, now_s: float) -> float:

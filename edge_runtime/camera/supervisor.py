@@ -29,7 +29,7 @@ class CameraSupervisor:
         next_frame_s: float = NEXT_FRAME_S,
         wait: bool = True,
         reconnect: bool = True,
-        changed: threading.Condition | None = None,
+        condition: threading.Condition | None = None,
     ) -> None:
         """`wait`: keep trying if it is not there at the start, too; else that fault is raised.
 
@@ -38,7 +38,7 @@ class CameraSupervisor:
         `changed` is notified whenever `poll` may have something, and may end its wait early.
         """
         self.source = source
-        self.changed = changed or threading.Condition()
+        self.condition = condition or threading.Condition()
         self.recovery = Recovery(source.name, policy, now_s=time.monotonic())
         self.last_frame_s: float | None = None
         """Capture time of the newest frame taken, `time.monotonic`."""
@@ -46,7 +46,7 @@ class CameraSupervisor:
         self._wait = wait
         self._reconnect = reconnect
         self._interval_s = 0.0
-        self._at_a_glance = False
+        self._preview_only = False
         self._retry_at_s = 0.0
         self._capture: Capture | None = None
         self._closed: list[Capture] = []
@@ -64,8 +64,8 @@ class CameraSupervisor:
         now_s = time.monotonic()
         if self._capture is None:
             if now_s < self._retry_at_s:
-                with self.changed:
-                    self.changed.wait_for(unless, min(wait_s, self._retry_at_s - now_s))
+                with self.condition:
+                    self.condition.wait_for(unless, min(wait_s, self._retry_at_s - now_s))
                 return None
             self._open()
         assert self._capture is not None
@@ -102,22 +102,22 @@ class CameraSupervisor:
         return self._count("skipped")
 
     @property
-    def hung(self) -> int:
+    def hung_calls(self) -> int:
         """Earlier captures that still hang in their driver."""
-        self._closed = [capture for capture in self._closed if capture.hangs]
+        self._closed = [capture for capture in self._closed if capture.is_hung]
         return len(self._closed)
 
-    def limit(self, frames_per_second: float | None) -> None:
+    def limit_rate(self, frames_per_second: float | None) -> None:
         """Take at most so many frames of a live camera; None: all."""
         self._interval_s = 1 / frames_per_second if frames_per_second else 0.0
         if self._capture is not None:
             self._capture.interval_s = self._interval_s
 
-    def look(self, *, at_a_glance: bool) -> None:
+    def set_preview_only(self, preview_only: bool) -> None:
         """Whether pictures are decoded only as far as it takes to see whether anything changed."""
-        self._at_a_glance = at_a_glance
+        self._preview_only = preview_only
         if self._capture is not None:
-            self._capture.at_a_glance = at_a_glance
+            self._capture.preview_only = preview_only
 
     def close(self, wait_s: float = CLOSE_S) -> None:
         """Let the camera go, within about `wait_s`; it cannot be used afterwards."""
@@ -139,9 +139,9 @@ class CameraSupervisor:
             self.source,
             first_frame_s=first_frame_s,
             next_frame_s=next_frame_s,
-            changed=self.changed,
+            condition=self.condition,
             sequence=self._sequence,
-            at_a_glance=self._at_a_glance,
+            preview_only=self._preview_only,
         )
         self._capture.interval_s = self._interval_s
 
@@ -153,13 +153,13 @@ class CameraSupervisor:
         ):
             raise error
         self._let_go(0.1)
-        if self.hung > HUNG_LIMIT:
+        if self.hung_calls > HUNG_LIMIT:
             raise CameraLostError(
-                f"{self.hung} calls hang in its driver",
+                f"{self.hung_calls} calls hang in its driver",
                 where=self.source.name,
                 remedy="unplug it, or restart the machine",
             )
-        self.source = self.source.again()
+        self.source = self.source.clone()
         now_s = time.monotonic()
         self._retry_at_s = now_s + self.recovery.failed(str(error), now_s)
 

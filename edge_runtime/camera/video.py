@@ -85,8 +85,8 @@ class DeviceSource(_OpenCVSource):
         super().__init__(path, options or CameraOptions())
         self._known_as = known_as
 
-    def again(self) -> DeviceSource:
-        """See `Source.again`."""
+    def clone(self) -> DeviceSource:
+        """See `Source.clone`."""
         return DeviceSource(self.name, self._options, known_as=self._known_as)
 
     def open(self) -> None:
@@ -136,8 +136,8 @@ class StreamSource(_OpenCVSource):
         super().__init__(re.sub(r"//[^/@]*@", "//", address), options or CameraOptions())
         self._address = address
 
-    def again(self) -> StreamSource:
-        """See `Source.again`."""
+    def clone(self) -> StreamSource:
+        """See `Source.clone`."""
         return StreamSource(self._address, self._options)
 
     def open(self) -> None:
@@ -168,8 +168,8 @@ class FileSource(_OpenCVSource):
         """See `Source.live`: one that plays in real time is a camera in all but its end."""
         return self._options.real_time and self._options.loop
 
-    def again(self) -> FileSource:
-        """See `Source.again`."""
+    def clone(self) -> FileSource:
+        """See `Source.clone`."""
         return FileSource(Path(self.name), self._options)
 
     def open(self) -> None:

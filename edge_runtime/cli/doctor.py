@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edge_runtime.cli.common import json_option, print_json
-from edge_runtime.errors import EXIT_VERDICT
+from edge_runtime.errors import EXIT_CHECK_FAILED
 
 if TYPE_CHECKING:
     from edge_runtime.doctor.checks import Subject
@@ -47,7 +47,7 @@ def command(
     failed = any(finding.status == "fail" for finding in findings)
     if as_json:
         print_json({"healthy": not failed, "findings": [asdict(finding) for finding in findings]})
-    return EXIT_VERDICT if failed else 0
+    return EXIT_CHECK_FAILED if failed else 0
 
 
 def _subject(

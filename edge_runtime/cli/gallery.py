@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from edge_runtime.cli.common import busy, gallery_option, json_option, print_json, talk
-from edge_runtime.errors import EXIT_VERDICT
+from edge_runtime.errors import EXIT_CHECK_FAILED
 
 
 @click.group("gallery")
@@ -156,7 +156,7 @@ def verify(gallery: Path, as_json: bool) -> int:
         for finding in findings:
             click.echo(finding)
         click.echo("damaged: see gallery repair" if findings else "sound")
-    return EXIT_VERDICT if findings else 0
+    return EXIT_CHECK_FAILED if findings else 0
 
 
 @command.command("repair")

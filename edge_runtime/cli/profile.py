@@ -18,7 +18,7 @@ from edge_runtime.cli.common import (
     progress_bar,
     terminable,
 )
-from edge_runtime.errors import EXIT_VERDICT, InputError, ReportError
+from edge_runtime.errors import EXIT_CHECK_FAILED, InputError, ReportError
 
 if TYPE_CHECKING:
     from edge_runtime.camera.base import Source
@@ -121,7 +121,7 @@ def command(
             show(report, console())
     if profile.cause is not None:
         raise profile.cause
-    return 0 if report.met else EXIT_VERDICT
+    return 0 if report.met else EXIT_CHECK_FAILED
 
 
 def _needs_proc() -> None:
@@ -206,12 +206,12 @@ def _enrolled_photos(path: Path, most: int = 50) -> list[Path]:
 def _bundle_budgets(engine: Engine) -> tuple[dict[str, float], str]:
     """Of the bundle that the engine's network came with, and whose they are; none if it came with
     none, or if nothing can be read of it, as the engine has already said."""
-    from edge_runtime.bundle import MANIFEST, budgets_of, is_bundle
+    from edge_runtime.bundle import MANIFEST, is_bundle, read_budgets
     from edge_runtime.report.budget import checked
 
     path = Path(engine.model.path)
     folder = path if path.is_dir() else path.parent  # the portable engine runs the file in it
     if not is_bundle(folder):
         return {}, ""
-    target, budgets = budgets_of(folder)
+    target, budgets = read_budgets(folder)
     return checked(budgets, folder / MANIFEST), f"the bundle for {target}"

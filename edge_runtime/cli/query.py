@@ -21,7 +21,7 @@ from edge_runtime.errors import InputError, PhotoError
 
 if TYPE_CHECKING:
     from edge_runtime.gallery import Gallery
-    from edge_runtime.position import Near
+    from edge_runtime.position import QueryPosition
     from edge_runtime.types import Match, Verdict
 
 
@@ -78,19 +78,19 @@ def command(
     from edge_runtime.engine import open_engine
     from edge_runtime.gallery import Gallery
     from edge_runtime.recognition.pipeline import Pipeline
-    from edge_runtime.recognition.voting import label_scores, verdict
+    from edge_runtime.recognition.voting import fused_verdict, label_scores
 
     engine = open_engine(model, threads=threads)
     show = _as_json if as_json else _as_text
     faults: list[PhotoError] = []
     with Gallery(gallery, engine.model, read_only=True) as memory:
         pipeline = Pipeline(
-            engine, memory, neighbours=neighbours, radius=radius, labels=labels or None
+            engine, memory, neighbors=neighbours, radius=radius, labels=labels or None
         )
         places = _Places(position, within, metres_per_bit)
         looks = []
         for photo, image, near, decode_ms in _read(photos, places, faults):
-            result = pipeline.look(image, near)
+            result = pipeline.query(image, near)
             looks.append(result.matches)
             if not together:
                 stage_ms = {"decode": decode_ms, **result.stage_ms}
@@ -98,11 +98,11 @@ def command(
                 show(memory, str(photo), result.verdict, result.matches, explain, facts)
         if together and looks:
             found = label_scores(looks, pipeline.radius, "best" if fusion == "best" else "vote")
-            answer = verdict(looks, found)
+            answer = fused_verdict(looks, found)
             extra: dict[str, Any] = {
                 "photos": [str(photo) for photo in photos],
                 "label_scores": [
-                    {"label": one.label, "share": one.share, "photos": one.looks} for one in found
+                    {"label": one.label, "share": one.share, "photos": one.images} for one in found
                 ],
             }
             best = tuple(one.match for one in found)
@@ -113,32 +113,32 @@ def command(
 class _Places:
     """The position that each photo is looked up with."""
 
-    def __init__(self, text: str | None, within: float | None, metres_a_bit: float) -> None:
+    def __init__(self, text: str | None, within: float | None, meters_per_bit: float) -> None:
         from edge_runtime.position import parse_position
 
         self._photo = text == "photo"
         self._fixed = parse_position(text) if text not in (None, "photo") else None
         self._within_m = within
-        self._metres_a_bit = metres_a_bit
+        self._meters_per_bit = meters_per_bit
 
-    def of(self, data: bytes) -> Near | None:
+    def of(self, data: bytes) -> QueryPosition | None:
         """Of the encoded photo `data`."""
-        from edge_runtime.image.exif import photo_position
-        from edge_runtime.position import Near
+        from edge_runtime.image.exif import read_exif_position
+        from edge_runtime.position import QueryPosition
 
-        position = photo_position(data) if self._photo else self._fixed
-        return Near(position, self._within_m, self._metres_a_bit) if position else None
+        position = read_exif_position(data) if self._photo else self._fixed
+        return QueryPosition(position, self._within_m, self._meters_per_bit) if position else None
 
 
 def _read(
     photos: tuple[Path, ...], places: _Places, faults: list[PhotoError]
-) -> Iterator[tuple[Path, Any, Near | None, float]]:
+) -> Iterator[tuple[Path, Any, QueryPosition | None, float]]:
     """Each photo that can be used, decoded, with its position and the milliseconds it took."""
     from edge_runtime.image.decode import decode_photo, read_bytes
     from edge_runtime.system.stage_timer import StageTimer
 
     for photo in photos:
-        watch = StageTimer()
+        timer = StageTimer()
         try:
             data = read_bytes(photo)
             image = decode_photo(data, where=photo)
@@ -146,8 +146,8 @@ def _read(
             talk(f"edge-runtime: {error}")
             faults.append(error)
             continue
-        watch.lap("decode")
-        yield photo, image, places.of(data), watch.stage_ms["decode"]
+        timer.mark("decode")
+        yield photo, image, places.of(data), timer.stage_ms["decode"]
 
 
 def _as_json(

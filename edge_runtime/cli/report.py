@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edge_runtime.cli.common import console, json_option, print_json, talk
-from edge_runtime.errors import EXIT_VERDICT
+from edge_runtime.errors import EXIT_CHECK_FAILED
 
 if TYPE_CHECKING:
     from edge_runtime.report.compare import Comparison
@@ -31,7 +31,7 @@ def show(file: Path) -> int:
 
     report = read_report(file)
     print_report(report, console())
-    return 0 if report.met else EXIT_VERDICT
+    return 0 if report.met else EXIT_CHECK_FAILED
 
 
 @command.command("html")
@@ -63,7 +63,7 @@ def compare(a: Path, b: Path, force: bool, as_json: bool) -> int:
         print_json(found.to_dict())
     else:
         _print(found)
-    return EXIT_VERDICT if found.verdict == SLOWER else 0
+    return EXIT_CHECK_FAILED if found.verdict == SLOWER else 0
 
 
 def _print(found: Comparison) -> None:

@@ -16,11 +16,11 @@ from edge_runtime.recognition.smoothing import Decider
 from edge_runtime.sinks import Sink
 from edge_runtime.system.memory import peak_rss_bytes
 from edge_runtime.system.stage_timer import Timings
-from edge_runtime.types import Event, Frame, Recognition, Result
+from edge_runtime.types import Event, Frame, QueryResult, Recognition
 
 log = logging.getLogger(__name__)
 
-Observer = Callable[[Frame, Result, Recognition | None], None]
+Observer = Callable[[Frame, QueryResult, Recognition | None], None]
 """Sees every frame with what was found in it, after its events have gone out."""
 
 TURN_S = 0.5
@@ -70,7 +70,7 @@ class Daemon:
         self.listeners: list[Callable[[Event], None]] = []
         """Told of every event, on the path: they must be quick."""
         self.timings = Timings(samples)
-        self.errands = WorkQueue(camera.changed)
+        self.errands = WorkQueue(camera.condition)
         self.frames = self.events = self.faults = 0
         """Frames that went along the path, events, and frames that could not be judged."""
         self.last_error = ""
@@ -87,8 +87,8 @@ class Daemon:
     def stop(self, reason: str) -> None:
         """End `run` after the frame it is at; may be called by a signal handler."""
         self._stop = reason
-        with self.camera.changed:
-            self.camera.changed.notify_all()
+        with self.camera.condition:
+            self.camera.condition.notify_all()
 
     def run(self) -> None:
         """Until the camera ends or `stop`; raises `CameraError` when there is no use in going on.
@@ -114,7 +114,7 @@ class Daemon:
                 chore.due_s = now_s + chore.interval_s
                 chore.work()
         self.errands.do_one()
-        self.camera.look(at_a_glance=self.pipeline.gate is not None)
+        self.camera.set_preview_only(self.pipeline.gate is not None)
         frame = self.camera.poll(self._patience_s(now_s), self._wanted)
         if frame is not None:
             self.step(frame)
@@ -126,11 +126,11 @@ class Daemon:
     def _patience_s(self, now_s: float) -> float:
         return max(0.0, min([TURN_S, *(chore.due_s - now_s for chore in self._chores)]))
 
-    def step(self, frame: Frame) -> Result | None:
+    def step(self, frame: Frame) -> QueryResult | None:
         """One frame along the path; None if it could not be judged (see `last_error`)."""
         began_s = time.monotonic()
         try:
-            result = self.pipeline.watch(frame.picture)
+            result = self.pipeline.query_frame(frame.picture)
         except EdgeRuntimeError as error:
             self.note(error)
             self.faults += 1

@@ -26,12 +26,12 @@ from edge_runtime.daemon.thermal import Climate, Thermostat
 from edge_runtime.engine import Engine, open_engine
 from edge_runtime.errors import EdgeRuntimeError
 from edge_runtime.gallery import Gallery, default_path
-from edge_runtime.image.change_gate import Gate, GateOptions
+from edge_runtime.image.change_gate import ChangeGate, GateOptions
 from edge_runtime.recognition.pipeline import Pipeline
 from edge_runtime.settings import RELOADABLE, Settings
 from edge_runtime.sinks import Outbox
 from edge_runtime.system.memory import release_unused
-from edge_runtime.types import Event, Frame, Recognition, Result
+from edge_runtime.types import Event, Frame, QueryResult, Recognition
 
 if TYPE_CHECKING:
     from edge_runtime.web.server import WebServer
@@ -51,7 +51,7 @@ class LatestResult:
     """The newest frame, and what was found in it."""
 
     frame: Frame
-    result: Result
+    result: QueryResult
     held: Recognition | None
 
 
@@ -140,7 +140,7 @@ class Service:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _see(self, frame: Frame, result: Result, held: Recognition | None) -> None:
+    def _see(self, frame: Frame, result: QueryResult, held: Recognition | None) -> None:
         self.sight = LatestResult(frame, result, held)
 
     # -- between frames -----------------------------------------------------------------------
@@ -166,7 +166,7 @@ class Service:
         settings = self.settings
         slow = self.thermostat.update(self.climate.reading)
         fps = min(settings.camera.fps, settings.heat.fps) if slow else settings.camera.fps
-        self.daemon.camera.limit(fps)
+        self.daemon.camera.limit_rate(fps)
 
     def reload(self) -> None:
         """Bring a changed configuration into force; a faulty one changes nothing."""
@@ -199,7 +199,7 @@ class Service:
         if source is not None:
             camera = self.daemon.camera
             camera.close(END_S)
-            self.daemon.camera = _keeper(new, source, camera.changed)
+            self.daemon.camera = _keeper(new, source, camera.condition)
         self._apply(new)
         fixed = changed - RELOADABLE
         log.info("reloaded: %s", ", ".join(sorted(changed & RELOADABLE)) or "nothing has changed")
@@ -211,16 +211,16 @@ class Service:
         """Everything that is only a number."""
         decision, gate = settings.decision, settings.gate
         model = self.engine.model
-        self.pipeline.neighbours = decision.neighbours
+        self.pipeline.neighbors = decision.neighbours
         self.pipeline.radius = model.radius if decision.radius < 0 else decision.radius
         options = GateOptions(gate.threshold, decision.window, gate.refresh_s)
         if not gate.enabled:
             self.pipeline.gate = None
         elif self.pipeline.gate is None or self.pipeline.gate.options != options:
-            self.pipeline.gate = Gate(options)
+            self.pipeline.gate = ChangeGate(options)
         decider = self.daemon.decider
         if (decider.window, decider.cooldown_s) != (decision.window, decision.cooldown_s):
-            self.daemon.decider = decider.resized(decision.window, decision.cooldown_s)
+            self.daemon.decider = decider.with_window(decision.window, decision.cooldown_s)
         self.thermostat.hot_c = settings.heat.hot_c
         logging.getLogger("edge_runtime").setLevel(settings.log.level.upper())
 
@@ -233,7 +233,7 @@ def _source(settings: Settings) -> Source:
     )
 
 
-def _keeper(settings: Settings, source: Source, changed: threading.Condition) -> CameraSupervisor:
+def _keeper(settings: Settings, source: Source, condition: threading.Condition) -> CameraSupervisor:
     camera = settings.camera
     return CameraSupervisor(
         source,
@@ -241,5 +241,5 @@ def _keeper(settings: Settings, source: Source, changed: threading.Condition) ->
         first_frame_s=camera.first_frame_s,
         next_frame_s=camera.next_frame_s,
         wait=camera.wait,
-        changed=changed,
+        condition=condition,
     )

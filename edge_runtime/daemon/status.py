@@ -52,13 +52,13 @@ def status(service: Service) -> dict[str, Any]:
             "dropped": camera.dropped,
             "damaged": camera.damaged,
             "skipped": camera.skipped,
-            "hung": camera.hung,
+            "hung": camera.hung_calls,
             "fps": service.settings.camera.fps,
         },
         "gate": {
             "enabled": gate is not None,
-            "hashed": gate.passed if gate else daemon.frames,
-            "unchanged": gate.held if gate else 0,
+            "hashed": gate.hashed if gate else daemon.frames,
+            "unchanged": gate.unchanged if gate else 0,
         },
         "engine": {
             "name": service.engine.name,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from edge_runtime.code import Code
 from edge_runtime.model import ModelInfo
-from edge_runtime.system.stage_timer import Lap, no_lap
+from edge_runtime.system.stage_timer import NO_TIMER, StageTimer
 
 if TYPE_CHECKING:  # it loads OpenCV, which no engine needs
     from edge_runtime.image import Image
@@ -41,7 +41,7 @@ class Engine(ABC):
     """The arithmetic of the compiled network."""
 
     @abstractmethod
-    def hash(self, image: Image, lap: Lap = no_lap) -> Code:
+    def hash(self, image: Image, timer: StageTimer = NO_TIMER) -> Code:
         """The packed code of a fitted `image`: uint8 S x S x 3 BGR to uint64 [W].
 
         S is `model.input.size`. Normalisation, network, threshold and packing are inside; an

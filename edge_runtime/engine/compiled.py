@@ -19,7 +19,7 @@ from edge_runtime.bundle import multiply_adds, open_bundle
 from edge_runtime.code import Code
 from edge_runtime.engine.base import Engine, Step
 from edge_runtime.errors import BundleInvalidError, EngineError
-from edge_runtime.system.stage_timer import Lap, no_lap
+from edge_runtime.system.stage_timer import NO_TIMER, StageTimer
 
 if TYPE_CHECKING:  # it loads OpenCV, which this engine does not need
     from edge_runtime.image import Image
@@ -68,13 +68,13 @@ class CompiledEngine(Engine):
         if not self._network:
             raise EngineError(self._error(), where=bundle.library)
 
-    def hash(self, image: Image, lap: Lap = no_lap) -> Code:
+    def hash(self, image: Image, timer: StageTimer = NO_TIMER) -> Code:
         """See `Engine.hash`."""
         pixels = self._pixels(image)
         code = np.empty(self._words, dtype=np.uint64)
         if self._library.edge_hash(self._network, pixels.ctypes.data, code.ctypes.data):
             raise EngineError(self._error(), where=self.model.path)
-        lap("hash")
+        timer.mark("hash")
         return code
 
     def logits(self, image: Image) -> NDArray[np.float32]:

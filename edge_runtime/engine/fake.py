@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 
-from edge_runtime.code import Code, binarise, pack
+from edge_runtime.code import Code, binarize, pack
 from edge_runtime.engine.base import Engine
 from edge_runtime.image import Image
 from edge_runtime.image.preprocess import preprocess
 from edge_runtime.model import InputSpec, ModelInfo
-from edge_runtime.system.stage_timer import Lap, no_lap
+from edge_runtime.system.stage_timer import NO_TIMER, StageTimer
 
 
 class FakeEngine(Engine):
@@ -32,8 +32,8 @@ class FakeEngine(Engine):
             input=InputSpec(size=64),
         )
 
-    def hash(self, image: Image, lap: Lap = no_lap) -> Code:
+    def hash(self, image: Image, timer: StageTimer = NO_TIMER) -> Code:
         """See `Engine.hash`."""
         cells = preprocess(image, 8).mean(axis=2).reshape(64)
-        lap("hash")
-        return pack(binarise(cells, float(cells.mean())))
+        timer.mark("hash")
+        return pack(binarize(cells, float(cells.mean())))

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_runtime.code import Code, binarise, pack
+from edge_runtime.code import Code, binarize, pack
 from edge_runtime.engine.base import Engine, Step
 from edge_runtime.errors import EngineError, ModelInvalidError
 from edge_runtime.image import Image
 from edge_runtime.image.preprocess import normalize
 from edge_runtime.model import identify, parse_metadata
 from edge_runtime.system.memory import release_unused
-from edge_runtime.system.stage_timer import Lap, no_lap
+from edge_runtime.system.stage_timer import NO_TIMER, StageTimer
 
 if TYPE_CHECKING:
     import onnxruntime as ort
@@ -92,12 +92,12 @@ class PortableEngine(Engine):
         activations: NDArray[np.float32] = output[0]
         return activations
 
-    def hash(self, image: Image, lap: Lap = no_lap) -> Code:
+    def hash(self, image: Image, timer: StageTimer = NO_TIMER) -> Code:
         """See `Engine.hash`."""
         activations = self.activations(image)
-        lap("hash")
-        code = pack(binarise(activations, self.model.threshold))
-        lap("pack")
+        timer.mark("hash")
+        code = pack(binarize(activations, self.model.threshold))
+        timer.mark("pack")
         return code
 
     def steps(self, image: Image, calls: int) -> list[Step]:

@@ -42,7 +42,7 @@ from edge_runtime.gallery.faiss_file import FaissCodes, read_faiss, write_faiss
 from edge_runtime.gallery.labels import check_label
 from edge_runtime.gallery.records import Item, Note
 from edge_runtime.gallery.rows import Meta
-from edge_runtime.position import Position, position_in
+from edge_runtime.position import Position, position_from_row
 
 FORMAT = 2
 """Format 1 had no notes and no positions; it is still read."""
@@ -227,7 +227,7 @@ def _write_arrays(file: IO[bytes], meta: Meta, content: Content) -> None:
             len(items), words_of(meta.bits)
         ),
         positions=np.array(
-            [unknown if item.position is None else item.position.row() for item in items]
+            [unknown if item.position is None else item.position.to_row() for item in items]
         ).reshape(len(items), 3),
         noted=np.array(list(content.notes), np.str_),
         payloads=np.array([note.payload for note in notes], np.str_),
@@ -260,7 +260,7 @@ def _read_arrays(path: Path, meta: Meta) -> Iterator[tuple[int, Entry]]:
             zip(*(columns[name] for name in names), places.tolist(), strict=True), 1
         ):
             octets = bytes.fromhex(str(digest)) if digest else None
-            yield number, Item(str(label), code, str(source), octets, position_in(place))
+            yield number, Item(str(label), code, str(source), octets, position_from_row(place))
     except (ValueError, TypeError) as error:
         raise _not_a_gallery(path, error) from error
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from edge_runtime.code import Code
 from edge_runtime.gallery.snapshot import Snapshot
 from edge_runtime.lookup import RowFilter
-from edge_runtime.position import Near, ground_distance_m
+from edge_runtime.position import QueryPosition, ground_distance_m
 from edge_runtime.types import Match
 
 
@@ -19,7 +19,7 @@ def nearest(
     code: Code,
     k: int,
     labels: Collection[int] | None = None,
-    near: Near | None = None,
+    near: QueryPosition | None = None,
 ) -> tuple[Match, ...]:
     """The `k` items nearest to `code` (uint64 [W]): exact, ties by id.
 
@@ -59,7 +59,7 @@ def matches(
     rows: NDArray[np.int64],
     distances: NDArray[np.int64],
     penalties: NDArray[np.float64] | None = None,
-    near: Near | None = None,
+    near: QueryPosition | None = None,
 ) -> tuple[Match, ...]:
     """Rows as what they stand for."""
     plain = zip(

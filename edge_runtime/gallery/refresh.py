@@ -73,7 +73,7 @@ def _columns(
             at = int(np.searchsorted(ids, item_id))
             if position is None or at == len(ids) or ids[at] != item_id:
                 raise damaged(path, f"the checksum of item {item_id}'s position does not match")
-            places[at] = position.row()
+            places[at] = position.to_row()
     return Columns(
         ids,
         np.array([row.label_id for row in rows], np.uint32),

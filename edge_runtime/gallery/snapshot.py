@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from edge_runtime.code import Code, words_of
 from edge_runtime.gallery.rows import BEGINNING, Generation
 from edge_runtime.lookup import ALL, Lookup, RowFilter
-from edge_runtime.lookup.growable_array import Growing
-from edge_runtime.position import Places
+from edge_runtime.lookup.growable_array import GrowableArray
+from edge_runtime.position import PositionArray
 
 MOST_DEAD = 0.25
 """Of the rows: when more are dead, everything is copied without them."""
@@ -33,7 +33,7 @@ class Columns:
     label_ids: NDArray[np.uint32]
     codes: Code
     """uint64 [n, W]"""
-    places: Places | None = None
+    places: PositionArray | None = None
     """None: no position is known."""
 
 
@@ -44,15 +44,15 @@ class Snapshot:
     generation: Generation
     labels: dict[int, str]
     lookup: Lookup
-    _ids: Growing[np.int64]
-    _label_ids: Growing[np.uint32]
-    _places: Growing[np.float64] | None = None
+    _ids: GrowableArray[np.int64]
+    _label_ids: GrowableArray[np.uint32]
+    _places: GrowableArray[np.float64] | None = None
     alive: NDArray[np.bool_] | None = None
     """[n]; None: all rows are."""
     row_filter: RowFilter = ALL
     ids: NDArray[np.int64] = field(init=False)
     label_ids: NDArray[np.uint32] = field(init=False)
-    places: Places | None = field(init=False)
+    places: PositionArray | None = field(init=False)
 
     def __post_init__(self) -> None:
         """Keep the columns as they are now: they may grow."""
@@ -104,10 +104,10 @@ class Snapshot:
         if relabelled:
             moved = self.label_ids.copy()
             moved[self._rows_of(np.fromiter(relabelled, np.int64))] = list(relabelled.values())
-            label_ids = Growing(moved)
+            label_ids = GrowableArray(moved)
         places = self._places
         if new.places is not None and places is None:
-            places = Growing(np.full((len(self.ids), 3), np.nan))
+            places = GrowableArray(np.full((len(self.ids), 3), np.nan))
         lookup = self.lookup
         if len(new.ids):
             self._ids.append(new.ids)
@@ -139,9 +139,9 @@ def made_of(
         generation,
         labels,
         Lookup(columns.codes, bits),
-        Growing(columns.ids),
-        Growing(columns.label_ids),
-        None if columns.places is None else Growing(columns.places),
+        GrowableArray(columns.ids),
+        GrowableArray(columns.label_ids),
+        None if columns.places is None else GrowableArray(columns.places),
     )
 
 

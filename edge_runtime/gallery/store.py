@@ -27,7 +27,7 @@ from edge_runtime.gallery.schema import connect, damaged, settle, transaction, t
 from edge_runtime.gallery.snapshot import Snapshot
 from edge_runtime.gallery.snapshot_file import load_snapshot, save_snapshot, snapshot_path
 from edge_runtime.model import ModelInfo
-from edge_runtime.position import Near
+from edge_runtime.position import QueryPosition
 from edge_runtime.types import Match
 
 log = logging.getLogger(__name__)
@@ -205,7 +205,7 @@ class Gallery:
         k: int = 5,
         *,
         labels: Collection[str] | None = None,
-        near: Near | None = None,
+        near: QueryPosition | None = None,
     ) -> tuple[Match, ...]:
         """The `k` enrolled items nearest to `code` (uint64 [W]): exact, ties by id.
 

@@ -32,18 +32,18 @@ class GateOptions:
     """Hash at least so often, changed or not."""
 
 
-class Gate:
+class ChangeGate:
     """Remembers the last hashed picture, and says whether another one needs hashing."""
 
     def __init__(self, options: GateOptions | None = None) -> None:
         self.options = options or GateOptions()
-        self.passed = self.held = 0
+        self.hashed = self.unchanged = 0
         """Frames that were to be hashed, and frames that were not."""
         self._reference: Image | None = None
         self._settle = 0
         self._hashed_s = 0.0
 
-    def changed(self, small: Image) -> bool:
+    def should_hash(self, small: Image) -> bool:
         """Whether the picture must be hashed of which `small` (uint8 H x W x 3) is a version.
 
         If so, it is what the next ones are compared with.
@@ -60,9 +60,9 @@ class Gate:
         elif now_s - self._hashed_s >= self.options.refresh_s:
             self._settle = max(self._settle, 1)
         if self._settle <= 0:
-            self.held += 1
+            self.unchanged += 1
             return False
         self._settle -= 1
         self._reference, self._hashed_s = cells, now_s
-        self.passed += 1
+        self.hashed += 1
         return True

@@ -8,7 +8,7 @@ import logging
 from edge_runtime.position import Position
 
 
-def photo_position(data: bytes) -> Position | None:
+def read_exif_position(data: bytes) -> Position | None:
     """Of the encoded photo `data`; None where it does not say, or says nonsense."""
     import exifread  # only for photos that are enrolled or asked about with their positions
     from exifread.utils import get_gps_coords

@@ -31,7 +31,7 @@ class Picture:
         return self._image
 
     @property
-    def glance(self) -> Image | None:
+    def preview(self) -> Image | None:
         """A small version, where that is cheaper than `image`, which has not been asked for yet."""
         return None
 
@@ -40,10 +40,10 @@ class Picture:
         """Whether `image` has yet to be decoded."""
         return self._image is None
 
-    def usable(self, *, at_a_glance: bool) -> bool:
-        """Decode it (`at_a_glance`: only as far as `glance` needs); whether it is a picture."""
+    def usable(self, *, preview_only: bool) -> bool:
+        """Decode it (`preview_only`: only as far as `preview` needs); whether it is a picture."""
         try:
-            image = (self.glance if at_a_glance else None) is None and self.image
+            image = (self.preview if preview_only else None) is None and self.image
         except PhotoError:
             return False
         return image is False or (image.ndim == 3 and image.shape[2] == 3 and min(image.shape) > 0)
@@ -56,7 +56,7 @@ class JpegPicture(Picture):
         """`data`: as the camera sent it; whatever else it is has no pixels."""
         self._data = data
         self._image = None
-        self._glance: Image | None = None
+        self._preview: Image | None = None
 
     @property
     def image(self) -> Image:
@@ -66,11 +66,11 @@ class JpegPicture(Picture):
         return self._image
 
     @property
-    def glance(self) -> Image | None:
+    def preview(self) -> Image | None:
         """See `Picture`; raises `PhotoError`."""
-        if self._glance is None and self._image is None:
-            self._glance = self._decode(CELLS)
-        return self._glance
+        if self._preview is None and self._image is None:
+            self._preview = self._decode(CELLS)
+        return self._preview
 
     def _decode(self, side: int) -> Image:
         header = read_header(self._data, "frame")

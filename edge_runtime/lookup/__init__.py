@@ -18,7 +18,7 @@ from edge_runtime.lookup import by_numpy
 from edge_runtime.lookup.by_numpy import Answer
 from edge_runtime.lookup.compiled import hamming as _hamming
 from edge_runtime.lookup.compiled import kernels
-from edge_runtime.lookup.growable_array import Growing
+from edge_runtime.lookup.growable_array import GrowableArray
 from edge_runtime.lookup.planner import INDEX_FROM, Planner
 from edge_runtime.lookup.row_filter import ALL, RowFilter, rows_where
 from edge_runtime.lookup.scan import scan, scan_batch
@@ -51,7 +51,7 @@ class Lookup:
             )
         self.bits = bits
         self.kernel = named or ("numpy" if bits > MAX_COMPILED_BITS else known[0])
-        self._growing = Growing(tight(check_codes(codes, bits), bits))
+        self._growing = GrowableArray(tight(check_codes(codes, bits), bits))
         self._begin(Planner(bits, self.kernel, index))
 
     def _begin(self, planner: Planner) -> None:

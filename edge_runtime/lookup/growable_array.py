@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 Scalar = TypeVar("Scalar", bound=np.generic)
 
 
-class Growing(Generic[Scalar]):
+class GrowableArray(Generic[Scalar]):
     """Rows of which more come. What has been handed out never changes."""
 
     def __init__(self, rows: NDArray[Scalar]) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 from edge_runtime.lookup.by_numpy import Answer
 from edge_runtime.lookup.compiled import hamming as _hamming
 from edge_runtime.lookup.row_filter import RowFilter
-from edge_runtime.lookup.scan import Octets, in_order
+from edge_runtime.lookup.scan import PackedBytes, in_order
 
 MOST_PARTS = 16
 MOST_PART_BITS = 28
@@ -32,7 +32,7 @@ NO_BOUND = 2**63
 class MultiIndex:
     """An index over a fixed set of codes."""
 
-    def __init__(self, rows: Octets, bits: int, parts: int | None = None) -> None:
+    def __init__(self, rows: PackedBytes, bits: int, parts: int | None = None) -> None:
         """Over `rows` [n, ceil(bits / 8)]; `parts` None: as many as suit the distinct codes."""
         self.count = len(rows)
         self.bits = bits
@@ -47,7 +47,7 @@ class MultiIndex:
         _, self.size_bytes = _hamming.index_facts(self._index)
 
     def nearest(
-        self, query: Octets, k: int, row_filter: RowFilter, kernel: str, work: int = NO_BOUND
+        self, query: PackedBytes, k: int, row_filter: RowFilter, kernel: str, work: int = NO_BOUND
     ) -> tuple[Answer | None, int]:
         """The `k` (1 to n) nearest rows to `query` [bytes], as `Lookup.nearest`, and the work done.
 
@@ -70,7 +70,9 @@ class MultiIndex:
         )
         return (None if found < 0 else (rows[:found], distances[:found])), work - left
 
-    def within(self, query: Octets, radius: int, row_filter: RowFilter, work: int) -> Answer | None:
+    def within(
+        self, query: PackedBytes, radius: int, row_filter: RowFilter, work: int
+    ) -> Answer | None:
         """All rows within `radius` bits of `query`; None: `work` was used up."""
         room = 1024
         while True:
@@ -94,7 +96,7 @@ class MultiIndex:
             room = found
 
 
-def _spread_correlated(rows: Octets, bits: int, parts: int) -> list[list[int]]:
+def _spread_correlated(rows: PackedBytes, bits: int, parts: int) -> list[list[int]]:
     """Which bits go to which part: each, in turn, to the part that it is least correlated with."""
     limits = [bits // parts + (part < bits % parts) for part in range(parts)]
     values = np.unpackbits(rows, axis=1, count=bits, bitorder="little").astype(np.float64)

@@ -24,7 +24,7 @@ from time import perf_counter_ns
 from edge_runtime.lookup.by_numpy import Answer
 from edge_runtime.lookup.multi_index import CLEARLY_FEWER, MultiIndex
 from edge_runtime.lookup.row_filter import ALL, RowFilter
-from edge_runtime.lookup.scan import Octets, collect, merged, scan
+from edge_runtime.lookup.scan import PackedBytes, collect, merged, scan
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ class Planner:
         self._may_index = may_index
         self._kernel = kernel
         self._spent_ns = 0
-        self._recent: deque[tuple[Octets, int]] = deque(maxlen=TRIAL)
+        self._recent: deque[tuple[PackedBytes, int]] = deque(maxlen=TRIAL)
         self._refused_below = 0  # codes: with fewer, an index has been tried in vain
         self._index: MultiIndex | None = None
         self._work = 0
@@ -66,7 +66,9 @@ class Planner:
         """What answers now; None: the scan."""
         return self._index
 
-    def nearest(self, rows: Octets, query: Octets, k: int, row_filter: RowFilter) -> Answer:
+    def nearest(
+        self, rows: PackedBytes, query: PackedBytes, k: int, row_filter: RowFilter
+    ) -> Answer:
         """`Lookup.nearest` over `rows` [n, bytes], 1 <= k <= n."""
         index = self._index
         if not self._may_index:
@@ -83,7 +85,9 @@ class Planner:
             self._consider(rows)
         return self._by_index(index, rows, query, k, row_filter, self._work)
 
-    def within(self, rows: Octets, query: Octets, radius: int, row_filter: RowFilter) -> Answer:
+    def within(
+        self, rows: PackedBytes, query: PackedBytes, radius: int, row_filter: RowFilter
+    ) -> Answer:
         """`Lookup.within` over `rows` [n, bytes]."""
         index = self._index
         if index is not None:
@@ -95,20 +99,20 @@ class Planner:
                 return merged(found, (late[0] + index.count, late[1]))
         return collect(rows, self._bits, query, radius, row_filter, self._kernel)
 
-    def build(self, rows: Octets) -> None:
+    def build(self, rows: PackedBytes) -> None:
         """Build and try an index over `rows` now, in this thread, whatever it costs."""
         self._build(rows)
 
     # -- inside -------------------------------------------------------------------------------
 
-    def _scan(self, rows: Octets, query: Octets, k: int, row_filter: RowFilter) -> Answer:
+    def _scan(self, rows: PackedBytes, query: PackedBytes, k: int, row_filter: RowFilter) -> Answer:
         return scan(rows, self._bits, query, k, row_filter, self._kernel)
 
     def _by_index(
         self,
         index: MultiIndex,
-        rows: Octets,
-        query: Octets,
+        rows: PackedBytes,
+        query: PackedBytes,
         k: int,
         row_filter: RowFilter,
         work: int,
@@ -132,7 +136,7 @@ class Planner:
         late = self._scan(rows[count:], query, min(k, len(rows) - count), tail)
         return merged(answer, (late[0] + count, late[1]), k)
 
-    def _consider(self, rows: Octets) -> None:
+    def _consider(self, rows: PackedBytes) -> None:
         """Begin to build, unless that is under way or was in vain."""
         if len(rows) < self._refused_below or self._builder is not None:
             return
@@ -141,7 +145,7 @@ class Planner:
         )
         self._builder.start()
 
-    def _build(self, rows: Octets) -> None:
+    def _build(self, rows: PackedBytes) -> None:
         try:
             self._refused_below = 2 * len(rows)  # unless it proves worth keeping
             count = len(rows) // 64 * 64  # so that the bits of `RowFilter.alive` can be cut there
@@ -161,7 +165,7 @@ class Planner:
             self._spent_ns = 0
             self._builder = None
 
-    def _try(self, index: MultiIndex, rows: Octets) -> float:
+    def _try(self, index: MultiIndex, rows: PackedBytes) -> float:
         """What a search in `index` takes, as a share of a scan; sets the bound of such a search."""
         latest = tuple(self._recent)  # which others may append to meanwhile
         queries = [(query, k) for query, k in latest if k <= len(rows)]

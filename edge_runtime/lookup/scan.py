@@ -9,12 +9,12 @@ from edge_runtime.lookup.by_numpy import Answer
 from edge_runtime.lookup.compiled import hamming as _hamming
 from edge_runtime.lookup.row_filter import RowFilter
 
-Octets = NDArray[np.uint8]
+PackedBytes = NDArray[np.uint8]
 """Packed codes without padding, uint8 [..., ceil(bits / 8)]."""
 
 
 def scan(
-    rows: Octets, bits: int, query: Octets, k: int, row_filter: RowFilter, kernel: str
+    rows: PackedBytes, bits: int, query: PackedBytes, k: int, row_filter: RowFilter, kernel: str
 ) -> Answer:
     """The `k` of `rows` [n, bytes] nearest to `query` [bytes], k <= n, as `Lookup.nearest`."""
     found, distances = scan_batch(rows, bits, query[np.newaxis], k, row_filter, kernel)
@@ -22,7 +22,7 @@ def scan(
 
 
 def scan_batch(
-    rows: Octets, bits: int, queries: Octets, k: int, row_filter: RowFilter, kernel: str
+    rows: PackedBytes, bits: int, queries: PackedBytes, k: int, row_filter: RowFilter, kernel: str
 ) -> Answer:
     """`scan` for each of `queries` [m, bytes]; both answers are int64 [m, ...]."""
     shape = (len(queries), k)
@@ -50,7 +50,12 @@ def scan_batch(
 
 
 def collect(
-    rows: Octets, bits: int, query: Octets, radius: int, row_filter: RowFilter, kernel: str
+    rows: PackedBytes,
+    bits: int,
+    query: PackedBytes,
+    radius: int,
+    row_filter: RowFilter,
+    kernel: str,
 ) -> Answer:
     """All of `rows` within `radius` bits of `query`, by distance and then by row."""
     room = 1024

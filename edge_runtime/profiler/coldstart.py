@@ -44,10 +44,10 @@ def main() -> None:
     gallery = Gallery(gallery_path, engine.model, read_only=True)
     at_ns = end("gallery", "gallery", at_ns)
     pipeline = Pipeline(engine, gallery)
-    pipeline.look(read_photo(photo))
+    pipeline.query(read_photo(photo))
     end("first_result", "first_result", at_ns)
     for _ in range(ANSWERS):
-        pipeline.look(read_photo(photo))
+        pipeline.query(read_photo(photo))
     phases["run"] = memory()
     cold["total_ms"] = sum(cold.values())
     report = {"cold": cold, "phases": phases, "peak_rss_bytes": peak_rss_bytes()}

@@ -56,9 +56,9 @@ class OneByOne(Driven):
     def next(self) -> Shot | None:
         """See `Source.next`."""
         self._told.acquire()
-        asked_at_s = time.monotonic()
+        requested_at_s = time.monotonic()
         shot = self._inner.next()
-        return shot and shot._replace(asked_at_s=asked_at_s)
+        return shot and shot._replace(requested_at_s=requested_at_s)
 
 
 class Paced(Driven):
@@ -79,9 +79,9 @@ class Paced(Driven):
             self._due_s = time.monotonic()
         self._due_s += self._pause_s
         time.sleep(max(0.0, self._due_s - time.monotonic()))
-        asked_at_s = time.monotonic()
+        requested_at_s = time.monotonic()
         shot = self._inner.next()
-        return shot and shot._replace(captured_at_s=self._due_s, asked_at_s=asked_at_s)
+        return shot and shot._replace(captured_at_s=self._due_s, requested_at_s=requested_at_s)
 
 
 class Driver:

@@ -22,7 +22,7 @@ from edge_runtime.camera.base import Source
 from edge_runtime.engine import Engine
 from edge_runtime.errors import EdgeRuntimeError, ReportError, StorageError
 from edge_runtime.gallery import Gallery
-from edge_runtime.image.change_gate import Gate
+from edge_runtime.image.change_gate import ChangeGate
 from edge_runtime.image.preprocess import preprocess
 from edge_runtime.profiler import facts
 from edge_runtime.profiler.cold import Run, cold_start, cold_starts, memory_of
@@ -45,7 +45,7 @@ from edge_runtime.report.schema import (
     Report,
 )
 from edge_runtime.sinks import JsonSink, Outbox
-from edge_runtime.types import Frame, Recognition, Result
+from edge_runtime.types import Frame, QueryResult, Recognition
 
 KEEP_S = 10.0
 """How often an unfinished report is handed to `keep`."""
@@ -126,7 +126,7 @@ class Profile:
             (scratch / "events").open("w") as stream,
         ):
             self._gallery = facts.gallery_facts(gallery)
-            gate = Gate() if self.protocol.gate else None
+            gate = ChangeGate() if self.protocol.gate else None
             outbox = Outbox(JsonSink(stream))
             driver = Driver(
                 Pipeline(self.engine, gallery, gate=gate),
@@ -150,7 +150,7 @@ class Profile:
             self._cold.append(cold_start(self.engine, path, photo))
             self.progress(0.8 + 0.2 * (number + 1) / self.protocol.cold_starts)
 
-    def _look(self, frame: Frame, _result: Result, _held: Recognition | None) -> None:
+    def _look(self, frame: Frame, _result: QueryResult, _held: Recognition | None) -> None:
         self._frame = self._frame or frame
 
     def _warm(self, driver: Driver) -> None:

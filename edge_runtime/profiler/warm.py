@@ -11,7 +11,7 @@ from edge_runtime.profiler.calibration_loop import Yardstick
 from edge_runtime.report.budget import STAGES
 from edge_runtime.report.schema import Samples, Summary, Warm
 from edge_runtime.system.stage_timer import percentile
-from edge_runtime.types import Frame, Recognition, Result
+from edge_runtime.types import Frame, QueryResult, Recognition
 
 SUSTAINED_S = 30.0
 QUERY = ("fit", "gate", "hash", "pack", "lookup", "decide")
@@ -32,7 +32,7 @@ class Recorder:
     def __len__(self) -> int:
         return len(self._took_ns)  # comes last: such a frame is kept whole
 
-    def __call__(self, frame: Frame, result: Result, _held: Recognition | None) -> None:
+    def __call__(self, frame: Frame, result: QueryResult, _held: Recognition | None) -> None:
         """Keep one frame's times."""
         self.at_ns.append(time.perf_counter_ns())
         stage_ms = result.stage_ms

@@ -1,1 +1,1 @@
-"""From matches to recognitions: pipeline, voting, smoothing over frames."""
+"""Recognition: the query pipeline, voting among neighbors, and smoothing over frames."""

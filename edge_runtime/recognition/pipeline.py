@@ -1,7 +1,7 @@
-"""The path: frame -> fit -> gate -> hash -> pack -> lookup -> decide.
+"""The query path: frame -> preprocess -> gate -> hash -> pack -> lookup -> decide.
 
-The same code for the daemon, a single query, enrolment, the profiler and evaluation. Only what a
-camera sees passes a gate.
+The daemon, a single query, enrollment, the profiler and evaluation all run this code. The change
+gate applies only to frames from a camera.
 """
 
 from __future__ import annotations
@@ -14,26 +14,32 @@ from edge_runtime.engine import Engine
 from edge_runtime.errors import InputError
 from edge_runtime.gallery import Gallery
 from edge_runtime.image import Image
-from edge_runtime.image.change_gate import Gate
+from edge_runtime.image.change_gate import ChangeGate
 from edge_runtime.image.lazy_jpeg import Picture
 from edge_runtime.image.preprocess import preprocess
-from edge_runtime.position import Near
-from edge_runtime.recognition.smoothing import NEIGHBOURS, vote
-from edge_runtime.recognition.voting import LabelScore, Method, label_scores, verdict
-from edge_runtime.system.stage_timer import Lap, StageTimer, no_lap
-from edge_runtime.types import Result, Verdict
+from edge_runtime.position import QueryPosition
+from edge_runtime.recognition.voting import (
+    NEIGHBORS,
+    FusionMethod,
+    LabelScore,
+    fused_verdict,
+    image_verdict,
+    label_scores,
+)
+from edge_runtime.system.stage_timer import NO_TIMER, StageTimer
+from edge_runtime.types import QueryResult, Verdict
 
 
-def code_of(engine: Engine, image: Image, lap: Lap = no_lap) -> Code:
-    """The packed code (uint64 [W]) of a picture of any size (uint8 H x W x 3, BGR)."""
+def code_of(engine: Engine, image: Image, timer: StageTimer = NO_TIMER) -> Code:
+    """Return the packed code (uint64 [W]) of an image of any size (uint8 H x W x 3, BGR)."""
     square = preprocess(image, engine.model.input.size)
-    lap("fit")
-    return engine.hash(square, lap)
+    timer.mark("fit")
+    return engine.hash(square, timer)
 
 
 @dataclass(frozen=True)
 class FusedResult:
-    """What several pictures say together."""
+    """The joint result of several images of the same thing."""
 
     verdict: Verdict
     label_scores: tuple[LabelScore, ...]
@@ -41,87 +47,92 @@ class FusedResult:
 
 
 class Pipeline:
-    """An engine and a gallery, joined."""
+    """Recognizes images: combines an engine and a gallery."""
 
     def __init__(
         self,
         engine: Engine,
         gallery: Gallery,
         *,
-        neighbours: int = NEIGHBOURS,
+        neighbors: int = NEIGHBORS,
         radius: int | None = None,
         labels: Collection[str] | None = None,
-        gate: Gate | None = None,
+        gate: ChangeGate | None = None,
     ) -> None:
-        """`radius`: bits within which a neighbour counts as known; None: as the model says.
+        """Combine `engine` and `gallery`.
 
-        `labels`: look only among these; None: among all.
+        `radius` is the distance in bits up to which a neighbor counts as known. None takes the
+        model's own radius. `labels` restricts the search to these labels; None searches all.
 
-        `gate` decides which pictures that are `watch`ed are hashed; of one that is like the last
-        hashed one, that one's code is looked up (again: the gallery may have changed meanwhile).
-        None: all are.
+        `gate` decides which frames passed to `query_frame` are hashed. If a frame resembles the
+        last hashed one, the lookup uses that frame's code; it still runs, because the gallery may
+        have changed. None hashes every frame. Raises `InputError` for a radius out of range.
         """
         self.engine = engine
         self.gallery = gallery
-        self.neighbours = neighbours
+        self.neighbors = neighbors
         if radius is not None and not 0 <= radius <= engine.model.bits:
-            raise InputError(f"a radius of {radius} bits", remedy=f"give 0 to {engine.model.bits}")
+            raise InputError(f"radius must be between 0 and {engine.model.bits}, got {radius}")
         self.radius = engine.model.radius if radius is None else radius
         self.labels = labels
         self.gate = gate
         self._code: Code | None = None
 
-    def look(self, image: Image, near: Near | None = None) -> Result:
-        """Everything about one picture (uint8 H x W x 3, BGR): neighbours, verdict, stage times.
+    def query(self, image: Image, near: QueryPosition | None = None) -> QueryResult:
+        """Recognize one image (uint8 H x W x 3, BGR), taken at the position `near`."""
+        timer = StageTimer()
+        return self._search(code_of(self.engine, image, timer), near, timer)
 
-        `near`: where it was taken.
+    def query_frame(self, picture: Picture) -> QueryResult:
+        """Recognize one camera picture, hashing it only if the gate requires it.
+
+        Decodes the picture if necessary; this time belongs to the stage "decode". Raises
+        `PhotoError` if the picture cannot be decoded.
         """
-        watch = StageTimer()
-        return self._find(code_of(self.engine, image, watch.lap), near, watch)
+        timer = StageTimer()
+        return self._search(self._gated_code(picture, timer), None, timer)
 
-    def watch(self, picture: Picture) -> Result:
-        """The same about one of a camera's pictures, as far as the gate lets it through.
-
-        It is decoded here, if it has not been and need be: the stage "decode". Raises `PhotoError`.
-        """
-        watch = StageTimer()
-        return self._find(self._watch(picture, watch.lap), None, watch)
-
-    def _find(self, code: Code, near: Near | None, watch: StageTimer) -> Result:
-        matches = self.gallery.search(code, self.neighbours, labels=self.labels, near=near)
-        watch.lap("lookup")
-        verdict = vote(matches, self.radius)
-        watch.lap("decide")
-        return Result(verdict, matches, watch.stage_ms)
-
-    def look_together(
-        self, images: Sequence[Image], method: Method = "vote", near: Near | None = None
+    def query_together(
+        self,
+        images: Sequence[Image],
+        method: FusionMethod = "vote",
+        near: QueryPosition | None = None,
     ) -> FusedResult:
-        """One answer about several pictures of the same thing; see `edge_runtime.recognition.voting`."""
-        looks = [self.look(image, near).matches for image in images]
-        found = label_scores(looks, self.radius, method)
-        return FusedResult(verdict(looks, found), found)
+        """Return one result for several images of the same thing.
 
-    def _watch(self, picture: Picture, lap: Lap) -> Code:
+        `edge_runtime.recognition.voting` describes the fusion methods.
+        """
+        neighbors = [self.query(image, near).matches for image in images]
+        scores = label_scores(neighbors, self.radius, method)
+        return FusedResult(fused_verdict(neighbors, scores), scores)
+
+    def _search(self, code: Code, near: QueryPosition | None, timer: StageTimer) -> QueryResult:
+        matches = self.gallery.search(code, self.neighbors, labels=self.labels, near=near)
+        timer.mark("lookup")
+        verdict = image_verdict(matches, self.radius)
+        timer.mark("decide")
+        return QueryResult(verdict, matches, timer.stage_ms)
+
+    def _gated_code(self, picture: Picture, timer: StageTimer) -> Code:
         if self.gate is None:
-            return self.engine.hash(self._fit(picture, lap), lap)
-        seen, square = picture.glance, None
-        if seen is None:
-            seen = square = self._fit(picture, lap)
-        changed = self.gate.changed(seen)
-        lap("gate")
+            return self.engine.hash(self._preprocess(picture, timer), timer)
+        small, square = picture.preview, None
+        if small is None:
+            small = square = self._preprocess(picture, timer)
+        changed = self.gate.should_hash(small)
+        timer.mark("gate")
         if changed or self._code is None:
-            self._code = None  # should hashing fail, the one before is no answer for this frame
+            self._code = None  # if hashing fails, the previous code must not answer for this frame
             if square is None:
-                square = self._fit(picture, lap)
-            self._code = self.engine.hash(square, lap)
+                square = self._preprocess(picture, timer)
+            self._code = self.engine.hash(square, timer)
         return self._code
 
-    def _fit(self, picture: Picture, lap: Lap) -> Image:
+    def _preprocess(self, picture: Picture, timer: StageTimer) -> Image:
         encoded = picture.encoded
         image = picture.image
         if encoded:
-            lap("decode")
+            timer.mark("decode")
         square = preprocess(image, self.engine.model.input.size)
-        lap("fit")
+        timer.mark("fit")
         return square

@@ -1,9 +1,9 @@
-"""One answer out of several looks at the same thing.
+"""Late fusion: rank labels by the neighbors of one or several images of the same thing.
 
-Each look has its nearest neighbours. Labels are ranked by their nearest item in any of the looks
-("best"), or by votes ("vote"), where a neighbour counts half for every bit that it lies farther
-away than the nearest one of all: so a crowd just behind a lone neighbour outvotes it, a crowd far
-behind does not, and a sharp look outvotes a blurred one.
+Each image contributes its nearest neighbors. Method "best" ranks a label by its nearest item in any
+image. Method "vote" ranks a label by its votes. A vote's weight halves with every bit of distance
+beyond the nearest neighbor of all images. A crowd just behind a lone neighbor therefore outvotes
+it, a crowd far behind does not, and a sharp image outvotes a blurred one.
 """
 
 from __future__ import annotations
@@ -15,66 +15,85 @@ from typing import Literal, get_args
 from edge_runtime.errors import InputError
 from edge_runtime.types import Match, Verdict
 
-Method = Literal["vote", "best"]
-METHODS: tuple[Method, ...] = get_args(Method)
+NEIGHBORS = 5
+"""Number of nearest items that vote."""
+
+FusionMethod = Literal["vote", "best"]
+FUSION_METHODS: tuple[FusionMethod, ...] = get_args(FusionMethod)
 
 
 @dataclass(frozen=True)
 class LabelScore:
-    """How a label stands after all looks."""
+    """The result of one label over all images."""
 
     label: str
     match: Match
-    """Its nearest item in any of them."""
+    """The label's nearest item in any image."""
     share: float
-    """Of the votes, 0 to 1."""
-    looks: int
-    """In how many of them it was among the neighbours."""
+    """The label's share of the votes, 0 to 1."""
+    images: int
+    """Number of images in which the label is among the neighbors."""
 
 
 def label_scores(
-    looks: Sequence[Sequence[Match]], radius: float, method: Method = "vote"
+    neighbors: Sequence[Sequence[Match]], radius: float, method: FusionMethod = "vote"
 ) -> tuple[LabelScore, ...]:
-    """The labels with a neighbour within `radius` bits, best first.
+    """Return the labels that have a neighbor within `radius` bits, best first.
 
-    `looks`: the neighbours that each look found, nearest first. Equal labels are ranked by their
-    nearest item: the nearer one, then the one that was enrolled first.
+    `neighbors` holds the neighbors of each image, nearest first. Equal labels are ranked by their
+    nearest item: the nearer item first, then the one that was enrolled first. Raises `InputError`
+    for an unknown method.
     """
-    if method not in METHODS:
-        raise InputError(f'no such fusion: "{method}"', remedy=f"choose of {', '.join(METHODS)}")
-    near = [[match for match in look if match.score <= radius] for look in looks]
-    everything = [match for look in near for match in look]
-    if not everything:
+    if method not in FUSION_METHODS:
+        raise InputError(
+            f'unknown fusion method "{method}"', remedy=f"choose from {', '.join(FUSION_METHODS)}"
+        )
+    within = [[match for match in matches if match.score <= radius] for matches in neighbors]
+    voters = [match for matches in within for match in matches]
+    if not voters:
         return ()
-    nearest = min(match.score for match in everything)
+    nearest = min(match.score for match in voters)
     best: dict[str, Match] = {}
     votes: dict[str, float] = {}
-    for match in everything:
+    for match in voters:
         known = best.setdefault(match.label, match)
         if (match.score, match.id) < (known.score, known.id):
             best[match.label] = match
         votes[match.label] = votes.get(match.label, 0.0) + 2.0 ** (nearest - match.score)
     total = sum(votes.values())
-    found = [
+    scores = [
         LabelScore(
             label,
             match,
             votes[label] / total,
-            sum(any(match.label == label for match in look) for look in near),
+            sum(any(match.label == label for match in matches) for matches in within),
         )
         for label, match in best.items()
     ]
 
-    def rank(standing: LabelScore) -> tuple[float, float, int]:
-        by_votes = -votes[standing.label] if method == "vote" else 0.0
-        return by_votes, standing.match.score, standing.match.id
+    def rank(score: LabelScore) -> tuple[float, float, int]:
+        by_votes = -votes[score.label] if method == "vote" else 0.0
+        return by_votes, score.match.score, score.match.id
 
-    return tuple(sorted(found, key=rank))
+    return tuple(sorted(scores, key=rank))
 
 
-def verdict(looks: Sequence[Sequence[Match]], found: Sequence[LabelScore]) -> Verdict:
-    """What `looks` say, of which `found` are the label_scores: their first, or unknown."""
-    if found:
-        return Verdict(found[0].label, found[0].share, found[0].match.distance)
-    nearest = min((match.distance for look in looks for match in look), default=None)
+def fused_verdict(neighbors: Sequence[Sequence[Match]], scores: Sequence[LabelScore]) -> Verdict:
+    """Return the verdict on all images: the first of `scores`, or unknown if there is none.
+
+    `scores` is the result of `label_scores` for `neighbors`.
+    """
+    if scores:
+        return Verdict(scores[0].label, scores[0].share, scores[0].match.distance)
+    nearest = min((match.distance for matches in neighbors for match in matches), default=None)
     return Verdict(None, 0.0, nearest)
+
+
+def image_verdict(matches: Sequence[Match], radius: int) -> Verdict:
+    """Return the verdict on one image: the neighbors within `radius` bits vote.
+
+    `matches` is sorted, nearest first. If no neighbor is within the radius, the verdict is
+    "unknown" rather than a wrong label. The radius is measured with the model; the model card
+    describes how.
+    """
+    return fused_verdict([matches], label_scores([matches], radius))

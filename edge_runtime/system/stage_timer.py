@@ -1,57 +1,61 @@
-"""Stage times, taken on the path itself: no copy of the path is ever timed in its place."""
+"""Stage times, measured on the query path itself rather than on a copy of it."""
 
 from __future__ import annotations
 
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
-
-Lap = Callable[[str], None]
-"""Called with the name of the stage that has just ended."""
-
-
-def no_lap(_stage: str) -> None:
-    """For callers that do not time."""
+from collections.abc import Iterable
 
 
 class StageTimer:
-    """Splits one pass along the path into stages; `lap("fit")` ends the stage "fit"."""
+    """Splits one pass along the query path into stages; `mark("hash")` ends the stage "hash"."""
 
     def __init__(self) -> None:
         self.stage_ms: dict[str, float] = {}
         self._last = time.perf_counter_ns()
 
-    def lap(self, stage: str) -> None:
-        """Add the time since the previous lap to `stage`."""
+    def mark(self, stage: str) -> None:
+        """Add the time since the previous mark to `stage`."""
         now = time.perf_counter_ns()
         self.stage_ms[stage] = self.stage_ms.get(stage, 0.0) + (now - self._last) / 1e6
         self._last = now
 
 
+class _NoTimer(StageTimer):
+    """Measures nothing."""
+
+    def mark(self, stage: str) -> None:
+        """Do nothing."""
+
+
+NO_TIMER = _NoTimer()
+"""The timer of callers that do not measure stages."""
+
+
 class Timings:
-    """The latest samples of each stage, in order, bounded in memory."""
+    """The latest samples of each stage, bounded in memory."""
 
     def __init__(self, capacity: int = 10_000) -> None:
         self._capacity = capacity
         self._samples: dict[str, deque[float]] = {}
 
     def add(self, stage_ms: dict[str, float]) -> None:
-        """Keep one sample for each stage, milliseconds."""
+        """Store one sample per stage, in milliseconds."""
         for stage, ms in stage_ms.items():
             self._samples.setdefault(stage, deque(maxlen=self._capacity)).append(ms)
 
     def samples_ms(self, stage: str) -> list[float]:
-        """The kept samples of `stage`, oldest first."""
+        """Return the stored samples of `stage`, oldest first."""
         return list(self._samples.get(stage, ()))
 
     def summary(self) -> dict[str, dict[str, float]]:
-        """By stage: count, p50_ms, p90_ms, p99_ms and max_ms."""
-        return {stage: summarise(samples) for stage, samples in self._samples.items()}
+        """Return count, p50_ms, p90_ms, p99_ms and max_ms of each stage."""
+        return {stage: summarize(samples) for stage, samples in self._samples.items()}
 
 
-def summarise(samples_ms: Iterable[float]) -> dict[str, float]:
-    """Count and nearest-rank percentiles of at least one sample."""
+def summarize(samples_ms: Iterable[float]) -> dict[str, float]:
+    """Return the count and nearest-rank percentiles of one or more samples."""
     ordered = sorted(samples_ms)
     return {
         "count": len(ordered),
@@ -63,5 +67,8 @@ def summarise(samples_ms: Iterable[float]) -> dict[str, float]:
 
 
 def percentile(ordered: list[float], percent: float) -> float:
-    """Nearest rank: the smallest sample that at least `percent` % of them do not exceed."""
+    """Return the nearest-rank percentile of a sorted list.
+
+    This is the smallest sample that at least `percent` % of the samples do not exceed.
+    """
     return ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)]

@@ -23,8 +23,8 @@ from edge_runtime.gallery import Gallery, Item, Note, check_label
 from edge_runtime.image import Image
 from edge_runtime.image.decode import decode_photo
 from edge_runtime.recognition.pipeline import Pipeline, code_of
-from edge_runtime.system.stage_timer import Lap, no_lap
-from edge_runtime.types import Result
+from edge_runtime.system.stage_timer import NO_TIMER, StageTimer
+from edge_runtime.types import QueryResult
 
 T = TypeVar("T")
 
@@ -37,9 +37,9 @@ class BorrowedEngine(Engine):
         self.name, self.reason, self.threads = engine.name, engine.reason, engine.threads
         self.model = engine.model
 
-    def hash(self, image: Image, lap: Lap = no_lap) -> Code:
+    def hash(self, image: Image, timer: StageTimer = NO_TIMER) -> Code:
         """See `Engine.hash`; raises `BusyError`, too."""
-        return self._errands.run(lambda: self._engine.hash(image, lap))
+        return self._errands.run(lambda: self._engine.hash(image, timer))
 
 
 class GalleryService:
@@ -53,7 +53,7 @@ class GalleryService:
         self._opened_for: Gallery | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="gallery")
 
-    async def query(self, data: bytes) -> tuple[Result, dict[int, str]]:
+    async def query(self, data: bytes) -> tuple[QueryResult, dict[int, str]]:
         """What the encoded photo `data` shows, and where the matches came from."""
         return await self._do(self._query, data)
 
@@ -104,12 +104,12 @@ class GalleryService:
             self._gallery.close()
             self._gallery = None
 
-    def _query(self, data: bytes) -> tuple[Result, dict[int, str]]:
+    def _query(self, data: bytes) -> tuple[QueryResult, dict[int, str]]:
         image = decode_photo(data)
         gallery = self._open()
         live = self._live
-        pipeline = Pipeline(self._engine, gallery, neighbours=live.neighbours, radius=live.radius)
-        result = pipeline.look(image)
+        pipeline = Pipeline(self._engine, gallery, neighbors=live.neighbors, radius=live.radius)
+        result = pipeline.query(image)
         return result, gallery.sources([match.id for match in result.matches])
 
     def _remove(self, label: str) -> int:

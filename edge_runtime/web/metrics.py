@@ -13,7 +13,7 @@ from edge_runtime import __version__
 from edge_runtime.camera.recovery import State
 from edge_runtime.daemon.service import Service
 from edge_runtime.daemon.status import status
-from edge_runtime.types import Frame, Recognition, Result
+from edge_runtime.types import Frame, QueryResult, Recognition
 
 BUCKETS = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 """Seconds."""
@@ -34,7 +34,7 @@ class Metrics:
         self._stages: dict[str, Any] = {}
         self._registry.register(_Reader(service))
 
-    def see(self, _frame: Frame, result: Result, _held: Recognition | None) -> None:
+    def see(self, _frame: Frame, result: QueryResult, _held: Recognition | None) -> None:
         """Called on the path's thread after each frame."""
         for stage, ms in result.stage_ms.items():
             histogram = self._stages.get(stage)

@@ -18,7 +18,7 @@ from edge_runtime.engine import Engine
 from edge_runtime.enroll import views_of
 from edge_runtime.gallery import Gallery, Item
 from edge_runtime.image import Image
-from edge_runtime.image.change_gate import Gate
+from edge_runtime.image.change_gate import ChangeGate
 from edge_runtime.image.lazy_jpeg import JpegPicture, Picture
 from edge_runtime.recognition.pipeline import Pipeline, code_of
 from edge_runtime.sinks import ListSink
@@ -87,13 +87,13 @@ def _compare(engine: Engine, folder: Path, name: str, clip: Clip, own: bool) -> 
     result: dict[str, Any] = {"clip": name}
     for kind, pictures in (("pixels", clip), ("jpegs", lambda: _as_jpegs(clip))):
         plain, told = _held(engine, path, pictures(), None)
-        gate = Gate()
+        gate = ChangeGate()
         gated, told_gated = _held(engine, path, pictures(), gate)
         result |= {
             "frames": len(plain),
             kind: {
                 "events": len(told),
-                "hashed": gate.passed,
+                "hashed": gate.hashed,
                 "frames_held_otherwise": sum(a != b for a, b in zip(plain, gated, strict=True)),
                 "events_with_gate": len(told_gated),
                 "events_equal": told == told_gated,
@@ -103,7 +103,7 @@ def _compare(engine: Engine, folder: Path, name: str, clip: Clip, own: bool) -> 
 
 
 def _held(
-    engine: Engine, path: Path, pictures: Iterator[Image | Picture], gate: Gate | None
+    engine: Engine, path: Path, pictures: Iterator[Image | Picture], gate: ChangeGate | None
 ) -> tuple[list[str | None], list[tuple[str, str]]]:
     """What was held to be in view, frame by frame, and the events."""
     held: list[str | None] = []

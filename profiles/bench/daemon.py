@@ -29,14 +29,14 @@ from edge_runtime.camera.fake import FakeSource
 from edge_runtime.camera.supervisor import CameraSupervisor
 from edge_runtime.daemon import Daemon
 from edge_runtime.engine import Engine, open_engine
-from edge_runtime.errors import EXIT_VERDICT
+from edge_runtime.errors import EXIT_CHECK_FAILED
 from edge_runtime.gallery import Gallery
 from edge_runtime.image import Image
-from edge_runtime.image.change_gate import Gate
+from edge_runtime.image.change_gate import ChangeGate
 from edge_runtime.recognition.pipeline import Pipeline
 from edge_runtime.sinks import JsonSink, Outbox
 from edge_runtime.system.device import read_device
-from edge_runtime.system.stage_timer import summarise
+from edge_runtime.system.stage_timer import summarize
 from profiles.bench.change_gate import QUALITY, gate_costs
 from profiles.bench.support.harness import enrol, noisy, running, tripod
 from profiles.bench.support.results import deliver
@@ -65,7 +65,7 @@ def overhead(engine: Engine, folder: Path) -> dict[str, Any]:
         (folder / "events").open("w") as stream,
         CameraSupervisor(FakeSource(frames[n % len(frames)] for n in range(PATH_FRAMES))) as camera,
     ):
-        gate = Gate()
+        gate = ChangeGate()
         outbox = Outbox(JsonSink(stream))
         daemon = Daemon(camera, Pipeline(engine, gallery, gate=gate), [outbox])
         beyond: list[float] = []
@@ -84,10 +84,10 @@ def overhead(engine: Engine, folder: Path) -> dict[str, Any]:
     kept = beyond[100:]
     return {
         "frames": len(kept),
-        "hashed": gate.passed,
-        "beyond_network": summarise(kept),
+        "hashed": gate.hashed,
+        "beyond_network": summarize(kept),
         "stages": {
-            stage: summarise(samples[100:] or samples)
+            stage: summarize(samples[100:] or samples)
             for stage, samples in stages.items()
             if stage not in NOT_OF_THE_PATH
         },
@@ -247,7 +247,7 @@ def main(out: Path | None) -> None:
     """Measure the daemon."""
     report = {"device": asdict(read_device()), **measure()}
     deliver(report, out)
-    sys.exit(0 if report["met"] else EXIT_VERDICT)
+    sys.exit(0 if report["met"] else EXIT_CHECK_FAILED)
 
 
 if __name__ == "__main__":

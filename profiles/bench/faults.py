@@ -34,7 +34,7 @@ import numpy as np
 
 from demo.scenes import read_scene
 from edge_runtime.cli.common import progress_bar
-from edge_runtime.errors import EXIT_VERDICT, ReportError
+from edge_runtime.errors import EXIT_CHECK_FAILED, ReportError
 from edge_runtime.system.device import read_device
 from profiles.bench.support.harness import CONFIG, Running, enrol
 from profiles.bench.support.results import deliver
@@ -326,7 +326,7 @@ def main(faults: int, out: Path | None) -> None:
 
         report = {"device": asdict(read_device()), **inject(faults, progress)}
     deliver(report, out)
-    sys.exit(0 if report["met"] else EXIT_VERDICT)
+    sys.exit(0 if report["met"] else EXIT_CHECK_FAILED)
 
 
 if __name__ == "__main__":

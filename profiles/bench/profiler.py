@@ -22,7 +22,7 @@ from typing import Any
 import click
 
 from demo.scenes import write_enrolment_photos
-from edge_runtime.errors import EXIT_VERDICT, ReportError
+from edge_runtime.errors import EXIT_CHECK_FAILED, ReportError
 from edge_runtime.report import Report, read_report
 from edge_runtime.report.compare import SAME, compare
 from edge_runtime.system.device import read_device
@@ -34,6 +34,7 @@ BARS = {"same_share": 0.9, "found_share": 0.9, "overhead_share": 0.01}
 
 SLOWED = """
 import sys, time
+from edge_runtime.system.stage_timer import NO_TIMER
 stage, factor, *arguments = sys.argv[1:]
 
 def slowed(function):
@@ -49,15 +50,15 @@ def slowed(function):
 def slow_engine(kind):
     hash_of = slowed(lambda self, image: plain(self, image))
     plain = kind.hash
-    def slower(self, image, lap=lambda _stage: None):
+    def slower(self, image, timer=NO_TIMER):
         code = hash_of(self, image)
-        lap("hash")
+        timer.mark("hash")
         return code
     kind.hash = slower
 
 if stage == "fit":
     import edge_runtime.recognition.pipeline as place
-    place.fit = slowed(place.fit)
+    place.preprocess = slowed(place.preprocess)
 elif stage == "decode":
     import edge_runtime.camera.folder as place
     place.read_photo = slowed(place.read_photo)
@@ -83,7 +84,7 @@ def one_run(stage: str, out: Path, model: Path | None, photos: Path) -> Report:
         text=True,
         check=False,
     )
-    if done.returncode not in (0, EXIT_VERDICT):
+    if done.returncode not in (0, EXIT_CHECK_FAILED):
         raise ReportError(f"a run failed: {done.stderr.strip()[-200:]}")
     return read_report(out)
 
@@ -147,7 +148,7 @@ def main(tries: int, model: Path | None, keep: Path | None, out: Path | None) ->
         found = [one_try(number, folder, model, folder / "photos") for number in range(tries)]
     report = {"device": asdict(read_device()), "tries": found, **judge(found)}
     deliver(report, out)
-    sys.exit(0 if report["met"] else EXIT_VERDICT)
+    sys.exit(0 if report["met"] else EXIT_CHECK_FAILED)
 
 
 if __name__ == "__main__":

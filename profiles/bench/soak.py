@@ -22,7 +22,7 @@ from typing import Any
 import click
 
 from edge_runtime.cli.common import progress_bar
-from edge_runtime.errors import EXIT_VERDICT
+from edge_runtime.errors import EXIT_CHECK_FAILED
 from edge_runtime.system.device import read_device
 from profiles.bench.support.harness import CONFIG, Running, enrol, tripod, write_film
 from profiles.bench.support.results import deliver
@@ -150,7 +150,7 @@ def main(frames: int, out: Path | None) -> None:
 
         report = {"device": asdict(read_device()), **soak(frames, progress)}
     deliver(report, out)
-    sys.exit(0 if report["met"] else EXIT_VERDICT)
+    sys.exit(0 if report["met"] else EXIT_CHECK_FAILED)
 
 
 if __name__ == "__main__":

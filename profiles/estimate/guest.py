@@ -47,16 +47,16 @@ class Marks:
         self._prctl(MAGIC, END)
         self.names.append(f"{self.frame} {stage}")
 
-    def hang_on_laps(self) -> None:
-        """From now on, every lap ends a region and begins the next."""
-        taken = StageTimer.lap
+    def hang_on_marks(self) -> None:
+        """From now on, every mark ends a region and begins the next."""
+        taken = StageTimer.mark
 
-        def lap(watch: StageTimer, stage: str) -> None:
+        def mark(timer: StageTimer, stage: str) -> None:
             self.end(stage)
-            taken(watch, stage)
+            taken(timer, stage)
             self.begin()
 
-        StageTimer.lap = lap  # type: ignore[method-assign, assignment]
+        StageTimer.mark = mark  # type: ignore[method-assign, assignment]
 
     def hang_on_decision(self, decider: Decider) -> None:
         """The decision over several frames belongs to "decide", as in a profile."""
@@ -89,7 +89,7 @@ def main(bundle: str, gallery: str, photo: str, frames: str) -> None:
         for _ in range(2):  # the first one also finds the function
             marks.begin()
             marks.end("marks")
-        marks.hang_on_laps()
+        marks.hang_on_marks()
         marks.hang_on_decision(daemon.decider)
         for marks.frame in range(int(frames)):
             marks.begin()

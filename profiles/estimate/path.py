@@ -1,7 +1,7 @@
 """What the daemon's path costs on a device's emulated CPU, stage by stage.
 
 A real photo of 640 x 480 pixels as a JPEG, and a gallery of real photos, enrolled here with the
-same network; `guest.py` runs inside an emulated process of the device and marks every lap.
+same network; `guest.py` runs inside an emulated process of the device and marks every stage.
 """
 
 from __future__ import annotations

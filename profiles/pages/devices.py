@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from compile.target.description import HOST, Reference, Target, known_targets, read_target
-from edge_runtime.errors import EXIT_VERDICT, ReportError
+from edge_runtime.errors import EXIT_CHECK_FAILED, ReportError
 from edge_runtime.report import read_report
 from edge_runtime.report.budget import MODEL_BUDGET_MB, QUERY_BUDGET_MS
 from edge_runtime.report.history import made_at
@@ -297,7 +297,9 @@ def main(check: bool) -> None:
     with one_line("devices"):
         text = document()
     if check:
-        sys.exit(0 if PAGE.exists() and PAGE.read_text(encoding="utf-8") == text else EXIT_VERDICT)
+        sys.exit(
+            0 if PAGE.exists() and PAGE.read_text(encoding="utf-8") == text else EXIT_CHECK_FAILED
+        )
     PAGE.write_text(text, encoding="utf-8")
 
 

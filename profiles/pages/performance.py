@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from edge_runtime.errors import EXIT_VERDICT
+from edge_runtime.errors import EXIT_CHECK_FAILED
 from profiles.pages.daemon import daemon, faults, soak
 from profiles.pages.lookup import gallery, lookup, lookup_emulated
 from profiles.pages.network import emulated, network
@@ -57,7 +57,9 @@ def main(check: bool) -> None:
     text = document()
     if check:
         sys.exit(
-            0 if TARGET.exists() and TARGET.read_text(encoding="utf-8") == text else EXIT_VERDICT
+            0
+            if TARGET.exists() and TARGET.read_text(encoding="utf-8") == text
+            else EXIT_CHECK_FAILED
         )
     TARGET.write_text(text, encoding="utf-8")
 

@@ -105,7 +105,7 @@ def test_network_camera_and_its_end(ip_camera: str) -> None:
 
 def test_a_stream_that_ended_before_its_first_picture_was_fetched(ip_camera: str) -> None:
     with open_camera(ip_camera) as camera:
-        while camera.hangs:  # until its thread is done
+        while camera.is_hung:  # until its thread is done
             time.sleep(0.01)
         assert camera.read() is not None, "its last picture is still there"
         with pytest.raises(CameraLostError, match="the stream ended"):
@@ -216,8 +216,8 @@ def test_live_keeps_only_the_newest_and_counts_the_others(noise: Noise) -> None:
     release = threading.Event()
     items = [*(noise(n) for n in range(5)), release.wait, noise(5)]
     with Capture(FakeSource(items, live=True)) as camera:
-        with camera._changed:
-            camera._changed.wait_for(lambda: camera.dropped == 4, timeout=5)
+        with camera._condition:
+            camera._condition.wait_for(lambda: camera.dropped == 4, timeout=5)
         frame = camera.read()
         assert frame is not None
         assert frame.sequence == 4
@@ -246,11 +246,11 @@ def test_closing_early_ends_the_thread(noise: Noise) -> None:
 
 
 def test_a_network_camera_s_jpegs_stay_encoded_where_a_glance_is_enough(ip_camera: str) -> None:
-    with Capture(parse_source(ip_camera), at_a_glance=True) as camera:
+    with Capture(parse_source(ip_camera), preview_only=True) as camera:
         frame = camera.read()
         assert frame is not None
         assert frame.picture.encoded
-        glance = frame.picture.glance
+        glance = frame.picture.preview
         assert glance is not None
         assert frame.image.shape == (48, 64, 3)
         assert abs(int(frame.image.mean()) - int(glance.mean())) <= 1

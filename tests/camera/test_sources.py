@@ -106,7 +106,7 @@ def test_a_csi_camera_through_the_pipe(rpicam) -> None:  # type: ignore[no-untyp
             assert 0 <= time.monotonic() - frame.captured_at_s < 5
             numbers.append(frame.sequence)
     assert numbers == sorted(set(numbers))
-    assert not camera.hangs
+    assert not camera.is_hung
     assert source._child is not None
     assert source._child.poll() is not None
 
@@ -126,7 +126,7 @@ def test_a_pipe_that_falls_silent_is_ended(rpicam) -> None:  # type: ignore[no-u
     with pytest.raises(CameraLostError, match=r"no frame for 0\.3 s"):
         list(camera)
     camera.close()
-    assert not camera.hangs
+    assert not camera.is_hung
 
 
 def test_what_the_program_complains_of_is_told(rpicam) -> None:  # type: ignore[no-untyped-def]
@@ -220,7 +220,7 @@ def test_a_device_is_found_again_by_its_lasting_name(
     (links / "usb-Cam-index0").unlink()
     second.touch()
     (links / "usb-Cam-index0").symlink_to(second)
-    source = DeviceSource(str(first), known_as=links / "usb-Cam-index0").again()
+    source = DeviceSource(str(first), known_as=links / "usb-Cam-index0").clone()
     with pytest.raises(CameraNotFoundError, match="no camera that V4L2 can read"):
         source.open()  # it looked at the second file, which is there, but is no camera
 
@@ -229,7 +229,7 @@ def test_passwords_stay_out_of_names() -> None:
     source = parse_source("rtsp://user:secret@camera/stream")
     assert isinstance(source, StreamSource)
     assert source.name == "rtsp://camera/stream"
-    assert "secret" in source.again()._address
+    assert "secret" in source.clone()._address
 
 
 RTSP_SERVER = """

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_runtime.code import binarise, check_codes, hamming, pack, unpack, words_of
+from edge_runtime.code import binarize, check_codes, hamming, pack, unpack, words_of
 from edge_runtime.errors import CodeError
 
 WIDTHS = (1, 16, 32, 48, 63, 64, 65, 128, 256)
@@ -15,7 +15,7 @@ WIDTHS = (1, 16, 32, 48, 63, 64, 65, 128, 256)
 
 def test_a_bit_is_one_strictly_above_the_threshold() -> None:
     """Qi et al. 2017, equation 4."""
-    assert binarise([0.0, 0.5, np.nextafter(0.5, 1), 1.0]).tolist() == [False, False, True, True]
+    assert binarize([0.0, 0.5, np.nextafter(0.5, 1), 1.0]).tolist() == [False, False, True, True]
 
 
 @pytest.mark.parametrize("bits", WIDTHS)

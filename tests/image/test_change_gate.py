@@ -19,12 +19,12 @@ from edge_runtime.enroll import views_of
 from edge_runtime.errors import PhotoError
 from edge_runtime.gallery import Gallery, Item
 from edge_runtime.image import Image
-from edge_runtime.image.change_gate import Gate, GateOptions
+from edge_runtime.image.change_gate import ChangeGate, GateOptions
 from edge_runtime.image.decode import decode_photo
 from edge_runtime.image.lazy_jpeg import JpegPicture, Picture
 from edge_runtime.image.preprocess import preprocess
 from edge_runtime.recognition.pipeline import Pipeline, code_of
-from edge_runtime.types import Result
+from edge_runtime.types import QueryResult
 
 STEADY = GateOptions(refresh_s=3600)
 
@@ -35,36 +35,36 @@ def _noisy(image: Image, generator: np.random.Generator, sigma: float = 6) -> Im
 
 
 def test_a_still_scene_is_hashed_five_times_and_then_no_more(cat: Image) -> None:
-    gate, generator = Gate(STEADY), np.random.default_rng(3)
-    passed = [gate.changed(preprocess(_noisy(cat, generator), 224)) for _ in range(200)]
+    gate, generator = ChangeGate(STEADY), np.random.default_rng(3)
+    passed = [gate.should_hash(preprocess(_noisy(cat, generator), 224)) for _ in range(200)]
     assert passed == [True] * 5 + [False] * 195
-    assert (gate.passed, gate.held) == (5, 195)
+    assert (gate.hashed, gate.unchanged) == (5, 195)
 
 
 def test_a_change_is_seen_on_its_own_frame(cat: Image) -> None:
-    gate = Gate(STEADY)
+    gate = ChangeGate(STEADY)
     square = preprocess(cat, 224)
-    while gate.changed(square):
+    while gate.should_hash(square):
         pass
     thing = square.copy()
     thing[100:112, 100:112] = 255 - thing[100:112, 100:112] // 2  # 0.3 % of the picture
-    assert gate.changed(thing)
-    assert [gate.changed(thing) for _ in range(6)] == [True] * 4 + [False] * 2
+    assert gate.should_hash(thing)
+    assert [gate.should_hash(thing) for _ in range(6)] == [True] * 4 + [False] * 2
 
 
 def test_slow_changes_add_up(cat: Image) -> None:
-    gate = Gate(STEADY)
+    gate = ChangeGate(STEADY)
     square = preprocess(cat, 224)
-    while gate.changed(square):
+    while gate.should_hash(square):
         pass
     darker = [np.maximum(square, step) - step for step in range(1, 40)]
-    assert any(gate.changed(picture) for picture in darker)
+    assert any(gate.should_hash(picture) for picture in darker)
 
 
 def test_a_still_scene_is_looked_at_now_and_then(cat: Image) -> None:
-    gate = Gate(GateOptions(refresh_s=0))
+    gate = ChangeGate(GateOptions(refresh_s=0))
     square = preprocess(cat, 224)
-    assert all(gate.changed(square) for _ in range(20))
+    assert all(gate.should_hash(square) for _ in range(20))
 
 
 def _hand_then_stand(cat: Image) -> Iterator[Image]:
@@ -79,7 +79,7 @@ def _hand_then_stand(cat: Image) -> Iterator[Image]:
 
 
 def _events(
-    engine: Engine, path: Path, frames: Iterable[Image | Picture], gate: Gate | None
+    engine: Engine, path: Path, frames: Iterable[Image | Picture], gate: ChangeGate | None
 ) -> list[tuple[str, str, int]]:
     from edge_runtime.sinks import ListSink
 
@@ -105,30 +105,30 @@ def test_it_costs_no_recognition_and_no_frame_of_delay(
 ) -> None:
     path = _enrolled(engine, tmp_path, cat)
     frames = list(_hand_then_stand(cat))
-    gate = Gate(STEADY)
+    gate = ChangeGate(STEADY)
     assert _events(engine, path, frames, gate) == _events(engine, path, frames, None)
-    assert gate.held > 60
+    assert gate.unchanged > 60
 
 
 def test_what_is_enrolled_in_a_still_scene_is_recognised_at_once(
     engine: Engine, tmp_path: Path, cat: Image
 ) -> None:
     with Gallery(tmp_path / "g.sqlite", engine.model, create=True) as gallery:
-        pipeline = Pipeline(engine, gallery, gate=Gate(STEADY))
+        pipeline = Pipeline(engine, gallery, gate=ChangeGate(STEADY))
         for _ in range(10):
-            result = pipeline.watch(Picture(cat))
+            result = pipeline.query_frame(Picture(cat))
         assert result.verdict.label is None
         assert "hash" not in result.stage_ms
         gallery.enroll([Item("cat", code_of(engine, cat))])
-        result = pipeline.watch(Picture(cat))
+        result = pipeline.query_frame(Picture(cat))
         assert "hash" not in result.stage_ms
         assert result.verdict.label == "cat"
 
 
 @pytest.mark.parametrize("size", [(48, 64), (1080, 1920), (33, 900)])
 def test_any_size_of_picture(size: tuple[int, int]) -> None:
-    gate = Gate()
-    assert gate.changed(preprocess(np.zeros((*size, 3), np.uint8), 224))
+    gate = ChangeGate()
+    assert gate.should_hash(preprocess(np.zeros((*size, 3), np.uint8), 224))
 
 
 def _jpeg(image: Image, quality: int = 80) -> bytes:
@@ -142,11 +142,11 @@ def test_of_an_unchanged_jpeg_nobody_sees_the_pixels(
     still = [JpegPicture(_jpeg(_noisy(cat, generator))) for _ in range(20)]
     with Gallery(tmp_path / "g.sqlite", engine.model, create=True) as gallery:
         gallery.enroll([Item("cat", code_of(engine, cat))])
-        results: list[Result] = []
+        results: list[QueryResult] = []
         with CameraSupervisor(FakeSource(still)) as camera:
             Daemon(
                 camera,
-                Pipeline(engine, gallery, gate=Gate(STEADY)),
+                Pipeline(engine, gallery, gate=ChangeGate(STEADY)),
                 observers=[lambda _frame, result, _held: results.append(result)],
             ).run()
     assert [picture.encoded for picture in still] == [False] * 5 + [True] * 15
@@ -162,9 +162,9 @@ def test_a_jpeg_that_passes_is_hashed_as_a_photo_of_it_would_be(
     with Gallery(tmp_path / "g.sqlite", engine.model, create=True) as gallery:
         gallery.enroll([Item("cat", code_of(engine, decode_photo(data)))])
         picture = JpegPicture(data)
-        assert picture.usable(at_a_glance=True)
+        assert picture.usable(preview_only=True)
         assert picture.encoded
-        result = Pipeline(engine, gallery, gate=Gate(STEADY)).watch(picture)
+        result = Pipeline(engine, gallery, gate=ChangeGate(STEADY)).query_frame(picture)
     assert result.matches[0].distance == 0
     assert list(result.stage_ms)[:3] == ["gate", "decode", "fit"]
 
@@ -174,18 +174,18 @@ def test_jpegs_cost_no_recognition_and_no_frame_of_delay(
 ) -> None:
     path = _enrolled(engine, tmp_path, cat)
     frames = [_jpeg(frame) for frame in _hand_then_stand(cat)]
-    gate = Gate(STEADY)
+    gate = ChangeGate(STEADY)
     gated = _events(engine, path, map(JpegPicture, frames), gate)
     assert gated == _events(engine, path, map(JpegPicture, frames), None)
-    assert gate.held > 60
+    assert gate.unchanged > 60
 
 
 @pytest.mark.parametrize(
     "data", [b"", b"\xff\xd8\xff", b"GIF89a", b"\x89PNG\r\n\x1a\n" + bytes(90)]
 )
 def test_what_is_no_jpeg_is_a_damaged_picture(data: bytes) -> None:
-    for at_a_glance in (True, False):
-        assert not JpegPicture(data).usable(at_a_glance=at_a_glance)
+    for preview_only in (True, False):
+        assert not JpegPicture(data).usable(preview_only=preview_only)
     with pytest.raises(PhotoError):
         assert JpegPicture(data).image
 
@@ -194,15 +194,15 @@ def test_a_jpeg_bomb_takes_no_memory(cat: Image) -> None:
     data = bytearray(_jpeg(cat))
     at = data.find(b"\xff\xc0")
     data[at + 5 : at + 9] = b"\xff\xff\xff\xff"
-    assert not JpegPicture(bytes(data)).usable(at_a_glance=True)
+    assert not JpegPicture(bytes(data)).usable(preview_only=True)
 
 
 def test_a_jpeg_whose_end_is_cut_is_a_picture_still(cat: Image) -> None:
     data = _jpeg(cat)
-    for at_a_glance in (True, False):
-        assert JpegPicture(data[:-2]).usable(at_a_glance=at_a_glance)
+    for preview_only in (True, False):
+        assert JpegPicture(data[:-2]).usable(preview_only=preview_only)
 
 
 def test_pixels_of_a_wrong_shape_are_no_picture() -> None:
     for shape in ((4, 4), (4, 4, 1), (0, 4, 3)):
-        assert not Picture(np.zeros(shape, np.uint8)).usable(at_a_glance=True)
+        assert not Picture(np.zeros(shape, np.uint8)).usable(preview_only=True)

@@ -37,8 +37,8 @@ from edge_runtime.report.schema import Conditions, Moment, Report
 from edge_runtime.sinks import ListSink
 from edge_runtime.system.device import clock_mhz, read_device
 from edge_runtime.system.memory import peak_rss_bytes
-from edge_runtime.system.stage_timer import Lap, no_lap
-from edge_runtime.types import Frame, Result, Verdict
+from edge_runtime.system.stage_timer import NO_TIMER, StageTimer
+from edge_runtime.types import Frame, QueryResult, Verdict
 from tests.support.processes import ROOT, run_cli
 
 SHORT = ("--samples", 40, "--seconds", 0)
@@ -168,10 +168,10 @@ class _Stutter(FakeEngine):
         super().__init__()
         self._count = 0
 
-    def hash(self, image: Image, lap: Lap = no_lap) -> Code:
+    def hash(self, image: Image, timer: StageTimer = NO_TIMER) -> Code:
         self._count += 1
         time.sleep(0.12 if self._count % 20 == 0 else 0.001)
-        return super().hash(image, lap)
+        return super().hash(image, timer)
 
 
 def _end_to_end(engine: Engine, gallery: Path, per_s: float | None) -> list[float]:
@@ -206,9 +206,9 @@ def test_a_frame_that_was_cut_in_two_is_left_out() -> None:
     recorder, frame = Recorder(), Frame(Picture(np.zeros((2, 2, 3), np.uint8)), 0, 0.0)
     stages = {"hash": 1.0, "end_to_end": 2.0}
     for _ in range(3):
-        recorder(frame, Result(Verdict(None, 0.0, None), (), dict(stages)), None)
+        recorder(frame, QueryResult(Verdict(None, 0.0, None), (), dict(stages)), None)
     with pytest.raises(KeyboardInterrupt):
-        recorder(frame, Result(Verdict(None, 0.0, None), (), Interrupted(stages)), None)
+        recorder(frame, QueryResult(Verdict(None, 0.0, None), (), Interrupted(stages)), None)
     samples = recorder.warm(dropped=0, faults=0).samples
     columns = [samples.at_s, samples.yardstick_ms, *samples.stages_ms.values()]
     assert [len(column) for column in columns] == [3] * len(columns)

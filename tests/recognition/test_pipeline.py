@@ -27,7 +27,8 @@ from edge_runtime.image.lazy_jpeg import Picture
 from edge_runtime.image.preprocess import preprocess
 from edge_runtime.model import MODEL_FILE, PACKAGED_MODEL_FILE, find_model
 from edge_runtime.recognition.pipeline import Pipeline, code_of
-from edge_runtime.recognition.smoothing import Decider, vote
+from edge_runtime.recognition.smoothing import Decider
+from edge_runtime.recognition.voting import image_verdict
 from edge_runtime.sinks import JsonSink, ListSink, TextSink
 from edge_runtime.system.stage_timer import StageTimer, Timings, percentile
 from edge_runtime.types import Frame, Match, Verdict
@@ -46,11 +47,11 @@ def test_several_pictures_have_one_answer(engine: Engine, tmp_path: Path, cat: I
     with Gallery(tmp_path / "g.sqlite", engine.model, create=True) as gallery:
         gallery.enroll([Item("cat", code_of(engine, cat)), Item("tac", code_of(engine, cat[::-1]))])
         pipeline = Pipeline(engine, gallery)
-        fused = pipeline.look_together([cat, cat[4:, 4:], cat[::-1]])
+        fused = pipeline.query_together([cat, cat[4:, 4:], cat[::-1]])
         assert fused.verdict.label == fused.label_scores[0].label == "cat"
-        assert fused.label_scores[0].looks >= 2
-        assert Pipeline(engine, gallery, labels=["tac"]).look(cat).matches[0].label == "tac"
-        with pytest.raises(InputError, match="a radius of 65 bits"):
+        assert fused.label_scores[0].images >= 2
+        assert Pipeline(engine, gallery, labels=["tac"]).query(cat).matches[0].label == "tac"
+        with pytest.raises(InputError, match="radius must be between 0 and 64, got 65"):
             Pipeline(engine, gallery, radius=65)
 
 
@@ -80,7 +81,7 @@ def test_like_photos_are_nearer_than_unlike_ones(engine: Engine) -> None:
 def test_stages_are_timed_on_the_path_itself(engine: Engine, tmp_path: Path, cat: Image) -> None:
     with Gallery(tmp_path / "g.sqlite", engine.model, create=True) as gallery:
         gallery.enroll([Item("cat", code_of(engine, cat))])
-        result = Pipeline(engine, gallery).look(cat)
+        result = Pipeline(engine, gallery).query(cat)
     assert result.verdict == Verdict("cat", 1.0, 0)
     assert list(result.stage_ms) == ["fit", "hash", "pack", "lookup", "decide"]
     assert all(ms >= 0 for ms in result.stage_ms.values())
@@ -154,20 +155,20 @@ def test_an_installed_package_uses_the_model_that_it_carries(
 
 def test_near_neighbours_outvote_far_ones() -> None:
     matches = [Match(1, "cat", 2), *(Match(n, "dog", 9) for n in range(2, 6))]
-    assert vote(matches, 10).label == "cat"
+    assert image_verdict(matches, 10).label == "cat"
     crowd = [Match(1, "cat", 2), *(Match(n, "dog", 3) for n in range(2, 6))]
-    assert vote(crowd, 10).label == "dog"
-    assert vote(crowd, 10).distance == 3
+    assert image_verdict(crowd, 10).label == "dog"
+    assert image_verdict(crowd, 10).distance == 3
 
 
 def test_nothing_near_enough_is_unknown_and_never_a_wrong_name() -> None:
-    assert vote([Match(1, "cat", 11)], 10) == Verdict(None, 0.0, 11)
-    assert vote([Match(1, "cat", 10)], 10).label == "cat"
-    assert vote([], 10) == Verdict(None, 0.0, None)
+    assert image_verdict([Match(1, "cat", 11)], 10) == Verdict(None, 0.0, 11)
+    assert image_verdict([Match(1, "cat", 10)], 10).label == "cat"
+    assert image_verdict([], 10) == Verdict(None, 0.0, None)
 
 
 def test_a_tie_goes_to_the_lower_id() -> None:
-    assert vote([Match(1, "cat", 5), Match(2, "dog", 5)], 10).label == "cat"
+    assert image_verdict([Match(1, "cat", 5), Match(2, "dog", 5)], 10).label == "cat"
 
 
 @given(
@@ -179,7 +180,7 @@ def test_the_verdict_is_always_one_of_the_near_labels(
 ) -> None:
     pairs.sort(key=lambda pair: pair[1])
     matches = [Match(n, label, distance) for n, (label, distance) in enumerate(pairs)]
-    verdict = vote(matches, radius)
+    verdict = image_verdict(matches, radius)
     near = {label for label, distance in pairs if distance <= radius}
     assert (verdict.label in near) if near else (verdict.label is None)
     assert 0 <= verdict.confidence <= 1
@@ -269,10 +270,10 @@ def test_timings_keep_the_latest_samples_in_order() -> None:
         timings.add({"fit": float(n)})
     assert timings.samples_ms("fit") == [2, 3, 4]
     assert timings.summary()["fit"]["count"] == 3
-    watch = StageTimer()
-    watch.lap("a")
-    watch.lap("a")
-    assert list(watch.stage_ms) == ["a"]
+    timer = StageTimer()
+    timer.mark("a")
+    timer.mark("a")
+    assert list(timer.stage_ms) == ["a"]
 
 
 def test_views_are_the_whole_its_middle_and_its_corners(cat: Image) -> None:

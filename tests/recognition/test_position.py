@@ -15,8 +15,8 @@ from edge_runtime.code import hamming
 from edge_runtime.engine.fake import FakeEngine
 from edge_runtime.errors import InputError, NotEnrolledError
 from edge_runtime.gallery import Gallery, Item
-from edge_runtime.image.exif import photo_position
-from edge_runtime.position import Near, Position, ground_distance_m, parse_position
+from edge_runtime.image.exif import read_exif_position
+from edge_runtime.position import Position, QueryPosition, ground_distance_m, parse_position
 
 MODEL = FakeEngine().model
 DELFT = Position(52.0116, 4.3571)
@@ -53,8 +53,8 @@ def test_bad_positions_are_refused(text: str, what: str) -> None:
 def test_good_positions() -> None:
     assert parse_position("52.5, -4") == Position(52.5, -4)
     assert parse_position("-1,2,360") == Position(-1, 2, 360)
-    with pytest.raises(InputError, match="metres_a_bit is 0"):
-        Near(DELFT, metres_a_bit=0)
+    with pytest.raises(InputError, match="meters_per_bit is 0"):
+        QueryPosition(DELFT, meters_per_bit=0)
 
 
 coordinates = st.tuples(st.floats(-90, 90), st.floats(-180, 180), st.none() | st.floats(0, 360))
@@ -70,8 +70,8 @@ nearby = st.tuples(
     places=st.lists(st.none() | nearby | coordinates, min_size=1, max_size=60),
     query=nearby,
     within=st.none() | st.floats(0, 500),
-    metres_a_bit=st.none() | st.floats(0.5, 100),
-    degrees_a_bit=st.none() | st.floats(1, 90),
+    meters_per_bit=st.none() | st.floats(0.5, 100),
+    degrees_per_bit=st.none() | st.floats(1, 90),
     k=st.integers(0, 70),
     seed=st.integers(0, 99),
 )
@@ -80,21 +80,21 @@ def test_against_a_full_sort_by_score(
     places: list[tuple | None],
     query: tuple,
     within: float | None,
-    metres_a_bit: float | None,
-    degrees_a_bit: float | None,
+    meters_per_bit: float | None,
+    degrees_per_bit: float | None,
     k: int,
     seed: int,
 ) -> None:
     generator = np.random.default_rng(seed)
     codes = generator.integers(0, 1 << 12, (len(places), 1)).astype(np.uint64)
     positions = [None if place is None else Position(*place) for place in places]
-    near = Near(Position(*query), within, metres_a_bit, degrees_a_bit)
+    near = QueryPosition(Position(*query), within, meters_per_bit, degrees_per_bit)
     path = tmp_path_factory.mktemp("near") / "g.sqlite"
     expected = []
     for number, (code, position) in enumerate(zip(codes, positions, strict=True), 1):
         score = float(hamming(code, codes[0]))
         if position is not None:
-            row = np.array([position.row()])
+            row = np.array([position.to_row()])
             if within is not None and ground_distance_m(near.position, row)[0] > within:
                 continue
             score += near.penalties(row)[0]
@@ -118,13 +118,13 @@ def test_where_it_was_taken_tells_look_alikes_apart(gallery: Gallery) -> None:
     gallery.enroll([Item("stairs of C", code, position=here)])
 
     def labels(**options: float) -> list[str]:
-        near = Near(here, **options) if options else None
+        near = QueryPosition(here, **options) if options else None
         return [match.label[-1] for match in gallery.search(code, near=near)]
 
     assert labels() == ["A", "B", "C"]
-    assert labels(metres_a_bit=50) == ["B", "C", "A"]
+    assert labels(meters_per_bit=50) == ["B", "C", "A"]
     assert labels(within_m=500) == ["B", "C"]
-    first, _, last = gallery.search(code, near=Near(here, metres_a_bit=50))
+    first, _, last = gallery.search(code, near=QueryPosition(here, meters_per_bit=50))
     assert first.metres is None
     assert last.metres == pytest.approx(1112, abs=1)
     assert last.penalty == pytest.approx((last.metres - 10) / 50)
@@ -165,7 +165,7 @@ def _degrees(value: float) -> tuple[IFDRational, ...]:
 @pytest.mark.parametrize("suffix", [".jpg", ".png"])
 def test_a_photos_own_position(tmp_path: Path, suffix: str) -> None:
     gps = {1: "S", 2: _degrees(33.8568), 3: "W", 4: _degrees(70.6483), 17: IFDRational(2715, 10)}
-    found = photo_position(_photo(tmp_path / f"a{suffix}", gps))
+    found = read_exif_position(_photo(tmp_path / f"a{suffix}", gps))
     assert found is not None
     assert found.latitude == pytest.approx(-33.8568, abs=1e-6)
     assert found.longitude == pytest.approx(-70.6483, abs=1e-6)
@@ -182,7 +182,7 @@ def test_a_photos_own_position(tmp_path: Path, suffix: str) -> None:
     ],
 )
 def test_photos_that_do_not_say_or_say_nonsense(tmp_path: Path, gps: dict[int, object]) -> None:
-    assert photo_position(_photo(tmp_path / "a.jpg", gps)) is None
+    assert read_exif_position(_photo(tmp_path / "a.jpg", gps)) is None
 
 
 @settings(max_examples=100, deadline=None)
@@ -196,5 +196,5 @@ def test_damaged_exif_never_costs_a_photo(
     if data is not None:
         for _ in range(data.draw(st.integers(1, 6))):
             octets[data.draw(st.integers(0, 250))] = data.draw(st.integers(0, 255))
-    found = photo_position(bytes(octets))
+    found = read_exif_position(bytes(octets))
     assert found is None or isinstance(found, Position)

@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_runtime.errors import InputError
-from edge_runtime.recognition.smoothing import vote
-from edge_runtime.recognition.voting import label_scores, verdict
+from edge_runtime.recognition.voting import fused_verdict, image_verdict, label_scores
 from edge_runtime.types import Match
 
 
@@ -22,7 +21,7 @@ def test_a_sharp_look_outvotes_a_blurred_one() -> None:
     found = label_scores([blurred, sharp], 12)
     assert [one.label for one in found] == ["cat", "dog"]
     assert found[0].share > 0.9
-    assert found[0].looks == 2
+    assert found[0].images == 2
     assert found[0].match.distance == 2
 
 
@@ -36,9 +35,9 @@ def test_nothing_within_the_radius_is_unknown() -> None:
     looks = [_look(("dog", 14)), [], _look(("cat", 13))]
     found = label_scores(looks, 12)
     assert found == ()
-    answer = verdict(looks, found)
+    answer = fused_verdict(looks, found)
     assert (answer.label, answer.confidence, answer.distance) == (None, 0.0, 13)
-    assert verdict([], ()).distance is None
+    assert fused_verdict([], ()).distance is None
 
 
 def test_a_penalty_counts_like_bits() -> None:
@@ -48,7 +47,7 @@ def test_a_penalty_counts_like_bits() -> None:
 
 
 def test_unknown_methods_are_refused() -> None:
-    with pytest.raises(InputError, match="choose of vote, best"):
+    with pytest.raises(InputError, match="choose from vote, best"):
         label_scores([], 3, "loudest")  # type: ignore[arg-type]
 
 
@@ -69,5 +68,5 @@ def test_the_shares_are_shares_and_one_look_is_the_plain_vote(
         best = label_scores(found, radius, "best")[0]
         assert best.match.distance == min(m.distance for look in found for m in look)
     for look in found:
-        one = vote(look, radius)
-        assert one == verdict([look], label_scores([look], radius))
+        one = image_verdict(look, radius)
+        assert one == fused_verdict([look], label_scores([look], radius))

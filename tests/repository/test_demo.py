@@ -12,7 +12,7 @@ from demo.scenes import SCENES, photo_folder, read_scene, write_enrolment_photos
 from demo.score import SETTLING, Witness
 from edge_runtime.image import Image
 from edge_runtime.image.lazy_jpeg import Picture
-from edge_runtime.types import Frame, Match, Recognition, Result, Verdict
+from edge_runtime.types import Frame, Match, QueryResult, Recognition, Verdict
 
 
 def test_scenes_are_real_photographs_and_some_are_never_enrolled(tmp_path: Path) -> None:
@@ -40,7 +40,7 @@ def _watch(said: list[str | None], truth: str | None) -> bool:
     for number in range(FRAMES_PER_SCENE):
         label = said[number]
         held = Recognition(label, 1.0, 0.0) if label else None
-        result = Result(Verdict(label, 1.0, 0), (Match(1, "x", 0),), {"fit": 1.0})
+        result = QueryResult(Verdict(label, 1.0, 0), (Match(1, "x", 0),), {"fit": 1.0})
         witness(Frame(Picture(image), number, 0.0), result, held)
     (score,) = witness.scores()
     return score.right

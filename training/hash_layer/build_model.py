@@ -22,7 +22,7 @@ from pathlib import Path
 import click
 import numpy as np
 
-from edge_runtime.code import Code, binarise, pack
+from edge_runtime.code import Code, binarize, pack
 from edge_runtime.image.preprocess import preprocess
 from edge_runtime.model import MODEL_FILE, InputSpec, ModelInfo, identify
 from training.cli import BITS, fail_in_one_line, say, settle
@@ -69,7 +69,7 @@ def compute_passes(origin: Origin, photos: list[Photo], augmented: int, seed: in
 
 def to_codes(features: Floats, head: LinearMap) -> Code:
     """Packed codes of features float32 [N, F] (edge_runtime.code)."""
-    return pack(binarise(features @ head[0].T + head[1], 0.0))
+    return pack(binarize(features @ head[0].T + head[1], 0.0))
 
 
 def strangers(photos: Sequence[Photo], queries: Iterable[Photo]) -> set[str]:

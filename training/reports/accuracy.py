@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from edge_runtime.errors import EXIT_VERDICT, ReportError
+from edge_runtime.errors import EXIT_CHECK_FAILED, ReportError
 from training.cli import fail_in_one_line, say
 from training.eval.corruptions import SEVERITIES
 from training.reports.model_card import card, read
@@ -268,7 +268,7 @@ def main(check: bool) -> None:
         else:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
-    sys.exit(EXIT_VERDICT if stale else 0)
+    sys.exit(EXIT_CHECK_FAILED if stale else 0)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import CalibrationMethod
 
-from edge_runtime.code import binarise, pack
+from edge_runtime.code import binarize, pack
 from edge_runtime.engine import open_engine
 from edge_runtime.engine.portable import PortableEngine
 from edge_runtime.image.decode import read_photo
@@ -118,7 +118,7 @@ def test_what_all_channels_share_needs_no_node(tmp_path: Path) -> None:
         image = np.empty((3, SIZE, SIZE), np.float32)
         for plane in range(3):
             image[plane] = square[..., 2 - plane] * np.float32(1 / 127.5) - np.float32(1)
-        code = pack(binarise(_directly(theirs, image), 0.5))
+        code = pack(binarize(_directly(theirs, image), 0.5))
         np.testing.assert_array_equal(engine.hash(square), code)
 
 
