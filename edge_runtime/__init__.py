@@ -1,11 +1,103 @@
 """Point a cheap ARM camera board at a place or an object and know which one it is.
 
-Importing this package is light: no numpy, OpenCV or engine is loaded before it is used.
+    import edge_runtime as er
+
+    with er.Recognizer("my.sqlite") as recognizer:
+        recognizer.enroll("cat", "cat1.jpg", "cat2.jpg")
+        print(recognizer.query("photo.jpg").label)
+
+docs/API.md describes every name below. They are loaded when they are first used: importing this
+package loads no numpy, OpenCV or engine.
 """
 
 import os
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from edge_runtime.api import Recognizer, Watch
+    from edge_runtime.camera import CameraOptions
+    from edge_runtime.camera.base import Source
+    from edge_runtime.engine import Engine, open_engine
+    from edge_runtime.enroll import EnrollResult
+    from edge_runtime.errors import (
+        CameraError,
+        EdgeRuntimeError,
+        GalleryError,
+        InputError,
+        ModelError,
+        NotEnrolledError,
+        PhotoError,
+        StorageError,
+    )
+    from edge_runtime.gallery import Gallery
+    from edge_runtime.image.decode import Photo
+    from edge_runtime.position import Near, Position
+    from edge_runtime.recognition.pipeline import FusedResult
+    from edge_runtime.recognition.voting import LabelScore
+    from edge_runtime.types import Event, Match, Recognition, Result, Verdict
 
 __version__ = "0.2.0"
+
+__all__ = [
+    "CameraError",
+    "CameraOptions",
+    "EdgeRuntimeError",
+    "Engine",
+    "EnrollResult",
+    "Event",
+    "FusedResult",
+    "Gallery",
+    "GalleryError",
+    "InputError",
+    "LabelScore",
+    "Match",
+    "ModelError",
+    "Near",
+    "NotEnrolledError",
+    "Photo",
+    "PhotoError",
+    "Position",
+    "Recognition",
+    "Recognizer",
+    "Result",
+    "Source",
+    "StorageError",
+    "Verdict",
+    "Watch",
+    "__version__",
+    "open_engine",
+]
+
+_MODULES = {
+    "api": ["Recognizer", "Watch"],
+    "camera": ["CameraOptions"],
+    "camera.base": ["Source"],
+    "engine": ["Engine", "open_engine"],
+    "enroll": ["EnrollResult"],
+    "errors": [name for name in __all__ if name.endswith("Error")],
+    "gallery": ["Gallery"],
+    "image.decode": ["Photo"],
+    "position": ["Near", "Position"],
+    "recognition.pipeline": ["FusedResult"],
+    "recognition.voting": ["LabelScore"],
+    "types": ["Event", "Match", "Recognition", "Result", "Verdict"],
+}
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
+
+
+def __getattr__(name: str) -> object:
+    """Load a public name when it is first used (PEP 562)."""
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
 
 # OpenCV reads these once, when it is first loaded. 64 megapixels decode to 192 MiB, which is what
 # a 512 MB board survives; a small file that claims more is refused before memory is taken.
@@ -13,6 +105,6 @@ os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(1 << 26))
 # Its warnings repeat, without a path, what our own errors say with one.
 os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-# ONNX Runtime reads this once, when it is first loaded. Else it gives the machine an id, which it
-# keeps in the home folder, and reports its use to its maker.
+# ONNX Runtime reads this once, when it is first loaded. Otherwise it creates an id for the machine,
+# stores it in the home folder, and sends usage data to its maker.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

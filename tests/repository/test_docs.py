@@ -10,17 +10,15 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from demo.scenes import write_enrolment_photos
 from profiles.pages.performance import document
-from tests.support.clips import write_clip
 from tests.support.processes import ROOT
+from tests.support.scratch import write_scratch
 
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```sh *(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -38,11 +36,7 @@ def _blocks(kind: str) -> list[tuple[Path, str]]:
 
 @pytest.fixture(scope="module")
 def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("docs")
-    write_enrolment_photos(folder / "photos")
-    shutil.copy(folder / "photos" / "cat" / "1.jpg", folder / "photo.jpg")
-    write_clip(folder / "clip.mp4", "chelsea.png")
-    return folder
+    return write_scratch(tmp_path_factory.mktemp("docs"))
 
 
 VERDICTS = """edge-runtime() {

@@ -1,0 +1,323 @@
+"""The public API: a `Recognizer` joins an engine, a gallery and cameras. docs/API.md describes it.
+
+It adds no logic of its own: enrollment is `edge_runtime.enroll`, a query is one pass along the
+`Pipeline`, and a camera is watched by the same `Daemon` that `edge-runtime run` uses.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Collection, Generator, Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+from weakref import WeakSet
+
+from edge_runtime.camera import CameraOptions, Capture, parse_source
+from edge_runtime.camera.base import Source
+from edge_runtime.camera.supervisor import CameraSupervisor
+from edge_runtime.daemon.loop import Daemon
+from edge_runtime.engine import Engine, open_engine
+from edge_runtime.enroll import (
+    EnrollOptions,
+    EnrollResult,
+    enroll_frames,
+    enroll_photos,
+    labelled_photos,
+)
+from edge_runtime.errors import InputError
+from edge_runtime.gallery import Gallery, check_label, default_path
+from edge_runtime.image.change_gate import Gate, GateOptions
+from edge_runtime.image.decode import Photo, find_photos, load_photo
+from edge_runtime.position import Near, Position
+from edge_runtime.recognition.pipeline import FusedResult, Pipeline
+from edge_runtime.recognition.smoothing import NEIGHBOURS, WINDOW, Decider
+from edge_runtime.recognition.voting import Method
+from edge_runtime.types import Event, Recognition, Result
+
+StrPath = str | os.PathLike[str]
+Camera = int | StrPath | Source
+"""A camera's number, what `edge-runtime run --camera` accepts, or a `Source` of your own."""
+
+
+class Recognizer:
+    """Enrolls photos in a gallery, and recognizes them in photos and in a camera's frames.
+
+    It serves the thread that made it. Every call blocks until it is done. Every error is an
+    `EdgeRuntimeError`.
+    """
+
+    engine: Engine
+    gallery: Gallery
+
+    def __init__(
+        self,
+        gallery: StrPath | None = None,
+        *,
+        model: StrPath | None = None,
+        engine: Engine | None = None,
+        threads: int = 1,
+        neighbors: int = NEIGHBOURS,
+        radius: int | None = None,
+        labels: Collection[str] | None = None,
+        read_only: bool = False,
+    ) -> None:
+        """Open the gallery file, and create it if it does not exist and `read_only` is false.
+
+        `gallery`: the file; None: the one that the command uses.
+        `model`: an ONNX file or the folder of a bundle; None: see `find_model`.
+        `engine`: an open engine to use in place of `model` and `threads`; it stays open.
+        `threads`: CPU threads for the network.
+        `neighbors`: how many of the nearest codes vote.
+        `radius`: bits up to which a match counts; None: as measured for the model.
+        `labels`: recognize only these; None: all.
+
+        Raises `ModelError`, `GalleryError`, `StorageError` or `InputError`.
+        """
+        _check_positive("neighbors", neighbors)
+        self._own_engine = engine is None
+        self.engine = engine or open_engine(model, threads=threads)
+        self._daemons: WeakSet[Daemon] = WeakSet()
+        try:
+            path = Path(gallery) if gallery is not None else default_path()
+            self.gallery = Gallery(
+                path, self.engine.model, create=not read_only, read_only=read_only
+            )
+            try:
+                self._pipeline = Pipeline(
+                    self.engine, self.gallery, neighbours=neighbors, radius=radius, labels=labels
+                )
+            except BaseException:
+                self.gallery.close()
+                raise
+        except BaseException:
+            self._close_engine()
+            raise
+
+    # -- enrollment ---------------------------------------------------------------------------
+
+    def enroll(
+        self,
+        label: str,
+        *photos: Photo,
+        views: bool = True,
+        thumbnail: bool = True,
+        position: Position | Literal["photo"] | None = None,
+    ) -> EnrollResult:
+        """Enroll `photos` under `label`; a folder stands for all photos in it.
+
+        A photo that is enrolled under the label already is left as it is. `views`: also enroll
+        parts of each photo, which match from nearer by or off to a side. `thumbnail`: keep a small
+        copy of the label's first photo. `position`: where the photos were taken; "photo": where
+        each file says (Exif).
+
+        Raises `PhotoError` for the first photo that cannot be used, after enrolling the others.
+        Raises `LabelError`, `NoPhotosError`, `GalleryError` or `StorageError`.
+        """
+        label = check_label(label)
+        result = enroll_photos(
+            self.engine,
+            self.gallery,
+            [(label, photo) for given in photos for photo in _expand(given)],
+            EnrollOptions(views, thumbnail, position),
+        )
+        if result.faults:
+            raise result.faults[0]
+        return result
+
+    def enroll_folder(
+        self,
+        folder: StrPath,
+        *,
+        views: bool = True,
+        thumbnails: bool = True,
+        position: Position | Literal["photo"] | None = None,
+    ) -> EnrollResult:
+        """Enroll a folder that has one sub-folder of photos per label.
+
+        Photos that cannot be used are listed in the result's `faults`; the others are enrolled.
+        Otherwise as `enroll`.
+        """
+        options = EnrollOptions(views, thumbnails, position)
+        return enroll_photos(self.engine, self.gallery, labelled_photos(folder), options)
+
+    def enroll_camera(self, label: str, camera: Camera = 0, count: int = 5) -> int:
+        """Enroll the next `count` frames of a camera; return how many came before its end.
+
+        Raises `CameraError` when it fails; then nothing is enrolled.
+        """
+        _check_positive("count", count)
+        label = check_label(label)
+        with Capture(_source(camera)) as capture:
+            return enroll_frames(self.engine, self.gallery, label, capture, count)
+
+    def labels(self) -> dict[str, int]:
+        """Return the number of codes per label."""
+        return self.gallery.labels()
+
+    def remove(self, label: str) -> int:
+        """Remove `label` with all its codes, and return their number.
+
+        Raises `NotEnrolledError`.
+        """
+        return self.gallery.remove(label=check_label(label))
+
+    def rename(self, old: str, new: str) -> int:
+        """Give the codes of label `old` the label `new`, and return their number.
+
+        Raises `NotEnrolledError`.
+        """
+        return self.gallery.relabel(check_label(old), check_label(new))
+
+    # -- recognition --------------------------------------------------------------------------
+
+    def query(self, photo: Photo, near: Near | None = None) -> Result:
+        """Recognize one photo; the result's `label` is None when it is unknown.
+
+        `near`: where the photo was taken, and how that counts. Raises `PhotoError`.
+        """
+        result = self._pipeline.look(load_photo(photo), near)
+        sources = self.gallery.sources([match.id for match in result.matches])
+        matches = (replace(match, source=sources.get(match.id, "")) for match in result.matches)
+        return replace(result, matches=tuple(matches))
+
+    def query_together(
+        self, photos: Iterable[Photo], method: Method = "vote", near: Near | None = None
+    ) -> FusedResult:
+        """Give one answer for several photos of the same thing; raises `PhotoError`.
+
+        `method`: rank labels by the votes of all photos ("vote") or by the nearest match ("best").
+        """
+        return self._pipeline.look_together([load_photo(photo) for photo in photos], method, near)
+
+    def watch(
+        self,
+        camera: Camera = 0,
+        *,
+        options: CameraOptions | None = None,
+        window: int = WINDOW,
+        cooldown_s: float = 0.0,
+        gate: bool = True,
+        reconnect: bool = False,
+    ) -> Watch:
+        """Iterate over what comes into view of a camera: one `Recognition` each time.
+
+        `camera`: a number, a device, a video file, a folder of photos, an address, or a `Source`.
+        `options`: requested of the camera; of a live one, at most `fps` frames per second are used.
+        `window`: a label is recognized when most of this many frames show it.
+        `cooldown_s`: seconds before the same label is announced again.
+        `gate`: do not hash a frame that shows the same scene as the one before.
+        `reconnect`: open a live camera again when it fails while it runs, instead of raising.
+
+        Raises `CameraError`, here or during the iteration.
+        """
+        _check_positive("window", window)
+        options = options or CameraOptions()
+        supervisor = CameraSupervisor(_source(camera, options), wait=False, reconnect=reconnect)
+        supervisor.limit(options.fps)
+        shared = self._pipeline
+        pipeline = Pipeline(
+            self.engine,
+            self.gallery,
+            neighbours=shared.neighbours,
+            radius=shared.radius,
+            labels=shared.labels,
+            gate=Gate(GateOptions(settle_frames=window)) if gate else None,
+        )
+        daemon = Daemon(supervisor, pipeline, decider=Decider(window, cooldown_s=cooldown_s))
+        self._daemons.add(daemon)
+        return Watch(daemon)
+
+    def close(self) -> None:
+        """Close every watched camera, the gallery, and the engine if this object opened it."""
+        for daemon in tuple(self._daemons):
+            daemon.stop("closed")
+            daemon.camera.close()
+        self.gallery.close()
+        self._close_engine()
+
+    def __enter__(self) -> Recognizer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # -- internals ----------------------------------------------------------------------------
+
+    def _close_engine(self) -> None:
+        if self._own_engine:
+            self.engine.close()
+            self._own_engine = False
+
+
+class Watch(Iterator[Recognition]):
+    """A camera being watched: an iterator of recognitions.
+
+    Each step blocks until something new comes into view, and the iteration ends with the file or
+    folder, or with `stop`. A loop that is left with `break` closes the camera, unless the object is
+    still referenced; then it can be continued, or ended with `close` or a `with` block.
+    """
+
+    def __init__(self, daemon: Daemon) -> None:
+        self._daemon = daemon
+        self._events = _events(daemon)  # not a method: a reference cycle would keep it open
+
+    def __next__(self) -> Recognition:
+        for event in self._events:
+            if event.kind == "enter" and self._daemon.decider.current is not None:
+                return self._daemon.decider.current
+        raise StopIteration
+
+    def events(self) -> Generator[Event, None, None]:
+        """Iterate over events instead: each label that enters the view or leaves it."""
+        return self._events
+
+    @property
+    def current(self) -> Recognition | None:
+        """What is in view now; None: nothing that is known."""
+        return self._daemon.decider.current
+
+    def stop(self) -> None:
+        """End the iteration within half a second; callable from any thread or signal handler."""
+        self._daemon.stop("stopped")
+
+    def close(self) -> None:
+        """Close the camera and end the iteration."""
+        self._events.close()
+        self._daemon.camera.close()
+
+    def __enter__(self) -> Watch:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _events(daemon: Daemon) -> Generator[Event, None, None]:
+    events: deque[Event] = deque()
+    daemon.listeners.append(events.append)
+    try:
+        while daemon.running:
+            daemon.turn()
+            while events:
+                yield events.popleft()
+    finally:
+        daemon.camera.close()
+
+
+def _source(camera: Camera, options: CameraOptions | None = None) -> Source:
+    if isinstance(camera, Source):
+        return camera
+    return parse_source(str(camera) if isinstance(camera, int) else os.fspath(camera), options)
+
+
+def _expand(photo: Photo) -> list[Photo]:
+    if isinstance(photo, str | os.PathLike) and Path(photo).is_dir():
+        return [*find_photos(Path(photo))]
+    return [photo]
+
+
+def _check_positive(name: str, value: int) -> None:
+    if value < 1:
+        raise InputError(f"{name} must be at least 1, got {value}")
