@@ -50,8 +50,8 @@ def test_type_checkers_and_python_see_the_same_names() -> None:
         assert module is not None
         assert getattr(er, name) is getattr(import_module(module), name)
     assert set(er.__all__) <= set(dir(er))
-    with pytest.raises(AttributeError, match="no attribute 'recogniser'"):
-        er.recogniser  # noqa: B018
+    with pytest.raises(AttributeError, match="no attribute 'recognizers'"):
+        er.recognizers  # noqa: B018
 
 
 # -- enrollment ------------------------------------------------------------------------------------
