@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     )
     from edge_runtime.gallery import Gallery
     from edge_runtime.image.decode import Photo
-    from edge_runtime.position import Near, Position
+    from edge_runtime.position import Position, QueryPosition
     from edge_runtime.recognition.pipeline import FusedResult
     from edge_runtime.recognition.voting import LabelScore
-    from edge_runtime.types import Event, Match, Recognition, Result, Verdict
+    from edge_runtime.types import Event, Match, QueryResult, Recognition, Verdict
 
 __version__ = "0.2.0"
 
@@ -53,14 +53,14 @@ __all__ = [
     "LabelScore",
     "Match",
     "ModelError",
-    "Near",
     "NotEnrolledError",
     "Photo",
     "PhotoError",
     "Position",
+    "QueryPosition",
+    "QueryResult",
     "Recognition",
     "Recognizer",
-    "Result",
     "Source",
     "StorageError",
     "Verdict",
@@ -78,10 +78,10 @@ _MODULES = {
     "errors": [name for name in __all__ if name.endswith("Error")],
     "gallery": ["Gallery"],
     "image.decode": ["Photo"],
-    "position": ["Near", "Position"],
+    "position": ["Position", "QueryPosition"],
     "recognition.pipeline": ["FusedResult"],
     "recognition.voting": ["LabelScore"],
-    "types": ["Event", "Match", "Recognition", "Result", "Verdict"],
+    "types": ["Event", "Match", "QueryResult", "Recognition", "Verdict"],
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 

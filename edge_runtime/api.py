@@ -28,13 +28,13 @@ from edge_runtime.enroll import (
 )
 from edge_runtime.errors import InputError
 from edge_runtime.gallery import Gallery, check_label, default_path
-from edge_runtime.image.change_gate import Gate, GateOptions
+from edge_runtime.image.change_gate import ChangeGate, GateOptions
 from edge_runtime.image.decode import Photo, find_photos, load_photo
-from edge_runtime.position import Near, Position
+from edge_runtime.position import Position, QueryPosition
 from edge_runtime.recognition.pipeline import FusedResult, Pipeline
-from edge_runtime.recognition.smoothing import NEIGHBOURS, WINDOW, Decider
-from edge_runtime.recognition.voting import Method
-from edge_runtime.types import Event, Recognition, Result
+from edge_runtime.recognition.smoothing import WINDOW, Decider
+from edge_runtime.recognition.voting import NEIGHBORS, FusionMethod
+from edge_runtime.types import Event, QueryResult, Recognition
 
 StrPath = str | os.PathLike[str]
 Camera = int | StrPath | Source
@@ -58,7 +58,7 @@ class Recognizer:
         model: StrPath | None = None,
         engine: Engine | None = None,
         threads: int = 1,
-        neighbors: int = NEIGHBOURS,
+        neighbors: int = NEIGHBORS,
         radius: int | None = None,
         labels: Collection[str] | None = None,
         read_only: bool = False,
@@ -86,7 +86,7 @@ class Recognizer:
             )
             try:
                 self._pipeline = Pipeline(
-                    self.engine, self.gallery, neighbours=neighbors, radius=radius, labels=labels
+                    self.engine, self.gallery, neighbors=neighbors, radius=radius, labels=labels
                 )
             except BaseException:
                 self.gallery.close()
@@ -172,24 +172,27 @@ class Recognizer:
 
     # -- recognition --------------------------------------------------------------------------
 
-    def query(self, photo: Photo, near: Near | None = None) -> Result:
+    def query(self, photo: Photo, near: QueryPosition | None = None) -> QueryResult:
         """Recognize one photo; the result's `label` is None when it is unknown.
 
         `near`: where the photo was taken, and how that counts. Raises `PhotoError`.
         """
-        result = self._pipeline.look(load_photo(photo), near)
+        result = self._pipeline.query(load_photo(photo), near)
         sources = self.gallery.sources([match.id for match in result.matches])
         matches = (replace(match, source=sources.get(match.id, "")) for match in result.matches)
         return replace(result, matches=tuple(matches))
 
     def query_together(
-        self, photos: Iterable[Photo], method: Method = "vote", near: Near | None = None
+        self,
+        photos: Iterable[Photo],
+        method: FusionMethod = "vote",
+        near: QueryPosition | None = None,
     ) -> FusedResult:
         """Give one answer for several photos of the same thing; raises `PhotoError`.
 
         `method`: rank labels by the votes of all photos ("vote") or by the nearest match ("best").
         """
-        return self._pipeline.look_together([load_photo(photo) for photo in photos], method, near)
+        return self._pipeline.query_together([load_photo(photo) for photo in photos], method, near)
 
     def watch(
         self,
@@ -215,15 +218,15 @@ class Recognizer:
         _check_positive("window", window)
         options = options or CameraOptions()
         supervisor = CameraSupervisor(_source(camera, options), wait=False, reconnect=reconnect)
-        supervisor.limit(options.fps)
+        supervisor.limit_rate(options.fps)
         shared = self._pipeline
         pipeline = Pipeline(
             self.engine,
             self.gallery,
-            neighbours=shared.neighbours,
+            neighbors=shared.neighbors,
             radius=shared.radius,
             labels=shared.labels,
-            gate=Gate(GateOptions(settle_frames=window)) if gate else None,
+            gate=ChangeGate(GateOptions(settle_frames=window)) if gate else None,
         )
         daemon = Daemon(supervisor, pipeline, decider=Decider(window, cooldown_s=cooldown_s))
         self._daemons.add(daemon)
