@@ -1,3 +1,3 @@
-"""The compiler: an ONNX hash network to a tuned, proven bundle for one kind of CPU."""
+"""The compiler: turns an ONNX hash network into a tuned, verified bundle for one kind of CPU."""
 
-import edge_runtime  # noqa: F401  (before OpenCV and ONNX Runtime, which it sets up)
+import edge_runtime  # noqa: F401  (configures OpenCV and ONNX Runtime before they are imported)

@@ -1,8 +1,8 @@
-"""What takes long to compute and is the same every time, kept in build/kept.
+"""A disk cache, `build/cache`, for results that take long to compute and never vary.
 
-A file's name is the digest of all that its content follows from, mostly the compiler's own sources
-and TVM's version among it. Whatever changes, it is computed anew; deleting the folder costs time
-alone.
+A file's name is the digest of everything its content depends on. Most digests include the
+compiler's own sources and TVM's version, so a change to either invalidates them. Deleting the
+folder costs only time.
 """
 
 from __future__ import annotations
@@ -21,14 +21,15 @@ from compile.target.toolchain import FFI, TVM
 from edge_runtime.errors import storage_error
 
 ROOT = Path(__file__).resolve().parent.parent
-FOLDER = ROOT / "build" / "kept"
+FOLDER = ROOT / "build" / "cache"
 SOURCES = ("compile", "edge_runtime")
 
 
 def digest(*parts: object, compiler: bool = True) -> str:
-    """Of the compiler and `parts`: arrays by their bytes, files by theirs, others as they print.
+    """Return the SHA-256 of `parts`, in hexadecimal.
 
-    Without the `compiler` where the parts say all: a library, for one, whoever made it.
+    Arrays and files count by their bytes, anything else by its `repr`. Pass `compiler=False` if the
+    parts determine the result on their own, whatever compiler made them (a finished library).
     """
     whole = hashlib.sha256(_compiler() if compiler else b"")
     for part in parts:
@@ -52,32 +53,32 @@ def _compiler() -> bytes:
     return whole.digest()
 
 
-def has(key: str) -> bool:
-    """Whether `facts` has it already."""
+def has_json(key: str) -> bool:
+    """Whether `cached_json` has a stored result for `key`."""
     return (FOLDER / f"{key}.json").exists()
 
 
-def facts(key: str, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """What `compute` gives, as JSON keeps it."""
+def cached_json(key: str, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Return the JSON object stored under `key`; without one, compute and store it."""
     path = FOLDER / f"{key}.json"
     try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        found = compute()
-        write_bytes(path, json.dumps(found).encode())
-    return found
+        result = compute()
+        write_bytes(path, json.dumps(result).encode())
+    return result
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Whole or not at all, also where two compiles do so at once."""
+    """Write the file `path` in one step, safe against another compile that does the same."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.{os.getpid()}")
     temporary.write_bytes(content)
     temporary.replace(path)
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Put `text` into the file `path`, whole or not at all; raises `StorageError`."""
+def write_text(path: Path, text: str) -> None:
+    """Write the file `path` in one step; raises `StorageError`."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_suffix(".new")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from compile.build import compile_bundle
 from compile.frontend.onnx_importer import read_network
-from compile.quantization.calibrate import quantise
+from compile.quantization.calibrate import quantize
 from compile.target.description import HOST, Target, read_target
 from compile.tests.sample import Sample
 from compile.tuning.untuned import build_untuned
@@ -30,8 +30,8 @@ def make_bundle(
         path, model = ROOT / "build" / target.name, ROOT / "models" / MODEL_FILE
         if not is_bundle(path) or read_manifest(path)["model"]["id"] != identify(model)[0]:
             tell(f"compiling for {target.name}")
-            result = compile_bundle(Request(model, target, path, tell=tell))
-            if not result.promoted:
+            result = compile_bundle(Request(model, target, path, log=tell))
+            if result.status == "rejected":
                 raise CompileError(
                     "rejected: not equal or not faster", where=result.bundle, remedy="evidence.json"
                 )
@@ -50,7 +50,7 @@ def int8_bundles(target: Target, made: Image, folder: Path) -> tuple[Path, Path]
     _small_network(there / MODEL)
     shutil.copy(there / MODEL, here)
     device, host = target.at("int8"), read_target(HOST).at("int8")
-    network = quantise(read_network(there / MODEL), made, device.vector)
+    network = quantize(read_network(there / MODEL), made, device.vector)
     build_untuned(network, device, "int8", there)
     build_untuned(network, host, "int8", here)
     return there, here

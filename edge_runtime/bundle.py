@@ -16,6 +16,7 @@ The manifest:
     budgets    what the device's description asks of it
     files      name -> sha256, bytes
     tools      name -> version
+    verified   whether the compiler verified it; missing: yes
 
 `open_bundle` believes none of it before it has checked everything: an illegal instruction cannot be
 caught, so a CPU that lacks a feature must be found out before the library is loaded.
@@ -25,6 +26,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -36,6 +38,8 @@ from edge_runtime.code import BIT_ORDER
 from edge_runtime.errors import (
     BundleInvalidError,
     BundleMismatchError,
+    BundleUnverifiedError,
+    ModelError,
     ModelInvalidError,
     ModelNotFoundError,
 )
@@ -48,6 +52,8 @@ MANIFEST = "manifest.json"
 LIBRARY = "libedge.so"
 MODEL = "model.onnx"
 EVIDENCE = "evidence.json"
+ALLOW_UNVERIFIED = "EDGE_RUNTIME_ALLOW_UNVERIFIED"
+"""Environment variable. 1: use bundles that the compiler could not verify."""
 
 
 @dataclass(frozen=True)
@@ -69,14 +75,26 @@ def is_bundle(path: Path) -> bool:
     return path.is_dir() and (path / MANIFEST).is_file()
 
 
+def is_verified(path: Path) -> bool:
+    """Whether the manifest of the bundle `path` can be read and does not say "unverified"."""
+    try:
+        return read_manifest(path).get("verified", True) is True
+    except ModelError:
+        return False
+
+
 def open_bundle(path: Path, *, features: frozenset[str] | None = None) -> Bundle:
     """Check the bundle in the folder `path` for a CPU with `features` (default: this one).
+
+    A bundle that the compiler could not verify is opened only if EDGE_RUNTIME_ALLOW_UNVERIFIED is
+    1; otherwise this raises BundleUnverifiedError.
 
     Raises ModelNotFoundError (no such folder), BundleInvalidError (damaged, incomplete, of a newer
     format) or BundleMismatchError (for another CPU).
     """
     manifest = read_manifest(path)
     bundle = _parse(manifest, path)
+    _check_verified(manifest, path)
     _check_cpu(manifest["target"], path, cpu_features() if features is None else features)
     verify_files(path, manifest)
     return bundle
@@ -172,6 +190,7 @@ def write_manifest(
     precision: str,
     budgets: Mapping[str, float],
     tools: Mapping[str, str],
+    verified: bool = True,
 ) -> None:
     """Describe the files that lie in the folder `path`: its manifest, written last."""
     about = asdict(model)
@@ -188,6 +207,7 @@ def write_manifest(
             if file.name != MANIFEST
         },
         "tools": dict(tools),
+        "verified": verified,
     }
     (path / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
 
@@ -223,6 +243,16 @@ def _parse(manifest: dict[str, Any], path: Path) -> Bundle:
             where=path / MANIFEST,
             remedy="copy the bundle again",
         ) from error
+
+
+def _check_verified(manifest: dict[str, Any], path: Path) -> None:
+    if manifest.get("verified", True) is True or os.environ.get(ALLOW_UNVERIFIED) == "1":
+        return
+    raise BundleUnverifiedError(
+        "this bundle was not verified when it was compiled",
+        where=path,
+        remedy=f"compile it where qemu-user is installed, or set {ALLOW_UNVERIFIED}=1",
+    )
 
 
 def _check_cpu(target: dict[str, Any], path: Path, features: frozenset[str]) -> None:

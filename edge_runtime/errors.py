@@ -123,6 +123,10 @@ class BundleMismatchError(ModelError):
     """A bundle that was made for another CPU."""
 
 
+class BundleUnverifiedError(ModelError):
+    """The compiler could not verify this bundle, and nobody allowed it."""
+
+
 class EngineError(ModelError):
     """The engine cannot be loaded, or failed while it ran."""
 

@@ -1,4 +1,4 @@
-"""The plan as C source, and its constants as bytes."""
+"""Emit the plan as C source, and its constants as bytes."""
 
 from __future__ import annotations
 
@@ -7,21 +7,23 @@ from dataclasses import replace
 
 import numpy as np
 
-from compile.codegen.memory_planner import ALIGNMENT, At, Tensor
+from compile.codegen.memory_planner import ALIGNMENT, Tensor, TensorRef
 from compile.codegen.plan import Argument, Plan, Step
-from compile.kernels.base import NUMBERS
+from compile.kernels.base import DTYPES
 
 
-def emit(plan: Plan, code_for: str) -> tuple[str, bytes]:
-    """C source of `edge_plan` and what belongs to it, and the constants it refers to; `code_for`:
-    the CPU that its kernels are made for."""
+def emit_c(plan: Plan, code_for: str) -> tuple[str, bytes]:
+    """Return the C source that defines `edge_plan` (see native/plan.h), and the constants.
+
+    `code_for` names the CPU that the kernels are compiled for.
+    """
     constants = bytearray()
     places: dict[bytes, int] = {}
     steps = [_in_precision(step, plan.precision) for step in plan.steps[:-1]]
-    steps.append(plan.steps[-1])  # the head counts in float32
+    steps.append(plan.steps[-1])  # the hash head computes in float32
     preparations = [_in_precision(step, plan.precision) for step in plan.preparations]
-    everything = [*steps, *preparations]
-    runs = [_run(index, step, constants, places) for index, step in enumerate(everything)]
+    all_steps = [*steps, *preparations]
+    runs = [_run(index, step, constants, places) for index, step in enumerate(all_steps)]
     model = plan.network.model
     threshold = plan.network.hash_threshold
     parts = [
@@ -29,7 +31,7 @@ def emit(plan: Plan, code_for: str) -> tuple[str, bytes]:
         f"const uint64_t edge_constant_bytes = {len(constants)}u;",
         "#define W(offset) ((const void *)(edge_constants + (offset)))",
         "#define A(offset) ((void *)(f->arena + (offset)))",
-        *[_declaration(step) for step in _once(everything)],
+        *[_declaration(step) for step in _distinct(all_steps)],
         *runs,
         _table("edge_plan", steps, 0),
         _table("edge_preparations", plan.preparations, len(steps)),
@@ -44,8 +46,8 @@ def emit(plan: Plan, code_for: str) -> tuple[str, bytes]:
 
 def _in_precision(step: Step, precision: str) -> Step:
     if precision == "int8":
-        return step  # each constant has the type that its kernel wants
-    dtype = NUMBERS[precision][0]
+        return step  # each constant already has the type that its kernel reads
+    dtype = DTYPES[precision][0]
     arguments = [
         argument.astype(dtype) if isinstance(argument, np.ndarray) else argument
         for argument in step.arguments
@@ -53,7 +55,7 @@ def _in_precision(step: Step, precision: str) -> Step:
     return replace(step, arguments=arguments)
 
 
-def _once(steps: list[Step]) -> list[Step]:
+def _distinct(steps: list[Step]) -> list[Step]:
     return list({step.kernel.name: step for step in steps}.values())
 
 
@@ -73,7 +75,7 @@ def _run(index: int, step: Step, constants: bytearray, places: dict[bytes, int])
 def _expression(argument: Argument, constants: bytearray, places: dict[bytes, int]) -> str:
     if isinstance(argument, str):
         return argument
-    if isinstance(argument, At):
+    if isinstance(argument, TensorRef):
         return f"A({argument.offset}u)"
     data = np.ascontiguousarray(argument).tobytes()
     if data not in places:
@@ -93,7 +95,7 @@ def _table(name: str, steps: list[Step], first: int) -> str:
 
 
 def _entry(index: int, step: Step) -> str:
-    name = json.dumps(f"{step.kernel.name}: {step.what}")
+    name = json.dumps(f"{step.kernel.name}: {step.description}")
     return f"    {{{name}, run{index}, {step.kernel.tasks}, {_border(step.output)}}},"
 
 
@@ -105,5 +107,5 @@ def _border(tensor: Tensor | None) -> str:
         n * tensor.bytes // (tensor.rows * tensor.stride) for n in (tensor.stride, tensor.channels)
     )
     sides = (top, bottom, left * pixel, right * pixel)
-    numbers = (tensor.offset, tensor.rows, row, *sides, tensor.fill)
+    numbers = (tensor.offset, tensor.rows, row, *sides, tensor.fill_byte)
     return "{" + ", ".join(map(str, numbers)) + "}"

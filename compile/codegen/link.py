@@ -1,4 +1,4 @@
-"""From a plan to libedge.so: kernels by TVM, the plan and its small run time by a C compiler."""
+"""From a plan to libedge.so: TVM compiles the kernels, a C compiler the plan and its runtime."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import tvm
 
-from compile.codegen.emit_c import emit
+from compile.codegen.emit_c import emit_c
 from compile.codegen.lower import write_object
 from compile.codegen.plan import Plan
 from compile.frontend.ir import Network
@@ -21,10 +21,10 @@ from edge_runtime.errors import storage_error
 
 NATIVE = Path(__file__).resolve().parent.parent / "native"
 LOOKUP = NATIVE.parents[1] / "edge_runtime" / "native"
-"""The runtime's lookup: the same source as in the wheel."""
+"""The runtime's lookup, from the same source as in the wheel."""
 LOOKUP_PARTS = ("search", "scan_scalar", "scan_neon", "scan_avx2", "scan_avx512")
-RARE = "scan_scalar"
-"""What a bundle is for has vectors to scan with: this one need not be fast, so it is made small."""
+SMALL = "scan_scalar"
+"""Compiled for size: every CPU that a bundle is for scans with vectors instead."""
 CONSTANTS = """
 .section .rodata
 .balign 64
@@ -35,12 +35,12 @@ edge_constants:
 .section .note.GNU-stack,"",%progbits
 """
 PAGES = "-Wl,-z,max-page-size=0x4000"
-"""What lies between segments counts: these begin at pages of 16 KiB at most, which Raspberry Pi OS
-and Android have, in place of 64."""
+"""Align segments to pages of 16 KiB, the largest on Raspberry Pi OS and Android, instead of 64 KiB.
+The gaps between segments are part of the file."""
 TOGETHER = "-Wl,-z,noseparate-code"
-"""Nor does code begin a page of its own; ziglang's linker knows no such wish."""
-SPARE = 2 << 20
-"""Bytes that a build may take beside its constants, which stand in four files until it is done."""
+"""Let code share a page with constants. The linker of ziglang does not know this option."""
+SPARE_BYTES = 2 << 20
+"""Disk space for a build, beside its constants, which exist in four files until it is done."""
 FLAGS = (
     "-std=gnu11",
     "-O2",
@@ -56,31 +56,31 @@ FLAGS = (
 def build_library(plan: Plan, target: Target, work: Path) -> Path:
     """Write libedge.so into the folder `work`; raises `ToolchainError`.
 
-    The same plan, CPU and tools give the same bytes: boards whose CPUs take the same code share
+    The same plan, CPU and tools give the same bytes, so boards whose CPUs run the same code share
     one library.
     """
     work.mkdir(parents=True, exist_ok=True)
     compiler = c_compiler(target.triple)
-    text, constants = emit(plan, target.code_for)
-    _need(4 * len(constants) + SPARE, work)
+    text, constants = emit_c(plan, target.code_for)
+    _check_space(4 * len(constants) + SPARE_BYTES, work)
     (work / "plan.c").write_text(text, encoding="utf-8")
     (work / "constants.bin").write_bytes(constants)
     (work / "constants.s").write_text(CONSTANTS, encoding="utf-8")
     lookup = [LOOKUP / f"{part}.c" for part in LOOKUP_PARTS]
-    sources = [*sorted(NATIVE.glob("*.c")), *lookup, Path("plan.c")]  # the last one in `work`
+    sources = [*sorted(NATIVE.glob("*.c")), *lookup, Path("plan.c")]  # plan.c is in `work`
     library = work / LIBRARY
-    with ThreadPoolExecutor(len(sources)) as pool:  # beside TVM, which takes as long
+    with ThreadPoolExecutor(len(sources)) as pool:  # while TVM compiles the kernels
 
         def compiled(source: Path) -> str:
-            made = source.with_suffix(".o").name
+            target_file = source.with_suffix(".o").name
             flags = [
                 *FLAGS,
-                *(["-Os"] if source.stem == RARE else []),
+                *(["-Os"] if source.stem == SMALL else []),
                 f"-I{NATIVE}",
                 f"-I{LOOKUP}",
             ]
-            run([*compiler, *flags, "-c", str(source), "-o", made], work)
-            return made
+            run([*compiler, *flags, "-c", str(source), "-o", target_file], work)
+            return target_file
 
         objects = pool.map(compiled, sources)
         write_object(plan.kernels, tvm.target.Target(target.llvm()), work / "kernels.o")
@@ -107,15 +107,19 @@ def build_library(plan: Plan, target: Target, work: Path) -> Path:
     return library
 
 
-def _need(size: int, folder: Path) -> None:
-    """Raise `StorageError` unless `folder` has room for `size` bytes: where LLVM cannot write, it
-    ends the process."""
+def _check_space(size: int, folder: Path) -> None:
+    """Raise `StorageError` unless `folder` has `size` bytes free.
+
+    LLVM ends the process when it cannot write.
+    """
     if shutil.disk_usage(folder).free < size:
         full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         raise storage_error(full, folder) or full
 
 
-def describe(folder: Path, network: Network, target: Target, precision: str) -> None:
+def describe(
+    folder: Path, network: Network, target: Target, precision: str, *, verified: bool = True
+) -> None:
     """Write the manifest of the bundle in `folder`."""
     write_manifest(
         folder,
@@ -129,6 +133,7 @@ def describe(folder: Path, network: Network, target: Target, precision: str) -> 
         },
         precision=precision,
         budgets=target.budgets,
+        verified=verified,
         tools={
             "apache-tvm": TVM,
             "apache-tvm-ffi": FFI,

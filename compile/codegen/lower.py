@@ -1,31 +1,32 @@
-"""From scheduled TVM functions to plain C functions in one object file.
+"""Lower scheduled TVM functions to plain C functions in one object file.
 
-TVM's own packed calling convention needs its run time: a check of every argument, a work space
-allocator, a thread pool. A kernel here needs none of it: its buffers become bare pointers, its
-temporaries live on the stack, and its one parallel loop becomes a range of tasks that the caller
-gives,
+TVM's packed calling convention needs its runtime: argument checks, a workspace allocator, a thread
+pool. Kernels here need none of these. Their buffers become bare pointers, their temporaries live on
+the stack, and their one parallel loop becomes a range of tasks that the caller passes:
 
     void name(const float *a, ..., float *out, int32_t begin, int32_t end);
 
-so that the plan (compile/codegen/plan.py) decides which thread runs which tasks. Kept on the stack,
-register tiles are seen through by LLVM, which it cannot do where TVM's allocator is called.
+So the plan (compile/codegen/plan.py) decides which thread runs which tasks. LLVM can keep a tile
+that is on the stack in registers, which it cannot do across calls of TVM's allocator.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import tvm
 from tvm import s_tir, tirx
 
-from compile.kernels.base import AHEAD, LATE, OUT_STRIDE, STARTS, Kernel
-from compile.kernels.instructions import WAYS, lowered
-from compile.passes.prefetch import fetching
-from compile.passes.sink_loads import sunk
-from compile.passes.transpose_stores import turned
+from compile.kernels.base import INITIAL_VALUES, OUT_STRIDE, PREFETCH_STEP, SINK_LOADS, Kernel
+from compile.kernels.instructions import DOT_PRODUCT_KIND, lower_instructions
+from compile.passes.prefetch import prefetch_weights
+from compile.passes.sink_loads import sink_loads
+from compile.passes.transpose_stores import transpose_stores
 
-Function = tirx.PrimFunc
+Function: TypeAlias = Any
+"""A tirx.PrimFunc. TVM has no type stubs."""
 
 FIRST = (
     s_tir.transform.CanonicalizeLoop,
@@ -53,27 +54,37 @@ THEN = (
     s_tir.transform.RewriteUnsafeSelect,
 )
 LAST = (tirx.transform.CommonSubexprElim, tirx.transform.VerifyMemory)
-"""The CPU's part of TVM's default pipeline, up to its packed calling convention."""
+"""FIRST to LAST: the CPU part of TVM's default pipeline, up to its packed calling convention."""
 
 
 def compile_kernels(kernels: list[Kernel], target: tvm.target.Target) -> tvm.runtime.Module:
-    """One LLVM module that exports every kernel under its name."""
+    """Return one LLVM module that exports every kernel under its name."""
     named = {kernel.name: kernel.function for kernel in kernels}
     module = tvm.IRModule(
         {name: function.with_attr("global_symbol", name) for name, function in named.items()}
     )
-    module = tvm.IRModule({name: _started(function) for name, function in module.functions.items()})
+    module = tvm.IRModule(
+        {name: _with_initial_values(function) for name, function in module.functions.items()}
+    )
     module = tirx.transform.BindTarget(target.with_host(target))(module)
     module = tvm.ir.transform.Sequential([make() for make in FIRST])(module)
-    module = tvm.IRModule({name: _strided(function) for name, function in module.functions.items()})
+    module = tvm.IRModule(
+        {name: _with_row_stride(function) for name, function in module.functions.items()}
+    )
     module = tvm.ir.transform.Sequential([make() for make in VECTORS])(module)
-    functions = {name: _instructed(function) for name, function in module.functions.items()}
+    functions = {name: _with_instructions(function) for name, function in module.functions.items()}
     module = tvm.IRModule(functions)
     module = tvm.ir.transform.Sequential([make() for make in THEN])(module)
-    module = tvm.IRModule({name: _ordered(function) for name, function in module.functions.items()})
-    module = tvm.IRModule({name: _ahead(function) for name, function in module.functions.items()})
+    module = tvm.IRModule(
+        {name: _reordered(function) for name, function in module.functions.items()}
+    )
+    module = tvm.IRModule(
+        {name: _with_prefetches(function) for name, function in module.functions.items()}
+    )
     module = tvm.ir.transform.Sequential([make() for make in LAST])(module)
-    plain = {name.name_hint: _plain(function) for name, function in module.functions.items()}
+    plain = {
+        name.name_hint: _with_bare_pointers(function) for name, function in module.functions.items()
+    }
     module = tirx.transform.LowerIntrin()(tvm.IRModule(plain))
     return tvm.get_global_func("target.build.llvm")(module, target)
 
@@ -84,12 +95,12 @@ def write_object(kernels: list[Kernel], target: tvm.target.Target, path: Path) -
 
 
 def assembly(kernels: list[Kernel], target: tvm.target.Target) -> str:
-    """The assembly of `kernels`, for people and for the tests that count its instructions."""
+    """Return the assembly of `kernels`. Tests count its instructions."""
     return str(compile_kernels(kernels, target).inspect_source("asm"))
 
 
-def _plain(function: Function) -> Function:
-    """`function` with bare pointers for its buffers and a task range for its parallel loop."""
+def _with_bare_pointers(function: Function) -> Function:
+    """Replace buffers by bare pointers and the parallel loop by a range of tasks."""
     begin, end = tirx.Var("begin", "int32"), tirx.Var("end", "int32")
     pointers = [
         tirx.Var(f"{buffer.name}_data", tvm.ir.PointerType(tvm.ir.PrimType(buffer.dtype), "global"))
@@ -99,18 +110,18 @@ def _plain(function: Function) -> Function:
         tirx.DeclBuffer(buffer, data=pointer)
         for buffer, pointer in zip(function.params, pointers, strict=True)
     ]
-    body = tirx.SeqStmt([*declared, _ranged(function.body, begin, end)])
+    body = tirx.SeqStmt([*declared, _with_task_range(function.body, begin, end)])
     attributes = {name: function.attrs[name] for name in ("global_symbol", "target")}
     return tirx.PrimFunc([*pointers, begin, end], body).with_attrs(
         {**attributes, "tirx.noalias": True}
     )
 
 
-def _started(function: Function) -> Function:
-    """`function` with its sums starting from what STARTS names."""
+def _with_initial_values(function: Function) -> Function:
+    """Start sums from the buffers that INITIAL_VALUES names, instead of zero."""
     buffers = {buffer.name: buffer for buffer in function.params}
     starts = {}
-    for block, start in dict(function.attrs.get(STARTS) or {}).items():
+    for block, start in dict(function.attrs.get(INITIAL_VALUES) or {}).items():
         name, *axes = str(start).split()
         if name in buffers:
             starts[f"{block}_init"] = buffers[name], [int(axis) for axis in axes] or [-1]
@@ -134,8 +145,8 @@ def _started(function: Function) -> Function:
     return tirx.PrimFunc(function.params, _rewrite(function.body, visit), attrs=function.attrs)
 
 
-def _strided(function: Function) -> Function:
-    """`function` with the rows of its output as far apart as OUT_STRIDE says."""
+def _with_row_stride(function: Function) -> Function:
+    """Store the rows of the output OUT_STRIDE numbers apart."""
     stride = function.attrs.get(OUT_STRIDE)
     if stride is None:
         return function
@@ -151,50 +162,52 @@ def _strided(function: Function) -> Function:
     return tirx.PrimFunc(params, _rewrite(function.body, visit), attrs=function.attrs)
 
 
-def _instructed(function: Function) -> Function:
-    """`function` with the instructions of its CPU (kernels/instructions.py)."""
-    way = function.attrs.get(WAYS)
-    if not way:
+def _with_instructions(function: Function) -> Function:
+    """Replace the int8 operators by instructions of the CPU (kernels/instructions.py)."""
+    kind = function.attrs.get(DOT_PRODUCT_KIND)
+    if not kind:
         return function
 
     def visit(statement: tirx.Stmt) -> tirx.Stmt | None:
         if isinstance(statement, tirx.BufferStore):
-            value = lowered(statement.value, str(way))
+            value = lower_instructions(statement.value, str(kind))
             return tirx.BufferStore(statement.buffer, value, statement.indices)
         return None
 
     return tirx.PrimFunc(function.params, _rewrite(function.body, visit), attrs=function.attrs)
 
 
-def _ordered(function: Function) -> Function:
-    """`function` as registers want it: see compile/passes/sink_loads.py and compile/passes/transpose_stores.py. What computes
-    with bytes is left alone: it stores words of four."""
-    if function.attrs.get(WAYS):
+def _reordered(function: Function) -> Function:
+    """Apply the passes that save registers: sink_loads.py and transpose_stores.py in passes/.
+
+    int8 functions are left as they are, since they store words of four bytes.
+    """
+    if function.attrs.get(DOT_PRODUCT_KIND):
         return function
-    late = bool(function.attrs.get(LATE))
+    late = bool(function.attrs.get(SINK_LOADS))
 
     def visit(statement: tirx.Stmt) -> tirx.Stmt | None:
         if not isinstance(statement, tirx.SeqStmt):
             return None
-        parts = turned([_rewrite(part, visit) for part in statement.seq])
-        return tirx.SeqStmt(sunk(parts) if late else parts)
+        parts = transpose_stores([_rewrite(part, visit) for part in statement.seq])
+        return tirx.SeqStmt(sink_loads(parts) if late else parts)
 
     return tirx.PrimFunc(function.params, _rewrite(function.body, visit), attrs=function.attrs)
 
 
-def _ahead(function: Function) -> Function:
-    """`function` with weights fetched ahead (compile/passes/prefetch.py), where AHEAD asks for it."""
-    step = function.attrs.get(AHEAD)
+def _with_prefetches(function: Function) -> Function:
+    """Prefetch weights (compile/passes/prefetch.py) if PREFETCH_STEP is set."""
+    step = function.attrs.get(PREFETCH_STEP)
     if not step:
         return function
 
     def visit(statement: tirx.Stmt) -> tirx.Stmt | None:
-        return fetching(statement, int(step)) if isinstance(statement, tirx.For) else None
+        return prefetch_weights(statement, int(step)) if isinstance(statement, tirx.For) else None
 
     return tirx.PrimFunc(function.params, _rewrite(function.body, visit), attrs=function.attrs)
 
 
-def _ranged(body: tirx.Stmt, begin: tirx.Var, end: tirx.Var) -> tirx.Stmt:
+def _with_task_range(body: tirx.Stmt, begin: tirx.Var, end: tirx.Var) -> tirx.Stmt:
     def visit(statement: tirx.Stmt) -> tirx.Stmt | None:
         if isinstance(statement, tirx.For) and statement.kind == tirx.ForKind.PARALLEL:
             serial = tirx.ForKind.SERIAL
@@ -205,7 +218,7 @@ def _ranged(body: tirx.Stmt, begin: tirx.Var, end: tirx.Var) -> tirx.Stmt:
 
 
 def _rewrite(statement: tirx.Stmt, visit: Callable[[tirx.Stmt], tirx.Stmt | None]) -> tirx.Stmt:
-    """`statement` with each part for which `visit` returns something replaced by that."""
+    """Replace each part of `statement` for which `visit` returns a new one."""
     replaced = visit(statement)
     if replaced is not None:
         return replaced

@@ -1,4 +1,4 @@
-"""The arena: where every tensor lies, and which ones may share bytes."""
+"""The arena: where every tensor is stored, and which tensors share bytes."""
 
 from __future__ import annotations
 
@@ -12,81 +12,82 @@ class Tensor:
     """A tensor in the arena, with its border."""
 
     size: int
-    """Side, pixels, without the border."""
+    """Side in pixels, without the border."""
     channels: int
     width: int
-    """Bytes of a number."""
+    """Bytes per number."""
     border: tuple[int, int, int, int] = (0, 0, 0, 0)
     """Top, left, bottom, right."""
-    born: int = 0
-    """Step that writes it, as `dies` is the last one that reads it."""
-    dies: int = 0
+    first_step: int = 0
+    """The step that writes the tensor."""
+    last_step: int = 0
+    """The last step that reads it."""
     offset: int = 0
-    flat: int = 0
-    """Numbers, where it is no picture but a kernel's own layout."""
-    fill: int = 0
-    """The byte that its border is made of."""
-    lasting: bool = False
-    """Made once, when a network is opened."""
+    numbers: int = 0
+    """Count of numbers, for a tensor in a kernel's own layout instead of a picture's."""
+    fill_byte: int = 0
+    """Value of each byte of the border."""
+    persistent: bool = False
+    """Computed once, when a network is opened."""
 
-    def meets(self, other: Tensor) -> bool:
-        """Whether both are alive at some time."""
-        together = self.born <= other.dies and other.born <= self.dies
-        return together or self.lasting or other.lasting
+    def coexists_with(self, other: Tensor) -> bool:
+        """Whether both tensors hold live data at the same step."""
+        together = self.first_step <= other.last_step and other.first_step <= self.last_step
+        return together or self.persistent or other.persistent
 
     @property
     def rows(self) -> int:
-        """With the border, as are `columns`, `stride` (numbers a row) and `bytes`."""
+        """Rows, border included."""
         return self.size + self.border[0] + self.border[2]
 
     @property
     def columns(self) -> int:
-        """See `rows`."""
+        """Columns, border included."""
         return self.size + self.border[1] + self.border[3]
 
     @property
     def stride(self) -> int:
-        """See `rows`."""
+        """Numbers per row, border included."""
         return self.columns * self.channels
 
     @property
     def bytes(self) -> int:
-        """See `rows`."""
-        return (self.flat or self.rows * self.stride) * self.width
+        """Bytes of the whole tensor, border included."""
+        return (self.numbers or self.rows * self.stride) * self.width
 
     @property
-    def inside(self) -> int:
-        """Offset of the first pixel that is not border, bytes."""
+    def interior_offset(self) -> int:
+        """Offset in bytes of the first pixel inside the border."""
         before = self.border[0] * self.stride + self.border[1] * self.channels
         return self.offset + before * self.width
 
 
 @dataclass(frozen=True)
-class At:
-    """Where a kernel reads or writes a tensor."""
+class TensorRef:
+    """The place where a kernel reads or writes a tensor."""
 
     tensor: Tensor
-    inside: bool = False
-    """From the first pixel that is not border."""
+    interior: bool = False
+    """Start at the first pixel inside the border."""
     skip: int = 0
-    """Numbers passed over."""
+    """Numbers to skip."""
 
     @property
     def offset(self) -> int:
-        """In the arena, bytes."""
-        begin = self.tensor.inside if self.inside else self.tensor.offset
+        """Offset in the arena, bytes."""
+        begin = self.tensor.interior_offset if self.interior else self.tensor.offset
         return begin + self.skip * self.tensor.width
 
 
-def lay_out(tensors: list[Tensor]) -> int:
-    """Give every tensor its place: the largest first, each at the lowest free one.
+def assign_offsets(tensors: list[Tensor]) -> int:
+    """Place every tensor in the arena: the largest first, each at the lowest free offset.
 
-    Returns the bytes of the whole arena.
+    Returns the size of the arena in bytes.
     """
     placed: list[Tensor] = []
     for tensor in sorted(tensors, key=lambda tensor: -tensor.bytes):
         others = sorted(
-            (other for other in placed if tensor.meets(other)),
+            (other for other in placed if tensor.coexists_with(other)),
             key=lambda other: other.offset,
         )
         tensor.offset = 0

@@ -1,4 +1,4 @@
-"""Raw pictures in a file, as compile/emulation/measure.c reads them."""
+"""Raw pictures in a file, the input of compile/emulation/measure.c."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import numpy as np
 from edge_runtime.image import Image
 
 
-def write_pictures(made: Image, path: Path) -> None:
-    """The raw bytes, for compile/emulation/measure.c."""
+def write_pictures(pictures: Image, path: Path) -> None:
+    """Write the raw bytes of `pictures` [N, S, S, 3] to the file `path`."""
     with path.open("wb") as file:
-        file.write(memoryview(np.ascontiguousarray(made)))
+        np.ascontiguousarray(pictures).tofile(file)
         file.flush()
         os.fsync(file.fileno())

@@ -1,8 +1,8 @@
-"""An ARM CPU where there is none: QEMU in user mode, and what its CPU does, counted.
+"""Run and count programs on an emulated ARM CPU (QEMU in user mode).
 
-The counts (emulation/counts.c) are exact and repeat; they are no times. `Counts.cycles` turns them
-into an estimate with three numbers of the device's description, [cost]: cycles an instruction, and
-cycles lost by a miss of the first and of the second cache.
+The counts (emulation/counts.c) are exact and repeatable, but they are not times. `Counts.cycles`
+turns them into an estimate with the three numbers in the device's [cost]: cycles per instruction,
+and cycles lost per miss of the first- and of the second-level cache.
 """
 
 from __future__ import annotations
@@ -29,13 +29,22 @@ from edge_runtime.image import Image
 
 FOLDER = Path(__file__).resolve().parent
 PART = 10
-"""Pictures that one emulated process hashes; one takes half a second (int8) to eleven (fp16)."""
+"""Pictures per emulated process. One picture takes half a second (int8) to eleven (fp16)."""
 SYSROOT = Path("/usr/aarch64-linux-gnu")
 PACKAGES = "apt install qemu-user gcc-aarch64-linux-gnu"
 
 
+def missing_for_emulation(target: Target) -> str | None:
+    """Return why nothing can be verified on an emulated `target` here, or None if it can be."""
+    if not shutil.which("qemu-aarch64"):
+        return f"there is no emulator of {target.cpu} here (apt install qemu-user)"
+    if not Userland().is_made and not shutil.which("apt-get"):
+        return "there is no apt-get here to unpack the arm64 system that runs ONNX Runtime"
+    return None
+
+
 def emulator_command(target: Target) -> list[str]:
-    """How to run a program for `target` here; raises `ToolchainError`."""
+    """Return the command that runs programs for `target`; raises `ToolchainError`."""
     path = shutil.which("qemu-aarch64")
     if not path or not target.triple.startswith("aarch64"):
         raise ToolchainError(f"no emulator for {target.triple}", where=target.name, remedy=PACKAGES)
@@ -44,8 +53,7 @@ def emulator_command(target: Target) -> list[str]:
 
 @functools.cache
 def _c_library() -> Path:
-    """The folder with the emulated programs' C library: the cross compiler's, or, without one, the
-    userland's."""
+    """Return the folder of the emulated C library: the cross compiler's, else the userland's."""
     if (SYSROOT / "lib").is_dir():
         return SYSROOT
     userland = Userland()
@@ -54,26 +62,27 @@ def _c_library() -> Path:
 
 
 def emulator_version(target: Target) -> str:
-    """Of what `emulator_command` runs, such as 7.2.22; raises `ToolchainError`."""
-    told = version_of(emulator_command(target)[:1])  # qemu-aarch64 version 7.2.22 (Debian ...)
-    return told.partition("version ")[2].split(" ")[0] or told
+    """Return the emulator's version, such as 7.2.22; raises `ToolchainError`."""
+    line = version_of(emulator_command(target)[:1])  # qemu-aarch64 version 7.2.22 (Debian ...)
+    return line.partition("version ")[2].split(" ")[0] or line
 
 
 def emulated_codes(
-    library: Path, made: Image, target: Target, tell: Callable[[str], None] = lambda text: None
+    library: Path, pictures: Image, target: Target, log: Callable[[str], None] = lambda text: None
 ) -> list[str]:
-    """The codes, in hexadecimal, that `library` gives to the pictures `made` [N, S, S, 3].
+    """Return the codes, in hexadecimal, that `library` computes for `pictures` [N, S, S, 3].
 
-    A process on every core takes part after part of them. What a part gave is kept, so that a proof
-    of an hour that was stopped goes on where it was.
+    One process per core hashes part after part. Finished parts are cached, so an interrupted
+    verification of an hour continues where it stopped.
     """
     workers = len(os.sched_getaffinity(0))
-    size = min(PART, -(-len(made) // workers))
-    parts = [made[at : at + size] for at in range(0, len(made), size)]
-    began, fresh, codes = time.monotonic(), 0, []
+    size = min(PART, -(-len(pictures) // workers))
+    parts = [pictures[at : at + size] for at in range(0, len(pictures), size)]
+    began, fresh = time.monotonic(), 0
+    codes: list[str] = []
     with tempfile.TemporaryDirectory(prefix="edge-emulate-") as folder:
         work = Path(folder)
-        program, version = _measure(library, target, work), emulator_version(target)
+        program, version = _build_measure(library, target, work), emulator_version(target)
 
         def codes_of(number: int) -> tuple[list[str], bool]:
             key = cache.digest(
@@ -81,16 +90,16 @@ def emulated_codes(
                 parts[number],
                 compiler=False,
             )
-            computed = not cache.has(key)
+            computed = not cache.has_json(key)
 
             def compute() -> dict[str, Any]:
                 file = work / f"{number}.bgr"
                 write_pictures(parts[number], file)
-                found = run([*emulator_command(target), str(program), str(file), "1", "0"], work)
+                output = run([*emulator_command(target), str(program), str(file), "1", "0"], work)
                 file.unlink()
-                return {"codes": found.split()}
+                return {"codes": output.split()}
 
-            return cache.facts(key, compute)["codes"], computed
+            return cache.cached_json(key, compute)["codes"], computed
 
         with ThreadPoolExecutor(workers) as pool:
             try:
@@ -99,27 +108,27 @@ def emulated_codes(
                     fresh += computed
                     if number * 10 // len(parts) < (number + 1) * 10 // len(parts) and fresh > 9:
                         left_s = (time.monotonic() - began) / fresh * (len(parts) - number - 1)
-                        tell(
-                            f"{len(codes):,} of {len(made):,} pictures hashed on the emulated "
+                        log(
+                            f"{len(codes):,} of {len(pictures):,} pictures hashed on the emulated "
                             f"{target.emulated_as}, {left_s / 60:.0f} minutes left"
                         )
-            except BaseException:  # Ctrl-C too: what is under way ends, nothing more begins
+            except BaseException:  # on Ctrl-C, too: finish what runs, start nothing new
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
     return codes
 
 
 def count_library(library: Path, pictures: Path, target: Target) -> Counts:
-    """What one call of `library` costs when all is warm: the last of `pictures`."""
+    """Count one warm call of `library`: the one for the last of `pictures`."""
     with tempfile.TemporaryDirectory(prefix="edge-count-") as folder:
-        program = _measure(library, target, Path(folder))
-        return _counted([str(program), str(pictures), "1", "1"], target, Path(folder))[-1]
+        program = _build_measure(library, target, Path(folder))
+        return _count([str(program), str(pictures), "1", "1"], target, Path(folder))[-1]
 
 
 def count_program(program: Path, target: Target) -> list[Counts]:
-    """What a static program for `target` does between each pair of its marks."""
+    """Count what a static program for `target` does between each pair of its marks."""
     with tempfile.TemporaryDirectory(prefix="edge-count-") as folder:
-        return _counted([str(program)], target, Path(folder))
+        return _count([str(program)], target, Path(folder))
 
 
 ONNXRUNTIME = """
@@ -139,35 +148,37 @@ mark(0x45444745, 2)
 
 
 def count_onnxruntime(userland: Userland, model: Path, target: Target) -> Counts:
-    """What one call of ONNX Runtime costs, one thread, its input ready."""
+    """Count one warm call of ONNX Runtime on one thread, without preprocessing."""
     return count_script(userland, target, ONNXRUNTIME, str(model.resolve()))
 
 
 def count_script(userland: Userland, target: Target, script: str, *arguments: str) -> Counts:
-    """What a Python script does between its last two marks."""
+    """Count what a Python script does between its last two marks."""
     return count_marks(userland, target, "-c", script, *arguments)[0][-1]
 
 
 def count_marks(
     userland: Userland, target: Target, *arguments: str, timeout: float = 600
 ) -> tuple[list[Counts], str]:
-    """What Python does, started with `arguments`, between each pair of its marks; and its stdout.
+    """Run Python with `arguments`; return the counts between each pair of marks, and stdout.
 
-    Raises `ToolchainError`, also when it takes longer than `timeout` seconds.
+    Raises `ToolchainError`, also if it takes longer than `timeout` seconds.
     """
-    userland.emulator(target)  # without one, that is the first thing to say
+    userland.emulator(target)  # report a missing emulator before a missing compiler
     options = _plugin_options(target)
     try:
         done = userland.run(target, *arguments, plugin=options, timeout=timeout)
     except subprocess.TimeoutExpired as error:
-        raise ToolchainError(f"not done there in {timeout:.0f} s", where=target.name) from error
+        raise ToolchainError(
+            f"the emulated program took longer than {timeout:.0f} s", where=target.name
+        ) from error
     if done.returncode:
         last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        raise ToolchainError(f"failed there: {last}", where=target.name)
+        raise ToolchainError(f"the emulated program failed: {last}", where=target.name)
     return _regions(done.stderr), done.stdout
 
 
-def _measure(library: Path, target: Target, work: Path) -> Path:
+def _build_measure(library: Path, target: Target, work: Path) -> Path:
     native = FOLDER.parent / "native"
     program = work / "measure"
     run(
@@ -186,8 +197,8 @@ def _measure(library: Path, target: Target, work: Path) -> Path:
     return program
 
 
-def _counted(command: list[str], target: Target, work: Path) -> list[Counts]:
-    fixed = ["setarch", "-R"] if shutil.which("setarch") else []  # the same addresses every time
+def _count(command: list[str], target: Target, work: Path) -> list[Counts]:
+    fixed = ["setarch", "-R"] if shutil.which("setarch") else []  # the same addresses in every run
     command = [*fixed, *emulator_command(target), "-plugin", _plugin_options(target), *command]
     return _regions(run(command, work, stderr=True))
 
@@ -204,17 +215,21 @@ def _regions(log: str) -> list[Counts]:
     for line in log.splitlines():
         if line.startswith("EDGE "):
             numbers = dict(part.split("=") for part in line.split()[1:])
-            mix = {name: int(numbers[name]) for name in CLASSES}
+            by_class = {name: int(numbers[name]) for name in CLASSES}
             misses = int(numbers["l1"]), int(numbers["l2"])
-            regions.append(Counts(mix, *misses, int(numbers["bytes"])))
+            regions.append(Counts(by_class, *misses, int(numbers["bytes"])))
     if not regions:
-        raise ToolchainError("counted nothing; is QEMU 7.2?", where="qemu-aarch64", remedy=PACKAGES)
+        raise ToolchainError(
+            "the emulator counted nothing; version 7.2 is required",
+            where="qemu-aarch64",
+            remedy=PACKAGES,
+        )
     return regions
 
 
 @functools.cache
 def _plugin() -> Path:
-    """The counting plugin, built once a process."""
+    """Build the counting plugin, once per process."""
     folder = Path(tempfile.mkdtemp(prefix="edge-plugin-"))
     compiler = c_compiler(f"{os.uname().machine}-linux-gnu")
     source = str(FOLDER / "counts.c")

@@ -1,7 +1,7 @@
-/* timed.c: times a candidate's kernels on a board, called through TVM's RPC server.
+/* timed.c: measure a candidate's kernels on a board, called through TVM's RPC server.
  *
- * The caches are as a kernel finds them: its input is near, its weights are not, since all other
- * layers' weights have passed through since it last ran. */
+ * The caches are brought into the state in which a kernel finds them: its input is near, its weights
+ * are not, since all other layers' weights were read since its last run. */
 #define _GNU_SOURCE
 #include <stdint.h>
 #include <stdlib.h>
@@ -22,7 +22,7 @@ struct candidate {
 
 #include "calls.h"
 
-/* A value as TVM passes it (tvm/ffi/c_api.h). */
+/* A value in TVM's calling convention (tvm/ffi/c_api.h). */
 struct any {
     int32_t type;
     uint32_t zero;
@@ -33,7 +33,7 @@ struct any {
 };
 #define REAL 3
 
-static uint8_t other[OTHER_BYTES];
+static uint8_t eviction[EVICTION_BYTES];
 static volatile uint8_t sink;
 
 static uint64_t now_ns(void)
@@ -53,17 +53,17 @@ static double median_ns(const struct candidate *candidate)
 {
     uint64_t samples[REPEATS + 1];
     for (int32_t i = 0; i < candidate->count; i++)
-        memset(candidate->buffers[i].bytes, 0x3c, candidate->buffers[i].count); /* no denormals */
-    for (int turn = 0; turn <= REPEATS; turn++) {
-        for (uint64_t i = 0; i < sizeof other; i += 64)
-            other[i]++;
+        memset(candidate->buffers[i].bytes, 0x3c, candidate->buffers[i].count); /* avoids denormals */
+    for (int run = 0; run <= REPEATS; run++) {
+        for (uint64_t i = 0; i < sizeof eviction; i += 64)
+            eviction[i]++;
         for (int32_t i = 0; i < candidate->count; i++)
             for (uint64_t j = 0; !candidate->buffers[i].weights && j < candidate->buffers[i].count;
                  j += 64)
                 sink = candidate->buffers[i].bytes[j];
         uint64_t began = now_ns();
         candidate->call();
-        samples[turn] = now_ns() - began;
+        samples[run] = now_ns() - began;
     }
     qsort(samples + 1, REPEATS, sizeof *samples, compare);
     return (double)samples[1 + REPEATS / 2];

@@ -1,9 +1,9 @@
 """A small aarch64 system to run under the emulator: Debian's Python, the runtime and its wheels.
 
-`make` needs about a minute, a package index and Debian's archive for it once; it needs no root, no
-chroot and no foreign-architecture setup of the machine. What a board says of itself in /proc and
-/sys is planted per device, since QEMU shows the guest this machine's otherwise. Several processes
-may use it at once, for several devices.
+`make` sets it up once. It takes about a minute, downloads from a package index and from Debian's
+archive, and needs no root, no chroot and no foreign architecture on this machine. The board's files
+in /proc and /sys are written for each device, since QEMU would show this machine's. Several
+processes may use the system at once, for several devices.
 """
 
 from __future__ import annotations
@@ -39,20 +39,25 @@ PARTS = {"cortex-a53": "0xd03", "cortex-a72": "0xd08", "cortex-a76": "0xd0b"}
 
 
 class Userland:
-    """An unpacked system; `command` runs its Python as a device would."""
+    """An unpacked system. `command` runs its Python as on a device."""
 
     def __init__(
         self, root: Path = DEFAULT, packages: tuple[str, ...] = DEBIAN, release: str = ""
     ) -> None:
-        """`release`: of Debian, by its code name; this machine's if none is named."""
+        """`release` is the code name of a Debian release (default: this machine's)."""
         self.root, self.site = root / "root", root / "site"
         self._packages, self._release = packages, release
 
+    @property
+    def is_made(self) -> bool:
+        """Whether the system is unpacked already."""
+        return (self.root.parent / "done").exists()
+
     def make(self) -> None:
-        """Unpack what is not there yet; raises `ToolchainError`."""
+        """Unpack what is missing; raises `ToolchainError`."""
         folder = self.root.parent
         done, runtime = folder / "done", folder / "runtime"
-        with _alone(folder):
+        with _locked(folder):
             if not done.exists():
                 shutil.rmtree(folder, ignore_errors=True)
                 self.unpack()
@@ -65,10 +70,12 @@ class Userland:
                 runtime.write_text(wanted)
 
     def unpack(self) -> None:
-        """Debian's packages for arm64, by an apt whose whole state is a folder of its own."""
+        """Unpack Debian's arm64 packages, using apt with all of its state in a temporary folder."""
         self.root.mkdir(parents=True)
         if not shutil.which("apt-get"):
-            raise ToolchainError("no apt-get to unpack arm64 packages", remedy="use Debian")
+            raise ToolchainError(
+                "no apt-get here to unpack arm64 packages", remedy="use Debian or Ubuntu"
+            )
         with tempfile.TemporaryDirectory(prefix="edge-apt-") as folder:
             state = Path(folder)
             for part in (
@@ -159,7 +166,7 @@ class Userland:
         )
 
     def _install_runtime(self) -> None:
-        """The runtime as its wheel has it, the lookup compiled as setup.py compiles it."""
+        """Install the runtime as in its wheel, with the lookup compiled as setup.py does."""
         target = self.site / "edge_runtime"
         shutil.rmtree(target, ignore_errors=True)
         ignored = shutil.ignore_patterns("__pycache__", "*.so")
@@ -177,33 +184,33 @@ class Userland:
         )
 
     def emulator(self, target: Target) -> list[str]:
-        """How to run a program of this system on the device's CPU; raises `ToolchainError`."""
+        """Return the command that runs programs of this system; raises `ToolchainError`."""
         path = shutil.which("qemu-aarch64")
         if not path:
             raise ToolchainError("no emulator", where=target.name, remedy="apt install qemu-user")
-        return [path, "-L", str(self.plant(target)), "-cpu", target.emulated_as]
+        return [path, "-L", str(self.write_board(target)), "-cpu", target.emulated_as]
 
     def command(self, target: Target, *arguments: str, plugin: str = "") -> list[str]:
-        """How to run this Python with `arguments` on the device's emulated CPU."""
+        """Return the command that runs this Python with `arguments` on the emulated CPU."""
         wrapper = self.board(target).with_name(f"{target.name}-python")
         settings = {
             "PYTHONPATH": str(self.site),
             "PYTHONHASHSEED": "0",
-            "PYTHONSAFEPATH": "1",  # the installed runtime, not the one in the folder we stand in
+            "PYTHONSAFEPATH": "1",  # the installed runtime, not the one in the current folder
             "PYTHONDONTWRITEBYTECODE": "1",
             "OPENBLAS_NUM_THREADS": "1",
-            # Unset, these would be this machine's, for another architecture's library.
+            # OpenBLAS would take an unset value from this machine, of another architecture.
             "OPENBLAS_CORETYPE": "ARMV8",
             "EMULATED_PYTHON": str(wrapper),
         }
         emulator = self.emulator(target)
         rest = [part for name, value in settings.items() for part in ("-E", f"{name}={value}")]
         rest += [str(self.root / "usr/bin/python3.11"), "-s"]
-        self._let_python_start_itself([*emulator, *rest], wrapper)
+        self._wrap_python([*emulator, *rest], wrapper)
         return [*emulator, *(["-plugin", plugin] if plugin else []), *rest, *arguments]
 
-    def _let_python_start_itself(self, command: list[str], wrapper: Path) -> None:
-        """A child process is started by this machine's kernel, which needs the emulator named."""
+    def _wrap_python(self, command: list[str], wrapper: Path) -> None:
+        """Write a wrapper for child processes, since this machine's kernel cannot start them."""
         _write(wrapper, f'#!/bin/sh\nexec {shlex.join(command)} "$@"\n')
         wrapper.chmod(0o755)
         _write(
@@ -214,21 +221,21 @@ class Userland:
     def run(
         self, target: Target, *arguments: str, plugin: str = "", timeout: float = 600
     ) -> subprocess.CompletedProcess[str]:
-        """Run it; the caller looks at the exit code."""
+        """Run Python with `arguments`. The caller checks the exit code."""
         command = self.command(target, *arguments, plugin=plugin)
         return subprocess.run(command, capture_output=True, text=True, check=False, timeout=timeout)
 
     def board(self, target: Target) -> Path:
-        """Where the device's own root is."""
+        """Return the device's own root folder."""
         return self.root.parent / "boards" / target.name
 
-    def plant(self, target: Target) -> Path:
-        """The device's root: the system, and what the device says of itself in /proc and /sys."""
+    def write_board(self, target: Target) -> Path:
+        """Write the device's root: the system, and the device's files in /proc and /sys."""
         board = self.board(target)
         board.mkdir(parents=True, exist_ok=True)
         for entry in self.root.iterdir():
             if not (board / entry.name).is_symlink():
-                with contextlib.suppress(FileExistsError):  # another process was faster
+                with contextlib.suppress(FileExistsError):  # another process created it
                     (board / entry.name).symlink_to(entry)
         part = PARTS.get(target.cpu, "0xd08")
         features = " ".join(target.features)
@@ -275,8 +282,8 @@ class Userland:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Nobody else makes `folder` meanwhile."""
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the lock of `folder`, so that one process at a time makes it."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with folder.with_name(folder.name + ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -284,7 +291,7 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 def _write(path: Path, text: str) -> None:
-    """Replace the file in one step, if it says something else: others may be reading it."""
+    """Replace the file in one step if its text differs. Other processes may be reading it."""
     if path.exists() and path.read_text(encoding="utf-8") == text:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -294,7 +301,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def _digest(folder: Path) -> str:
-    """Of every source file below `folder`."""
+    """Return the digest of every source file below `folder`."""
     digest = hashlib.sha256()
     for path in sorted(folder.rglob("*")):
         if path.is_file() and path.suffix not in (".so", ".pyc"):

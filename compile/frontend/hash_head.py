@@ -1,8 +1,8 @@
-"""From the averaged features to the hash: one dense layer, however it is written.
+"""From the averaged features to the hash: one dense layer, in any of its ONNX forms.
 
-A Gemm, a MatMul or a 1 x 1 convolution; what scales or shifts its sums before the activation is
-folded into it (a batch norm, as OrthoHash has one; a bias of its own). The activation is left out
-of what is compiled, for it is monotonic: its threshold is turned into one of the sums.
+The dense layer is a Gemm, a MatMul or a 1 x 1 convolution. Scales and shifts of its sums before the
+activation are folded into it: a separate bias, or a batch norm as in OrthoHash. The activation is
+monotonic and is not compiled. Its threshold becomes a threshold of the sums instead.
 """
 
 from __future__ import annotations
@@ -22,37 +22,38 @@ ACTIVATIONS: dict[str, tuple[float, float, Callable[[float], float]]] = {
     "Sigmoid": (0.0, 1.0, lambda t: math.log(t / (1 - t))),
     "Tanh": (-1.0, 1.0, math.atanh),
 }
-"""Ends of its values, and its inverse."""
+"""Lower end, upper end, and inverse of each activation."""
 
 
-class Tail:
-    """What is known of tensors from the average on."""
+class HashHead:
+    """Follows the tensors from the average to the hash."""
 
     def __init__(self, graph: Graph, network: Network) -> None:
         self.graph, self.network = graph, network
         self.pooled: dict[str, int] = {}
-        """Of a tensor's name: index of the layer that was averaged."""
+        """Averaged features: tensor name -> index of the layer."""
         self.sums: set[str] = set()
-        """Names of the dense layer's output before its activation, as `hashed` after it."""
+        """Tensors with the dense layer's sums, before the activation."""
         self.hashed: set[str] = set()
+        """Tensors after the activation."""
         network.hash_threshold = network.model.threshold
 
     def knows(self, name: str) -> bool:
-        """Whether `name` is a tensor of this part."""
+        """Whether the tensor `name` is averaged features, sums or the hash."""
         return name in self.pooled or name in self.sums or name in self.hashed
 
     def alias(self, name: str, out: str) -> None:
-        """`out` is `name` once more."""
+        """Record that the tensor `out` equals `name`."""
         if name in self.pooled:
             self.pooled[out] = self.pooled[name]
         else:
             (self.sums if name in self.sums else self.hashed).add(out)
 
     def visit(self, node: onnx.NodeProto, name: str) -> None:
-        """A node that reads the tensor `name`, which is known."""
+        """Read a node whose input `name` this head knows; raises `NetworkUnsupportedError`."""
         kind, out = node.op_type, node.output[0]
         if kind in TRANSPARENT or (kind == "Transpose" and name in self.pooled):
-            self.alias(name, out)  # a pixel's channels keep their order, however it is turned
+            self.alias(name, out)  # one pixel: its channels keep their order in any layout
         elif name in self.pooled and kind in ("Gemm", "MatMul", "Conv"):
             self._dense(node, name)
             self.sums.add(out)
@@ -67,17 +68,17 @@ class Tail:
             self._activation(kind)
             self.hashed.add(out)
         else:
-            raise self.graph.unsupported(node, "this compiler does not know it there")
+            raise self.graph.unsupported(node, "the compiler does not support it here")
 
     def check(self) -> None:
-        """Raise unless the graph's output is the hash, with as many bits as the metadata says."""
+        """Raise unless the graph's output is a hash with the number of bits in the metadata."""
         if self.graph.output not in self.sums | self.hashed:
             what = "the output is not a dense layer of pooled features"
             raise self.graph.unsupported(self.graph.nodes[-1], what)
         bits = self.network.model.bits
         if self._bits != bits:
             raise ModelInvalidError(
-                f"{self._bits} outputs, but its metadata says {bits} bits",
+                f"the hash layer has {self._bits} outputs, but the metadata says {bits} bits",
                 where=self.graph.where,
                 remedy="export it again with training/",
             )
@@ -97,7 +98,7 @@ class Tail:
                 or any(attributes.get("pads", []))
             ):
                 raise self.graph.unsupported(
-                    node, "of an average, it must be 1 x 1 and see all channels"
+                    node, "after the average it must be 1 x 1 and read all channels"
                 )
             weight = weight[:, :, 0, 0]
         elif not (node.op_type == "Gemm" and attributes.get("transB", 0)):
@@ -116,8 +117,9 @@ class Tail:
         threshold = self.network.model.threshold
         if not low < threshold < high:
             raise ModelInvalidError(
-                f"its threshold is {threshold:g}, but a {kind} lies between {low:g} and {high:g}",
+                f"edge.threshold must lie between {low:g} and {high:g} for a {kind}, "
+                f"got {threshold:g}",
                 where=self.graph.where,
-                remedy="set edge.threshold to what parts its ones from its zeros",
+                remedy="set it to the activation that separates ones from zeros",
             )
         self.network.hash_threshold = inverse(threshold)

@@ -1,4 +1,4 @@
-"""What a network does to the colours of the picture before its first convolution."""
+"""What a network does to the color channels of the picture before its first convolution."""
 
 from __future__ import annotations
 
@@ -10,39 +10,38 @@ from numpy.typing import NDArray
 from compile.frontend.ir import Weights
 from compile.frontend.onnx_graph import Affine, Numbers
 
-COLOURS = 3
-"""Red, green and blue, each normalised alike (InputSpec)."""
+COLORS = 3
+"""Red, green and blue. `InputSpec` normalizes them alike."""
 
 
 @dataclass(frozen=True)
-class Colours:
-    """Channel i is colour `order`[i] of the picture, times `factor`[i], plus `shift`[i]."""
+class ColorAffine:
+    """Channel i is color `order[i]` of the picture, times `factor[i]`, plus `shift[i]`."""
 
-    order: NDArray[np.int64] = field(default_factory=lambda: np.arange(COLOURS))
-    factor: Numbers = field(default_factory=lambda: np.ones(COLOURS))
-    shift: Numbers = field(default_factory=lambda: np.zeros(COLOURS))
+    order: NDArray[np.int64] = field(default_factory=lambda: np.arange(COLORS))
+    factor: Numbers = field(default_factory=lambda: np.ones(COLORS))
+    shift: Numbers = field(default_factory=lambda: np.zeros(COLORS))
 
-    def changed(self, change: Affine) -> Colours:
-        """After `change`."""
+    def then(self, change: Affine) -> ColorAffine:
+        """Return this transform followed by `change`."""
         factor, shift = change
-        return Colours(self.order, self.factor * factor, self.shift * factor + shift)
+        return ColorAffine(self.order, self.factor * factor, self.shift * factor + shift)
 
-    def chosen(self, places: list[int]) -> Colours:
-        """The channels `places`, counted from the first or, where negative, from the last."""
-        return Colours(self.order[places], self.factor[places], self.shift[places])
+    def select(self, channels: list[int]) -> ColorAffine:
+        """Return the transform of `channels`. Negative indices count from the last channel."""
+        return ColorAffine(self.order[channels], self.factor[channels], self.shift[channels])
 
     @property
-    def whole(self) -> bool:
-        """Whether each colour is there, once."""
-        return sorted(self.order) == list(range(COLOURS)) and bool(self.factor.all())
+    def is_permutation(self) -> bool:
+        """Whether each color is present exactly once, with a nonzero factor."""
+        return sorted(self.order) == list(range(COLORS)) and bool(self.factor.all())
 
-    def into(self, weight: Weights) -> tuple[Weights, Numbers]:
-        """`weight` [O, 3, window, window] of these channels as one of the colours, and what is to
-        be added to these first.
+    def fold_into(self, weight: Weights) -> tuple[Weights, Numbers]:
+        """Fold the transform into `weight` [O, 3, window, window].
 
-        value * factor + shift is (value + shift / factor) * factor, so that a border of zeros
-        around the one is a border of zeros around the other.
+        Returns weights for the plain colors, and the offset to add to the colors before them. As
+        value * factor + shift = (value + shift / factor) * factor, a border of zeros stays one.
         """
-        back = np.argsort(self.order)
+        inverse = np.argsort(self.order)
         scaled = weight * self.factor[:, None, None]
-        return scaled[:, back].astype(np.float32), (self.shift / self.factor)[back]
+        return scaled[:, inverse].astype(np.float32), (self.shift / self.factor)[inverse]

@@ -1,4 +1,4 @@
-"""A hash network as the compiler sees it: a list of layers with their weights."""
+"""The intermediate representation: a hash network as a list of layers with their weights."""
 
 from __future__ import annotations
 
@@ -14,38 +14,39 @@ from edge_runtime.model import ModelInfo
 Weights = NDArray[np.float32]
 
 
-def _none(dtype: str) -> Callable[[], NDArray[Any]]:
+def _empty(dtype: str) -> Callable[[], NDArray[Any]]:
     return lambda: np.empty(0, dtype)
 
 
 @dataclass
-class Quantised:
-    """A layer in integers; compile/kernels/quantized.py says how they are computed with."""
+class QuantizedLayer:
+    """The integers of a layer. compile/kernels/quantized.py defines how they are used."""
 
     scale: Weights
-    """[O]: a byte of the output stands for scale * (byte - zero)."""
+    """[O]: a byte of the output represents scale * (byte - zero)."""
     zero: int
-    border: int = 0
-    """The zero of its input."""
-    real: bool = False
-    """Its output stays in float32."""
-    weight: NDArray[Any] = field(default_factory=_none("int8"))
-    """Pointwise [O, I], depthwise [O, window, window] (float32, where its input is), stem [O, 3,
-    window, window] or none: the stem is computed in float32."""
-    factor: NDArray[Any] = field(default_factory=_none("int32"))
-    """[O]: int32, depthwise int16; of a stem whose output is in float32, float32."""
-    bias: NDArray[Any] = field(default_factory=_none("int32"))
-    """[O]: int32, of a depthwise convolution in float32 too."""
-    residual: NDArray[np.int32] = field(default_factory=_none("int32"))
-    """Pointwise [O]: the weight of what is added."""
-    offset: NDArray[np.int16] = field(default_factory=_none("int16"))
-    """Depthwise [O], as is `shift`."""
-    shift: NDArray[np.int16] = field(default_factory=_none("int16"))
+    input_zero: int = 0
+    """The zero of the layer's input, which fills its border."""
+    float_output: bool = False
+    """The output stays in float32."""
+    weight: NDArray[Any] = field(default_factory=_empty("int8"))
+    """Pointwise [O, I]. Depthwise [O, window, window], float32 if the input is. Stem [O, 3, window,
+    window], or empty if the stem is computed in float32."""
+    factor: NDArray[Any] = field(default_factory=_empty("int32"))
+    """[O]: int32; depthwise int16; float32 for a stem whose output is float32."""
+    bias: NDArray[Any] = field(default_factory=_empty("int32"))
+    """[O]: int32; float32 for a depthwise convolution computed in float32."""
+    residual: NDArray[np.int32] = field(default_factory=_empty("int32"))
+    """Pointwise [O]: weight of the residual."""
+    offset: NDArray[np.int16] = field(default_factory=_empty("int16"))
+    """Depthwise [O]."""
+    shift: NDArray[np.int16] = field(default_factory=_empty("int16"))
+    """Depthwise [O]."""
 
 
 @dataclass
 class Layer:
-    """One convolution with what follows it: batch norm folded, residual sum, activation."""
+    """One convolution and what follows it: folded batch norm, residual sum, activation."""
 
     name: str
     kind: str
@@ -55,20 +56,21 @@ class Layer:
     bias: Weights
     """[O]"""
     source: int
-    """Index of the layer whose output it reads; -1: the picture."""
+    """Index of the layer that provides the input; -1: the picture."""
     stride: int = 1
     pads: tuple[int, int, int, int] = (0, 0, 0, 0)
     """Border of zeros: top, left, bottom, right."""
     limit: float | None = None
-    """Upper end of the ReLU (infinite: plain), None: no activation."""
+    """Upper end of the ReLU (infinity: plain ReLU). None: no activation."""
     residual: int | None = None
     """Index of the layer whose output is added before the activation."""
-    span: tuple[float, float] | None = None
-    """The least and the most that its output stands for in an int8 ONNX file."""
-    quantised: Quantised | None = None
+    output_range: tuple[float, float] | None = None
+    """Smallest and largest value of the output, as an int8 ONNX file states them."""
+    quantized: QuantizedLayer | None = None
     in_size: int = 0
-    """Side of the input, pixels, as is `out_size` of the output."""
+    """Side of the input, pixels."""
     out_size: int = 0
+    """Side of the output, pixels."""
 
     @property
     def window(self) -> int:
@@ -77,18 +79,18 @@ class Layer:
 
     @property
     def outputs(self) -> int:
-        """Channels out."""
+        """Number of output channels."""
         return int(self.weight.shape[0])
 
     @property
     def multiply_adds(self) -> int:
-        """Of one picture."""
+        """Multiply-adds per picture."""
         return int(self.weight.size) * self.out_size**2
 
 
 @dataclass
 class Network:
-    """Layers in order, the hash layer, and what the model says of itself."""
+    """The layers in order, the hash layer, and the model's metadata."""
 
     model: ModelInfo
     layers: list[Layer] = field(default_factory=list)
@@ -97,17 +99,18 @@ class Network:
     hash_bias: Weights = field(default_factory=lambda: np.empty(0, np.float32))
     """[K]"""
     hash_source: int = -1
+    """Index of the layer that is averaged."""
     hash_threshold: float = 0.0
-    """A weighted sum of the hash layer above it is a 1."""
-    tint: NDArray[np.float64] = field(default_factory=lambda: np.zeros(3))
-    """Of red, green and blue, added to the offset that `model.input` has for all three."""
+    """A bit is 1 if the hash layer's sum is above this."""
+    color_offset: NDArray[np.float64] = field(default_factory=lambda: np.zeros(3))
+    """Added to red, green and blue, on top of the offset of `model.input`."""
 
     @property
-    def in_bytes(self) -> bool:
-        """Whether the ONNX file is one of int8."""
-        return any(layer.span is not None for layer in self.layers)
+    def is_int8(self) -> bool:
+        """Whether the ONNX file was quantized to int8."""
+        return any(layer.output_range is not None for layer in self.layers)
 
     @property
     def multiply_adds(self) -> int:
-        """Of one picture."""
+        """Multiply-adds per picture."""
         return sum(layer.multiply_adds for layer in self.layers) + int(self.hash_weight.size)

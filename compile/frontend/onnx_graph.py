@@ -1,4 +1,4 @@
-"""The nodes of an ONNX graph that its hash needs, in order, and the constants they read."""
+"""The part of an ONNX graph that computes the hash: its nodes in order, and their constants."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from compile.frontend.ir import Weights
 from edge_runtime.errors import ModelInvalidError, NetworkUnsupportedError
 
 HASH = "hash"
-"""Name of the output; without one of that name, the first is it."""
+"""Name of the hash output. A graph without one uses its first output."""
 Numbers = NDArray[np.float64]
 Affine = tuple[Numbers, Numbers]
-"""factor and shift, [1] or [C] each, of value * factor + shift."""
+"""(factor, shift) of value * factor + shift. Each has shape [1] or [C]."""
 
 
 class Graph:
-    """Outputs other than the hash (a classifier, say) are left out, with what only they need."""
+    """An ONNX graph without outputs other than the hash (such as a classifier) and their nodes."""
 
     def __init__(self, graph: onnx.GraphProto, where: str) -> None:
-        """Of a model in the file `where`; raises ModelInvalidError."""
+        """Read `graph` from the file `where`; raises `ModelInvalidError`."""
         self.where = where
         self.constants = {item.name: numpy_helper.to_array(item) for item in graph.initializer}
         self.inputs = [each for each in graph.input if each.name not in self.constants]
         names = [output.name for output in graph.output]
         if not names:
             raise ModelInvalidError(
-                "it has no output", where=where, remedy="export it again with training/"
+                "the graph has no output", where=where, remedy="export it again with training/"
             )
         self.output = HASH if HASH in names else names[0]
         wanted, nodes = {self.output}, []
@@ -44,33 +44,37 @@ class Graph:
         self.uses = Counter(name for node in self.nodes for name in node.input)
 
     def walk(self) -> Iterator[onnx.NodeProto]:
-        """The nodes that compute; those that only give constants are taken in on the way."""
+        """Yield the nodes that compute. Nodes that only produce constants go to `constants`."""
         for node in self.nodes:
             if node.op_type == "Constant":
                 self.constants[node.output[0]] = self._value(node)
             elif node.op_type == "DequantizeLinear" and node.input[0] in self.constants:
-                self.constants[node.output[0]] = self._dequantised(node)
+                self.constants[node.output[0]] = self._dequantize(node)
             else:
                 yield node
 
     def floats(self, name: str) -> Weights:
-        """A constant; raises ModelInvalidError where it is none."""
+        """Return the constant `name`; raises `ModelInvalidError` if it is not one."""
         if name not in self.constants:
             raise ModelInvalidError(
                 f'"{name}" must be a constant', where=self.where, remedy="fold constants first"
             )
-        return self.constants[name].astype(np.float32)
+        value: Weights = self.constants[name].astype(np.float32)
+        return value
 
     def numbers(self, node: onnx.NodeProto, attribute: str, place: int) -> list[int] | None:
-        """Whole numbers that are an attribute or, since some version of ONNX, an input."""
+        """Return integers that are an attribute or, in newer versions of ONNX, input `place`."""
         found = self.attributes(node).get(attribute)
         if found is None and len(node.input) > place and node.input[place]:
             found = self.floats(node.input[place]).reshape(-1).astype(int).tolist()
         return found
 
     def affine(self, node: onnx.NodeProto, name: str, axis: int, channels: int) -> Affine | None:
-        """What `node` does to each channel of its input `name`, whose axis `axis`, counted from
-        the last (-1), has `channels`; None where it does anything else."""
+        """Return the scale and shift that `node` applies to each channel of its input `name`.
+
+        `axis`, counted from the last (-1), is the one with the `channels`. Returns None if `node`
+        does anything else.
+        """
         kind = node.op_type
         if kind == "BatchNormalization" and node.input[0] == name:
             scale, shift, mean, variance = (
@@ -89,7 +93,7 @@ class Graph:
             lengths = dict(enumerate(value.shape[::-1], 1))
             if lengths.pop(-axis, 1) != channels or any(each != 1 for each in lengths.values()):
                 raise self.unsupported(
-                    node, f"its constant is not one number for each of {channels} channels"
+                    node, f"its constant must be one number or one for each of {channels} channels"
                 )
         value, one, nothing = value.reshape(-1), np.ones(1), np.zeros(1)
         if kind == "Add":
@@ -100,33 +104,33 @@ class Graph:
             return value, nothing
         if first and value.all():
             return 1 / value, nothing
-        raise self.unsupported(node, "it divides a constant, or by zero")
+        raise self.unsupported(node, "it divides a constant, or divides by zero")
 
     def attributes(self, node: onnx.NodeProto) -> dict[str, Any]:
-        """By name."""
+        """Return the attributes of `node` by name."""
         return {item.name: onnx.helper.get_attribute_value(item) for item in node.attribute}
 
     def unsupported(self, node: onnx.NodeProto, why: str) -> NetworkUnsupportedError:
-        """An error that names `node`."""
+        """Return an error that names `node`."""
         return NetworkUnsupportedError(
             f'operator {node.op_type} "{node.name or node.output[0]}": {why}',
             where=self.where,
-            remedy="the portable engine runs it: edge-runtime --model",
+            remedy="run it on the portable engine: edge-runtime --model",
         )
 
     def _value(self, node: onnx.NodeProto) -> NDArray[Any]:
         value = next(iter(self.attributes(node).values()), None)
         if isinstance(value, onnx.TensorProto):
-            return numpy_helper.to_array(value)
+            return np.asarray(numpy_helper.to_array(value))
         if isinstance(value, (int, float, list)):
             return np.array(value)
-        raise self.unsupported(node, "it must be a tensor or numbers")
+        raise self.unsupported(node, "its value must be a tensor or numbers")
 
-    def _dequantised(self, node: onnx.NodeProto) -> Weights:
+    def _dequantize(self, node: onnx.NodeProto) -> Weights:
         value, scale = self.constants[node.input[0]], self.floats(node.input[1])
         zero = self.floats(node.input[2]) if len(node.input) > 2 else np.zeros(1, np.float32)
         shape = [1] * value.ndim
         if scale.size > 1:
             shape[self.attributes(node).get("axis", 1)] = -1
             scale, zero = scale.reshape(shape), zero.reshape(shape if zero.size > 1 else [])
-        return (value.astype(np.float32) - zero) * scale
+        return np.asarray((value.astype(np.float32) - zero) * scale)

@@ -1,8 +1,8 @@
-"""What one instruction of a CPU does and no operator of TVM says: the arithmetic of int8 kernels.
+"""The arithmetic of int8 kernels: operations that CPUs have as one instruction and TVM lacks.
 
-Kernels use these functions like any other operator, on numbers; when their loops have been made
-vectors, `lowered` puts the CPU's own instructions in their place (compile/codegen/lower.py calls it). Every
-way gives the same numbers, so that an int8 network has the same codes on every CPU.
+Kernels use these functions on scalars, like any other operator. After vectorization,
+`lower_instructions` (called by compile/codegen/lower.py) replaces them by the CPU's instructions.
+All variants give the same numbers, so an int8 network has the same codes on every CPU.
 """
 
 from __future__ import annotations
@@ -16,16 +16,14 @@ from tvm.ir import Call
 from tvm.ir.expr import TensorLoad
 from tvm.tirx import Broadcast, BufferLoad, Ramp
 
+from compile.kernels.base import Expr
 from compile.target.vector_unit import SDOT, SMULL, VNNI
 
-Expr = Any
-"""A TVM expression."""
-
-WAYS = "edge.ways"
-"""A function's attribute: how the CPU multiplies bytes, as compile/target/vector_unit.py names it."""
+DOT_PRODUCT_KIND = "edge.dot_product_kind"
+"""Attribute of a function: `Vector.dot_product_kind` of its CPU."""
 
 PURE = 1
-"""TVM's CallEffectKind::kPure, as a plain number."""
+"""The value of TVM's CallEffectKind::kPure."""
 
 
 def _operator(name: str) -> tvm.ir.Op:
@@ -38,87 +36,110 @@ def _operator(name: str) -> tvm.ir.Op:
     return tvm.ir.Op.get(full)
 
 
-WORD, DOT, ACROSS, TIMES, PLUS, MEAN, NARROW, NEAREST, SHARE = map(
-    _operator, ("word", "dot", "across", "times", "plus", "mean", "narrow", "nearest", "share")
+(
+    WORD,
+    DOT,
+    HORIZONTAL_ADD,
+    MULTIPLY_HIGH,
+    SATURATING_ADD,
+    AVERAGE,
+    SATURATE,
+    ROUND,
+    REQUANTIZE,
+) = map(
+    _operator,
+    (
+        "word",
+        "dot",
+        "horizontal_add",
+        "multiply_high",
+        "saturating_add",
+        "average",
+        "saturate",
+        "round",
+        "requantize",
+    ),
 )
 FRACTION = 3
-"""Bits below the point of a share."""
+"""Fraction bits of the intermediate result of `requantize`."""
 
 
 def word(bytes_: list[Expr]) -> Expr:
-    """Four bytes that lie side by side, as an int32."""
+    """Read four adjacent bytes as an int32."""
     return tirx.call_intrin("int32", WORD, *bytes_)
 
 
 def dot(pairs: list[tuple[Expr, Expr]]) -> Expr:
-    """The sum of the products of bytes, four a pair of int32; the second one of a pair is signed,
-    the first one signed, but unsigned for VNNI and PLAIN.
+    """Return the sum of the byte products of `pairs` of int32, four per pair.
 
-    With SMULL only the sum over four neighbouring results is what it should be, and the products
-    that meet in one 16-bit number must have room there (compile/quantization/calibrate.py sees to that).
+    The second bytes are signed. The first ones are signed, too, but unsigned for VNNI and PLAIN.
+    With SMULL only the sum over four adjacent results is correct, and the products that are added
+    in one 16-bit number must not overflow it (compile/quantization/calibrate.py ensures this).
     """
     return tirx.call_intrin("int32", DOT, *[word for pair in pairs for word in pair])
 
 
-def across(sums: list[Expr]) -> Expr:
-    """The sum of four int32 that lie side by side."""
-    return tirx.call_intrin("int32", ACROSS, *sums)
+def horizontal_add(sums: list[Expr]) -> Expr:
+    """Return the sum of four adjacent int32."""
+    return tirx.call_intrin("int32", HORIZONTAL_ADD, *sums)
 
 
-def times(value: Expr, factor: Expr) -> Expr:
-    """int16: (value * factor + 2**14) >> 15."""
-    return tirx.call_intrin("int16", TIMES, value, factor)
+def multiply_high(value: Expr, factor: Expr) -> Expr:
+    """Return int16: (value * factor + 2**14) >> 15."""
+    return tirx.call_intrin("int16", MULTIPLY_HIGH, value, factor)
 
 
-def mean(one: Expr, other: Expr) -> Expr:
-    """int16: (one + other + 1) >> 1."""
-    return tirx.call_intrin("int16", MEAN, one, other)
+def average(one: Expr, other: Expr) -> Expr:
+    """Return int16: (one + other + 1) >> 1."""
+    return tirx.call_intrin("int16", AVERAGE, one, other)
 
 
-def share(value: Expr, factor: Expr) -> Expr:
-    """int8: of an int32, factor / 2**(31 + FRACTION), rounded to FRACTION bits, then to none, no
-    further than the ends of int8."""
-    return tirx.call_intrin("int8", SHARE, value, factor)
+def requantize(value: Expr, factor: Expr) -> Expr:
+    """Return int8: the int32 `value` times factor / 2**(31 + FRACTION), saturated.
+
+    The product is rounded to FRACTION bits first, then to an integer.
+    """
+    return tirx.call_intrin("int8", REQUANTIZE, value, factor)
 
 
-def plus(one: Expr, other: Expr) -> Expr:
-    """int16: their sum, no further than the ends of int16."""
-    return tirx.call_intrin("int16", PLUS, one, other)
+def saturating_add(one: Expr, other: Expr) -> Expr:
+    """Return int16: the sum, saturated."""
+    return tirx.call_intrin("int16", SATURATING_ADD, one, other)
 
 
-def narrow(value: Expr) -> Expr:
-    """int8: an int16, but no further than the ends of int8."""
-    return tirx.call_intrin("int8", NARROW, value)
+def saturate_int8(value: Expr) -> Expr:
+    """Return int8: the int16 `value`, saturated."""
+    return tirx.call_intrin("int8", SATURATE, value)
 
 
-def nearest(value: Expr) -> Expr:
-    """int8: the nearest one to a float32, the even one of two."""
-    return tirx.call_intrin("int8", NEAREST, value)
+def round_to_int8(value: Expr) -> Expr:
+    """Return int8: the float32 `value` rounded to nearest, ties to even, and saturated."""
+    return tirx.call_intrin("int8", ROUND, value)
 
 
-def lowered(value: Expr, way: str) -> Expr:
-    """`value` with the CPU's instructions for these operators."""
-    arm = way in (SDOT, SMULL)
+def lower_instructions(value: Expr, kind: str) -> Expr:
+    """Replace this module's operators in `value` by instructions for the dot product `kind`."""
+    arm = kind in (SDOT, SMULL)
     steps: dict[Any, Callable[..., Expr]] = {
         WORD: _word,
-        DOT: lambda *args: _dot(None, args, way),
-        ACROSS: _across,
-        TIMES: _times_arm if arm else _times,
-        PLUS: _plus,
-        MEAN: _mean_arm if arm else _mean,
-        SHARE: _share_arm if arm else _share,
-        NARROW: _narrow_arm if arm else _narrow,
-        NEAREST: _nearest_arm if arm else _nearest,
+        DOT: lambda *args: _dot(None, args, kind),
+        HORIZONTAL_ADD: _horizontal_add,
+        MULTIPLY_HIGH: _multiply_high_arm if arm else _multiply_high,
+        SATURATING_ADD: _saturating_add,
+        AVERAGE: _average_arm if arm else _average,
+        REQUANTIZE: _requantize_arm if arm else _requantize,
+        SATURATE: _saturate_int8_arm if arm else _saturate_int8,
+        ROUND: _round_to_int8_arm if arm else _round_to_int8,
     }
 
     def visit(value: Expr) -> Expr:
         if isinstance(value, tirx.Add):
             for sums, product in ((value.a, value.b), (value.b, value.a)):
                 if isinstance(product, Call) and product.op.same_as(DOT):
-                    return _dot(visit(sums), [visit(arg) for arg in product.args], way)
+                    return _dot(visit(sums), [visit(arg) for arg in product.args], kind)
         if isinstance(value, Call):
-            # word and across look at where their arguments lie
-            loads = value.op.same_as(WORD) or value.op.same_as(ACROSS)
+            # WORD and HORIZONTAL_ADD need their arguments as loads, with an address.
+            loads = value.op.same_as(WORD) or value.op.same_as(HORIZONTAL_ADD)
             args = list(value.args) if loads else [visit(arg) for arg in value.args]
             for op, make in steps.items():
                 if value.op.same_as(op):
@@ -153,7 +174,7 @@ def _typed(dtype: str, lanes: int) -> str:
 
 
 def _side_by_side(first: Expr, number: int) -> Expr:
-    """The load of `number` times as much as `first`, each `number`-th of which it loads."""
+    """Return a load of `number` times the lanes of `first`, which loads every `number`-th one."""
     assert isinstance(first, TensorLoad), first
     (index,) = first.indices
     lanes = number
@@ -170,7 +191,7 @@ def _word(first: Expr, *_: Expr) -> Expr:
     return tirx.reinterpret(_typed("int32", _lanes(loaded) // 4), loaded)
 
 
-def _across(first: Expr, *_: Expr) -> Expr:
+def _horizontal_add(first: Expr, *_: Expr) -> Expr:
     loaded = _side_by_side(first, 4)
     start = loaded.indices[0].base
     one = tirx.const(1, str(start.ty))
@@ -184,17 +205,17 @@ def _across(first: Expr, *_: Expr) -> Expr:
     return parts[0]
 
 
-def _dot(sums: Expr | None, words: Any, way: str) -> Expr:
+def _dot(sums: Expr | None, words: Any, kind: str) -> Expr:
     lanes = _lanes(words[1])
     total = _const(0, "int32", lanes) if sums is None else sums
     pairs = list(zip(words[::2], words[1::2], strict=True))
-    if way == SMULL:
+    if kind == SMULL:
         return total + _smull(pairs)
     for one, other in pairs:
-        if way == SDOT:
+        if kind == SDOT:
             rows = [tirx.reinterpret("int8x16", value) for value in (one, other)]
             total = _llvm("int32x4", "llvm.aarch64.neon.sdot", total, rows[1], rows[0])
-        elif way == VNNI and lanes in (4, 8, 16):
+        elif kind == VNNI and lanes in (4, 8, 16):
             rows = [tirx.reinterpret(f"int8x{4 * lanes}", value) for value in (one, other)]
             total = _llvm(f"int32x{lanes}", f"llvm.x86.avx512.vpdpbusd.{32 * lanes}", total, *rows)
         else:
@@ -203,7 +224,7 @@ def _dot(sums: Expr | None, words: Any, way: str) -> Expr:
 
 
 def _smull(pairs: list[tuple[Expr, Expr]]) -> Expr:
-    """Of 16 bytes each."""
+    """Return four partial sums of the products of 16 bytes per register."""
     products = None
     for pair in pairs:
         rows = [tirx.reinterpret("int8x16", value) for value in pair]
@@ -225,7 +246,7 @@ def _four_products(one: Expr, other: Expr, lanes: int) -> Expr:
 
 
 def _in_parts(lanes: int, work: Callable[..., Expr], dtype: str, *args: Expr) -> Expr:
-    """`work` on the vectors `args` in parts of `lanes`."""
+    """Apply `work` to the vectors `args` in parts of `lanes`."""
     count = _lanes(args[0])
     if count <= lanes:
         return work(*args)
@@ -241,17 +262,17 @@ def _in_parts(lanes: int, work: Callable[..., Expr], dtype: str, *args: Expr) ->
     return tirx.vectorcombine(_typed(dtype, count), *halves)
 
 
-def _times_arm(value: Expr, factor: Expr) -> Expr:
+def _multiply_high_arm(value: Expr, factor: Expr) -> Expr:
     def work(value: Expr, factor: Expr) -> Expr:
         lanes = _lanes(value)
         if lanes not in (4, 8):
-            return _times(value, factor)
+            return _multiply_high(value, factor)
         return _llvm(f"int16x{lanes}", "llvm.aarch64.neon.sqrdmulh", value, factor)
 
     return _in_parts(8, work, "int16", value, factor)
 
 
-def _times(value: Expr, factor: Expr) -> Expr:
+def _multiply_high(value: Expr, factor: Expr) -> Expr:
     lanes = _lanes(value)
     names = {32: "avx512.pmul.hr.sw.512", 16: "avx2.pmul.hr.sw", 8: "ssse3.pmul.hr.sw.128"}
     if lanes in names and tvm.target.codegen.llvm_lookup_intrinsic_id("llvm.x86." + names[lanes]):
@@ -262,26 +283,26 @@ def _times(value: Expr, factor: Expr) -> Expr:
     return tirx.Cast(_typed("int16", lanes), rounded)
 
 
-def _plus(one: Expr, other: Expr) -> Expr:
+def _saturating_add(one: Expr, other: Expr) -> Expr:
     return _llvm(_typed("int16", _lanes(one)), "llvm.sadd.sat", one, other)
 
 
-def _mean_arm(one: Expr, other: Expr) -> Expr:
+def _average_arm(one: Expr, other: Expr) -> Expr:
     def work(one: Expr, other: Expr) -> Expr:
         if _lanes(one) not in (4, 8):
-            return _mean(one, other)
+            return _average(one, other)
         return _llvm(f"int16x{_lanes(one)}", "llvm.aarch64.neon.srhadd", one, other)
 
     return _in_parts(8, work, "int16", one, other)
 
 
-def _mean(one: Expr, other: Expr) -> Expr:
+def _average(one: Expr, other: Expr) -> Expr:
     return (one | other) - ((one ^ other) >> _const(1, "int16", _lanes(one)))
 
 
-def _share_arm(value: Expr, factor: Expr) -> Expr:
+def _requantize_arm(value: Expr, factor: Expr) -> Expr:
     if _lanes(value) % 4:
-        return _share(value, factor)
+        return _requantize(value, factor)
 
     def half(value: Expr, factor: Expr) -> Expr:
         product = _llvm("int32x4", "llvm.aarch64.neon.sqrdmulh", value, factor)
@@ -291,7 +312,7 @@ def _share_arm(value: Expr, factor: Expr) -> Expr:
     return _bytes_arm(_in_parts(4, half, "int16", value, factor))
 
 
-def _share(value: Expr, factor: Expr) -> Expr:
+def _requantize(value: Expr, factor: Expr) -> Expr:
     lanes = _lanes(value)
     wide, whole = _typed("int64", lanes), _typed("int32", lanes)
     product = tirx.Cast(wide, value) * tirx.Cast(wide, factor)
@@ -302,24 +323,24 @@ def _share(value: Expr, factor: Expr) -> Expr:
     return tirx.Cast(_typed("int8", lanes), tirx.max(tirx.min(number, high), low))
 
 
-def _narrow_arm(value: Expr) -> Expr:
+def _saturate_int8_arm(value: Expr) -> Expr:
     def work(value: Expr) -> Expr:
         if _lanes(value) != 8:
-            return _narrow(value)
+            return _saturate_int8(value)
         return _llvm("int8x8", "llvm.aarch64.neon.sqxtn", value)
 
     return _in_parts(8, work, "int8", value)
 
 
-def _narrow(value: Expr) -> Expr:
+def _saturate_int8(value: Expr) -> Expr:
     lanes = _lanes(value)
     low, high = _const(-128, "int16", lanes), _const(127, "int16", lanes)
     return tirx.Cast(_typed("int8", lanes), tirx.max(tirx.min(value, high), low))
 
 
-def _nearest_arm(value: Expr) -> Expr:
+def _round_to_int8_arm(value: Expr) -> Expr:
     if _lanes(value) % 4:
-        return _nearest(value)
+        return _round_to_int8(value)
 
     def whole(value: Expr) -> Expr:
         number = _llvm("int32x4", "llvm.aarch64.neon.fcvtns", value)
@@ -339,7 +360,7 @@ def _bytes_arm(halves: Expr) -> Expr:
     return _in_parts(8, byte, "int8", halves)
 
 
-def _nearest(value: Expr) -> Expr:
+def _round_to_int8(value: Expr) -> Expr:
     lanes = _lanes(value)
     low, high = _const(-128, "float32", lanes), _const(127, "float32", lanes)
     inside = tirx.max(tirx.min(value, high), low)

@@ -1,18 +1,18 @@
-"""A pointwise convolution and the stage that feeds it: depthwise, or a plain copy.
+"""A pointwise convolution and the stage before it: a depthwise convolution, or a plain copy.
 
 A pointwise convolution is a matrix product, out[p, n] = sum over k of D[p, k] * W[k, n], for P
-pixels, K input and N output channels. `mr` pixels x `nr` channels are summed in registers; the
-larger that tile, the fewer loads a multiply-add needs: (mr + nr) / (2 * mr * nr) load pairs with
-NEON's four lanes. Both operands are laid out in the order in which the tile reads them:
+pixels, K input channels and N output channels. A tile of `mr` pixels x `nr` channels is summed in
+registers. The larger the tile, the fewer loads per multiply-add: (mr + nr) / (2 * mr * nr) load
+pairs with NEON's four lanes. Both operands are stored in the order in which the tile reads them:
 
     W   [N/nr, K, nr]       packed when the network is compiled
-    D   [P/mr, K, mr']      where one lane of a register can be a factor (NEON): mr pixels side by
-                            side, rounded up to whole registers
-        [P/mr, mr, K]       where a factor is broadcast from memory (AVX)
+    D   [P/mr, K, mr']      if one lane of a register can be a factor (NEON): mr adjacent pixels,
+                            rounded up to whole registers
+        [P/mr, mr, K]       if a factor is broadcast from memory (AVX)
 
-D is never an activation in memory that somebody else reads: the stage before writes it in this
-order, either all of it (two kernels) or, fused, a few tiles at a time into the cache, which saves
-the round trip of the whole tensor.
+Only this product reads D. The stage before writes it in this order: either all of it (two kernels)
+or, fused, a few tiles at a time into the cache, which saves a round trip of the whole tensor to
+memory.
 """
 
 from __future__ import annotations
@@ -24,37 +24,38 @@ from tvm import te
 from tvm.s_tir import Schedule
 
 from compile.kernels.base import (
-    AHEAD,
-    LATE,
+    INITIAL_VALUES,
     OUT_STRIDE,
-    STARTS,
+    PREFETCH_STEP,
+    SINK_LOADS,
     Kernel,
+    Tensor,
     activate,
     start_in_registers,
-    vectorise,
+    vectorize_loop,
 )
 from compile.target.vector_unit import Vector
 
-Tensor = te.Tensor
 BIASES = {"sum": "B", "dsum": "DB"}
 
 
 @dataclass(frozen=True)
 class Block:
-    """The geometry of one block: [depthwise], then pointwise."""
+    """The geometry of a workload: [depthwise,] then pointwise."""
 
     height: int
-    """Of the output, as are the width and the strides of rows in numbers."""
+    """Of the output."""
     width: int
+    """Of the output."""
     channels: int
-    """K."""
+    """K, input channels."""
     outputs: int
-    """N."""
+    """N, output channels."""
     window: int = 0
-    """Side of the depthwise window; 0: there is no depthwise convolution."""
+    """Side of the depthwise window; 0: no depthwise convolution."""
     stride: int = 1
     in_shape: tuple[int, int] = (0, 0)
-    """Height and width of the input with its border of zeros (as it lies in memory)."""
+    """Height and width of the input in memory, border of zeros included."""
     out_stride: int = 0
     """Numbers from one output row to the next."""
     middle_limit: float | None = 6.0
@@ -62,104 +63,112 @@ class Block:
     limit: float | None = 6.0
     """Activation at the end."""
     residual_stride: int = 0
-    """Numbers from one row to the next of a tensor that is added at the end; 0: none is."""
+    """Numbers from one row of the residual to the next; 0: no residual."""
     dtype: str = "float32"
-    source: str = ""
-    """The type of the input, where it is another one."""
+    input_dtype: str = ""
+    """Data type of the input, if it differs from `dtype`."""
 
 
 @dataclass(frozen=True)
-class ScheduleConfig:
-    """What the search chooses."""
+class BlockConfig:
+    """The schedule of a block. The field names are keys of the tuning records."""
 
     mr: int
+    """Pixels per register tile."""
     nr: int
+    """Channels per register tile."""
     fused: bool = True
     tiles: int = 1
-    """Fused: pixel tiles a task. Else: channel blocks a task of the pointwise kernel."""
+    """Fused: pixel tiles per task. Else: channel blocks per task of the pointwise kernel."""
     channels_outside: bool = True
-    """The loop over channel blocks runs outside the one over pixel tiles."""
+    """The loop over channel blocks is outside the loop over pixel tiles."""
     unroll: int = 8
-    """Steps of k unrolled."""
+    """Unrolled steps of k."""
     tw: int = 7
-    """Depthwise: pixels whose sums are in registers at a time."""
+    """Depthwise: pixels per register tile."""
     vc: int = 8
-    """Depthwise: channels likewise."""
+    """Depthwise: channels per register tile."""
     strassen: bool = False
-    """Seven products of quarters (kernels/strassen.py)."""
+    """Compute seven products of quarters (kernels/strassen.py)."""
     late: bool = False
-    """Copies into registers just before their use (compile/passes/sink_loads.py)."""
+    """Load registers just before their use (compile/passes/sink_loads.py)."""
 
 
-def valid(block: Block, knobs: ScheduleConfig, vector: Vector) -> bool:
-    """Whether `knobs` fit the geometry (tiles divide it) and the registers."""
+def valid(block: Block, config: BlockConfig, vector: Vector) -> bool:
+    """Whether the tiles of `config` divide the geometry and fit the registers."""
     pixels = block.height * block.width
     fits = (
-        pixels % knobs.mr == 0
-        and (block.width % knobs.mr == 0 or knobs.mr % block.width == 0)
-        and block.outputs % knobs.nr == 0
-        and knobs.nr % vector.lanes == 0
-        and block.channels % knobs.vc == 0
-        and knobs.vc % vector.lanes == 0
-        and knobs.mr % knobs.tw == 0
-        and (knobs.tw <= block.width or knobs.tw % block.width == 0)
-        and block.channels % knobs.unroll == 0
+        pixels % config.mr == 0
+        and (block.width % config.mr == 0 or config.mr % block.width == 0)
+        and block.outputs % config.nr == 0
+        and config.nr % vector.lanes == 0
+        and block.channels % config.vc == 0
+        and config.vc % vector.lanes == 0
+        and config.mr % config.tw == 0
+        and (config.tw <= block.width or config.tw % block.width == 0)
+        and block.channels % config.unroll == 0
     )
-    if not knobs.fused:
-        return fits and block.outputs // knobs.nr % knobs.tiles == 0
-    row = max(block.width // knobs.mr, 1)  # tiles a row: a task is whole rows, or a share of one
-    whole = knobs.tiles % row == 0 or row % knobs.tiles == 0
-    return fits and whole and pixels // knobs.mr % knobs.tiles == 0
+    if not config.fused:
+        return fits and block.outputs // config.nr % config.tiles == 0
+    row = max(
+        block.width // config.mr, 1
+    )  # tiles per row; a task is whole rows or a part of one row
+    whole = config.tiles % row == 0 or row % config.tiles == 0
+    return fits and whole and pixels // config.mr % config.tiles == 0
 
 
-def kernels(name: str, block: Block, knobs: ScheduleConfig, vector: Vector) -> list[Kernel]:
-    """One fused kernel, (A, DW, DB, W, B, [R], O), or two: (A, [DW, DB], D) and (D, W, B, [R], O).
+def kernels(name: str, block: Block, config: BlockConfig, vector: Vector) -> list[Kernel]:
+    """Return one fused kernel or two.
 
-    A is the input with its border, DW [window, window, K] and DB [K] the depthwise weights and
+    These are (A, DW, DB, W, B, [R], O), or (A, [DW, DB], D) and (D, W, B, [R], O).
+    A is the input with its border, DW [window, window, K] and DB [K] are the depthwise weights and
     bias, W as above, B [N], R the residual.
     """
-    front = _front(block, knobs, vector)
-    if knobs.fused:
+    front = _front(block, config, vector)
+    if config.fused:
         arguments, middle = front
-        more, out = _pointwise(block, knobs, vector, middle)
-        schedule = _schedule([*arguments, *more, out], block, knobs)
-        tile = _schedule_pointwise(schedule, knobs, vector, fused=True)
-        schedule_front(schedule, block, knobs, vector, at=tile)
-        tasks = block.height * block.width // knobs.mr // knobs.tiles
+        more, out = _pointwise(block, config, vector, middle)
+        schedule = _schedule([*arguments, *more, out], block, config)
+        tile = _schedule_pointwise(schedule, config, vector, fused=True)
+        schedule_front(schedule, block, config, vector, at=tile)
+        tasks = block.height * block.width // config.mr // config.tiles
         return [Kernel(name, schedule.mod["main"], tasks)]
     arguments, middle = front
-    schedule = Schedule(te.create_prim_func([*arguments, middle]).with_attr(STARTS, BIASES))
-    tasks = schedule_front(schedule, block, knobs, vector, at=None)
+    schedule = Schedule(te.create_prim_func([*arguments, middle]).with_attr(INITIAL_VALUES, BIASES))
+    tasks = schedule_front(schedule, block, config, vector, at=None)
     first = Kernel(f"{name}_front", schedule.mod["main"], tasks)
-    more, out = _pointwise(block, knobs, vector, te.placeholder(middle.shape, block.dtype, "D"))
-    schedule = _schedule([*more, out], block, knobs)
-    _schedule_pointwise(schedule, knobs, vector, fused=False)
-    function = schedule.mod["main"].with_attr(AHEAD, weights_a_step(knobs, vector))
-    tasks = block.outputs // knobs.nr // knobs.tiles
+    more, out = _pointwise(block, config, vector, te.placeholder(middle.shape, block.dtype, "D"))
+    schedule = _schedule([*more, out], block, config)
+    _schedule_pointwise(schedule, config, vector, fused=False)
+    function = schedule.mod["main"].with_attr(PREFETCH_STEP, weights_per_step(config, vector))
+    tasks = block.outputs // config.nr // config.tiles
     return [first, Kernel(f"{name}_pointwise", function, tasks)]
 
 
-def weights_a_step(knobs: ScheduleConfig, vector: Vector) -> int:
-    """How many weights the loop over k uses a turn, for AHEAD: where that pays. The ARM cores are
-    judged by instructions, and look ahead themselves."""
-    return knobs.nr * knobs.unroll if knobs.channels_outside and not vector.by_lane else 0
+def weights_per_step(config: BlockConfig, vector: Vector) -> int:
+    """Return the weights that one iteration of the loop over k uses, for PREFETCH_STEP.
+
+    0 where prefetching does not pay: ARM cores are judged by their instruction count and prefetch
+    in hardware.
+    """
+    return config.nr * config.unroll if config.channels_outside and not vector.by_lane else 0
 
 
-def middle_shape(block: Block, knobs: ScheduleConfig, vector: Vector) -> tuple[int, int, int]:
-    """The shape of D."""
-    tiles = block.height * block.width // knobs.mr
+def middle_shape(block: Block, config: BlockConfig, vector: Vector) -> tuple[int, int, int]:
+    """Return the shape of D."""
+    tiles = block.height * block.width // config.mr
     if vector.by_lane:
-        return tiles, block.channels, _padded(knobs.mr, vector)
-    return tiles, knobs.mr, block.channels
+        return tiles, block.channels, _padded(config.mr, vector)
+    return tiles, config.mr, block.channels
 
 
 def _padded(mr: int, vector: Vector) -> int:
     return -(-mr // vector.lanes) * vector.lanes
 
 
-def _front(block: Block, knobs: ScheduleConfig, vector: Vector) -> tuple[list[Tensor], Tensor]:
-    """D out of the input: its arguments and D itself."""
-    (tiles, _, _), mr, dtype = middle_shape(block, knobs, vector), knobs.mr, block.dtype
+def _front(block: Block, config: BlockConfig, vector: Vector) -> tuple[list[Tensor], Tensor]:
+    """Return the arguments of the first stage, and D."""
+    (tiles, _, _), mr, dtype = middle_shape(block, config, vector), config.mr, block.dtype
     a = te.placeholder((*block.in_shape, block.channels), dtype, "A")
 
     def place(tile: Any, pixel: Any) -> tuple[Any, Any]:
@@ -196,14 +205,14 @@ def _front(block: Block, knobs: ScheduleConfig, vector: Vector) -> tuple[list[Te
 
 
 def _pointwise(
-    block: Block, knobs: ScheduleConfig, vector: Vector, middle: Tensor
+    block: Block, config: BlockConfig, vector: Vector, middle: Tensor
 ) -> tuple[list[Tensor], Tensor]:
-    """The output out of D: further arguments (D first unless it was computed), and the output."""
-    k_size, n_size, nr, dtype = block.channels, block.outputs, knobs.nr, block.dtype
+    """Return the further arguments (D first, unless it is computed), and the output."""
+    k_size, n_size, nr, dtype = block.channels, block.outputs, config.nr, block.dtype
     w = te.placeholder((n_size // nr, k_size, nr), dtype, "W")
     bias = te.placeholder((n_size,), dtype, "B")
     k = te.reduce_axis((0, k_size), "k")
-    shape = (block.height * block.width // knobs.mr, knobs.mr, n_size)
+    shape = (block.height * block.width // config.mr, config.mr, n_size)
 
     def product(t: Any, i: Any, n: Any) -> Any:
         factor = middle[t, k, i] if vector.by_lane else middle[t, i, k]
@@ -220,7 +229,7 @@ def _pointwise(
 
     def final(y: Any, x: Any, n: Any) -> Any:
         flat = y * block.width + x
-        value = sums[flat // knobs.mr, flat % knobs.mr, n]
+        value = sums[flat // config.mr, flat % config.mr, n]
         if residual is not None:
             value = value + residual[y, x, n]
         return activate(value, block.limit, dtype)
@@ -230,70 +239,70 @@ def _pointwise(
     return arguments, te.compute(out_shape, final, "O")
 
 
-def _schedule(arguments: list[Tensor], block: Block, knobs: ScheduleConfig) -> Schedule:
+def _schedule(arguments: list[Tensor], block: Block, config: BlockConfig) -> Schedule:
     function = te.create_prim_func(arguments)
     stride = block.out_stride or block.width * block.outputs
-    attributes = {OUT_STRIDE: stride, STARTS: BIASES, LATE: knobs.late}
+    attributes = {OUT_STRIDE: stride, INITIAL_VALUES: BIASES, SINK_LOADS: config.late}
     return Schedule(function.with_attrs(attributes))
 
 
 def _schedule_pointwise(
-    schedule: Schedule, knobs: ScheduleConfig, vector: Vector, *, fused: bool
+    schedule: Schedule, config: BlockConfig, vector: Vector, *, fused: bool
 ) -> Any:
-    """Schedule the product; returns the loop over tasks."""
+    """Schedule the matrix product; return the loop over tasks."""
     out = schedule.get_sblock("O")
     y, x, n = schedule.get_loops(out)
-    tile, pixel = schedule.split(schedule.fuse(y, x), [None, knobs.mr])
-    block, channel = schedule.split(n, [None, knobs.nr])
+    tile, pixel = schedule.split(schedule.fuse(y, x), [None, config.mr])
+    block, channel = schedule.split(n, [None, config.nr])
     if fused:
-        task, tile = schedule.split(tile, [None, knobs.tiles])
+        task, tile = schedule.split(tile, [None, config.tiles])
     else:
-        task, block = schedule.split(block, [None, knobs.tiles])
-    order = (block, tile) if knobs.channels_outside else (tile, block)
+        task, block = schedule.split(block, [None, config.tiles])
+    order = (block, tile) if config.channels_outside else (tile, block)
     schedule.reorder(task, *order, pixel, channel)
     schedule.parallel(task)
-    vectorise(schedule, channel, vector.lanes)
+    vectorize_loop(schedule, channel, vector.lanes)
     schedule.unroll(pixel)
 
-    schedule_sums(schedule, order[1], knobs, vector)
+    schedule_sums(schedule, order[1], config, vector)
     return task
 
 
-def schedule_sums(schedule: Schedule, at: Any, knobs: ScheduleConfig, vector: Vector) -> None:
-    """Schedule the block "sum", mr x nr products over k, inside the loop `at`, in registers."""
+def schedule_sums(schedule: Schedule, at: Any, config: BlockConfig, vector: Vector) -> None:
+    """Schedule the block "sum", mr x nr sums over k in registers, inside the loop `at`."""
     sums = schedule.get_sblock("sum")
     schedule.compute_at(sums, at, preserve_unit_loops=True)
     schedule.set_scope(sums, 0, "local")
     _, i, n, k = schedule.get_loops(sums)[-4:]
-    steps, step = schedule.split(k, [None, knobs.unroll])
+    steps, step = schedule.split(k, [None, config.unroll])
     schedule.reorder(steps, step, i, n)
     if vector.by_lane:
         lanes = schedule.cache_read(sums, 0, "local")
         schedule.compute_at(lanes, steps, preserve_unit_loops=True)
         read = schedule.fuse(*schedule.get_loops(lanes)[-2:])
-        vectorise(schedule, read, vector.lanes)
+        vectorize_loop(schedule, read, vector.lanes)
     schedule.unroll(step)
     schedule.unroll(i)
-    vectorise(schedule, n, vector.lanes)
+    vectorize_loop(schedule, n, vector.lanes)
     start = schedule.decompose_reduction(sums, steps)
     start_in_registers(schedule, start, vector)
 
 
 def schedule_front(
-    schedule: Schedule, block: Block, knobs: ScheduleConfig, vector: Vector, *, at: Any
+    schedule: Schedule, block: Block, config: BlockConfig, vector: Vector, *, at: Any
 ) -> int:
-    """Schedule what makes D, inside the loop `at` or, without one, as tasks of its own."""
+    """Schedule the blocks that compute D, inside the loop `at` or (None) as separate tasks."""
     middle = schedule.get_sblock("D")
     if at is not None:
         schedule.compute_at(middle, at, preserve_unit_loops=True)
     tile, first, second = schedule.get_loops(middle)[-3:]
     c, i = (first, second) if vector.by_lane else (second, first)
-    c_block, c = schedule.split(c, [None, knobs.vc])
-    i_block, i = schedule.split(i, [None, knobs.tw])
+    c_block, c = schedule.split(c, [None, config.vc])
+    i_block, i = schedule.split(i, [None, config.tw])
     schedule.reorder(tile, c_block, i_block, i, c)
-    vectorise(schedule, c, vector.lanes)
+    vectorize_loop(schedule, c, vector.lanes)
     schedule.unroll(i)
-    tasks = block.height * block.width // knobs.mr
+    tasks = block.height * block.width // config.mr
     if at is None:
         schedule.parallel(tile)
     if block.window:
@@ -304,7 +313,7 @@ def schedule_front(
         schedule.reorder(y, x, i, c)
         for loop in (y, x, i):
             schedule.unroll(loop)
-        vectorise(schedule, c, vector.lanes)
+        vectorize_loop(schedule, c, vector.lanes)
         start = schedule.decompose_reduction(sums, y)
         start_in_registers(schedule, start, vector)
     return tasks

@@ -1,7 +1,7 @@
-"""A pointwise convolution with seven products in place of eight.
+"""A pointwise convolution with seven products instead of eight.
 
-The matrix product out = D W (pixels x K times K x N) in quarters, after Strassen (1969) in
-Winograd's form: seven products of half the size each way, and fifteen sums.
+Strassen's algorithm (1969) in Winograd's form computes the matrix product out = D W (pixels x K
+times K x N) in quarters: seven products of half the size in each dimension, and fifteen sums.
 
     S1 = D21 + D22    S2 = S1 - D11    S3 = D11 - D21    S4 = D12 - S2
     T1 = W12 - W11    T2 = W22 - T1    T3 = W22 - W12    T4 = T2 - W21
@@ -11,12 +11,12 @@ Winograd's form: seven products of half the size each way, and fifteen sums.
     out11 = P1 + P2             out12 = P1 + P6 + P5 + P3
     out21 = P1 + P6 + P7 - P4   out22 = P1 + P6 + P7 + P5
 
-The sums of the weights are made once, when a network is opened. Where K and N are a few hundred,
-the others cost far less than the product that they save. Rounding errors grow a little; the gate
-looks at the bits.
+The sums of the weights are computed once, when a network is opened. Where K and N are a few
+hundred, the other sums cost far less than the product that they save. Rounding errors grow a
+little; the verification compares the bits.
 
-D is laid out as in separable.py, in four quarters D21, D22, D11, D12, then S1 to S4: the last seven
-of the eight are the left sides of P4, P1, P2, P5, P6, P7, P3.
+D is stored as in separable.py, in four quarters D21, D22, D11, D12, followed by S1 to S4. The last
+seven of these eight are the left sides of P4, P1, P2, P5, P6, P7, P3.
 """
 
 from __future__ import annotations
@@ -27,57 +27,66 @@ from tvm import te
 from tvm.s_tir import Schedule
 from tvm.script import tirx as T  # noqa: N812
 
-from compile.kernels.base import AHEAD, LATE, OUT_STRIDE, STARTS, Kernel, activate, vectorise
+from compile.kernels.base import (
+    INITIAL_VALUES,
+    OUT_STRIDE,
+    PREFETCH_STEP,
+    SINK_LOADS,
+    Kernel,
+    activate,
+    vectorize_loop,
+)
 from compile.kernels.separable import (
     Block,
-    ScheduleConfig,
+    BlockConfig,
     schedule_front,
     schedule_sums,
-    weights_a_step,
+    weights_per_step,
 )
 from compile.target.vector_unit import Vector
 
 LEFTS, RIGHTS, PRODUCTS = 8, 7, 7
 
 
-def valid(block: Block, knobs: ScheduleConfig, vector: Vector) -> bool:
-    """Whether the block can be cut into quarters that the tiles divide."""
+def valid(block: Block, config: BlockConfig, vector: Vector) -> bool:
+    """Whether the block can be cut into quarters that the tiles of `config` divide."""
     return (
-        not knobs.fused
+        not config.fused
         and bool(block.window)
         and not block.residual_stride
         and block.dtype in ("float32", "float16")
         and block.height % 2 == 0
-        and (block.height // 2 * block.width) % knobs.mr == 0
-        and block.channels % (2 * knobs.vc) == 0
-        and block.channels % (2 * knobs.unroll) == 0
-        and block.outputs % (2 * knobs.nr) == 0
-        and (block.outputs // 2 // knobs.nr) % knobs.tiles == 0
+        and (block.height // 2 * block.width) % config.mr == 0
+        and block.channels % (2 * config.vc) == 0
+        and block.channels % (2 * config.unroll) == 0
+        and block.outputs % (2 * config.nr) == 0
+        and (block.outputs // 2 // config.nr) % config.tiles == 0
         and block.outputs // 2 % vector.lanes == 0
     )
 
 
-def left_shape(block: Block, knobs: ScheduleConfig, vector: Vector) -> tuple[int, int, int]:
-    """Of one of the eight left sides: tiles, then as in separable.middle_shape."""
-    tiles, half = block.height // 2 * block.width // knobs.mr, block.channels // 2
-    return (tiles, half, knobs.mr) if vector.by_lane else (tiles, knobs.mr, half)
+def left_shape(block: Block, config: BlockConfig, vector: Vector) -> tuple[int, int, int]:
+    """Return the shape of one of the eight left sides: tiles, then as `separable.middle_shape`."""
+    tiles, half = block.height // 2 * block.width // config.mr, block.channels // 2
+    return (tiles, half, config.mr) if vector.by_lane else (tiles, config.mr, half)
 
 
-def kernels(name: str, block: Block, knobs: ScheduleConfig, vector: Vector) -> list[Kernel]:
-    """(A, DW, DB, D [2, 2, ...]), (D [4, n], S [4, n]), (left sides [7, ...], W7, P), (P, B, O).
+def kernels(name: str, block: Block, config: BlockConfig, vector: Vector) -> list[Kernel]:
+    """Return four kernels.
 
-    W7 are the seven right sides as `prepare` makes them.
+    (A, DW, DB, D [2, 2, ...]), (D [4, n], S [4, n]), (left sides [7, ...], W7, P), (P, B, O). W7
+    are the seven right sides that `prepare` computes.
     """
     return [
-        _front(f"{name}_front", block, knobs, vector),
+        _front(f"{name}_front", block, config, vector),
         _operands(f"{name}_operands", block, vector),
-        _products(f"{name}_products", block, knobs, vector),
+        _products(f"{name}_products", block, config, vector),
         _combine(f"{name}_combine", block, vector),
     ]
 
 
-def _front(name: str, block: Block, knobs: ScheduleConfig, vector: Vector) -> Kernel:
-    tiles, mr, half = left_shape(block, knobs, vector)[0], knobs.mr, block.channels // 2
+def _front(name: str, block: Block, config: BlockConfig, vector: Vector) -> Kernel:
+    tiles, mr, half = left_shape(block, config, vector)[0], config.mr, block.channels // 2
     a = te.placeholder((*block.in_shape, block.channels), block.dtype, "A")
     weights = te.placeholder((block.window, block.window, 2, half), block.dtype, "DW")
     bias = te.placeholder((2, half), block.dtype, "DB")
@@ -102,10 +111,10 @@ def _front(name: str, block: Block, knobs: ScheduleConfig, vector: Vector) -> Ke
     else:
         middle = te.compute((2, 2, tiles, mr, half), value, "D")
     function = te.create_prim_func([a, weights, bias, middle])
-    schedule = Schedule(function.with_attr(STARTS, {"dsum": "DB 1 4"}))
+    schedule = Schedule(function.with_attr(INITIAL_VALUES, {"dsum": "DB 1 4"}))
     upper, right, tile = schedule.get_loops(schedule.get_sblock("D"))[:3]
     schedule.fuse(upper, right, tile)
-    schedule_front(schedule, block, knobs, vector, at=None)
+    schedule_front(schedule, block, config, vector, at=None)
     return Kernel(name, schedule.mod["main"], 4 * tiles)
 
 
@@ -128,7 +137,7 @@ def _operands(name: str, block: Block, vector: Vector) -> Kernel:
 
 
 def prepare(name: str, block: Block, vector: Vector) -> Kernel:
-    """(W11, W12, W21, W22 [4, n], T4, W11, W21, T1, T2, T3, W22 [7, n])."""
+    """Return the kernel (W11, W12, W21, W22 [4, n], T4, W11, W21, T1, T2, T3, W22 [7, n])."""
     count = block.channels // 2 * (block.outputs // 2)
 
     @T.prim_func(s_tir=True)  # type: ignore[untyped-decorator]
@@ -150,7 +159,7 @@ def prepare(name: str, block: Block, vector: Vector) -> Kernel:
 
 
 def _sweep(name: str, function: Any, what: str, count: int, vector: Vector) -> Kernel:
-    """A pass over `count` numbers, one register at a time, in a few tasks."""
+    """Schedule a pass over `count` numbers, one register at a time, in up to 16 tasks."""
     schedule = Schedule(function)
     (loop,) = schedule.get_loops(schedule.get_sblock(what))
     tasks = next(n for n in (16, 8, 4, 2, 1) if count % (n * vector.lanes) == 0)
@@ -160,8 +169,8 @@ def _sweep(name: str, function: Any, what: str, count: int, vector: Vector) -> K
     return Kernel(name, schedule.mod["main"], tasks)
 
 
-def _products(name: str, block: Block, knobs: ScheduleConfig, vector: Vector) -> Kernel:
-    shape, nr = left_shape(block, knobs, vector), knobs.nr
+def _products(name: str, block: Block, config: BlockConfig, vector: Vector) -> Kernel:
+    shape, nr = left_shape(block, config, vector), config.nr
     half, outputs = block.channels // 2, block.outputs // 2
     left = te.placeholder((PRODUCTS, *shape), block.dtype, "D")
     right = te.placeholder((PRODUCTS, outputs // nr, half, nr), block.dtype, "W")
@@ -171,26 +180,26 @@ def _products(name: str, block: Block, knobs: ScheduleConfig, vector: Vector) ->
         factor = left[which, t, k, i] if vector.by_lane else left[which, t, i, k]
         return te.sum(factor * right[which, n // nr, k, n % nr], axis=k)
 
-    sums = te.compute((PRODUCTS, shape[0], knobs.mr, outputs), product, "sum")
+    sums = te.compute((PRODUCTS, shape[0], config.mr, outputs), product, "sum")
     out = te.compute(
-        (PRODUCTS, shape[0] * knobs.mr, outputs),
-        lambda which, p, n: sums[which, p // knobs.mr, p % knobs.mr, n],
+        (PRODUCTS, shape[0] * config.mr, outputs),
+        lambda which, p, n: sums[which, p // config.mr, p % config.mr, n],
         "P",
     )
-    function = te.create_prim_func([left, right, out]).with_attr(LATE, knobs.late)
+    function = te.create_prim_func([left, right, out]).with_attr(SINK_LOADS, config.late)
     schedule = Schedule(function)
     which, p, n = schedule.get_loops(schedule.get_sblock("P"))
-    tile, pixel = schedule.split(p, [None, knobs.mr])
+    tile, pixel = schedule.split(p, [None, config.mr])
     blocks, channel = schedule.split(n, [None, nr])
-    task, blocks = schedule.split(blocks, [None, knobs.tiles])
-    order = (blocks, tile) if knobs.channels_outside else (tile, blocks)
+    task, blocks = schedule.split(blocks, [None, config.tiles])
+    order = (blocks, tile) if config.channels_outside else (tile, blocks)
     schedule.reorder(which, task, *order, pixel, channel)
     schedule.parallel(schedule.fuse(which, task))
-    vectorise(schedule, channel, vector.lanes)
+    vectorize_loop(schedule, channel, vector.lanes)
     schedule.unroll(pixel)
-    schedule_sums(schedule, order[1], knobs, vector)
-    function = schedule.mod["main"].with_attr(AHEAD, weights_a_step(knobs, vector))
-    return Kernel(name, function, PRODUCTS * (outputs // nr // knobs.tiles))
+    schedule_sums(schedule, order[1], config, vector)
+    function = schedule.mod["main"].with_attr(PREFETCH_STEP, weights_per_step(config, vector))
+    return Kernel(name, function, PRODUCTS * (outputs // nr // config.tiles))
 
 
 def _combine(name: str, block: Block, vector: Vector) -> Kernel:
@@ -222,5 +231,5 @@ def _combine(name: str, block: Block, vector: Vector) -> Kernel:
     schedule = Schedule(combine.with_attr(OUT_STRIDE, block.out_stride))
     i, _, k = schedule.get_loops(schedule.get_sblock("O"))
     schedule.parallel(i)
-    vectorise(schedule, k, vector.lanes)
+    vectorize_loop(schedule, k, vector.lanes)
     return Kernel(name, schedule.mod["main"], high)

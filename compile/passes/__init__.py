@@ -1,1 +1,1 @@
-"""TVM passes of our own over the lowered loops."""
+"""Passes over the lowered loops, beyond those of TVM."""

@@ -1,9 +1,10 @@
-"""Weights that are fetched while those before them are worked with.
+"""Prefetch the next weights while the current ones are in use.
 
-A pass of the product goes over one panel of weights, [K, nr], which the next tiles find in a near
-cache. But the first tile that needs the next panel waits for every line of it: where all weights
-are larger than the second-level cache, and the processor does not look as far ahead, that is a
-fifth of the time. So every tile asks for its share of the next panel, which lies behind this one.
+A pass of the matrix product reads one panel of weights, [K, nr], which the following tiles find in
+a near cache. But the first tile that needs the next panel waits for each of its cache lines. If all
+weights together exceed the second-level cache and the hardware does not prefetch that far, this
+takes a fifth of the time. So every tile prefetches its share of the next panel, which follows this
+one in memory.
 """
 
 from __future__ import annotations
@@ -16,15 +17,15 @@ from tvm.ir import Call
 from tvm.ir.expr import TensorLoad
 
 LINE_NUMBERS = 16
-"""Of float32 in a cache line of 64 bytes."""
+"""float32 numbers in a cache line of 64 bytes."""
 INTO_NEAREST = 3
-"""The locality of LLVM's prefetch for the first-level cache."""
+"""The locality argument of LLVM's prefetch for the first-level cache."""
 
 
-def fetching(tiles: tirx.For, step: int) -> tirx.For | None:
-    """The loop over `tiles`, fetching weights ahead; None: it is no loop over passes.
+def prefetch_weights(tiles: tirx.For, step: int) -> tirx.For | None:
+    """Add prefetches to the loop over `tiles`; return None if it is not a loop over passes.
 
-    A pass is a loop without loops inside, which uses `step` weights a turn.
+    A pass is a loop without inner loops that uses `step` weights per iteration.
     """
     parts = _parts(tiles.body)
     passes = [part for part in parts if isinstance(part, tirx.For)]
@@ -46,7 +47,7 @@ def fetching(tiles: tirx.For, step: int) -> tirx.For | None:
 
 
 def _fetch(place: Any) -> tirx.Stmt:
-    numbers = [tirx.const(number, "int32") for number in (0, INTO_NEAREST, 1)]  # to read, of data
+    numbers = [tirx.const(number, "int32") for number in (0, INTO_NEAREST, 1)]  # a read, of data
     return tirx.Evaluate(
         tirx.call_llvm_intrin("void", "llvm.prefetch.p0", tirx.address_of(place), *numbers)
     )
@@ -62,7 +63,7 @@ def _parts(body: tirx.Stmt) -> list[tirx.Stmt]:
 
 
 def _weights(body: tirx.Stmt) -> Iterator[TensorLoad]:
-    """Loads of a register from W, in order."""
+    """Yield the loads of a register from W, in order."""
     for part in _parts(body):
         if isinstance(part, tirx.BufferStore):
             for load in _loads(part.value):

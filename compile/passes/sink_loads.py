@@ -1,8 +1,8 @@
-"""Copies into registers, made just before they are used.
+"""Load registers just before their use.
 
-TVM puts all copies of a loop's body before its first sum, and LLVM keeps to that order. Registers
-that wait for their use are then missing for sums, which go to the stack instead. Loads stay in
-pairs, since one instruction can load two registers.
+TVM puts all loads of a loop's body before its first sum, and LLVM keeps that order. The registers
+that wait for their use are not available for sums, which spill to the stack. Loads stay in pairs,
+since one instruction can load two registers.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from tvm.ir import Call
 from tvm.ir.expr import TensorLoad
 
 TOGETHER = 2
-"""Copies that stay side by side."""
+"""Loads that stay adjacent."""
 
 
-def sunk(statements: list[tirx.Stmt]) -> list[tirx.Stmt]:
-    """`statements`, which run one after another, with each copy where it is first read."""
+def sink_loads(statements: list[tirx.Stmt]) -> list[tirx.Stmt]:
+    """Move each load in the sequence `statements` to just before its first use."""
     waiting: list[tuple[tirx.BufferStore, range]] = []
     done: list[tirx.Stmt] = []
     for statement in statements:
@@ -35,7 +35,7 @@ def sunk(statements: list[tirx.Stmt]) -> list[tirx.Stmt]:
 
 
 def _copied(statement: tirx.Stmt) -> range | None:
-    """The places that a copy from an argument to registers fills; None: it is none."""
+    """Return the places that a load to registers fills; None for other statements."""
     if not isinstance(statement, tirx.BufferStore) or statement.buffer.scope() != "local":
         return None
     if not isinstance(statement.value, TensorLoad) or statement.value.source.scope() == "local":
@@ -44,7 +44,7 @@ def _copied(statement: tirx.Stmt) -> range | None:
 
 
 def _needed(statement: tirx.Stmt, waiting: list[tuple[tirx.BufferStore, range]]) -> int:
-    """How many of the copies `waiting` must be made before `statement`."""
+    """Return how many of the loads `waiting` must come before `statement`."""
     if not waiting:
         return 0
     if not isinstance(statement, tirx.BufferStore | tirx.Bind):
@@ -63,7 +63,7 @@ def _needed(statement: tirx.Stmt, waiting: list[tuple[tirx.BufferStore, range]])
 
 
 def _places(indices: Iterable[Any]) -> range | None:
-    """What they name, if that is known and side by side."""
+    """Return the places that `indices` name; None if they are unknown or not adjacent."""
     (index,) = indices
     if isinstance(index, tirx.IntImm):
         return range(int(index), int(index) + 1)
@@ -77,7 +77,7 @@ def _places(indices: Iterable[Any]) -> range | None:
 
 
 def _loads(value: Any) -> Iterator[TensorLoad | None]:
-    """All loads of an expression; None: there is a part that this does not see through."""
+    """Yield all loads of an expression, and None for each part that cannot be analyzed."""
     if isinstance(value, TensorLoad):
         yield value
     elif isinstance(value, tirx.Broadcast | tirx.Cast):

@@ -1,8 +1,8 @@
-"""Columns into rows: what is stored a column at a time, turned around in registers.
+"""Transpose columns to rows in registers before they are stored.
 
-A tile of D (kernels/separable.py) is computed a vector of channels at a time, and lies in memory
-with its pixels side by side: each vector would be stored number by number. Eight vectors of eight
-are turned around by 24 instructions that interleave two of them, and stored by eight.
+A tile of D (kernels/separable.py) is computed one vector of channels at a time, but its pixels are
+adjacent in memory. Each vector would be stored number by number. Instead, 24 instructions that
+interleave two vectors transpose eight vectors of eight, and eight instructions store them.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from tvm.sym import Analyzer
 Vectors = list[Any]
 
 
-def turned(statements: list[tirx.Stmt]) -> list[tirx.Stmt]:
-    """`statements`, which run one after another, with each run of columns stored as rows."""
+def transpose_stores(statements: list[tirx.Stmt]) -> list[tirx.Stmt]:
+    """Store each run of columns in the sequence `statements` as rows."""
     done: list[tirx.Stmt] = []
     for kind, group in groupby(statements, _kind):
         run = list(group)
@@ -27,7 +27,7 @@ def turned(statements: list[tirx.Stmt]) -> list[tirx.Stmt]:
 
 
 def _kind(statement: tirx.Stmt) -> tuple[Any, ...] | None:
-    """What stores of the same columns share; None: it stores no column of registers."""
+    """Return what stores of one run of columns have in common; None for other statements."""
     if not isinstance(statement, tirx.BufferStore) or len(statement.indices) != 1:
         return None
     (index,) = statement.indices
@@ -53,7 +53,7 @@ def _rows(stores: list[tirx.BufferStore]) -> Iterator[tirx.Stmt]:
 
 
 def _blocks(places: dict[int, tirx.BufferStore], stride: int, lanes: int) -> Iterator[tirx.Stmt]:
-    """Stores by their distance from the first one, in blocks of neighbouring columns."""
+    """Yield stores, given by their distance from the first one, in blocks of adjacent columns."""
     left = sorted(places)
     while left:
         start, count = left[0], lanes

@@ -1,8 +1,8 @@
-"""Weights to bytes, so that what they sum up to changes least.
+"""Round weights to bytes so that the sums they contribute to change least.
 
-Rounding each weight by itself adds up wherever the numbers that they multiply go together, as
-neighbouring pixels do. After Frantar et al. (2022, GPTQ) they are rounded one after the other, and
-what one has lost is made up for by those still to come, as the moments of their inputs tell.
+Rounding each weight on its own accumulates errors where the inputs are correlated, as neighboring
+pixels are. GPTQ (Frantar et al. 2022) rounds the weights one after the other and corrects those
+still to come for the loss so far, using the second moments of the inputs.
 """
 
 from __future__ import annotations
@@ -14,28 +14,31 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-ROOM = 255
-"""Of the weights whose products meet in a 16-bit number, the sum of their absolute values."""
+ACCUMULATOR_LIMIT = 255
+"""Largest sum of absolute weights whose products are added in one 16-bit number."""
 DAMPING = 0.01
-"""Of the mean moment, added to each, so that inputs that never vary have no say."""
+"""Share of the mean moment added to each one, so that inputs that never vary have no effect."""
 BLOCK = 64
-MOST = 127
+MAX_WEIGHT = 127
 
 
-def in_bytes(
-    weight: Floats, together: Callable[[Floats], Floats], least: Floats, moments: Floats | None
+def quantize_weights(
+    weight: Floats, accumulated: Callable[[Floats], Floats], least: Floats, moments: Floats | None
 ) -> tuple[NDArray[np.int8], Floats]:
-    """`weight` [O, K] as bytes, and the scale [O] of each: the smallest, but at least `least`, with
-    which they fit, and the sums `together` of their absolute values have room.
+    """Round `weight` [O, K] to bytes; return the bytes and the scale [O] of each row.
 
-    `moments` are means of products of the inputs, [K, K] or, of each O, [O, K, K].
+    Each scale is the smallest one, but at least `least`, at which the row fits into bytes and
+    `accumulated` (given absolute weights) stays within ACCUMULATOR_LIMIT. `moments` are the mean
+    products of the inputs, [K, K] for all rows or [O, K, K]; None rounds to nearest.
     """
     largest = np.abs(weight).max(axis=1)
-    step = np.maximum(np.maximum(largest / MOST, together(np.abs(weight)) / ROOM), least)
+    step = np.maximum(
+        np.maximum(largest / MAX_WEIGHT, accumulated(np.abs(weight)) / ACCUMULATOR_LIMIT), least
+    )
     follow = None if moments is None else _follow(moments)
     rounded = _rounded(weight / step[:, np.newaxis], follow)
     while True:
-        over = together(np.abs(rounded)) > ROOM
+        over = accumulated(np.abs(rounded)) > ACCUMULATOR_LIMIT
         if not over.any():
             return rounded.astype(np.int8), step
         step[over] *= 1.01
@@ -44,7 +47,7 @@ def in_bytes(
 
 
 def _follow(moments: Floats) -> Floats:
-    """The share of the loss of each weight (row) that each later one (column) makes up for."""
+    """Return the share of each weight's loss (row) that each later weight (column) corrects."""
     size = moments.shape[-1]
     mean = np.trace(moments, axis1=-2, axis2=-1)[..., np.newaxis, np.newaxis] / size
     damped = moments + (DAMPING * mean + 1e-9) * np.eye(size)
@@ -54,18 +57,18 @@ def _follow(moments: Floats) -> Floats:
 
 def _rounded(weight: Floats, follow: Floats | None) -> Floats:
     if follow is None:
-        return np.clip(np.rint(weight), -MOST, MOST)
+        return np.clip(np.rint(weight), -MAX_WEIGHT, MAX_WEIGHT)
     left = weight.copy()
     size = weight.shape[1]
     for begin in range(0, size, BLOCK):
         end = min(begin + BLOCK, size)
         losses = np.empty((len(weight), end - begin))
         for k in range(begin, end):
-            loss = left[:, k] - np.clip(np.rint(left[:, k]), -MOST, MOST)
+            loss = left[:, k] - np.clip(np.rint(left[:, k]), -MAX_WEIGHT, MAX_WEIGHT)
             left[:, k] -= loss
             losses[:, k - begin] = loss
             left[:, k + 1 : end] -= loss[:, np.newaxis] * follow[..., k, k + 1 : end]
         if end < size:
-            assert follow.ndim == 2, "moments of each output are of few inputs"
+            assert follow.ndim == 2, "only rows of at most BLOCK weights have their own moments"
             left[:, end:] -= losses @ follow[begin:end, end:]
     return left

@@ -1,1 +1,1 @@
-"""What is compiled for: the device description, its vector unit, the C toolchain."""
+"""The target of a compile: the device description, its vector unit, and the C toolchain."""

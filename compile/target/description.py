@@ -1,6 +1,6 @@
-"""Devices to compile for, read from profiles/devices/*.toml; `host` is this machine.
+"""The devices to compile for: profiles/devices/*.toml, and `host`, which is this machine.
 
-A new board is a new file there and nothing else.
+To add a board, add a file there. Nothing else is needed.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from edge_runtime.system.cpu import cpu_features
 
 DEVICES = Path(__file__).resolve().parents[2] / "profiles" / "devices"
 TUNING = DEVICES.with_name("tuning")
-"""Of the records: compile/tuning/database.py."""
+"""Folder of the tuning records (compile/tuning/database.py)."""
 HOST = "host"
-WORTH_REQUIRING = ("sse4_2", "avx", "avx2", "fma", "f16c", "bmi2")
-"""Flags of an x86 CPU that compiled code may use, beside all that begin with avx."""
+X86_FEATURES = ("sse4_2", "avx", "avx2", "fma", "f16c", "bmi2")
+"""CPU flags that compiled x86 code may use, besides those that begin with avx."""
 
 COST = ("cycles_per_instruction", "cycles_per_l1_miss", "cycles_per_l2_miss")
 
 
 @dataclass(frozen=True)
 class Reference:
-    """A latency that somebody published for this device."""
+    """A published latency for this device."""
 
     what: str
     threads: int
@@ -38,32 +38,32 @@ class Reference:
 
 @dataclass(frozen=True)
 class Likeness:
-    """Where a device's estimated times come from: profiles/estimate/model.py."""
+    """The published measurements behind a device's estimated times (profiles/estimate/model.py)."""
 
     core: str
-    """The core of profiles/calibration whose cycles are used."""
+    """The core in profiles/calibration whose cycles are used."""
     memory: str
-    """The published board whose memory is as fast."""
+    """The published board with equally fast memory."""
     by_analogy: bool = False
-    """Nothing was published about this core; it is taken for that other one."""
+    """No measurement of this core is published; `core` is a similar one."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """A device."""
+    """A device to compile for."""
 
     name: str
     board: str
     triple: str
-    """As LLVM writes it."""
+    """LLVM's target triple."""
     cpu: str
-    """As LLVM names it."""
+    """LLVM's name of the CPU."""
     tuned_as: str
-    """The CPU whose instruction order LLVM follows; mostly `cpu` itself."""
+    """The CPU whose pipeline LLVM schedules for; usually `cpu` itself."""
     attributes: tuple[str, ...]
-    """LLVM's, such as +neon."""
+    """LLVM attributes, such as +neon."""
     features: tuple[str, ...]
-    """What the code needs of the CPU, as /proc/cpuinfo names it."""
+    """CPU features that the code needs, as named in /proc/cpuinfo."""
     cores: int
     clock_mhz: int
     l1d_kib: int
@@ -73,27 +73,27 @@ class Target:
     memory_mib: int
     vector: Vector
     tuned_like: str = ""
-    """The device whose tuning records are used where there are none of its own."""
+    """The device whose tuning records apply if this one has none."""
     emulated_as: str = "max"
-    """As QEMU names the CPU."""
+    """QEMU's name of the CPU."""
     cost: tuple[float, float, float] = (1.0, 8.0, 80.0)
-    """Estimated cycles: an instruction, a miss of the first cache, of the second one."""
+    """Estimated cycles per instruction, per first-level miss and per second-level miss."""
     likeness: Likeness | None = None
     budgets: dict[str, float] = field(default_factory=dict)
     references: tuple[Reference, ...] = ()
 
     @property
     def is_host(self) -> bool:
-        """Whether code for it runs on this machine as it is."""
+        """Whether the device is this machine."""
         return self.name == HOST
 
     def at(self, precision: str) -> Target:
-        """This device with the vectors of `precision`; raises `TargetError` if it has none."""
+        """Return this device with the vector unit of `precision`; raises `TargetError`."""
         if precision == "fp32":
             return self
         if precision == "int8":
-            vector = replace(self.vector, way=self._way())
-            return replace(self, vector=replace(vector, by_lane=vector.way == SDOT))
+            vector = replace(self.vector, dot_product_kind=self._dot_product_kind())
+            return replace(self, vector=replace(vector, by_lane=vector.dot_product_kind == SDOT))
         if precision == "fp16" and "asimdhp" in self.features:
             return replace(self, vector=Vector(2 * self.vector.lanes, self.vector.by_lane))
         raise TargetError(
@@ -101,11 +101,10 @@ class Target:
             if precision == "fp16"
             else f'unknown precision "{precision}"',
             where=self.name,
-            remedy="compile for fp32" if precision == "fp16" else "known: fp32, fp16, int8",
+            remedy="compile for fp32" if precision == "fp16" else "use fp32, fp16 or int8",
         )
 
-    def _way(self) -> str:
-        """How it multiplies bytes."""
+    def _dot_product_kind(self) -> str:
         if not self.triple.startswith("x86_64"):
             return SDOT if "asimddp" in self.features else SMULL
         wide = "avx512_vnni" in self.features and self.vector.lanes == 16
@@ -113,11 +112,11 @@ class Target:
 
     @property
     def code_for(self) -> str:
-        """The CPU whose code it takes, such as aarch64-linux-gnu cortex-a72."""
+        """The CPU that the code is compiled for, such as aarch64-linux-gnu cortex-a72."""
         return f"{self.triple} {self.tuned_as}"
 
     def llvm(self) -> dict[str, Any]:
-        """As TVM wants it told."""
+        """The target in TVM's form."""
         return {
             "kind": "llvm",
             "mtriple": self.triple,
@@ -128,18 +127,18 @@ class Target:
 
 
 def known_targets() -> list[str]:
-    """Names of all devices."""
+    """Return the names of all devices."""
     return [HOST, *sorted(path.stem for path in DEVICES.glob("*.toml"))]
 
 
 def read_target(name: str) -> Target:
-    """The device `name`; raises `TargetError`, which lists those that there are."""
+    """Return the device `name`; raises `TargetError`, which lists the known ones."""
     if name == HOST:
         return _host()
     path = DEVICES / f"{name}.toml"
     if name not in known_targets():
         raise TargetError(
-            "no such device", where=name, remedy=f"known are {', '.join(known_targets())}"
+            "unknown device", where=name, remedy=f"known are {', '.join(known_targets())}"
         )
     try:
         entries = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -176,7 +175,7 @@ def read_target(name: str) -> Target:
 
 
 def tuned_by(target: Target, precision: str, folder: Path = TUNING) -> Target:
-    """The device whose tuning records `target` uses: its own, or those of what it is tuned like."""
+    """Return the device whose tuning records `target` uses: itself, or `tuned_like`."""
     while target.tuned_like and not (folder / target.name / f"{precision}.json").exists():
         target = read_target(target.tuned_like)
     return target
@@ -191,7 +190,7 @@ def _host() -> Target:
     cpu = str(tvm.get_global_func("target.llvm_get_system_cpu")())
     wide = "avx512f" in flags
     vector = Vector(4, True) if arm else Vector(16 if wide else 8, False)
-    needed = flags if arm else {f for f in flags if f.startswith("avx") or f in WORTH_REQUIRING}
+    needed = flags if arm else {f for f in flags if f.startswith("avx") or f in X86_FEATURES}
     return Target(
         name=HOST,
         board=f"this machine ({machine})",

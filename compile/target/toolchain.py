@@ -1,4 +1,4 @@
-"""The tools that a compile needs: TVM of the right versions, a C compiler for the target."""
+"""The tools that a compile needs: the pinned TVM and a C compiler for the target."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from pathlib import Path
 from edge_runtime.errors import ToolchainError
 
 TVM, FFI = "0.27.0.post1", "0.1.14.post1"
-"""Other versions of tvm-ffi import and compile, but crash in parts of TVM."""
+"""The pinned versions. Other versions of tvm-ffi import and compile, but crash in parts of TVM."""
 GLIBC = "2.28"
-"""The oldest C library that a bundle runs on (Debian 10, Raspberry Pi OS of 2019)."""
+"""The oldest C library that bundles linked by ziglang run on (Debian 10, Raspberry Pi OS 2019)."""
 
 
 def check_tvm() -> None:
@@ -25,21 +25,21 @@ def check_tvm() -> None:
         try:
             found = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
-            found = "not installed"
+            found = "none"
         if found != pinned:
             raise ToolchainError(
-                f"version {found}, but this compiler needs {pinned}",
+                f"version {pinned} is required, got {found}",
                 where=package,
-                remedy=f"run: make setup-compile, or pip install {package}=={pinned}",
+                remedy=f"run make setup-compile, or pip install {package}=={pinned}",
             )
 
 
 def c_compiler(triple: str, *, static: bool = False) -> list[str]:
-    """The command of a C compiler for `triple`; raises `ToolchainError`.
+    """Return the command of a C compiler for `triple`; raises `ToolchainError`.
 
-    For the machine's own architecture cc, for another one GCC's cross compiler, and for either of
-    them the one that the package ziglang brings, when there is no other. `static`: of programs that
-    need no C library where they run; ziglang has musl for them.
+    This is cc for the machine's own architecture and GCC's cross compiler for another one. If there
+    is none, it is the compiler in the Python package ziglang. `static` is for programs that run
+    without a C library of the target; ziglang links them with musl.
     """
     alone = ["-static"] if static else []
     architecture = triple.split("-")[0]
@@ -73,7 +73,7 @@ def run(
     stderr: bool = False,
     environment: Mapping[str, str] | None = None,
 ) -> str:
-    """Run a tool and return what it printed; raises `ToolchainError` with its complaint."""
+    """Run a tool and return its output; raises `ToolchainError` with its error message."""
     done = subprocess.run(
         command, cwd=cwd, capture_output=True, text=True, check=False, env=environment
     )
@@ -85,5 +85,5 @@ def run(
 
 
 def version_of(compiler: list[str]) -> str:
-    """The first line of what the compiler says of itself."""
+    """Return the first line of the compiler's version message."""
     return run([*compiler, "--version"], Path.cwd()).splitlines()[0]

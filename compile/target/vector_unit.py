@@ -1,4 +1,4 @@
-"""The vector unit of a CPU; plain values, so that a device can be described without TVM."""
+"""The vector unit of a CPU, as plain values: a device can be described without TVM."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 
 SDOT, SMULL, VNNI, PLAIN = "sdot", "smull", "vpdpbusd", "plain"
-"""ARM with the dot product, ARM without it, x86 with it, and anything else."""
+"""Kinds of dot product: ARM with the instruction, ARM without it, x86 with it, and all others."""
 
 
 @dataclass(frozen=True)
@@ -14,13 +14,13 @@ class Vector:
     """The vector unit that a kernel is scheduled for."""
 
     lanes: int
-    """Numbers a register."""
+    """Numbers per register."""
     by_lane: bool
-    """A multiply-add can take one lane of a register as its scalar (NEON); else scalars are best
-    broadcast from memory (AVX)."""
-    way: str = ""
-    """How it multiplies bytes (kernels/instructions.py)."""
+    """A multiply-add can take one lane of a register as its scalar (NEON). Otherwise scalars are
+    best broadcast from memory (AVX)."""
+    dot_product_kind: str = ""
+    """How the CPU multiplies bytes (kernels/instructions.py)."""
 
     def dividing(self, *channels: int) -> Vector:
-        """The widest vector, no wider than this one, of which `channels` are multiples."""
+        """Return the widest vector, at most this one, whose lanes divide all `channels`."""
         return replace(self, lanes=math.gcd(self.lanes, *channels))

@@ -13,9 +13,9 @@ from compile.tests.helpers import build, save_sample
 
 
 @pytest.fixture(scope="session", autouse=True)
-def keep(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What is kept from one compile to the next is kept apart from the user's."""
-    cache.FOLDER = tmp_path_factory.mktemp("kept")
+def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache apart from the user's."""
+    cache.FOLDER = tmp_path_factory.mktemp("cache")
     return cache.FOLDER
 
 
@@ -32,5 +32,5 @@ def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def small_bundle(small_model: Path, host: Target, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """It, compiled for this machine."""
+    """The small model, compiled for this machine."""
     return build(small_model, host, tmp_path_factory.mktemp("bundle") / "host").bundle

@@ -11,7 +11,8 @@ import tvm
 from compile.build import compile_bundle
 from compile.codegen.link import build_library
 from compile.codegen.lower import write_object
-from compile.codegen.plan import make_plan, workloads
+from compile.codegen.plan import make_plan
+from compile.codegen.workloads import workloads
 from compile.frontend.ir import Network
 from compile.kernels.base import Kernel
 from compile.target.description import Target
@@ -42,7 +43,7 @@ def save_sample(
 
 
 def build(model: Path, target: Target, out: Path, *, pictures: int = 40) -> Result:
-    """One trial a workload: the choice of the rule of thumb."""
+    """Compile `model` with one trial per workload: the first choice of the rule of thumb."""
     records = out.parent / "records"
     request = Request(model, target, out, trials=1, records=records, pictures=pictures)
     return compile_bundle(request)

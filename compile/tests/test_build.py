@@ -1,4 +1,4 @@
-"""Compiling as a user does: what comes out, what is refused, what survives."""
+"""Compile a network as a user does, and use the result."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ import pytest
 
 from compile.build import compile_bundle
 from compile.codegen.link import build_library
-from compile.codegen.plan import make_plan, workloads
+from compile.codegen.plan import make_plan
+from compile.codegen.workloads import workloads
 from compile.frontend.onnx_importer import read_network
 from compile.target import toolchain
 from compile.target.description import Target, read_target
 from compile.tests.helpers import build, random_pictures, save_sample
 from compile.tuning.search_space import space
 from compile.tuning.untuned import build_untuned
-from compile.verify.images import pictures
+from compile.verify.images import load_views
 from compile.verify.request import Request
 from edge_runtime.bundle import open_bundle, read_manifest
 from edge_runtime.code import hamming
@@ -50,7 +51,7 @@ def logit(activations: np.ndarray) -> np.ndarray:
         ("v2", 64, 0.25, 16, False, 7),
     ],
 )
-def test_any_mobile_network_gives_the_bits_of_onnx_runtime(
+def test_mobile_networks_give_the_bits_of_onnx_runtime(
     kind: str, size: int, width: float, bits: int, norm: bool, classes: int,
     host: Target, tmp_path: Path,
 ) -> None:  # fmt: skip
@@ -83,15 +84,15 @@ def test_more_threads_give_the_same_bits(small_bundle: Path) -> None:
 
 
 def test_many_networks_at_once(small_bundle: Path) -> None:
-    """Each thread has its own; none disturbs another."""
-    made = random_pictures(96, 8)
-    expected = [int(CompiledEngine(small_bundle).hash(picture)[0]) for picture in made]
+    """Each thread opens its own network; they do not interfere."""
+    pictures = random_pictures(96, 8)
+    expected = [int(CompiledEngine(small_bundle).hash(picture)[0]) for picture in pictures]
     wrong = []
 
     def run() -> None:
         engine = CompiledEngine(small_bundle, threads=2)
         for _ in range(20):
-            found = [int(engine.hash(picture)[0]) for picture in made]
+            found = [int(engine.hash(picture)[0]) for picture in pictures]
             if found != expected:
                 wrong.append(found)
         engine.close()
@@ -126,7 +127,7 @@ def test_the_library_needs_nothing_but_libc(small_bundle: Path) -> None:
 
 def test_the_example_program(small_bundle: Path, tmp_path: Path) -> None:
     native = ROOT / "compile" / "native"
-    command = [
+    command: list[str | Path] = [
         "cc", "-Wall", "-Wextra", "-Werror", f"-I{native}", ROOT / "compile" / "example" / "hash.c",
         small_bundle / "libedge.so", f"-Wl,-rpath,{small_bundle}", "-o", tmp_path / "hash",
     ]  # fmt: skip
@@ -144,7 +145,7 @@ def test_the_example_program(small_bundle: Path, tmp_path: Path) -> None:
     assert "96 x 96" in done.stderr
 
 
-def test_opening_with_no_sense(small_bundle: Path) -> None:
+def test_invalid_arguments_are_rejected(small_bundle: Path) -> None:
     library = ctypes.CDLL(str(small_bundle / "libedge.so"))
     library.edge_open.restype = ctypes.c_void_p
     library.edge_error.restype = ctypes.c_char_p
@@ -161,10 +162,10 @@ def test_the_same_records_give_the_same_bytes(
     request = Request(
         small_model, host, tmp_path / "again", records=tmp_path / "records", pictures=5
     )
-    told: list[str] = []
-    request.tell = told.append
+    messages: list[str] = []
+    request.log = messages.append
     result = compile_bundle(request)
-    assert not any("searching" in line for line in told)
+    assert not any("searching" in line for line in messages)
     first, second = (
         json.loads((folder / "manifest.json").read_text())["files"]["libedge.so"]
         for folder in (small_bundle, result.bundle)
@@ -172,26 +173,26 @@ def test_the_same_records_give_the_same_bytes(
     assert first == second
 
 
-def test_the_same_bytes_are_proved_only_once(
+def test_the_same_bytes_are_verified_only_once(
     small_model: Path, small_bundle: Path, host: Target, tmp_path: Path
 ) -> None:
     shutil.copytree(small_bundle, tmp_path / "out")
-    told: list[str] = []
+    messages: list[str] = []
     request = Request(
         small_model, host, tmp_path / "out", records=small_bundle.parent / "records",
-        pictures=40, tell=told.append,
+        pictures=40, log=messages.append,
     )  # fmt: skip
     result = compile_bundle(request)
-    assert any(line.startswith("the same bytes were proved before on 40 pictures") for line in told)
+    assert any("verified before on 40 pictures" in line for line in messages)
     before = json.loads((small_bundle / "evidence.json").read_text())
     assert result.evidence["speed"] == before["speed"]
-    request.pictures, told[:] = 41, []
+    request.pictures, messages[:] = 41, []
     compile_bundle(request)
-    assert "proving it equal, then measuring it" in told
+    assert "verifying that it is equal, and its speed" in messages
 
 
-def test_fp16_finds_what_fp32_finds(small_model: Path, host: Target, tmp_path: Path) -> None:
-    """Its arithmetic as this machine rounds it; on the emulated board: device_tests."""
+def test_fp16_codes_are_close_to_fp32(small_model: Path, host: Target, tmp_path: Path) -> None:
+    """Uses this machine's rounding. device_tests runs it on the emulated board."""
     network = read_network(small_model)
     choices = {w.key: space(w.shape, host.vector)[0] for w in workloads(network, "fp16")}
     plan = make_plan(network, choices, host.vector, "fp16")
@@ -200,16 +201,16 @@ def test_fp16_finds_what_fp32_finds(small_model: Path, host: Target, tmp_path: P
     opened = ctypes.c_void_p(library.edge_open(1))
     reference = PortableEngine(small_model)
     code, different = np.zeros(1, np.uint64), 0
-    made = pictures(None, 96, 100)
-    for picture in made:
+    views = load_views(None, 96, 100)
+    for picture in views:
         library.edge_hash(
             opened, picture.ctypes.data_as(ctypes.c_void_p), code.ctypes.data_as(ctypes.c_void_p)
         )
         different += int(hamming(code, reference.hash(picture)[np.newaxis])[0])
-    assert different / (64 * len(made)) < 0.03
+    assert different / (64 * len(views)) < 0.03
 
 
-def test_a_folder_may_be_named_from_where_one_stands(
+def test_a_relative_folder(
     small_model: Path, host: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -217,7 +218,7 @@ def test_a_folder_may_be_named_from_where_one_stands(
     assert (tmp_path / "build" / "here" / "libedge.so").exists()
 
 
-def test_fp16_needs_a_cpu_that_has_it() -> None:
+def test_fp16_needs_a_cpu_with_fp16() -> None:
     with pytest.raises(TargetError, match="no fp16 arithmetic"):
         read_target("rpi4").at("fp16")
     assert read_target("rpi5").at("fp16").vector.lanes == 8

@@ -1,4 +1,4 @@
-"""What goes wrong in a compile: one line, in time, and nothing that was good is lost."""
+"""Failing compiles: one line, in time, and no earlier result is lost."""
 
 from __future__ import annotations
 
@@ -15,10 +15,8 @@ import onnx
 import pytest
 from onnx import helper
 
-from compile import build as build_module
 from compile.build import compile_bundle, make_runner
-from compile.codegen import link
-from compile.codegen.plan import workloads
+from compile.codegen.workloads import workloads
 from compile.frontend.onnx_importer import read_network
 from compile.target.description import Target, read_target
 from compile.tests.helpers import build, random_pictures
@@ -26,7 +24,7 @@ from compile.tuning.database import Records
 from compile.tuning.progress import Progress
 from compile.verify import criteria
 from compile.verify.request import Request
-from edge_runtime.bundle import MODEL, open_bundle
+from edge_runtime.bundle import MODEL, is_verified, open_bundle
 from edge_runtime.engine import open_engine
 from edge_runtime.errors import (
     CompileError,
@@ -38,7 +36,7 @@ from edge_runtime.errors import (
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_a_bundle_that_is_slower_or_unequal_is_not_promoted(
+def test_a_slower_bundle_is_rejected(
     small_model: Path,
     small_bundle: Path,
     host: Target,
@@ -49,12 +47,13 @@ def test_a_bundle_that_is_slower_or_unequal_is_not_promoted(
     shutil.copytree(small_bundle, out)
     before = (out / "manifest.json").read_bytes()
     monkeypatch.setattr(
-        criteria, "speed_here", lambda *_: criteria.Speed("ms of CPU", 2, 1, 2.0, False)
+        criteria, "measure_speed", lambda *_: criteria.Speed("ms of CPU", 2, 1, 2.0, False)
     )
-    result = build(small_model, host, out, pictures=41)  # not the bytes that were proved before
-    assert not result.promoted
+    result = build(small_model, host, out, pictures=41)  # more pictures than were verified before
+    assert result.status == "rejected"
+    assert not is_verified(result.bundle)
     assert result.bundle == tmp_path / "out.rejected"
-    assert (out / "manifest.json").read_bytes() == before, "the earlier bundle stands"
+    assert (out / "manifest.json").read_bytes() == before, "the earlier bundle is unchanged"
     assert json.loads((result.bundle / "evidence.json").read_text())["speed"]["passed"] is False
 
 
@@ -89,13 +88,13 @@ def test_an_unsupported_network_leaves_a_compiled_bundle_alone(
 
 
 @pytest.mark.parametrize("kind", ["file", "folder"])
-def test_what_is_no_bundle_is_not_replaced(
+def test_other_files_and_folders_are_not_replaced(
     kind: str, small_model: Path, host: Target, tmp_path: Path
 ) -> None:
     file = tmp_path / "mine" / "photo.jpg" if kind == "folder" else tmp_path / "mine"
     file.parent.mkdir(exist_ok=True)
     file.write_text("precious")
-    with pytest.raises(CompileError, match="it is there, and no bundle"):
+    with pytest.raises(CompileError, match="exists and is not a bundle"):
         compile_bundle(Request(small_model, host, tmp_path / "mine"))
     assert file.read_text() == "precious"
 
@@ -106,21 +105,21 @@ def test_damaged_records_are_named(tmp_path: Path) -> None:
         Records(tmp_path / "r.json")
 
 
-def test_runners_know_their_place(host: Target) -> None:
-    with pytest.raises(CompileError, match="local is for TARGET=host"):
+def test_a_runner_must_fit_the_target(host: Target) -> None:
+    with pytest.raises(CompileError, match="use local for TARGET=host"):
         make_runner("local", read_target("rpi4"))
     assert make_runner("", host).name == "local"
     assert make_runner("", read_target("rpi4")).name == "emulator"
 
 
-def test_photos_that_are_not_there(small_model: Path, host: Target, tmp_path: Path) -> None:
+def test_a_missing_photo_folder(small_model: Path, host: Target, tmp_path: Path) -> None:
     empty = tmp_path / "photos"
     empty.mkdir()
     request = Request(small_model, host, tmp_path / "out", photos=empty, trials=1, records=tmp_path)
     with pytest.raises(NoPhotosError):
         compile_bundle(request)
     assert not (tmp_path / "out").exists()
-    assert not list(tmp_path.rglob("*.json")), "it is said before the search"
+    assert not list(tmp_path.rglob("*.json")), "it is reported before the search"
 
 
 def test_a_full_disk(
@@ -139,13 +138,13 @@ def test_a_full_disk(
     odd.graph.node[0].attribute.append(helper.make_attribute("dilations", [2, 2]))
     onnx.save(odd, tmp_path / "odd.onnx")
     with monkeypatch.context() as patched:
-        patched.setattr(build_module.shutil, "copyfile", full)
+        patched.setattr(shutil, "copyfile", full)
         for model in (small_model, tmp_path / "odd.onnx"):
             with pytest.raises(StorageError, match="the disk is full"):
                 build(model, host, tmp_path / "out")
-    # LLVM ends the process where it cannot write: so it is not asked to
+    # LLVM would end the process, so free space is checked before.
     usage = shutil.disk_usage(tmp_path)._replace(free=1 << 20)
-    monkeypatch.setattr(link.shutil, "disk_usage", lambda path: usage)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
     with pytest.raises(StorageError, match="the disk is full"):
         build(small_model, host, tmp_path / "out")
     open_bundle(tmp_path / "out")
@@ -155,17 +154,17 @@ def command(*arguments: object) -> list[str]:
     return [sys.executable, "-m", "compile", *map(str, arguments)]
 
 
-def test_the_command_says_one_line_when_it_fails(tmp_path: Path) -> None:
+def test_the_command_fails_with_one_line(tmp_path: Path) -> None:
     done = subprocess.run(command("rpi9"), cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stderr.count("\n")) == (10, 1)
-    assert "rpi9: no such device (known are host" in done.stderr
+    assert "rpi9: unknown device (known are host" in done.stderr
     done = subprocess.run(
         command("host", "--model", tmp_path / "no.onnx"), cwd=ROOT, capture_output=True, text=True
     )
     assert (done.returncode, done.stderr.count("\n")) == (4, 1)
 
 
-def test_ctrl_c_keeps_what_was_found(small_model: Path, tmp_path: Path) -> None:
+def test_ctrl_c_keeps_the_search_results(small_model: Path, tmp_path: Path) -> None:
     process = subprocess.Popen(
         command(
             "host", "--model", small_model, "--out", tmp_path / "out", "--records", tmp_path,
@@ -179,16 +178,16 @@ def test_ctrl_c_keeps_what_was_found(small_model: Path, tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     _, complaint = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert "what the search has found is kept" in complaint
+    assert "the search results so far are saved" in complaint
     (records,) = tmp_path.glob("*/fp32.json")
     assert Records(records).best
 
 
-def test_an_interrupt_that_is_lost_ends_the_search_at_the_next_trial(small_model: Path) -> None:
+def test_a_lost_interrupt_ends_the_search_at_the_next_trial(small_model: Path) -> None:
     work = workloads(read_network(small_model))[0]
     with Progress(2) as progress:
         progress.trial(work, 1, 1.0)
-        with contextlib.suppress(KeyboardInterrupt):  # as Python does with one in a destructor
+        with contextlib.suppress(KeyboardInterrupt):  # as Python does in a destructor
             signal.raise_signal(signal.SIGINT)
         with pytest.raises(KeyboardInterrupt):
             progress.trial(work, 2, 1.0)

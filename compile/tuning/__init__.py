@@ -1,1 +1,1 @@
-"""The search for the fastest schedules, its runners and the database of results."""
+"""The search for the fastest schedules: strategies, runners, and the tuning records."""

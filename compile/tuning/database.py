@@ -1,7 +1,7 @@
-"""Records: the best choice that a search found for each workload of a target.
+"""Tuning records: the best schedule that a search found for each workload of a target.
 
-One JSON file a target and precision, profiles/tuning/TARGET/PRECISION.json, written whole after
-every improvement, so that a search that was stopped keeps what it found. With the same records a
+There is one JSON file per target and precision, profiles/tuning/TARGET/PRECISION.json. It is
+rewritten after every improvement, so an interrupted search loses nothing. With the same records a
 compile takes seconds and gives the same bytes.
 """
 
@@ -12,9 +12,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from compile.cache import write_whole
-from compile.codegen.plan import ScheduleConfig, Workload
-from compile.kernels import separable, stem
+from compile.cache import write_text
+from compile.codegen.workloads import ScheduleConfig, Workload
+from compile.kernels.separable import BlockConfig
+from compile.kernels.stem import StemConfig
 from compile.target.description import HOST, TUNING, Target, tuned_by
 from edge_runtime.errors import CompileError
 
@@ -23,12 +24,12 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Record:
-    """What was found for one workload."""
+    """The best schedule of one workload."""
 
-    knobs: ScheduleConfig
+    config: ScheduleConfig
     cost: float
     unit: str
-    """us: CPU time on the device. cycles: an estimate from the emulated CPU's counts."""
+    """us: CPU time on the device. cycles: estimated from the counts of the emulated CPU."""
     trials: int
 
 
@@ -36,7 +37,7 @@ class Records:
     """The records of one target and precision."""
 
     def __init__(self, path: Path, start: Path | None = None) -> None:
-        """Those in the file `path`; while there is none, those in `start`."""
+        """Read the file `path` or, while it does not exist, `start`."""
         self.path = path
         self.best: dict[str, Record] = {}
         for file in (path, start):
@@ -45,8 +46,8 @@ class Records:
                 break
 
     @classmethod
-    def of(cls, target: Target, precision: str, folder: Path = TUNING) -> Records:
-        """Those of `target`, or of the device that it is tuned like."""
+    def for_target(cls, target: Target, precision: str, folder: Path = TUNING) -> Records:
+        """Return the records of `target`, or of the device that it is tuned like."""
         name = f"{HOST}-{target.cpu}" if target.is_host else target.name
         file = f"{precision}.json"
         return cls(folder / name / file, folder / tuned_by(target, precision, folder).name / file)
@@ -57,7 +58,7 @@ class Records:
             if content["format"] != FORMAT:
                 raise ValueError(f"format {content['format']} is not the supported {FORMAT}")
             for key, entry in content["best"].items():
-                kind = stem.StemConfig if key.startswith("stem") else separable.ScheduleConfig
+                kind = StemConfig if key.startswith("stem") else BlockConfig
                 self.best[key] = Record(
                     kind(**entry["knobs"]), entry["cost"], entry["unit"], entry["trials"]
                 )
@@ -65,19 +66,19 @@ class Records:
             raise CompileError(
                 f"not a file of tuning records: {error}",
                 where=path,
-                remedy="delete it; the next compile searches anew",
+                remedy="delete it; the next compile searches again",
             ) from error
 
     def get(self, workload: Workload) -> Record | None:
-        """The record of `workload`, if there is one."""
+        """Return the record of `workload`, or None."""
         return self.best.get(workload.key)
 
     def put(self, workload: Workload, record: Record) -> None:
-        """Keep `record`, on disk too; raises `StorageError`."""
+        """Store `record`, also on disk; raises `StorageError`."""
         self.best[workload.key] = record
         entries: dict[str, Any] = {
             key: {
-                "knobs": asdict(record.knobs),
+                "knobs": asdict(record.config),
                 "cost": round(record.cost, 3),
                 "unit": record.unit,
                 "trials": record.trials,
@@ -85,4 +86,4 @@ class Records:
             for key, record in sorted(self.best.items())
         }
         text = json.dumps({"format": FORMAT, "best": entries}, indent=1) + "\n"
-        write_whole(self.path, text)
+        write_text(self.path, text)

@@ -1,10 +1,10 @@
-"""The other way to search: TVM's MetaSchedule breeds our choices instead of walking among them.
+"""The other search strategy: TVM's MetaSchedule evolves a population of schedules.
 
-MetaSchedule's own rules know nothing of packed weights or of a depthwise convolution that is fused
-through row tiles, so its space stays ours (compile/tuning/search_space.py). For it, a choice is one sampled
-decision of a trace, noted at the only block of a module that stands for the workload; a mutation is
-a step to a neighbour. What it brings are its population, its database of what was measured, and a
-cost model of boosted trees that learns from every trial and picks what is tried next.
+MetaSchedule's own rules cannot pack weights or fuse a depthwise convolution through row tiles, so
+the space is that of compile/tuning/search_space.py. For MetaSchedule, a schedule is one sampled
+decision of a trace, annotated at the only block of a placeholder module; a mutation is a step to a
+neighbor. MetaSchedule contributes the population, a database of measurements, and a cost model of
+boosted trees that learns from every trial and selects the next ones.
 """
 
 from __future__ import annotations
@@ -20,35 +20,35 @@ from tvm import te
 from tvm.ir.utils import derived_object
 from tvm.s_tir.schedule import Trace
 
-from compile.codegen.plan import ScheduleConfig, Workload
+from compile.codegen.workloads import ScheduleConfig, Workload
 from compile.tuning.runner import Runner
 from compile.tuning.search_space import decisions, rule_of_thumb, space
 
-NOTE = "edge.choice"
+ANNOTATION = "edge.choice"
 BLOCK = "workload"
-MOST = 2048
-"""Choices at most, the most promising by the rule of thumb: a decision's chances are one list."""
+MAX_CHOICES = 2048
+"""Size of the space. MetaSchedule takes the probabilities of a decision as one list."""
 BATCH = 8
-"""Choices tried between two generations."""
+"""Trials between two generations."""
 POPULATION = 64
-WARM = 16
-"""Trials that the cost model has to have seen before it is asked."""
+WARM_UP = 16
+"""Trials before the cost model is used."""
 
 
-def bred(
+def metaschedule(
     workload: Workload,
     runner: Runner,
     tried: dict[ScheduleConfig, float],
     known: list[ScheduleConfig],
 ) -> Iterator[ScheduleConfig]:
-    """Choices to try for `workload`, see `compile.tuning.search.Strategy`."""
-    choices = space(workload.shape, runner.target.vector)[:MOST]
-    if len(choices) <= 2 * POPULATION:  # nothing to breed: the most promising first
+    """Yield schedules to try for `workload`. See `compile.tuning.search.Strategy`."""
+    choices = space(workload.shape, runner.target.vector)[:MAX_CHOICES]
+    if len(choices) <= 2 * POPULATION:  # too few for a population: the most promising first
         yield from choices
         return
-    place = {knobs: index for index, knobs in enumerate(choices)}
+    place = {config: index for index, config in enumerate(choices)}
     context = _context(workload, runner, choices)
-    database, model = ms.database.MemoryDatabase(), _Model(workload, runner, choices)
+    database, model = ms.database.MemoryDatabase(), _CostModel(workload, runner, choices)
     entry = database.commit_workload(context.mod)
 
     def learn(candidates: list[Any]) -> list[Any]:
@@ -64,30 +64,30 @@ def bred(
         model.update(context, candidates, results)
         return results
 
-    first = [knobs for knobs in dict.fromkeys(known) if knobs in place]
+    first = [config for config in dict.fromkeys(known) if config in place]
     yield from first
     if first:
-        learn([_candidate(context.mod, len(choices), place[knobs]) for knobs in first])
+        learn([_candidate(context.mod, len(choices), place[config]) for config in first])
     context.pre_tuning(len(choices), BATCH, None, database, model)
     while candidates := context.generate_measure_candidates():
         for candidate in candidates:
-            knobs = choices[_index(candidate.sch.trace)]
-            if knobs not in tried:  # it forgets that what was known has been measured
-                yield knobs
+            config = choices[_index(candidate.sch.trace)]
+            if config not in tried:  # MetaSchedule repeats schedules that were known before
+                yield config
         context.notify_runner_results(candidates, learn(list(candidates)))
     context.post_tuning()
 
 
 def _context(workload: Workload, runner: Runner, choices: list[ScheduleConfig]) -> ms.TuneContext:
-    """The workload as MetaSchedule sees it."""
+    """Describe the workload to MetaSchedule."""
     return ms.TuneContext(
-        _stand_in(workload),
+        _placeholder(workload),
         target=runner.llvm,
         space_generator=ms.space_generator.ScheduleFn(
             lambda schedule: _choose(schedule, len(choices)),
             sch_rules=[],
             postprocs=[],
-            mutator_probs={_Step(workload.key, choices): 1.0},
+            mutator_probs={_Mutator(workload.key, choices): 1.0},
         ),
         search_strategy=ms.search_strategy.EvolutionarySearch(
             population_size=POPULATION, init_min_unmeasured=BATCH, genetic_num_iters=3
@@ -98,15 +98,15 @@ def _context(workload: Workload, runner: Runner, choices: list[ScheduleConfig]) 
     )
 
 
-def _stand_in(workload: Workload) -> tvm.IRModule:
+def _placeholder(workload: Workload) -> tvm.IRModule:
     size = te.placeholder((1,), "int32", "A")
-    made = te.create_prim_func([size, te.compute((1,), lambda i: size[i], BLOCK)])
-    return tvm.IRModule({"main": made.with_attr("global_symbol", workload.key)})
+    function = te.create_prim_func([size, te.compute((1,), lambda i: size[i], BLOCK)])
+    return tvm.IRModule({"main": function.with_attr("global_symbol", workload.key)})
 
 
 def _choose(schedule: Any, count: int, decision: int | None = None) -> None:
     chosen = schedule.sample_categorical(list(range(count)), [1 / count] * count, decision)
-    schedule.annotate(schedule.get_sblock(BLOCK), NOTE, chosen)
+    schedule.annotate(schedule.get_sblock(BLOCK), ANNOTATION, chosen)
 
 
 def _candidate(module: tvm.IRModule, count: int, index: int) -> ms.MeasureCandidate:
@@ -124,19 +124,21 @@ def _sampled(trace: Trace) -> Any:
 
 
 @derived_object
-class _Step(ms.mutator.PyMutator):
-    """To a choice that differs in one decision."""
+class _Mutator(ms.mutator.PyMutator):  # type: ignore[misc]
+    """Moves to a schedule that differs in one decision."""
 
     def __init__(self, seed: str, choices: list[ScheduleConfig]) -> None:
         super().__init__()
         self._chance = random.Random(seed)
         columns = list(zip(*map(decisions, choices), strict=True))
-        numbered = [{made: n for n, made in enumerate(dict.fromkeys(column))} for column in columns]
-        # the same decisions have the same numbers: [choice, decision]
+        numbered = [
+            {value: n for n, value in enumerate(dict.fromkeys(column))} for column in columns
+        ]
+        # [choice, decision]: equal decisions have equal numbers
         self._decisions = np.array(
             [
-                [numbers[made] for numbers, made in zip(numbered, decisions(knobs), strict=True)]
-                for knobs in choices
+                [codes[value] for codes, value in zip(numbered, decisions(config), strict=True)]
+                for config in choices
             ]
         )
 
@@ -149,20 +151,20 @@ class _Step(ms.mutator.PyMutator):
             return None
         return trace.with_decision(_sampled(trace), self._chance.choice(near), True)
 
-    def clone(self) -> _Step:
+    def clone(self) -> _Mutator:
         return self
 
 
 @derived_object
-class _Model(ms.cost_model.PyCostModel):
-    """The rule of thumb until WARM trials are known, then boosted trees."""
+class _CostModel(ms.cost_model.PyCostModel):  # type: ignore[misc]
+    """Predicts by the rule of thumb for the first WARM_UP trials, then by boosted trees."""
 
     def __init__(self, workload: Workload, runner: Runner, choices: list[ScheduleConfig]) -> None:
         super().__init__()
-        rows = [_features(workload, knobs, runner) for knobs in choices]
+        rows = [_features(workload, config, runner) for config in choices]
 
         @derived_object
-        class Features(ms.feature_extractor.PyFeatureExtractor):
+        class Features(ms.feature_extractor.PyFeatureExtractor):  # type: ignore[misc]
             def extract_from(self, _: Any, candidates: list[Any]) -> list[Any]:
                 return [tvm.runtime.tensor(rows[_index(one.sch.trace)]) for one in candidates]
 
@@ -177,16 +179,16 @@ class _Model(ms.cost_model.PyCostModel):
         self._trees.update(context, candidates, results)
 
     def predict(self, context: ms.TuneContext, candidates: list[Any]) -> np.ndarray:
-        """A score of each; more is better."""
-        if self._known >= WARM:
+        """Return a score for each candidate. Higher is better."""
+        if self._known >= WARM_UP:
             return np.asarray(self._trees.predict(context, candidates))
         rules = self._rules[[_index(one.sch.trace) for one in candidates]]
-        return np.exp(self._rules.min() - rules).astype(np.float64)
+        return np.asarray(np.exp(self._rules.min() - rules), np.float64)
 
 
-def _features(workload: Workload, knobs: ScheduleConfig, runner: Runner) -> np.ndarray:
-    numbers = []
-    for decision in decisions(knobs):
+def _features(workload: Workload, config: ScheduleConfig, runner: Runner) -> np.ndarray:
+    numbers: list[Any] = []
+    for decision in decisions(config):
         numbers += decision if isinstance(decision, tuple) else (decision,)
-    rule = rule_of_thumb(workload.shape, knobs, runner.target.vector)
+    rule = rule_of_thumb(workload.shape, config, runner.target.vector)
     return np.array([[*map(float, numbers), np.log(rule)]], np.float32)

@@ -1,4 +1,4 @@
-"""What a person sees while a search runs: a bar with the best so far and the time left."""
+"""The progress display of a search: a bar with the best cost so far and the time left."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from types import FrameType
 from rich import progress
 from rich.console import Console
 
-from compile.codegen.plan import Workload
+from compile.codegen.workloads import Workload
 
 
 class Progress:
-    """A context manager; silent where nobody watches, but for `tell`.
+    """A context manager that shows a bar on a terminal, and messages anywhere.
 
-    Ctrl-C ends what it watches at the next trial at the latest: an interrupt that Python raises
-    while TVM calls it back, or while it frees something, would be lost. For the main thread.
+    Ctrl-C ends the search at the next trial at the latest. An interrupt that Python raises inside a
+    callback from TVM or in a destructor would be lost otherwise. Use it on the main thread only.
     """
 
     def __init__(self, trials: int) -> None:
@@ -47,12 +47,15 @@ class Progress:
         self._interrupted = True
         raise KeyboardInterrupt
 
-    def tell(self, text: str) -> None:
-        """A line of talk."""
-        self._console.print(text, highlight=False)
+    def log(self, text: str) -> None:
+        """Print a message."""
+        self._console.print(text, highlight=False, soft_wrap=True)
 
     def trial(self, workload: Workload, count: int, best: float) -> None:
-        """See `compile.tuning.search.Told`; raises KeyboardInterrupt if there was one."""
+        """Show one trial (`compile.tuning.search.TrialCallback`).
+
+        Raises KeyboardInterrupt if there was an interrupt since the last call.
+        """
         if self._interrupted:
             raise KeyboardInterrupt
         if self._task is None or workload.key != self._workload:

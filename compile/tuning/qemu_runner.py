@@ -1,4 +1,4 @@
-"""The runner for boards without a board: cycles estimated from an emulated CPU's counts."""
+"""The runner for boards that are not at hand: cycles estimated from an emulated CPU's counts."""
 
 from __future__ import annotations
 
@@ -6,27 +6,27 @@ import tempfile
 from pathlib import Path
 
 from compile.codegen.lower import write_object
-from compile.codegen.plan import ScheduleConfig, kernels_of
+from compile.codegen.workloads import ScheduleConfig, Shape, kernels_of
 from compile.emulation.counters import Counts
 from compile.emulation.qemu import count_program
 from compile.kernels.base import Kernel
 from compile.target.toolchain import c_compiler, run
-from compile.tuning.runner import Runner, Shape, buffer_numbers
+from compile.tuning.runner import Runner, buffer_sizes
 
 
 class EmulatorRunner(Runner):
-    """Estimated cycles on an emulated CPU."""
+    """Estimates cycles on an emulated CPU."""
 
     name = "emulator"
     unit = "cycles"
 
-    def cost(self, shape: Shape, knobs: ScheduleConfig) -> float:
-        """See `Runner.cost`: of a second call, when the caches hold what they can."""
-        return sum(counts.cycles(self.target) for counts in self.counts(shape, knobs))
+    def cost(self, shape: Shape, config: ScheduleConfig) -> float:
+        """See `Runner.cost`. This is the cost of a second call, with warm caches."""
+        return sum(counts.cycles(self.target) for counts in self.counts(shape, config))
 
-    def counts(self, shape: Shape, knobs: ScheduleConfig) -> list[Counts]:
-        """What each kernel of the workload does."""
-        kernels = kernels_of("candidate", shape, knobs, self.target.vector)
+    def counts(self, shape: Shape, config: ScheduleConfig) -> list[Counts]:
+        """Return the counts of each kernel of the workload."""
+        kernels = kernels_of("candidate", shape, config, self.target.vector)
         with tempfile.TemporaryDirectory(prefix="edge-tune-") as folder:
             work = Path(folder)
             write_object(kernels, self.llvm, work / "kernels.o")
@@ -37,11 +37,11 @@ class EmulatorRunner(Runner):
 
 
 def _harness(kernels: list[Kernel]) -> str:
-    """A program that calls each kernel twice and marks the second call."""
+    """Return a C program that calls each kernel twice and marks the second call."""
     parts = ["#include <stdint.h>", "#include <sys/prctl.h>"]
     calls = []
     for number, kernel in enumerate(kernels):
-        buffers = buffer_numbers(kernel)
+        buffers = buffer_sizes(kernel)
         size = {"float32": 4, "float16": 2, "uint8": 1, "int8": 1, "int16": 2, "int32": 4}
         names = []
         for index, (count, dtype) in enumerate(buffers):

@@ -1,9 +1,9 @@
-"""The runner for a real board: `rpc:HOST:PORT`, where TVM's RPC server runs.
+"""The runner for a real board, `rpc:HOST:PORT`, on which TVM's RPC server runs.
 
     board$ python -m tvm.exec.rpc_server --host 0.0.0.0 --port 9090
 
-A candidate is one shared library: its kernels, and a function of TVM's calling convention that
-times them there, so that nothing but one number goes over the wire.
+A candidate is one shared library: its kernels, and a function with TVM's calling convention that
+times them on the board. Only the result, one number, is sent back.
 """
 
 from __future__ import annotations
@@ -19,58 +19,59 @@ import numpy as np
 from tvm import rpc
 
 from compile.codegen.lower import write_object
-from compile.codegen.plan import ScheduleConfig, kernels_of
+from compile.codegen.workloads import ScheduleConfig, Shape, kernels_of
 from compile.kernels.base import Kernel
 from compile.target.description import Target
 from compile.target.toolchain import c_compiler, run
-from compile.tuning.runner import OTHER_BYTES, Runner, Shape, buffer_numbers
+from compile.tuning.runner import EVICTION_BYTES, Runner, buffer_sizes
 from edge_runtime.errors import CompileError
 
 SESSION_S = 4 * 3600
-"""After which the server ends a session, of which it serves one at a time: longer than a search."""
+"""Time after which the server ends a session. It serves one at a time. Longer than any search."""
 ANSWER_S = 60.0
-"""Within which a board answers: it takes one library, and measures it in a second or two."""
+"""Time limit for one answer. A board measures one library in a second or two."""
 HARNESS = Path(__file__).resolve().parent.parent / "emulation" / "timed.c"
 
 T = TypeVar("T")
 
 
 class RpcRunner(Runner):
-    """CPU time on a board, one thread."""
+    """Measures CPU time on a board, on one thread."""
 
     unit = "us"
     noisy = True
 
     def __init__(self, target: Target, address: str, repeats: int = 9) -> None:
-        """`address` is HOST:PORT; raises `CompileError` where nobody answers."""
+        """Connect to `address`, HOST:PORT; raises `CompileError` if no server answers."""
         super().__init__(target)
         self.name, self.repeats, self._count = f"rpc:{address}", repeats, 0
         host, _, port = address.rpartition(":")
         if not host or not port.isdigit():
             raise CompileError(
-                "no address of a board", where=self.name, remedy="say RUNNER=rpc:HOST:PORT"
+                "not an address HOST:PORT", where=self.name, remedy="set RUNNER=rpc:HOST:PORT"
             )
         try:
             self._board: Any = _answer(
                 lambda: rpc.connect(host, int(port), session_timeout=SESSION_S)
             )
-        except Exception as error:  # TVM's errors share no base
+        except Exception as error:  # the errors of TVM share no base
             raise CompileError(
                 f"no RPC server answers: {_first_line(error)}",
                 where=self.name,
-                remedy=f"on the board: python -m tvm.exec.rpc_server --host 0.0.0.0 --port {port}",
+                remedy="run on the board: "
+                f"python -m tvm.exec.rpc_server --host 0.0.0.0 --port {port}",
             ) from error
 
-    def cost(self, shape: Shape, knobs: ScheduleConfig) -> float:
-        """See `Runner.cost`: the sum of the kernels' medians."""
-        kernels = kernels_of("candidate", shape, knobs, self.target.vector)
+    def cost(self, shape: Shape, config: ScheduleConfig) -> float:
+        """See `Runner.cost`. This is the sum of the kernels' medians."""
+        kernels = kernels_of("candidate", shape, config, self.target.vector)
         with tempfile.TemporaryDirectory(prefix="edge-tune-") as folder:
             work = Path(folder)
             write_object(kernels, self.llvm, work / "kernels.o")
             (work / "calls.h").write_text(calls(kernels), encoding="utf-8")
             flags = ["-O2", "-fPIC", "-shared", "-I.", f"-DREPEATS={self.repeats}"]
-            flags += [f"-DOTHER_BYTES={OTHER_BYTES}u", str(HARNESS), "kernels.o"]
-            self._count += 1  # a name of its own, since the server keeps what it has loaded
+            flags += [f"-DEVICTION_BYTES={EVICTION_BYTES}u", str(HARNESS), "kernels.o"]
+            self._count += 1  # a new name: the server keeps libraries loaded
             library = work / f"candidate{self._count}.so"
             run([*c_compiler(self.target.triple), *flags, "-o", library.name], work)
             return self._timed(library)
@@ -86,18 +87,18 @@ class RpcRunner(Runner):
             return _answer(measure) / 1e3
         except Exception as error:
             raise CompileError(
-                f"the board went away: {_first_line(error)}",
+                f"the connection to the board was lost: {_first_line(error)}",
                 where=self.name,
-                remedy="what was found is kept; start its RPC server and compile again",
+                remedy="restart its RPC server and compile again; the results so far are saved",
             ) from error
 
 
 def calls(kernels: list[Kernel]) -> str:
-    """What timed.c includes: each kernel's buffers and a function that calls it."""
+    """Return the C code that timed.c includes: the kernels' buffers and calls."""
     parts, table = [], []
     for number, kernel in enumerate(kernels):
         names = []
-        for index, (count, dtype) in enumerate(buffer_numbers(kernel)):
+        for index, (count, dtype) in enumerate(buffer_sizes(kernel)):
             names.append(f"buffer{number}_{index}")
             size = count * np.dtype(dtype).itemsize
             parts.append(f"static _Alignas(64) uint8_t {names[-1]}[{size}];")
@@ -114,18 +115,18 @@ def calls(kernels: list[Kernel]) -> str:
     return "\n".join(parts) + "\n"
 
 
-def _answer(ask: Callable[[], T]) -> T:
-    """What a board answers to `ask`; raises TimeoutError, and what TVM raises.
+def _answer(request: Callable[[], T]) -> T:
+    """Return the result of `request`; raises TimeoutError, and the errors of TVM.
 
-    TVM waits for ever for a board that hangs, or that serves somebody else: the thread that waits
-    is left behind.
+    TVM waits forever for a board that hangs or serves another client. The waiting thread is
+    abandoned.
     """
     answers: SimpleQueue[tuple[T | None, Exception | None]] = SimpleQueue()
 
     def run() -> None:
         try:
-            answers.put((ask(), None))
-        except Exception as error:  # TVM's errors share no base
+            answers.put((request(), None))
+        except Exception as error:  # the errors of TVM share no base
             answers.put((None, error))
 
     Thread(target=run, daemon=True).start()

@@ -1,4 +1,4 @@
-"""Runners: what a candidate costs, on this CPU or on an emulated one."""
+"""Runners measure what a candidate schedule costs."""
 
 from __future__ import annotations
 
@@ -14,20 +14,18 @@ import numpy as np
 import tvm
 
 from compile.codegen.lower import write_object
-from compile.codegen.plan import ScheduleConfig, kernels_of
-from compile.kernels import separable, stem
+from compile.codegen.workloads import ScheduleConfig, Shape, kernels_of
 from compile.kernels.base import OUT_STRIDE, Kernel
 from compile.target.description import Target
 from compile.target.toolchain import c_compiler, run
 
-Shape = separable.Block | stem.Stem
 ALIGNMENT = 64
-OTHER_BYTES = 8 << 20
-"""Memory that is written between two measurements: more than a second-level cache holds."""
+EVICTION_BYTES = 8 << 20
+"""Memory written between two measurements, to evict the second-level cache."""
 
 
-def buffer_numbers(kernel: Kernel) -> list[tuple[int, str]]:
-    """Room for each of a kernel's arguments: numbers, and their type."""
+def buffer_sizes(kernel: Kernel) -> list[tuple[int, str]]:
+    """Return (count, data type) for the buffer of each argument of `kernel`."""
     rows = []
     for buffer in kernel.function.params:
         shape = [int(extent) for extent in buffer.shape]
@@ -39,24 +37,24 @@ def buffer_numbers(kernel: Kernel) -> list[tuple[int, str]]:
 
 
 class Runner(ABC):
-    """Says what a candidate costs; lower is better."""
+    """Measures what a candidate costs. Lower is better."""
 
     name: str
     unit: str
     noisy = False
-    """The same choice does not cost the same each time."""
+    """Repeated measurements of one schedule differ."""
 
     def __init__(self, target: Target) -> None:
         self.target = target
         self.llvm = tvm.target.Target(target.llvm())
 
     @abstractmethod
-    def cost(self, shape: Shape, knobs: ScheduleConfig) -> float:
-        """Of all kernels of the workload together, in `unit`."""
+    def cost(self, shape: Shape, config: ScheduleConfig) -> float:
+        """Return the cost of all kernels of the workload together, in `unit`."""
 
 
 class LocalRunner(Runner):
-    """CPU time on this machine, one thread."""
+    """Measures CPU time on this machine, on one thread."""
 
     name = "local"
     unit = "us"
@@ -65,11 +63,11 @@ class LocalRunner(Runner):
     def __init__(self, target: Target, repeats: int = 9) -> None:
         super().__init__(target)
         self.repeats = repeats
-        self._other = np.zeros(OTHER_BYTES, np.uint8)
+        self._eviction = np.zeros(EVICTION_BYTES, np.uint8)
 
-    def cost(self, shape: Shape, knobs: ScheduleConfig) -> float:
-        """See `Runner.cost`: the sum of the kernels' medians."""
-        kernels = kernels_of("candidate", shape, knobs, self.target.vector)
+    def cost(self, shape: Shape, config: ScheduleConfig) -> float:
+        """See `Runner.cost`. This is the sum of the kernels' medians."""
+        kernels = kernels_of("candidate", shape, config, self.target.vector)
         with tempfile.TemporaryDirectory(prefix="edge-tune-") as folder:
             work = Path(folder)
             write_object(kernels, self.llvm, work / "kernels.o")
@@ -81,29 +79,32 @@ class LocalRunner(Runner):
     def _time(self, library: ctypes.CDLL, kernel: Kernel) -> float:
         function = library[kernel.name]
         function.restype = None
-        buffers = [_filled(count, dtype) for count, dtype in buffer_numbers(kernel)]
+        buffers = [_filled(count, dtype) for count, dtype in buffer_sizes(kernel)]
         arguments = [ctypes.c_void_p(buffer.ctypes.data) for buffer in buffers]
         span = (ctypes.c_int32(0), ctypes.c_int32(kernel.tasks))
         names = [buffer.name for buffer in kernel.function.params]
         samples = []
         for _ in range(self.repeats + 1):
-            self._cool(buffers, names)
+            self._set_caches(buffers, names)
             began = time.process_time_ns()
             function(*arguments, *span)
             samples.append((time.process_time_ns() - began) / 1e3)
         return median(samples[1:])
 
-    def _cool(self, buffers: list[np.ndarray], names: list[str]) -> None:
-        """The caches as a kernel finds them: its input is near, its weights are not, since all
-        other layers' weights have passed through since it last ran."""
-        self._other[:] += 1
+    def _set_caches(self, buffers: list[np.ndarray], names: list[str]) -> None:
+        """Bring the caches into the state in which a kernel finds them.
+
+        Its input is near. Its weights are not: all other layers' weights were read since its last
+        run.
+        """
+        self._eviction[:] += 1
         for buffer, name in zip(buffers, names, strict=True):
             if name != "W":
                 buffer.max()
 
 
 def _filled(count: int, dtype: str) -> np.ndarray:
-    """Aligned numbers that are no denormals."""
+    """Return an aligned array of `count` normal (not denormal) numbers."""
     size = np.dtype(dtype).itemsize
     room = np.zeros(count * size + ALIGNMENT, np.uint8)
     start = -room.ctypes.data % ALIGNMENT

@@ -1,4 +1,4 @@
-"""A library without a search: each workload gets the choice that the rule of thumb likes best."""
+"""Build a library without a search, from the schedules that the rule of thumb ranks first."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from pathlib import Path
 from types import MappingProxyType
 
 from compile.codegen.link import build_library, describe
-from compile.codegen.plan import ScheduleConfig, make_plan, workloads
+from compile.codegen.plan import make_plan
+from compile.codegen.workloads import ScheduleConfig, Workload, workloads
 from compile.frontend.ir import Network
 from compile.target.description import Target
+from compile.target.vector_unit import Vector
 from compile.tuning.search_space import space
 from edge_runtime.bundle import LIBRARY
 
@@ -22,16 +24,26 @@ def build_untuned(
     folder: Path,
     like: Mapping[str, ScheduleConfig] = MappingProxyType({}),
 ) -> None:
-    """Write library and manifest of a bundle by the rule of thumb: not searched for, not proved.
+    """Write library and manifest of a bundle without a search or a verification.
 
-    Where the choices `like` make seven products of eight, it does too, so that it rounds alike.
+    Where the schedules `like` use Strassen's seven products, so does this library: it rounds alike.
     """
-    choices: dict[str, ScheduleConfig] = {}
-    for item in workloads(network, precision):
-        seven = getattr(like.get(item.key), "strassen", False)
-        every = space(item.shape, target.vector)
-        choices[item.key] = next(k for k in every if getattr(k, "strassen", False) == seven)
+    choices = {
+        work.key: untuned_config(work, target.vector, strassen=_uses_strassen(like.get(work.key)))
+        for work in workloads(network, precision)
+    }
     plan = make_plan(network, choices, target.vector, precision)
     build_library(plan, target, folder / "work").replace(folder / LIBRARY)
     shutil.rmtree(folder / "work")
     describe(folder, network, target, precision)
+
+
+def untuned_config(work: Workload, vector: Vector, *, strassen: bool = False) -> ScheduleConfig:
+    """Return the first schedule for `work` by the rule of thumb, with or without Strassen."""
+    return next(
+        config for config in space(work.shape, vector) if _uses_strassen(config) == strassen
+    )
+
+
+def _uses_strassen(config: ScheduleConfig | None) -> bool:
+    return bool(getattr(config, "strassen", False))

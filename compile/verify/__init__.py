@@ -1,1 +1,1 @@
-"""Verification: a bundle is promoted only with evidence that it is equal and faster."""
+"""Verification: is the compiled network equal to the original, and faster?"""

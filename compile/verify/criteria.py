@@ -1,8 +1,8 @@
-"""The gate: a bundle is promoted only with evidence that it is equal, and faster.
+"""The criteria of the verification: a bundle must be equal to ONNX Runtime, and faster.
 
 Equal: its bits are those of ONNX Runtime on the same pictures (fp32: at least 99.99 % of them).
-Faster: on this machine, CPU time beside ONNX Runtime in one run; for another CPU, the estimated
-cycles of both on the emulated one. An estimate is called one wherever it shows.
+Faster: on this machine, less CPU time than ONNX Runtime in the same run; for another CPU, fewer
+estimated cycles on the emulated one. An estimate is labeled as one wherever it is shown.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from compile.emulation.counters import Counts
 from compile.emulation.picture_file import write_pictures
 from compile.emulation.qemu import count_library, emulated_codes, emulator_version
 from compile.target.description import Target
@@ -30,67 +31,74 @@ from edge_runtime.image.preprocess import normalize
 from edge_runtime.system.cpu import cpuinfo
 
 EQUAL_BITS = {"fp32": 0.9999, "fp16": 0.97, "int8": 0.95}
-"""At least, of a precision; of the others it only says that nothing is badly wrong: see `judge`."""
-MAP_LOSS = 0.005
-"""Of less than fp32, at most."""
+"""Smallest share of equal bits by precision. Below fp32 it only detects gross errors: the accuracy
+decides (`measure_accuracy`)."""
+MAX_MAP_LOSS = 0.005
+"""Largest loss of MAP@100 relative to fp32."""
 VIEWS = 1000
-Codes = NDArray[np.uint64]
-BEST = 100
+"""Views that the accuracy is measured on."""
+TOP = 100
 ROUNDS = 60
+Codes = NDArray[np.uint64]
 
 
 @dataclass(frozen=True)
 class Parity:
-    """How equal."""
+    """The share of bits equal to ONNX Runtime's. The field names are keys of the evidence."""
 
     pictures: int
     bits: int
     different_bits: int
     share_equal: float
     bar: float
+    """Smallest share that passes."""
     emulated: bool
     where: str
-    """What ran it."""
+    """The processor, or the emulator, that computed the codes."""
     at: str
-    """When, UTC, ISO 8601."""
+    """Time in UTC, ISO 8601."""
 
     @classmethod
     def read(cls, entry: dict[str, Any]) -> Parity:
-        """As evidence has it; raises TypeError if that is of another version."""
+        """Read an entry of the evidence; raises TypeError if its format is another one."""
         return cls(**{name: value for name, value in entry.items() if name != "passed"})
 
     @property
-    def told(self) -> str:
-        """On how much, by what, when."""
+    def summary(self) -> str:
+        """On how many pictures, by what, and when."""
         return f"on {self.pictures:,} pictures, {self.where}, {self.at[:10]}"
 
     @property
     def passed(self) -> bool:
-        """Whether the bar is met."""
+        """Whether enough bits are equal."""
         return self.share_equal >= self.bar
 
 
 @dataclass(frozen=True)
 class Speed:
-    """How fast, beside ONNX Runtime. CPU milliseconds, or estimated megacycles."""
+    """The time relative to ONNX Runtime's. The field names are keys of the evidence."""
 
     unit: str
+    """ms of CPU, or estimated Mcycles."""
     ours: float
     onnxruntime: float
     ratio: float
+    """ours / onnxruntime."""
     estimate: bool
     counts: dict[str, Any] | None = None
 
     @property
     def passed(self) -> bool:
-        """Faster is what counts."""
+        """Whether the bundle is faster than ONNX Runtime."""
         return self.ratio < 1
 
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Whether codes still find the other views of the same photograph: mean average precision
-    of the 100 nearest (Qi et al. 2017), every view being a query."""
+    """MAP@100 of retrieving the other views of a photograph (Qi et al. 2017).
+
+    Every view is a query among the others. The field names are keys of the evidence.
+    """
 
     views: int
     photographs: int
@@ -98,29 +106,35 @@ class Accuracy:
     map100_reference: float
     loss: float
     bar: float
+    """Largest loss that passes."""
 
     @property
     def passed(self) -> bool:
-        """Whether the bar is met."""
+        """Whether the loss is small enough."""
         return self.loss <= self.bar
 
 
-def judge(ours: Codes, theirs: Codes, photographs: int) -> Accuracy:
-    """Of the codes [N, W] of disturbed views of so many photographs in turn."""
+def measure_accuracy(ours: Codes, theirs: Codes, photographs: int) -> Accuracy:
+    """Compare the codes [N, W] of N views that show `photographs` photographs in turn."""
     labels = np.arange(len(ours)) % photographs
-    found, bar = (mean_average_precision(codes, labels) for codes in (ours, theirs))
+    found, reference = (mean_average_precision(codes, labels) for codes in (ours, theirs))
     return Accuracy(
-        len(ours), photographs, round(found, 5), round(bar, 5), round(bar - found, 5), MAP_LOSS
+        len(ours),
+        photographs,
+        round(found, 5),
+        round(reference, 5),
+        round(reference - found, 5),
+        MAX_MAP_LOSS,
     )
 
 
 def mean_average_precision(codes: Codes, labels: NDArray[np.int64]) -> float:
-    """MAP@100 of `codes` uint64 [N, W], each a query among the others; ties by place."""
+    """Return MAP@100 of `codes` uint64 [N, W], each a query among the others; ties by index."""
     total = 0.0
     for query in range(len(codes)):
         distances = hamming(codes[query], codes).astype(np.int64)
-        distances[query] = 1 << 30  # last, and cut off
-        nearest = np.argsort(distances, kind="stable")[: min(BEST, len(codes) - 1)]
+        distances[query] = 1 << 30  # sorts the query last, so that it is cut off
+        nearest = np.argsort(distances, kind="stable")[: min(TOP, len(codes) - 1)]
         hits = labels[nearest] == labels[query]
         if hits.any():
             precision = np.cumsum(hits) / np.arange(1, len(hits) + 1)
@@ -128,45 +142,50 @@ def mean_average_precision(codes: Codes, labels: NDArray[np.int64]) -> float:
     return total / len(codes)
 
 
-def parity(
+def measure_parity(
     ours: Codes, theirs: Codes, bits: int, bar: float, *, emulated: bool, where: str = ""
 ) -> Parity:
-    """Of the codes [N, W], of `bits` each, of the same pictures; `where`: what gave them, if it
-    was not this machine."""
+    """Compare codes [N, W] of `bits` bits for the same pictures.
+
+    `where` names what computed them (default: this machine's processor).
+    """
     different = sum(
         int(hamming(code, other[np.newaxis])[0]) for code, other in zip(ours, theirs, strict=True)
     )
     total, at = len(ours) * bits, datetime.now(UTC).isoformat(timespec="seconds")
     share = 1 - different / total
-    return Parity(len(ours), total, different, share, bar, emulated, where or this_machine(), at)
+    return Parity(len(ours), total, different, share, bar, emulated, where or processor_name(), at)
 
 
-def parity_emulated(
+def measure_emulated_parity(
     library: Path,
     target: Target,
     expected: Codes,
     bits: int,
-    made: Image,
+    pictures: Image,
     bar: float,
-    tell: Callable[[str], None] = lambda text: None,
+    log: Callable[[str], None] = lambda text: None,
 ) -> Parity:
-    """Of a library for another CPU, on the emulated one, with the codes `expected` [N, W] of
-    `bits` each."""
-    lines = emulated_codes(library, made, target, tell)
+    """Run a library for another CPU on the emulator and compare its codes with `expected`."""
+    lines = emulated_codes(library, pictures, target, log)
     words = [[int(line[i : i + 16], 16) for i in range(0, len(line), 16)] for line in lines]
     where = f"QEMU {emulator_version(target)} as {target.emulated_as}"
-    return parity(np.array(words, np.uint64), expected, bits, bar, emulated=True, where=where)
+    codes = np.array(words, np.uint64)
+    return measure_parity(codes, expected, bits, bar, emulated=True, where=where)
 
 
-def this_machine() -> str:
-    """Its processor, by name."""
+def processor_name() -> str:
+    """Return the name of this machine's processor."""
     return cpuinfo().get("model name") or f"{platform.machine()} processor"
 
 
-def speed_here(
-    hash_one: Callable[[Image], np.ndarray], reference: PortableEngine, picture: Image
+def measure_speed(
+    hash_one: Callable[[Image], Codes], reference: PortableEngine, picture: Image
 ) -> Speed:
-    """CPU time of one thread each, in turn; ONNX Runtime gets its input already normalised."""
+    """Measure CPU time on one thread, interleaved with ONNX Runtime.
+
+    ONNX Runtime gets its input already normalized.
+    """
     normalize(picture, reference.model.input, reference._tensor[0])
 
     def theirs() -> None:
@@ -182,9 +201,9 @@ def speed_here(
     return Speed("ms of CPU", round(ours, 3), round(other, 3), round(ours / other, 3), False)
 
 
-def speed_emulated(library: Path, target: Target, picture: Image, theirs: Any) -> Speed:
-    """Estimated cycles of one call, ours and ONNX Runtime's counts `theirs`."""
-    with tempfile.TemporaryDirectory(prefix="edge-gate-") as folder:
+def estimate_speed(library: Path, target: Target, picture: Image, theirs: Counts) -> Speed:
+    """Estimate the cycles of one call, and compare with ONNX Runtime's counts `theirs`."""
+    with tempfile.TemporaryDirectory(prefix="edge-verify-") as folder:
         file = Path(folder) / "pictures.bgr"
         write_pictures(np.stack([picture] * 2), file)
         ours = count_library(library, file, target)

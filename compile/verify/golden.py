@@ -1,7 +1,7 @@
-"""What a compiled network is compared with: ONNX Runtime's codes of real and disturbed photographs.
+"""Golden codes: ONNX Runtime's codes of views of photographs, the reference of every comparison.
 
-They take longest of all that a proof needs, and need nothing of what is compiled. So they are made
-beside it, on a thread of their own, once for all proofs, and kept (compile/cache.py).
+They take longest of all that a verification needs and do not depend on the compiled library. So
+they are computed on a separate thread while the library is built, and cached (compile/cache.py).
 """
 
 from __future__ import annotations
@@ -17,67 +17,67 @@ import onnxruntime
 
 from compile import cache
 from compile.verify.criteria import Codes
-from compile.verify.images import photos, views
+from compile.verify.images import load_photos, make_views
 from edge_runtime.engine.portable import PortableEngine
 from edge_runtime.image import Image
 
 
 @dataclass(frozen=True)
-class Seen:
-    """Fitted pictures, and their codes."""
+class GoldenSet:
+    """Preprocessed pictures and their codes."""
 
     pictures: Image
-    """uint8 [N, size, size, 3], BGR; picture i is of photograph i modulo `photographs`."""
+    """uint8 [N, size, size, 3], BGR. Picture i shows photograph i modulo `photographs`."""
     photographs: int
     codes: Codes
     """uint64 [N, W]."""
 
 
 class GoldenCodes:
-    """A context manager; what it still computes when it is left is given up."""
+    """A context manager. On exit it abandons the codes that are not finished."""
 
     def __init__(self, model: Path, folder: Path | None) -> None:
-        """Of the network in the file `model`, of photos below `folder` or scikit-image's."""
+        """Use the network `model`, and the photos below `folder` (None: those of scikit-image)."""
         self.engine = PortableEngine(model)
         self._model, self._folder = model, folder
         self._worker = ThreadPoolExecutor(1)
-        self._left = threading.Event()
-        self._seen: dict[int, Future[Seen]] = {}
+        self._closed = threading.Event()
+        self._sets: dict[int, Future[GoldenSet]] = {}
 
     def __enter__(self) -> GoldenCodes:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._left.set()
+        self._closed.set()
         self._worker.shutdown(cancel_futures=True)
 
     def begin(self, count: int) -> None:
-        """Compute `count` of them meanwhile."""
-        if count not in self._seen:
-            self._seen[count] = self._worker.submit(self._look, count)
+        """Start to compute the codes of `count` views in the background."""
+        if count not in self._sets:
+            self._sets[count] = self._worker.submit(self._compute, count)
 
-    def of(self, count: int) -> Seen:
-        """`count` of them; raises `NoPhotosError`."""
+    def get(self, count: int) -> GoldenSet:
+        """Return the codes of `count` views; raises `NoPhotosError`."""
         self.begin(count)
-        return self._seen[count].result()
+        return self._sets[count].result()
 
     def wait(self) -> None:
-        """Until nothing is computed meanwhile."""
-        wait(self._seen.values())
+        """Wait until nothing is computed in the background."""
+        wait(self._sets.values())
 
-    def _look(self, count: int) -> Seen:
-        chosen = photos(self._folder, count)
-        made = views(chosen, self.engine.model.input.size, count)
+    def _compute(self, count: int) -> GoldenSet:
+        photos = load_photos(self._folder, count)
+        pictures = make_views(photos, self.engine.model.input.size, count)
 
         def compute() -> dict[str, Any]:
-            return {"codes": [self._code(picture) for picture in made]}
+            return {"codes": [self._code(picture) for picture in pictures]}
 
-        key = cache.digest("truth", onnxruntime.__version__, self._model, made)
-        found = cache.facts(key, compute)
-        return Seen(made, len(chosen), np.array(found["codes"], np.uint64))
+        key = cache.digest("golden", onnxruntime.__version__, self._model, pictures)
+        stored = cache.cached_json(key, compute)
+        return GoldenSet(pictures, len(photos), np.array(stored["codes"], np.uint64))
 
     def _code(self, picture: Image) -> list[int]:
-        if self._left.is_set():
+        if self._closed.is_set():
             raise InterruptedError
         code: list[int] = self.engine.hash(picture).tolist()
         return code

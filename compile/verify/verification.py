@@ -1,4 +1,4 @@
-"""The evidence of a bundle: what the gate (compile/verify/criteria.py) needs, made and measured."""
+"""Verify a bundle: collect the evidence that compile/verify/criteria.py judges."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 
 from compile import cache
-from compile.codegen.plan import ScheduleConfig
+from compile.codegen.workloads import ScheduleConfig
 from compile.emulation.counters import Counts
 from compile.emulation.qemu import count_onnxruntime
 from compile.emulation.userland import Userland
 from compile.frontend.ir import Network
-from compile.quantization.cached import parts_of
+from compile.quantization.cached import network_parts
 from compile.target.description import HOST, read_target
 from compile.tuning.untuned import build_untuned
 from compile.verify import criteria
@@ -31,117 +31,138 @@ from edge_runtime.image import Image
 from edge_runtime.model import identify
 
 
-def prove(
+def verify(
     request: Request,
     staging: Path,
     network: Network,
     choices: Mapping[str, ScheduleConfig],
-    truth: GoldenCodes,
+    golden: GoldenCodes,
     before: Evidence | None = None,
 ) -> Evidence:
-    """Parity, speed and, for less than fp32, accuracy of the bundle in `staging`, built by
-    `choices`.
+    """Return parity, speed and, below fp32, accuracy of the bundle in `staging`.
 
-    A network of integers has the same bits on every CPU. So an emulated one is compared with the
-    same integers here, and it is these whose accuracy a thousand pictures judge. What the same
-    bytes were found to be `before`, on another CPU, holds here: only the speed is this one's.
+    An int8 network has the same bits on every CPU. So an emulated one is compared with the same
+    network on this machine, and that one is judged on a thousand pictures. Evidence `before` for
+    the same bytes on another CPU applies here, too: then only the speed is measured.
     """
-    request.tell("measuring it" if before else "proving it equal, then measuring it")
-    target, count = request.target, picture_count(request)
-    seen, bits, bar = (
-        truth.of(count),
-        truth.engine.model.bits,
-        criteria.EQUAL_BITS[request.precision],
-    )
+    request.log("measuring its speed" if before else "verifying that it is equal, and its speed")
+    target = request.target
     if target.is_host:
-        engine = CompiledEngine(staging)
-        codes = functools.cache(lambda count: _all(engine.hash, truth.of(count).pictures))
-        parity = criteria.parity(codes(count), seen.codes, bits, bar, emulated=False)
-        equal = _entries(parity=parity, accuracy=_judge(request, truth, codes))
-        speed = criteria.speed_here(engine.hash, truth.engine, seen.pictures[0])
-    else:
-        library = staging / LIBRARY
-        if not before:
-            twin, expected = _Twin(request, network, choices), seen.codes
-            if request.precision == "int8":
-                expected, bar = twin.codes(seen.pictures), criteria.EQUAL_BITS["fp32"]
-            parity = criteria.parity_emulated(
-                library, target, expected, bits, seen.pictures, bar, request.tell
-            )
-            accuracy = _judge(request, truth, lambda count: twin.codes(truth.of(count).pictures))
-        equal = before or _entries(parity=parity, accuracy=accuracy)
-        speed = criteria.speed_emulated(
-            library, target, seen.pictures[0], _onnxruntime_counts(request)
-        )
-    return equal | _entries(speed=speed)
+        return _verify_here(request, staging, golden)
+    library = staging / LIBRARY
+    evidence = before or _verify_emulated(request, library, network, choices, golden)
+    picture = golden.get(picture_count(request)).pictures[0]
+    speed = criteria.estimate_speed(library, target, picture, _onnxruntime_counts(request))
+    return evidence | _entries(speed=speed)
+
+
+def _verify_here(request: Request, staging: Path, golden: GoldenCodes) -> Evidence:
+    engine = CompiledEngine(staging)
+    codes = functools.cache(lambda count: _hash_all(engine.hash, golden.get(count).pictures))
+    views = golden.get(picture_count(request))
+    parity = criteria.measure_parity(
+        codes(len(views.pictures)),
+        views.codes,
+        golden.engine.model.bits,
+        criteria.EQUAL_BITS[request.precision],
+        emulated=False,
+    )
+    accuracy = _accuracy(request, golden, codes)
+    speed = criteria.measure_speed(engine.hash, golden.engine, views.pictures[0])
+    return _entries(parity=parity, accuracy=accuracy, speed=speed)
+
+
+def _verify_emulated(
+    request: Request,
+    library: Path,
+    network: Network,
+    choices: Mapping[str, ScheduleConfig],
+    golden: GoldenCodes,
+) -> Evidence:
+    """Return parity and accuracy of a library for another CPU."""
+    reference = HostReference(request, network, choices)
+    views = golden.get(picture_count(request))
+    expected, bar = views.codes, criteria.EQUAL_BITS[request.precision]
+    if request.precision == "int8":
+        expected, bar = reference.codes(views.pictures), criteria.EQUAL_BITS["fp32"]
+    bits = golden.engine.model.bits
+    parity = criteria.measure_emulated_parity(
+        library, request.target, expected, bits, views.pictures, bar, request.log
+    )
+    accuracy = _accuracy(request, golden, lambda count: reference.codes(golden.get(count).pictures))
+    return _entries(parity=parity, accuracy=accuracy)
 
 
 def _entries(**parts: criteria.Parity | criteria.Speed | criteria.Accuracy | None) -> Evidence:
-    """As evidence has them."""
+    """Return `parts` in the form in which the evidence stores them."""
     return {
         name: {**asdict(part), "passed": part.passed} if part else None
         for name, part in parts.items()
     }
 
 
-def _judge(
-    request: Request, truth: GoldenCodes, codes: Callable[[int], criteria.Codes]
+def _accuracy(
+    request: Request, golden: GoldenCodes, codes: Callable[[int], criteria.Codes]
 ) -> criteria.Accuracy | None:
-    """Of the codes of so many views of photographs; fp32 needs no more than its parity."""
+    """Measure the accuracy of `codes(count)`. For fp32, parity is enough: return None."""
     if request.precision == "fp32":
         return None
-    request.tell(f"judging {request.precision} on {criteria.VIEWS} views of photographs")
-    views = truth.of(criteria.VIEWS)
-    return criteria.judge(codes(criteria.VIEWS), views.codes, views.photographs)
+    request.log(
+        f"measuring the accuracy of {request.precision} on {criteria.VIEWS} views of photographs"
+    )
+    views = golden.get(criteria.VIEWS)
+    return criteria.measure_accuracy(codes(criteria.VIEWS), views.codes, views.photographs)
 
 
-def _all(hash_one: Callable[[Image], criteria.Codes], made: Image) -> criteria.Codes:
-    """uint64 [N, W] of the pictures `made`."""
-    return np.stack([hash_one(picture) for picture in made])
+def _hash_all(hash_one: Callable[[Image], criteria.Codes], pictures: Image) -> criteria.Codes:
+    """Return the codes uint64 [N, W] of `pictures`."""
+    return np.stack([hash_one(picture) for picture in pictures])
 
 
 def views_needed(request: Request) -> set[int]:
-    """How many views of photographs `prove` will ask `GoldenCodes` for."""
+    """Return the counts of views that `verify` will ask `GoldenCodes` for."""
     return {picture_count(request)} | ({criteria.VIEWS} if request.precision != "fp32" else set())
 
 
 def picture_count(request: Request) -> int:
-    """How many pictures parity is proved on."""
+    """Return the number of pictures to verify parity on."""
     return request.pictures or (1000 if request.target.is_host else 8)
 
 
-class _Twin:
-    """The network in the same precision, less than fp32, compiled for this machine when it is
-    needed: in fp16 it computes in float32 and rounds after every step."""
+class HostReference:
+    """The same network in the same precision, compiled for this machine when it is first used.
+
+    In fp16 it computes in float32 and rounds after every step.
+    """
 
     def __init__(
         self, request: Request, network: Network, choices: Mapping[str, ScheduleConfig]
     ) -> None:
         self.request, self.network, self.choices = request, network, choices
         self.host = read_target(HOST).at("int8" if request.precision == "int8" else "fp32")
-        sevens = sorted(key for key, knobs in choices.items() if getattr(knobs, "strassen", False))
-        self.key = cache.digest(request.precision, self.host, sevens, *parts_of(network))
+        sevens = sorted(key for key, each in choices.items() if getattr(each, "strassen", False))
+        self.key = cache.digest(request.precision, self.host, sevens, *network_parts(network))
 
     @functools.cached_property
-    def hash_one(self) -> Callable[[Image], np.ndarray]:
-        """Of one fitted picture, as an engine does it."""
-        with tempfile.TemporaryDirectory(prefix="edge-twin-") as folder:
+    def hash_one(self) -> Callable[[Image], criteria.Codes]:
+        """Return the code of one preprocessed picture."""
+        with tempfile.TemporaryDirectory(prefix="edge-reference-") as folder:
             work = Path(folder)
             build_untuned(self.network, self.host, self.request.precision, work, self.choices)
             return CompiledEngine(work).hash
 
-    def codes(self, made: Image) -> np.ndarray:
-        """uint64 [N, W]."""
+    def codes(self, pictures: Image) -> criteria.Codes:
+        """Return the codes uint64 [N, W] of `pictures`."""
 
         def compute() -> dict[str, Any]:
-            return {"codes": _all(self.hash_one, made).tolist()}
+            return {"codes": _hash_all(self.hash_one, pictures).tolist()}
 
-        found = cache.facts(cache.digest("codes", self.key, made), compute)
-        return np.array(found["codes"], np.uint64)
+        stored = cache.cached_json(cache.digest("codes", self.key, pictures), compute)
+        return np.array(stored["codes"], np.uint64)
 
 
 def _onnxruntime_counts(request: Request) -> Counts:
-    """What one call of ONNX Runtime does on the emulated CPU; kept, since it never changes."""
+    """Return the counts of one call of ONNX Runtime on the emulated CPU. They never change."""
     model_id, _ = identify(request.model)
     userland = Userland()
     userland.make()

@@ -1,5 +1,7 @@
-"""The quicker emulator: what can be tested of it without building it. `make fast-emulator` itself
-keeps none that computes otherwise than the installed one."""
+"""The fast emulator, as far as it can be tested without building it.
+
+`make fast-emulator` itself rejects a build that computes differently from the installed emulator.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ from compile.target.description import read_target
 from compile.target.toolchain import c_compiler
 
 
-def test_the_check_sees_arithmetic_alike_every_time(tmp_path: Path) -> None:
+def test_the_check_is_deterministic(tmp_path: Path) -> None:
     rpi5 = read_target("rpi5")
     program = tmp_path / "fma_check"
     subprocess.run(
@@ -28,21 +30,21 @@ def test_the_check_sees_arithmetic_alike_every_time(tmp_path: Path) -> None:
     assert len(digest(1)) == 17
 
 
-def test_the_patch_is_whole() -> None:
+def test_the_patch_is_complete() -> None:
     patch = FOLDER / "qemu_fma.patch"
-    told = subprocess.run(
+    done = subprocess.run(
         ["git", "apply", "--numstat", patch], capture_output=True, text=True, check=True
     )
-    files = [line.split("\t")[2] for line in told.stdout.splitlines()]
+    files = [line.split("\t")[2] for line in done.stdout.splitlines()]
     names = ["fast_fma.h", "translate-a64.c", "vec_helper.c"]
     assert sorted(files) == [f"target/arm/{name}" for name in names]
 
 
-def test_a_missing_tool_is_named_with_what_to_install(tmp_path: Path) -> None:
+def test_a_missing_tool_is_reported_with_its_package(tmp_path: Path) -> None:
     script = FOLDER / "fast_qemu.sh"
     done = subprocess.run(
         ["/bin/sh", script, tmp_path / "out"], capture_output=True, text=True, env={"PATH": ""}
     )
     assert done.returncode == 1
-    assert done.stderr.startswith("fast_qemu: no qemu-aarch64 here; apt install qemu-user")
+    assert done.stderr.startswith("fast_qemu: qemu-aarch64 is missing (apt install qemu-user)")
     assert not (tmp_path / "out").exists()

@@ -1,4 +1,4 @@
-"""Networks as other tools write them: the same numbers in other nodes."""
+"""Networks as other tools write them: the same numbers in different nodes."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import pytest
 from onnx import helper, numpy_helper
 
 from compile.frontend.onnx_importer import read_network
-from compile.quantization.calibrate import quantise
+from compile.quantization.calibrate import quantize
 from compile.target.description import Target
 from compile.tests.helpers import codes, difference, save_sample
 from compile.tuning.untuned import build_untuned
-from compile.verify.images import pictures
+from compile.verify.images import load_views
 from edge_runtime.bundle import MODEL
 from edge_runtime.code import unpack
 from edge_runtime.engine.compiled import CompiledEngine
@@ -23,11 +23,11 @@ from edge_runtime.engine.portable import PortableEngine
 from edge_runtime.errors import ModelInvalidError, NetworkUnsupportedError
 
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Of ImageNet's red, green and blue, from 0 to 1: what networks from PyTorch expect."""
+"""ImageNet's red, green and blue, from 0 to 1, as networks from PyTorch expect them."""
 
 
 class Edit:
-    """A model's graph, to be written otherwise."""
+    """Rewrites a model's graph."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.model = path, onnx.load(path)
@@ -41,7 +41,7 @@ class Edit:
 
     def array(self, name: str) -> np.ndarray:
         found = next(each for each in self.graph.initializer if each.name == name)
-        return numpy_helper.to_array(found).copy()
+        return np.asarray(numpy_helper.to_array(found)).copy()
 
     def metadata(self, key: str, value: str) -> None:
         next(each for each in self.model.metadata_props if each.key == key).value = value
@@ -53,11 +53,11 @@ class Edit:
             self.graph.node.extend(make(node) if node.op_type == kind else [node])
 
     def before(self, chain: list[tuple[str, list[str], dict[str, object]]]) -> None:
-        """Operators, further inputs and attributes between the picture and the first node."""
-        self.graph.node[0].input[0] = "seen"
+        """Insert nodes (operator, further inputs, attributes) after the picture."""
+        self.graph.node[0].input[0] = "new"
         name, nodes = "image", []
         for number, (kind, more, attributes) in enumerate(chain):
-            out = "seen" if number == len(chain) - 1 else f"picture{number}"
+            out = "new" if number == len(chain) - 1 else f"picture{number}"
             nodes.append(helper.make_node(kind, [name, *more], [out], out, **attributes))
             name = out
         nodes += self.graph.node
@@ -70,8 +70,8 @@ class Edit:
         return self.path
 
 
-def colours(edit: Edit) -> None:
-    """A mean and a deviation of each colour, blue first, on axes in the order of the pixels."""
+def colors(edit: Edit) -> None:
+    """A mean and a deviation per color, blue first, on transposed axes."""
     edit.metadata(
         "edge.input",
         '{"size": 96, "geometry": "squash", "colour": "rgb", "scale": 0.00392156862745098,'
@@ -91,7 +91,7 @@ def colours(edit: Edit) -> None:
 
 
 def pads(edit: Edit) -> None:
-    """Borders as nodes of their own."""
+    """Borders as separate nodes."""
 
     def apart(node: onnx.NodeProto) -> list[onnx.NodeProto]:
         border = next(each for each in node.attribute if each.name == "pads")
@@ -106,7 +106,7 @@ def pads(edit: Edit) -> None:
 
 
 def scales(edit: Edit) -> None:
-    """Biases and scales as sums and products of their own."""
+    """Biases and scales as separate sums and products."""
 
     def apart(node: onnx.NodeProto) -> list[onnx.NodeProto]:
         weight, bias, out = edit.array(node.input[1]), edit.array(node.input[2]), node.output[0]
@@ -125,7 +125,7 @@ def scales(edit: Edit) -> None:
 
 
 def averages(edit: Edit) -> None:
-    """An average of a window as large as the map, a convolution and a norm for the hash layer."""
+    """An average over a window as large as the map, and a convolution and norm as hash layer."""
 
     def pool(node: onnx.NodeProto) -> list[onnx.NodeProto]:
         return [
@@ -160,7 +160,7 @@ def tanh(edit: Edit) -> None:
 
 
 def bare(edit: Edit) -> None:
-    """The sums themselves."""
+    """The sums without an activation."""
     edit.replace("Sigmoid", lambda node: [])
     edit.replace(
         "Gemm", lambda node: [helper.make_node("Gemm", list(node.input), ["hash"], transB=1)]
@@ -169,7 +169,7 @@ def bare(edit: Edit) -> None:
 
 
 Style = Callable[[Edit], None]
-TOGETHER: list[Style] = [scales, pads, averages, tanh, colours]
+TOGETHER: list[Style] = [scales, pads, averages, tanh, colors]
 
 
 def styled(path: Path, *styles: Style) -> Path:
@@ -180,9 +180,7 @@ def styled(path: Path, *styles: Style) -> Path:
 
 
 @pytest.mark.parametrize("style", [pads, scales, averages])
-def test_another_style_of_the_same_numbers_is_read_as_they_are(
-    style: Style, tmp_path: Path
-) -> None:
+def test_styles_of_one_network_give_the_same_layers(style: Style, tmp_path: Path) -> None:
     plain = read_network(save_sample(tmp_path / "a.onnx"))
     other = read_network(styled(tmp_path / "m.onnx", style))
     for one, two in zip(plain.layers, other.layers, strict=True):
@@ -194,14 +192,14 @@ def test_another_style_of_the_same_numbers_is_read_as_they_are(
 
 
 def sigmoid(sums: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-sums))
+    return np.asarray(1 / (1 + np.exp(-sums)))
 
 
 @pytest.mark.parametrize(
     ("styles", "activation"),
-    [([colours], sigmoid), ([tanh], np.tanh), ([bare], np.positive), (TOGETHER, np.tanh)],
+    [([colors], sigmoid), ([tanh], np.tanh), ([bare], np.positive), (TOGETHER, np.tanh)],
 )
-def test_a_network_in_another_style_compiles_to_the_same_code(
+def test_styles_of_one_network_give_the_same_codes(
     styles: list[Style],
     activation: Callable[[np.ndarray], np.ndarray],
     host: Target,
@@ -210,7 +208,7 @@ def test_a_network_in_another_style_compiles_to_the_same_code(
     path = styled(tmp_path / MODEL, *styles)
     build_untuned(read_network(path), host, "fp32", tmp_path)
     theirs, ours = PortableEngine(path), CompiledEngine(tmp_path)
-    for picture in pictures(None, 96, 20):
+    for picture in load_views(None, 96, 20):
         wanted = theirs.activations(picture)
         assert np.allclose(activation(ours.logits(picture)), wanted, atol=1e-3)
         sure = np.abs(wanted - theirs.model.threshold) > 1e-3
@@ -218,14 +216,12 @@ def test_a_network_in_another_style_compiles_to_the_same_code(
         assert same[sure].all()
 
 
-def test_int8_of_a_network_in_another_style_sees_what_fp32_sees(
-    host: Target, tmp_path: Path
-) -> None:
+def test_int8_codes_of_another_style_are_close_to_fp32(host: Target, tmp_path: Path) -> None:
     model = styled(tmp_path / "m.onnx", *TOGETHER)
     target = host.at("int8")
-    network = quantise(read_network(model), pictures(None, 96, 12, seed=4), target.vector)
-    made = pictures(None, 96, 60)
-    assert difference(model, codes(network, target, tmp_path / "work", made), made) < 0.05
+    network = quantize(read_network(model), load_views(None, 96, 12, seed=4), target.vector)
+    views = load_views(None, 96, 60)
+    assert difference(model, codes(network, target, tmp_path / "work", views), views) < 0.05
 
 
 def shifted_border(edit: Edit) -> None:
@@ -234,7 +230,7 @@ def shifted_border(edit: Edit) -> None:
     edit.before([("Pad", [edges], {}), ("Add", [shift], {})])
 
 
-def grey_border(edit: Edit) -> None:
+def gray_border(edit: Edit) -> None:
     edges = edit.constant(np.array([0, 0, 0, 0, 0, 0, 1, 1], np.int64))
     edit.before([("Pad", [edges, edit.constant(0.5)], {})])
 
@@ -243,7 +239,7 @@ def each_pixel(edit: Edit) -> None:
     edit.before([("Mul", [edit.constant(np.ones((1, 1, 1, 96)))], {})])
 
 
-def each_column_of_each_colour(edit: Edit) -> None:
+def each_column_of_each_color(edit: Edit) -> None:
     edit.before(
         [
             ("Transpose", [], {"perm": [0, 3, 1, 2]}),
@@ -253,11 +249,11 @@ def each_column_of_each_colour(edit: Edit) -> None:
     )
 
 
-def no_colour(edit: Edit) -> None:
+def no_color(edit: Edit) -> None:
     edit.before([("Mul", [edit.constant(np.reshape((1.0, 0.0, 1.0), (3, 1, 1)))], {})])
 
 
-def two_colours(edit: Edit) -> None:
+def two_colors(edit: Edit) -> None:
     edit.before([("Gather", [edit.constant(np.array([0, 1, 1], np.int64))], {"axis": 1})])
 
 
@@ -266,7 +262,7 @@ def rows_from_below(edit: Edit) -> None:
     edit.before([("Gather", [rows], {"axis": 2})])
 
 
-def turned(edit: Edit) -> None:
+def transposed(edit: Edit) -> None:
     edit.before([("Transpose", [], {"perm": [0, 1, 3, 2]})])
 
 
@@ -292,22 +288,25 @@ def sums_after_the_hash(edit: Edit) -> None:
 @pytest.mark.parametrize(
     ("style", "named"),
     [
-        (shifted_border, 'Add "seen": it shifts a border'),
-        (grey_border, 'Pad "seen": it is no border of zeros'),
-        (each_pixel, 'Mul "seen": its constant is not one number for each of 3 channels'),
+        (shifted_border, 'Add "new": it shifts a border'),
+        (gray_border, 'Pad "new": it must add a border of zeros'),
         (
-            each_column_of_each_colour,
-            'Mul "seen": its constant is not one number for each of 3 channels',
+            each_pixel,
+            'Mul "new": its constant must be one number or one for each of 3 channels',
         ),
-        (no_colour, 'Conv "n0": the picture is read once, all its colours'),
-        (two_colours, 'Conv "n0": the picture is read once, all its colours'),
-        (rows_from_below, 'Gather "seen": it chooses among what is no colour'),
-        (turned, 'Conv "n0": this compiler does not know it there'),
-        (small_window, 'AveragePool "corner": this compiler does not know it there'),
-        (sums_after_the_hash, 'Add "late": this compiler does not know it there'),
+        (
+            each_column_of_each_color,
+            'Mul "new": its constant must be one number or one for each of 3 channels',
+        ),
+        (no_color, 'Conv "n0": one convolution must read the picture, with all its colors'),
+        (two_colors, 'Conv "n0": one convolution must read the picture, with all its colors'),
+        (rows_from_below, 'Gather "new": it must select color channels'),
+        (transposed, 'Conv "n0": the compiler does not support it here'),
+        (small_window, 'AveragePool "corner": the compiler does not support it here'),
+        (sums_after_the_hash, 'Add "late": the compiler does not support it here'),
     ],
 )
-def test_a_style_that_would_change_the_codes_is_named(
+def test_a_style_that_would_change_the_codes_is_rejected(
     style: Style, named: str, tmp_path: Path
 ) -> None:
     with pytest.raises(NetworkUnsupportedError) as caught:
@@ -331,7 +330,7 @@ def test_a_norm_after_a_residual_sum_is_not_folded_into_one_summand(tmp_path: Pa
 
 
 @pytest.mark.parametrize("threshold", ["0.0", "1.0", "-0.5"])
-def test_a_threshold_beyond_the_activation_is_refused(threshold: str, tmp_path: Path) -> None:
+def test_a_threshold_beyond_the_activation_is_rejected(threshold: str, tmp_path: Path) -> None:
     path = styled(tmp_path / "m.onnx", lambda edit: edit.metadata("edge.threshold", threshold))
-    with pytest.raises(ModelInvalidError, match="a Sigmoid lies between 0 and 1"):
+    with pytest.raises(ModelInvalidError, match="must lie between 0 and 1 for a Sigmoid"):
         read_network(path)

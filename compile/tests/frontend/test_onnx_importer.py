@@ -13,7 +13,7 @@ from edge_runtime.errors import ModelInvalidError, ModelNotFoundError, NetworkUn
 from edge_runtime.model import InputSpec, ModelInfo
 
 
-def test_the_shipped_network_is_read_whole() -> None:
+def test_the_shipped_network_is_read() -> None:
     root = Path(__file__).resolve().parents[3]
     network = read_network(root / "models" / "mobilenet_v1_hash64.onnx")
     assert [layer.kind for layer in network.layers] == ["stem", *["depthwise", "pointwise"] * 13]
@@ -22,7 +22,7 @@ def test_the_shipped_network_is_read_whole() -> None:
     assert network.hash_weight.shape == (64, 1024)
 
 
-def test_batch_norm_is_folded_and_a_classifier_left_out(tmp_path: Path) -> None:
+def test_batch_norm_is_folded_and_a_classifier_ignored(tmp_path: Path) -> None:
     path = save_sample(tmp_path / "m.onnx", batch_norm=True, classes=10)
     network = read_network(path)
     kinds = {node.op_type for node in onnx.load(path).graph.node}
@@ -67,7 +67,7 @@ def test_an_unknown_operator_is_named_with_its_node(tmp_path: Path) -> None:
         read_network(path)
 
 
-def test_a_convolution_that_is_not_mobile_is_named(tmp_path: Path) -> None:
+def test_an_unsupported_convolution_is_named(tmp_path: Path) -> None:
     weights = {
         "a": np.zeros((8, 3, 3, 3), np.float32),
         "b": np.zeros((8, 8, 3, 3), np.float32),
@@ -81,7 +81,7 @@ def test_a_convolution_that_is_not_mobile_is_named(tmp_path: Path) -> None:
 
 
 def dense(path: Path, nodes: list[onnx.NodeProto], **attributes: object) -> Path:
-    """A convolution, an average, `nodes`, and a Gemm of the weights w, bias b and `attributes`."""
+    """Write a convolution, an average, `nodes`, and a Gemm with weights w, bias b, `attributes`."""
     generator = np.random.default_rng(1)
     weights = {
         "k": generator.normal(size=(4, 3, 3, 3)).astype(np.float32),
@@ -108,7 +108,7 @@ def test_the_factors_of_a_dense_layer_are_folded(tmp_path: Path) -> None:
         read_network(dense(tmp_path / "c.onnx", [], transA=1))
 
 
-def test_a_constant_may_be_a_number_and_not_a_word(tmp_path: Path) -> None:
+def test_a_constant_may_be_a_number_but_not_a_string(tmp_path: Path) -> None:
     model = onnx.load(dense(tmp_path / "a.onnx", []))
     clip = [
         helper.make_node("Constant", [], ["low"], value_float=0.0),
@@ -130,14 +130,14 @@ def test_a_constant_may_be_a_number_and_not_a_word(tmp_path: Path) -> None:
         read_network(tmp_path / "c.onnx")
 
 
-def test_free_dimensions_are_refused(tmp_path: Path) -> None:
+def test_free_dimensions_are_rejected(tmp_path: Path) -> None:
     nodes = [helper.make_node("Sigmoid", ["image"], ["hash"])]
     path = graph(tmp_path / "m.onnx", nodes, ["batch", 3, 32, 32], {})
     with pytest.raises(ModelInvalidError, match="no free dimension"):
         read_network(path)
 
 
-def test_files_that_are_no_model(tmp_path: Path) -> None:
+def test_invalid_and_missing_files(tmp_path: Path) -> None:
     bad = tmp_path / "m.onnx"
     bad.write_bytes(b"not a model")
     with pytest.raises(ModelInvalidError, match="corrupt"):

@@ -1,4 +1,4 @@
-"""Every kernel, at random shapes and knobs, against the definition written in numpy."""
+"""Every kernel, at random shapes and schedules, against its definition in numpy."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import pytest
 import tvm
 
 from compile.codegen.lower import assembly
-from compile.codegen.plan import vector_of
+from compile.codegen.workloads import vector_of
 from compile.kernels import head, separable, stem, strassen
 from compile.target.description import Target, read_target
 from compile.target.vector_unit import Vector
 from compile.tests.helpers import CHANCE, aligned, call, numbers
-from compile.tuning.runner import buffer_numbers
+from compile.tuning.runner import buffer_sizes
 from compile.tuning.search_space import space
 
 
@@ -27,7 +27,7 @@ def depthwise(a: np.ndarray, w: np.ndarray, b: np.ndarray, stride: int, side: in
                 a[y : y + stride * side : stride, x : x + stride * side : stride][:side, :side]
                 * w[y, x]
             )
-    return out
+    return np.asarray(out)
 
 
 BLOCKS = {
@@ -42,20 +42,20 @@ BLOCKS = {
 
 
 @pytest.mark.parametrize("pick", range(2))
-@pytest.mark.parametrize("way", ["host", "by lane", "by lane, late"])
+@pytest.mark.parametrize("operands", ["host", "by lane", "by lane, late"])
 @pytest.mark.parametrize("name", BLOCKS)
-def test_a_block_is_what_numpy_says(
-    name: str, way: str, pick: int, host: Target, tmp_path: Path
+def test_a_block_matches_numpy(
+    name: str, operands: str, pick: int, host: Target, tmp_path: Path
 ) -> None:
     block = BLOCKS[name]
-    kind = host.vector if way == "host" else Vector(4, by_lane=True)
-    vector, late = vector_of(block, kind), way.endswith("late")
+    kind = host.vector if operands == "host" else Vector(4, by_lane=True)
+    vector, late = vector_of(block, kind), operands.endswith("late")
     choices = [k for k in space(block, kind) if not k.strassen and k.late == late]
-    knobs = choices[0] if pick == 0 else choices[int(CHANCE.integers(len(choices)))]
-    kernels = separable.kernels("k", block, knobs, vector)
+    config = choices[0] if pick == 0 else choices[int(CHANCE.integers(len(choices)))]
+    kernels = separable.kernels("k", block, config, vector)
     a = numbers(*block.in_shape, block.channels)
     w, b = numbers(block.outputs, block.channels), numbers(block.outputs)
-    packed = aligned(w.reshape(-1, knobs.nr, block.channels).transpose(0, 2, 1))
+    packed = aligned(w.reshape(-1, config.nr, block.channels).transpose(0, 2, 1))
     out = numbers(block.height, block.out_stride)
     before = out.copy()
     front, expected = [a], a[: block.height, : block.width].astype(np.float64)
@@ -73,35 +73,33 @@ def test_a_block_is_what_numpy_says(
     if block.limit is not None:
         expected = np.clip(expected, 0, block.limit)
     back.append(out)
-    if knobs.fused:
+    if config.fused:
         call(kernels, host, tmp_path, [[*front, *back]])
     else:
-        middle = numbers(*separable.middle_shape(block, knobs, vector))
+        middle = numbers(*separable.middle_shape(block, config, vector))
         call(kernels, host, tmp_path, [[*front, middle], [middle, *back]])
     inside = block.width * block.outputs
     found = out[:, :inside].reshape(block.height, block.width, block.outputs)
-    assert np.abs(found - expected).max() < 1e-4, knobs
-    assert (out[:, inside:] == before[:, inside:]).all(), "it wrote into the border"
+    assert np.abs(found - expected).max() < 1e-4, config
+    assert (out[:, inside:] == before[:, inside:]).all(), "the kernel wrote into the border"
 
 
 @pytest.mark.parametrize("pick", range(3))
 @pytest.mark.parametrize("stride", [1, 2])
-def test_seven_products_are_what_numpy_says(
-    stride: int, pick: int, host: Target, tmp_path: Path
-) -> None:
+def test_seven_products_match_numpy(stride: int, pick: int, host: Target, tmp_path: Path) -> None:
     side = 15 if stride == 2 else 10
     block = separable.Block(8, 8, 64, 96, 3, stride, (side + 2, side + 2), 9 * 96)
     vector = vector_of(block, host.vector)
-    choices = [knobs for knobs in space(block, host.vector) if knobs.strassen]
-    knobs = choices[0] if pick == 0 else choices[int(CHANCE.integers(len(choices)))]
-    kernels = strassen.kernels("k", block, knobs, vector)
+    choices = [config for config in space(block, host.vector) if config.strassen]
+    config = choices[0] if pick == 0 else choices[int(CHANCE.integers(len(choices)))]
+    kernels = strassen.kernels("k", block, config, vector)
     a = numbers(*block.in_shape, 64)
     dw, db, w, b = numbers(3, 3, 64), numbers(64), numbers(96, 64), numbers(96)
     out = numbers(8, block.out_stride)
-    one = int(np.prod(strassen.left_shape(block, knobs, vector)))
+    one = int(np.prod(strassen.left_shape(block, config, vector)))
     lefts, products = numbers(8, one), numbers(7, 32 * 48)
     quarters = [
-        w.T[y : y + 32, x : x + 48].reshape(32, 48 // knobs.nr, knobs.nr).transpose(1, 0, 2)
+        w.T[y : y + 32, x : x + 48].reshape(32, 48 // config.nr, config.nr).transpose(1, 0, 2)
         for y in (0, 32)
         for x in (0, 48)
     ]
@@ -112,17 +110,17 @@ def test_seven_products_are_what_numpy_says(
     call([prepare, *kernels], host, tmp_path, buffers)
     middle = np.clip(depthwise(a, dw, db, stride, 8), 0, 6)
     expected = np.clip(middle @ w.T.astype(np.float64) + b, 0, 6)
-    assert np.abs(out[:, : 8 * 96].reshape(8, 8, 96) - expected).max() < 3e-4, knobs
+    assert np.abs(out[:, : 8 * 96].reshape(8, 8, 96) - expected).max() < 3e-4, config
 
 
 @pytest.mark.parametrize("edge", [0, 1])
 @pytest.mark.parametrize("pad", [(127.5,) * 3, (103.5, 116.3, 123.7)])
-def test_the_stem_is_what_numpy_says(
+def test_the_stem_matches_numpy(
     pad: tuple[float, ...], edge: int, host: Target, tmp_path: Path
 ) -> None:
     shape = stem.Stem(16, 16, 24, 32, 3, 2, edge, edge, pad, 17 * 24)
-    knobs = space(shape, host.vector)[0]
-    kernel = stem.kernel("k", shape, knobs, vector_of(shape, host.vector))
+    config = space(shape, host.vector)[0]
+    kernel = stem.kernel("k", shape, config, vector_of(shape, host.vector))
     image = aligned(CHANCE.integers(0, 256, (32, 32, 3), dtype=np.uint8))
     w, b, out = numbers(3, 9, 24), numbers(24), numbers(16, 17 * 24)
     w *= 0.01
@@ -137,65 +135,67 @@ def test_the_stem_is_what_numpy_says(
     assert np.abs(found - np.clip(expected, 0, 6)).max() < 1e-3
 
 
-def test_the_head_is_what_numpy_says(host: Target, tmp_path: Path) -> None:
+def test_the_head_matches_numpy(host: Target, tmp_path: Path) -> None:
     a, w, b, logits = numbers(9, 48), numbers(48, 16), numbers(16), numbers(16)
     kernel = head.kernel("k", 9, 48, 16, host.vector.dividing(48, 16))
     call([kernel], host, tmp_path, [[a, w, b, logits]])
     assert np.abs(logits - (a.mean(axis=0) @ w + b)).max() < 1e-4
 
 
-def test_a_reserved_buffer_has_room_for_its_border() -> None:
+def test_a_buffer_includes_its_border() -> None:
     block = BLOCKS["stride 1"]
     target = read_target("rpi4")
-    knobs = next(k for k in space(block, target.vector) if k.fused)
-    (kernel,) = separable.kernels("k", block, knobs, target.vector)
-    assert buffer_numbers(kernel)[-1] == (14 * block.out_stride, "float32")
+    config = next(k for k in space(block, target.vector) if k.fused)
+    (kernel,) = separable.kernels("k", block, config, target.vector)
+    assert buffer_sizes(kernel)[-1] == (14 * block.out_stride, "float32")
 
 
 def test_the_inner_loop_for_the_cortex_a72_holds_its_sums_in_registers() -> None:
-    """What the field notes call the trap: a tile that spills. 14 x 8 must not."""
+    """A tile of 14 x 8 must not spill."""
     target = read_target("rpi4")
     block = separable.Block(14, 14, 512, 512, 3, 1, (16, 16), 16 * 512)
-    knobs = separable.ScheduleConfig(14, 8, fused=False, tiles=1, unroll=16, tw=14, vc=4)
-    kernels = separable.kernels("k", block, knobs, target.vector)
+    config = separable.BlockConfig(14, 8, fused=False, tiles=1, unroll=16, tw=14, vc=4)
+    kernels = separable.kernels("k", block, config, target.vector)
     text = assembly(kernels[1:], tvm.target.Target(target.llvm()))
     loop = innermost(text)
     fma = sum(line.startswith("fmla") for line in loop)
     assert fma == 14 * 2 * 16
-    assert not any("sp" in line.split(",")[-1] for line in loop), "it spills"
+    assert not any("sp" in line.split(",")[-1] for line in loop), "the tile spills"
     assert len(loop) <= 1.12 * fma
 
 
 def test_the_inner_loop_for_the_cortex_a76_holds_its_sums_in_registers() -> None:
-    """14 x 16 halves, 28 registers of sums: only where the others are filled late."""
+    """14 x 16 halves take 28 registers of sums. They only fit if the others are loaded late."""
     target = read_target("rpi5").at("fp16")
     block = separable.Block(14, 14, 512, 512, 3, 1, (16, 16), 16 * 512, dtype="float16")
-    knobs = separable.ScheduleConfig(14, 16, fused=False, tiles=4, unroll=8, tw=14, vc=8, late=True)
-    kernels = separable.kernels("k", block, knobs, target.vector)
+    config = separable.BlockConfig(14, 16, fused=False, tiles=4, unroll=8, tw=14, vc=8, late=True)
+    kernels = separable.kernels("k", block, config, target.vector)
     loop = innermost(assembly(kernels[1:], tvm.target.Target(target.llvm())))
     fma = sum(line.startswith("fmla") for line in loop)
     assert fma == 14 * 2 * 8
-    assert not any("sp" in line.split(",")[-1] for line in loop), "it spills"
+    assert not any("sp" in line.split(",")[-1] for line in loop), "the tile spills"
     assert len(loop) <= 1.09 * fma
 
 
 @pytest.mark.parametrize(("name", "lanes", "most"), [("rpi4", 4, 280), ("rpi5", 8, 320)])
-def test_pixels_come_to_lie_side_by_side_in_registers(name: str, lanes: int, most: int) -> None:
-    """Of 14 pixels x one register of channels: 126 multiply-adds, their loads, and few more."""
+def test_pixels_are_transposed_in_registers(name: str, lanes: int, most: int) -> None:
+    """14 pixels x one register of channels: 126 multiply-adds, their loads, and little else."""
     target = read_target(name).at("fp32" if lanes == 4 else "fp16")
     dtype = "float32" if lanes == 4 else "float16"
     block = separable.Block(14, 14, 512, 512, 3, 1, (16, 16), 16 * 512, dtype=dtype)
-    knobs = separable.ScheduleConfig(14, 16, fused=False, tiles=1, tw=14, vc=lanes)
-    kernels = separable.kernels("k", block, knobs, target.vector)
+    config = separable.BlockConfig(14, 16, fused=False, tiles=1, tw=14, vc=lanes)
+    kernels = separable.kernels("k", block, config, target.vector)
     loop = innermost(assembly(kernels[:1], tvm.target.Target(target.llvm())))
     assert sum(line.startswith("fmla") for line in loop) == 14 * 9
-    assert not any(re.match(r"st1\t.*\]\[", line) for line in loop), "number by number"
+    assert not any(re.match(r"st1\t.*\]\[", line) for line in loop), "stored number by number"
     assert len(loop) <= most
 
 
 def innermost(text: str) -> list[str]:
-    """The instructions of the loop with most multiply-adds."""
-    loops, labels, lines = [], {}, []
+    """Return the instructions of the loop with the largest share of multiply-adds."""
+    loops: list[list[str]] = []
+    labels: dict[str, int] = {}
+    lines: list[str] = []
     for line in text.splitlines():
         line = line.strip()
         if line.endswith(":") and line.startswith(".LBB"):
@@ -208,11 +208,11 @@ def innermost(text: str) -> list[str]:
 
 
 @pytest.mark.parametrize("target", ["host", "rpi4"])
-def test_the_next_weights_are_fetched_ahead_where_that_pays(target: str) -> None:
+def test_weights_are_prefetched_where_that_pays(target: str) -> None:
     block, machine = separable.Block(14, 14, 64, 64), read_target(target)
-    knobs = separable.ScheduleConfig(
+    config = separable.BlockConfig(
         7, 2 * machine.vector.lanes, fused=False, tw=7, vc=machine.vector.lanes
     )
-    _, product = separable.kernels("f", block, knobs, machine.vector)
+    _, product = separable.kernels("f", block, config, machine.vector)
     text = assembly([product], tvm.target.Target(machine.llvm()))
     assert ("prefetch" in text or "prfm" in text) != machine.vector.by_lane

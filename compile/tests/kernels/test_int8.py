@@ -1,4 +1,4 @@
-"""int8: every kernel against its definition in numpy, to the bit."""
+"""int8: every kernel against its definition in numpy, bit for bit."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from compile.codegen.pack_weights import depthwise_constants, pointwise_constants, stem_constants
-from compile.codegen.plan import vector_of
-from compile.frontend.ir import Layer, Quantised
+from compile.codegen.workloads import vector_of
+from compile.frontend.ir import Layer, QuantizedLayer
 from compile.frontend.onnx_importer import read_network
 from compile.kernels import quantized, stem, words
-from compile.kernels.separable import Block, ScheduleConfig
+from compile.kernels.separable import Block, BlockConfig
 from compile.quantization.reference import run_layer
 from compile.target.description import Target
 from compile.target.vector_unit import PLAIN, SMULL, Vector
@@ -29,7 +29,9 @@ BLOCKS = {
         12, 12, 48, 16, 3, 1, (14, 14), 12 * 16, residual_stride=13 * 16, dtype="int8"
     ),
     "pointwise alone": Block(6, 6, 48, 80, 0, 1, (6, 8), 6 * 80, dtype="int8"),
-    "from float32": Block(8, 8, 32, 32, 3, 1, (10, 10), 9 * 32, dtype="int8", source="float32"),
+    "from float32": Block(
+        8, 8, 32, 32, 3, 1, (10, 10), 9 * 32, dtype="int8", input_dtype="float32"
+    ),
     "wide window": Block(5, 5, 16, 48, 5, 1, (9, 9), 5 * 48, dtype="int8"),
 }
 
@@ -39,12 +41,12 @@ def ints(low: int, high: int, dtype: str, *shape: int) -> np.ndarray:
 
 
 def layers(block: Block) -> list[Layer]:
-    """Of any integers that the kernels must bear."""
+    """Return layers with arbitrary integers that the kernels must support."""
     k, n, window = block.channels, block.outputs, block.window
-    made = []
+    result: list[Layer] = []
     if window:
         few = 255 // -(-(window**2) // 2)
-        integers = Quantised(
+        integers = QuantizedLayer(
             np.ones(k, np.float32),
             0,
             weight=ints(-few, few + 1, "int8", k, window, window),
@@ -52,15 +54,15 @@ def layers(block: Block) -> list[Layer]:
             offset=ints(-9000, 9000, "int16", k),
             shift=ints(0, 9, "int16", k),
         )
-        if block.source:
+        if block.input_dtype:
             integers.weight = numbers(k, window, window)
             integers.bias = numbers(k)
         weight = np.zeros((k, 1, window, window), np.float32)
-        made.append(
+        result.append(
             Layer("d", "depthwise", weight, weight[:, 0, 0, 0], -1, block.stride,
-                  out_size=block.height, quantised=integers)
+                  out_size=block.height, quantized=integers)
         )  # fmt: skip
-    integers = Quantised(
+    integers = QuantizedLayer(
         np.ones(n, np.float32),
         0,
         weight=ints(-63, 64, "int8", n, k),
@@ -69,62 +71,65 @@ def layers(block: Block) -> list[Layer]:
         residual=ints(0, 500, "int32", n),
     )
     weight = np.zeros((n, k, 1, 1), np.float32)
-    made.append(Layer("p", "pointwise", weight, weight[:, 0, 0, 0], 0, quantised=integers))
-    return made
+    result.append(Layer("p", "pointwise", weight, weight[:, 0, 0, 0], 0, quantized=integers))
+    return result
 
 
-def ways(host: Target) -> list[Vector]:
+def vectors(host: Target) -> list[Vector]:
     at = host.at("int8").vector
-    return [at] if at.way in (PLAIN, SMULL) else [at, replace(at, way=PLAIN)]
+    return (
+        [at] if at.dot_product_kind in (PLAIN, SMULL) else [at, replace(at, dot_product_kind=PLAIN)]
+    )
 
 
 @pytest.mark.parametrize("pick", range(4))
 @pytest.mark.parametrize("name", BLOCKS)
-def test_a_block_is_what_numpy_says(name: str, pick: int, host: Target, tmp_path: Path) -> None:
+def test_a_block_matches_numpy(name: str, pick: int, host: Target, tmp_path: Path) -> None:
     block = BLOCKS[name]
-    for number, at in enumerate(ways(host)):
+    for number, at in enumerate(vectors(host)):
         vector = vector_of(block, at)
         choices = space(block, at)
-        knobs = choices[0] if pick == 0 else choices[int(CHANCE.integers(len(choices)))]
+        config = choices[0] if pick == 0 else choices[int(CHANCE.integers(len(choices)))]
         (tmp_path / str(number)).mkdir()
-        check(block, knobs, vector, host, tmp_path / str(number))
+        check(block, config, vector, host, tmp_path / str(number))
 
 
-def check(block: Block, knobs: ScheduleConfig, vector: Vector, host: Target, folder: Path) -> None:
+def check(block: Block, config: BlockConfig, vector: Vector, host: Target, folder: Path) -> None:
     *first, last = layers(block)
-    kernels = quantized.kernels("k", block, knobs, vector)
+    kernels = quantized.kernels("k", block, config, vector)
     a = ints(-128, 128, "int8", *block.in_shape, block.channels)
-    a = aligned(a / np.float32(7)) if block.source else a
+    a = aligned(a / np.float32(7)) if block.input_dtype else a
     middle = a[: block.height, : block.width][np.newaxis]
     front = [a]
     if first:
         front += [aligned(np.ascontiguousarray(c)) for c in depthwise_constants(first[0])]
         middle = run_layer(first[0], a[np.newaxis])
-    back = [aligned(c) for c in pointwise_constants(last, block, knobs, vector)]
+    back = [aligned(c) for c in pointwise_constants(last, block, config, vector)]
     residual = None
     if block.residual_stride:
         wide = block.residual_stride // block.outputs
         rows = ints(-128, 128, "int8", block.height, wide, block.outputs)
-        back += [rows, last.quantised.residual]
+        assert last.quantized is not None
+        back += [rows, last.quantized.residual]
         residual = rows[np.newaxis, :, : block.width]
     expected = run_layer(last, middle, residual)[0]
     out = ints(-128, 128, "int8", block.height, block.out_stride)
     before = out.copy()
-    if knobs.fused:
+    if config.fused:
         call(kernels, host, folder, [[*front, *back, out]])
     else:
-        d = ints(0, 9, "int32", *words.middle_shape(block, knobs, vector))
+        d = ints(0, 9, "int32", *words.middle_shape(block, config, vector))
         call(kernels, host, folder, [[*front, d], [d, *back, out]])
     inside = block.width * block.outputs
     found = out[:, :inside].reshape(block.height, block.width, block.outputs)
-    assert (found == expected).all(), (knobs, vector, (found != expected).mean())
-    assert (out[:, inside:] == before[:, inside:]).all(), "it wrote into the border"
+    assert (found == expected).all(), (config, vector, (found != expected).mean())
+    assert (out[:, inside:] == before[:, inside:]).all(), "the kernel wrote into the border"
 
 
 @pytest.mark.parametrize("edge", [0, 1])
-def test_the_stem_is_what_numpy_says(edge: int, host: Target, tmp_path: Path) -> None:
+def test_the_stem_matches_numpy(edge: int, host: Target, tmp_path: Path) -> None:
     image = ints(0, 256, "uint8", 32, 32, 3)
-    integers = Quantised(
+    integers = QuantizedLayer(
         np.ones(48, np.float32),
         0,
         weight=ints(-127, 128, "int8", 48, 3, 3, 3),
@@ -134,7 +139,7 @@ def test_the_stem_is_what_numpy_says(edge: int, host: Target, tmp_path: Path) ->
     weight = np.zeros((48, 3, 3, 3), np.float32)
     layer = Layer(
         "s", "stem", weight, weight[:, 0, 0, 0], -1, 2, (edge, edge, 1, 1),
-        out_size=16, quantised=integers,
+        out_size=16, quantized=integers,
     )  # fmt: skip
     shape = stem.Stem(
         16,
@@ -149,19 +154,19 @@ def test_the_stem_is_what_numpy_says(edge: int, host: Target, tmp_path: Path) ->
         17 * 48,
         dtype="float32",
         out="int8",
-        whole=True,
+        integer=True,
     )
     network = read_network(save_sample(tmp_path / "m.onnx"))
     expected = run_layer(layer, (image ^ 128).view(np.int8)[np.newaxis, ..., ::-1])[0]
-    for number, at in enumerate(ways(host)):
-        if at.way == SMULL:
-            pytest.skip("this CPU counts its first layer in float32")
+    for number, at in enumerate(vectors(host)):
+        if at.dot_product_kind == SMULL:
+            pytest.skip("this CPU computes its first layer in float32")
         vector = vector_of(shape, at)
-        knobs = space(shape, at)[0]
+        config = space(shape, at)[0]
         constants = [aligned(c) for c in stem_constants(network, layer, shape, vector)]
         out = ints(-128, 128, "int8", 16, 17 * 48)
         folder = tmp_path / str(number)
         folder.mkdir()
-        kernel = stem.kernel("k", shape, knobs, vector)
+        kernel = stem.kernel("k", shape, config, vector)
         call([kernel], host, folder, [[image, *constants, out]])
-        assert (out[:, : 16 * 48].reshape(16, 16, 48) == expected).all(), (knobs, vector)
+        assert (out[:, : 16 * 48].reshape(16, 16, 48) == expected).all(), (config, vector)

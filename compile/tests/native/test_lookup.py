@@ -1,4 +1,4 @@
-"""The lookup inside libedge.so gives the runtime's answers."""
+"""The lookup inside libedge.so gives the same results as the runtime's."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from edge_runtime.lookup import Lookup
 
 
 @pytest.mark.parametrize("bits", [64, 128, 192, 256])
-def test_the_librarys_lookup_is_the_runtimes(small_bundle: Path, bits: int) -> None:
+def test_the_library_finds_what_the_runtime_finds(small_bundle: Path, bits: int) -> None:
     library = ctypes.CDLL(str(small_bundle / "libedge.so"))
     generator = np.random.default_rng(bits)
     codes = generator.integers(0, 2**64, (1500, bits // 64), dtype=np.uint64)
@@ -30,7 +30,7 @@ def test_the_librarys_lookup_is_the_runtimes(small_bundle: Path, bits: int) -> N
         assert distances[:found].tolist() == expected[1].tolist()
 
 
-def test_codes_that_are_too_wide_are_refused(small_bundle: Path) -> None:
+def test_too_wide_codes_are_rejected(small_bundle: Path) -> None:
     library = ctypes.CDLL(str(small_bundle / "libedge.so"))
     codes = np.zeros((3, 5), np.uint64)
     rows = np.zeros(3, np.uint32)

@@ -1,4 +1,4 @@
-"""The thread pool by itself, also under the thread and address sanitisers."""
+"""The thread pool on its own, also under the thread and address sanitizers."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ HERE = Path(__file__).resolve().parent
 NATIVE = HERE.parents[1] / "native"
 
 
-@pytest.mark.parametrize("sanitiser", ["", "thread", "address,undefined"])
+@pytest.mark.parametrize("sanitizer", ["", "thread", "address,undefined"])
 @pytest.mark.parametrize("threads", [1, 2, 5])
-def test_every_task_runs_once(sanitiser: str, threads: int, tmp_path: Path) -> None:
+def test_every_task_runs_once(sanitizer: str, threads: int, tmp_path: Path) -> None:
     command = ["cc", "-std=gnu11", "-O1", "-g", "-Wall", "-Wextra", "-Werror", f"-I{NATIVE}"]
-    if sanitiser:
-        command.append(f"-fsanitize={sanitiser}")
+    if sanitizer:
+        command.append(f"-fsanitize={sanitizer}")
     program = tmp_path / "pool"
     built = subprocess.run(
         [*command, NATIVE / "pool.c", HERE / "pool_test.c", "-o", program, "-pthread"],
         capture_output=True,
         text=True,
     )
-    if sanitiser and "sanitize" in built.stderr + built.stdout and built.returncode:
-        pytest.skip("this compiler has no sanitiser")
+    if sanitizer and "sanitize" in built.stderr + built.stdout and built.returncode:
+        pytest.skip("this compiler has no sanitizer")
     assert built.returncode == 0, built.stderr
-    fixed = ["setarch", "-R"] if sanitiser == "thread" else []  # TSan dislikes random addresses
+    fixed = ["setarch", "-R"] if sanitizer == "thread" else []  # TSan fails on randomized addresses
     done = subprocess.run(
-        [*fixed, program, str(threads), "20000" if not sanitiser else "4000"],
+        [*fixed, program, str(threads), "20000" if not sanitizer else "4000"],
         capture_output=True,
         text=True,
         timeout=120,

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from compile.codegen.link import build_library
-from compile.codegen.plan import make_plan, workloads
+from compile.codegen.plan import make_plan
+from compile.codegen.workloads import workloads
 from compile.frontend.onnx_importer import read_network
 from compile.target.description import DEVICES, known_targets, read_target
 from compile.tuning.database import Records
@@ -18,12 +19,12 @@ from edge_runtime.errors import (
 )
 
 
-def test_every_device_is_readable_and_unknown_ones_are_refused() -> None:
+def test_devices_are_readable_and_unknown_ones_rejected() -> None:
     for name in known_targets():
         target = read_target(name)
         assert target.cores and target.features
         if not target.is_host:
-            assert target.budgets["query_p99_ms"] <= 1000, "the papers' line: under one second"
+            assert target.budgets["query_p99_ms"] <= 1000, "the limit in the papers: one second"
     with pytest.raises(TargetError, match=r"known are host, phone-a53"):
         read_target("rpi9")
 
@@ -31,7 +32,7 @@ def test_every_device_is_readable_and_unknown_ones_are_refused() -> None:
 @pytest.mark.parametrize("name", [name for name in known_targets() if name != "host"])
 def test_every_device_has_records_and_code(name: str, small_model: Path, tmp_path: Path) -> None:
     target, network = read_target(name), read_network(small_model)
-    assert Records.of(target, "fp32").best, "its own or those of the device it is tuned like"
+    assert Records.for_target(target, "fp32").best, "its own, or those of tuned_like"
     for precision in ("fp32", "fp16") if "asimdhp" in target.features else ("fp32",):
         at = target.at(precision)
         choices = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import shutil
 from pathlib import Path
 
@@ -22,11 +23,9 @@ from edge_runtime.errors import (
 )
 
 
-def test_ziglang_where_there_is_no_cross_compiler(
+def test_ziglang_without_a_cross_compiler(
     small_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where it is installed: 100 MB that nobody with a cross compiler needs."""
-    pytest.importorskip("ziglang")
     find = shutil.which
     monkeypatch.setattr(
         "compile.target.toolchain.shutil.which", lambda name: None if "gcc" in name else find(name)
@@ -36,26 +35,26 @@ def test_ziglang_where_there_is_no_cross_compiler(
     network = read_network(small_model)
     build_untuned(network, target, "fp32", tmp_path)
     assert "clang" in read_manifest(tmp_path)["tools"]["compiler"]
-    made, reference = random_pictures(96, 3), PortableEngine(small_model)
-    expected = np.array([reference.hash(picture) for picture in made])
+    pictures, reference = random_pictures(96, 3), PortableEngine(small_model)
+    expected = np.array([reference.hash(picture) for picture in pictures])
     library = tmp_path / "libedge.so"
-    assert criteria.parity_emulated(library, target, expected, 64, made, 0.99).passed
+    assert criteria.measure_emulated_parity(library, target, expected, 64, pictures, 0.99).passed
 
 
-def test_without_a_cross_compiler_programs_find_a_c_library_too(
+def test_emulated_programs_find_a_c_library_without_a_cross_compiler(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """That of the userland. ziglang links programs that need none with musl."""
+    """It is the userland's. ziglang links static programs with musl."""
 
-    class Unpacked:
+    class FakeUserland:
         root = tmp_path
 
         def make(self) -> None:
             pass
 
     monkeypatch.setattr(qemu, "SYSROOT", tmp_path / "nothing")
-    monkeypatch.setattr(qemu, "Userland", Unpacked)
-    monkeypatch.setattr(qemu, "_c_library", qemu._c_library.__wrapped__)
+    monkeypatch.setattr(qemu, "Userland", FakeUserland)
+    monkeypatch.setattr(qemu, "_c_library", inspect.unwrap(qemu._c_library))
     assert qemu.emulator_command(read_target("rpi4"))[1:3] == ["-L", str(tmp_path)]
     monkeypatch.setattr("compile.target.toolchain.shutil.which", lambda name: None)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: name)

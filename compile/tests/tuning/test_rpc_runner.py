@@ -1,4 +1,4 @@
-"""The runner for boards, against TVM's own RPC server."""
+"""The runner for boards, with TVM's own RPC server."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from compile.build import make_runner
-from compile.codegen.plan import workloads
+from compile.codegen.workloads import workloads
 from compile.frontend.onnx_importer import read_network
 from compile.target.description import Target
 from compile.tuning.database import Records
@@ -29,7 +29,7 @@ HOST = "127.0.0.1"
 
 @pytest.fixture
 def server() -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    """A real one, its port, and its whole process group."""
+    """A real RPC server in its own process group, and its port."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         port = probe.getsockname()[1]
@@ -43,7 +43,7 @@ def server() -> Iterator[tuple[subprocess.Popen[bytes], int]]:
             with socket.socket() as probe:
                 if probe.connect_ex((HOST, port)) == 0:
                     break
-            assert process.poll() is None, "it did not start"
+            assert process.poll() is None, "the server did not start"
             time.sleep(0.1)
         yield process, port
     finally:
@@ -56,27 +56,28 @@ def stop(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def test_a_search_on_a_board_that_goes_away(
+def test_a_search_whose_board_disconnects(
     server: tuple[subprocess.Popen[bytes], int], small_model: Path, host: Target, tmp_path: Path
 ) -> None:
     process, port = server
     work = workloads(read_network(small_model))[2]
     runner = make_runner(f"rpc:{HOST}:{port}", host)
     assert runner.cost(work.shape, space(work.shape, host.vector)[0]) > 0
-    records, trials = Records(tmp_path / "r.json"), []
+    records = Records(tmp_path / "r.json")
+    trials: list[int] = []
 
-    def told(*_: object) -> None:
+    def on_trial(*_: object) -> None:
         trials.append(1)
         if len(trials) == 2:
             stop(process)
 
-    with pytest.raises(CompileError, match=r"rpc:127.*the board went away"):
-        search(work, runner, records, 50, told)
-    kept = Records(tmp_path / "r.json").get(work)
-    assert kept is not None and kept.unit == "us"
+    with pytest.raises(CompileError, match=r"rpc:127.*the connection to the board was lost"):
+        search(work, runner, records, 50, on_trial)
+    saved = Records(tmp_path / "r.json").get(work)
+    assert saved is not None and saved.unit == "us"
 
 
-def test_a_board_that_hangs_or_serves_somebody_else(
+def test_a_board_that_hangs_or_serves_another_client(
     server: tuple[subprocess.Popen[bytes], int],
     small_model: Path,
     host: Target,
@@ -89,11 +90,13 @@ def test_a_board_that_hangs_or_serves_somebody_else(
     with pytest.raises(CompileError, match=r"no RPC server answers: no answer within 2 s"):
         make_runner(f"rpc:{HOST}:{port}", host)
     os.killpg(process.pid, signal.SIGSTOP)
-    with pytest.raises(CompileError, match=r"rpc:127.*the board went away: no answer within 2 s"):
+    with pytest.raises(
+        CompileError, match=r"rpc:127.*the connection to the board was lost: no answer within 2 s"
+    ):
         runner.cost(shape, space(shape, host.vector)[0])
 
 
-def test_nobody_there(host: Target) -> None:
+def test_no_server(host: Target) -> None:
     with pytest.raises(CompileError, match=r"rpc_server --host 0.0.0.0 --port 1"):
         RpcRunner(host, f"{HOST}:1")
     with pytest.raises(CompileError, match="RUNNER=rpc:HOST:PORT"):

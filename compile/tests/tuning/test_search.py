@@ -1,4 +1,4 @@
-"""The search, by both strategies, on a runner that knows what everything costs."""
+"""Both search strategies, on a runner that computes costs from a formula."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from compile.codegen.plan import ScheduleConfig, workloads
+from compile.codegen.workloads import ScheduleConfig, workloads
 from compile.frontend.onnx_importer import read_network
 from compile.target.description import Target
 from compile.tuning.database import Record, Records
 from compile.tuning.runner import Runner
-from compile.tuning.search import search, strategy_of
+from compile.tuning.search import search, strategy_named
 from compile.tuning.search_space import distance, space
 from edge_runtime.errors import StorageError
 
 
 class Steps(Runner):
-    """A runner that knows costs without running anything; may stop."""
+    """Computes costs without running anything. It can stop after some calls."""
 
     name, unit = "steps", "steps"
 
@@ -26,35 +26,35 @@ class Steps(Runner):
         super().__init__(target)
         self.left = stop_after
 
-    def cost(self, shape: object, knobs: object) -> float:
+    def cost(self, shape: object, config: ScheduleConfig) -> float:
         self.left -= 1
         if self.left < 0:
             raise KeyboardInterrupt
-        return 1000 - getattr(knobs, "mr", 0) * knobs.nr + getattr(knobs, "unroll", 0)  # type: ignore[attr-defined]
+        return float(1000 - getattr(config, "mr", 0) * config.nr + getattr(config, "unroll", 0))
 
 
-@pytest.mark.parametrize("name", ["neighbours", "metaschedule"])
-def test_the_search_gets_better_and_keeps_what_it_found(
+@pytest.mark.parametrize("name", ["neighbors", "metaschedule"])
+def test_the_search_improves_and_saves_its_results(
     name: str, small_model: Path, host: Target, tmp_path: Path
 ) -> None:
-    how = strategy_of(name)
+    strategy = strategy_named(name)
     work = workloads(read_network(small_model))[3]
     records = Records(tmp_path / "r.json")
     with pytest.raises(KeyboardInterrupt):
-        search(work, Steps(host, stop_after=12), records, 200, lambda *_: None, how)
-    kept = Records(tmp_path / "r.json").get(work)
-    assert kept is not None
-    best = search(work, Steps(host), records, 200, lambda *_: None, how)
-    assert best.cost <= kept.cost
+        search(work, Steps(host, stop_after=12), records, 200, lambda *_: None, strategy)
+    saved = Records(tmp_path / "r.json").get(work)
+    assert saved is not None
+    best = search(work, Steps(host), records, 200, lambda *_: None, strategy)
+    assert best.cost <= saved.cost
     choices = space(work.shape, host.vector)
-    truth = min(Steps(host).cost(work.shape, knobs) for knobs in choices)
-    assert best.cost <= truth + 16, "close to the best of all choices"
+    optimum = min(Steps(host).cost(work.shape, config) for config in choices)
+    assert best.cost <= optimum + 16, "close to the best of all choices"
     assert Records(tmp_path / "r.json").get(work) == Record(
-        best.knobs, best.cost, "steps", best.trials
+        best.config, best.cost, "steps", best.trials
     )
 
 
-def test_a_disk_that_fills_up_during_the_search(
+def test_a_full_disk_during_the_search(
     small_model: Path, host: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     works = workloads(read_network(small_model))
@@ -72,23 +72,21 @@ def test_a_disk_that_fills_up_during_the_search(
     assert Records(tmp_path / "r.json").best
 
 
-def test_metaschedule_tries_each_choice_once_and_the_same_ones_each_time(
-    small_model: Path, host: Target
-) -> None:
+def test_metaschedule_is_deterministic_and_repeats_nothing(small_model: Path, host: Target) -> None:
     runner = Steps(host)
     work = max(workloads(read_network(small_model)), key=lambda w: len(space(w.shape, host.vector)))
     choices = space(work.shape, host.vector)
     orders = []
     for _ in range(2):
         tried: dict[ScheduleConfig, float] = {}
-        for knobs in itertools.islice(
-            strategy_of("metaschedule")(work, runner, tried, choices[7:9]), 40
+        for config in itertools.islice(
+            strategy_named("metaschedule")(work, runner, tried, choices[7:9]), 40
         ):
-            assert knobs not in tried
-            tried[knobs] = runner.cost(work.shape, knobs)
+            assert config not in tried
+            tried[config] = runner.cost(work.shape, config)
         orders.append(list(tried))
     assert orders[0] == orders[1] and len(orders[0]) == 40
-    assert orders[0][:2] == choices[7:9], "what is known comes first"
+    assert orders[0][:2] == choices[7:9], "known schedules come first"
     assert set(orders[0]) <= set(choices)
 
 

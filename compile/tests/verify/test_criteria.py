@@ -1,4 +1,4 @@
-"""How codes are judged."""
+"""The criteria that codes are judged by."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from compile.verify import criteria
 def test_mean_average_precision_by_hand() -> None:
     codes = np.array([0b0000, 0b0001, 0b0111, 0b1111], np.uint64)[:, None]
     assert criteria.mean_average_precision(codes, np.array([0, 0, 1, 1])) == 1
-    # the only fellow of each is found third
+    # each code's only match is found third
     assert criteria.mean_average_precision(codes, np.array([0, 1, 1, 0])) == pytest.approx(
         (1 / 3 + 1 / 2 + 1 / 2 + 1 / 3) / 4
     )
