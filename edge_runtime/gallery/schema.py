@@ -15,6 +15,7 @@ from pathlib import Path
 from edge_runtime.errors import (
     GalleryBusyError,
     GalleryDamagedError,
+    GalleryError,
     GalleryNotFoundError,
     GallerySchemaError,
     StorageError,
@@ -101,6 +102,12 @@ def translated(path: Path) -> Iterator[None]:
         yield
     except UnicodeDecodeError as error:  # sqlite3 lets this one out of its own messages
         raise damaged(path, str(error)) from error
+    except sqlite3.ProgrammingError as error:
+        raise GalleryError(
+            "closed, or opened by another thread",
+            where=path,
+            remedy="open the gallery in each thread that uses it",
+        ) from error
     except (sqlite3.Error, OSError) as error:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):

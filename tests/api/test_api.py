@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -160,6 +161,21 @@ def test_the_engine_is_closed_by_whoever_opened_it(
     with pytest.raises(GalleryNotFoundError):
         er.Recognizer(tmp_path / "none.sqlite", read_only=True)
     assert closed == ["fake", "fake"]
+
+
+def test_a_recognizer_refuses_other_threads_and_use_after_close(
+    recognizer: er.Recognizer, noise: Noise
+) -> None:
+    recognizer.enroll("hall", noise(1))
+    with ThreadPoolExecutor(1) as pool:
+        query = pool.submit(recognizer.query, noise(1))
+        with pytest.raises(er.GalleryError, match="opened by another thread"):
+            query.result()
+    assert recognizer.query(noise(1)).label == "hall"
+    recognizer.close()
+    recognizer.close()
+    with pytest.raises(er.GalleryError, match="closed"):
+        recognizer.query(noise(1))
 
 
 # -- cameras ---------------------------------------------------------------------------------------
