@@ -174,7 +174,7 @@ fast-emulator:  ## a QEMU for `make compile PICTURES=1000`, several times as fas
 test-compile: $(COMPILE)/.ready  ## the tests of compile/
 	$(COMPILE)/bin/python -m pytest compile/tests
 
-estimate: $(COMPILE)/.ready  ## how long a query would take on every board, without one; docs/DEVICES.md
+estimate: $(COMPILE)/.ready  ## how long a query would take on every board, without one; docs/results/DEVICES.md
 	$(COMPILE)/bin/python -m profiles.estimate $(if $(TARGET_GIVEN),$(TARGET))
 	$(COMPILE)/bin/python -m profiles.pages.devices
 

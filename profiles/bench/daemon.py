@@ -1,5 +1,5 @@
 """What the daemon costs: the path around the network, a still scene, starting, memory; and whether
-the scene-change gate costs recognitions (`gate.py`).
+the scene-change gate costs recognitions (`support/gate_costs.py`).
 
     python -m profiles.bench.daemon [--out FILE]
 
@@ -37,7 +37,7 @@ from edge_runtime.recognition.pipeline import Pipeline
 from edge_runtime.sinks import JsonSink, Outbox
 from edge_runtime.system.device import read_device
 from edge_runtime.system.stage_timer import summarize
-from profiles.bench.change_gate import QUALITY, gate_costs
+from profiles.bench.support.gate_costs import QUALITY, gate_costs
 from profiles.bench.support.harness import enrol, noisy, running, tripod
 from profiles.bench.support.results import deliver
 

@@ -26,9 +26,9 @@ from compile.emulation.userland import ROOT, Userland
 from compile.frontend.onnx_importer import read_network
 from compile.target.description import Target, read_target
 from edge_runtime.image.preprocess import normalize
-from profiles.bench.network import MODEL, MODELS, QUANTISED, picture_of
 from profiles.bench.peers.emulated import PEERS, Case, outcome
 from profiles.bench.support.interleaved_timing import CLOSE
+from profiles.bench.support.network_input import MODEL, QUANTIZED_MODEL, sample_picture
 from profiles.bench.support.results import deliver, one_line
 
 
@@ -36,7 +36,7 @@ def rows(target: Target) -> Iterator[tuple[str, Counts | str]]:
     """Every contender, and what it does on `target` or why it is left out."""
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
-        write_pictures(np.stack([picture_of(224)] * 2), work / "pictures.bgr")
+        write_pictures(np.stack([sample_picture(224)] * 2), work / "pictures.bgr")
         for precision in ("fp32", "fp16", "int8"):
             name = target.name if precision == "fp32" else f"{target.name}-{precision}"
             library = ROOT / "build" / name / "libedge.so"
@@ -47,8 +47,8 @@ def rows(target: Target) -> Iterator[tuple[str, Counts | str]]:
                 )
         userland = Userland()
         userland.make()
-        yield "ONNX Runtime fp32", count_onnxruntime(userland, MODELS / MODEL, target)
-        yield "ONNX Runtime int8", count_onnxruntime(userland, MODELS / QUANTISED, target)
+        yield "ONNX Runtime fp32", count_onnxruntime(userland, MODEL, target)
+        yield "ONNX Runtime int8", count_onnxruntime(userland, QUANTIZED_MODEL, target)
         case, count = _case(), partial(count_marks, userland, target)
         for peer in PEERS:
             yield peer.name, outcome(peer, case, target, userland, count, work)
@@ -56,13 +56,13 @@ def rows(target: Target) -> Iterator[tuple[str, Counts | str]]:
 
 def _case() -> Case:
     """The picture that all see, and the reference's answer."""
-    network = read_network(MODELS / MODEL)
+    network = read_network(MODEL)
     size = network.model.input.size
     tensor = np.empty((3, size, size), np.float32)
-    normalize(picture_of(size), network.model.input, tensor)
-    session = onnxruntime.InferenceSession(str(MODELS / MODEL), providers=["CPUExecutionProvider"])
+    normalize(sample_picture(size), network.model.input, tensor)
+    session = onnxruntime.InferenceSession(str(MODEL), providers=["CPUExecutionProvider"])
     (answer,) = session.run(["hash"], {session.get_inputs()[0].name: tensor[None]})
-    return Case(MODELS / MODEL, tensor, np.asarray(answer[0], np.float32), CLOSE)
+    return Case(MODEL, tensor, np.asarray(answer[0], np.float32), CLOSE)
 
 
 @click.command(help=__doc__)
@@ -96,7 +96,7 @@ def _report(target: Target) -> dict[str, Any]:
         "target": target.name,
         "board": target.board,
         "cpu": target.cpu,
-        "multiply_adds": read_network(MODELS / MODEL).multiply_adds,
+        "multiply_adds": read_network(MODEL).multiply_adds,
         "counts": counts,
         "left_out": left_out,
     }

@@ -23,27 +23,16 @@ from statistics import median
 from typing import Any
 
 import click
-import numpy as np
 
 from compile.frontend.onnx_importer import read_network
-from edge_runtime.image import Image
 from edge_runtime.system.device import read_device
 from profiles.bench.peers.native import contenders
 from profiles.bench.support.cores import apart, handover, peak_gmac_s
 from profiles.bench.support.interleaved_timing import Contender, check, first, measure
+from profiles.bench.support.network_input import MODEL, QUANTIZED_MODEL, ROOT, sample_picture
 from profiles.bench.support.results import deliver
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-MODELS = ROOT / "models"
-MODEL, QUANTISED = "mobilenet_v1_hash64.onnx", "mobilenet_v1_hash64_int8.onnx"
 BUSY = "while True: pass"
-
-
-def picture_of(size: int) -> Image:
-    """Something to look at."""
-    rows = np.linspace(0, 255, size)
-    made = np.stack([np.add.outer(rows, rows) / 2, *np.meshgrid(rows, rows)], axis=2)
-    return made.astype(np.uint8)
 
 
 LOADING = """
@@ -95,8 +84,8 @@ def loading(bundle: Path, processes: int = 11) -> dict[str, float]:
 @click.option("--out", type=click.Path(path_type=Path))
 def main(bundle: Path, rounds: int, out: Path | None) -> None:
     """Command: see the module."""
-    network = read_network(MODELS / MODEL)
-    picture = picture_of(network.model.input.size)
+    network = read_network(MODEL)
+    picture = sample_picture(network.model.input.size)
     device = read_device()
     peak, between = peak_gmac_s(), handover()
     report: dict[str, Any] = {
@@ -117,10 +106,8 @@ def main(bundle: Path, rounds: int, out: Path | None) -> None:
     }
     for threads in (1, 2):
         with tempfile.TemporaryDirectory() as folder:
-            quantised = MODELS / QUANTISED
-            field = dict(
-                contenders(MODELS / MODEL, quantised, bundle, picture, threads, Path(folder))
-            )
+            quantised = QUANTIZED_MODEL
+            field = dict(contenders(MODEL, quantised, bundle, picture, threads, Path(folder)))
             check(first(field))
             report["threads"][str(threads)] = measure(
                 field, rounds, threads=threads, between=between if threads > 1 else lambda: None

@@ -12,7 +12,7 @@ from compile.emulation.counters import CLASSES
 from compile.target.description import Likeness, Target, read_target
 from edge_runtime.errors import ReportError, TargetError
 from profiles.estimate.calibration import Calibration, Numbers
-from profiles.estimate.model import (
+from profiles.estimate.latency import (
     BARS,
     CoreModel,
     Row,

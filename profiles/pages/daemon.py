@@ -1,4 +1,4 @@
-"""The daemon's part of docs/PERFORMANCE.md, out of the kept reports."""
+"""The daemon's part of docs/results/PERFORMANCE.md, out of the kept reports."""
 
 from __future__ import annotations
 
@@ -92,4 +92,4 @@ def faults(report: dict[str, Any], path: Path) -> list[str]:
 
 
 def _link(path: Path) -> str:
-    return f"../profiles/reports/{path.name}"
+    return f"../../profiles/reports/{path.name}"

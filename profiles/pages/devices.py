@@ -1,4 +1,4 @@
-"""docs/DEVICES.md: what each device is held to, what is estimated, published and measured of it.
+"""docs/results/DEVICES.md: what each device is held to, what is estimated, published and measured of it.
 
 python -m profiles.pages.devices [--check]
 """
@@ -21,7 +21,7 @@ from profiles.bench.support.results import one_line
 from profiles.estimate.report import check_kind
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGE = ROOT / "docs" / "DEVICES.md"
+PAGE = ROOT / "docs" / "results" / "DEVICES.md"
 REPORTS = ROOT / "profiles" / "reports"
 P50, P99 = "query_p50_ms", "query_p99_ms"
 """Two of the budgets."""
@@ -159,7 +159,7 @@ def _device(target: Target, entry: Entry | None, found: Any) -> list[str]:
     if found:
         name, p50_ms, p99_ms = found
         parts.append(
-            f"Measured ([report](../profiles/reports/{target.name}/{name})): p50 {p50_ms:.1f} ms, "
+            f"Measured ([report](../../profiles/reports/{target.name}/{name})): p50 {p50_ms:.1f} ms, "
             f"p99 {p99_ms:.1f} ms."
         )
     return parts

@@ -1,4 +1,4 @@
-"""The part of docs/PERFORMANCE.md that is about the lookup and the gallery."""
+"""The part of docs/results/PERFORMANCE.md that is about the lookup and the gallery."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def lookup(report: dict[str, Any], path: Path) -> list[str]:
     parts = [
         f"## Lookup, {report['machine']}",
         f"`make bench` on {report['cpu']}, one thread, the {report['k']} nearest of 64-bit codes; "
-        f"microseconds a query, Python call included ([report](../profiles/reports/{path.name}))."
+        f"microseconds a query, Python call included ([report](../../profiles/reports/{path.name}))."
         f'{emulated} "Read" is a plain read of the same bytes (their maximum, by numpy). '
         '"Clustered" are 162 centres with 2 % of the bits flipped, as learned codes are; "real" '
         "are what the shipped network makes of photos and their views. The index was built "
@@ -60,7 +60,7 @@ def lookup_emulated(report: dict[str, Any], path: Path) -> list[str]:
         "## Lookup, ARM (emulated)",
         f"`python -m profiles.bench.lookup_emulated`: what an emulated CPU does to find the ten "
         f"nearest of {report['codes']:,} uniform codes, one query, warm "
-        f"([report](../profiles/reports/{path.name})). Exact counts, not times.",
+        f"([report](../../profiles/reports/{path.name})). Exact counts, not times.",
         _lines(rows),
     ]
 
@@ -71,7 +71,7 @@ def gallery(report: dict[str, Any], path: Path) -> list[str]:
     return [
         f"## Gallery, {report['machine']}",
         f"`python -m profiles.bench.gallery` on {report['cpu']} "
-        f"([report](../profiles/reports/{path.name})).",
+        f"([report](../../profiles/reports/{path.name})).",
         f"- Enrolment: {enrolment['batch_codes_per_s']:,.0f} codes a second in one call of "
         f"{enrolment['batch_codes']:,} (median of {enrolment['batches']}, from "
         f"{enrolment['batch_slowest_codes_per_s']:,.0f} to "

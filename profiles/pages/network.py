@@ -1,4 +1,4 @@
-"""The part of docs/PERFORMANCE.md that is about the network."""
+"""The part of docs/results/PERFORMANCE.md that is about the network."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def network(report: dict[str, Any], path: Path) -> list[str]:
         f"## The network, {report['machine']}",
         f"`python -m profiles.bench.network` after `make compile TARGET=host`, on {report['cpu']}: "
         f"MobileNet-v1 1.0 224 with 64 bits, one picture a call, milliseconds "
-        f"([report](../profiles/reports/{path.name})). Ours takes the camera's pixels; the peers "
+        f"([report](../../profiles/reports/{path.name})). Ours takes the camera's pixels; the peers "
         f"get theirs normalised. {report['multiply_adds'] / 1e6:.0f} M multiply-adds at the "
         f"{report['peak_gmac_s']:.0f} G a second that one core does in registers take "
         f"{limit:.2f} ms: no float32 program without a cleverer algorithm is faster.",
@@ -115,7 +115,7 @@ def emulated(report: dict[str, Any], path: Path) -> list[str]:
         f"## The network, {report['cpu']} (emulated)",
         f"`make bench-emulated TARGET={report['target']}` after `make compile "
         f"TARGET={report['target']}`: what the emulated CPU of a {report['board']} does in one "
-        f"call, one thread ([report](../profiles/reports/{path.name})). Exact counts, not times.",
+        f"call, one thread ([report](../../profiles/reports/{path.name})). Exact counts, not times.",
         "\n".join(lines),
         _limit(report),
         *_left_out(report["left_out"]),

@@ -1,4 +1,4 @@
-"""docs/PERFORMANCE.md out of the kept reports.
+"""docs/results/PERFORMANCE.md out of the kept reports.
 
 python -m profiles.pages.performance [--check]
 """
@@ -20,7 +20,7 @@ from profiles.pages.network import emulated, network
 from profiles.pages.profiler import profiler
 
 ROOT = Path(__file__).resolve().parents[2]
-TARGET = ROOT / "docs" / "PERFORMANCE.md"
+TARGET = ROOT / "docs" / "results" / "PERFORMANCE.md"
 PARTS: dict[str, Callable[[dict[str, Any], Path], list[str]]] = {
     "network-*.json": network,
     "emulated-*.json": emulated,

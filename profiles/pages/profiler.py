@@ -1,4 +1,4 @@
-"""The profiler's part of docs/PERFORMANCE.md, out of the kept report."""
+"""The profiler's part of docs/results/PERFORMANCE.md, out of the kept report."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def profiler(report: dict[str, Any], path: Path) -> list[str]:
     disturbed = sum(bool(one["brands"]) for one in tries)
     return [
         f"## The profiler, {device['machine']}",
-        f"`make bench-profiler` on {device['cpu']} ([report](../profiles/reports/{path.name})): "
+        f"`make bench-profiler` on {device['cpu']} ([report](../../profiles/reports/{path.name})): "
         f"{len(tries)} tries of three `edge-runtime profile --quick` runs each, two of the same "
         f"thing and one with a stage made a tenth slower. In {disturbed} of the tries a run was "
         "branded as disturbed by others.",

@@ -24,7 +24,7 @@ from edge_runtime.report.budget import MODEL_BUDGET_MB, QUERY_BUDGET_MS
 from profiles.estimate import __main__ as command
 from profiles.estimate import calibration as data
 from profiles.estimate.__main__ import HOST, Target, known_targets, read_target
-from profiles.estimate.model import (
+from profiles.estimate.latency import (
     BARS,
     GROUPS,
     PRIORS,
@@ -211,7 +211,7 @@ def test_a_measured_board_takes_its_place_and_one_that_was_disturbed_does_not(
     page = devices.document(tmp_path)
     assert report.warm is not None
     assert f"{report.warm.stages['query'].p50_ms:.1f}" in page
-    assert "[report](../profiles/reports/rpi4/3.json)" in page
+    assert "[report](../../profiles/reports/rpi4/3.json)" in page
     (folder / "4.json").write_text("{}")
     with pytest.raises(ReportError, match=r"4\.json: JSON, but not a report"):
         devices.document(tmp_path)

@@ -20,7 +20,7 @@ from profiles.pages.performance import document
 from tests.support.processes import ROOT
 from tests.support.scratch import write_scratch
 
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^```sh *(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?!http)([^)#]+)")
 
@@ -108,7 +108,7 @@ def test_links_lead_somewhere(path: Path) -> None:
 
 
 def test_performance_page_is_what_the_reports_say() -> None:
-    assert (ROOT / "docs" / "PERFORMANCE.md").read_text(encoding="utf-8") == document()
+    assert (ROOT / "docs" / "results" / "PERFORMANCE.md").read_text(encoding="utf-8") == document()
 
 
 def test_no_file_names_the_folder_that_it_was_written_in() -> None:
