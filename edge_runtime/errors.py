@@ -1,47 +1,47 @@
-"""Everything that can go wrong, as one tree; each family ends the command with its own exit code.
+"""All errors of the project, as one tree. Each family has its own exit code.
 
     EdgeRuntimeError                 1
-    ├── InputError                   3   what the caller handed in
-    │   ├── PhotoError                   not an image, truncated, too small, too large
+    ├── InputError                   3   unusable input from the caller
+    │   ├── PhotoError                   not an image, truncated, too small or too large
     │   ├── NoPhotosError                a folder without photos
-    │   ├── LabelError                   empty, too long, slashes, control characters
+    │   ├── LabelError                   empty, too long, or contains slashes or control characters
     │   ├── CodeError                    a code of the wrong width or type
-    │   └── ConfigError                  a configuration file that cannot be used: file, line, key
-    ├── ModelError                   4   the hash network
-    │   ├── ModelNotFoundError           no such file, and where we looked
+    │   └── ConfigError                  an unusable configuration file: file, line, key
+    ├── ModelError                   4   the hash network cannot be used
+    │   ├── ModelNotFoundError           the file does not exist; names the places searched
     │   ├── ModelInvalidError            corrupt, or not a hash network
-    │   ├── BundleInvalidError           damaged, incomplete, or of a newer format
-    │   ├── BundleMismatchError          made for another CPU
-    │   └── EngineError                  the engine cannot be loaded, or failed while running
-    ├── GalleryError                 5   the board's memory
-    │   ├── GalleryNotFoundError         no such gallery
-    │   ├── GalleryModelMismatchError    its codes were made by another model
-    │   ├── GalleryDamagedError          not a gallery, or a checksum does not match
+    │   ├── BundleInvalidError           damaged, incomplete, or in a newer format
+    │   ├── BundleMismatchError          compiled for another CPU
+    │   └── EngineError                  the engine failed to load or to run
+    ├── GalleryError                 5   the gallery cannot be used
+    │   ├── GalleryNotFoundError         the gallery does not exist
+    │   ├── GalleryModelMismatchError    its codes come from another model
+    │   ├── GalleryDamagedError          not a gallery file, or a checksum mismatch
     │   ├── GallerySchemaError           written by a newer version
-    │   ├── GalleryBusyError             another writer holds it for too long
-    │   └── NotEnrolledError             the label or item to remove is not there
-    ├── StorageError                 6   disk full, read-only, no permission
-    ├── CameraError                  7   the source of frames
-    │   ├── CameraNotFoundError          no such device, file, folder or address
-    │   ├── CameraSilentError            opened, but no frame came in time
-    │   └── CameraLostError              frames came, then stopped
-    ├── ReportError                  8   a measurement that could not be made, a report unfit to use
-    ├── ServiceError                 11  the daemon's surroundings
+    │   ├── GalleryBusyError             locked by another writer for too long
+    │   └── NotEnrolledError             the label or item to remove is not in the gallery
+    ├── StorageError                 6   disk full, read-only, or permission denied
+    ├── CameraError                  7   the camera cannot be used
+    │   ├── CameraNotFoundError          the device, file, folder or address does not exist
+    │   ├── CameraSilentError            opened, but no frame arrived in time
+    │   └── CameraLostError              frames arrived, then stopped
+    ├── ReportError                  8   a measurement failed, or a report cannot be used
+    ├── ServiceError                 11  the daemon's environment does not meet its configuration
     │   ├── ExtraMissingError            a package that an option needs is not installed
-    │   ├── ServeError                   the page and API cannot be served here
-    │   ├── BusyError                    more requests than it can take on
+    │   ├── ServeError                   the web page and API cannot be served
+    │   ├── BusyError                    more requests than the daemon can accept
     │   └── SinkError                    an event could not be delivered
-    ├── CompileError                 10  a bundle that could not be made
-    │   ├── TargetError                  no such device, or its description is malformed
-    │   ├── ToolchainError               a compiler or TVM is missing or unfit
-    │   └── NetworkUnsupportedError      an operator that the compiler does not know
-    └── BoardError                   12  a board that is to be tested
-        ├── BoardUnreachableError        ssh does not get there
-        ├── BoardUnfitError              another CPU, no Python, no room
-        └── BoardLostError               it went away in the middle
+    ├── CompileError                 10  a bundle could not be compiled
+    │   ├── TargetError                  an unknown device, or a malformed description of one
+    │   ├── ToolchainError               a compiler or TVM is missing or unsuitable
+    │   └── NetworkUnsupportedError      an operator that the compiler does not support
+    └── BoardError                   12  a board cannot be tested
+        ├── BoardUnreachableError        ssh cannot connect
+        ├── BoardUnfitError              another CPU, no Python, or too little disk space
+        └── BoardLostError               the connection broke during a test
 
-Further exit codes: 0 done, 2 wrong usage, 9 a budget was missed, a check failed or the demo did
-not reach its bar, 130 interrupted. docs/ERRORS.md lists them for users; a test compares.
+Other exit codes: 0 success; 2 wrong usage; 9 a budget was missed, a check failed or the demo did
+not reach its target; 130 interrupted. docs/ERRORS.md lists them for users; a test compares the two.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-if TYPE_CHECKING:  # a gallery loads it; an engine alone does not need it
+if TYPE_CHECKING:  # loaded only with a gallery; an engine alone does not need it
     import sqlite3
 
 EXIT_CHECK_FAILED = 9
@@ -60,9 +60,10 @@ EXIT_INTERRUPTED = 130
 
 
 class EdgeRuntimeError(Exception):
-    """One clear line: where it happened, what was wrong, what to do.
+    """An error with a one-line message: "where: what (remedy)".
 
-    `where` names the file, device, label or option; `what` the fault; `remedy` the next step.
+    `where` names the file, device, label or option. `what` states the fault. `remedy` states the
+    next step.
     """
 
     exit_code: ClassVar[int] = 1
@@ -76,29 +77,29 @@ class EdgeRuntimeError(Exception):
 
 
 class InputError(EdgeRuntimeError):
-    """What the caller handed in cannot be used."""
+    """The caller's input cannot be used."""
 
     exit_code = 3
 
 
 class PhotoError(InputError):
-    """A file that is not a usable photo."""
+    """The file is not a usable photo."""
 
 
 class NoPhotosError(InputError):
-    """A folder in which no photo was found."""
+    """The folder contains no photos."""
 
 
 class LabelError(InputError):
-    """A label that cannot name a place or an object."""
+    """The label is not valid."""
 
 
 class CodeError(InputError):
-    """A code whose width or type does not fit."""
+    """The code has the wrong width or type."""
 
 
 class ConfigError(InputError):
-    """A configuration file that cannot be used."""
+    """The configuration file cannot be used."""
 
 
 class ModelError(EdgeRuntimeError):
@@ -108,19 +109,19 @@ class ModelError(EdgeRuntimeError):
 
 
 class ModelNotFoundError(ModelError):
-    """No model file where one was looked for."""
+    """The model file does not exist."""
 
 
 class ModelInvalidError(ModelError):
-    """A file that is corrupt or is no hash network."""
+    """The file is corrupt or is not a hash network."""
 
 
 class BundleInvalidError(ModelError):
-    """A bundle that is damaged, incomplete, or of a newer format."""
+    """The bundle is damaged, incomplete, or in a newer format."""
 
 
 class BundleMismatchError(ModelError):
-    """A bundle that was made for another CPU."""
+    """The bundle was compiled for another CPU."""
 
 
 class BundleUnverifiedError(ModelError):
@@ -128,7 +129,7 @@ class BundleUnverifiedError(ModelError):
 
 
 class EngineError(ModelError):
-    """The engine cannot be loaded, or failed while it ran."""
+    """The engine failed to load or to run."""
 
 
 class GalleryError(EdgeRuntimeError):
@@ -138,23 +139,23 @@ class GalleryError(EdgeRuntimeError):
 
 
 class GalleryNotFoundError(GalleryError):
-    """No gallery at this path."""
+    """There is no gallery at this path."""
 
 
 class GalleryModelMismatchError(GalleryError):
-    """The gallery's codes were made by another model."""
+    """The gallery's codes come from another model."""
 
 
 class GalleryDamagedError(GalleryError):
-    """Not a gallery, or a checksum that does not match."""
+    """The file is not a gallery, or a checksum does not match."""
 
 
 class GallerySchemaError(GalleryError):
-    """A gallery written by a newer version."""
+    """The gallery was written by a newer version."""
 
 
 class GalleryBusyError(GalleryError):
-    """Another process held the gallery for too long."""
+    """Another process locked the gallery for too long."""
 
 
 class NotEnrolledError(GalleryError):
@@ -162,37 +163,37 @@ class NotEnrolledError(GalleryError):
 
 
 class StorageError(EdgeRuntimeError):
-    """The disk is full, read-only, or not ours to write."""
+    """The disk is full or read-only, or permission is denied."""
 
     exit_code = 6
 
 
 class CameraError(EdgeRuntimeError):
-    """The source of frames cannot be used."""
+    """The camera cannot be used."""
 
     exit_code = 7
 
 
 class CameraNotFoundError(CameraError):
-    """No such device, file, folder or address."""
+    """The device, file, folder or address does not exist."""
 
 
 class CameraSilentError(CameraError):
-    """The camera opened but gave no frame in time."""
+    """The camera opened, but no frame arrived in time."""
 
 
 class CameraLostError(CameraError):
-    """The camera gave frames and then stopped."""
+    """The camera delivered frames and then stopped."""
 
 
 class ReportError(EdgeRuntimeError):
-    """A measurement that could not be made, or a report that cannot be used."""
+    """A measurement failed, or a report cannot be used."""
 
     exit_code = 8
 
 
 class ServiceError(EdgeRuntimeError):
-    """The daemon's surroundings are not as its configuration needs them."""
+    """The daemon's environment does not meet its configuration."""
 
     exit_code = 11
 
@@ -202,11 +203,11 @@ class ExtraMissingError(ServiceError):
 
 
 class ServeError(ServiceError):
-    """The page and API cannot be served here."""
+    """The web page and API cannot be served."""
 
 
 class BusyError(ServiceError):
-    """More requests at once than the daemon can take on."""
+    """More requests arrived at once than the daemon can accept."""
 
 
 class SinkError(ServiceError):
@@ -215,49 +216,49 @@ class SinkError(ServiceError):
     def __init__(
         self, what: str, *, where: object = "", remedy: str = "", retry: bool = True
     ) -> None:
-        """`retry`: whether it may work later."""
+        """Set `retry` to False if a later attempt cannot succeed."""
         super().__init__(what, where=where, remedy=remedy)
         self.retry = retry
 
 
 class CompileError(EdgeRuntimeError):
-    """A bundle cannot be made."""
+    """A bundle could not be compiled."""
 
     exit_code = 10
 
 
 class TargetError(CompileError):
-    """No such device, or its description is malformed."""
+    """The device is unknown, or its description is malformed."""
 
 
 class ToolchainError(CompileError):
-    """A compiler or TVM is missing or unfit."""
+    """A compiler or TVM is missing or unsuitable."""
 
 
 class NetworkUnsupportedError(CompileError):
-    """An operator that the compiler does not know."""
+    """The network contains an operator that the compiler does not support."""
 
 
 class BoardError(EdgeRuntimeError):
-    """A board that is to be tested cannot be."""
+    """A board cannot be tested."""
 
     exit_code = 12
 
 
 class BoardUnreachableError(BoardError):
-    """ssh does not get there."""
+    """ssh cannot connect to the board."""
 
 
 class BoardUnfitError(BoardError):
-    """Another CPU, no Python, no room."""
+    """The board has another CPU, no suitable Python, or too little disk space."""
 
 
 class BoardLostError(BoardError):
-    """It went away in the middle."""
+    """The connection to the board broke during a test."""
 
 
 def storage_error(error: OSError | sqlite3.Error, where: object) -> StorageError | None:
-    """`error` as a `StorageError` if the disk is the cause, else None."""
+    """Return `error` as a `StorageError` if the disk caused it, else None."""
     if not isinstance(error, OSError):
         import sqlite3
 
@@ -269,40 +270,40 @@ def storage_error(error: OSError | sqlite3.Error, where: object) -> StorageError
             sqlite3.SQLITE_IOERR: errno.EIO,
             sqlite3.SQLITE_PERM: errno.EACCES,
         }.get(code)
-        if cause == errno.EIO and _is_full(where):  # SQLite does not always say so itself
+        if cause == errno.EIO and _is_full(where):  # SQLite does not always report it
             cause = errno.ENOSPC
         if code == sqlite3.SQLITE_CANTOPEN and not _has_folder(where):
             cause = errno.ENOENT
     else:
         cause = error.errno
     what, remedy = {
-        errno.ENOSPC: ("the disk is full", "free some space, then run it again"),
-        errno.EDQUOT: ("the disk quota is used up", "free some space, then run it again"),
-        errno.EFBIG: ("the file may not grow any further", "raise the file size limit"),
-        errno.EROFS: ("it cannot be written", "make the disk or file writable, or choose another"),
+        errno.ENOSPC: ("the disk is full", "free some space and try again"),
+        errno.EDQUOT: ("the disk quota is used up", "free some space and try again"),
+        errno.EFBIG: ("the file has reached the size limit", "raise the file size limit"),
+        errno.EROFS: ("the file or disk is read-only", "make it writable, or choose another path"),
         errno.EACCES: ("permission denied", "check the owner and mode of the file and its folder"),
         errno.EPERM: ("permission denied", "check the owner and mode of the file and its folder"),
-        errno.EIO: ("the disk reported an I/O error", "check its space and health"),
+        errno.EIO: ("the disk reported an I/O error", "check the disk's free space and health"),
         errno.EEXIST: ("part of the path is not a folder", "check the path"),
         errno.ENOTDIR: ("part of the path is not a folder", "check the path"),
-        errno.EISDIR: ("it is a folder", "name a file"),
+        errno.EISDIR: ("this is a folder, not a file", "pass the path of a file"),
         errno.ENOENT: ("no such file or folder", "check the path"),
     }.get(cause or 0, (str(error) if isinstance(error, OSError) else "", ""))
     return StorageError(what, where=where, remedy=remedy) if what else None
 
 
 def discard(path: Path) -> None:
-    """Remove what an attempt that failed may have left in the file `path`; raises nothing.
+    """Remove the file that a failed attempt may have left at `path`; never raise.
 
-    Where a disk is read-only, or part of the path is no folder, removing fails as writing did, and
-    must not hide why.
+    On a read-only disk, or if part of the path is not a folder, removal fails as the write did.
+    That second failure must not hide the first.
     """
     with suppress(OSError):
         path.unlink()
 
 
 def _has_folder(where: object) -> bool:
-    """Whether the folder that the file `where` should lie in is there, or cannot be seen."""
+    """Return whether the parent folder of the file `where` exists; True if that is unknown."""
     try:
         return Path(str(where)).parent.exists()
     except OSError:
@@ -310,7 +311,7 @@ def _has_folder(where: object) -> bool:
 
 
 def _is_full(where: object) -> bool:
-    """Whether the disk that holds the file `where` has no room for a page or two."""
+    """Return whether the disk of the file `where` has less than 16 KiB left."""
     try:
         disk = os.statvfs(Path(str(where)).absolute().parent)
         return disk.f_bavail * disk.f_frsize < 1 << 14

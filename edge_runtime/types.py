@@ -1,4 +1,4 @@
-"""The plain values that flow along the path: frame, match, verdict, recognition, event."""
+"""The values that flow along the query path: frame, match, verdict, recognition, event."""
 
 from __future__ import annotations
 
@@ -13,101 +13,103 @@ class Frame:
     """One picture from a camera."""
 
     picture: Picture
-    """Perhaps not decoded yet."""
+    """May not be decoded yet."""
     sequence: int
-    """Counts the camera's frames from 0; a gap means that frames were dropped."""
+    """Number of the camera's frame, from 0; a gap means that frames were dropped."""
     captured_at_s: float
-    """When the camera delivered it, seconds on the `time.monotonic` clock."""
+    """Time at which the camera delivered the frame, seconds on the `time.monotonic` clock."""
     name: str = ""
-    """Where it came from, where frames have names (the files of a folder)."""
+    """Name of the frame if it has one, such as the path of a file in a folder."""
     capture_ms: float = 0.0
-    """How long the camera was waited for."""
+    """Time spent waiting for the camera."""
     decode_ms: float = 0.0
-    """From the camera's bytes to pixels, so far. What a video file's reader does while it fetches a
-    frame counts as capture: OpenCV does not tell them apart."""
+    """Time spent decoding the camera's bytes so far. The decoding inside a video file's reader counts
+    as capture, because OpenCV does not report it separately."""
 
     @property
     def image(self) -> Image:
-        """uint8 H x W x 3, BGR; raises `PhotoError` if it cannot be decoded after all."""
+        """The full image, uint8 H x W x 3, BGR; raises `PhotoError` if it cannot be decoded."""
         return self.picture.image
 
 
 @dataclass(frozen=True)
 class Match:
-    """One enrolled item that lies near a query."""
+    """An enrolled item found by a query."""
 
     id: int
     label: str
     distance: int
-    """Differing bits."""
+    """Hamming distance to the query, bits."""
     source: str = ""
     """The photo it was enrolled from."""
     penalty: float = 0.0
-    """Bits added for where it was taken, if the query had a position."""
+    """Bits added for the distance between the positions, if the query has one."""
     metres: float | None = None
-    """On the ground from the query's position; None: not both are known."""
+    """Ground distance from the query's position, meters; None if either position is unknown."""
 
     @property
     def score(self) -> float:
-        """What it is ranked and judged by, bits: the distance and the penalty."""
+        """The value that ranks the match, bits: distance plus penalty."""
         return self.distance + self.penalty
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What one frame shows, by itself."""
+    """The result for a single image or frame."""
 
     label: str | None
-    """None: unknown, nothing enrolled is near enough."""
+    """None if unknown: no enrolled item is within the radius."""
     confidence: float
     """The label's share of the votes, 0 to 1; 0 when unknown."""
     distance: int | None
-    """Bits to the nearest item of the label, or of anything when unknown; None: empty gallery."""
+    """Bits to the nearest item of the label, or to the nearest item of any label when unknown; None
+    if the gallery is empty."""
 
 
 @dataclass(frozen=True)
 class Recognition:
-    """What the camera is looking at, as decided over several frames."""
+    """The label in view, decided over several frames."""
 
     label: str
     confidence: float
-    """The share of the recent frames that agree, 0 to 1."""
+    """Share of the recent frames that agree, 0 to 1."""
     since_s: float
-    """When it was first decided, seconds on the `time.monotonic` clock."""
+    """Time of the decision, seconds on the `time.monotonic` clock."""
 
 
 @dataclass(frozen=True)
 class Event:
-    """A label came into view ("enter") or left it ("leave")."""
+    """A change of the label in view."""
 
     kind: str
+    """Either "enter" (the label came into view) or "leave"."""
     label: str
     confidence: float
     distance: int | None
-    """Bits, of the frame that settled it."""
+    """Distance of the frame that triggered the event, bits."""
     sequence: int
-    """Number of the frame that settled it."""
+    """Number of the frame that triggered the event."""
     time: str
-    """When it was settled, ISO 8601 with the UTC offset."""
+    """Time of the event, ISO 8601 with the UTC offset."""
     frame_time: str
-    """When the camera delivered that frame, likewise."""
+    """Time at which the camera delivered that frame, ISO 8601 with the UTC offset."""
     latency_ms: float
-    """From the frame's capture to this event."""
+    """Time from the frame's capture to the event."""
 
 
 @dataclass(frozen=True)
 class QueryResult:
-    """All that one pass along the path found out about one picture."""
+    """The result of one pass of one image along the query path."""
 
     verdict: Verdict
     matches: tuple[Match, ...]
-    """Nearest first; ties by id."""
+    """Nearest first; ties in order of id."""
     stage_ms: dict[str, float] = field(default_factory=dict)
-    """Milliseconds spent in each stage, in the order they ran."""
+    """Milliseconds spent in each stage, in order of execution."""
 
     @property
     def label(self) -> str | None:
-        """The verdict's label; None: unknown."""
+        """The verdict's label; None if unknown."""
         return self.verdict.label
 
     @property
@@ -117,5 +119,5 @@ class QueryResult:
 
     @property
     def distance(self) -> int | None:
-        """The verdict's distance, bits; None: empty gallery."""
+        """The verdict's distance, bits; None if the gallery is empty."""
         return self.verdict.distance

@@ -6,4 +6,4 @@ import numpy as np
 from numpy.typing import NDArray
 
 Image = NDArray[np.uint8]
-"""uint8 height x width x 3, channels blue, green, red, as OpenCV reads them."""
+"""uint8 height x width x 3; channels blue, green, red, as OpenCV reads them."""

@@ -1,10 +1,10 @@
-"""Has the scene changed? Decides which frames are worth a network call.
+"""Scene-change gate: decides which frames need to be hashed.
 
-A small picture (fitted, or a JPEG that was decoded only as far as this needs) is averaged down to
-56 x 56 cells and compared with the last one that was hashed
-(not with the last one seen, so that slow changes add up). Sensor noise averages out in a cell; a
-thing that comes, goes or moves changes some cell by many grey levels. After a change a few more
-frames are hashed, so that a vote over frames gets as many independent looks as without the gate.
+A small image (a preprocessed frame, or the preview of a JPEG) is averaged down to 56 x 56 cells and
+compared with the last frame that was hashed. It is not compared with the previous frame, so slow
+changes add up. Sensor noise averages out within a cell; an object that appears, disappears or moves
+changes some cell by many gray levels. After a change a few more frames are hashed, so that the vote
+over frames gets as many independent codes as without the gate.
 """
 
 from __future__ import annotations
@@ -22,31 +22,31 @@ CELLS = 56
 
 @dataclass(frozen=True)
 class GateOptions:
-    """When a scene counts as unchanged."""
+    """Thresholds that define an unchanged scene."""
 
     threshold: int = 16
-    """Grey levels (of 255) that one cell may differ in any channel without it being a change."""
+    """Largest difference of one cell in any channel that is not a change, gray levels of 255."""
     settle_frames: int = 5
-    """Frames hashed after the last change, that one included: the votes of a decision."""
+    """Frames hashed after a change, including the first one: the votes of one decision."""
     refresh_s: float = 5.0
-    """Hash at least so often, changed or not."""
+    """Hash a frame at least this often, changed or not."""
 
 
 class ChangeGate:
-    """Remembers the last hashed picture, and says whether another one needs hashing."""
+    """Compares each frame with the last hashed one."""
 
     def __init__(self, options: GateOptions | None = None) -> None:
         self.options = options or GateOptions()
         self.hashed = self.unchanged = 0
-        """Frames that were to be hashed, and frames that were not."""
+        """Number of frames that passed the gate, and of frames that did not."""
         self._reference: Image | None = None
         self._settle = 0
         self._hashed_s = 0.0
 
     def should_hash(self, small: Image) -> bool:
-        """Whether the picture must be hashed of which `small` (uint8 H x W x 3) is a version.
+        """Return whether the frame that `small` (uint8 H x W x 3) was made from must be hashed.
 
-        If so, it is what the next ones are compared with.
+        If so, the following frames are compared with it.
         """
         cells = np.asarray(
             cv2.resize(small, (CELLS, CELLS), interpolation=cv2.INTER_AREA), dtype=np.uint8

@@ -1,8 +1,8 @@
-"""Photo files to pixels: JPEG, PNG, WebP, BMP and TIFF, upright, 8 bits, three channels.
+"""Decode JPEG, PNG, WebP, BMP and TIFF files to upright images of 8 bits and three channels.
 
-Phones write JPEGs that are far larger than a network looks at, and turned by a tag: the tag is
-honoured, and a large JPEG is decoded straight to a half, a quarter or an eighth of its size
-(inside the JPEG decoder, several times faster and with a fraction of the memory).
+Phones write JPEGs that are far larger than the network's input and store the orientation in a tag.
+The tag is applied. A large JPEG is decoded directly at a half, a quarter or an eighth of its size.
+This happens inside the JPEG decoder, is several times faster and needs a fraction of the memory.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from edge_runtime.image import Image
 from edge_runtime.image.header import read_header
 
 Photo = str | os.PathLike[str] | bytes | Image
-"""A photo as a caller hands it in: a path, an encoded file, or pixels (uint8 H x W x 3, BGR)."""
+"""A photo from a caller: a path, an encoded file, or pixels (uint8 H x W x 3, BGR)."""
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
 MIN_SIDE = 32
-"""Pixels. Below this there is nothing left to recognise."""
+"""Pixels. A smaller image has too little detail to recognize."""
 ENOUGH_SIDE = 512
-"""Pixels. A JPEG is decoded at the smallest scale whose shorter side is still this long: more than
-twice the 224 that the network sees, so that `fit` keeps at least one averaging step of its own."""
+"""Pixels. A JPEG is decoded at the smallest scale whose shorter side is still this long. This is
+more than twice the network's 224, so that `preprocess` still runs at least one averaging step."""
 MAX_PIXELS = 1 << 26
-"""Decoded pixels: 192 MiB of memory."""
+"""Decoded pixels; they take 192 MiB of memory."""
 
 _REDUCED = {
     1: cv2.IMREAD_COLOR,
@@ -38,9 +38,9 @@ _REDUCED = {
 
 
 def find_photos(folder: Path) -> list[Path]:
-    """The photos in `folder` and below, by path, hidden files left out.
+    """Return the photos in `folder` and its sub-folders, sorted by path, without hidden files.
 
-    Raises `NoPhotosError` if there is none.
+    Raises `NoPhotosError` if there are none.
     """
     try:
         photos = sorted(
@@ -54,15 +54,15 @@ def find_photos(folder: Path) -> list[Path]:
         raise NoPhotosError(
             "no photos in this folder" if folder.is_dir() else "no such folder",
             where=folder,
-            remedy="it should hold " + ", ".join(sorted(SUFFIXES)) + " files",
+            remedy="pass a folder that contains " + ", ".join(sorted(SUFFIXES)) + " files",
         )
     return photos
 
 
 def read_photo(path: str | os.PathLike[str]) -> Image:
-    """The photo at `path` as uint8 H x W x 3 BGR, upright.
+    """Return the photo at `path` as uint8 H x W x 3 BGR, upright.
 
-    Raises `PhotoError` for anything that is no whole photo of a usable size.
+    Raises `PhotoError` if the file is not a complete photo of a usable size.
     """
     return decode_photo(read_bytes(path), where=path)
 
@@ -86,7 +86,7 @@ def check_image(image: Image) -> Image:
 
 
 def read_bytes(path: str | os.PathLike[str]) -> bytes:
-    """The photo file at `path`, still encoded; raises `PhotoError`."""
+    """Return the content of the photo file at `path`; raises `PhotoError`."""
     try:
         return Path(path).read_bytes()
     except OSError as error:
@@ -97,7 +97,10 @@ def read_bytes(path: str | os.PathLike[str]) -> bytes:
 
 
 def decode_photo(data: bytes, *, where: object = "photo") -> Image:
-    """The encoded photo in `data` as uint8 H x W x 3 BGR, upright; `where` names it in errors."""
+    """Return the encoded photo `data` as uint8 H x W x 3 BGR, upright.
+
+    `where` names the photo in errors. Raises `PhotoError`.
+    """
     header = read_header(data, where)
     jpeg = header.kind == "JPEG"
     scale = reduction(header.width, header.height, ENOUGH_SIDE) if jpeg else 1
@@ -109,12 +112,14 @@ def decode_photo(data: bytes, *, where: object = "photo") -> Image:
     try:
         image = _decode_on_white(buffer) if header.transparent else decode_reduced(buffer, scale)
     except cv2.error as error:
-        if "PIXELS" in str(error):  # a format whose header we do not read ourselves
+        if "PIXELS" in str(error):  # a format whose header is not parsed here
             raise _too_large("", where) from error
         image = None
     if image is None:
         raise PhotoError(
-            f"damaged {header.kind}, it cannot be decoded", where=where, remedy="copy it again"
+            f"damaged {header.kind}: cannot be decoded",
+            where=where,
+            remedy="copy the file again",
         )
     if not header.width:
         _check_size(image.shape[1], image.shape[0], 1, where)
@@ -122,7 +127,7 @@ def decode_photo(data: bytes, *, where: object = "photo") -> Image:
 
 
 def reduction(width: int, height: int, side: int) -> int:
-    """By how much a JPEG may be reduced: 1, 2, 4 or 8, both sides staying at least `side` long."""
+    """Return the largest JPEG reduction (1, 2, 4, 8) that keeps both sides at least `side` long."""
     scale = 1
     while scale < 8 and min(width, height) >= 2 * scale * side:
         scale *= 2
@@ -130,9 +135,9 @@ def reduction(width: int, height: int, side: int) -> int:
 
 
 def decode_reduced(buffer: NDArray[np.uint8], scale: int) -> Image | None:
-    """The encoded `buffer` as uint8 H x W x 3 BGR, a JPEG at 1 / `scale` of its size.
+    """Decode `buffer` to uint8 H x W x 3 BGR, a JPEG at 1 / `scale` of its size.
 
-    None: it cannot be decoded.
+    Returns None if it cannot be decoded.
     """
     image = cv2.imdecode(buffer, _REDUCED[scale])
     return None if image is None else np.ascontiguousarray(image, dtype=np.uint8)
@@ -141,29 +146,29 @@ def decode_reduced(buffer: NDArray[np.uint8], scale: int) -> Image | None:
 def _check_size(width: int, height: int, scale: int, where: object) -> None:
     if min(width, height) < MIN_SIDE:
         raise PhotoError(
-            f"{width} x {height} pixels are too few to recognise anything",
+            f"image is too small: {width} x {height} pixels",
             where=where,
-            remedy=f"use a photo of at least {MIN_SIDE} x {MIN_SIDE}",
+            remedy=f"use a photo of at least {MIN_SIDE} x {MIN_SIDE} pixels",
         )
     if width * height > MAX_PIXELS * scale * scale:
-        raise _too_large(f"{width} x {height} pixels are ", where)
+        raise _too_large(f": {width} x {height} pixels", where)
 
 
 def _too_large(size: str, where: object) -> PhotoError:
     limit = MAX_PIXELS // 1_000_000
     return PhotoError(
-        f"{size or 'it is '}too large to decode here",
+        f"image is too large to decode{size}",
         where=where,
         remedy=f"use a photo of at most {limit} megapixels",
     )
 
 
 def _decode_on_white(buffer: NDArray[np.uint8]) -> Image | None:
-    """A photo with transparency, laid on white as viewers show it."""
+    """Decode a transparent photo and blend it with white, as image viewers do."""
     image = cv2.imdecode(buffer, cv2.IMREAD_UNCHANGED)
     if image is None or image.ndim != 3 or image.shape[2] != 4:
         return cv2.imdecode(buffer, cv2.IMREAD_COLOR)  # type: ignore[return-value]
     full = 65535 if image.dtype == np.uint16 else 255
-    colour, alpha = image[..., :3].astype(np.float32), image[..., 3:].astype(np.float32) / full
-    blended: Image = np.rint(colour * (255 / full) * alpha + 255 * (1 - alpha)).astype(np.uint8)
+    color, alpha = image[..., :3].astype(np.float32), image[..., 3:].astype(np.float32) / full
+    blended: Image = np.rint(color * (255 / full) * alpha + 255 * (1 - alpha)).astype(np.uint8)
     return blended

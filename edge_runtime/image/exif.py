@@ -1,4 +1,4 @@
-"""Where a photo was taken, as the phone wrote it into the file (Exif)."""
+"""The position at which a photo was taken, from its Exif data."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from edge_runtime.position import Position
 
 
 def read_exif_position(data: bytes) -> Position | None:
-    """Of the encoded photo `data`; None where it does not say, or says nonsense."""
-    import exifread  # only for photos that are enrolled or asked about with their positions
+    """Return the position stored in the encoded photo `data`; None if missing or invalid."""
+    import exifread  # needed only when positions are used
     from exifread.utils import get_gps_coords
 
-    logging.getLogger("exifread").setLevel(logging.CRITICAL)  # a photo without Exif is no event
+    logging.getLogger("exifread").setLevel(logging.CRITICAL)  # missing Exif data is normal
     try:
         tags = exifread.process_file(io.BytesIO(data), details=False, extract_thumbnail=False)
         place = get_gps_coords(tags)
@@ -21,5 +21,5 @@ def read_exif_position(data: bytes) -> Position | None:
             return None
         heading = tags.get("GPS GPSImgDirection")
         return Position(place[0], place[1], None if heading is None else float(heading.values[0]))
-    except Exception:  # what other people's cameras write is not worth losing a photo for
+    except Exception:  # malformed Exif data must not make a photo unusable
         return None

@@ -1,4 +1,4 @@
-"""What the first bytes of a photo file say, before any memory is taken to decode it."""
+"""Parse the header of a photo file before any memory is allocated to decode it."""
 
 from __future__ import annotations
 
@@ -12,21 +12,24 @@ _HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"mif1", b"msf1", b"avif")
 
 
 class Header(NamedTuple):
-    """The facts that decide how, and whether, a file is decoded."""
+    """The properties that determine whether and how a file is decoded."""
 
     kind: str
     width: int
-    """Pixels; 0 where only the decoder knows."""
+    """Pixels; 0 if only the decoder can determine it."""
     height: int
     whole: bool
-    """False: the end of the file is missing."""
+    """False if the end of the file is missing."""
     transparent: bool = False
 
 
 def read_header(data: bytes, where: object) -> Header:
-    """The header of the encoded photo `data`; raises `PhotoError` for what is no photo of ours."""
+    """Return the header of the encoded photo `data`.
+
+    Raises `PhotoError` if the format is not supported. `where` names the photo in errors.
+    """
     if not data:
-        raise PhotoError("the file is empty", where=where, remedy="copy it again")
+        raise PhotoError("the file is empty", where=where, remedy="copy the file again")
     if data[:3] == b"\xff\xd8\xff":
         return _read_jpeg(data)
     if data[:8] == _PNG_MAGIC:
@@ -45,13 +48,13 @@ def read_header(data: bytes, where: object) -> Header:
         raise PhotoError(
             "HEIC and AVIF photos are not supported",
             where=where,
-            remedy='convert it to JPEG; on an iPhone choose "Most Compatible" as camera format',
+            remedy='convert it to JPEG; on an iPhone, set the camera format to "Most Compatible"',
         )
-    raise PhotoError("not an image", where=where, remedy="use JPEG, PNG, WebP, BMP or TIFF photos")
+    raise PhotoError("not an image", where=where, remedy="use a JPEG, PNG, WebP, BMP or TIFF file")
 
 
 def _read_png(data: bytes) -> Header:
-    """Walk the chunks: transparency is a colour type or a chunk of its own."""
+    """Walk the chunks; transparency is a color type or a separate chunk."""
     at, width, height, transparent = len(_PNG_MAGIC), 0, 0, False
     while at + 12 <= len(data):
         length, name = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
@@ -66,10 +69,10 @@ def _read_png(data: bytes) -> Header:
 
 
 def _read_jpeg(data: bytes) -> Header:
-    """Walk the segments up to the scan; a whole file has an end marker somewhere after it.
+    """Walk the segments up to the scan; a complete file has an end marker after it.
 
-    Within the scan 0xFF is always stuffed, so the marker cannot occur by chance; before it, it can
-    (in the thumbnail that a camera embeds).
+    Within the scan, 0xFF bytes are stuffed, so the marker cannot occur by chance. Before the scan
+    it can occur, in a thumbnail embedded by the camera.
     """
     at, width, height = 2, 0, 0
     while at + 4 <= len(data):

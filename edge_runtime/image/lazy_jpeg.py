@@ -1,8 +1,8 @@
-"""A camera's picture, which need not be decoded before it is known that it is wanted.
+"""Camera pictures that are decoded only when needed.
 
-Most cameras send JPEGs. Of a scene that has not changed nobody needs the pixels: a JPEG is then
-decoded at a fraction of its size, which leaves out nearly all of the transform and of the colour
-work, and the scene-change gate looks at that.
+Most cameras send JPEGs. While the scene is unchanged, nothing needs the full image. A JPEG is then
+decoded at a fraction of its size, which skips nearly all of the inverse transform and color
+conversion. The scene-change gate uses this preview.
 """
 
 from __future__ import annotations
@@ -19,29 +19,29 @@ END = b"\xff\xd9"
 
 
 class Picture:
-    """Pixels that are there: uint8 H x W x 3, BGR."""
+    """A decoded picture: uint8 H x W x 3, BGR."""
 
     def __init__(self, image: Image) -> None:
         self._image: Image | None = image
 
     @property
     def image(self) -> Image:
-        """All of it, uint8 H x W x 3, BGR; raises `PhotoError` if it cannot be decoded."""
+        """The full image, uint8 H x W x 3, BGR; raises `PhotoError` if it cannot be decoded."""
         assert self._image is not None
         return self._image
 
     @property
     def preview(self) -> Image | None:
-        """A small version, where that is cheaper than `image`, which has not been asked for yet."""
+        """A small version if it is cheaper than `image`, else None."""
         return None
 
     @property
     def encoded(self) -> bool:
-        """Whether `image` has yet to be decoded."""
+        """Whether `image` is still to be decoded."""
         return self._image is None
 
     def usable(self, *, preview_only: bool) -> bool:
-        """Decode it (`preview_only`: only as far as `preview` needs); whether it is a picture."""
+        """Decode the picture, or only its preview; return whether that succeeded."""
         try:
             image = (self.preview if preview_only else None) is None and self.image
         except PhotoError:
@@ -50,24 +50,24 @@ class Picture:
 
 
 class JpegPicture(Picture):
-    """A JPEG. What several threads ask for at once may be decoded twice, to the same pixels."""
+    """An encoded JPEG. Concurrent access from several threads may decode it twice, identically."""
 
     def __init__(self, data: bytes) -> None:
-        """`data`: as the camera sent it; whatever else it is has no pixels."""
+        """Wrap `data` as the camera sent it; content that is not a JPEG fails on decoding."""
         self._data = data
         self._image = None
         self._preview: Image | None = None
 
     @property
     def image(self) -> Image:
-        """See `Picture`; a large one is decoded at a fraction of its size, as photos are."""
+        """See `Picture.image`; a large JPEG is decoded at a reduced size, as photos are."""
         if self._image is None:
             self._image = self._decode(ENOUGH_SIDE)
         return self._image
 
     @property
     def preview(self) -> Image | None:
-        """See `Picture`; raises `PhotoError`."""
+        """See `Picture.preview`; raises `PhotoError`."""
         if self._preview is None and self._image is None:
             self._preview = self._decode(CELLS)
         return self._preview
@@ -75,11 +75,11 @@ class JpegPicture(Picture):
     def _decode(self, side: int) -> Image:
         header = read_header(self._data, "frame")
         if header.kind != "JPEG" or not 0 < header.width * header.height <= MAX_PIXELS:
-            raise PhotoError(f"no {header.kind} that can be used", where="frame")
-        data = self._data if header.whole else self._data + END  # some cameras never send one
+            raise PhotoError(f"not a usable JPEG ({header.kind})", where="frame")
+        data = self._data if header.whole else self._data + END  # some cameras omit the end marker
         image = decode_reduced(
             np.frombuffer(data, np.uint8), reduction(header.width, header.height, side)
         )
         if image is None:
-            raise PhotoError("damaged JPEG, it cannot be decoded", where="frame")
+            raise PhotoError("damaged JPEG: cannot be decoded", where="frame")
         return image

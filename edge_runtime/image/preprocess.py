@@ -1,13 +1,13 @@
-"""From a frame of any size to what the network sees: the one definition of the preprocessing.
+"""Preprocessing: resize an image of any size to the network's input. Defined only here.
 
-Each axis that is at least twice too long is halved, again and again; what remains (a factor below
-two) is one bilinear step. A photo is squashed to the square, not cropped: what lies at its edge
-still counts, and both sides of a comparison are squashed alike.
+Each axis that is at least twice too long is halved repeatedly. One bilinear step covers the
+remaining factor below two. An image is squashed to the square rather than cropped: its edges still
+count, and both images of a comparison are squashed alike.
 
-Both steps are OpenCV's INTER_LINEAR_EXACT, which computes in fixed point: the same bytes come out
-on every CPU, so a code made on a board equals the one made on a workstation. (INTER_AREA does not
-promise that, and is several times slower.) Halving by it averages
-each two pixels, so nothing aliases.
+Both steps use OpenCV's INTER_LINEAR_EXACT, which computes in fixed point. The result is the same to
+the byte on every CPU, so a code from a board equals a code from a workstation. INTER_AREA does not
+guarantee this and is several times slower. Halving averages each pair of pixels, which prevents
+aliasing.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from edge_runtime.model import InputSpec
 
 
 def preprocess(image: Image, size: int) -> Image:
-    """Squash `image` (uint8 H x W x 3, BGR) to uint8 `size` x `size` x 3, BGR."""
+    """Resize `image` (uint8 H x W x 3, BGR) to uint8 `size` x `size` x 3, ignoring its aspect."""
     height, width = image.shape[:2]
     while height >= 2 * size or width >= 2 * size:
         height = height // 2 if height >= 2 * size else height
@@ -33,7 +33,7 @@ def preprocess(image: Image, size: int) -> Image:
 
 
 def normalize(image: Image, spec: InputSpec, out: NDArray[np.float32]) -> None:
-    """Write the fitted `image` (uint8 S x S x 3, BGR) into `out` (float32 3 x S x S, RGB planes).
+    """Write a preprocessed `image` (uint8 S x S x 3, BGR) to `out` (float32 3 x S x S, RGB planes).
 
     value = pixel * scale + offset, each step rounded to float32.
     """

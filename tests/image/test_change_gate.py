@@ -1,4 +1,4 @@
-"""The scene-change gate: what it lets through, and that it costs no recognitions."""
+"""The scene-change gate passes the right frames and costs no recognitions."""
 
 from __future__ import annotations
 
@@ -34,22 +34,22 @@ def _noisy(image: Image, generator: np.random.Generator, sigma: float = 6) -> Im
     return np.clip(np.rint(image + noise), 0, 255).astype(np.uint8)
 
 
-def test_a_still_scene_is_hashed_five_times_and_then_no_more(cat: Image) -> None:
+def test_a_still_scene_is_hashed_only_five_times(cat: Image) -> None:
     gate, generator = ChangeGate(STEADY), np.random.default_rng(3)
     passed = [gate.should_hash(preprocess(_noisy(cat, generator), 224)) for _ in range(200)]
     assert passed == [True] * 5 + [False] * 195
     assert (gate.hashed, gate.unchanged) == (5, 195)
 
 
-def test_a_change_is_seen_on_its_own_frame(cat: Image) -> None:
+def test_a_change_passes_on_its_first_frame(cat: Image) -> None:
     gate = ChangeGate(STEADY)
     square = preprocess(cat, 224)
     while gate.should_hash(square):
         pass
-    thing = square.copy()
-    thing[100:112, 100:112] = 255 - thing[100:112, 100:112] // 2  # 0.3 % of the picture
-    assert gate.should_hash(thing)
-    assert [gate.should_hash(thing) for _ in range(6)] == [True] * 4 + [False] * 2
+    changed = square.copy()
+    changed[100:112, 100:112] = 255 - changed[100:112, 100:112] // 2  # 0.3 % of the image
+    assert gate.should_hash(changed)
+    assert [gate.should_hash(changed) for _ in range(6)] == [True] * 4 + [False] * 2
 
 
 def test_slow_changes_add_up(cat: Image) -> None:
@@ -61,14 +61,14 @@ def test_slow_changes_add_up(cat: Image) -> None:
     assert any(gate.should_hash(picture) for picture in darker)
 
 
-def test_a_still_scene_is_looked_at_now_and_then(cat: Image) -> None:
+def test_a_still_scene_is_refreshed(cat: Image) -> None:
     gate = ChangeGate(GateOptions(refresh_s=0))
     square = preprocess(cat, 224)
     assert all(gate.should_hash(square) for _ in range(20))
 
 
-def _hand_then_stand(cat: Image) -> Iterator[Image]:
-    """A hand-held film that is put down, is still for long, and is taken up again."""
+def _hand_held_then_still(cat: Image) -> Iterator[Image]:
+    """Yield frames of a camera that is hand-held, then still for some time, and so on."""
     generator = np.random.default_rng(7)
     for photo in (cat, read_scene("coffee.png"), read_scene("grass.png"), cat):
         last = photo
@@ -86,9 +86,9 @@ def _events(
     sink = ListSink()
     with (
         Gallery(path, engine.model, read_only=True) as gallery,
-        CameraSupervisor(FakeSource(frames)) as eye,
+        CameraSupervisor(FakeSource(frames)) as camera,
     ):
-        Daemon(eye, Pipeline(engine, gallery, gate=gate), [sink]).run()
+        Daemon(camera, Pipeline(engine, gallery, gate=gate), [sink]).run()
     return [(event.kind, event.label, event.sequence) for event in sink.events]
 
 
@@ -100,17 +100,17 @@ def _enrolled(engine: Engine, folder: Path, cat: Image) -> Path:
     return path
 
 
-def test_it_costs_no_recognition_and_no_frame_of_delay(
+def test_the_gate_costs_no_recognition_and_no_delay(
     engine: Engine, tmp_path: Path, cat: Image
 ) -> None:
     path = _enrolled(engine, tmp_path, cat)
-    frames = list(_hand_then_stand(cat))
+    frames = list(_hand_held_then_still(cat))
     gate = ChangeGate(STEADY)
     assert _events(engine, path, frames, gate) == _events(engine, path, frames, None)
     assert gate.unchanged > 60
 
 
-def test_what_is_enrolled_in_a_still_scene_is_recognised_at_once(
+def test_a_label_enrolled_in_a_still_scene_is_recognized_at_once(
     engine: Engine, tmp_path: Path, cat: Image
 ) -> None:
     with Gallery(tmp_path / "g.sqlite", engine.model, create=True) as gallery:
@@ -126,7 +126,7 @@ def test_what_is_enrolled_in_a_still_scene_is_recognised_at_once(
 
 
 @pytest.mark.parametrize("size", [(48, 64), (1080, 1920), (33, 900)])
-def test_any_size_of_picture(size: tuple[int, int]) -> None:
+def test_images_of_any_size_are_accepted(size: tuple[int, int]) -> None:
     gate = ChangeGate()
     assert gate.should_hash(preprocess(np.zeros((*size, 3), np.uint8), 224))
 
@@ -135,9 +135,7 @@ def _jpeg(image: Image, quality: int = 80) -> bytes:
     return cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
 
 
-def test_of_an_unchanged_jpeg_nobody_sees_the_pixels(
-    engine: Engine, tmp_path: Path, cat: Image
-) -> None:
+def test_unchanged_jpegs_are_not_fully_decoded(engine: Engine, tmp_path: Path, cat: Image) -> None:
     generator = np.random.default_rng(3)
     still = [JpegPicture(_jpeg(_noisy(cat, generator))) for _ in range(20)]
     with Gallery(tmp_path / "g.sqlite", engine.model, create=True) as gallery:
@@ -155,7 +153,7 @@ def test_of_an_unchanged_jpeg_nobody_sees_the_pixels(
     assert all(result.stage_ms["decode"] > 0 for result in results)
 
 
-def test_a_jpeg_that_passes_is_hashed_as_a_photo_of_it_would_be(
+def test_a_jpeg_that_passes_gets_the_code_of_the_same_photo(
     engine: Engine, tmp_path: Path, cat: Image
 ) -> None:
     data = _jpeg(cv2.resize(cat, (1600, 1200)))  # type: ignore[arg-type]
@@ -169,11 +167,11 @@ def test_a_jpeg_that_passes_is_hashed_as_a_photo_of_it_would_be(
     assert list(result.stage_ms)[:3] == ["gate", "decode", "fit"]
 
 
-def test_jpegs_cost_no_recognition_and_no_frame_of_delay(
+def test_the_gate_costs_no_recognition_and_no_delay_with_jpegs(
     engine: Engine, tmp_path: Path, cat: Image
 ) -> None:
     path = _enrolled(engine, tmp_path, cat)
-    frames = [_jpeg(frame) for frame in _hand_then_stand(cat)]
+    frames = [_jpeg(frame) for frame in _hand_held_then_still(cat)]
     gate = ChangeGate(STEADY)
     gated = _events(engine, path, map(JpegPicture, frames), gate)
     assert gated == _events(engine, path, map(JpegPicture, frames), None)
@@ -183,26 +181,26 @@ def test_jpegs_cost_no_recognition_and_no_frame_of_delay(
 @pytest.mark.parametrize(
     "data", [b"", b"\xff\xd8\xff", b"GIF89a", b"\x89PNG\r\n\x1a\n" + bytes(90)]
 )
-def test_what_is_no_jpeg_is_a_damaged_picture(data: bytes) -> None:
+def test_data_that_is_not_a_jpeg_is_unusable(data: bytes) -> None:
     for preview_only in (True, False):
         assert not JpegPicture(data).usable(preview_only=preview_only)
     with pytest.raises(PhotoError):
         assert JpegPicture(data).image
 
 
-def test_a_jpeg_bomb_takes_no_memory(cat: Image) -> None:
+def test_a_jpeg_bomb_is_rejected_without_decoding(cat: Image) -> None:
     data = bytearray(_jpeg(cat))
     at = data.find(b"\xff\xc0")
     data[at + 5 : at + 9] = b"\xff\xff\xff\xff"
     assert not JpegPicture(bytes(data)).usable(preview_only=True)
 
 
-def test_a_jpeg_whose_end_is_cut_is_a_picture_still(cat: Image) -> None:
+def test_a_jpeg_without_its_end_marker_is_usable(cat: Image) -> None:
     data = _jpeg(cat)
     for preview_only in (True, False):
         assert JpegPicture(data[:-2]).usable(preview_only=preview_only)
 
 
-def test_pixels_of_a_wrong_shape_are_no_picture() -> None:
+def test_pixels_of_a_wrong_shape_are_unusable() -> None:
     for shape in ((4, 4), (4, 4, 1), (0, 4, 3)):
         assert not Picture(np.zeros(shape, np.uint8)).usable(preview_only=True)

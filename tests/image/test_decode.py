@@ -1,4 +1,4 @@
-"""Photo files as people have them."""
+"""Decode the photo files that cameras and phones write, and reject unusable ones."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import io
 import struct
 import zlib
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image as Pillow
 
 from edge_runtime.errors import NoPhotosError, PhotoError
@@ -28,23 +30,23 @@ def picture(cat: Image) -> Pillow.Image:
     return Pillow.fromarray(cat[..., ::-1])
 
 
-def _difference(a: Image, b: Image) -> float:
+def _difference(a: NDArray[Any], b: Image) -> float:
     assert a.shape == b.shape
     return float(np.abs(a.astype(int) - b).mean())
 
 
 @pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF"])
-def test_lossless_formats_come_out_exact(kind: str, picture: Pillow.Image, cat: Image) -> None:
+def test_lossless_formats_decode_exactly(kind: str, picture: Pillow.Image, cat: Image) -> None:
     assert (decode_photo(_encode(picture, kind)) == cat).all()
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "WEBP"])
-def test_lossy_formats_come_out_close(kind: str, picture: Pillow.Image, cat: Image) -> None:
+def test_lossy_formats_decode_closely(kind: str, picture: Pillow.Image, cat: Image) -> None:
     assert _difference(decode_photo(_encode(picture, kind, quality=95)), cat) < 4
 
 
-def test_every_exif_orientation_is_turned_upright(picture: Pillow.Image, cat: Image) -> None:
-    turned = {
+def test_every_exif_orientation_is_applied(picture: Pillow.Image, cat: Image) -> None:
+    stored_as = {
         1: cat,
         2: cat[:, ::-1],
         3: cat[::-1, ::-1],
@@ -54,7 +56,7 @@ def test_every_exif_orientation_is_turned_upright(picture: Pillow.Image, cat: Im
         7: cat.transpose(1, 0, 2)[::-1, ::-1],
         8: cat.transpose(1, 0, 2)[:, ::-1],
     }
-    for orientation, stored in turned.items():
+    for orientation, stored in stored_as.items():
         exif = Pillow.Exif()
         exif[0x0112] = orientation
         data = _encode(
@@ -63,7 +65,9 @@ def test_every_exif_orientation_is_turned_upright(picture: Pillow.Image, cat: Im
         assert _difference(decode_photo(data), cat) < 4, orientation
 
 
-def test_a_large_jpeg_is_decoded_small_and_upright(picture: Pillow.Image, cat: Image) -> None:
+def test_a_large_jpeg_is_decoded_at_reduced_size_and_upright(
+    picture: Pillow.Image, cat: Image
+) -> None:
     exif = Pillow.Exif()
     exif[0x0112] = 6
     large = picture.resize((4510, 3000)).transpose(Pillow.Transpose.ROTATE_90)
@@ -76,7 +80,7 @@ def test_cmyk_jpeg(picture: Pillow.Image, cat: Image) -> None:
     assert _difference(decode_photo(_encode(picture.convert("CMYK"), "JPEG", quality=95)), cat) < 4
 
 
-def test_grey_becomes_three_equal_channels(picture: Pillow.Image) -> None:
+def test_gray_becomes_three_equal_channels(picture: Pillow.Image) -> None:
     image = decode_photo(_encode(picture.convert("L"), "PNG"))
     assert image.shape == (300, 451, 3)
     assert (image[..., 0] == image[..., 2]).all()
@@ -86,15 +90,17 @@ def test_palette_png(picture: Pillow.Image, cat: Image) -> None:
     assert _difference(decode_photo(_encode(picture.quantize(256), "PNG")), cat) < 12
 
 
-def test_sixteen_bit_keeps_its_brightness(cat: Image) -> None:
+def test_sixteen_bit_images_keep_their_brightness(cat: Image) -> None:
     _, data = cv2.imencode(".png", cat.astype(np.uint16) * 257)
     assert _difference(decode_photo(data.tobytes()), cat) < 1
 
 
 @pytest.mark.parametrize("depth", [np.uint8, np.uint16])
-def test_transparency_is_laid_on_white(cat: Image, depth: type) -> None:
+def test_transparency_is_blended_with_white(cat: Image, depth: type) -> None:
     full = np.iinfo(depth).max
-    layered = np.dstack([cat, np.full(cat.shape[:2], 255, np.uint8)]).astype(depth) * (full // 255)
+    layered: NDArray[Any] = np.dstack([cat, np.full(cat.shape[:2], 255, np.uint8)]).astype(
+        depth
+    ) * (full // 255)
     layered[:150, :, 3] = 0
     _, data = cv2.imencode(".png", layered)
     image = decode_photo(data.tobytes())
@@ -103,7 +109,7 @@ def test_transparency_is_laid_on_white(cat: Image, depth: type) -> None:
 
 
 def _png_header(width: int, height: int) -> bytes:
-    """A few bytes that claim to be a huge picture."""
+    """Return a PNG header that claims a huge size."""
     body = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     chunk = struct.pack(">I", 13) + body + struct.pack(">I", zlib.crc32(body))
     end = b"\0\0\0\0IEND\xaeB`\x82"
@@ -129,20 +135,20 @@ def _bad_files(picture: Pillow.Image) -> dict[str, tuple[bytes, str]]:
         "truncated.bmp": (bmp[: len(bmp) // 2], "truncated BMP"),
         "garbled.png": (_garble(png), "damaged PNG"),
         "tiff.tif": (b"II*\0" + bytes(40), "damaged TIFF"),
-        "one.png": (_encode(picture.resize((1, 1)), "PNG"), "1 x 1 pixels are too few"),
-        "one.tif": (_encode(picture.resize((1, 1)), "TIFF"), "1 x 1 pixels are too few"),
+        "one.png": (_encode(picture.resize((1, 1)), "PNG"), "too small: 1 x 1 pixels"),
+        "one.tif": (_encode(picture.resize((1, 1)), "TIFF"), "too small: 1 x 1 pixels"),
         "strip.jpg": (
             _encode(picture.resize((20000, 10)), "JPEG"),
-            "20000 x 10 pixels are too few",
+            "too small: 20000 x 10 pixels",
         ),
-        "bomb.png": (_png_header(60000, 60000), "60000 x 60000 pixels are too large"),
+        "bomb.png": (_png_header(60000, 60000), "too large to decode: 60000 x 60000 pixels"),
         "bomb.tif": (_tiff_header(60000, 60000), "too large|damaged"),
         "photo.heic": (b"\0\0\0\x18ftypheic" + bytes(20), "HEIC"),
     }
 
 
 def _garble(png: bytes) -> bytes:
-    """Zeros in place of the first piece of pixels."""
+    """Return `png` with its first IDAT chunk zeroed."""
     at = png.index(b"IDAT")
     length = int.from_bytes(png[at - 4 : at], "big")
     return png[: at + 4] + bytes(length) + png[at + 4 + length :]
@@ -155,7 +161,7 @@ def _tiff_header(width: int, height: int) -> bytes:
     return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(2000)
 
 
-def test_every_bad_file_is_one_clear_error(tmp_path: Path, picture: Pillow.Image) -> None:
+def test_every_bad_file_raises_an_error_of_one_line(tmp_path: Path, picture: Pillow.Image) -> None:
     for name, (data, what) in _bad_files(picture).items():
         path = tmp_path / name
         path.write_bytes(data)
@@ -166,10 +172,10 @@ def test_every_bad_file_is_one_clear_error(tmp_path: Path, picture: Pillow.Image
         assert "\n" not in str(caught.value), name
 
 
-def test_a_missing_file_and_a_folder(tmp_path: Path) -> None:
+def test_a_missing_file_and_a_folder_raise_photo_errors(tmp_path: Path) -> None:
     with pytest.raises(PhotoError, match="no such file"):
         read_photo(tmp_path / "nothing.jpg")
-    with pytest.raises(PhotoError, match="it is a folder"):
+    with pytest.raises(PhotoError, match="this is a folder"):
         read_photo(tmp_path)
 
 

@@ -134,7 +134,7 @@ def test_where_the_model_is_looked_for(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setenv("EDGE_RUNTIME_MODEL", str(tmp_path / "none.onnx"))
     with pytest.raises(ModelNotFoundError, match="check the path in EDGE_RUNTIME_MODEL"):
         find_model()
-    with pytest.raises(ModelNotFoundError, match="it is a folder"):
+    with pytest.raises(ModelNotFoundError, match="this is a folder"):
         PortableEngine(tmp_path)
 
 
