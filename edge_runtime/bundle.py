@@ -1,25 +1,25 @@
-"""The bundle: what `make compile` makes for one device, and all that the device needs.
+"""Bundles: a compiled model for one kind of device, made by `make compile`.
 
-A folder with `manifest.json` and the files that it lists:
+A bundle is a folder with `manifest.json` and the files that it lists:
 
     libedge.so      the compiled network, for exactly one kind of CPU; missing where the network
                     could not be compiled (precision "portable")
     model.onnx      the same network for the portable engine: fallback and reference
-    evidence.json   proof that it is equal and faster, and how it was made
+    evidence.json   evidence that it is equal and faster, and how it was made
 
 The manifest:
 
     format     1
     model      id, name, version, bits, threshold, bit_order, radius, input (edge_runtime.model)
-    target     name, board, triple, cpu, features (what the CPU must be able to do)
+    target     name, board, triple, cpu, features (required CPU features)
     precision  fp32, or portable
-    budgets    what the device's description asks of it
+    budgets    limits from the device's description
     files      name -> sha256, bytes
     tools      name -> version
-    verified   whether the compiler verified it; missing: yes
+    verified   whether the compiler verified it; true if missing
 
-`open_bundle` believes none of it before it has checked everything: an illegal instruction cannot be
-caught, so a CPU that lacks a feature must be found out before the library is loaded.
+`open_bundle` checks everything before the library is loaded. An illegal instruction cannot be
+caught, so a missing CPU feature must be detected in advance.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ ALLOW_UNVERIFIED = "EDGE_RUNTIME_ALLOW_UNVERIFIED"
 
 @dataclass(frozen=True)
 class Bundle:
-    """A bundle that was checked and fits this machine."""
+    """A bundle that was checked and matches this machine."""
 
     path: Path
     model: ModelInfo
@@ -67,16 +67,16 @@ class Bundle:
     budgets: dict[str, float]
 
     library: Path | None
-    """The compiled network; None: there is none."""
+    """Path of the compiled network; None if the bundle has none."""
 
 
 def is_bundle(path: Path) -> bool:
-    """Whether `path` looks like a bundle, good or bad."""
+    """Return whether the folder `path` is a bundle, valid or not."""
     return path.is_dir() and (path / MANIFEST).is_file()
 
 
 def is_verified(path: Path) -> bool:
-    """Whether the manifest of the bundle `path` can be read and does not say "unverified"."""
+    """Return whether the bundle `path` has a readable manifest that does not mark it unverified."""
     try:
         return read_manifest(path).get("verified", True) is True
     except ModelError:
@@ -84,13 +84,12 @@ def is_verified(path: Path) -> bool:
 
 
 def open_bundle(path: Path, *, features: frozenset[str] | None = None) -> Bundle:
-    """Check the bundle in the folder `path` for a CPU with `features` (default: this one).
+    """Check and open the bundle in the folder `path` for a CPU with `features` (default: this CPU).
 
-    A bundle that the compiler could not verify is opened only if EDGE_RUNTIME_ALLOW_UNVERIFIED is
-    1; otherwise this raises BundleUnverifiedError.
-
-    Raises ModelNotFoundError (no such folder), BundleInvalidError (damaged, incomplete, of a newer
-    format) or BundleMismatchError (for another CPU).
+    Raises `ModelNotFoundError` if the folder does not exist, `BundleInvalidError` if the bundle is
+    damaged, incomplete or in a newer format, `BundleMismatchError` if it is for another CPU, and
+    `BundleUnverifiedError` if the compiler could not verify it. EDGE_RUNTIME_ALLOW_UNVERIFIED=1
+    opens it nevertheless.
     """
     manifest = read_manifest(path)
     bundle = _parse(manifest, path)
@@ -101,11 +100,13 @@ def open_bundle(path: Path, *, features: frozenset[str] | None = None) -> Bundle
 
 
 def verify_files(path: Path, manifest: dict[str, Any]) -> None:
-    """Check every file that `manifest` lists, at once; raises `BundleInvalidError`."""
+    """Check every file that `manifest` lists, in parallel; raises `BundleInvalidError`."""
     files = manifest["files"]
     for name in files:
         if Path(name).name != name:
-            raise BundleInvalidError(f'"{name}" is no plain file name', where=path / MANIFEST)
+            raise BundleInvalidError(
+                f'file name must not contain a path: "{name}"', where=path / MANIFEST
+            )
     found: dict[str, BundleInvalidError] = {}
 
     def check(name: str) -> None:
@@ -114,7 +115,7 @@ def verify_files(path: Path, manifest: dict[str, Any]) -> None:
         except BundleInvalidError as error:
             found[name] = error
 
-    # Most of the time to the first code goes here, and a digest leaves the interpreter to others.
+    # Most of the time to the first code is spent here. Computing a digest releases the GIL.
     checks = [Thread(target=check, args=(name,)) for name in files]
     for one in checks:
         one.start()
@@ -126,22 +127,22 @@ def verify_files(path: Path, manifest: dict[str, Any]) -> None:
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
-    """The manifest of the bundle `path`, its format checked but not its files."""
+    """Read the manifest of the bundle `path`; check its format but not its files."""
     file = path / MANIFEST
     try:
         manifest = json.loads(file.read_bytes())
     except FileNotFoundError as error:
         raise ModelNotFoundError(
-            "no bundle here", where=path, remedy="make one: make compile TARGET=rpi4"
+            "bundle not found", where=path, remedy="compile one: make compile TARGET=rpi4"
         ) from error
     except (OSError, ValueError) as error:
         raise BundleInvalidError(
-            f"the manifest cannot be read: {error}", where=file, remedy="copy the bundle again"
+            f"cannot read the manifest: {error}", where=file, remedy="copy the bundle again"
         ) from error
     found = manifest.get("format") if isinstance(manifest, dict) else None
     if found != FORMAT:
         raise BundleInvalidError(
-            f"bundle format {found} is not the supported {FORMAT}",
+            f"unsupported bundle format {found}, expected {FORMAT}",
             where=file,
             remedy="update edge-runtime, or compile the bundle again",
         )
@@ -149,12 +150,15 @@ def read_manifest(path: Path) -> dict[str, Any]:
 
 
 def portable_model(path: Path) -> Path | None:
-    """The ONNX network of the bundle in the folder `path`; None if there is none, or if the one
-    there is not what the manifest describes."""
+    """Return the ONNX file of the bundle `path`; None if it is missing or fails its checksum."""
     file = path / MODEL
     try:
         entry = read_manifest(path)["files"][MODEL]
-    except (BundleInvalidError, KeyError, TypeError):  # then nothing tells
+    except (
+        BundleInvalidError,
+        KeyError,
+        TypeError,
+    ):  # no checksum to compare with
         return file if file.is_file() else None
     try:
         _check_file(file, entry)
@@ -164,8 +168,10 @@ def portable_model(path: Path) -> Path | None:
 
 
 def read_budgets(path: Path) -> tuple[str, dict[str, Any]]:
-    """The device that the bundle `path` was made for and what it asks of it, unchecked; nothing
-    where the manifest cannot be read."""
+    """Return the target name and the budgets of the bundle `path` without checking its files.
+
+    Returns an empty name and no budgets if the manifest cannot be read.
+    """
     try:
         manifest = read_manifest(path)
         return str(manifest["target"]["name"]), dict(manifest["budgets"])
@@ -174,7 +180,7 @@ def read_budgets(path: Path) -> tuple[str, dict[str, Any]]:
 
 
 def multiply_adds(path: Path) -> list[int] | None:
-    """Of every step of the bundle's network, as its evidence says; None: it does not."""
+    """Return the multiply-adds of each step from the bundle's evidence; None if it lists none."""
     try:
         evidence = json.loads((path / EVIDENCE).read_bytes())
         return [int(step["multiply_adds"]) for step in evidence["steps"]]
@@ -192,7 +198,7 @@ def write_manifest(
     tools: Mapping[str, str],
     verified: bool = True,
 ) -> None:
-    """Describe the files that lie in the folder `path`: its manifest, written last."""
+    """Write the manifest of the files in the folder `path`; call this last."""
     about = asdict(model)
     del about["path"], about["size_bytes"]
     manifest = {
@@ -239,7 +245,7 @@ def _parse(manifest: dict[str, Any], path: Path) -> Bundle:
         )
     except (KeyError, TypeError, ValueError, AttributeError, ModelInvalidError) as error:
         raise BundleInvalidError(
-            f"the manifest is malformed: {error}",
+            f"malformed manifest: {error}",
             where=path / MANIFEST,
             remedy="copy the bundle again",
         ) from error
@@ -260,7 +266,7 @@ def _check_cpu(target: dict[str, Any], path: Path, features: frozenset[str]) -> 
     triple, needed = str(target.get("triple")), target.get("features")
     if not isinstance(needed, list):
         raise BundleInvalidError(
-            "the manifest is malformed: it does not say what the CPU must be able to do",
+            "malformed manifest: it does not list the required CPU features",
             where=path / MANIFEST,
             remedy="copy the bundle again",
         )
@@ -275,7 +281,7 @@ def _check_cpu(target: dict[str, Any], path: Path, features: frozenset[str]) -> 
         raise BundleMismatchError(
             f"compiled for {target.get('cpu')}, but this CPU lacks {', '.join(missing)}",
             where=path,
-            remedy=f"use a bundle for this board, not for {target.get('name')}",
+            remedy=f"use a bundle for this board instead of {target.get('name')}",
         )
 
 
@@ -290,7 +296,7 @@ def _check_file(file: Path, entry: dict[str, Any]) -> None:
         raise BundleInvalidError(f"cannot be checked: {error}", where=file) from error
     if not good:
         raise BundleInvalidError(
-            "damaged: it is not the file that the manifest describes",
+            "damaged: its size or checksum does not match the manifest",
             where=file,
             remedy="copy the bundle again",
         )

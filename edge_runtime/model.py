@@ -1,13 +1,13 @@
-"""What a hash network says of itself, and where the shipped one lies.
+"""The metadata of a hash network, and the search for a model file.
 
-A model is one ONNX file. Its metadata says how to feed it and how to read its answer, so that the
-two cannot be parted; its id is the SHA-256 of the file. Keys (all strings):
+A model is one ONNX file. Its metadata describes its input and output, so the two cannot be
+separated. Its id is the SHA-256 digest of the file. Metadata keys (all values are strings):
 
     edge.format      "1"
-    edge.name        for people
-    edge.version     for people
+    edge.name        shown to users
+    edge.version     shown to users
     edge.bits        K, the length of a code
-    edge.threshold   an activation above it is a 1
+    edge.threshold   an activation above it becomes a 1
     edge.bit_order   "little" (edge_runtime.code)
     edge.radius      Hamming distance up to which a nearest neighbour counts as known
     edge.input       JSON: size, geometry, colour, scale, offset (value = pixel * scale + offset)
@@ -34,12 +34,12 @@ MODEL_VARIABLE = "EDGE_RUNTIME_MODEL"
 
 @dataclass(frozen=True)
 class InputSpec:
-    """How pixels become the network's input tensor."""
+    """How pixels become the network's input tensor; the fields are the keys of edge.input."""
 
     size: int = 224
     """Side of the square, pixels."""
     geometry: str = "squash"
-    """How a photo becomes a square: edge_runtime.image.preprocess knows "squash"."""
+    """How an image becomes a square; edge_runtime.image.preprocess supports "squash"."""
     colour: str = "rgb"
     """Channel order of the tensor."""
     scale: float = 1 / 127.5
@@ -49,7 +49,7 @@ class InputSpec:
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """A model's identity and self-description."""
+    """A model's identity and metadata."""
 
     id: str
     """SHA-256 of the file, hexadecimal."""
@@ -63,7 +63,7 @@ class ModelInfo:
     input: InputSpec
 
     def to_metadata(self) -> dict[str, str]:
-        """The metadata entries that `parse_metadata` reads."""
+        """Return the metadata entries that `parse_metadata` reads."""
         return {
             "edge.format": FORMAT,
             "edge.name": self.name,
@@ -79,23 +79,23 @@ class ModelInfo:
 def parse_metadata(
     metadata: Mapping[str, str], *, path: str | os.PathLike[str], model_id: str, size_bytes: int
 ) -> ModelInfo:
-    """The self-description in `metadata` of the model file at `path`, which `identify` named.
+    """Parse the `metadata` of the model file at `path`.
 
-    Raises `ModelInvalidError` when an entry is missing, malformed, or asks for what this runtime
-    does not do.
+    `model_id` and `size_bytes` come from `identify`. Raises `ModelInvalidError` if an entry is
+    missing, malformed, or requires a feature that this runtime lacks.
     """
 
     def fail(what: str) -> ModelInvalidError:
         return ModelInvalidError(
-            what, where=path, remedy="use a model exported by training/, or shipped in models/"
+            what, where=path, remedy="use a model exported by training/ or shipped in models/"
         )
 
     if metadata.get("edge.format") != FORMAT:
         found = metadata.get("edge.format")
         raise fail(
-            f"model format {found} is not the supported {FORMAT}"
+            f"unsupported model format {found}, expected {FORMAT}"
             if found
-            else "the file is not a hash network of ours: it has no edge.* metadata"
+            else "not a hash network of edge-runtime: it has no edge.* metadata"
         )
     try:
         fields: dict[str, Any] = json.loads(metadata["edge.input"])
@@ -117,20 +117,23 @@ def parse_metadata(
             ),
         )
     except KeyError as error:
-        raise fail(f"its metadata lacks {error}") from error
+        raise fail(f"metadata lacks {error}") from error
     except (TypeError, ValueError) as error:
-        raise fail(f"its metadata is malformed: {error}") from error
+        raise fail(f"metadata is malformed: {error}") from error
     if not 1 <= info.bits <= 4096 or not 0 <= info.radius <= info.bits:
-        raise fail(f"{info.bits} bits with radius {info.radius} are impossible")
+        raise fail(
+            "bits must be between 1 and 4096 and radius between 0 and bits, "
+            f"got {info.bits} bits and radius {info.radius}"
+        )
     if not 1 <= info.input.size <= 4096:
-        raise fail(f"an input of {info.input.size} pixels is impossible")
+        raise fail(f"input size must be between 1 and 4096 pixels, got {info.input.size}")
     for key, value, known in (
         ("edge.bit_order", metadata.get("edge.bit_order", BIT_ORDER), BIT_ORDER),
         ("edge.input geometry", info.input.geometry, "squash"),
         ("edge.input colour", info.input.colour, "rgb"),
     ):
         if value != known:
-            raise fail(f'{key} is "{value}", this version knows only "{known}"')
+            raise fail(f'unsupported {key} "{value}", this version supports "{known}"')
     return info
 
 
@@ -161,7 +164,10 @@ def find_model(path: str | os.PathLike[str] | None = None) -> Path:
 
 
 def identify(path: str | os.PathLike[str]) -> tuple[str, int]:
-    """Id (SHA-256, hexadecimal) and size (bytes) of the model file at `path`."""
+    """Return the id (SHA-256, hexadecimal) and size (bytes) of the model file at `path`.
+
+    Raises `ModelNotFoundError` if it cannot be read.
+    """
     try:
         with Path(path).open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest(), file.tell()

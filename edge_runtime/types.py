@@ -23,7 +23,7 @@ class Frame:
     capture_ms: float = 0.0
     """Time spent waiting for the camera."""
     decode_ms: float = 0.0
-    """Time spent decoding the camera's bytes so far. The decoding inside a video file's reader counts
+    """Time spent decoding the camera's bytes so far. Decoding inside a video file's reader counts
     as capture, because OpenCV does not report it separately."""
 
     @property

@@ -1,7 +1,7 @@
-"""Engines: what turns a fitted square of pixels into a packed code.
+"""Engines: compute the packed code of a preprocessed image.
 
-One small contract (`base.Engine`), filled by `compiled` (a bundle made for this CPU), `portable`
-(ONNX Runtime) and, for tests at the seam, by `fake`.
+All engines implement `base.Engine`: `compiled` (a bundle for this CPU), `portable` (ONNX Runtime),
+and `fake` (for tests).
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ log = logging.getLogger("edge_runtime.engine")
 
 
 def open_engine(model: str | os.PathLike[str] | None = None, *, threads: int = 1) -> Engine:
-    """The best engine for the model that `find_model` finds; raises `ModelError`.
+    """Open the best engine for the model that `find_model` finds; raises `ModelError`.
 
-    A model file gets the portable engine. A bundle gets the compiled one; where the bundle is
-    damaged or made for another CPU, that is logged, and its model.onnx runs on the portable engine
-    instead. Where that file is missing or damaged, the bundle's fault is raised.
+    A model file runs on the portable engine, a bundle on the compiled engine. If the bundle is
+    damaged or compiled for another CPU, a warning is logged and its model.onnx runs on the portable
+    engine. If that file is missing or damaged too, the bundle's error is raised.
     """
     path: Path = find_model(model)
     if not is_bundle(path):
@@ -38,7 +38,7 @@ def open_engine(model: str | os.PathLike[str] | None = None, *, threads: int = 1
         model_file = portable_model(path)
         if not model_file:
             raise
-        log.warning("%s; the portable engine is used instead", fault)
+        log.warning("%s; falling back to ONNX Runtime", fault)
         return _portable(model_file, threads, f"the bundle cannot be used: {fault}")
 
 

@@ -1,4 +1,4 @@
-"""The contract of an engine."""
+"""The interface of an engine."""
 
 from __future__ import annotations
 
@@ -10,51 +10,51 @@ from edge_runtime.code import Code
 from edge_runtime.model import ModelInfo
 from edge_runtime.system.stage_timer import NO_TIMER, StageTimer
 
-if TYPE_CHECKING:  # it loads OpenCV, which no engine needs
+if TYPE_CHECKING:  # loads OpenCV, which no engine needs
     from edge_runtime.image import Image
 
 
 @dataclass(frozen=True)
 class Step:
-    """One step of a network: an operator, or a kernel that does several."""
+    """One step of a network: an operator, or a kernel that combines several."""
 
     name: str
     kind: str
     multiply_adds: int | None
-    """Of a call, by the textbook; None: not known."""
+    """Multiply-adds per call by the textbook definition; None if unknown."""
     times_ms: list[float]
-    """One a call."""
+    """One time per call."""
 
 
 class Engine(ABC):
-    """Hashes one picture at a time; not safe to share between threads."""
+    """Hashes one image at a time. Not thread-safe."""
 
     name: str
-    """Of the kind of engine, for logs and reports."""
+    """Kind of the engine, for logs and reports."""
     reason: str
-    """Why this engine was chosen."""
+    """Why this engine was selected."""
     threads: int
     model: ModelInfo
     target: str | None = None
-    """The device that the network was compiled for; None: it was not."""
+    """Device that the network was compiled for; None if it was not compiled."""
     precision: str | None = None
-    """The arithmetic of the compiled network."""
+    """Arithmetic of the compiled network; None if it was not compiled."""
 
     @abstractmethod
     def hash(self, image: Image, timer: StageTimer = NO_TIMER) -> Code:
-        """The packed code of a fitted `image`: uint8 S x S x 3 BGR to uint64 [W].
+        """Return the packed code (uint64 [W]) of a preprocessed `image` (uint8 S x S x 3, BGR).
 
-        S is `model.input.size`. Normalisation, network, threshold and packing are inside; an
-        engine that can tell them apart ends the stages "hash" and "pack" with `lap`, another one
+        S is `model.input.size`. This includes normalization, network, threshold and packing. An
+        engine that can separate them marks the stages "hash" and "pack" on `timer`; others mark
         only "hash". Raises `EngineError`.
         """
 
     def steps(self, image: Image, calls: int) -> list[Step]:
-        """Hash a fitted `image` `calls` times and time every step, in the order that they run in.
+        """Hash a preprocessed `image` `calls` times; return the time of each step, in order.
 
-        Empty where the engine cannot tell its steps apart. May take memory of its own.
+        Returns an empty list if the engine cannot time its steps. May allocate extra memory.
         """
         return []
 
-    def close(self) -> None:  # noqa: B027  (most engines hold nothing that needs it)
-        """Free what the engine holds; it cannot be used afterwards."""
+    def close(self) -> None:  # noqa: B027  (optional: most engines hold no resources)
+        """Release the engine's resources; it cannot be used afterwards."""

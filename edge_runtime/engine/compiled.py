@@ -1,7 +1,7 @@
-"""The compiled engine: libedge.so of a bundle, through ctypes. No framework at run time.
+"""The compiled engine: a bundle's libedge.so through ctypes, without a framework at run time.
 
-The library takes the camera's pixels and gives the packed code; colour order, normalisation,
-threshold and packing are inside (compile/native/edge.h is its interface).
+The library takes the camera's pixels and returns the packed code. It contains color order,
+normalization, threshold and packing. Its interface is compile/native/edge.h.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from edge_runtime.engine.base import Engine, Step
 from edge_runtime.errors import BundleInvalidError, EngineError
 from edge_runtime.system.stage_timer import NO_TIMER, StageTimer
 
-if TYPE_CHECKING:  # it loads OpenCV, which this engine does not need
+if TYPE_CHECKING:  # loads OpenCV, which this engine does not need
     from edge_runtime.image import Image
 
 API_VERSION = 1
@@ -41,27 +41,27 @@ class _Info(ctypes.Structure):
 
 
 class CompiledEngine(Engine):
-    """Runs the compiled network of a bundle that fits this CPU."""
+    """Runs the compiled network of a bundle that matches this CPU."""
 
     name = "compiled"
 
     def __init__(self, path: str | os.PathLike[str], *, threads: int = 1) -> None:
         bundle = open_bundle(Path(path))
         if bundle.library is None:
-            raise BundleInvalidError("it holds no compiled network", where=path)
+            raise BundleInvalidError("the bundle contains no compiled network", where=path)
         self._library = _load(bundle.library)
         info = self._library.edge_version().contents
         found = (info.size, info.bits, (info.model_id or b"").decode())
         if found != (bundle.model.input.size, bundle.model.bits, bundle.model.id):
             raise BundleInvalidError(
-                "the library was compiled from another model than the manifest names",
+                "the library was compiled from a different model than the manifest names",
                 where=bundle.library,
                 remedy="compile the bundle again",
             )
         self.model = bundle.model
         self.target, self.precision = bundle.target, bundle.precision
         self.threads = threads
-        self.reason = f"bundle for {bundle.target}, {bundle.precision}, fits this CPU"
+        self.reason = f"bundle for {bundle.target}, {bundle.precision}, matches this CPU"
         self._shape = (info.size, info.size, 3)
         self._words = int(info.words)
         self._network = self._library.edge_open(threads)
@@ -78,7 +78,7 @@ class CompiledEngine(Engine):
         return code
 
     def logits(self, image: Image) -> NDArray[np.float32]:
-        """The hash layer's sums before sigmoid and threshold, float32 [K], for parity tests."""
+        """Return the hash layer's sums before the sigmoid, float32 [K], for parity tests."""
         pixels = self._pixels(image)
         logits = np.empty(self.model.bits, dtype=np.float32)
         if self._library.edge_logits(self._network, pixels.ctypes.data, logits.ctypes.data):
@@ -86,7 +86,7 @@ class CompiledEngine(Engine):
         return logits
 
     def steps(self, image: Image, calls: int) -> list[Step]:
-        """See `Engine.steps`: the kernels."""
+        """See `Engine.steps`; each step is a kernel."""
         pixels = self._pixels(image)
         library, network = self._library, self._network
         count = library.edge_profile(network, None, 0)
@@ -117,12 +117,12 @@ class CompiledEngine(Engine):
 
     def _pixels(self, image: Image) -> Image:
         if self._network is None:
-            raise EngineError("it was closed", where=self.model.path)
+            raise EngineError("the engine is closed", where=self.model.path)
         if image.shape != self._shape or image.dtype != np.uint8:
             raise EngineError(
-                f"the picture is {image.dtype} {image.shape}, not uint8 {self._shape}",
+                f"image must be uint8 {self._shape}, got {image.dtype} {image.shape}",
                 where=self.model.path,
-                remedy="fit it first (edge_runtime.image.preprocess)",
+                remedy="preprocess it with edge_runtime.image.preprocess",
             )
         return np.ascontiguousarray(image)
 
@@ -135,7 +135,7 @@ def _load(path: Path) -> ctypes.CDLL:
         library = ctypes.CDLL(os.fspath(path.resolve()))
     except OSError as error:
         raise EngineError(
-            f"it cannot be loaded: {error}", where=path, remedy="compile the bundle again"
+            f"cannot load the library: {error}", where=path, remedy="compile the bundle again"
         ) from error
     pointer, number = ctypes.c_void_p, ctypes.c_int32
     try:
@@ -156,7 +156,7 @@ def _load(path: Path) -> ctypes.CDLL:
     version = library.edge_version().contents.api_version
     if version != API_VERSION:
         raise BundleInvalidError(
-            f"its interface is version {version}, this runtime speaks {API_VERSION}",
+            f"unsupported interface version {version}, expected {API_VERSION}",
             where=path,
             remedy="compile the bundle again, or update edge-runtime",
         )

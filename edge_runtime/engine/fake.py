@@ -1,4 +1,4 @@
-"""An engine for tests at the seam: needs no model file and no ONNX Runtime."""
+"""An engine for tests that needs neither a model file nor ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from edge_runtime.system.stage_timer import NO_TIMER, StageTimer
 
 
 class FakeEngine(Engine):
-    """64 bits, one for each cell of an 8 x 8 grid that is brighter than the picture's mean."""
+    """Computes 64 bits: which cells of an 8 x 8 grid are brighter than the mean of the image."""
 
     name = "fake"
-    reason = "a test asked for it"
+    reason = "used by a test"
     threads = 1
 
     def __init__(self, name: str = "fake") -> None:

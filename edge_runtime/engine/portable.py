@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import onnxruntime as ort
 
 OUTPUT = "hash"
-"""Name of the activations among a model's outputs; without one of that name, the first is it."""
+"""Name of the output with the activations. If no output has this name, the first one is used."""
 
 
 class PortableEngine(Engine):
@@ -37,20 +37,20 @@ class PortableEngine(Engine):
         path: str | os.PathLike[str],
         *,
         threads: int = 1,
-        reason: str = "it was asked for",
+        reason: str = "requested by the caller",
     ) -> None:
         model_id, size_bytes = identify(path)
         try:
-            import onnxruntime as ort  # loaded only here: the compiled engine does without it
+            import onnxruntime as ort  # loaded only here: the compiled engine does not need it
         except ImportError as error:
             raise EngineError(
-                f"ONNX Runtime cannot be imported: {error}", remedy="run: edge-runtime doctor"
+                f"cannot import ONNX Runtime: {error}", remedy="run: edge-runtime doctor"
             ) from error
         try:
             self._session = ort.InferenceSession(
                 os.fspath(path), _options(threads), ["CPUExecutionProvider"]
             )
-        except Exception as error:  # ONNX Runtime's own classes share no public base
+        except Exception as error:  # ONNX Runtime's exceptions share no public base class
             raise ModelInvalidError(
                 "corrupt, or not an ONNX model that ONNX Runtime can run",
                 where=path,
@@ -76,18 +76,18 @@ class PortableEngine(Engine):
         ):
             if found != expected:
                 raise ModelInvalidError(
-                    f"its {what} is {found}, but its metadata asks for {expected}",
+                    f"model {what} is {found}, but its metadata requires {expected}",
                     where=self.model.path,
                     remedy="export it again with training/",
                 )
         self._input, self._output = inputs[0].name, output.name
 
     def activations(self, image: Image) -> NDArray[np.float32]:
-        """The hash layer's sigmoid activations, float32 [K], for evaluation and parity tests."""
+        """Return the sigmoid activations, float32 [K], for evaluation and parity tests."""
         normalize(image, self.model.input, self._tensor[0])
         try:
             (output,) = self._session.run([self._output], {self._input: self._tensor})
-        except Exception as error:  # see above
+        except Exception as error:  # no public base class, as above
             raise EngineError(f"ONNX Runtime failed: {error}", where=self.model.path) from error
         activations: NDArray[np.float32] = output[0]
         return activations
@@ -101,7 +101,7 @@ class PortableEngine(Engine):
         return code
 
     def steps(self, image: Image, calls: int) -> list[Step]:
-        """See `Engine.steps`: ONNX Runtime's own profile, of a session of its own."""
+        """See `Engine.steps`; uses ONNX Runtime's profiler in a separate session."""
         import onnxruntime as ort
 
         normalize(image, self.model.input, self._tensor[0])
@@ -123,7 +123,7 @@ def _options(threads: int) -> ort.SessionOptions:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    # Waiting threads that spin burn 45 % of a core at 10 frames a second and win nothing.
+    # Spinning threads use 45 % of a core at 10 frames per second and gain nothing.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
     options.log_severity_level = 4
@@ -131,11 +131,11 @@ def _options(threads: int) -> ort.SessionOptions:
 
 
 def _steps(events: list[dict[str, Any]]) -> list[Step]:
-    """ONNX Runtime's events, a step each, with the times of all calls."""
+    """Group ONNX Runtime's events into one step per node, with the times of all calls."""
     steps: dict[str, Step] = {}
     for event in events:
         name, _, what = str(event["name"]).rpartition("_kernel_time")
-        if what:  # other events of the node: what surrounds the kernel
+        if what:  # other events of the node, outside the kernel
             continue
         if name not in steps:
             kind, work = str(event["args"]["op_name"]), _multiply_adds(event["args"])
@@ -145,7 +145,10 @@ def _steps(events: list[dict[str, Any]]) -> list[Step]:
 
 
 def _multiply_adds(about: dict[str, Any]) -> int | None:
-    """Of a convolution or matrix product, from the shapes that ONNX Runtime notes."""
+    """Return the multiply-adds of a convolution or matrix product from the recorded shapes.
+
+    Other operators have none. Returns None if the shapes are missing.
+    """
     try:
         shapes = [next(iter(entry.values())) for entry in about["input_type_shape"]]
         (out,) = (next(iter(entry.values())) for entry in about["output_type_shape"])

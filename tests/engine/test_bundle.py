@@ -1,7 +1,7 @@
-"""The bundle as the runtime sees it: checked before anything in it is believed.
+"""The runtime checks a bundle completely before it uses the compiled library.
 
-The library here is a few lines of C that hash nothing; a real one is tested in compile/tests and,
-on an emulated board, in device_tests.
+The library here is a few lines of C that hash nothing. compile/tests and, on an emulated board,
+device_tests test a real one.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import platform
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from edge_runtime.errors import (
     ModelError,
     ModelNotFoundError,
 )
+from edge_runtime.image import Image
 from edge_runtime.model import find_model, identify
 from edge_runtime.system.cpu import cpu_features
 from tests.support.processes import ROOT, run_cli
@@ -56,17 +58,17 @@ const char *edge_error(void) { return "it was told to fail"; }
 
 
 @pytest.fixture(scope="session")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A good bundle for this machine."""
-    folder = tmp_path_factory.mktemp("made") / "bundle"
+def valid_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a valid bundle for this machine."""
+    folder = tmp_path_factory.mktemp("valid") / "bundle"
     folder.mkdir()
-    return make(folder)
+    return make_bundle(folder)
 
 
-def make(folder: Path, *, api: int = 1, model_id: str = "") -> Path:
+def make_bundle(folder: Path, *, api: int = 1, model_id: str = "") -> Path:
     compiler = shutil.which("cc")
     if not compiler:
-        pytest.skip("no C compiler here")
+        pytest.skip("no C compiler is installed")
     model = find_model()
     shutil.copy(model, folder / MODEL)
     text = FAKE.replace("API", str(api)).replace('"ID"', f'"{model_id or identify(model)[0]}"')
@@ -92,12 +94,12 @@ def make(folder: Path, *, api: int = 1, model_id: str = "") -> Path:
 
 
 @pytest.fixture
-def bundle(made: Path, tmp_path: Path) -> Path:
-    """A copy that may be broken."""
-    return Path(shutil.copytree(made, tmp_path / "bundle"))
+def bundle(valid_bundle: Path, tmp_path: Path) -> Path:
+    """Return a copy of the valid bundle that a test may damage."""
+    return Path(shutil.copytree(valid_bundle, tmp_path / "bundle"))
 
 
-def edit(bundle: Path, change: dict[str, object]) -> None:
+def edit(bundle: Path, change: Mapping[str, object]) -> None:
     manifest = json.loads((bundle / "manifest.json").read_text())
     for key, value in change.items():
         place = manifest
@@ -108,16 +110,16 @@ def edit(bundle: Path, change: dict[str, object]) -> None:
     (bundle / "manifest.json").write_text(json.dumps(manifest))
 
 
-def picture(first: int = 3, second: int = 5) -> np.ndarray:
-    made = np.zeros((224, 224, 3), np.uint8)
-    made[0, 0, :2] = first, second
-    return made
+def picture(first: int = 3, second: int = 5) -> Image:
+    image = np.zeros((224, 224, 3), np.uint8)
+    image[0, 0, :2] = first, second
+    return image
 
 
 def test_a_bundle_is_opened_by_the_compiled_engine(bundle: Path) -> None:
     engine = open_engine(bundle, threads=2)
     assert isinstance(engine, CompiledEngine)
-    assert engine.reason == "bundle for host, fp32, fits this CPU"
+    assert engine.reason == "bundle for host, fp32, matches this CPU"
     assert engine.model.id == identify(find_model())[0]
     assert engine.hash(picture()).tolist() == [3 << 8 | 5]
     (step,) = engine.steps(picture(), 3)
@@ -125,20 +127,21 @@ def test_a_bundle_is_opened_by_the_compiled_engine(bundle: Path) -> None:
     assert (engine.target, engine.precision) == ("host", "fp32")
     assert open_bundle(bundle).budgets == {"query_p99_ms": 100.0}
     engine.close()
-    with pytest.raises(EngineError, match="it was closed"):
+    with pytest.raises(EngineError, match="the engine is closed"):
         engine.hash(picture())
 
 
-def test_pictures_that_do_not_fit_never_reach_the_library(bundle: Path) -> None:
+def test_images_of_a_wrong_shape_or_type_never_reach_the_library(bundle: Path) -> None:
     engine = open_engine(bundle)
-    for bad in (np.zeros((96, 96, 3), np.uint8), np.zeros((224, 224, 3), np.float32)):
-        with pytest.raises(EngineError, match="fit it first"):
-            engine.hash(bad)
-    turned = np.ascontiguousarray(picture().transpose(1, 0, 2)).transpose(1, 0, 2)
-    assert engine.hash(turned).tolist() == [3 << 8 | 5]
+    wrong: list[Any] = [np.zeros((96, 96, 3), np.uint8), np.zeros((224, 224, 3), np.float32)]
+    for image in wrong:
+        with pytest.raises(EngineError, match=r"image must be uint8 .*preprocess it"):
+            engine.hash(image)
+    transposed = np.ascontiguousarray(picture().transpose(1, 0, 2)).transpose(1, 0, 2)
+    assert engine.hash(transposed).tolist() == [3 << 8 | 5]
 
 
-def test_a_failing_library_says_why(bundle: Path) -> None:
+def test_an_error_of_the_library_is_reported(bundle: Path) -> None:
     with pytest.raises(EngineError, match="it was told to fail"):
         open_engine(bundle).hash(picture(255))
     (bundle / MODEL).unlink()
@@ -151,14 +154,14 @@ def test_a_failing_library_says_why(bundle: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "kind", "what"),
     [
-        ({"format": 2}, BundleInvalidError, "bundle format 2 is not the supported 1"),
-        ({"model": {}}, BundleInvalidError, "the manifest is malformed"),
-        ({"model.bits": "many"}, BundleInvalidError, "the manifest is malformed"),
-        ({"files.../x": {"sha256": "", "bytes": 0}}, BundleInvalidError, "no plain file name"),
+        ({"format": 2}, BundleInvalidError, "unsupported bundle format 2, expected 1"),
+        ({"model": {}}, BundleInvalidError, "malformed manifest"),
+        ({"model.bits": "many"}, BundleInvalidError, "malformed manifest"),
+        ({"files.../x": {"sha256": "", "bytes": 0}}, BundleInvalidError, "must not contain a path"),
         ({"target.features": ["sve9"]}, BundleMismatchError, "this CPU lacks sve9"),
         ({"target.triple": "riscv64-linux-gnu"}, BundleMismatchError, "but this machine is"),
         ({"target": "rpi4"}, BundleInvalidError, "malformed"),
-        ({"target.features": None}, BundleInvalidError, "does not say what the CPU must be able"),
+        ({"target.features": None}, BundleInvalidError, "does not list the required CPU features"),
         (
             {"files.extra.so": {"sha256": "0", "bytes": 1}},
             BundleInvalidError,
@@ -166,7 +169,7 @@ def test_a_failing_library_says_why(bundle: Path) -> None:
         ),
     ],
 )
-def test_a_manifest_that_cannot_be_believed(
+def test_an_invalid_manifest_is_rejected(
     bundle: Path, change: dict[str, object], kind: type[Exception], what: str
 ) -> None:
     key, value = next(iter(change.items()))
@@ -180,7 +183,7 @@ def test_a_manifest_that_cannot_be_believed(
         open_bundle(bundle)
 
 
-def test_any_flipped_byte_of_the_library_is_found(bundle: Path) -> None:
+def test_any_flipped_byte_of_the_library_is_detected(bundle: Path) -> None:
     library = bundle / "libedge.so"
     content = library.read_bytes()
     for place in range(0, len(content), max(1, len(content) // 50)):
@@ -197,7 +200,7 @@ def test_any_flipped_byte_of_the_library_is_found(bundle: Path) -> None:
         open_bundle(bundle)
 
 
-def test_manifests_that_are_no_json(bundle: Path, tmp_path: Path) -> None:
+def test_a_manifest_that_is_not_json_is_rejected(bundle: Path, tmp_path: Path) -> None:
     for content in (b"", b"{", b"[1]", b"\xff\xfe"):
         (bundle / "manifest.json").write_bytes(content)
         with pytest.raises(BundleInvalidError):
@@ -206,7 +209,7 @@ def test_manifests_that_are_no_json(bundle: Path, tmp_path: Path) -> None:
         open_bundle(tmp_path)
 
 
-def test_the_portable_engine_stands_in_and_says_why(
+def test_the_portable_engine_is_the_fallback_and_reports_the_reason(
     bundle: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     edit(bundle, {"target.features": ["sve9"]})
@@ -214,36 +217,37 @@ def test_the_portable_engine_stands_in_and_says_why(
         engine = open_engine(bundle)
     assert engine.name == "portable"
     assert "this CPU lacks sve9" in engine.reason
-    assert "the portable engine is used instead" in caplog.text
+    assert "falling back to ONNX Runtime" in caplog.text
     assert engine.model.id == identify(find_model())[0]
     (bundle / MODEL).unlink()
     with pytest.raises(BundleMismatchError, match="use a bundle for this board"):
         open_engine(bundle)
 
 
-def test_a_damaged_network_stands_in_for_nothing(bundle: Path) -> None:
+def test_a_damaged_network_is_no_fallback(bundle: Path) -> None:
     content = bytearray((bundle / MODEL).read_bytes())
     content[len(content) // 2] ^= 1
     (bundle / MODEL).write_bytes(content)
-    for change in ({}, {"target.features": ["sve9"]}):
+    changes: tuple[dict[str, list[str]], ...] = ({}, {"target.features": ["sve9"]})
+    for change in changes:
         edit(bundle, change)
         with pytest.raises(ModelError, match=r"damaged|sve9"):
             open_engine(bundle)
 
 
-def test_a_library_of_another_model_or_interface(tmp_path: Path) -> None:
+def test_a_library_with_another_model_or_interface_is_rejected(tmp_path: Path) -> None:
     for name, changes, what in (
-        ("a", {"model_id": "0" * 64}, "compiled from another model"),
-        ("b", {"api": 9}, "its interface is version 9"),
+        ("a", {"model_id": "0" * 64}, "compiled from a different model"),
+        ("b", {"api": 9}, "unsupported interface version 9"),
     ):
         folder = tmp_path / name
         folder.mkdir()
-        make(folder, **changes)  # type: ignore[arg-type]
+        make_bundle(folder, **changes)
         with pytest.raises(BundleInvalidError, match=what):
             CompiledEngine(folder)
 
 
-def test_a_file_that_is_no_library(bundle: Path) -> None:
+def test_a_file_that_is_not_a_library_is_rejected(bundle: Path) -> None:
     (bundle / "libedge.so").write_text("not a library")
     (bundle / "manifest.json").unlink()
     write_manifest(
@@ -259,12 +263,12 @@ def test_a_file_that_is_no_library(bundle: Path) -> None:
         budgets={},
         tools={},
     )
-    with pytest.raises(EngineError, match="cannot be loaded"):
+    with pytest.raises(EngineError, match="cannot load the library"):
         CompiledEngine(bundle)
     assert open_engine(bundle).name == "portable"
 
 
-def test_the_command_uses_a_bundle_named_by_option_or_environment(
+def test_the_command_uses_the_bundle_from_the_option_or_the_environment(
     bundle: Path, tmp_path: Path
 ) -> None:
     command = [sys.executable, "-m", "edge_runtime", "doctor"]
@@ -279,7 +283,7 @@ def test_the_command_uses_a_bundle_named_by_option_or_environment(
         assert "compiled" in done.stdout, done.stdout + done.stderr
 
 
-def test_a_bundle_is_profiled_with_its_budgets_and_beside_its_reference(
+def test_a_bundle_is_profiled_with_its_budgets_and_next_to_its_reference(
     bundle: Path, tmp_path: Path, cat: np.ndarray
 ) -> None:
     photo = tmp_path / "cat.jpg"
@@ -303,7 +307,7 @@ def test_a_bundle_is_profiled_with_its_budgets_and_beside_its_reference(
     assert [step["macs"] for step in compiled["operators"]] == [1000]
     assert (compiled["engine"], compiled["equal_share"]) == ("compiled", None)
     assert reference["engine"] == "portable"
-    assert 0 < reference["equal_share"] < 1  # this bundle's network is a stand-in
+    assert 0 < reference["equal_share"] < 1  # the library of this bundle is fake
     edit(bundle, {"target.features": ["sve9"]})
     report = _profiled(bundle, photo)
     assert report["engine"]["name"] == "portable"
@@ -315,7 +319,7 @@ def test_a_bundle_is_profiled_with_its_budgets_and_beside_its_reference(
 
 
 @pytest.mark.parametrize("manifest", ['{"format": 1', '{"format": 1}', '{"format": 2}'])
-def test_without_a_manifest_that_can_be_read_the_network_is_profiled_all_the_same(
+def test_the_network_of_a_bundle_without_a_usable_manifest_is_profiled(
     manifest: str, bundle: Path, tmp_path: Path, cat: np.ndarray
 ) -> None:
     photo = tmp_path / "cat.jpg"

@@ -1,4 +1,4 @@
-"""Bits, words and distances, against numpy."""
+"""Codes: bits, words and distances agree with numpy."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ def test_a_bit_is_one_strictly_above_the_threshold() -> None:
 def test_packing_is_numpys_little_bit_order(bits: int) -> None:
     rows = np.random.default_rng(bits).integers(0, 2, (20, bits)).astype(bool)
     packed = pack(rows)
-    octets = np.packbits(rows, axis=1, bitorder="little")
+    packed_bytes = np.packbits(rows, axis=1, bitorder="little")
     assert packed.dtype == np.uint64
     assert packed.shape == (20, words_of(bits))
     as_bytes = packed.astype("<u8").view(np.uint8)
-    assert (as_bytes[:, : octets.shape[1]] == octets).all()
-    assert not as_bytes[:, octets.shape[1] :].any()
+    assert (as_bytes[:, : packed_bytes.shape[1]] == packed_bytes).all()
+    assert not as_bytes[:, packed_bytes.shape[1] :].any()
     assert (unpack(packed, bits) == rows).all()
 
 
-def test_bit_order_is_stated_by_example() -> None:
+def test_the_bit_order() -> None:
     bits = np.zeros(128, dtype=bool)
     bits[[0, 9, 64]] = True
     assert pack(bits).tolist() == [1 + (1 << 9), 1]
 
 
-def test_hamming_without_numpys_own_count(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As in numpy 1."""
+def test_hamming_without_bitwise_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """numpy 1 has no `bitwise_count`."""
     codes = np.random.default_rng(1).integers(0, 2**64, (50, 3), dtype=np.uint64)
     expected = [hamming(codes, codes[7]), hamming(codes[0], codes[1]), hamming(codes, codes[::-1])]
     monkeypatch.delattr(np, "bitwise_count", raising=False)
@@ -57,11 +57,11 @@ def test_hamming_counts_differing_bits(data: st.DataObject) -> None:
 @pytest.mark.parametrize(
     ("codes", "what"),
     [
-        (np.zeros((2, 2), np.uint64), r"expected uint64 \[n, 1\]"),
+        (np.zeros((2, 2), np.uint64), r"must be uint64 \[n, 1\]"),
         (np.zeros((2, 1), np.int64), "int64"),
-        (np.full((1, 1), 2**40, np.uint64), "beyond 32"),
+        (np.full((1, 1), 2**40, np.uint64), "beyond bit 32"),
     ],
 )
-def test_codes_that_do_not_fit_are_refused(codes: np.ndarray, what: str) -> None:
+def test_codes_of_a_wrong_width_or_type_are_rejected(codes: np.ndarray, what: str) -> None:
     with pytest.raises(CodeError, match=what):
         check_codes(codes, 32)

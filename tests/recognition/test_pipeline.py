@@ -1,4 +1,4 @@
-"""From pixels to events: the path with the real network, and the decisions with made-up matches."""
+"""The query path with the real network, and decisions about synthetic matches."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ from tests.support.processes import ROOT
 MODEL = ROOT / "models" / MODEL_FILE
 
 
-def test_the_shipped_network_keeps_the_papers_size(engine: Engine) -> None:
+def test_the_shipped_network_has_the_papers_size(engine: Engine) -> None:
     assert engine.model.bits == 64
     assert engine.model.size_bytes <= 13_200_000
     assert 0 < engine.model.radius < 32
 
 
-def test_several_pictures_have_one_answer(engine: Engine, tmp_path: Path, cat: Image) -> None:
+def test_several_images_have_one_joint_result(engine: Engine, tmp_path: Path, cat: Image) -> None:
     with Gallery(tmp_path / "g.sqlite", engine.model, create=True) as gallery:
         gallery.enroll([Item("cat", code_of(engine, cat)), Item("tac", code_of(engine, cat[::-1]))])
         pipeline = Pipeline(engine, gallery)
@@ -65,12 +65,14 @@ def test_bits_are_the_activations_above_one_half(engine: Engine, cat: Image) -> 
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_threads_change_no_bit(engine: Engine, cat: Image, threads: int) -> None:
+def test_the_number_of_threads_does_not_change_codes(
+    engine: Engine, cat: Image, threads: int
+) -> None:
     other = open_engine(threads=threads)
     assert (code_of(other, cat) == code_of(engine, cat)).all()
 
 
-def test_like_photos_are_nearer_than_unlike_ones(engine: Engine) -> None:
+def test_similar_photos_have_nearer_codes(engine: Engine) -> None:
     left, right, cup = (
         code_of(engine, read_scene(name))
         for name in ("motorcycle_left.png", "motorcycle_right.png", "coffee.png")
@@ -94,24 +96,27 @@ def _edited(old: bytes, new: bytes) -> bytes:
     return data.replace(old, new)
 
 
-def test_models_that_cannot_be_used(tmp_path: Path) -> None:
+def test_unusable_models_are_rejected(tmp_path: Path) -> None:
     bits = b"edge.bits\x12\x0264"
     broken = {
         "not ONNX": (b"nonsense" * 100, "corrupt, or not an ONNX model"),
         "empty": (b"", "corrupt, or not an ONNX model"),
         "truncated": (MODEL.read_bytes()[:1_000_000], "corrupt, or not an ONNX model"),
-        "of others": (_edited(b"edge.format", b"none.format"), "not a hash network of ours"),
+        "other format": (
+            _edited(b"edge.format", b"none.format"),
+            "not a hash network of edge-runtime",
+        ),
         "newer": (_edited(b"edge.format\x12\x011", b"edge.format\x12\x019"), "model format 9"),
         "output": (
             _edited(bits, bits.replace(b"64", b"32")),
-            r"its output is \[1, 64\], but its metadata asks for \[1, 32\]",
+            r"model output is \[1, 64\], but its metadata requires \[1, 32\]",
         ),
         "no number": (_edited(bits, bits.replace(b"64", b"6x")), "malformed"),
-        "no bits": (_edited(bits, bits.replace(b"64", b"-1")), "-1 bits"),
+        "no bits": (_edited(bits, bits.replace(b"64", b"-1")), "got -1 bits"),
         "lacks": (_edited(b"edge.bits", b"edge.bats"), "lacks 'edge.bits'"),
         "order": (_edited(b"little", b"hither"), "bit_order"),
         "geometry": (_edited(b'"squash"', b'"crunch"'), "geometry"),
-        "size": (_edited(b'"size": 224', b'"size": 192'), "its input is"),
+        "size": (_edited(b'"size": 224', b'"size": 192'), "model input is"),
     }
     for name, (data, what) in broken.items():
         path = tmp_path / f"{name}.onnx"
@@ -122,7 +127,7 @@ def test_models_that_cannot_be_used(tmp_path: Path) -> None:
         assert "\n" not in str(caught.value), name
 
 
-def test_where_the_model_is_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_search_order_for_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert find_model() == MODEL
     other = tmp_path / "other.onnx"
     other.touch()
@@ -153,7 +158,7 @@ def test_an_installed_package_uses_the_model_that_it_carries(
     assert find_model() == carried
 
 
-def test_near_neighbours_outvote_far_ones() -> None:
+def test_near_neighbors_outvote_far_ones() -> None:
     matches = [Match(1, "cat", 2), *(Match(n, "dog", 9) for n in range(2, 6))]
     assert image_verdict(matches, 10).label == "cat"
     crowd = [Match(1, "cat", 2), *(Match(n, "dog", 3) for n in range(2, 6))]
@@ -161,7 +166,7 @@ def test_near_neighbours_outvote_far_ones() -> None:
     assert image_verdict(crowd, 10).distance == 3
 
 
-def test_nothing_near_enough_is_unknown_and_never_a_wrong_name() -> None:
+def test_matches_outside_the_radius_are_unknown() -> None:
     assert image_verdict([Match(1, "cat", 11)], 10) == Verdict(None, 0.0, 11)
     assert image_verdict([Match(1, "cat", 10)], 10).label == "cat"
     assert image_verdict([], 10) == Verdict(None, 0.0, None)
@@ -175,7 +180,7 @@ def test_a_tie_goes_to_the_lower_id() -> None:
     st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 64)), max_size=12),
     st.integers(0, 64),
 )
-def test_the_verdict_is_always_one_of_the_near_labels(
+def test_the_verdict_is_a_label_within_the_radius(
     pairs: list[tuple[str, int]], radius: int
 ) -> None:
     pairs.sort(key=lambda pair: pair[1])
@@ -187,20 +192,20 @@ def test_the_verdict_is_always_one_of_the_near_labels(
 
 
 def _decide(labels: str) -> list[str]:
-    """Events of a film with one label a letter; "." is unknown."""
-    decider, said = Decider(window=5), []
+    """Return the events for frames given as letters: one label per letter, "." for unknown."""
+    decider, events = Decider(window=5), []
     for number, letter in enumerate(labels):
         verdict = Verdict(None if letter == "." else letter, 1.0, 3)
         frame = Frame(Picture(np.zeros((1, 1, 3), np.uint8)), number, 10.0)
         for event in decider.update(verdict, frame, 10.25):
             assert event.latency_ms == 250
             assert event.sequence == number
-            said.append(("+" if event.kind == "enter" else "-") + event.label + str(number))
-    return said
+            events.append(("+" if event.kind == "enter" else "-") + event.label + str(number))
+    return events
 
 
 @pytest.mark.parametrize(
-    ("film", "events"),
+    ("frames", "events"),
     [
         ("aaaaa", ["+a2"]),
         ("aabaabaaa", ["+a3"]),
@@ -212,14 +217,14 @@ def _decide(labels: str) -> list[str]:
         (".....", []),
     ],
 )
-def test_labels_do_not_flicker(film: str, events: list[str]) -> None:
-    assert _decide(film) == events
+def test_labels_do_not_flicker(frames: str, events: list[str]) -> None:
+    assert _decide(frames) == events
 
 
 @given(st.text(alphabet="ab.", max_size=60))
-def test_enter_and_leave_always_alternate(film: str) -> None:
+def test_enter_and_leave_always_alternate(frames: str) -> None:
     inside: str | None = None
-    for event in _decide(film):
+    for event in _decide(frames):
         if event[0] == "+":
             assert inside is None
             inside = event[1]
@@ -228,43 +233,47 @@ def test_enter_and_leave_always_alternate(film: str) -> None:
             inside = None
 
 
-def test_the_daemon_over_a_camera(engine: Engine, tmp_path: Path, cat: Image) -> None:
+def test_the_daemon_with_a_camera(engine: Engine, tmp_path: Path, cat: Image) -> None:
     cup = read_scene("coffee.png")
-    text, lines, kept = io.StringIO(), io.StringIO(), ListSink()
-    seen = []
+    text, lines, events = io.StringIO(), io.StringIO(), ListSink()
+    current_labels = []
     with Gallery(tmp_path / "g.sqlite", engine.model, create=True) as gallery:
         gallery.enroll([Item("cat", code_of(engine, cat)), Item("cup", code_of(engine, cup))])
         with CameraSupervisor(FakeSource([cat] * 5 + [cup] * 5)) as camera:
             daemon = Daemon(
                 camera,
                 Pipeline(engine, gallery),
-                [TextSink(text), JsonSink(lines), kept],
-                observers=[lambda _frame, _result, held: seen.append(held.label if held else None)],
+                [TextSink(text), JsonSink(lines), events],
+                observers=[
+                    lambda _frame, _result, current: current_labels.append(
+                        current.label if current else None
+                    )
+                ],
             )
             daemon.run()
             summary = daemon.summary()
-    said = [(event.kind, event.label, event.sequence) for event in kept.events]
-    assert said == [("enter", "cat", 2), ("leave", "cat", 7), ("enter", "cup", 7)]
+    sent = [(event.kind, event.label, event.sequence) for event in events.events]
+    assert sent == [("enter", "cat", 2), ("leave", "cat", 7), ("enter", "cup", 7)]
     assert [json.loads(line)["label"] for line in lines.getvalue().splitlines()] == [
         "cat",
         "cat",
         "cup",
     ]
     assert "+ cat" in text.getvalue()
-    assert seen == [None, None, *["cat"] * 5, *["cup"] * 3]
+    assert current_labels == [None, None, *["cat"] * 5, *["cup"] * 3]
     assert (summary.frames, summary.dropped, summary.events) == (10, 0, 3)
     assert summary.stages["query"]["count"] == 10
     assert summary.stages["end_to_end"]["p50_ms"] >= summary.stages["query"]["p50_ms"]
     assert summary.peak_rss_bytes > 10_000_000
 
 
-def test_percentiles_are_nearest_rank() -> None:
+def test_percentiles_use_the_nearest_rank() -> None:
     samples = [float(n) for n in range(1, 101)]
     assert [percentile(samples, p) for p in (0, 1, 50, 90, 99, 100)] == [1, 1, 50, 90, 99, 100]
     assert percentile([7.0], 99) == 7
 
 
-def test_timings_keep_the_latest_samples_in_order() -> None:
+def test_timings_store_the_latest_samples_in_order() -> None:
     timings = Timings(capacity=3)
     for n in range(5):
         timings.add({"fit": float(n)})
@@ -284,7 +293,7 @@ def test_views_are_the_whole_its_middle_and_its_corners(cat: Image) -> None:
     assert (corners[3] == cat[-210:, -316:]).all()
 
 
-def test_a_part_of_an_enrolled_photo_is_found_again(
+def test_a_part_of_an_enrolled_photo_is_recognized(
     engine: Engine, tmp_path: Path, cat: Image
 ) -> None:
     photo = tmp_path / "cat.png"

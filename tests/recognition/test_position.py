@@ -1,7 +1,8 @@
-"""Position as a second sense: what a photo's file says, and how it changes what is nearest."""
+"""Positions: read from Exif data, and combined with code distances in searches."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -23,12 +24,12 @@ DELFT = Position(52.0116, 4.3571)
 
 
 def test_known_distances() -> None:
-    """Great circles on the mean sphere, as movable-type.co.uk's calculator gives them."""
+    """Great circles on the mean sphere, from the calculator of movable-type.co.uk."""
     places = np.array([[52.0116, 4.3571, 0], [52.3676, 4.9041, 0], [40.7128, -74.006, 0]])
-    metres = ground_distance_m(DELFT, places)
-    assert metres[0] == 0
-    assert metres[1] == pytest.approx(54_500, rel=0.01)  # Amsterdam
-    assert metres[2] == pytest.approx(5_850_000, rel=0.01)  # New York
+    meters = ground_distance_m(DELFT, places)
+    assert meters[0] == 0
+    assert meters[1] == pytest.approx(54_500, rel=0.01)  # Amsterdam
+    assert meters[2] == pytest.approx(5_850_000, rel=0.01)  # New York
     over = ground_distance_m(Position(0, 179.999), np.array([[0, -179.999, np.nan]]))
     assert over[0] == pytest.approx(222.4, abs=0.5)  # across the date line
 
@@ -39,21 +40,21 @@ def test_known_distances() -> None:
         ("52", "not a position"),
         ("52,4,90,1", "not a position"),
         ("north,4", "not a position"),
-        ("nan,4", "a latitude of nan"),
-        ("91,4", "a latitude of 91"),
-        ("52,181", "a longitude of 181"),
-        ("52,4,361", "a heading of 361"),
+        ("nan,4", "latitude must be between -90 and 90 degrees, got nan"),
+        ("91,4", "latitude must be between -90 and 90 degrees, got 91"),
+        ("52,181", "longitude must be between -180 and 180 degrees, got 181"),
+        ("52,4,361", "heading must be between 0 and 360 degrees, got 361"),
     ],
 )
-def test_bad_positions_are_refused(text: str, what: str) -> None:
+def test_invalid_positions_are_rejected(text: str, what: str) -> None:
     with pytest.raises(InputError, match=what):
         parse_position(text)
 
 
-def test_good_positions() -> None:
+def test_valid_positions() -> None:
     assert parse_position("52.5, -4") == Position(52.5, -4)
     assert parse_position("-1,2,360") == Position(-1, 2, 360)
-    with pytest.raises(InputError, match="meters_per_bit is 0"):
+    with pytest.raises(InputError, match="meters_per_bit must be a positive number, got 0"):
         QueryPosition(DELFT, meters_per_bit=0)
 
 
@@ -75,10 +76,10 @@ nearby = st.tuples(
     k=st.integers(0, 70),
     seed=st.integers(0, 99),
 )
-def test_against_a_full_sort_by_score(
+def test_a_search_equals_a_full_sort_by_score(
     tmp_path_factory: pytest.TempPathFactory,
-    places: list[tuple | None],
-    query: tuple,
+    places: list[tuple[float, float, float | None] | None],
+    query: tuple[float, float, float | None],
     within: float | None,
     meters_per_bit: float | None,
     degrees_per_bit: float | None,
@@ -111,7 +112,7 @@ def test_against_a_full_sort_by_score(
         np.testing.assert_allclose([match.score for match in found], [s for s, _ in expected[:k]])
 
 
-def test_where_it_was_taken_tells_look_alikes_apart(gallery: Gallery) -> None:
+def test_positions_separate_items_that_look_alike(gallery: Gallery) -> None:
     code = np.zeros(1, np.uint64)
     here, there = Position(52.0116, 4.3571), Position(52.0216, 4.3571)  # 1.1 km
     gallery.enroll([Item("stairs of A", code, position=there), Item("stairs of B", code)])
@@ -126,11 +127,12 @@ def test_where_it_was_taken_tells_look_alikes_apart(gallery: Gallery) -> None:
     assert labels(within_m=500) == ["B", "C"]
     first, _, last = gallery.search(code, near=QueryPosition(here, meters_per_bit=50))
     assert first.metres is None
+    assert last.metres is not None
     assert last.metres == pytest.approx(1112, abs=1)
     assert last.penalty == pytest.approx((last.metres - 10) / 50)
 
 
-def test_a_search_among_some_labels(gallery: Gallery) -> None:
+def test_a_search_restricted_to_labels(gallery: Gallery) -> None:
     gallery.enroll([Item(f"label {n % 7}", np.array([n], np.uint64)) for n in range(200)])
     gallery.remove(ids=[3])
     found = gallery.search(np.zeros(1, np.uint64), 99, labels=["label 2", "label 5"])
@@ -146,7 +148,7 @@ def test_a_search_among_some_labels(gallery: Gallery) -> None:
 # -- Exif -----------------------------------------------------------------------------------------
 
 
-def _photo(path: Path, gps: dict[int, object]) -> bytes:
+def _photo(path: Path, gps: Mapping[int, object]) -> bytes:
     exif = Pillow.Exif()
     exif[0x8825] = gps
     Pillow.new("RGB", (64, 48)).save(path, exif=exif)
@@ -163,7 +165,7 @@ def _degrees(value: float) -> tuple[IFDRational, ...]:
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png"])
-def test_a_photos_own_position(tmp_path: Path, suffix: str) -> None:
+def test_the_exif_position_of_a_photo(tmp_path: Path, suffix: str) -> None:
     gps = {1: "S", 2: _degrees(33.8568), 3: "W", 4: _degrees(70.6483), 17: IFDRational(2715, 10)}
     found = read_exif_position(_photo(tmp_path / f"a{suffix}", gps))
     assert found is not None
@@ -181,20 +183,20 @@ def test_a_photos_own_position(tmp_path: Path, suffix: str) -> None:
         {1: "N", 2: (IFDRational(1, 0),) * 3, 3: "E", 4: _degrees(4)},
     ],
 )
-def test_photos_that_do_not_say_or_say_nonsense(tmp_path: Path, gps: dict[int, object]) -> None:
+def test_missing_or_invalid_exif_positions_are_none(tmp_path: Path, gps: dict[int, object]) -> None:
     assert read_exif_position(_photo(tmp_path / "a.jpg", gps)) is None
 
 
 @settings(max_examples=100, deadline=None)
 @given(st.data())
 @example(None)
-def test_damaged_exif_never_costs_a_photo(
+def test_damaged_exif_data_never_raises(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject | None
 ) -> None:
     gps = {1: "N", 2: _degrees(52.5), 3: "E", 4: _degrees(4.25)}
-    octets = bytearray(_photo(tmp_path_factory.mktemp("exif") / "a.jpg", gps))
+    data_bytes = bytearray(_photo(tmp_path_factory.mktemp("exif") / "a.jpg", gps))
     if data is not None:
         for _ in range(data.draw(st.integers(1, 6))):
-            octets[data.draw(st.integers(0, 250))] = data.draw(st.integers(0, 255))
-    found = read_exif_position(bytes(octets))
+            data_bytes[data.draw(st.integers(0, 250))] = data.draw(st.integers(0, 255))
+    found = read_exif_position(bytes(data_bytes))
     assert found is None or isinstance(found, Position)

@@ -1,4 +1,4 @@
-"""Several looks at one thing, one answer."""
+"""Fusion of several images of the same thing into one result."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from edge_runtime.recognition.voting import fused_verdict, image_verdict, label_
 from edge_runtime.types import Match
 
 
-def _look(*neighbours: tuple[str, int], first: int = 1) -> list[Match]:
-    return [Match(first + n, label, away) for n, (label, away) in enumerate(neighbours)]
+def _matches(*neighbors: tuple[str, int], first: int = 1) -> list[Match]:
+    return [Match(first + n, label, away) for n, (label, away) in enumerate(neighbors)]
 
 
-def test_a_sharp_look_outvotes_a_blurred_one() -> None:
-    blurred = _look(("dog", 9), ("dog", 9), ("dog", 9), ("cat", 10))
-    sharp = _look(("cat", 2), ("cat", 3), first=10)
+def test_a_sharp_image_outvotes_a_blurred_one() -> None:
+    blurred = _matches(("dog", 9), ("dog", 9), ("dog", 9), ("cat", 10))
+    sharp = _matches(("cat", 2), ("cat", 3), first=10)
     found = label_scores([blurred, sharp], 12)
     assert [one.label for one in found] == ["cat", "dog"]
     assert found[0].share > 0.9
@@ -25,48 +25,49 @@ def test_a_sharp_look_outvotes_a_blurred_one() -> None:
     assert found[0].match.distance == 2
 
 
-def test_votes_and_the_best_can_disagree() -> None:
-    look = _look(("dog", 4), ("cat", 5), ("cat", 5), ("cat", 5))
-    assert label_scores([look], 8)[0].label == "cat"
-    assert label_scores([look], 8, "best")[0].label == "dog"
+def test_the_methods_vote_and_best_can_disagree() -> None:
+    matches = _matches(("dog", 4), ("cat", 5), ("cat", 5), ("cat", 5))
+    assert label_scores([matches], 8)[0].label == "cat"
+    assert label_scores([matches], 8, "best")[0].label == "dog"
 
 
 def test_nothing_within_the_radius_is_unknown() -> None:
-    looks = [_look(("dog", 14)), [], _look(("cat", 13))]
-    found = label_scores(looks, 12)
+    images = [_matches(("dog", 14)), [], _matches(("cat", 13))]
+    found = label_scores(images, 12)
     assert found == ()
-    answer = fused_verdict(looks, found)
+    answer = fused_verdict(images, found)
     assert (answer.label, answer.confidence, answer.distance) == (None, 0.0, 13)
     assert fused_verdict([], ()).distance is None
 
 
 def test_a_penalty_counts_like_bits() -> None:
-    look = [Match(1, "far", 3, penalty=6.5), Match(2, "near", 5)]
-    assert label_scores([look], 8)[0].label == "near"
-    assert [one.label for one in label_scores([look], 8)] == ["near"]
+    matches = [Match(1, "far", 3, penalty=6.5), Match(2, "near", 5)]
+    assert label_scores([matches], 8)[0].label == "near"
+    assert [one.label for one in label_scores([matches], 8)] == ["near"]
 
 
-def test_unknown_methods_are_refused() -> None:
+def test_unknown_methods_are_rejected() -> None:
     with pytest.raises(InputError, match="choose from vote, best"):
         label_scores([], 3, "loudest")  # type: ignore[arg-type]
 
 
-neighbours = st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 20)), max_size=6)
+neighbors = st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 20)), max_size=6)
 
 
-@given(st.lists(neighbours, max_size=4), st.integers(0, 20))
-def test_the_shares_are_shares_and_one_look_is_the_plain_vote(
-    looks: list[list[tuple[str, int]]], radius: int
+@given(st.lists(neighbors, max_size=4), st.integers(0, 20))
+def test_shares_sum_to_one_and_one_image_is_the_plain_vote(
+    images: list[list[tuple[str, int]]], radius: int
 ) -> None:
     found = [
-        _look(*sorted(look, key=lambda one: one[1]), first=10 * n) for n, look in enumerate(looks)
+        _matches(*sorted(matches, key=lambda one: one[1]), first=10 * n)
+        for n, matches in enumerate(images)
     ]
     ranked = label_scores(found, radius)
     if ranked:
         assert sum(one.share for one in ranked) == pytest.approx(1)
         assert ranked[0].share == max(one.share for one in ranked)
         best = label_scores(found, radius, "best")[0]
-        assert best.match.distance == min(m.distance for look in found for m in look)
-    for look in found:
-        one = image_verdict(look, radius)
-        assert one == fused_verdict([look], label_scores([look], radius))
+        assert best.match.distance == min(m.distance for matches in found for m in matches)
+    for matches in found:
+        one = image_verdict(matches, radius)
+        assert one == fused_verdict([matches], label_scores([matches], radius))
