@@ -105,7 +105,7 @@ class Recognizer:
         thumbnail: bool = True,
         position: Position | Literal["photo"] | None = None,
     ) -> EnrollResult:
-        """Enroll `photos` under `label`; a folder stands for all photos in it.
+        """Enroll `photos` under `label`; a folder means all photos in it.
 
         A photo that is enrolled under the label already is left as it is. `views`: also enroll
         parts of each photo, which match from nearer by or off to a side. `thumbnail`: keep a small

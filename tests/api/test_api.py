@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +20,8 @@ from edge_runtime.camera.fake import FakeSource
 from edge_runtime.engine.fake import FakeEngine
 from edge_runtime.errors import CameraLostError, GalleryModelMismatchError, GalleryNotFoundError
 from edge_runtime.image import Image
+from tests.support.clips import write_clip
+from tests.support.processes import run_cli
 
 Noise = Callable[[int], Image]
 
@@ -279,6 +282,22 @@ def test_a_live_camera_that_fails_is_opened_again_on_request(
     watch = recognizer.watch(_live(noise, lost, live=True), reconnect=True)
     assert [next(watch).label, next(watch).label] == ["hall", "stairs"]
     watch.close()
+
+
+def test_a_watch_decides_as_the_command_does(tmp_path: Path, engine: er.Engine, cat: Image) -> None:
+    gallery, clip = tmp_path / "gallery.sqlite", tmp_path / "clip.mp4"
+    write_clip(clip, "chelsea.png")
+    with er.Recognizer(gallery, engine=engine) as recognizer:
+        recognizer.enroll("cat", cat)
+        events = [
+            (event.kind, event.label, event.confidence, event.distance, event.sequence)
+            for event in recognizer.watch(clip).events()
+        ]
+    assert events
+    done = run_cli("run", "--json", "--camera", clip, "--gallery", gallery)
+    *lines, _summary = map(json.loads, done.stdout.splitlines())
+    keys = ("kind", "label", "confidence", "distance", "sequence")
+    assert [tuple(line[key] for key in keys) for line in lines] == events
 
 
 def _live(noise: Noise, fault: Exception, *, live: bool) -> FakeSource:
