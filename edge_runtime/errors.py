@@ -12,6 +12,7 @@
     │   ├── ModelInvalidError            corrupt, or not a hash network
     │   ├── BundleInvalidError           damaged, incomplete, or in a newer format
     │   ├── BundleMismatchError          compiled for another CPU
+    │   ├── BundleUnverifiedError        not verified when it was compiled
     │   └── EngineError                  the engine failed to load or to run
     ├── GalleryError                 5   the gallery cannot be used
     │   ├── GalleryNotFoundError         the gallery does not exist
@@ -125,7 +126,7 @@ class BundleMismatchError(ModelError):
 
 
 class BundleUnverifiedError(ModelError):
-    """The compiler could not verify this bundle, and nobody allowed it."""
+    """The bundle is not verified, and the caller did not allow unverified bundles."""
 
 
 class EngineError(ModelError):

@@ -1,8 +1,8 @@
-"""Cameras: where frames come from.
+"""Cameras: the sources of frames.
 
-A `base.Source` is the small contract: open, next, close, each of which may block for as long as
-hardware does. `capture.Capture` runs a source on a thread of its own and gives every wait a
-deadline. Adding a kind of camera is adding a source.
+A `base.Source` has three operations: open, next and close. Each may block as long as the hardware
+does. `capture.Capture` runs a source on its own thread and bounds every wait. To support another
+kind of camera, add a source.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ _CSI = re.compile(r"(rpicam|picamera2)(?::(\d+))?")
 
 
 def parse_source(text: str, options: CameraOptions | None = None) -> Source:
-    """The source that `text` names.
+    """Return the source that `text` names.
 
-    An index or /dev path, rpicam[:N] or picamera2[:N], a URL, a folder, a photo or a video file.
+    `text` is a device index or /dev path, rpicam[:N] or picamera2[:N], a URL, a folder, a photo or
+    a video file. Raises `CameraNotFoundError`.
     """
     from edge_runtime.camera.folder import FolderSource
     from edge_runtime.camera.video import DeviceSource, FileSource, StreamSource
@@ -41,16 +42,16 @@ def parse_source(text: str, options: CameraOptions | None = None) -> Source:
         if path.is_file():
             kind = FolderSource if path.suffix.lower() in SUFFIXES else FileSource
             return kind(path, options)
-    except OSError as error:  # a folder that may not be looked into, a name that none can have
+    except OSError as error:  # an unreadable folder, or an invalid file name
         raise CameraNotFoundError(
             (error.strerror or str(error)).lower(),
             where=text,
-            remedy="check the path, and the owner and mode of the file and its folders",
+            remedy="check the path and the owner and mode of the file and its folders",
         ) from error
     raise CameraNotFoundError(
         "no such camera",
         where=text,
-        remedy="name a device (0 or /dev/v4l/by-id/...), rpicam, a video file, a folder or a URL",
+        remedy="use a device (0 or /dev/v4l/by-id/...), rpicam, a video file, a folder or a URL",
     )
 
 
@@ -67,5 +68,5 @@ def _csi(kind: str, number: int, options: CameraOptions | None) -> Source:
 def open_camera(
     text: str, *, first_frame_s: float = FIRST_FRAME_S, next_frame_s: float = NEXT_FRAME_S
 ) -> Capture:
-    """A running `Capture` of the source that `text` names; raises `CameraError`."""
+    """Start a `Capture` of the source that `text` names; raises `CameraNotFoundError`."""
     return Capture(parse_source(text), first_frame_s=first_frame_s, next_frame_s=next_frame_s)

@@ -1,4 +1,4 @@
-"""The contract of a source of pictures."""
+"""The interface of a source of pictures."""
 
 from __future__ import annotations
 
@@ -10,59 +10,60 @@ from edge_runtime.image.lazy_jpeg import Picture
 
 
 class Shot(NamedTuple):
-    """One picture as a source delivers it."""
+    """One picture delivered by a source."""
 
     picture: Picture | None
-    """None: something came that cannot be decoded."""
+    """None if the source delivered data that cannot be decoded."""
     captured_at_s: float
-    """`time.monotonic` at delivery, before decoding where the two can be told apart."""
+    """Time of delivery (`time.monotonic`), before decoding if the two can be separated."""
     name: str = ""
+    """Name of the picture if it has one, such as a file's path."""
     requested_at_s: float | None = None
-    """When it began to be fetched, where that is later than the call of `Source.next`."""
+    """Time at which fetching began, if later than the call of `Source.next`."""
 
 
 @dataclass(frozen=True)
 class CameraOptions:
-    """What a camera is asked for; each kind honours what it can."""
+    """Requested camera settings. Each kind of camera applies those that it supports."""
 
     width: int = 640
     """Pixels."""
     height: int = 480
     fps: float = 10.0
     loop: bool = False
-    """A file begins anew at its end."""
+    """Restart a file at its end."""
     real_time: bool = False
-    """A file plays at its own speed, like a camera: frames that come too late are dropped."""
+    """Play a file at its own speed and drop late frames, like a camera."""
 
 
 class Source(ABC):
-    """Delivers pictures; every call may block, for ever if the hardware hangs."""
+    """Delivers pictures. Every call may block, even forever if the hardware hangs."""
 
     name: str
-    """For people: the device, file or address, without passwords."""
+    """The device, file or address, without passwords; shown to users."""
     live: bool
-    """True: the world moves on, old pictures are worthless, and the end is a fault.
-    False: every picture counts, and the end is the end."""
+    """True if only the newest picture matters and an end of the stream is a fault. False if every
+    picture counts and the end is normal."""
 
     @abstractmethod
     def open(self) -> None:
-        """Raises `CameraNotFoundError` if there is nothing to open."""
+        """Open the source; raises `CameraNotFoundError`."""
 
     @abstractmethod
     def next(self) -> Shot | None:
-        """The next picture; None when there is none (any more)."""
+        """Return the next picture, or None at the end."""
 
     @abstractmethod
     def close(self) -> None:
-        """Let the hardware go. Called once, on the thread that opened it."""
+        """Release the hardware. Called once, on the thread that opened it."""
 
     def skip(self) -> bool:
-        """Pass over one picture as cheaply as possible; False when there is none (any more)."""
+        """Skip one picture as cheaply as possible; return False at the end."""
         return self.next() is not None
 
-    def interrupt(self) -> None:  # noqa: B027  (most sources can only be left alone)
-        """From another thread: make a call that hangs return, where that can be done."""
+    def interrupt(self) -> None:  # noqa: B027  (optional: most sources cannot be interrupted)
+        """Make a hanging call return, if possible. Called from another thread."""
 
     def clone(self) -> Source:
-        """A fresh source for the same camera; another one may still hang in its driver."""
+        """Return a new source for the same camera; this one may still hang in its driver."""
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""Runs a source on its own thread, so that no camera can hang the path."""
+"""Run a source on its own thread, so that a hanging camera cannot block the query path."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from edge_runtime.errors import (
 from edge_runtime.types import Frame
 
 CLOSE_S = 1.0
-"""How long `close` waits for a source. One that hangs in its driver is left to die with us."""
+"""How long `close` waits for a source. A source that hangs in its driver ends with the process."""
 DAMAGED_LIMIT = 30
-"""Pictures in a row that cannot be decoded before the camera counts as lost."""
+"""Consecutive undecodable pictures after which the camera counts as lost."""
 FIRST_FRAME_S = 10.0
 NEXT_FRAME_S = 5.0
 
 
 class Capture:
-    """Frames from a source, each wait bounded.
+    """Frames from a source, with bounded waits.
 
-    Of a live source only the newest frame is kept, and frames that nobody took in time are counted
-    in `dropped`. Of any other source every frame is delivered, and the source waits.
+    For a live source, only the newest frame is stored; frames not taken in time count as `dropped`.
+    For any other source, every frame is delivered and the source waits.
     """
 
     def __init__(
@@ -40,22 +40,23 @@ class Capture:
         sequence: int = 0,
         preview_only: bool = False,
     ) -> None:
-        """`changed` is notified of every frame and of the end; `sequence` is the first number.
+        """Start reading from `source`.
 
-        `preview_only`: decode only as far as it takes to see whether anything changed.
+        `condition` is notified of every frame and of the end. `sequence` is the number of the first
+        frame. `preview_only` decodes only the previews that the change gate needs.
         """
         self.source = source
         self.dropped = self.damaged = self.skipped = 0
         self.sequence = sequence
-        """Of the next frame."""
+        """Number of the next frame."""
         self.interval_s = 0.0
-        """At least so much time between two frames of a live source; those between are `skipped`,
-        on purpose and mostly undecoded."""
+        """Minimum time between two frames of a live source. Frames in between count as `skipped`;
+        most of them are not decoded."""
         self.preview_only = preview_only
         self._first_frame_s = first_frame_s
         self._next_frame_s = next_frame_s
-        self._heard_s = time.monotonic()
-        self._gave = False
+        self._last_frame_s = time.monotonic()
+        self._delivered = False
         self._frame: Frame | None = None
         self._fault: CameraError | None = None
         self._ended = False
@@ -65,18 +66,19 @@ class Capture:
         self._thread.start()
 
     def read(self) -> Frame | None:
-        """The next frame, or None at the end; raises `CameraError` when none comes in time."""
+        """Return the next frame, or None at the end; raises `CameraError` on failure or timeout."""
         while True:
             frame = self.poll(self._next_frame_s)
             if frame is not None or self.ended:
                 return frame
 
     def poll(self, wait_s: float, unless: Callable[[], bool] = bool) -> Frame | None:
-        """A frame that is there within `wait_s`; None: not yet, or the end was reached (`ended`).
+        """Wait up to `wait_s` for a frame; return None if there is none yet, or at the end.
 
-        Waits no longer once `unless()` is true, which is asked whenever `changed` is notified.
+        The wait ends early once `unless()` is true. It is evaluated whenever `condition` is
+        notified.
 
-        Raises `CameraError` when the source failed, or has been silent beyond its deadline.
+        Raises `CameraError` if the source failed or missed its deadline.
         """
         with self._condition:
             self._condition.wait_for(
@@ -84,7 +86,7 @@ class Capture:
             )
             frame, self._frame = self._frame, None
             if frame is not None:
-                self._heard_s = max(self._heard_s, time.monotonic())
+                self._last_frame_s = max(self._last_frame_s, time.monotonic())
                 self._condition.notify_all()
                 return frame
             if self._fault is not None:
@@ -94,26 +96,26 @@ class Capture:
         raise self._lost(f"no frame for {self._limit_s():g} s")
 
     def ready(self) -> bool:
-        """Whether `poll` would return or raise at once."""
+        """Return whether `poll` would return or raise immediately."""
         return self._frame is not None or self._ended
 
     @property
     def ended(self) -> bool:
-        """Whether a source that has an end has reached it, and its last frame was taken."""
+        """Whether the source reached its end and its last frame was taken."""
         return self._ended and self._frame is None and self._fault is None
 
     @property
     def is_hung(self) -> bool:
-        """Whether the source has not come back although it was closed."""
+        """Whether the source's thread is still running; after `close`, that means it hangs."""
         return self._thread.is_alive()
 
     def __iter__(self) -> Iterator[Frame]:
-        """Every frame up to the end."""
+        """Iterate over the frames until the end."""
         while (frame := self.read()) is not None:
             yield frame
 
     def close(self, wait_s: float = CLOSE_S) -> None:
-        """Stop; returns within `wait_s` even if the source hangs."""
+        """Stop reading; return within about `wait_s` even if the source hangs."""
         with self._condition:
             self._stopping = True
             self._condition.notify_all()
@@ -129,20 +131,20 @@ class Capture:
         self.close()
 
     def _limit_s(self) -> float:
-        return self._next_frame_s if self._gave else self._first_frame_s
+        return self._next_frame_s if self._delivered else self._first_frame_s
 
     def _left_s(self) -> float:
-        return self._heard_s + self._limit_s() - time.monotonic()
+        return self._last_frame_s + self._limit_s() - time.monotonic()
 
     def _lost(self, what: str) -> CameraError:
-        if self._gave:
+        if self._delivered:
             return CameraLostError(
                 what, where=self.source.name, remedy="check the cable, the power and the network"
             )
         return CameraSilentError(
-            f"it opened, but gave no picture ({what})",
+            f"the camera opened but delivered no picture: {what}",
             where=self.source.name,
-            remedy="close other programs that use it; a Raspberry Pi CSI camera is named rpicam",
+            remedy="close other programs that use it; for a Raspberry Pi CSI camera, use rpicam",
         )
 
     def _run(self) -> None:
@@ -155,7 +157,7 @@ class Capture:
                 self.source.close()
         except CameraError as error:
             fault = error
-        except Exception as error:  # a fault in a driver's binding must not end as silence
+        except Exception as error:  # an exception in a driver's binding must be reported
             fault = CameraLostError(f"{type(error).__name__}: {error}", where=self.source.name)
         with self._condition:
             self._fault = fault
@@ -163,7 +165,7 @@ class Capture:
             self._condition.notify_all()
 
     def _pump(self) -> None:
-        came = False
+        any_picture = False
         damaged = 0
         due_s = 0.0
         while not self._stopping:
@@ -176,9 +178,9 @@ class Capture:
             else:
                 shot = self.source.next()
             if shot is None:
-                self._end(came)
+                self._end(any_picture)
                 return
-            came = True
+            any_picture = True
             picture = shot.picture
             if picture is None or not picture.usable(preview_only=self.preview_only):
                 self.damaged += 1
@@ -188,33 +190,33 @@ class Capture:
                 continue
             damaged = 0
             self._offer(shot, began_s)
-            # A frame that comes a little early is taken: half a frame late would be too late.
+            # Accept a frame up to half an interval early; waiting for the next would be later.
             due_s = max(due_s + self.interval_s, time.monotonic() - self.interval_s / 2)
 
-    def _end(self, came: bool) -> None:
-        """Raises what it means that no further picture came, if it is a fault."""
+    def _end(self, any_picture: bool) -> None:
+        """Raise `CameraError` if the end of the source is a fault."""
         if self.source.live:
-            raise self._lost("the stream ended" if came else "its first read failed")
-        if not came:
+            raise self._lost("the stream ended" if any_picture else "the first read failed")
+        if not any_picture:
             raise CameraNotFoundError(
-                "no picture in it that can be read",
+                "it contains no readable picture",
                 where=self.source.name,
-                remedy="check that it is a whole video file or a folder of photos",
+                remedy="check that it is a complete video file or a folder of photos",
             )
 
     def _offer(self, shot: Shot, began_s: float) -> None:
-        """`began_s`: when the source was asked for it."""
+        """Publish the picture as a frame; `began_s` is the time at which fetching began."""
         assert shot.picture is not None
         began_s = shot.requested_at_s or began_s
-        # A paced source says when a picture was due, which may be before it could be fetched.
-        came_s = max(shot.captured_at_s, began_s)
+        # A paced source reports the time a picture was due, which may precede fetching it.
+        arrived_s = max(shot.captured_at_s, began_s)
         frame = Frame(
             shot.picture,
             self.sequence,
             shot.captured_at_s,
             shot.name,
-            capture_ms=(came_s - began_s) * 1e3,
-            decode_ms=(time.monotonic() - came_s) * 1e3,
+            capture_ms=(arrived_s - began_s) * 1e3,
+            decode_ms=(time.monotonic() - arrived_s) * 1e3,
         )
         self.sequence += 1
         with self._condition:
@@ -223,6 +225,6 @@ class Capture:
             else:
                 self._condition.wait_for(lambda: self._frame is None or self._stopping)
             self._frame = frame
-            self._gave = True
-            self._heard_s = time.monotonic()
+            self._delivered = True
+            self._last_frame_s = time.monotonic()
             self._condition.notify_all()

@@ -1,4 +1,4 @@
-"""A source for tests at the seam: every fault that a camera can have, on order."""
+"""A scripted source for tests; it can produce every fault of a camera."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from edge_runtime.image.lazy_jpeg import Picture
 
 
 class FakeSource(Source):
-    """Delivers the given items in order: an image or picture, an error to raise, a callable
-    to wait in, or None for the end of the stream."""
+    """Delivers items in order: images or pictures, exceptions to raise, callables to call (such as
+    a wait), or None for the end of the stream."""
 
     name = "fake"
 
@@ -21,7 +21,7 @@ class FakeSource(Source):
         self._items: Iterator[object] = iter(items)
 
     def clone(self) -> FakeSource:
-        """See `Source.clone`: goes on where this one was."""
+        """See `Source.clone`; the clone continues with the next item."""
         return FakeSource(self._items, live=self.live)
 
     def open(self) -> None:

@@ -17,12 +17,12 @@ log = logging.getLogger(__name__)
 
 
 class FolderSource(Source):
-    """The photos below a folder (or one photo), by name; damaged ones are logged and skipped."""
+    """The photos of a folder by path, or given photos; unusable ones are logged and skipped."""
 
     live = False
 
     def __init__(self, path: Path | Sequence[Path], options: CameraOptions | None = None) -> None:
-        """`path`: a folder, a photo, or just these photos."""
+        """Read `path`: a folder, one photo, or a sequence of photos."""
         self.name = str(path) if isinstance(path, Path) else f"{len(path)} photos"
         self._path = path
         self._options = options or CameraOptions()
@@ -39,7 +39,7 @@ class FolderSource(Source):
             photos = list(self._path)
         else:
             photos = [self._path] if self._path.is_file() else find_photos(self._path)
-        self._count = len(photos)  # so many in a row that cannot be read are the end
+        self._count = len(photos)  # this many unusable photos in a row end the source
         self._photos = cycle(photos) if self._options.loop else iter(photos)
 
     def next(self) -> Shot | None:

@@ -1,4 +1,4 @@
-"""Raspberry Pi cameras on the CSI connector, through picamera2, where it can be imported."""
+"""Raspberry Pi cameras on the CSI connector, through picamera2 if it is installed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from edge_runtime.image.lazy_jpeg import Picture
 
 
 class Picamera2Source(Source):
-    """A CSI camera by number. Its calls may block for ever: it runs behind a `Capture` only."""
+    """A CSI camera by number. Its calls may block forever, so use it only with a `Capture`."""
 
     live = True
 
@@ -30,23 +30,23 @@ class Picamera2Source(Source):
     def open(self) -> None:
         """See `Source.open`."""
         try:
-            from picamera2 import Picamera2  # of the system, not of a package index
+            from picamera2 import Picamera2  # from the system, not from a package index
         except ImportError as error:
             raise CameraNotFoundError(
-                f"picamera2 cannot be imported: {error}",
+                f"cannot import picamera2: {error}",
                 where=self.name,
-                remedy="use the camera rpicam instead, which needs no Python package",
+                remedy="use the camera rpicam, which needs no Python package",
             ) from error
         try:
             self._camera = Picamera2(self._number)
         except (IndexError, RuntimeError) as error:
             raise CameraNotFoundError(
-                f"no such camera, or another program has it: {error}",
+                f"no such camera, or another program uses it: {error}",
                 where=self.name,
-                remedy="rpicam-hello --list-cameras lists the cameras that are there",
+                remedy="list the cameras with: rpicam-hello --list-cameras",
             ) from error
         size = (self._options.width, self._options.height)
-        # What libcamera calls RGB888 has blue first in memory, as OpenCV has.
+        # libcamera's RGB888 has blue first in memory, as OpenCV expects.
         format_ = {"size": size, "format": "RGB888"}
         controls = {"FrameRate": self._options.fps}
         self._camera.configure(

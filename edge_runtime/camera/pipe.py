@@ -1,8 +1,9 @@
 """Raspberry Pi cameras on the CSI connector, through the `rpicam-vid` program and a pipe.
 
-libcamera's Python binding is tied to one Python and one numpy; a pipe of raw pictures is not. A
-picture is I420: the luma rows, then both chroma planes at half size. The camera's hardware pads
-luma rows to a multiple of 64 bytes (chroma rows to 32), and the padding comes through the pipe.
+libcamera's Python binding works with only one version of Python and numpy; a pipe of raw pictures
+has no such limit. A picture has the format I420: the luma rows, then both chroma planes at half
+size. The hardware pads luma rows to a multiple of 64 bytes and chroma rows to 32, and the pipe
+contains the padding.
 """
 
 from __future__ import annotations
@@ -23,21 +24,21 @@ from edge_runtime.image import Image
 from edge_runtime.image.lazy_jpeg import Picture
 
 PROGRAMS = ("rpicam-vid", "libcamera-vid")
-"""The second is its name on older systems."""
+"""The second is the name on older systems."""
 ALIGNMENT = 64
-"""Bytes to a multiple of which luma rows are padded."""
+"""Luma rows are padded to a multiple of this many bytes."""
 
 
 def padded(width: int) -> int:
-    """Bytes from one luma row to the next."""
+    """Return the padded length of a luma row in bytes."""
     return -(-width // ALIGNMENT) * ALIGNMENT
 
 
 def picture(data: bytes | bytearray, width: int, height: int) -> Image:
-    """A padded I420 picture as uint8 `height` x `width` x 3 BGR."""
+    """Convert a padded I420 picture to uint8 `height` x `width` x 3 BGR."""
     row = padded(width)
     planes = np.frombuffer(data, np.uint8).reshape(height * 3 // 2, row)
-    # Half of a padded row is exactly a padded chroma row, so it is a wider picture in itself.
+    # A padded chroma row is exactly half a padded luma row, so this is a valid wider picture.
     image = cv2.cvtColor(planes, cv2.COLOR_YUV2BGR_I420)
     return np.ascontiguousarray(image[:, :width], dtype=np.uint8)
 
@@ -55,7 +56,7 @@ class RpicamSource(Source):
         self._size = (width - width % 2, height - height % 2)
         self._bytes = padded(width) * self._size[1] * 3 // 2
         self._child: subprocess.Popen[bytes] | None = None
-        self._words: deque[str] = deque(maxlen=5)
+        self._messages: deque[str] = deque(maxlen=5)
 
     def clone(self) -> RpicamSource:
         """See `Source.clone`."""
@@ -80,10 +81,10 @@ class RpicamSource(Source):
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
         assert self._child.stderr is not None
-        listener = threading.Thread(
-            target=self._listen, args=(self._child.stderr,), name="rpicam-vid", daemon=True
+        drain = threading.Thread(
+            target=self._drain_stderr, args=(self._child.stderr,), name="rpicam-vid", daemon=True
         )
-        listener.start()
+        drain.start()
 
     def next(self) -> Shot | None:
         """See `Source.next`."""
@@ -105,7 +106,7 @@ class RpicamSource(Source):
             self._child.stdout.close()
 
     def interrupt(self) -> None:
-        """See `Source.interrupt`: without the program, the pipe ends."""
+        """See `Source.interrupt`; killing the program ends the pipe."""
         child = self._child
         if child is not None and child.poll() is None:
             child.kill()
@@ -114,28 +115,28 @@ class RpicamSource(Source):
         assert self._child is not None
         assert self._child.stdout is not None
         data = bytearray(self._bytes)
-        view, got = memoryview(data), 0
-        while got < self._bytes:
-            count = self._child.stdout.readinto1(view[got:])  # type: ignore[attr-defined]
+        view, received = memoryview(data), 0
+        while received < self._bytes:
+            count = self._child.stdout.readinto1(view[received:])  # type: ignore[attr-defined]
             if not count:
                 self._check_end()
                 return None
-            got += count
+            received += count
         return data
 
     def _check_end(self) -> None:
-        """Raises what the program complained of, if it did; being killed is no complaint."""
+        """Raise the program's error message if it failed; a killed program did not fail."""
         assert self._child is not None
         code = self._child.wait()
         if code > 0:
             raise CameraLostError(
-                " ".join(self._words) or f"rpicam-vid ended with code {code}",
+                " ".join(self._messages) or f"rpicam-vid exited with code {code}",
                 where=self.name,
-                remedy="rpicam-hello --list-cameras lists the cameras that are there",
+                remedy="list the cameras with: rpicam-hello --list-cameras",
             )
 
-    def _listen(self, stream: IO[bytes]) -> None:
-        """Keep the last of what it says, and never let it wait for us."""
+    def _drain_stderr(self, stream: IO[bytes]) -> None:
+        """Store the last lines of the program's stderr and keep that pipe empty."""
         with stream:
             for line in stream:
-                self._words.append(line.decode(errors="replace").strip())
+                self._messages.append(line.decode(errors="replace").strip())

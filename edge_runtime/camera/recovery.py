@@ -1,9 +1,9 @@
-"""When a camera fails: what state it is in, and how long to wait before the next try.
+"""The state of a camera, and the delay before a failed camera is opened again.
 
     STARTING ──frame──► RUNNING ◄──frame── DEGRADED
         └────────fault─────┴─────fault────────►┘        each ──stop──► STOPPED
 
-A policy without threads, clocks or cameras: the time is handed in.
+This module uses no threads, clocks or cameras; callers pass the time.
 """
 
 from __future__ import annotations
@@ -19,33 +19,33 @@ log = logging.getLogger(__name__)
 
 
 class State(StrEnum):
-    """What a camera is up to."""
+    """State of a camera."""
 
     STARTING = "starting"
-    """No frame yet."""
+    """No frame has arrived yet."""
     RUNNING = "running"
     DEGRADED = "degraded"
-    """It failed; it is tried again and again."""
+    """The camera failed; it is opened again periodically."""
     STOPPED = "stopped"
-    """Its end was reached, or we were told to stop."""
+    """The source ended, or the camera was stopped."""
 
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """How soon a failed camera is tried again."""
+    """Delays before a failed camera is opened again."""
 
     shortest_s: float = 0.5
-    """The first pause; each further one is twice as long."""
+    """The first delay; each further delay is twice as long."""
     longest_s: float = 30.0
     budget: int = 5
-    """Restarts within `window_s` after which every pause is the longest."""
+    """After this many restarts within `window_s`, every delay is the longest."""
     window_s: float = 60.0
     stable_s: float = 10.0
-    """A camera that ran for so long is trusted again: the next pause is the shortest."""
+    """After running this long, a camera counts as stable: the next delay is the shortest."""
 
 
 class Recovery:
-    """The state of one camera, and the pauses between its restarts."""
+    """The state of one camera and the delays between its restarts."""
 
     def __init__(
         self,
@@ -59,42 +59,44 @@ class Recovery:
         self.policy = policy or RetryPolicy()
         self.state = State.STARTING
         self.since_s = now_s
-        """When this state began."""
+        """Time at which this state began."""
         self.restarts = 0
         self.fault = ""
-        """What went wrong last; it stays when the camera runs again."""
+        """The last error. It remains when the camera runs again."""
         self._failures = 0
         self._recent: deque[float] = deque(maxlen=max(self.policy.budget, 1))
         self._jitter = jitter
 
     def frame(self, now_s: float) -> None:
-        """A frame came."""
+        """Record the arrival of a frame."""
         if self.state is not State.RUNNING:
-            self._enter(State.RUNNING, "frames come", now_s)
+            self._enter(State.RUNNING, "receiving frames", now_s)
         elif self._failures and now_s - self.since_s >= self.policy.stable_s:
             self._failures = 0
 
     def failed(self, fault: str, now_s: float) -> float:
-        """It failed; gives the seconds to wait before the next try.
+        """Record a failure; return the delay before the next attempt, seconds.
 
-        The pauses differ at random by up to a half, so that many boards behind one switch do not
-        come back in step.
+        Delays are shortened at random by up to a half, so that many boards behind one switch do
+        not reconnect at the same moment.
         """
         self.fault = fault
         if self.state is not State.DEGRADED:
             self._enter(State.DEGRADED, fault, now_s)
         policy = self.policy
-        spent = (
+        exhausted = (
             len(self._recent) == self._recent.maxlen and now_s - self._recent[0] < policy.window_s
         )
-        pause_s = policy.longest_s if spent else policy.shortest_s * 2.0 ** min(self._failures, 30)
+        delay_s = (
+            policy.longest_s if exhausted else policy.shortest_s * 2.0 ** min(self._failures, 30)
+        )
         self._failures += 1
         self._recent.append(now_s)
         self.restarts += 1
-        return min(pause_s, policy.longest_s) * self._jitter(0.5, 1.0)
+        return min(delay_s, policy.longest_s) * self._jitter(0.5, 1.0)
 
     def stop(self, reason: str, now_s: float) -> None:
-        """It ended, or was told to."""
+        """Record that the source ended or was stopped."""
         if self.state is not State.STOPPED:
             self._enter(State.STOPPED, reason, now_s)
 
@@ -103,7 +105,7 @@ class Recovery:
         level = logging.WARNING if state is State.DEGRADED else logging.INFO
         log.log(
             level,
-            "camera %s: %s after %.1f s %s: %s",
-            *(self.name, state.upper(), lasted_s, self.state, reason),
+            "camera %s: %s -> %s after %.1f s: %s",
+            *(self.name, self.state.upper(), state.upper(), lasted_s, reason),
         )
         self.state, self.since_s = state, now_s

@@ -1,4 +1,4 @@
-"""Keeps a camera going: opens it again whenever it fails, and never waits for long."""
+"""Supervise a camera: reopen it whenever it fails, with bounded waits."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from edge_runtime.errors import CameraError, CameraLostError
 from edge_runtime.types import Frame
 
 HUNG_LIMIT = 8
-"""Calls that may hang in a driver at once. A thread cannot be ended from outside: beyond this only
-a new process helps, so the fault is raised, and the service manager starts one."""
+"""Calls that may hang in a driver at once. A thread cannot be ended from outside. Beyond this limit
+only a new process helps: the error is raised, and the service manager restarts the daemon."""
 
 
 class CameraSupervisor:
-    """Frames of one camera for as long as anyone wants them; used from one thread."""
+    """Delivers the frames of one camera, across failures. Used from one thread."""
 
     def __init__(
         self,
@@ -31,17 +31,19 @@ class CameraSupervisor:
         reconnect: bool = True,
         condition: threading.Condition | None = None,
     ) -> None:
-        """`wait`: keep trying if it is not there at the start, too; else that fault is raised.
+        """Supervise the camera behind `source`.
 
-        `reconnect`: open a camera again that fails while it runs; else every fault is raised.
+        With `wait`, a camera that is missing at the start is opened again until it appears;
+        otherwise its error is raised. With `reconnect`, a camera that fails while running is opened
+        again; otherwise every error is raised.
 
-        `changed` is notified whenever `poll` may have something, and may end its wait early.
+        `condition` is notified whenever `poll` may have a result. Notify it to end a wait early.
         """
         self.source = source
         self.condition = condition or threading.Condition()
         self.recovery = Recovery(source.name, policy, now_s=time.monotonic())
         self.last_frame_s: float | None = None
-        """Capture time of the newest frame taken, `time.monotonic`."""
+        """Capture time of the newest frame returned, `time.monotonic`."""
         self._limits_s = (first_frame_s, next_frame_s)
         self._wait = wait
         self._reconnect = reconnect
@@ -54,10 +56,11 @@ class CameraSupervisor:
         self._sequence = 0
 
     def poll(self, wait_s: float, unless: Callable[[], bool] = bool) -> Frame | None:
-        """A frame that is there within `wait_s`, or None; see `Capture.poll` for `unless`.
+        """Wait up to `wait_s` for a frame, or return None; see `Capture.poll` for `unless`.
 
-        Raises `CameraError` only where trying again is no use: a file that cannot be read, a
-        camera that is not there at the start without `wait`, too many calls that hang.
+        Raises `CameraError` only where another attempt is useless: a file cannot be read, the
+        camera is missing at the start without `wait`, the camera fails without `reconnect`, or too
+        many calls hang.
         """
         if self.state is State.STOPPED:
             return None
@@ -78,51 +81,51 @@ class CameraSupervisor:
             self.last_frame_s = frame.captured_at_s
             self.recovery.frame(time.monotonic())
         elif self._capture.ended:
-            self.recovery.stop("it has ended", time.monotonic())
+            self.recovery.stop("the source ended", time.monotonic())
         return frame
 
     @property
     def state(self) -> State:
-        """What the camera is up to."""
+        """State of the camera."""
         return self.recovery.state
 
     @property
     def dropped(self) -> int:
-        """Frames that nobody took in time."""
+        """Number of frames that were not taken in time."""
         return self._count("dropped")
 
     @property
     def damaged(self) -> int:
-        """Frames that could not be decoded."""
+        """Number of frames that could not be decoded."""
         return self._count("damaged")
 
     @property
     def skipped(self) -> int:
-        """Frames passed over on purpose, to keep the rate."""
+        """Number of frames skipped to limit the rate."""
         return self._count("skipped")
 
     @property
     def hung_calls(self) -> int:
-        """Earlier captures that still hang in their driver."""
+        """Number of earlier captures that still hang in their driver."""
         self._closed = [capture for capture in self._closed if capture.is_hung]
         return len(self._closed)
 
     def limit_rate(self, frames_per_second: float | None) -> None:
-        """Take at most so many frames of a live camera; None: all."""
+        """Limit the frame rate of a live camera; None removes the limit."""
         self._interval_s = 1 / frames_per_second if frames_per_second else 0.0
         if self._capture is not None:
             self._capture.interval_s = self._interval_s
 
     def set_preview_only(self, preview_only: bool) -> None:
-        """Whether pictures are decoded only as far as it takes to see whether anything changed."""
+        """Set whether only the previews that the change gate needs are decoded."""
         self._preview_only = preview_only
         if self._capture is not None:
             self._capture.preview_only = preview_only
 
     def close(self, wait_s: float = CLOSE_S) -> None:
-        """Let the camera go, within about `wait_s`; it cannot be used afterwards."""
-        self.recovery.stop("told to stop", time.monotonic())
-        self._let_go(wait_s)
+        """Release the camera within about `wait_s`; it cannot be used afterwards."""
+        self.recovery.stop("stop requested", time.monotonic())
+        self._release(wait_s)
 
     def __enter__(self) -> CameraSupervisor:
         return self
@@ -152,18 +155,18 @@ class CameraSupervisor:
             or (not self._wait and self.state is State.STARTING)
         ):
             raise error
-        self._let_go(0.1)
+        self._release(0.1)
         if self.hung_calls > HUNG_LIMIT:
             raise CameraLostError(
-                f"{self.hung_calls} calls hang in its driver",
+                f"{self.hung_calls} calls hang in the camera's driver",
                 where=self.source.name,
-                remedy="unplug it, or restart the machine",
+                remedy="reconnect the camera or restart the machine",
             )
         self.source = self.source.clone()
         now_s = time.monotonic()
         self._retry_at_s = now_s + self.recovery.failed(str(error), now_s)
 
-    def _let_go(self, wait_s: float) -> None:
+    def _release(self, wait_s: float) -> None:
         capture, self._capture = self._capture, None
         if capture is None:
             return

@@ -1,4 +1,4 @@
-"""Everything that OpenCV's VideoCapture opens: V4L2 devices, video files, network streams."""
+"""Sources that OpenCV's VideoCapture opens: V4L2 devices, video files and network streams."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BY_ID = Path("/dev/v4l/by-id")
 
 
 class _OpenCVSource(Source):
-    """What the three kinds share: grab, note the time, decode."""
+    """Common part of the three kinds: grab, record the time, decode."""
 
     def __init__(self, name: str, options: CameraOptions) -> None:
         self.name = name
@@ -35,8 +35,8 @@ class _OpenCVSource(Source):
         if not self._capture.grab():
             return None
         captured_at_s = time.monotonic()
-        there, data = self._capture.retrieve()
-        if not there:
+        decoded, data = self._capture.retrieve()
+        if not decoded:
             return Shot(None, captured_at_s)
         image = np.asarray(data, dtype=np.uint8)
         picture = JpegPicture(image.tobytes()) if self._encoded else Picture(image)
@@ -59,9 +59,9 @@ class _OpenCVSource(Source):
         self._capture = capture
 
     def _leave_encoded(self, key: int, value: int) -> None:
-        """Take a camera's JPEGs as they come: whoever wants their pixels decodes them.
+        """Receive a camera's JPEGs undecoded, so that they can be decoded on demand.
 
-        `key` and `value`: how its backend is told.
+        `key` and `value` are the backend's setting for this.
         """
         assert self._capture is not None
         jpeg = int(self._capture.get(cv2.CAP_PROP_FOURCC)) == MJPG
@@ -69,11 +69,11 @@ class _OpenCVSource(Source):
 
 
 class DeviceSource(_OpenCVSource):
-    """A V4L2 camera by index ("0") or path ("/dev/v4l/by-id/..."), asked for Motion JPEG.
+    """A V4L2 camera by index ("0") or path ("/dev/v4l/by-id/..."), set to Motion JPEG.
 
-    Uncompressed video saturates a USB 2 bus at 640 x 480 and 30 frames a second; MJPG does not. A
-    camera without it keeps its own format. A camera that was unplugged often comes back under
-    another number: one that was opened by number is found again by its name in /dev/v4l/by-id.
+    Uncompressed video saturates a USB 2 bus at 640 x 480 and 30 frames per second; Motion JPEG does
+    not. A camera without it uses its own format. A camera that was unplugged often returns under
+    another number. If it was opened by number, its name in /dev/v4l/by-id identifies it.
     """
 
     live = True
@@ -98,23 +98,27 @@ class DeviceSource(_OpenCVSource):
             raise CameraNotFoundError(
                 "no such camera device",
                 where=self.name,
-                remedy="plug it in; ls /dev/v4l/by-id lists the cameras that are there",
+                remedy="connect it; list the cameras with: ls /dev/v4l/by-id",
             )
         if not os.access(path, os.R_OK | os.W_OK):
             raise CameraNotFoundError(
                 "permission denied",
                 where=self.name,
-                remedy="add yourself to the group video: sudo usermod -aG video $USER, log in anew",
+                remedy="join the group video: sudo usermod -aG video $USER, then log in again",
             )
-        device = path.resolve()  # by-id links move when a camera comes back elsewhere
+        device = path.resolve()  # by-id links change when a camera returns under another number
         capture = cv2.VideoCapture(str(device), cv2.CAP_V4L2)
-        self._adopt(capture, "it is no camera that V4L2 can read", "see v4l2-ctl --list-devices")
+        self._adopt(
+            capture,
+            "not a camera that V4L2 can read",
+            "list the devices with: v4l2-ctl --list-devices",
+        )
         for key, value in (
             (cv2.CAP_PROP_FOURCC, MJPG),
             (cv2.CAP_PROP_FRAME_WIDTH, self._options.width),
             (cv2.CAP_PROP_FRAME_HEIGHT, self._options.height),
             (cv2.CAP_PROP_FPS, self._options.fps),
-            (cv2.CAP_PROP_BUFFERSIZE, 1),  # a queue in the driver is latency
+            (cv2.CAP_PROP_BUFFERSIZE, 1),  # a queue in the driver adds latency
         ):
             capture.set(key, value)
         self._leave_encoded(cv2.CAP_PROP_CONVERT_RGB, 0)
@@ -122,13 +126,13 @@ class DeviceSource(_OpenCVSource):
 
 
 def by_id(device: Path) -> Path | None:
-    """The lasting name of a V4L2 `device`, if the system gives it one."""
+    """Return the persistent name of a V4L2 `device`, or None."""
     links = sorted(BY_ID.glob("*")) if BY_ID.is_dir() else []
     return next((link for link in links if link.resolve() == device), None)
 
 
 class StreamSource(_OpenCVSource):
-    """A camera on the network: http (Motion JPEG) or rtsp."""
+    """A network camera: http (Motion JPEG) or rtsp."""
 
     live = True
 
@@ -148,14 +152,14 @@ class StreamSource(_OpenCVSource):
         ]
         self._adopt(
             cv2.VideoCapture(self._address, cv2.CAP_FFMPEG, limits),
-            "nothing there that can be read as video",
-            "check the address, the user and password in it, and the network",
+            "no readable video at this address",
+            "check the address, the user name and password in it, and the network",
         )
         self._leave_encoded(cv2.CAP_PROP_FORMAT, -1)
 
 
 class FileSource(_OpenCVSource):
-    """A video file: every frame as fast as the path takes them, or at its own speed."""
+    """A video file, read as fast as frames are taken, or at its own speed."""
 
     def __init__(self, path: Path, options: CameraOptions | None = None) -> None:
         super().__init__(str(path), options or CameraOptions())
@@ -165,7 +169,7 @@ class FileSource(_OpenCVSource):
 
     @property
     def live(self) -> bool:  # type: ignore[override]
-        """See `Source.live`: one that plays in real time is a camera in all but its end."""
+        """See `Source.live`; a file that loops in real time behaves like a camera."""
         return self._options.real_time and self._options.loop
 
     def clone(self) -> FileSource:
@@ -177,7 +181,7 @@ class FileSource(_OpenCVSource):
         self._adopt(
             cv2.VideoCapture(self.name, cv2.CAP_FFMPEG),
             "not a video file, or damaged",
-            "check that it plays elsewhere; copy it again",
+            "check that a video player opens it, or copy it again",
         )
         assert self._capture is not None
         if self._options.real_time:
@@ -201,7 +205,7 @@ class FileSource(_OpenCVSource):
         return self.next() is not None
 
     def _wait(self) -> None:
-        """Until the next frame is due."""
+        """Sleep until the next frame is due."""
         if self._pause_s:
             now_s = time.monotonic()
             self._due_s = max(self._due_s + self._pause_s, now_s - self._pause_s)

@@ -1,4 +1,4 @@
-"""Sources behind the one contract, and what happens when they fail."""
+"""Sources deliver frames through `Capture`, and their failures become errors."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory, cat: Image) -> Path:
     return path
 
 
-def test_every_frame_of_a_file_in_order_none_dropped(clip: Path) -> None:
+def test_a_file_delivers_every_frame_in_order(clip: Path) -> None:
     with open_camera(str(clip)) as camera:
         frames = list(camera)
     assert [frame.sequence for frame in frames] == list(range(FRAMES_PER_SCENE))
@@ -45,7 +45,7 @@ def test_every_frame_of_a_file_in_order_none_dropped(clip: Path) -> None:
     assert camera.read() is None
 
 
-def test_folder_gives_its_photos_by_name_and_skips_bad_ones(
+def test_a_folder_delivers_its_photos_by_name_and_skips_unusable_ones(
     tmp_path: Path, noise: Noise, caplog: pytest.LogCaptureFixture
 ) -> None:
     for number in (2, 1, 3):
@@ -65,7 +65,7 @@ def test_a_single_photo_is_a_camera(tmp_path: Path, noise: Noise) -> None:
 
 
 class _MotionJpeg(BaseHTTPRequestHandler):
-    """What an IP camera serves."""
+    """Serves Motion JPEG, as a network camera does."""
 
     frames = 50
 
@@ -80,7 +80,7 @@ class _MotionJpeg(BaseHTTPRequestHandler):
             self.wfile.write(head.encode() + data.tobytes() + b"\r\n")
 
     def log_message(self, *_: object) -> None:
-        """Quiet."""
+        """Log nothing."""
 
 
 @pytest.fixture
@@ -93,7 +93,7 @@ def ip_camera() -> Iterator[str]:
         thread.join()
 
 
-def test_network_camera_and_its_end(ip_camera: str) -> None:
+def test_a_network_camera_and_the_end_of_its_stream(ip_camera: str) -> None:
     with open_camera(ip_camera) as camera:
         frame = camera.read()
         assert frame is not None
@@ -105,17 +105,17 @@ def test_network_camera_and_its_end(ip_camera: str) -> None:
 
 def test_a_stream_that_ended_before_its_first_picture_was_fetched(ip_camera: str) -> None:
     with open_camera(ip_camera) as camera:
-        while camera.is_hung:  # until its thread is done
+        while camera.is_hung:  # until its thread ends
             time.sleep(0.01)
         assert camera.read() is not None, "its last picture is still there"
         with pytest.raises(CameraLostError, match="the stream ended"):
             camera.read()
 
 
-def test_nobody_at_that_address() -> None:
+def test_an_address_without_a_server_is_an_error() -> None:
     with (
         open_camera("http://127.0.0.1:9/none.mjpg") as camera,
-        pytest.raises(CameraNotFoundError, match="nothing there"),
+        pytest.raises(CameraNotFoundError, match="no readable video"),
     ):
         camera.read()
 
@@ -135,14 +135,14 @@ def test_text_names_the_right_kind_of_source(tmp_path: Path, clip: Path) -> None
         parse_source(str(tmp_path / "nothing.mp4"))
 
 
-def test_a_file_that_may_not_be_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_inaccessible_path_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(CameraNotFoundError, match=r"aa: file name too long \(check the path"):
         parse_source("a" * 300)
 
     def refuse(path: Path) -> bool:
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(Path, "is_dir", refuse)  # as in a folder that is another user's
+    monkeypatch.setattr(Path, "is_dir", refuse)  # as in a folder of another user
     with pytest.raises(
         CameraNotFoundError, match=r"film\.mp4: permission denied \(check"
     ) as caught:
@@ -150,7 +150,7 @@ def test_a_file_that_may_not_be_looked_at(monkeypatch: pytest.MonkeyPatch) -> No
     assert caught.value.exit_code == 7
 
 
-def test_a_device_that_is_not_there() -> None:
+def test_a_missing_device_is_an_error() -> None:
     with (
         open_camera("/dev/video99") as camera,
         pytest.raises(CameraNotFoundError, match=r"/dev/video99: no such camera device .*by-id"),
@@ -158,14 +158,17 @@ def test_a_device_that_is_not_there() -> None:
         camera.read()
 
 
-def test_a_device_that_is_no_camera(tmp_path: Path) -> None:
+def test_a_device_that_is_not_a_camera_is_an_error(tmp_path: Path) -> None:
     source = DeviceSource("/dev/null")
-    with Capture(source) as camera, pytest.raises(CameraNotFoundError, match="no camera that V4L2"):
+    with (
+        Capture(source) as camera,
+        pytest.raises(CameraNotFoundError, match="not a camera that V4L2"),
+    ):
         camera.read()
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may open everything")
-def test_a_device_without_permission() -> None:
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may open any device")
+def test_a_device_without_permission_is_an_error() -> None:
     with (
         Capture(DeviceSource("/dev/mem")) as camera,
         pytest.raises(CameraNotFoundError, match=r"permission denied .*group video"),
@@ -174,14 +177,14 @@ def test_a_device_without_permission() -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"not a video" * 100])
-def test_a_file_that_is_no_video(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_a_video_is_an_error(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "film.mp4"
     path.write_bytes(content)
     with open_camera(str(path)) as camera, pytest.raises(CameraNotFoundError, match=r"film\.mp4"):
         camera.read()
 
 
-def test_opens_but_gives_no_frame_is_an_error_not_a_hang() -> None:
+def test_a_camera_without_frames_is_an_error_and_does_not_hang() -> None:
     release = threading.Event()
     source = FakeSource([release.wait], live=True)
     began = time.monotonic()
@@ -193,16 +196,16 @@ def test_opens_but_gives_no_frame_is_an_error_not_a_hang() -> None:
     assert source.closed == 1
 
 
-def test_first_read_fails() -> None:
-    """CSI cameras through V4L2 open, then answer (False, None)."""
+def test_a_camera_whose_first_read_fails_is_silent() -> None:
+    """CSI cameras through V4L2 open, then return (False, None)."""
     with (
         Capture(FakeSource([], live=True)) as camera,
-        pytest.raises(CameraSilentError, match="its first read failed"),
+        pytest.raises(CameraSilentError, match="the first read failed"),
     ):
         camera.read()
 
 
-def test_stops_after_some_frames(noise: Noise) -> None:
+def test_a_camera_that_stops_is_lost(noise: Noise) -> None:
     release = threading.Event()
     source = FakeSource([noise(0), release.wait], live=True)
     with Capture(source, next_frame_s=0.05) as camera:
@@ -212,7 +215,7 @@ def test_stops_after_some_frames(noise: Noise) -> None:
         release.set()
 
 
-def test_live_keeps_only_the_newest_and_counts_the_others(noise: Noise) -> None:
+def test_a_live_source_stores_the_newest_frame_and_counts_dropped_ones(noise: Noise) -> None:
     release = threading.Event()
     items = [*(noise(n) for n in range(5)), release.wait, noise(5)]
     with Capture(FakeSource(items, live=True)) as camera:
@@ -228,7 +231,7 @@ def test_live_keeps_only_the_newest_and_counts_the_others(noise: Noise) -> None:
     assert camera.dropped == 4
 
 
-def test_a_fault_in_the_driver_is_named(noise: Noise) -> None:
+def test_an_exception_in_the_driver_is_reported(noise: Noise) -> None:
     with (
         Capture(FakeSource([noise(0), RuntimeError("bus error")])) as camera,
         pytest.raises(CameraLostError, match="fake: RuntimeError: bus error"),
@@ -245,19 +248,19 @@ def test_closing_early_ends_the_thread(noise: Noise) -> None:
     assert not camera._thread.is_alive()
 
 
-def test_a_network_camera_s_jpegs_stay_encoded_where_a_glance_is_enough(ip_camera: str) -> None:
+def test_jpegs_of_a_network_camera_stay_encoded_with_preview_only(ip_camera: str) -> None:
     with Capture(parse_source(ip_camera), preview_only=True) as camera:
         frame = camera.read()
         assert frame is not None
         assert frame.picture.encoded
-        glance = frame.picture.preview
-        assert glance is not None
+        preview = frame.picture.preview
+        assert preview is not None
         assert frame.image.shape == (48, 64, 3)
-        assert abs(int(frame.image.mean()) - int(glance.mean())) <= 1
+        assert abs(int(frame.image.mean()) - int(preview.mean())) <= 1
 
 
 class _Driver:
-    """OpenCV's V4L2, for a camera that has agreed to `fourcc` or kept its own format."""
+    """OpenCV's V4L2 capture of a camera that uses the format `fourcc`."""
 
     def __init__(self, fourcc: str, data: np.ndarray) -> None:
         self._fourcc, self._data = cv2.VideoWriter.fourcc(*fourcc), data
@@ -284,7 +287,7 @@ class _Driver:
 
 
 @pytest.mark.parametrize("fourcc", ["MJPG", "YUYV"])
-def test_a_usb_camera_is_asked_for_jpegs_and_they_are_left_as_they_come(
+def test_a_usb_camera_is_set_to_jpeg_and_its_jpegs_stay_encoded(
     fourcc: str, cat: Image, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     jpeg = cv2.imencode(".jpg", cat)[1].reshape(1, -1)

@@ -1,4 +1,4 @@
-"""A camera that fails comes back: the policy by itself, and the keeper over faulty sources."""
+"""Recovery of failed cameras: the retry policy, and the supervisor with faulty sources."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ def _no_jitter(_low: float, high: float) -> float:
     return high
 
 
-def test_pauses_double_up_to_the_longest() -> None:
+def test_delays_double_up_to_the_longest() -> None:
     recovery = Recovery("cam", RetryPolicy(1, 30, budget=100), now_s=0, jitter=_no_jitter)
     assert [recovery.failed("gone", 10.0 * n) for n in range(7)] == [1, 2, 4, 8, 16, 30, 30]
     assert recovery.restarts == 7
 
 
-def test_the_budget_ends_the_short_pauses() -> None:
+def test_an_exhausted_budget_makes_every_delay_the_longest() -> None:
     recovery = Recovery(
         "cam", RetryPolicy(1, 30, budget=3, window_s=60), now_s=0, jitter=_no_jitter
     )
-    for now_s in (0.0, 1.0, 2.0):  # it runs for a moment each time, but never steadily
+    for now_s in (0.0, 1.0, 2.0):  # it runs briefly each time, but never becomes stable
         assert recovery.failed("gone", now_s) < 30
         recovery.frame(now_s + 0.5)
     assert recovery.failed("gone", 3.0) == 30
 
 
-def test_a_camera_that_ran_steadily_is_trusted_again() -> None:
+def test_a_stable_camera_starts_with_the_shortest_delay_again() -> None:
     recovery = Recovery("cam", RetryPolicy(1, 30, stable_s=10), now_s=0, jitter=_no_jitter)
     recovery.failed("gone", 0)
     recovery.failed("gone", 1)
@@ -51,7 +51,7 @@ def test_a_camera_that_ran_steadily_is_trusted_again() -> None:
 
 
 @given(st.lists(st.sampled_from(["frame", "fault", "stop"]), max_size=40))
-def test_every_transition_is_logged_once_and_no_other(acts: list[str]) -> None:
+def test_every_transition_is_logged_exactly_once(acts: list[str]) -> None:
     records: list[str] = []
     handler = logging.Handler()
     handler.emit = lambda record: records.append(record.getMessage())  # type: ignore[method-assign]
@@ -81,11 +81,16 @@ def test_every_transition_is_logged_once_and_no_other(acts: list[str]) -> None:
         logger.setLevel(before)
 
 
-def _frames(keeper: CameraSupervisor, count: int, limit_s: float = 10.0) -> list[int]:
+def _state(supervisor: CameraSupervisor) -> State:
+    """Return the state; a call, so that mypy does not narrow the property."""
+    return supervisor.state
+
+
+def _frames(supervisor: CameraSupervisor, count: int, limit_s: float = 10.0) -> list[int]:
     numbers: list[int] = []
     end_s = time.monotonic() + limit_s
     while len(numbers) < count and time.monotonic() < end_s:
-        frame = keeper.poll(0.05)
+        frame = supervisor.poll(0.05)
         if frame is not None:
             numbers.append(frame.sequence)
     return numbers
@@ -96,88 +101,87 @@ def _frames(keeper: CameraSupervisor, count: int, limit_s: float = 10.0) -> list
     [CameraLostError("unplugged", where="fake"), RuntimeError("bus error"), None],
     ids=["lost", "driver", "end of stream"],
 )
-def test_it_comes_back_after(noise: Noise, fault: Exception | None) -> None:
+def test_the_camera_recovers_after(noise: Noise, fault: Exception | None) -> None:
     taken = threading.Event()
     source = FakeSource([noise(0), taken.wait, fault, fault, noise(1)], live=True)
-    with CameraSupervisor(source, policy=QUICK) as keeper:
-        assert _frames(keeper, 1) == [0]
-        assert keeper.state is State.RUNNING
+    with CameraSupervisor(source, policy=QUICK) as supervisor:
+        assert _frames(supervisor, 1) == [0]
+        assert _state(supervisor) is State.RUNNING
         taken.set()
-        assert _frames(keeper, 1) == [1]
-        assert keeper.recovery.restarts >= 2
-        assert keeper.recovery.fault
-    assert keeper.state is State.STOPPED
-    assert keeper.poll(0) is None
+        assert _frames(supervisor, 1) == [1]
+        assert supervisor.recovery.restarts >= 2
+        assert supervisor.recovery.fault
+    assert _state(supervisor) is State.STOPPED
+    assert supervisor.poll(0) is None
 
 
-def test_a_call_that_hangs_for_ever_is_left_behind(noise: Noise) -> None:
+def test_a_call_that_hangs_forever_is_abandoned(noise: Noise) -> None:
     release = threading.Event()
     source = FakeSource([noise(0), release.wait, noise(1), release.wait], live=True)
-    with CameraSupervisor(source, policy=QUICK, next_frame_s=0.05) as keeper:
-        assert _frames(keeper, 2) == [0, 1]
-        assert keeper.hung_calls >= 1
+    with CameraSupervisor(source, policy=QUICK, next_frame_s=0.05) as supervisor:
+        assert _frames(supervisor, 2) == [0, 1]
+        assert supervisor.hung_calls >= 1
         release.set()
     end_s = time.monotonic() + 5
-    while keeper.hung_calls and time.monotonic() < end_s:
+    while supervisor.hung_calls and time.monotonic() < end_s:
         time.sleep(0.01)
-    assert keeper.hung_calls == 0
+    assert supervisor.hung_calls == 0
 
 
-def test_a_driver_in_which_everything_hangs_ends_the_run(noise: Noise) -> None:
+def test_too_many_hanging_calls_are_an_error(noise: Noise) -> None:
     release = threading.Event()
     source = FakeSource([noise(0), *[release.wait] * (HUNG_LIMIT + 2)], live=True)
-    keeper = CameraSupervisor(source, policy=QUICK, first_frame_s=0.02, next_frame_s=0.02)
-    with pytest.raises(CameraLostError, match="calls hang in its driver"):
-        _frames(keeper, 2, limit_s=60)
+    supervisor = CameraSupervisor(source, policy=QUICK, first_frame_s=0.02, next_frame_s=0.02)
+    with pytest.raises(CameraLostError, match="calls hang in the camera's driver"):
+        _frames(supervisor, 2, limit_s=60)
     release.set()
-    keeper.close()
+    supervisor.close()
 
 
-def test_damaged_frames_are_counted_and_too_many_are_a_fault(noise: Noise) -> None:
+def test_damaged_frames_are_counted_and_too_many_are_a_failure(noise: Noise) -> None:
     bad = noise(0)[:, :, 0]
     taken = threading.Event()
     items = [bad, noise(0), taken.wait, *[bad] * 30, noise(1)]
-    with CameraSupervisor(FakeSource(items, live=True), policy=QUICK) as keeper:
-        assert _frames(keeper, 1) == [0]
+    with CameraSupervisor(FakeSource(items, live=True), policy=QUICK) as supervisor:
+        assert _frames(supervisor, 1) == [0]
         taken.set()
-        assert _frames(keeper, 1) == [1]
-        assert keeper.damaged == 31
-        assert "30 damaged frames in a row" in keeper.recovery.fault
+        assert _frames(supervisor, 1) == [1]
+        assert supervisor.damaged == 31
+        assert "30 damaged frames in a row" in supervisor.recovery.fault
 
 
-def test_frames_of_another_size_are_frames(noise: Noise) -> None:
+def test_frames_may_change_their_size(noise: Noise) -> None:
     taken = threading.Event()
     small = noise(1)[:20, :30]
-    with CameraSupervisor(FakeSource([noise(0), taken.wait, small], live=True)) as keeper:
-        assert _frames(keeper, 1) == [0]
+    with CameraSupervisor(FakeSource([noise(0), taken.wait, small], live=True)) as supervisor:
+        assert _frames(supervisor, 1) == [0]
         taken.set()
-        assert _frames(keeper, 1) == [1]
-        assert keeper.recovery.restarts == 0
+        assert _frames(supervisor, 1) == [1]
+        assert supervisor.recovery.restarts == 0
 
 
-def test_without_waiting_a_camera_that_is_not_there_is_an_error() -> None:
+def test_a_missing_camera_is_an_error_without_wait() -> None:
     source = FakeSource([CameraNotFoundError("not there", where="fake")], live=True)
-    keeper = CameraSupervisor(source, wait=False)
+    supervisor = CameraSupervisor(source, wait=False)
     with pytest.raises(CameraNotFoundError, match="not there"):
-        _frames(keeper, 1)
-    keeper.close()
+        _frames(supervisor, 1)
+    supervisor.close()
 
 
-def test_a_file_that_cannot_be_read_is_an_error_and_its_end_is_the_end(noise: Noise) -> None:
-    keeper = CameraSupervisor(FakeSource([]))
-    with pytest.raises(CameraNotFoundError, match="no picture"):
-        _frames(keeper, 1)
-    keeper.close()
-    with CameraSupervisor(FakeSource([noise(n) for n in range(5)])) as keeper:
-        assert _frames(keeper, 6, limit_s=2) == [0, 1, 2, 3, 4]
-        assert keeper.state is State.STOPPED
+def test_an_unreadable_file_is_an_error_and_its_end_stops_the_camera(noise: Noise) -> None:
+    supervisor = CameraSupervisor(FakeSource([]))
+    with pytest.raises(CameraNotFoundError, match="no readable picture"):
+        _frames(supervisor, 1)
+    supervisor.close()
+    with CameraSupervisor(FakeSource([noise(n) for n in range(5)])) as supervisor:
+        assert _frames(supervisor, 6, limit_s=2) == [0, 1, 2, 3, 4]
+        assert supervisor.state is State.STOPPED
 
 
 def test_a_limited_rate_skips_frames_and_counts_them(noise: Noise) -> None:
-    beat = [lambda: time.sleep(0.002)]
-    items = [item for n in range(200) for item in (*beat, noise(n % 3))]
-    with CameraSupervisor(FakeSource([*items, threading.Event().wait], live=True)) as keeper:
-        keeper.limit_rate(20)
-        while keeper.skipped + keeper.dropped < 150:
-            keeper.poll(0.01)
-        assert keeper.skipped > 100
+    items = [item for n in range(200) for item in (lambda: time.sleep(0.002), noise(n % 3))]
+    with CameraSupervisor(FakeSource([*items, threading.Event().wait], live=True)) as supervisor:
+        supervisor.limit_rate(20)
+        while supervisor.skipped + supervisor.dropped < 150:
+            supervisor.poll(0.01)
+        assert supervisor.skipped > 100

@@ -1,11 +1,11 @@
-"""Kinds of cameras that need no hardware: a pipe that speaks like rpicam-vid, files in a loop."""
+"""Cameras without hardware: a fake rpicam-vid, files in a loop, an RTSP server."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
@@ -24,8 +24,10 @@ from edge_runtime.errors import (
 )
 from edge_runtime.image import Image
 
+Install = Callable[[str], Image]
+
 PROGRAM = '''#!{python}
-"""Writes what rpicam-vid writes: I420 pictures with rows padded to 64 bytes."""
+"""Writes I420 pictures with rows padded to 64 bytes, as rpicam-vid does."""
 import os, sys, time
 arguments = dict(zip(sys.argv[1::1], sys.argv[2::1]))
 assert arguments["--codec"] == "yuv420" and arguments["--output"] == "-", sys.argv
@@ -37,10 +39,10 @@ if mode == "absent":
     print("ERROR: *** no cameras available ***", file=sys.stderr)
     sys.exit(255)
 for number in range(1000 if mode == "endless" else 3):
-    for at in range(0, len(data), 40_000):  # a pipe cuts pictures anywhere
+    for at in range(0, len(data), 40_000):  # a pipe splits pictures anywhere
         sys.stdout.buffer.write(data[at : at + 40_000])
         sys.stdout.buffer.flush()
-    print("x" * 2000, file=sys.stderr)  # its talk must never fill a pipe that nobody reads
+    print("x" * 2000, file=sys.stderr)  # its messages must not fill the stderr pipe
     time.sleep(0.01)
 if mode == "hangs":
     sys.stdout.buffer.write(data[:1000])
@@ -52,7 +54,7 @@ if mode == "dies":
 
 
 def _i420(image: Image, row: int) -> bytes:
-    """As libcamera lays it out: every luma row `row` bytes long, every chroma row half of it."""
+    """Return I420 in libcamera's layout: luma rows of `row` bytes, chroma rows of half that."""
     height, width = image.shape[:2]
     planes = cv2.cvtColor(image, cv2.COLOR_BGR2YUV_I420)
     luma = np.full((height, row), 77, np.uint8)
@@ -63,8 +65,8 @@ def _i420(image: Image, row: int) -> bytes:
 
 
 @pytest.fixture
-def rpicam(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cat: Image):  # type: ignore[no-untyped-def]
-    """Puts a program named rpicam-vid into the path that behaves in the given way."""
+def rpicam(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cat: Image) -> Install:
+    """Return a function that installs a fake rpicam-vid with the given behavior in PATH."""
 
     def install(mode: str, width: int = 300, height: int = 200) -> Image:
         image = np.ascontiguousarray(cat[:height, :width])
@@ -80,19 +82,19 @@ def rpicam(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cat: Image):  # type
 
 
 @pytest.mark.parametrize("width", [300, 320, 130])
-def test_padded_rows_are_taken_off(cat: Image, width: int) -> None:
+def test_row_padding_is_removed(cat: Image, width: int) -> None:
     image = np.ascontiguousarray(cat[:200, :width])
-    seen = picture(_i420(image, padded(width)), width, 200)
-    assert seen.shape == image.shape
+    image_read = picture(_i420(image, padded(width)), width, 200)
+    assert image_read.shape == image.shape
     plain = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_BGR2YUV_I420), cv2.COLOR_YUV2BGR_I420)
-    assert (seen == plain).all()
+    assert (image_read == plain).all()
 
 
 def _options(image: Image) -> CameraOptions:
     return CameraOptions(width=image.shape[1], height=image.shape[0])
 
 
-def test_a_csi_camera_through_the_pipe(rpicam) -> None:  # type: ignore[no-untyped-def]
+def test_a_csi_camera_through_the_pipe(rpicam: Install) -> None:
     image = rpicam("endless")
     source = parse_source("rpicam", _options(image))
     assert isinstance(source, RpicamSource)
@@ -111,7 +113,7 @@ def test_a_csi_camera_through_the_pipe(rpicam) -> None:  # type: ignore[no-untyp
     assert source._child.poll() is not None
 
 
-def test_a_program_that_dies_is_a_lost_camera(rpicam) -> None:  # type: ignore[no-untyped-def]
+def test_a_killed_program_is_a_lost_camera(rpicam: Install) -> None:
     image = rpicam("dies")
     with (
         Capture(RpicamSource(0, _options(image))) as camera,
@@ -120,7 +122,7 @@ def test_a_program_that_dies_is_a_lost_camera(rpicam) -> None:  # type: ignore[n
         list(camera)
 
 
-def test_a_pipe_that_falls_silent_is_ended(rpicam) -> None:  # type: ignore[no-untyped-def]
+def test_a_silent_pipe_is_an_error_and_its_program_is_killed(rpicam: Install) -> None:
     image = rpicam("hangs")
     camera = Capture(RpicamSource(0, _options(image)), next_frame_s=0.3)
     with pytest.raises(CameraLostError, match=r"no frame for 0\.3 s"):
@@ -129,7 +131,7 @@ def test_a_pipe_that_falls_silent_is_ended(rpicam) -> None:  # type: ignore[no-u
     assert not camera.is_hung
 
 
-def test_what_the_program_complains_of_is_told(rpicam) -> None:  # type: ignore[no-untyped-def]
+def test_the_error_message_of_the_program_is_reported(rpicam: Install) -> None:
     image = rpicam("absent")
     with (
         Capture(RpicamSource(0, _options(image))) as camera,
@@ -138,7 +140,7 @@ def test_what_the_program_complains_of_is_told(rpicam) -> None:  # type: ignore[
         camera.read()
 
 
-def test_without_the_program_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_program_is_an_error_with_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     with (
         Capture(parse_source("rpicam:1")) as camera,
@@ -147,7 +149,7 @@ def test_without_the_program_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch
         camera.read()
 
 
-def test_without_picamera2_the_other_way_is_named() -> None:
+def test_without_picamera2_the_error_suggests_rpicam() -> None:
     source = parse_source("picamera2:0")
     assert isinstance(source, Picamera2Source)
     with Capture(source) as camera, pytest.raises(CameraNotFoundError, match="use the camera rpic"):
@@ -164,21 +166,21 @@ def clip(tmp_path_factory: pytest.TempPathFactory, cat: Image) -> Path:
     return path
 
 
-def test_a_file_in_a_loop(clip: Path) -> None:
+def test_a_file_can_loop(clip: Path) -> None:
     with Capture(parse_source(str(clip), CameraOptions(loop=True))) as camera:
         numbers = [frame.sequence for _ in range(25) if (frame := camera.read())]
     assert numbers == list(range(25))
     assert camera.dropped == 0
 
 
-def test_a_file_in_real_time_takes_its_time(clip: Path) -> None:
+def test_a_file_in_real_time_plays_at_its_own_speed(clip: Path) -> None:
     with Capture(parse_source(str(clip), CameraOptions(real_time=True))) as camera:
         times = [frame.captured_at_s for frame in camera]
     assert len(times) == 10
     assert times[-1] - times[0] >= 0.15
 
 
-def test_a_file_in_real_time_and_a_loop_is_a_camera(clip: Path) -> None:
+def test_a_file_that_loops_in_real_time_is_live(clip: Path) -> None:
     source = parse_source(str(clip), CameraOptions(loop=True, real_time=True))
     assert source.live
     with Capture(source) as camera:
@@ -189,7 +191,7 @@ def test_a_file_in_real_time_and_a_loop_is_a_camera(clip: Path) -> None:
     assert frame.sequence >= 20
 
 
-def test_a_folder_in_a_loop(tmp_path: Path, cat: Image) -> None:
+def test_a_folder_can_loop(tmp_path: Path, cat: Image) -> None:
     for number in range(2):
         cv2.imwrite(str(tmp_path / f"{number}.png"), cat)
     (tmp_path / "ruined.png").write_bytes(b"")
@@ -199,14 +201,14 @@ def test_a_folder_in_a_loop(tmp_path: Path, cat: Image) -> None:
     for number in range(2):
         (tmp_path / f"{number}.png").unlink()
     source = parse_source(str(tmp_path), CameraOptions(loop=True))
-    with Capture(source) as camera, pytest.raises(CameraNotFoundError, match="no picture in it"):
+    with Capture(source) as camera, pytest.raises(CameraNotFoundError, match="no readable picture"):
         camera.read()
 
 
-def test_a_device_is_found_again_by_its_lasting_name(
+def test_a_device_is_found_again_by_its_persistent_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The links of /dev/v4l/by-id, with files for devices: only the finding is looked at."""
+    """Plain files replace the devices behind the links of /dev/v4l/by-id."""
     links = tmp_path / "by-id"
     links.mkdir()
     first, second = tmp_path / "video0", tmp_path / "video2"
@@ -221,8 +223,8 @@ def test_a_device_is_found_again_by_its_lasting_name(
     second.touch()
     (links / "usb-Cam-index0").symlink_to(second)
     source = DeviceSource(str(first), known_as=links / "usb-Cam-index0").clone()
-    with pytest.raises(CameraNotFoundError, match="no camera that V4L2 can read"):
-        source.open()  # it looked at the second file, which is there, but is no camera
+    with pytest.raises(CameraNotFoundError, match="not a camera that V4L2 can read"):
+        source.open()  # it opens the second file, which exists but is not a camera
 
 
 def test_passwords_stay_out_of_names() -> None:
@@ -255,7 +257,7 @@ GLib.MainLoop().run()
 
 @pytest.fixture
 def rtsp_server() -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """A real one, GStreamer's, run by Debian's Python; and the address of its camera."""
+    """Start GStreamer's RTSP server with the system's Python; yield it and its address."""
     server = subprocess.Popen(
         ["/usr/bin/python3", "-c", RTSP_SERVER],
         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
@@ -272,7 +274,9 @@ def rtsp_server() -> Iterator[tuple[subprocess.Popen[str], str]]:
                     "gstreamer1.0-plugins-good")  # fmt: skip
 
 
-def test_an_rtsp_camera_that_goes_away(rtsp_server: tuple[subprocess.Popen[str], str]) -> None:
+def test_an_rtsp_camera_that_disconnects_is_an_error(
+    rtsp_server: tuple[subprocess.Popen[str], str],
+) -> None:
     server, address = rtsp_server
     with open_camera(f"{address}/eye") as camera:
         first, second = camera.read(), camera.read()
@@ -285,12 +289,12 @@ def test_an_rtsp_camera_that_goes_away(rtsp_server: tuple[subprocess.Popen[str],
                 pass
 
 
-def test_an_rtsp_address_without_a_camera(
+def test_an_rtsp_address_without_a_camera_is_an_error(
     rtsp_server: tuple[subprocess.Popen[str], str],
 ) -> None:
     _, address = rtsp_server
     with (
         open_camera(f"{address}/nothing") as camera,
-        pytest.raises(CameraNotFoundError, match="nothing there that can be read as video"),
+        pytest.raises(CameraNotFoundError, match="no readable video at this address"),
     ):
         camera.read()

@@ -418,7 +418,7 @@ def test_photos_that_cannot_be_read_end_it_with_a_marked_report(tmp_path: Path) 
     path = tmp_path / "report.json"
     done = run_cli("profile", *SHORT, "--out", path, tmp_path / "broken.jpg")
     assert done.returncode == 7, done.stderr
-    assert "no picture in it that can be read" in done.stderr
+    assert "it contains no readable picture" in done.stderr
     report = read_report(path)
     assert report.warm is None
     assert not report.met
