@@ -20,7 +20,8 @@ import tvm
 from tvm import s_tir, tirx
 
 from compile.kernels.base import INITIAL_VALUES, OUT_STRIDE, PREFETCH_STEP, SINK_LOADS, Kernel
-from compile.kernels.instructions import DOT_PRODUCT_KIND, lower_instructions
+from compile.kernels.instructions import DOT_PRODUCT_KIND
+from compile.kernels.lower_int8 import lower_instructions
 from compile.passes.prefetch import prefetch_weights
 from compile.passes.sink_loads import sink_loads
 from compile.passes.transpose_stores import transpose_stores
@@ -163,7 +164,7 @@ def _with_row_stride(function: Function) -> Function:
 
 
 def _with_instructions(function: Function) -> Function:
-    """Replace the int8 operators by instructions of the CPU (kernels/instructions.py)."""
+    """Replace the int8 operators by instructions of the CPU (kernels/lower_int8.py)."""
     kind = function.attrs.get(DOT_PRODUCT_KIND)
     if not kind:
         return function

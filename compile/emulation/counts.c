@@ -1,15 +1,15 @@
 /* counts.c: a QEMU plugin (API version 1) that counts what an emulated A64 CPU does.
  *
- * Between the guest's prctl(0x45444745, 1) and prctl(0x45444745, 2), on the thread that called it:
- * instructions by class, bytes that vector loads and stores move, and misses of a first-level data
- * cache and a second-level cache, both with least-recently-used replacement and lines of 64 bytes.
- * One line a region on stderr:
+ * It counts between the guest's prctl(0x45444745, 1) and prctl(0x45444745, 2), on the calling
+ * thread: instructions by class, bytes moved by vector loads and stores, and misses of a first- and
+ * a second-level data cache, both with least-recently-used replacement and lines of 64 bytes. It
+ * prints one line per region on stderr:
  *
  *     EDGE int=.. branch=.. load=.. store=.. vload=.. vstore=.. fma=.. vector=.. hint=..
  *          bytes=.. l1=.. l2=..
  *
- * Arguments: l1_kib, l1_ways, l2_kib, l2_ways. The counts are exact and the same in every run; they
- * are no times.
+ * Arguments: l1_kib, l1_ways, l2_kib, l2_ways. The counts are exact and the same in every run, but
+ * they are not times.
  */
 #include <inttypes.h>
 #include <stdbool.h>
@@ -19,7 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What is used of qemu-plugin.h, so that its source package is not needed. */
+/* The part of qemu-plugin.h that is used here, so that its source package is not needed. */
 typedef uint64_t qemu_plugin_id_t;
 typedef uint32_t qemu_plugin_meminfo_t;
 struct qemu_plugin_tb;
@@ -65,14 +65,14 @@ static enum class classify(uint32_t code)
             load = code >> 22 & 1; /* pairs, structures */
         return vector ? (load ? VLOAD : VSTORE) : (load ? LOAD : STORE);
     }
-    if ((group & 7) == 7) { /* floating point and vectors: multiply-adds apart */
+    if ((group & 7) == 7) { /* floating point and vectors; multiply-adds are a class of their own */
         bool same = (code & 0xbf20fc00) == 0x0e20cc00 || (code & 0xbf60fc00) == 0x0e400c00;
         bool by_element = (code & 0xbf00f400) == 0x0f001000;
         bool scalar = (code & 0xff000000) == 0x1f000000;
         bool dot = (code & 0x9f20fc00) == 0x0e009400 || (code & 0x9f00f400) == 0x0f00e000;
         return same || by_element || scalar || dot ? FMA : VECTOR;
     }
-    if ((code & 0xfffff01f) == 0xd503201f) /* no operation, and its like: kernels are padded with it */
+    if ((code & 0xfffff01f) == 0xd503201f) /* no-ops and other hints, which pad kernels */
         return HINT;
     return (group & 14) == 10 ? BRANCH : INT;
 }

@@ -1,30 +1,29 @@
 #!/bin/sh
-# Builds Debian 12's QEMU with the multiply-adds of qemu_fma.patch in the folder that is named, for
-# proofs on a thousand pictures. It is kept only if it computes as the installed one does: fma_check.c
-# runs on both.
+# Build Debian 12's QEMU with qemu_fma.patch into the folder $1, for verification on a thousand
+# pictures. The build is kept only if fma_check.c gives the same result as on the installed QEMU.
 set -eu
 
 for tool in qemu-aarch64 aarch64-linux-gnu-gcc ninja pkg-config patch xz; do
     command -v "$tool" > /dev/null && continue
-    echo "fast_qemu: no $tool here; apt install qemu-user gcc-aarch64-linux-gnu gcc make ninja-build" \
-        "pkg-config libglib2.0-dev patch xz-utils" >&2
+    echo "fast_qemu: $tool is missing (apt install qemu-user gcc-aarch64-linux-gnu gcc make" \
+        "ninja-build pkg-config libglib2.0-dev patch xz-utils)" >&2
     exit 1
 done
 
 packages=/etc/apt/sources.list.d/debian.sources
 if [ ! -f "$packages" ]; then
-    echo "fast_qemu: no $packages here; it names where Debian 12 has the sources of QEMU" >&2
+    echo "fast_qemu: $packages is missing; it names the archive with the sources of QEMU" >&2
     exit 1
 fi
 
 here=$(cd "$(dirname "$0")" && pwd)
-mkdir -p "${1:?where to, such as build/qemu}"
+mkdir -p "${1:?name a folder, such as build/qemu}"
 out=$(cd "$1" && pwd)
 work=$(mktemp -d "$out/work.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 cd "$work"
 
-# the sources of the same packages, without a change to what apt knows
+# Use the sources of the same packages, without changing the configuration of apt.
 mkdir lists parts
 sed 's/^Types: .*/Types: deb-src/' "$packages" > parts/debian.sources
 apt-get -qq -o Dir::Etc::sourcelist=/dev/null -o Dir::Etc::sourceparts="$work/parts" \
@@ -37,7 +36,7 @@ cd qemu-*/
 tar xf ../qemu_*.debian.tar.xz
 grep -v '^#' debian/patches/series | while read -r name; do patch -p1 -s < "debian/patches/$name"; done
 if ! patch -p1 -s < "$here/qemu_fma.patch"; then
-    echo "fast_qemu: the patch was made for QEMU 7.2.22, this is $(cat VERSION)" >&2
+    echo "fast_qemu: the patch is for QEMU 7.2.22, but these sources are $(cat VERSION)" >&2
     exit 1
 fi
 echo "$(cat VERSION)-fma" > VERSION
@@ -55,7 +54,7 @@ aarch64-linux-gnu-gcc -O2 -static -march=armv8.2-a+fp16 "$here/fma_check.c" -o f
 installed=$(qemu-aarch64 -cpu cortex-a76 ./fma_check 1000000)
 fast=$(./qemu-aarch64 -cpu cortex-a76 ./fma_check 1000000)
 if [ "$installed" != "$fast" ]; then
-    echo "fast_qemu: it computes otherwise than $(command -v qemu-aarch64): not kept" >&2
+    echo "fast_qemu: rejected: its results differ from those of $(command -v qemu-aarch64)" >&2
     exit 1
 fi
 mv qemu-aarch64 "$out/qemu-aarch64"

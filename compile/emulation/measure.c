@@ -1,9 +1,9 @@
-/* measure.c: runs libedge.so on pictures under the emulator.
+/* measure.c: run libedge.so on pictures under the emulator.
  *
  *     measure PICTURES THREADS COUNT
  *
- * PICTURES holds uint8 [n][size][size][3], blue first. Prints a code a picture, words in
- * hexadecimal; the last COUNT of them are marked for counts.c, a region each.
+ * PICTURES holds uint8 [n][size][size][3], blue first. Prints one code per picture, its words in
+ * hexadecimal. Each of the last COUNT calls is a region for counts.c.
  */
 #include <inttypes.h>
 #include <stdio.h>

@@ -1,7 +1,7 @@
 /* timed.c: measure a candidate's kernels on a board, called through TVM's RPC server.
  *
- * The caches are brought into the state in which a kernel finds them: its input is near, its weights
- * are not, since all other layers' weights were read since its last run. */
+ * The caches are brought into the state in which a kernel finds them: its input is near, its
+ * weights are not, since all other layers' weights were read since its last run. */
 #define _GNU_SOURCE
 #include <stdint.h>
 #include <stdlib.h>
@@ -53,7 +53,7 @@ static double median_ns(const struct candidate *candidate)
 {
     uint64_t samples[REPEATS + 1];
     for (int32_t i = 0; i < candidate->count; i++)
-        memset(candidate->buffers[i].bytes, 0x3c, candidate->buffers[i].count); /* avoids denormals */
+        memset(candidate->buffers[i].bytes, 0x3c, candidate->buffers[i].count); /* no denormals */
     for (int run = 0; run <= REPEATS; run++) {
         for (uint64_t i = 0; i < sizeof eviction; i += 64)
             eviction[i]++;

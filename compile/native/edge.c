@@ -1,4 +1,4 @@
-/* edge.c: opens and runs the plan. */
+/* edge.c: open and run the plan. */
 #define _GNU_SOURCE
 #include "edge.h"
 #include "plan.h"
@@ -48,7 +48,8 @@ static void run_one(struct edge *network, const struct edge_step *step)
     pool_run(network->pool, run_step, &call, step->tasks);
 }
 
-/* What was only needed to prepare leaves memory; the rest is read again, from the page cache. */
+/* Drop the constants from memory: those used to prepare are not needed again, and the others are
+ * reread from the page cache. */
 static void forget_constants(void)
 {
     uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
@@ -73,7 +74,7 @@ edge *edge_open(int32_t threads)
         free(network);
         return NULL;
     }
-    madvise(memory, arena + logits, MADV_HUGEPAGE); /* fewer page walks; no harm where unknown */
+    madvise(memory, arena + logits, MADV_HUGEPAGE); /* fewer page walks; may fail */
     network->frame.arena = memory;
     network->frame.logits = (float *)((uint8_t *)memory + arena);
     network->pool = pool_open(threads);

@@ -1,4 +1,4 @@
-/* The runtime's own lookup (edge_runtime/native), for programs in C. */
+/* nearest.c: the runtime's own lookup (edge_runtime/native), for programs in C. */
 #include <stdlib.h>
 
 #include "edge.h"

@@ -1,4 +1,4 @@
-/* plan.h: what the generated plan (compile/codegen/plan.py) offers to edge.c. */
+/* plan.h: the interface of the generated plan (compile/codegen/emit_c.py) to edge.c. */
 #ifndef EDGE_PLAN_H
 #define EDGE_PLAN_H
 
@@ -10,20 +10,20 @@ struct edge_frame {
     float *logits;
 };
 
-/* Rows and columns that stand for zero, around a tensor that the next convolution reads beyond its edge. */
+/* The border of zeros around a tensor that the next convolution reads beyond its edge. */
 struct edge_border {
     uint64_t offset;               /* in the arena */
     uint32_t rows, row_bytes;      /* of the whole tensor, border included */
     uint32_t top, bottom;          /* rows */
     uint32_t left_bytes, right_bytes;
-    uint32_t fill;                 /* each byte: what stands for zero */
+    uint32_t fill;                 /* the byte that represents zero */
 };
 
 struct edge_step {
     const char *name;
     void (*run)(const struct edge_frame *, int32_t begin, int32_t end);
     int32_t tasks;
-    struct edge_border border;     /* of its output; no rows: none */
+    struct edge_border border;     /* of its output; rows = 0: none */
 };
 
 extern const uint8_t edge_constants[];

@@ -1,12 +1,12 @@
 /* pool.c: a thread pool for jobs of a tenth of a millisecond, on cores that may be busy.
  *
- * Tasks are taken one by one from a ticket, which holds the job's number, how many the caller took
- * and how many are left, so that a slow thread takes fewer of them, and a thread that never wakes
- * takes none: the caller works too and waits only for tasks that another thread has begun. Each side
- * goes upwards through a range of its own first, since neighbouring tasks share what they fetch
- * (compile/passes/prefetch.py), then helps with the end of the other's. A helper looks out for the next job for
- * SPIN_NS, which is longer than the gap between two kernels and far shorter than the gap between
- * two frames, then sleeps in the kernel.
+ * Threads take tasks one by one from a ticket, which holds the job's number, the tasks that the
+ * caller took, and the tasks left. So a slow thread takes fewer tasks, and a thread that never wakes
+ * takes none. The caller works, too, and waits only for tasks that another thread has begun. Each
+ * side first works upward through its own range, since adjacent tasks share prefetched weights
+ * (compile/passes/prefetch.py), then helps from the end of the other range. A helper spins for
+ * SPIN_NS before it sleeps in the kernel. That is longer than the gap between two kernels and far
+ * shorter than the gap between two frames.
  */
 #define _GNU_SOURCE
 #include "pool.h"
@@ -23,7 +23,7 @@
 #define SPIN_NS 50000
 #define STACK_BYTES (4u << 20)
 #define LINE 64
-#define MOST_TASKS 0xffff /* of a job that is shared out */
+#define MOST_TASKS 0xffff /* per job with several threads */
 
 struct pool {
     _Alignas(LINE) _Atomic uint64_t ticket; /* job number << 32 | taken by the caller << 16 | left */
@@ -33,7 +33,7 @@ struct pool {
     _Atomic uint32_t closing;
     pool_job *job;
     const void *context;
-    int32_t tasks, share; /* of all tasks, the caller's range is [0, share) */
+    int32_t tasks, share; /* the caller's own range is [0, share) */
     int32_t helpers;
     pthread_t threads[];
 };
@@ -59,15 +59,15 @@ static void futex(_Atomic uint32_t *word, int operation, uint32_t value)
     syscall(SYS_futex, word, operation | FUTEX_PRIVATE_FLAG, value, NULL, NULL, 0);
 }
 
-/* The task that comes after `taken` others of its own range, [begin, end), and of the far end of the
- * other one, whose last task is `last`. */
+/* Return the task after `taken` others: first from [begin, end), the thread's own range, then from
+ * the far end of the other range, whose last task is `last`. */
 static int32_t next_of(int32_t begin, int32_t end, int32_t last, int32_t taken)
 {
     return taken < end - begin ? begin + taken : last - (taken - (end - begin));
 }
 
 /* Take and run tasks of job `number` until none is left. The job's fields are read only after a
- * task was taken: they cannot change before it is finished. */
+ * task was taken: they cannot change before that task is finished. */
 static void work(struct pool *pool, uint32_t number, int caller)
 {
     for (;;) {
@@ -162,7 +162,7 @@ void pool_run(struct pool *pool, pool_job *job, const void *context, int32_t tas
         if (now_ns() < until)
             relax();
         else
-            sched_yield(); /* its thread may be waiting for this very core */
+            sched_yield(); /* the other thread may be waiting for this core */
     }
 }
 

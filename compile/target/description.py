@@ -45,7 +45,7 @@ class Likeness:
     memory: str
     """The published board with equally fast memory."""
     by_analogy: bool = False
-    """No measurement of this core is published; `core` is a similar one."""
+    """This core has no published measurements; `core` is a similar one."""
 
 
 @dataclass(frozen=True)

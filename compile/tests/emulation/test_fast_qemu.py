@@ -46,5 +46,5 @@ def test_a_missing_tool_is_reported_with_its_package(tmp_path: Path) -> None:
         ["/bin/sh", script, tmp_path / "out"], capture_output=True, text=True, env={"PATH": ""}
     )
     assert done.returncode == 1
-    assert done.stderr.startswith("fast_qemu: qemu-aarch64 is missing (apt install qemu-user)")
+    assert done.stderr.startswith("fast_qemu: qemu-aarch64 is missing (apt install qemu-user")
     assert not (tmp_path / "out").exists()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +23,7 @@ from edge_runtime.code import unpack
 from edge_runtime.engine.compiled import CompiledEngine
 from edge_runtime.engine.portable import PortableEngine
 from edge_runtime.errors import ModelInvalidError, NetworkUnsupportedError
+from edge_runtime.model import InputSpec
 
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """ImageNet's red, green and blue, from 0 to 1, as networks from PyTorch expect them."""
@@ -72,11 +75,8 @@ class Edit:
 
 def colors(edit: Edit) -> None:
     """A mean and a deviation per color, blue first, on transposed axes."""
-    edit.metadata(
-        "edge.input",
-        '{"size": 96, "geometry": "squash", "colour": "rgb", "scale": 0.00392156862745098,'
-        ' "offset": 0.0}',
-    )
+    spec = InputSpec(size=96, scale=1 / 255, offset=0.0)
+    edit.metadata("edge.input", json.dumps(asdict(spec)))
     mean, deviation = edit.constant(MEAN[::-1]), edit.constant(DEVIATION[::-1])
     blue_first = edit.constant(np.array([2, 1, 0], np.int64))
     edit.before(

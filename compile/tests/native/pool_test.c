@@ -1,4 +1,4 @@
-/* pool_test.c: every task of every job runs exactly once, whatever the number of threads. */
+/* pool_test.c: every task of every job runs exactly once, with any number of threads. */
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,16 +20,16 @@ int main(int argc, char **argv)
     int threads = argc > 1 ? atoi(argv[1]) : 1, jobs = argc > 2 ? atoi(argv[2]) : 1;
     struct pool *pool = pool_open(threads);
     if (!pool)
-        return fprintf(stderr, "not opened\n"), 1;
-    for (int turn = 1; turn <= jobs; turn++) {
-        int tasks = 1 + turn % TASKS, sign = turn % 2 ? 1 : 3;
+        return fprintf(stderr, "pool_open failed\n"), 1;
+    for (int number = 1; number <= jobs; number++) {
+        int tasks = 1 + number % TASKS, sign = number % 2 ? 1 : 3;
         pool_run(pool, job, &sign, tasks);
         for (int task = 0; task < TASKS; task++) {
             int expected = task < tasks ? sign : 0;
             if (atomic_exchange(&done[task], 0) != expected)
-                return fprintf(stderr, "job %d: task %d\n", turn, task), 1;
+                return fprintf(stderr, "job %d: task %d\n", number, task), 1;
         }
-        if (turn % 1000 == 0)
+        if (number % 1000 == 0)
             usleep(300); /* long enough for the helpers to fall asleep */
     }
     pool_close(pool);
