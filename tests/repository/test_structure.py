@@ -50,11 +50,12 @@ LAYERS = {
         {"__main__"},
     ),
     "compile": (
-        {"target", "frontend"},
+        {"preflight", "target", "frontend"},
         {"cache", "kernels", "passes"},
         {"codegen", "emulation", "quantization"},
         {"tuning"},
         {"verify"},
+        {"promote"},
         {"build"},
         {"__main__"},
     ),
