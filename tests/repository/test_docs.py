@@ -81,8 +81,9 @@ def test_command_blocks_run(path: Path, scratch: Path) -> None:
 
 
 def test_make_targets_exist() -> None:
-    makefile = (ROOT / "Makefile").read_text()
-    targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
+    makefiles = [ROOT / "Makefile", *(ROOT / "mk").glob("*.mk")]
+    text = "\n".join(path.read_text() for path in makefiles)
+    targets = set(re.findall(r"^([a-z-]+):", text, re.MULTILINE))
     named = {
         target
         for kind in ("make", "board")

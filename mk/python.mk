@@ -1,0 +1,55 @@
+# Python and its virtual environments: .venv for the runtime and its tests, .venv-train for torch,
+# .venv-compile for TVM, .venv-wheels for the build tools. Torch and TVM are large, so each has an
+# environment of its own.
+
+PYTHON  ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+             command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+             && echo $$p && break; done)
+VENV    ?= .venv
+BIN     := $(VENV)/bin
+TRAIN   := .venv-train
+COMPILE := .venv-compile
+WHEELS  := .venv-wheels
+
+pip_install = $(1)/bin/python -m pip --disable-pip-version-check --no-input install --quiet
+PIP        := $(call pip_install,$(VENV))
+
+.PHONY: lock test-slow
+
+$(VENV)/bin/python $(TRAIN)/bin/python $(COMPILE)/bin/python $(WHEELS)/bin/python: %/bin/python:
+	@test -n "$(PYTHON)" || { echo "make: Python 3.11 or newer not found; set PYTHON: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -m venv $* || { rm -rf $*; echo "make: $(PYTHON) cannot create virtual environments; on Debian: apt install python3-venv" >&2; exit 1; }
+
+$(VENV)/.demo: requirements/demo.txt pyproject.toml | $(VENV)/bin/python
+	$(PIP) -r requirements/demo.txt
+	$(PIP) --no-deps -e .
+	@touch $@
+
+$(VENV)/.test: requirements/test.txt $(VENV)/.demo
+	$(PIP) -r requirements/test.txt
+	@touch $@
+
+$(VENV)/.bench: requirements/bench.txt $(VENV)/.demo
+	$(PIP) -r requirements/bench.txt
+	@touch $@
+
+$(TRAIN)/.ready: training/requirements.txt | $(TRAIN)/bin/python
+	$(call pip_install,$(TRAIN)) -r $<
+	@touch $@
+
+$(COMPILE)/.ready: requirements/compile.txt requirements/demo.txt | $(COMPILE)/bin/python
+	$(call pip_install,$(COMPILE)) -r requirements/demo.txt -r $<
+	@touch $@
+
+$(COMPILE)/.bench: requirements/bench.txt $(COMPILE)/.ready
+	$(call pip_install,$(COMPILE)) -r $<
+	@touch $@
+
+test-slow: $(VENV)/.test  ## run only the slow tests
+	$(PYTEST) -m slow
+
+lock:  ## pin the newest versions that pyproject.toml allows (needs uv)
+	for set in demo test; do uv pip compile pyproject.toml --extra $$set --universal \
+	  --python-version 3.11 --no-header --no-annotate --quiet -o requirements/$$set.txt --upgrade; done
+	uv pip compile pyproject.toml --extra mqtt --extra http --universal \
+	  --python-version 3.11 --no-header --no-annotate --quiet -o requirements/board.txt --upgrade
