@@ -62,7 +62,7 @@ def command(config: Path | None, as_json: bool, **options: Any) -> int:
     if config is None and options["wait"] is None:
         options["wait"] = False
     with Service(lambda: _settings(config, options)) as service, _signals(service):
-        _greet(service)
+        _greet(service, _serve(service))
         try:
             service.run()
         finally:
@@ -106,15 +106,26 @@ def _settings(config: Path | None, options: dict[str, Any]) -> Settings:
     return settings
 
 
-def _greet(service: Service) -> None:
+def _serve(service: Service) -> str:
+    """Start the web server if the configuration asks for it; return its address, or ""."""
+    if service.settings.http is None:
+        return ""
+    from edge_runtime.web.server import WebServer
+
+    server = WebServer(service, service.settings.http)
+    service.attach(server)
+    return server.url
+
+
+def _greet(service: Service, url: str) -> None:
     snapshot = service.pipeline.gallery.snapshot()
     camera, engine = service.daemon.camera, service.engine
     talk(
         f"watching {camera.source.name} for {len(snapshot.labels)} labels ({snapshot.count} "
         f"codes), engine {engine.name}: {engine.reason}. Ctrl-C ends."
     )
-    if service.web:
-        talk(f"the page is at {service.web.url}")
+    if url:
+        talk(f"the page is at {url}")
     if not snapshot.count:
         talk("edge-runtime: the gallery is empty, so everything will be unknown")
 

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import cv2
 
@@ -33,9 +33,6 @@ from edge_runtime.sinks import Outbox
 from edge_runtime.system.memory import release_unused
 from edge_runtime.types import Event, Frame, QueryResult, Recognition
 
-if TYPE_CHECKING:
-    from edge_runtime.web.server import WebServer
-
 log = logging.getLogger(__name__)
 
 RECENT_EVENTS = 200
@@ -55,8 +52,18 @@ class LatestResult:
     held: Recognition | None
 
 
+class AttachedPart(Protocol):
+    """Something that runs beside the daemon for as long as it does, such as the web server."""
+
+    def check(self) -> None:
+        """Raise `EdgeRuntimeError` if it no longer works; called once per second."""
+
+    def close(self, wait_s: float) -> None:
+        """Stop within `wait_s`."""
+
+
 class Service:
-    """The daemon with its engine, gallery, camera, sinks and page. Made and used on one thread."""
+    """The daemon with its engine, gallery, camera and sinks. Create and use it on one thread."""
 
     def __init__(self, load: Callable[[], Settings]) -> None:
         """`load` reads the configuration, now and at each reload; raises `EdgeRuntimeError`."""
@@ -87,18 +94,17 @@ class Service:
         self.watch = GalleryWatch(self.pipeline, self.engine.model, self.daemon.note)
         self.climate = Climate()
         self.thermostat = Thermostat(settings.heat.hot_c)
-        self.web: WebServer | None = None
+        self._attached: list[AttachedPart] = []
         self._apply(settings)
         self._made = open_sinks(settings, lossless=not keeper.source.live)
         self.daemon.sinks = list(self.outboxes)
         self.daemon.every(1.0, self._look_after)
         if self.notifier.interval_s:
             self.daemon.every(min(self.notifier.interval_s, 1.0), self.notifier.alive)
-        if settings.http:
-            from edge_runtime.web.server import WebServer
 
-            self.web = WebServer(self, settings.http)
-        release_unused()
+    def attach(self, part: AttachedPart) -> None:
+        """Check `part` while the daemon runs, and close it with the daemon."""
+        self._attached.append(part)
 
     @property
     def outboxes(self) -> list[Outbox]:
@@ -107,6 +113,7 @@ class Service:
 
     def run(self) -> None:
         """Until the camera's end or `stop`; raises `EdgeRuntimeError` where going on is no use."""
+        release_unused()
         self.notifier.ready(f"watching {self.daemon.camera.source.name}")
         self.daemon.run()
 
@@ -122,10 +129,10 @@ class Service:
         """End everything; what hangs is left behind."""
         self.notifier.stopping()
         self.climate.close()
-        parts: list[Callable[[float], None]] = [outbox.close for outbox in self.outboxes]
-        if self.web:
-            parts.append(self.web.close)
-        threads = [threading.Thread(target=part, args=(END_S,), daemon=True) for part in parts]
+        threads = [
+            threading.Thread(target=part.close, args=(END_S,), daemon=True)
+            for part in (*self.outboxes, *self._attached)
+        ]
         for thread in threads:
             thread.start()
         end_s = time.monotonic() + 2 * END_S
@@ -156,10 +163,10 @@ class Service:
             self._hup = False
             self.reload()
         self._set_pace()
-        if self.web:
-            self.web.check()
+        for part in self._attached:
+            part.check()
         only_stdout = [box.sink.name for box in self.outboxes] in (["text"], ["json"])
-        if only_stdout and not self.web and reader_has_gone(sys.stdout):
+        if only_stdout and not self._attached and reader_has_gone(sys.stdout):
             raise BrokenPipeError  # nobody listens any more
 
     def _set_pace(self) -> None:

@@ -13,12 +13,10 @@ import tomllib
 from collections.abc import Callable, Mapping
 from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from edge_runtime.errors import ConfigError, storage_error
-
-if TYPE_CHECKING:
-    from edge_runtime.report.schema import Report, Verdict
+from edge_runtime.report.schema import Report, Verdict
 
 QUERY_BUDGET_MS = 1000.0
 """A query takes less than a second (Liu et al. 2017, on a 1.8 GHz Kirin 925 phone)."""
@@ -78,8 +76,6 @@ def judge(
 
     `figure_of` gives the figure that a budget's name asks for; None: it was not measured.
     """
-    from edge_runtime.report.schema import Verdict
-
     verdicts = []
     for whose, lines in (({source: budgets} if budgets else {}) | PAPERS).items():
         for name, most in lines.items():
