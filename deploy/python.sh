@@ -1,5 +1,6 @@
 #!/bin/sh
-# Runs on the board: says where a Python is that can have edge-runtime. PYTHON=name is tried first.
+# Runs on the board and prints the path of a Python that can run edge-runtime.
+# PYTHON=name is tried first.
 old= bare=
 for name in ${PYTHON:-} python3.13 python3.12 python3.11 python3; do
   command -v "$name" >/dev/null || continue
@@ -13,10 +14,10 @@ for name in ${PYTHON:-} python3.13 python3.12 python3.11 python3; do
   fi
 done
 if [ -n "$bare" ]; then
-  echo "$bare cannot make virtual environments here: sudo apt install python3-venv" >&2
+  echo "$bare cannot create virtual environments: sudo apt install python3-venv" >&2
 elif [ -n "$old" ]; then
-  echo "Python $old is too old, 3.11 is needed: Raspberry Pi OS has it from 2023 (bookworm) on" >&2
+  echo "Python $old is too old; 3.11 or newer is required (Raspberry Pi OS since 2023, bookworm, has it)" >&2
 else
-  echo "no Python here: sudo apt install python3-venv" >&2
+  echo "no Python found: sudo apt install python3-venv" >&2
 fi
 exit 9

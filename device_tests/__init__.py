@@ -1,1 +1,1 @@
-"""What is run on the device itself: over ssh on a board, or on an emulated one."""
+"""Tests that run on the device itself: on a board over ssh, or on an emulated one."""

@@ -1,10 +1,11 @@
-"""The device tests' command.
+"""Run the device tests.
 
     python -m device_tests --target rpi4 [--host pi@board | --host here] [--small] [--keep]
                            [--out DIR] [PYTEST OPTION...]
 
-Without --host the device is emulated; with `--host here` it is this machine, over an ssh server
-that is started for it. Exit codes: docs/ERRORS.md; 9: a test failed, 12: the board.
+Without --host the device is emulated. With `--host here` it is this machine, reached through an
+ssh server that is started for the run. Exit codes: 9 if a test failed, 12 if the board cannot be
+used, otherwise those of docs/ERRORS.md.
 """
 
 from __future__ import annotations
@@ -39,33 +40,44 @@ from edge_runtime.errors import (
 
 HERE = "here"
 SUITES = ("install", "parity", "bundle", "gallery", "daemon", "profile", "estimate")
-"""In the order in which they make sense."""
+"""In the order in which they run."""
 
 
 @click.command(help=__doc__, context_settings={"ignore_unknown_options": True})
-@click.option("--target", "names", default="rpi4", help="A device; emulated ones may be several.")
-@click.option("--host", default="", help="user@board, as ssh knows it, or: here.")
-@click.option("--small", is_flag=True, help="A small network, compiled for the test.")
-@click.option("--keep", is_flag=True, help="Leave the packages on the board for the next run.")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder for reports and results.")
+@click.option(
+    "--target",
+    "names",
+    default="rpi4",
+    help="A device; for emulated devices, a comma-separated list.",
+)
+@click.option("--host", default="", help='user@board as ssh knows it, or "here".')
+@click.option("--small", is_flag=True, help="Use a small network, compiled for the test.")
+@click.option(
+    "--keep", is_flag=True, help="Keep the installed packages on the board for the next run."
+)
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for the reports and results.")
 @click.argument("options", nargs=-1)
 def main(names: str, **settings: Any) -> None:
-    """Command: see the module."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # cleans up as Ctrl-C does
+    """Run the tests on every target."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # SIGTERM cleans up as Ctrl-C does
     try:
         sys.exit(max(_run(name, **settings) for name in _targets(names, settings["host"])))
     except EdgeRuntimeError as error:
         click.echo(f"device-test: {error}", err=True)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        click.echo("device-test: interrupted; what was on the board is removed", err=True)
+        click.echo(
+            "device-test: interrupted; all files of the run were removed from the board", err=True
+        )
         sys.exit(EXIT_INTERRUPTED)
 
 
 def _targets(names: str, host: str) -> list[str]:
     targets = names.split(",")
     if host and len(targets) > 1:
-        raise InputError("one board is one target", where=names, remedy="TARGET=rpi4")
+        raise InputError(
+            "--host takes a single target", where=names, remedy="for example TARGET=rpi4"
+        )
     return targets
 
 
@@ -75,14 +87,14 @@ def _run(
     target = read_target(name)
     if target.is_host and not host:
         raise InputError(
-            "this machine is not emulated", where=name, remedy="HOST=here, or name a board"
+            "this machine is not emulated", where=name, remedy="set HOST=here, or name a board"
         )
     with ExitStack() as stack:
         device = stack.enter_context(_device(target, host, keep, stack))
         check_fits(target, device)
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edge-bundle-")))
-        bundle = make_bundle(target, scratch, small=small, tell=_tell)
-        _tell(f"installing on {device.name}")
+        bundle = make_bundle(target, scratch, small=small, log=_log)
+        _log(f"installing on {device.name}")
         device.install()
         home = ROOT / ("build/device-test" if small else "profiles/reports") / name
         results = Results(out or home, target, device, bundle)
@@ -97,9 +109,9 @@ def _run(
                 plugins=[results],
             )
         finally:
-            _tell(f"results: {results.write()}")
-        if results.lost:
-            raise results.lost
+            _log(f"results: {results.write()}")
+        if results.board_error:
+            raise results.board_error
         if code == pytest.ExitCode.INTERRUPTED:
             raise KeyboardInterrupt
     return EXIT_CHECK_FAILED if code else 0
@@ -117,24 +129,24 @@ def _device(target: Target, host: str, keep: bool, stack: ExitStack) -> Device:
 
 
 def check_fits(target: Target, device: Device) -> None:
-    """Raises `BoardUnfitError` if code for `target` cannot run there."""
-    there = device.about
+    """Raise `BoardUnfitError` if code for `target` cannot run on the device."""
+    info = device.info
     wanted = target.triple.split("-")[0]
-    if there.machine != wanted:
+    if info.machine != wanted:
         raise BoardUnfitError(
-            f"it is a {there.machine} machine, {target.name} is {wanted}",
+            f"its architecture is {info.machine}, {target.name} needs {wanted}",
             where=device.name,
-            remedy="name the board that it is with TARGET=; 32-bit systems are not supported",
+            remedy="name its type with TARGET=; 32-bit systems are not supported",
         )
-    if missing := sorted(set(target.features) - set(there.features)):
+    if missing := sorted(set(target.features) - set(info.features)):
         raise BoardUnfitError(
-            f"its CPU ({there.model}) lacks {', '.join(missing)}, which {target.name} has",
+            f"its CPU ({info.model}) lacks {', '.join(missing)}, which {target.name} has",
             where=device.name,
-            remedy="name the board that it is with TARGET=",
+            remedy="name its type with TARGET=",
         )
 
 
-def _tell(text: str) -> None:
+def _log(text: str) -> None:
     click.echo(f"device-test: {text}", err=True)
 
 

@@ -1,4 +1,4 @@
-"""The bundles that are tested on a device."""
+"""Build the bundles that are tested on a device."""
 
 from __future__ import annotations
 
@@ -20,44 +20,53 @@ from edge_runtime.image import Image
 from edge_runtime.model import MODEL_FILE, identify
 
 SMALL = 96
+"""Side of the small network's input, pixels."""
 
 
 def make_bundle(
-    target: Target, folder: Path, *, small: bool, tell: Callable[[str], None] = lambda _: None
+    target: Target, folder: Path, *, small: bool, log: Callable[[str], None] = lambda _: None
 ) -> Path:
-    """`make compile`'s bundle for the device, or in `folder` one of a small network."""
+    """Return the bundle of `make compile` for the device.
+
+    With `small`, compile a small network into `folder` instead.
+    """
     if not small:
         path, model = ROOT / "build" / target.name, ROOT / "models" / MODEL_FILE
         if not is_bundle(path) or read_manifest(path)["model"]["id"] != identify(model)[0]:
-            tell(f"compiling for {target.name}")
-            result = compile_bundle(Request(model, target, path, log=tell))
+            log(f"compiling for {target.name}")
+            result = compile_bundle(Request(model, target, path, log=log))
             if result.status == "rejected":
                 raise CompileError(
-                    "rejected: not equal or not faster", where=result.bundle, remedy="evidence.json"
+                    "rejected: its codes differ or it is not faster",
+                    where=result.bundle,
+                    remedy="see evidence.json",
                 )
         return path
-    tell(f"compiling a small network for {target.name}")
+    log(f"compiling a small network for {target.name}")
     _small_network(folder / MODEL)
     build_untuned(read_network(folder / MODEL), target, "fp32", folder)
     return folder
 
 
-def int8_bundles(target: Target, made: Image, folder: Path) -> tuple[Path, Path]:
-    """A small network in integers, calibrated on `made`: for the device, and for this machine."""
-    there, here = folder / "there", folder / "here"
-    there.mkdir()
-    here.mkdir()
-    _small_network(there / MODEL)
-    shutil.copy(there / MODEL, here)
+def int8_bundles(target: Target, pictures: Image, folder: Path) -> tuple[Path, Path]:
+    """Compile a small int8 network, calibrated on `pictures`, for the device and for this machine.
+
+    Returns both bundles, the device's first.
+    """
+    remote, local = folder / "remote", folder / "local"
+    remote.mkdir()
+    local.mkdir()
+    _small_network(remote / MODEL)
+    shutil.copy(remote / MODEL, local)
     device, host = target.at("int8"), read_target(HOST).at("int8")
-    network = quantize(read_network(there / MODEL), made, device.vector)
-    build_untuned(network, device, "int8", there)
-    build_untuned(network, host, "int8", here)
-    return there, here
+    network = quantize(read_network(remote / MODEL), pictures, device.vector)
+    build_untuned(network, device, "int8", remote)
+    build_untuned(network, host, "int8", local)
+    return remote, local
 
 
 def _small_network(path: Path) -> None:
-    """Random weights: what it finds means nothing."""
+    """Write a small network with random weights. Its codes are meaningless."""
     sample = Sample(SMALL, 0.25, 64)
     sample.v1()
     sample.finish(path)

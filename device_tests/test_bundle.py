@@ -1,4 +1,4 @@
-"""No bundle can crash the device."""
+"""A bundle that does not fit the device is refused instead of crashing it."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from device_tests.devices.base import Device
 from edge_runtime.bundle import LIBRARY, MODEL, read_manifest, write_manifest
 from edge_runtime.engine.portable import PortableEngine
 
-UNCHECKED = """
+LOAD_WITHOUT_CHECK = """
 import ctypes, sys
 library = ctypes.CDLL(sys.argv[1])
 library.edge_open.restype = ctypes.c_void_p
 library.edge_open(1)
-print("still alive")
+print("no crash")
 """
-NEWER = """
+DOT_PRODUCT_CODE = """
 #include <arm_neon.h>
 #include <stdint.h>
 static volatile int8_t one = 1;
@@ -33,14 +33,14 @@ void *edge_open(int32_t threads)
 """
 
 
-def test_a_bundle_for_a_newer_cpu_is_refused_where_running_it_would_kill(
+def test_a_bundle_for_a_newer_cpu_is_refused(
     device: Device, target: Target, bundle: Path, tmp_path: Path
 ) -> None:
-    if "aarch64" not in target.triple or "asimddp" in device.about.features:
-        pytest.skip("this CPU is not older than one that has the dot product")
+    if "aarch64" not in target.triple or "asimddp" in device.info.features:
+        pytest.skip("this CPU has the dot-product instructions")
     newer = tmp_path / "newer"
     shutil.copytree(bundle, newer)
-    (tmp_path / "newer.c").write_text(NEWER)
+    (tmp_path / "newer.c").write_text(DOT_PRODUCT_CODE)
     subprocess.run(
         [
             *c_compiler(target.triple), "-O1", "-march=armv8.2-a+dotprod", "-shared", "-fPIC",
@@ -58,30 +58,30 @@ def test_a_bundle_for_a_newer_cpu_is_refused_where_running_it_would_kill(
         budgets={},
         tools={},
     )
-    bare = tmp_path / "bare"
-    shutil.copytree(newer, bare)
-    (bare / MODEL).unlink()
+    without_model = tmp_path / "without_model"
+    shutil.copytree(newer, without_model)
+    (without_model / MODEL).unlink()
     place = device.put(newer)
-    # Without the check the process dies of an illegal instruction ...
-    done = device.python("-c", UNCHECKED, f"{place}/{LIBRARY}")
+    # Without the check, an illegal instruction kills the process.
+    done = device.python("-c", LOAD_WITHOUT_CHECK, f"{place}/{LIBRARY}")
     assert done.returncode in (-4, 132), (done.returncode, done.stdout)
-    # ... with it, the portable engine answers, and says why,
-    (found,) = device.ask("engine", place)
-    assert found["engine"] == "portable"
-    assert any("this CPU lacks asimddp" in line for line in found["said"]), found
-    # and where there is no portable model either, one line says what to do.
-    done = device.runtime("query", "--model", device.put(bare), "photo.png")
+    # With it, the portable engine answers and the log gives the reason.
+    (outcome,) = device.run_script("engine", place)
+    assert outcome["engine"] == "portable"
+    assert any("this CPU lacks asimddp" in line for line in outcome["log"]), outcome
+    # Without a portable model, the command fails with one line that says what to do.
+    done = device.runtime("query", "--model", device.put(without_model), "photo.png")
     assert done.returncode == 4
     assert done.stderr.count("\n") == 1
     assert "lacks asimddp" in done.stderr and "use a bundle for this board" in done.stderr
 
 
-def test_a_damaged_bundle_is_found_out(device: Device, bundle: Path, tmp_path: Path) -> None:
+def test_a_damaged_bundle_is_detected(device: Device, bundle: Path, tmp_path: Path) -> None:
     bad = tmp_path / "bad"
     shutil.copytree(bundle, bad)
     content = bytearray((bad / LIBRARY).read_bytes())
     content[len(content) // 2] ^= 1
     (bad / LIBRARY).write_bytes(content)
-    (found,) = device.ask("engine", device.put(bad))
-    assert found["engine"] == "portable"
-    assert any("damaged" in line for line in found["said"]), found
+    (outcome,) = device.run_script("engine", device.put(bad))
+    assert outcome["engine"] == "portable"
+    assert any("damaged" in line for line in outcome["log"]), outcome

@@ -1,4 +1,4 @@
-"""The counts behind the estimates: the path inside an emulated process, marked at its laps."""
+"""The counts behind the estimates: the query path in an emulated process, stage by stage."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_every_stage_of_the_path_is_counted(
     target: Target, device: Device, bundle: Path, pictures: Image, tmp_path: Path
 ) -> None:
     if not device.emulated or pictures.shape[1] > SMALL or target.name != "rpi3":
-        pytest.skip("a small network on one emulated board tells enough")
+        pytest.skip("tested with the small network on one emulated board only")
     material = make_material(bundle, tmp_path)
     stages = count_stages(Userland(), target, bundle, material, frames=1)
     assert list(stages) == ["decode", "fit", "hash", "lookup", "decide", "publish"]
@@ -35,7 +35,7 @@ def _plausible(counts: Counts) -> bool:
     return 0 < counts.l2_misses <= counts.l1_misses < counts.instructions < 1e8
 
 
-def test_without_an_emulator_it_says_what_to_install(
+def test_without_an_emulator_the_error_names_the_package(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))

@@ -1,4 +1,4 @@
-"""How fast it is there, and whether that is within the device's budget."""
+"""The profile of the device is within its budget."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from edge_runtime.image import Image
 
 
 def test_the_profile_is_within_budget(
-    device: Device, pictures: Image, placed: str, photos: str, gallery: str, results: Results
+    device: Device, pictures: Image, remote_bundle: str, photos: str, gallery: str, results: Results
 ) -> None:
-    if device.emulated and pictures.shape[1] > SMALL:  # seconds a picture, that mean nothing
-        pytest.skip("under emulation with the small network only: SMALL=1")
-    place = f"{device.folder}/report.json"
-    quick = pictures.shape[1] <= SMALL  # a test of the test; a board's own report is a full one
+    if device.emulated and pictures.shape[1] > SMALL:  # seconds per picture, which mean nothing
+        pytest.skip("under emulation, only with the small network: SMALL=1")
+    path = f"{device.folder}/report.json"
+    quick = pictures.shape[1] <= SMALL  # checks the test itself; a board gets a full profile
     length = ("--samples", "16", "--seconds", "1") if device.emulated else ("--quick",) * quick
     done = device.runtime(
-        "profile", *length, "--gallery", gallery, "--model", placed, "--out", place, photos
+        "profile", *length, "--gallery", gallery, "--model", remote_bundle, "--out", path, photos
     )
     assert done.returncode in (0, EXIT_CHECK_FAILED), done.stderr
-    report = results.keep_report(place)
-    brands = [f"{brand['name']}: {brand['detail']}" for brand in report["brands"]]
-    assert report["ended"] == "finished", brands
+    report = results.fetch_report(path)
+    flags = [f"{brand['name']}: {brand['detail']}" for brand in report["brands"]]
+    assert report["ended"] == "finished", flags
     assert all(stage["p50_ms"] > 0 for stage in report["warm"]["stages"].values())
     assert report["met"] == (done.returncode == 0)
     if device.emulated:
         assert not report["measurement"]
-        return  # so there is no verdict
-    if brands:
-        results.notes.append(f"NO MEASUREMENT: {'; '.join(brands)}")
-        pytest.skip(f"no measurement, so no verdict: {'; '.join(brands)}")
+        return  # an emulated run has no verdict
+    if flags:
+        results.notes.append(f"NOT A VALID MEASUREMENT: {'; '.join(flags)}")
+        pytest.skip(f"not a valid measurement, so no verdict: {'; '.join(flags)}")
     results.notes += [
         f"budget: {line['name']}: {line['value']} of {line['budget']:g}"
         for line in report["budget"]

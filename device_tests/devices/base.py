@@ -1,4 +1,4 @@
-"""A device to run things on: one small contract, for an emulated board and a real one."""
+"""The interface of a device under test, shared by emulated and real boards."""
 
 from __future__ import annotations
 
@@ -14,65 +14,67 @@ ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = ROOT / "device_tests" / "scripts"
 LIMIT_S = 900.0
 
-Done = subprocess.CompletedProcess[str]
+Completed = subprocess.CompletedProcess[str]
 
 
 @dataclass(frozen=True)
-class About:
-    """What a device says of itself."""
+class DeviceInfo:
+    """What a device reports about itself."""
 
     model: str
     machine: str
     """Architecture: x86_64, aarch64."""
     features: tuple[str, ...]
-    """What its CPU can do, as /proc/cpuinfo names it; empty: whatever the target asks for."""
+    """CPU features as /proc/cpuinfo names them. For an emulated device: those of the target."""
     cores: int
     system: str
     python: str
     cameras: tuple[str, ...] = ()
-    """V4L2 devices from which pictures may be read."""
+    """V4L2 devices that can be opened for reading and writing."""
 
 
 class Device(AbstractContextManager["Device"], ABC):
-    """Files can be put on it and fetched from it, its Python and programs can be run on it.
+    """A device that files can be copied to and from and on which programs can be run.
 
-    Leaving the context takes away all that was put there.
+    Leaving the context removes everything that was copied there.
     """
 
     emulated: bool
     name: str
-    about: About
+    info: DeviceInfo
 
     folder: str
-    """One of its own there, for what scripts write."""
+    """A folder on the device for the output of scripts."""
 
     @abstractmethod
     def install(self) -> None:
-        """Put the runtime there, as this checkout has it."""
+        """Install the runtime of this checkout."""
 
     @abstractmethod
     def put(self, path: Path) -> str:
-        """Copy a file or folder there; its place there."""
+        """Copy a file or folder to the device and return its path there."""
 
     @abstractmethod
-    def get(self, place: str, to: Path) -> None:
-        """Copy the file `place` from there."""
+    def get(self, remote: str, local: Path) -> None:
+        """Copy the file `remote` from the device to `local`."""
 
     @abstractmethod
-    def python(self, *arguments: str) -> Done:
-        """Run its Python, which has the runtime."""
+    def python(self, *arguments: str) -> Completed:
+        """Run the Python in which the runtime is installed."""
 
     @abstractmethod
-    def program(self, *command: str) -> Done:
-        """Run a program that was put there."""
+    def program(self, *command: str) -> Completed:
+        """Run a program that was copied to the device."""
 
-    def runtime(self, *arguments: str) -> Done:
-        """Run its `edge-runtime`."""
+    def runtime(self, *arguments: str) -> Completed:
+        """Run `edge-runtime` on the device."""
         return self.python("-m", "edge_runtime", *arguments)
 
-    def ask(self, script: str, *arguments: str) -> Any:
-        """What a script of scripts/ finds out there: the JSON on the last line that it prints."""
+    def run_script(self, script: str, *arguments: str) -> Any:
+        """Run a script of scripts/ and return the JSON on the last line that it prints."""
         text = (SCRIPTS / f"{script}.py").read_text(encoding="utf-8")
-        done = self.python("-c", text, *arguments)
-        assert done.returncode == 0, f"{script}: exit code {done.returncode}\n{done.stderr}"
-        return json.loads(done.stdout.splitlines()[-1])
+        completed = self.python("-c", text, *arguments)
+        assert completed.returncode == 0, (
+            f"{script}: exit code {completed.returncode}\n{completed.stderr}"
+        )
+        return json.loads(completed.stdout.splitlines()[-1])

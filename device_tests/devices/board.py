@@ -1,4 +1,4 @@
-"""A real board, over ssh: a folder of its own there, which goes away however the run ends."""
+"""A real board over ssh. Its folder for the run is removed however the run ends."""
 
 from __future__ import annotations
 
@@ -14,35 +14,38 @@ import uuid
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
-from device_tests.devices.base import ROOT, About, Device, Done
+from device_tests.devices.base import ROOT, Completed, Device, DeviceInfo
 from device_tests.devices.lease_agent import MARK
-from device_tests.devices.ssh import Connection, explained
+from device_tests.devices.ssh import Connection, connection_error
 from edge_runtime.errors import BoardLostError, BoardUnfitError, BoardUnreachableError
 
 SILENCE_S = 60.0
-"""So long the board waits for a sign of life before it cleans up by itself."""
+"""Seconds without a sign of life after which the board cleans up by itself."""
 RETURN_S = 90.0
-"""So long we wait for a board that went away, to learn whether it rebooted."""
+"""Seconds to wait for a lost board to return, to find out whether it rebooted."""
 INSTALL_S = 1800.0
-SMALLEST_BYTES = 700_000_000
+REQUIRED_BYTES = 700_000_000
 FIELDS = ("model", "machine", "cores", "system", "python")
 
 
 class SshDevice(Device):
-    """A board that ssh reaches without a password, with Python 3.11 and venv; see `Device`."""
+    """A board with Python 3.11 and venv that ssh reaches without a password."""
 
     def __init__(self, host: str, *, keep: bool = False, return_s: float = RETURN_S) -> None:
-        """`keep`: leave the installed packages there for the next run."""
+        """`keep`: leave the installed packages on the board for the next run.
+
+        `return_s`: seconds to wait for a lost board.
+        """
         self.name, self._keep, self._return_s = host, keep, return_s
         self._run = uuid.uuid4().hex[:12]
         self._ended = threading.Event()
         self._lost: BoardLostError | None = None
-        self._keeper: subprocess.Popen[bytes] | None = None
+        self._lease_agent: subprocess.Popen[bytes] | None = None
         self._puts = 0
 
     def __enter__(self) -> SshDevice:
-        """Raises `BoardUnreachableError` or `BoardUnfitError`."""
-        self._line = Connection(self.name)
+        """Connect and create the folder; raises `BoardUnreachableError` or `BoardUnfitError`."""
+        self._connection = Connection(self.name)
         try:
             self._open()
         except BaseException:
@@ -52,39 +55,43 @@ class SshDevice(Device):
 
     def _open(self) -> None:
         finder = (ROOT / "deploy" / "python.sh").read_text(encoding="utf-8")
-        found = self._line.run(f"sh -c {shlex.quote(finder)}")
+        found = self._connection.run(f"sh -c {shlex.quote(finder)}")
         if found.returncode:
             raise BoardUnfitError(found.stderr.strip().splitlines()[-1], where=self.name)
         self._system_python = found.stdout.strip()
-        keeper = self._line.hold(self._keeper_command("keep", self._run, f"{SILENCE_S:g}"))
-        self._keeper = keeper
-        assert keeper.stdin and keeper.stdout and keeper.stderr
-        said = keeper.stdout.readline()
-        if not said:
-            raise explained(self.name, keeper.stderr.read().decode(errors="replace"))
-        told = json.loads(said)
-        self.swept: list[str] = told["swept"]
-        self.folder, self._boot, self.emulated = told["folder"], told["boot"], told["emulated"]
-        self.about = About(
-            **{name: told[name] for name in FIELDS},
-            features=tuple(told["features"]),
-            cameras=tuple(told["cameras"]),
+        agent = self._connection.open_session(
+            self._agent_command("hold", self._run, f"{SILENCE_S:g}")
         )
-        self._home = f"{self.folder}/kept" if not self._keep else f"{Path(self.folder).parent}/kept"
-        self._free_bytes = told["free_bytes"]
-        threading.Thread(target=self._beat, args=(keeper.stdin,), daemon=True).start()
+        self._lease_agent = agent
+        assert agent.stdin and agent.stdout and agent.stderr
+        line = agent.stdout.readline()
+        if not line:
+            raise connection_error(self.name, agent.stderr.read().decode(errors="replace"))
+        facts = json.loads(line)
+        self.swept: list[str] = facts["swept"]
+        self.folder, self._boot, self.emulated = facts["folder"], facts["boot"], facts["emulated"]
+        self.info = DeviceInfo(
+            **{name: facts[name] for name in FIELDS},
+            features=tuple(facts["features"]),
+            cameras=tuple(facts["cameras"]),
+        )
+        self._packages = f"{self.folder}/packages"
+        if self._keep:
+            self._packages = f"{Path(self.folder).parent}/packages"
+        self._free_bytes = facts["free_bytes"]
+        threading.Thread(target=self._beat, args=(agent.stdin,), daemon=True).start()
 
     def __exit__(self, *_: Any) -> None:
-        """The board cleans up when nobody speaks to it any more; we wait for that."""
+        """Close the agent's input and wait until it has cleaned up."""
         self._ended.set()
-        if self._keeper:
+        if self._lease_agent:
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self._keeper.communicate(timeout=SILENCE_S)
-            self._keeper.kill()
-            self._keeper.communicate()
-        self._line.close()
+                self._lease_agent.communicate(timeout=SILENCE_S)
+            self._lease_agent.kill()
+            self._lease_agent.communicate()
+        self._connection.close()
 
-    def _keeper_command(self, *arguments: str) -> str:
+    def _agent_command(self, *arguments: str) -> str:
         text = (Path(__file__).parent / "lease_agent.py").read_text(encoding="utf-8")
         return shlex.join([self._system_python, "-c", text, *arguments])
 
@@ -96,8 +103,8 @@ class SshDevice(Device):
             except (OSError, ValueError):
                 return
 
-    def _there(self, command: str, **options: Any) -> Done:
-        """Run a line of shell in the folder there, with the mark of this run."""
+    def _run_remote(self, command: str, **options: Any) -> Completed:
+        """Run a shell command in the folder on the board, marked as part of this run."""
         if self._lost:
             raise self._lost
         variables = {
@@ -107,100 +114,103 @@ class SshDevice(Device):
             "PIP_NO_CACHE_DIR": "1",
             "PYTHONDONTWRITEBYTECODE": "1",
         }
-        setting = " ".join(f"{name}={shlex.quote(value)}" for name, value in variables.items())
+        exports = " ".join(f"{name}={shlex.quote(value)}" for name, value in variables.items())
         try:
-            done = self._line.run(
-                f"cd {shlex.quote(self.folder)} && export {setting} && {command}", **options
+            done = self._connection.run(
+                f"cd {shlex.quote(self.folder)} && export {exports} && {command}", **options
             )
         except BoardUnreachableError as error:
-            self._gone(error.what, error)
-        assert self._keeper
-        if self._keeper.poll() is not None:  # and with it the folder
-            self._gone("the keeper of its folder has ended")
+            self._raise_lost(error.what, error)
+        assert self._lease_agent
+        if self._lease_agent.poll() is not None:  # and it has removed the folder
+            self._raise_lost("the lease agent on it has ended")
         return done
 
-    def _gone(self, why: str, error: BoardUnreachableError | None = None) -> NoReturn:
-        """It was there, and is no more: say what has happened, and clean up if it is back."""
+    def _raise_lost(self, why: str, error: BoardUnreachableError | None = None) -> NoReturn:
+        """Find out why the board was lost, clean up if it is back, and raise `BoardLostError`."""
         self._ended.set()
         end_s = time.monotonic() + self._return_s
         boot = ""
         while not boot and time.monotonic() < end_s:
             try:
-                boot = self._line.run("cat /proc/sys/kernel/random/boot_id", limit_s=20).stdout
+                boot = self._connection.run(
+                    "cat /proc/sys/kernel/random/boot_id", limit_s=20
+                ).stdout
             except BoardUnreachableError:
                 time.sleep(1)
         if not boot:
-            what, remedy = f"it went away and has not come back: {why}", "look at it"
+            what, remedy = f"it was lost and has not come back: {why}", "check the board"
         elif boot.strip() != self._boot:
-            what = "it rebooted in the middle of the run"
-            remedy = "weak power supply, heat, memory? on the board: journalctl -b -1 -e"
+            what = "it rebooted during the run"
+            remedy = "check power supply, heat and memory; on the board: journalctl -b -1 -e"
         else:
-            what = f"the line to it broke: {why}"
-            remedy = "it went on itself; is its network steady?"
+            what = f"the connection broke: {why}"
+            remedy = "the board kept running; check its network"
         if boot:
             with contextlib.suppress(BoardUnreachableError):
-                self._line.run(self._keeper_command("sweep"))
+                self._connection.run(self._agent_command("sweep"))
         self._lost = BoardLostError(what, where=self.name, remedy=remedy)
         raise self._lost from error
 
     def install(self) -> None:
-        """See `Device`: as `make deploy` does it, but for the service. Raises `BoardUnfitError`."""
+        """Install as `make deploy` does, without the service; raises `BoardUnfitError`."""
         with tempfile.TemporaryDirectory(prefix="edge-parcel-") as folder:
             parcel = Path(folder) / "parcel"
             subprocess.run(["sh", ROOT / "deploy" / "parcel.sh", parcel], check=True)
             digest = hashlib.sha256((parcel / "requirements.txt").read_bytes()).hexdigest()[:12]
             place = self.put(parcel)
-        environment = f"{self._home}/{digest}"
+        environment = f"{self._packages}/{digest}"
         self._python = f"{environment}/bin/python"
         pip = f"{self._python} -m pip --disable-pip-version-check --no-input install --quiet"
-        ready = self._there(f"test -e {environment}/ready").returncode == 0
-        if not ready and self._free_bytes < SMALLEST_BYTES:
+        ready = self._run_remote(f"test -e {environment}/ready").returncode == 0
+        if not ready and self._free_bytes < REQUIRED_BYTES:
             raise BoardUnfitError(
-                f"{self._free_bytes / 1e6:.0f} MB are free, {SMALLEST_BYTES / 1e6:.0f} are needed",
+                f"{self._free_bytes / 1e6:.0f} MB are free, "
+                f"{REQUIRED_BYTES / 1e6:.0f} MB are needed",
                 where=self.name,
-                remedy="make room",
+                remedy="free some space",
             )
         steps = [] if ready else [
-            f"rm -rf {self._home} && {self._system_python} -m venv {environment}",
+            f"rm -rf {self._packages} && {self._system_python} -m venv {environment}",
             f"{pip} --requirement {place}/requirements.txt && touch {environment}/ready",
         ]  # fmt: skip
         for step in [*steps, f"{pip} --force-reinstall --no-deps {place}/source"]:
-            done = self._there(step, limit_s=INSTALL_S)
+            done = self._run_remote(step, limit_s=INSTALL_S)
             if done.returncode:
                 lines = [line for line in done.stderr.splitlines() if line.strip()]
                 raise BoardUnfitError(
                     f"the packages cannot be installed: {(lines or ['no message'])[-1]}",
                     where=self.name,
-                    remedy="does it reach a package index?",
+                    remedy="check that the board reaches a package index",
                 )
 
     def put(self, path: Path) -> str:
-        """See `Device`."""
+        """Copy a file or folder to the board and return its path there."""
         self._puts += 1
         place = f"{self.folder}/{self._puts}"
         with tempfile.TemporaryFile() as parcel:
             archive = ["tar", "-C", str(path.resolve().parent), "-czf", "-", path.name]
             subprocess.run(archive, stdout=parcel, check=True)
             parcel.seek(0)
-            done = self._there(f"mkdir {place} && tar -C {place} -xzf -", source=parcel)
+            done = self._run_remote(f"mkdir {place} && tar -C {place} -xzf -", source=parcel)
         if done.returncode:
             raise BoardUnfitError(
-                f"{path.name} cannot be put there: {done.stderr.strip()}", where=self.name
+                f"{path.name} cannot be copied: {done.stderr.strip()}", where=self.name
             )
         return f"{place}/{path.name}"
 
-    def get(self, place: str, to: Path) -> None:
-        """See `Device`."""
-        with to.open("wb") as sink:
-            done = self._there(f"cat {shlex.quote(place)}", sink=sink)
+    def get(self, remote: str, local: Path) -> None:
+        """Copy the file `remote` from the board to `local`."""
+        with local.open("wb") as sink:
+            done = self._run_remote(f"cat {shlex.quote(remote)}", sink=sink)
         if done.returncode:
-            to.unlink()
-            raise FileNotFoundError(f"{self.name}:{place}: {done.stderr.strip()}")
+            local.unlink()
+            raise FileNotFoundError(f"{self.name}:{remote}: {done.stderr.strip()}")
 
-    def python(self, *arguments: str) -> Done:
-        """See `Device`."""
+    def python(self, *arguments: str) -> Completed:
+        """Run the Python in which the runtime is installed."""
         return self.program(self._python, *arguments)
 
-    def program(self, *command: str) -> Done:
-        """See `Device`."""
-        return self._there(shlex.join(command))
+    def program(self, *command: str) -> Completed:
+        """Run a program on the board."""
+        return self._run_remote(shlex.join(command))

@@ -1,13 +1,15 @@
-"""Runs on the board for as long as a test does, and cleans up after it, however it ends.
+"""Runs on the board for the duration of a test run and cleans up after it, however it ends.
 
-    python3 -c SOURCE keep RUN SILENCE_S      python3 -c SOURCE sweep
+    python3 -c SOURCE hold RUN SILENCE_S      python3 -c SOURCE sweep
 
-`keep` makes one folder, says in one line of JSON what the board is, and waits: while somebody at
-the other end of its standard input says something now and then, all is well. When that ends or
-falls silent (Ctrl-C, a killed pytest, a broken line), it ends every process of the run and removes
-the folder. The folder's lease is a lock, which ends with this process: what a power cut or kill -9
-has left behind has no owner, and the next run, or `sweep`, takes it away. Nothing outside `HOME` is
-touched, and only folders of that shape in it. Standard library alone; any Python from 3.8 on.
+`hold` creates a folder for the run, prints one line of JSON that describes the board, and then
+reads from its standard input. When the input ends, or stays silent for SILENCE_S seconds (Ctrl-C,
+a killed pytest, a broken connection), it ends every process of the run and removes the folder.
+
+The lease on the folder is a file lock, which the kernel releases when this process ends. A folder
+left by a power cut or kill -9 therefore has no owner, and the next run, or `sweep`, removes it.
+Only folders of this name pattern below `HOME` are touched. The script needs nothing but the
+standard library of Python 3.8 or newer.
 """
 
 from __future__ import annotations
@@ -26,13 +28,13 @@ from pathlib import Path
 
 HOME = Path.home() / ".edge-runtime-device-test"
 MARK = "EDGE_DEVICE_TEST"
-"""A variable that every process of a run carries."""
+"""Environment variable that identifies every process of a run."""
 PREFIX = "run-"
 LEASE = "lease"
 
 
-def keep(run: str, silence_s: float) -> None:
-    """Hold the folder of `run` until the other end falls silent."""
+def hold(run: str, silence_s: float) -> None:
+    """Hold the folder of `run` until the other end closes the input or falls silent."""
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: sys.exit(1))
     swept = sweep()
@@ -42,23 +44,23 @@ def keep(run: str, silence_s: float) -> None:
         with (folder / LEASE).open("w") as lease:
             fcntl.flock(lease, fcntl.LOCK_EX)
             (folder / "tmp").mkdir()
-            sys.stdout.write(json.dumps({**about(folder), "swept": swept}) + "\n")
+            sys.stdout.write(json.dumps({**describe(folder), "swept": swept}) + "\n")
             sys.stdout.flush()
             while select.select([0], [], [], silence_s)[0] and os.read(0, 4096):
                 pass
     finally:
         remove(folder)
-        with contextlib.suppress(OSError):  # something is kept there, or somebody else is at work
+        with contextlib.suppress(OSError):  # installed packages remain, or another run is active
             HOME.rmdir()
 
 
 def sweep() -> list[str]:
-    """Remove what runs without an owner left; their names."""
+    """Remove the folders of runs that have no owner any more and return their names."""
     swept = []
     for folder in sorted(HOME.glob(PREFIX + "*")):
         try:
             lease = (folder / LEASE).open("a")
-        except OSError:  # only just being made, or removed
+        except OSError:  # being created or removed by another process
             continue
         with lease:
             try:
@@ -71,7 +73,7 @@ def sweep() -> list[str]:
 
 
 def remove(folder: Path) -> None:
-    """A run's processes and its folder."""
+    """End the processes of a run and remove its folder."""
     run = folder.name[len(PREFIX) :]
     for number, wait_s in ((signal.SIGTERM, 2.0), (signal.SIGKILL, 2.0)):
         end_s = time.monotonic() + wait_s
@@ -84,18 +86,18 @@ def remove(folder: Path) -> None:
 
 
 def processes(run: str) -> list[int]:
-    """All that carry the mark of `run`."""
-    mark, found = f"{MARK}={run}".encode(), []
+    """Return the ids of all processes that carry the mark of `run`."""
+    mark, ids = f"{MARK}={run}".encode(), []
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal() and int(entry.name) != os.getpid():
-            with contextlib.suppress(OSError):  # ended meanwhile, or somebody else's
+            with contextlib.suppress(OSError):  # the process has ended or belongs to another user
                 if mark in (entry / "environ").read_bytes().split(b"\0"):
-                    found.append(int(entry.name))
-    return found
+                    ids.append(int(entry.name))
+    return ids
 
 
-def about(folder: Path) -> dict[str, object]:
-    """What the board is."""
+def describe(folder: Path) -> dict[str, object]:
+    """Return the facts about the board that the workstation needs."""
     lines = [line.partition(":") for line in _read("/proc/cpuinfo").splitlines()]
     entries = {name.strip(): value.strip() for name, _, value in lines}
     model = _read("/proc/device-tree/model") or _read("/sys/class/dmi/id/product_name")
@@ -119,9 +121,10 @@ def about(folder: Path) -> dict[str, object]:
 
 
 def _emulated() -> bool:
-    """Whether an emulator runs the whole machine: its firmware says so."""
-    says = _read("/proc/device-tree/compatible"), _read("/sys/class/dmi/id/sys_vendor")
-    return platform.machine() == "aarch64" and ("dummy-virt" in says[0] or "QEMU" in says[1])
+    """Return whether the firmware shows that the whole machine is emulated."""
+    compatible = _read("/proc/device-tree/compatible")
+    vendor = _read("/sys/class/dmi/id/sys_vendor")
+    return platform.machine() == "aarch64" and ("dummy-virt" in compatible or "QEMU" in vendor)
 
 
 def _read(path: str) -> str:
@@ -132,7 +135,7 @@ def _read(path: str) -> str:
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "keep":
-        keep(sys.argv[2], float(sys.argv[3]))
+    if sys.argv[1] == "hold":
+        hold(sys.argv[2], float(sys.argv[3]))
     else:
         sweep()

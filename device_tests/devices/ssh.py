@@ -1,5 +1,7 @@
-"""ssh to a board, without ever asking anything: one line that stays open, and one clear line of
-text when it cannot be had."""
+"""Non-interactive ssh to a board.
+
+All commands share one connection. A failure to connect becomes one line that says what to do.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,7 @@ from device_tests.devices.base import LIMIT_S
 from edge_runtime.errors import BoardUnreachableError, InputError
 
 NO_CONNECTION = 255
-"""The exit code of ssh when it is ssh that failed."""
+"""The exit code of ssh when ssh itself fails."""
 OPTIONS = {
     "BatchMode": "yes",
     "ConnectTimeout": "10",
@@ -22,28 +24,35 @@ OPTIONS = {
     "LogLevel": "ERROR",
 }
 MEANINGS = (
-    ("could not resolve", "no such host", "is it on, and in this network? its address works too"),
+    ("could not resolve", "no such host",
+     "check that it is on and in this network, or use its address"),
     ("identification has changed", "its host key has changed",
-     "a new SD card? then: ssh-keygen -R {name}, and log in once by hand: ssh {host}"),
+     "after a new SD card: ssh-keygen -R {name}, then log in once by hand: ssh {host}"),
     ("host key verification failed", "its host key is not known here",
-     "log in once by hand and compare it: ssh {host}"),
-    ("permission denied", "it asks for a password, and nobody is there to type it",
-     "put your key there: ssh-copy-id {host}"),
-    ("connection refused", "it has no ssh server", "on the board: sudo systemctl enable --now ssh"),
-    ("timed out", "it does not answer", "is it on, and in this network?"),
-    ("no route", "it does not answer", "is it on, and in this network?"),
+     "log in once by hand and compare the key: ssh {host}"),
+    ("permission denied", "it asks for a password, which a test cannot type",
+     "install your key: ssh-copy-id {host}"),
+    ("connection refused", "it runs no ssh server",
+     "on the board: sudo systemctl enable --now ssh"),
+    ("timed out", "it does not answer", "check that it is on and in this network"),
+    ("no route", "it does not answer", "check that it is on and in this network"),
 )  # fmt: skip
 
 
 class Connection:
-    """To one host; `SSH` in the environment names another ssh, with options of its own."""
+    """A connection to one host.
+
+    The environment variable `SSH` replaces the ssh command and may contain options.
+    """
 
     def __init__(self, host: str) -> None:
         if not host or host.startswith("-"):
-            raise InputError("no name of a host", where=host, remedy="HOST=pi@raspberrypi.local")
+            raise InputError(
+                "not a host name", where=host, remedy="for example HOST=pi@raspberrypi.local"
+            )
         self.host = host
         self._folder = tempfile.TemporaryDirectory(prefix="edge-ssh-")
-        options = {**OPTIONS, "ControlPath": f"{self._folder.name}/line"}
+        options = {**OPTIONS, "ControlPath": f"{self._folder.name}/control"}
         self._ssh = [
             *shlex.split(os.environ.get("SSH") or "ssh"),
             *(part for name, value in options.items() for part in ("-o", f"{name}={value}")),
@@ -57,7 +66,11 @@ class Connection:
         sink: IO[bytes] | int = subprocess.PIPE,
         limit_s: float = LIMIT_S,
     ) -> subprocess.CompletedProcess[str]:
-        """Run a line of shell there; raises `BoardUnreachableError`."""
+        """Run a shell command on the host; raises `BoardUnreachableError`.
+
+        `source` is its standard input. `sink` receives its standard output, which is captured by
+        default.
+        """
         try:
             done = subprocess.run(
                 [*self._ssh, self.host, command],
@@ -69,39 +82,43 @@ class Connection:
             )
         except subprocess.TimeoutExpired as error:
             raise BoardUnreachableError(
-                f"no answer within {limit_s:g} s", where=self.host, remedy="is it overloaded?"
+                f"no answer within {limit_s:g} s",
+                where=self.host,
+                remedy="check whether it is overloaded",
             ) from error
         except FileNotFoundError as error:
             raise BoardUnreachableError(
-                "there is no ssh here", where=self._ssh[0], remedy="apt install openssh-client"
+                "the ssh program is missing",
+                where=self._ssh[0],
+                remedy="apt install openssh-client",
             ) from error
-        out, talk = ((part or b"").decode(errors="replace") for part in (done.stdout, done.stderr))
+        out, err = ((part or b"").decode(errors="replace") for part in (done.stdout, done.stderr))
         if done.returncode == NO_CONNECTION:
-            raise explained(self.host, talk)
-        return subprocess.CompletedProcess(command, done.returncode, out, talk)
+            raise connection_error(self.host, err)
+        return subprocess.CompletedProcess(command, done.returncode, out, err)
 
-    def hold(self, command: str) -> subprocess.Popen[bytes]:
-        """Start a line of shell that goes on, and over whose line the others travel."""
+    def open_session(self, command: str) -> subprocess.Popen[bytes]:
+        """Start a long-running shell command whose connection all other commands share."""
         return subprocess.Popen(
             [*self._ssh, "-o", "ControlMaster=yes", self.host, command],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            start_new_session=True,  # Ctrl-C is ours to answer
+            start_new_session=True,  # this process handles Ctrl-C
         )
 
     def close(self) -> None:
-        """Forget the line."""
+        """Remove the control socket."""
         self._folder.cleanup()
 
 
-def explained(host: str, said: str) -> BoardUnreachableError:
-    """What ssh `said`, in words that help."""
-    lines = [line.strip() for line in said.splitlines() if line.strip()] or [
-        "ssh ended without a word"
+def connection_error(host: str, stderr: str) -> BoardUnreachableError:
+    """Translate an error message of ssh into an error with a remedy."""
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()] or [
+        "ssh ended without a message"
     ]
-    for sign, what, remedy in MEANINGS:
-        if any(sign in line.lower() for line in lines):
+    for pattern, what, remedy in MEANINGS:
+        if any(pattern in line.lower() for line in lines):
             name = host.rpartition("@")[2]
             return BoardUnreachableError(
                 what, where=host, remedy=remedy.format(host=host, name=name)

@@ -1,6 +1,7 @@
-"""An ssh server of its own on this machine, as the user who starts it: a board always at hand.
+"""A private ssh server on this machine, which stands in as a board for tests.
 
-It listens on 127.0.0.1 alone, on a free port, and lets in the one key that it has made.
+It runs as the current user, listens on a free port of 127.0.0.1 only, and accepts only the key
+that it creates.
 """
 
 from __future__ import annotations
@@ -23,26 +24,26 @@ MISSING += [] if PROGRAM else ["sshd"]
 
 
 class Sshd(AbstractContextManager["Sshd"]):
-    """While the context lasts; all its files are in `folder`, which exists."""
+    """An ssh server that runs while the context lasts and keeps its files in `folder`."""
 
     def __init__(self, folder: Path, home: Path | None = None) -> None:
-        """`home`: what those who log in find in $HOME."""
+        """`home`: the value of $HOME for those who log in. Default: that of the current user."""
         self.folder, self._home = folder, home or Path.home()
         self.host = f"{getpass.getuser()}@127.0.0.1"
 
     @property
     def ssh(self) -> str:
-        """The command that reaches it, for the variable SSH."""
+        """The ssh command that reaches the server, for the variable SSH."""
         return f"ssh -F {self.folder}/config"
 
     def __enter__(self) -> Sshd:
-        """Raises `BoardUnreachableError` where there is no ssh server to start."""
+        """Start the server; raises `BoardUnreachableError` if a program for it is missing."""
         if MISSING:
             raise BoardUnreachableError(
-                f"there is no {MISSING[0]} here", remedy="apt install openssh-server"
+                f"the program {MISSING[0]} is missing", remedy="apt install openssh-server"
             )
         for name in ("key", "host_key"):
-            command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.folder / name]
+            command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self.folder / name)]
             subprocess.run(command, check=True)
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -64,9 +65,9 @@ class Sshd(AbstractContextManager["Sshd"]):
         return self
 
     def start(self) -> None:
-        """Start it, and wait until it listens."""
+        """Start the server and wait until it listens."""
         assert PROGRAM
-        command = [PROGRAM, "-D", "-f", self.folder / "sshd_config"]
+        command = [PROGRAM, "-D", "-f", str(self.folder / "sshd_config")]
         self._server = subprocess.Popen(command, stderr=subprocess.DEVNULL)
         for _ in range(200):
             with socket.socket() as probe:
@@ -75,7 +76,7 @@ class Sshd(AbstractContextManager["Sshd"]):
             time.sleep(0.05)
 
     def stop(self) -> None:
-        """End it; lines that are open stay."""
+        """Stop accepting connections. Open connections stay."""
         self._server.terminate()
         self._server.wait()
 

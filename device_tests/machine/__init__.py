@@ -1,6 +1,6 @@
-"""A whole emulated board: Debian for arm64 under its own kernel and systemd, behind ssh.
+"""A complete emulated board: Debian for arm64 with its own kernel and systemd, reached over ssh.
 
-`make machine-test` makes its disk (`image`), boots it (`qemu`), and does with it what a user does
-with a Raspberry Pi (`__main__`): deploy, look, pull the camera, deploy again. Times on it are
+`make machine-test` creates its disk (`image`), boots it (`qemu`), and does what a user does with a
+Raspberry Pi (`__main__`): deploy, inspect, unplug the camera, deploy again. Times on the board are
 emulated and mean nothing.
 """

@@ -1,11 +1,11 @@
-"""What a user does with a board, done with a whole emulated one.
+"""Do with a complete emulated board what a user does with a real one.
 
     python -m device_tests.machine [--log FILE] [--report FILE] [--resume STEP] [--skip STEP]...
 
 Debian for arm64 with systemd and sshd boots on QEMU's `virt` board (Cortex-A72), whose kernel has a
-virtual V4L2 camera. The service is deployed onto the bare system, looked at, and deprived of its
-camera and of its time; a profile follows. Times are emulated and mean nothing.
-Exit code 9: it did not pass.
+virtual V4L2 camera. The steps deploy the service onto the bare system, inspect it, unplug its
+camera, stop its process, and take a profile. Times are emulated and mean nothing.
+Exit code 9: a step failed.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ STEPS = click.Choice([step.__name__ for step in steps.ALL])
 
 
 class Log:
-    """Lines for people, on stderr and in a file."""
+    """Writes human-readable lines to stderr and to a file."""
 
     def __init__(self, path: Path, *, append: bool) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -37,7 +37,7 @@ class Log:
         self._began_s = time.monotonic()
 
     def __call__(self, text: str) -> None:
-        """One line or several, with the seconds since the start."""
+        """Write one or more lines, each with the seconds since the start."""
         for line in text.splitlines():
             stamped = f"[{time.monotonic() - self._began_s:7.1f}] {line.rstrip()}"
             click.echo(stamped, err=True)
@@ -46,13 +46,17 @@ class Log:
 
 
 @click.command(help=__doc__)
-@click.option("--log", type=click.Path(path_type=Path), default=Path("build/machine/steps.log"))
-@click.option("--report", type=click.Path(path_type=Path), help="Where the profile goes.")
-@click.option("--resume", type=STEPS, help="Go on there, with the disk and log of the last run.")
-@click.option("--skip", type=STEPS, multiple=True, help="A step that is left out.")
-def main(log: Path, report: Path | None, resume: str | None, skip: tuple[str, ...]) -> None:
-    """Command: see the module."""
-    say = Log(log, append=bool(resume))
+@click.option(
+    "--log", "log_path", type=click.Path(path_type=Path), default=Path("build/machine/steps.log")
+)
+@click.option("--report", type=click.Path(path_type=Path), help="File for the profile.")
+@click.option(
+    "--resume", type=STEPS, help="Continue at this step with the disk and log of the last run."
+)
+@click.option("--skip", type=STEPS, multiple=True, help="Leave out this step.")
+def main(log_path: Path, report: Path | None, resume: str | None, skip: tuple[str, ...]) -> None:
+    """Run the steps and write PASS or FAIL to the log."""
+    log = Log(log_path, append=bool(resume))
     todo = [step for step in steps.ALL if step.__name__ not in skip]
     if resume:
         names = [step.__name__ for step in todo]
@@ -60,18 +64,18 @@ def main(log: Path, report: Path | None, resume: str | None, skip: tuple[str, ..
     target = read_target("rpi4")
     try:
         with tempfile.TemporaryDirectory(prefix="edge-machine-") as name:
-            bundle = make_bundle(target, Path(name), small=False, tell=say)
+            bundle = make_bundle(target, Path(name), small=False, log=log)
             image = make_image(ROOT / "build" / "board")
-            say(f"booting {CPU} x {CORES}")
-            place = ROOT / "build" / "machine" / "run"
-            with Machine(image, place, fresh=not resume) as machine:
-                scene = steps.Scene(machine, bundle, Path(name), report, say)
+            log(f"booting {CPU} x {CORES}")
+            folder = ROOT / "build" / "machine" / "run"
+            with Machine(image, folder, fresh=not resume) as machine:
+                context = steps.Context(machine, bundle, Path(name), report, log)
                 for step in todo:
-                    say(f"-- {step.__name__.replace('_', ' ')}")
-                    step(scene)
-                say("PASS" if machine.shutdown() else "FAIL: it did not power off")
+                    log(f"-- {step.__name__.replace('_', ' ')}")
+                    step(context)
+                log("PASS" if machine.shutdown() else "FAIL: the board did not power off")
     except EdgeRuntimeError as error:
-        say(f"FAIL: {error}")
+        log(f"FAIL: {error}")
         sys.exit(EXIT_CHECK_FAILED)
 
 

@@ -1,14 +1,14 @@
 """The emulated board's cameras: `vivid`, the kernel's virtual video device, and a USB webcam.
 
-The first is a real driver behind a real /dev/video node, which can be unplugged by a control of its
-own, and can come back under another number. The second is driven by `uvcvideo`, as any webcam.
+The first is a real driver behind a real /dev/video node. A control of the driver unplugs it, and it
+can return under another number. The second is driven by `uvcvideo`, as any webcam is.
 """
 
 from __future__ import annotations
 
 import shlex
 
-from device_tests.machine.qemu import US, Machine
+from device_tests.machine.qemu import WORKSTATION, Machine
 from device_tests.machine.usbip import BUS_ID, Port
 from device_tests.machine.webcam import LINK
 
@@ -20,32 +20,32 @@ fcntl.ioctl(os.open("/dev/video%d", os.O_RDWR), VIDIOC_S_CTRL, struct.pack("Ii",
 
 
 def plug(machine: Machine, number: int) -> None:
-    """Plug it in as /dev/video`number`."""
+    """Plug in the virtual camera as /dev/video`number`."""
     options = f"n_devs=1 node_types=0x1 vid_cap_nr={number} no_error_inj=0"
     machine.run(f"sudo modprobe vivid {options} && sudo udevadm settle && ls /dev/video{number}")
 
 
 def pull_cable(machine: Machine, number: int) -> None:
-    """From now on the driver behaves as if the cable had been pulled; opening it anew works."""
+    """Make the driver behave as if the cable had been pulled. Opening the device again works."""
     machine.run(f"sudo python3 -c {shlex.quote(PULL % number)}")
 
 
 def forget_drivers(machine: Machine) -> None:
-    """Unload all that knows of cameras, as on a board on which none was ever plugged in."""
+    """Unload all camera drivers, as on a board that has never had a camera."""
     modules = "lsmod | cut -d' ' -f1 | grep -E '^(vivid|video|v4l2|mc$|cec)'"
     once = f"for m in $({modules}); do sudo rmmod $m 2>/dev/null; done"
     machine.run(f"for i in 1 2 3 4 5 6; do {once}; done; ! grep -q video4linux /proc/devices")
 
 
 def unplug(machine: Machine) -> None:
-    """The device goes, with its node and its link, as soon as nobody has it open."""
+    """Remove the device with its node and link as soon as no process has it open."""
     machine.run(
         "for i in $(seq 600); do sudo rmmod vivid 2>/dev/null && exit; sleep 0.1; done; exit 1"
     )
 
 
 def plug_usb(machine: Machine, port: Port) -> None:
-    """Plug in the webcam that waits at `port`, and wait for its lasting name."""
-    attach = f"sudo usbip --tcp-port {port.number} attach --remote {US} --busid {BUS_ID}"
+    """Plug in the webcam at `port` and wait for its persistent name."""
+    attach = f"sudo usbip --tcp-port {port.number} attach --remote {WORKSTATION} --busid {BUS_ID}"
     found = f"for i in $(seq 600); do [ -e {LINK} ] && exit; sleep 0.1; done; exit 1"
     machine.run(f"sudo modprobe -a vhci_hcd uvcvideo && {attach} && ({found}); ls -l {LINK}")

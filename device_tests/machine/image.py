@@ -1,7 +1,7 @@
-"""The emulated board's disk: Debian, as its packages unpack, set up by hand.
+"""Create the emulated board's disk: unpacked Debian packages and a minimal configuration.
 
-Running every package's own set-up scripts would take half an hour under emulation. What of it
-matters here is little: users, logging in, network, time zone; systemd does the rest at first boot.
+Running the set-up scripts of every package would take half an hour under emulation. Only users,
+login, network and time zone matter here; systemd does the rest at first boot.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from pathlib import Path
 
 from compile.emulation.userland import Userland
 from compile.target.toolchain import run
-from device_tests.machine.initrd import keep_modules, write_initrd
+from device_tests.machine.initrd import copy_modules, write_initrd
 from edge_runtime.errors import ToolchainError
 
 RELEASE = "trixie"
-"""Of Debian: what Raspberry Pi OS has been based on since 2025."""
+"""The Debian release that Raspberry Pi OS has been based on since 2025."""
 PACKAGES = (
     *("?essential", "linux-image-arm64", "busybox-static", "kmod", "udev", "systemd-sysv", "dbus"),
     *("openssh-server", "sudo", "passwd", "login", "libpam-modules", "iproute2", "procps"),
@@ -31,7 +31,7 @@ USER = "pi"
 LINK = "/dev/v4l/by-id/usb-Virtual_Camera-video-index0"
 DISK = "6G"
 UNIT = "etc/systemd/system/edge-runtime.service.d/emulated.conf"
-"""Emulated, a start takes a minute and a frame seconds. The watchdog stays as it is."""
+"""Under emulation, a start takes a minute and a frame takes seconds. The watchdog is unchanged."""
 
 FILES = {
     "etc/hostname": "board\n",
@@ -52,7 +52,7 @@ FILES = {
     "etc/pam.d/common-session": "session required pam_permit.so\n",
     "etc/pam.d/common-session-noninteractive": "session required pam_permit.so\n",
     f"etc/tmpfiles.d/{USER}.conf": f"d /home/{USER} 0755 {USER} {USER}\n",
-    "etc/udev/rules.d/70-camera.rules": (  # what a USB camera is given
+    "etc/udev/rules.d/70-camera.rules": (  # the kind of name that a USB camera gets
         'SUBSYSTEM=="video4linux", ATTR{name}=="vivid*", '
         f'SYMLINK+="{LINK.removeprefix("/dev/")}"\n'
     ),
@@ -80,17 +80,20 @@ TOOLS = {
 
 @dataclass(frozen=True)
 class Image:
-    """What a board is started from; its disk is never written to."""
+    """The files that a board boots from. The disk is never written to."""
 
     kernel: Path
     initrd: Path
     disk: Path
     key: Path
-    """The private key of who may log in as `USER`."""
+    """The private key with which `USER` can log in."""
 
 
 def make_image(folder: Path) -> Image:
-    """In `folder`, once: some minutes, and Debian's archive. Raises `ToolchainError`."""
+    """Create the image in `folder`, or return the one that is there; raises `ToolchainError`.
+
+    Creating it takes some minutes and downloads packages from Debian's archive.
+    """
     check_tools()
     recipe = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
     done, system = folder / "done", Userland(folder / "system", PACKAGES, RELEASE)
@@ -105,7 +108,7 @@ def make_image(folder: Path) -> Image:
     shutil.move(system.root / "boot" / f"vmlinuz-{version}", image.kernel)
     run(["depmod", "-b", str(system.root), version], folder)
     write_initrd(system.root, image.initrd)
-    _thin_out(system.root / "usr/lib/modules" / version)
+    _remove_other_modules(system.root / "usr/lib/modules" / version)
     set_up(system.root, image.key.with_suffix(".pub").read_text(encoding="utf-8"))
     _compile_python(system.root)
     _write_disk(system.root, folder, image.disk)
@@ -115,7 +118,7 @@ def make_image(folder: Path) -> Image:
 
 
 def check_tools() -> None:
-    """Raises `ToolchainError` unless all programs are there."""
+    """Raise `ToolchainError` if a required program is missing."""
     path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
     missing = {
         tool: package for tool, package in TOOLS.items() if not shutil.which(tool, path=path)
@@ -128,7 +131,7 @@ def check_tools() -> None:
 
 
 def set_up(root: Path, key: str) -> None:
-    """Make a system of unpacked packages one that boots, and that `key` may log in to."""
+    """Configure unpacked packages as a system that boots and accepts logins with `key`."""
     for name in ("proc", "sys", "dev", "run", "tmp", "root", "home", "var/tmp"):
         (root / name).mkdir(parents=True, exist_ok=True)
     for name in ("tmp", "var/tmp"):
@@ -148,23 +151,23 @@ def set_up(root: Path, key: str) -> None:
     for kind in ("rsa", "ed25519"):
         place = root / f"etc/ssh/ssh_host_{kind}_key"
         run(["ssh-keygen", "-q", "-t", kind, "-N", "", "-C", "board", "-f", str(place)], root)
-    # The way to a package index may lead through a proxy that signs with a key of its own: whom
-    # this machine trusts the board trusts.
+    # A proxy in front of the package index may sign with a key of its own, so the board trusts the
+    # certificates that this machine trusts.
     trusted = ssl.get_default_verify_paths().cafile
     if trusted:
         shutil.copy(trusted, root / "etc/ssl/certs/ca-certificates.crt")
 
 
 def _add_users(root: Path) -> None:
-    """Debian's own, and `USER`; systemd adds those of its services."""
+    """Add Debian's own users and `USER`. systemd adds the users of its services."""
     masters = root / "usr/share/base-passwd"
-    people = (masters / "passwd.master").read_text(encoding="utf-8").replace(":*:", ":x:")
+    users = (masters / "passwd.master").read_text(encoding="utf-8").replace(":*:", ":x:")
     groups = (masters / "group.master").read_text(encoding="utf-8").replace(":*:", ":x:")
-    names = [line.split(":")[0] for line in people.splitlines()] + [USER]
+    names = [line.split(":")[0] for line in users.splitlines()] + [USER]
     groups = groups.replace("sudo:x:27:", f"sudo:x:27:{USER}").replace(
         "video:x:44:", f"video:x:44:{USER}"
     )
-    _write(root / "etc/passwd", f"{people}{USER}:x:1000:1000::/home/{USER}:/bin/bash\n")
+    _write(root / "etc/passwd", f"{users}{USER}:x:1000:1000::/home/{USER}:/bin/bash\n")
     _write(root / "etc/group", f"{groups}{USER}:x:1000:\n")
     _write(root / "etc/shadow", "".join(f"{name}:*:20000:0:99999:7:::\n" for name in names), 0o600)
     _write(root / "etc/gshadow", "", 0o600)
@@ -176,9 +179,10 @@ def _write(path: Path, text: str, mode: int = 0o644) -> None:
 
 
 def _compile_python(root: Path) -> None:
-    """What Debian compiles when it installs Python, if this machine has one of the same version.
+    """Compile the standard library, as Debian does at installation.
 
-    Else the board does it at each first import, minutes long.
+    This needs a Python of the same version on this machine. Without it, the board compiles each
+    module at its first import, which takes minutes.
     """
     (library,) = (root / "usr/lib").glob("python3.*")
     if python := shutil.which(library.name):
@@ -187,12 +191,12 @@ def _compile_python(root: Path) -> None:
         subprocess.run(command, check=False, capture_output=True)
 
 
-def _thin_out(modules: Path) -> None:
-    """Leave the wanted modules of a kernel, and what they need."""
-    kept = modules.with_name("kept")
-    keep_modules(modules, MODULES, kept)
+def _remove_other_modules(modules: Path) -> None:
+    """Remove all kernel modules except `MODULES` and their dependencies."""
+    selected = modules.with_name("selected")
+    copy_modules(modules, MODULES, selected)
     shutil.rmtree(modules)
-    kept.rename(modules)
+    selected.rename(modules)
     run(["depmod", "-b", str(modules.parents[3]), modules.name], modules.parent)
 
 
@@ -200,7 +204,7 @@ def _write_disk(root: Path, folder: Path, disk: Path) -> None:
     raw = folder / "disk.raw"
     make = ["mke2fs", "-q", "-t", "ext4", "-d", str(root), str(raw), DISK]
     environment = {**os.environ, "PATH": f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"}
-    prefix = [] if os.geteuid() == 0 else ["fakeroot"]  # all of it is to be root's
+    prefix = [] if os.geteuid() == 0 else ["fakeroot"]  # all files must belong to root
     subprocess.run([*prefix, *make], check=True, env=environment)
     run(["qemu-img", "convert", "-O", "qcow2", str(raw), str(disk)], folder)
     raw.unlink()

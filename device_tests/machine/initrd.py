@@ -1,4 +1,4 @@
-"""The first file system of the emulated board: what its kernel needs to find the disk."""
+"""The initial RAM disk of the emulated board: what its kernel needs to find the disk."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from compile.target.toolchain import run
 
 MODULES = ("crc32c_generic", "virtio_blk", "ext4")
-"""The first is asked for by the last, which does not say so."""
+"""ext4 needs crc32c_generic but does not declare the dependency."""
 INIT = f"""#!/bin/busybox sh
 /bin/busybox mount -t proc proc /proc
 /bin/busybox mount -t sysfs sys /sys
@@ -25,39 +25,45 @@ exec /bin/busybox switch_root /root /sbin/init
 """
 
 
-def write_initrd(root: Path, to: Path) -> None:
-    """`root`: the system on the disk, with busybox, the kernel's modules and their lists."""
+def write_initrd(root: Path, output: Path) -> None:
+    """Write the RAM disk `output` from the system at `root`.
+
+    The system must contain busybox, the kernel modules and their lists.
+    """
     (modules,) = (root / "usr/lib/modules").iterdir()
-    with to.open("wb") as file:
+    with output.open("wb") as file:
         for name in ("bin", "dev", "proc", "sys", "root"):
             file.write(_cpio(name, stat.S_IFDIR | 0o755, b""))
         file.write(_cpio("bin/busybox", stat.S_IFREG | 0o755, _read(root / "usr/bin/busybox")))
         file.write(_cpio("init", stat.S_IFREG | 0o755, INIT.encode()))
-        there = to.parent / "initrd-modules"
-        shutil.rmtree(there, ignore_errors=True)
-        keep_modules(modules, MODULES, there / "lib/modules" / modules.name, unpack=True)
-        run(["depmod", "-b", str(there), modules.name], to.parent)
-        for path in sorted(there.rglob("*")):
-            mode, name = path.lstat().st_mode, path.relative_to(there).as_posix()
-            file.write(_cpio(name, mode, b"" if path.is_dir() else _read(path)))
+        staging = output.parent / "initrd-modules"
+        shutil.rmtree(staging, ignore_errors=True)
+        copy_modules(modules, MODULES, staging / "lib/modules" / modules.name, unpack=True)
+        run(["depmod", "-b", str(staging), modules.name], output.parent)
+        for entry in sorted(staging.rglob("*")):
+            mode, name = entry.lstat().st_mode, entry.relative_to(staging).as_posix()
+            file.write(_cpio(name, mode, b"" if entry.is_dir() else _read(entry)))
         file.write(_cpio("TRAILER!!!", 0, b""))
 
 
-def keep_modules(source: Path, names: Sequence[str], to: Path, *, unpack: bool = False) -> None:
-    """Copy modules of the kernel, all that they need, and the lists from which depmod goes on.
+def copy_modules(source: Path, names: Sequence[str], to: Path, *, unpack: bool = False) -> None:
+    """Copy kernel modules, their dependencies, and the lists that depmod reads.
 
-    `unpack`: decompress them; busybox reads no xz.
+    `unpack`: decompress the modules, because busybox cannot read xz.
     """
-    needs = {}
+    dependencies = {}
     for line in (source / "modules.dep").read_text(encoding="utf-8").splitlines():
-        path, _, others = line.partition(":")
-        needs[Path(path).name.partition(".")[0].replace("-", "_")] = [path, *others.split()]
+        module, _, others = line.partition(":")
+        dependencies[Path(module).name.partition(".")[0].replace("-", "_")] = [
+            module,
+            *others.split(),
+        ]
     for name in names:
-        for path in needs.get(name, ()):  # not there: built into the kernel
-            target = to / (path.removesuffix(".xz") if unpack else path)
+        for file in dependencies.get(name, ()):  # absent: built into the kernel
+            target = to / (file.removesuffix(".xz") if unpack else file)
             target.parent.mkdir(parents=True, exist_ok=True)
-            data = (source / path).read_bytes()
-            target.write_bytes(lzma.decompress(data) if unpack and path.endswith(".xz") else data)
+            data = (source / file).read_bytes()
+            target.write_bytes(lzma.decompress(data) if unpack and file.endswith(".xz") else data)
     for path in source.glob("modules.*"):
         if path.name in ("modules.builtin", "modules.order", "modules.builtin.modinfo"):
             shutil.copy(path, to)
@@ -71,7 +77,7 @@ _count = 0
 
 
 def _cpio(name: str, mode: int, data: bytes) -> bytes:
-    """One entry of a "newc" archive, which the kernel unpacks as its first file system."""
+    """Return one entry of a "newc" cpio archive, the format of an initial RAM disk."""
     global _count
     _count += 1
     encoded = name.encode() + b"\0"

@@ -1,4 +1,4 @@
-"""The emulated board itself: started from an image, reached by ssh, gone when it is left."""
+"""The emulated board: booted from an image, reached by ssh, stopped when its context ends."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from device_tests.machine.image import USER, Image
 from edge_runtime.errors import BoardLostError, BoardUnreachableError
 
 HOST = "board"
-"""Its name in the configuration of ssh."""
-US = "10.0.2.2"
-"""This machine, seen from the board."""
+"""Name of the board in the ssh configuration."""
+WORKSTATION = "10.0.2.2"
+"""Address of this machine as seen from the board."""
 CPU, CORES, MEMORY_MIB = "cortex-a72", 2, 2048
 BOOT_S = 600.0
 CONFIG = """\
@@ -35,20 +35,20 @@ Host {host}
 
 
 class Machine(AbstractContextManager["Machine"]):
-    """QEMU's `virt` board; `folder` holds what this run writes, its disk and console included."""
+    """QEMU's `virt` board. `folder` holds the disk and the console log of the run."""
 
     def __init__(self, image: Image, folder: Path, *, fresh: bool = True) -> None:
-        """Not `fresh`: with the disk that the last one has left in `folder`."""
+        """`fresh`: start with an empty overlay. Otherwise continue with the disk in `folder`."""
         self._image, self.folder, self._fresh = image, folder, fresh
         self._child: subprocess.Popen[bytes] | None = None
 
     @property
     def ssh(self) -> str:
-        """The command that reaches `HOST`, for the variable SSH."""
+        """The ssh command that reaches `HOST`, for the variable SSH."""
         return f"ssh -F {self.folder}/ssh_config"
 
     def __enter__(self) -> Machine:
-        """Raises `BoardUnreachableError` if nobody can log in within `BOOT_S`."""
+        """Boot; raises `BoardUnreachableError` if a login does not succeed within `BOOT_S`."""
         image, disk = self._image, self.folder / "disk.qcow2"
         if self._fresh or not disk.exists():
             shutil.rmtree(self.folder, ignore_errors=True)
@@ -78,7 +78,9 @@ class Machine(AbstractContextManager["Machine"]):
             while self.run("true", check=False, limit_s=90).returncode:
                 if time.monotonic() > end_s or self._child.poll() is not None:
                     raise BoardUnreachableError(
-                        "it has not booted", where=HOST, remedy=f"see {self.folder}/console.log"
+                        "the board has not booted",
+                        where=HOST,
+                        remedy=f"see {self.folder}/console.log",
                     )
                 time.sleep(1)
         except BaseException:
@@ -94,7 +96,10 @@ class Machine(AbstractContextManager["Machine"]):
     def run(
         self, command: str, *, check: bool = True, limit_s: float = 900
     ) -> subprocess.CompletedProcess[str]:
-        """Run a line of shell there; with `check` an exit code raises `BoardLostError`."""
+        """Run a shell command on the board.
+
+        With `check`, a timeout or a nonzero exit code raises `BoardLostError`.
+        """
         try:
             done = subprocess.run(
                 [*self.ssh.split(), HOST, command],
@@ -106,15 +111,15 @@ class Machine(AbstractContextManager["Machine"]):
             )
         except subprocess.TimeoutExpired as error:
             if check:
-                raise BoardLostError(f"no end of: {command}", where=HOST) from error
+                raise BoardLostError(f"timed out: {command}", where=HOST) from error
             return subprocess.CompletedProcess(command, 255, "", "")
         if check and done.returncode:
-            said = (done.stderr or done.stdout).strip()
-            raise BoardLostError(f"{command}: exit code {done.returncode}: {said}", where=HOST)
+            output = (done.stderr or done.stdout).strip()
+            raise BoardLostError(f"{command}: exit code {done.returncode}: {output}", where=HOST)
         return done
 
     def shutdown(self, limit_s: float = 120) -> bool:
-        """Power it off as a user does; whether it went by itself."""
+        """Power the board off as a user does. Return whether it stopped by itself."""
         self.run("sudo systemctl poweroff", check=False)
         assert self._child is not None
         try:

@@ -1,4 +1,4 @@
-"""The daemon on the emulated board, seen as its user sees it: systemctl, its API, its journal."""
+"""The daemon on the emulated board as its user sees it: systemctl, HTTP API, journal."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from device_tests.machine.qemu import HOST, Machine
 from edge_runtime.errors import BoardLostError
 
 UNIT = "edge-runtime"
-ASK = """\
+REQUEST = """\
 import sys, urllib.request as r
 q = r.Request("http://localhost:8080" + sys.argv[2], b"" if sys.argv[1] == "POST" else None)
 print(r.urlopen(q, timeout=120).read().decode())
@@ -25,7 +25,7 @@ print(r.urlopen(q, timeout=120).read().decode())
 
 
 def deploy(machine: Machine, bundle: Path, root: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    """`make deploy` out of the checkout `root`, waiting as long as an emulated board needs."""
+    """Run `make deploy` in the checkout `root`, with time limits for an emulated board."""
     variables = {
         "SSH": machine.ssh,
         "BUNDLE": str(bundle),
@@ -41,19 +41,19 @@ def deploy(machine: Machine, bundle: Path, root: Path = ROOT) -> subprocess.Comp
         check=False,
         timeout=3600,
     )
-    done.returncode = {2: _code_of(done.stderr)}.get(done.returncode, done.returncode)
+    done.returncode = {2: _exit_code(done.stderr)}.get(done.returncode, done.returncode)
     return done
 
 
-def _code_of(said: str) -> int:
-    """The exit code of the recipe, as make tells it: "make: *** [...] Error 9"."""
+def _exit_code(stderr: str) -> int:
+    """Return the exit code of the recipe from make's message: "make: *** [...] Error 9"."""
     with contextlib.suppress(ValueError, IndexError):
-        return int(said.rsplit("Error ", 1)[1].split()[0])
+        return int(stderr.rsplit("Error ", 1)[1].split()[0])
     return 2
 
 
 def configure(machine: Machine, config: str) -> None:
-    """Write the service's configuration."""
+    """Write the configuration file of the service."""
     text = config.replace("\n", "\\n")
     machine.run(
         "sudo mkdir -p /etc/edge-runtime && "
@@ -61,62 +61,67 @@ def configure(machine: Machine, config: str) -> None:
     )
 
 
-def enrol_the_frame(machine: Machine, label: str) -> Any:
-    """Enrol what the camera sees now; what the API says of it."""
-    place = f"/api/labels/{label.replace(' ', '%20')}/frame"
-    # Six views, seconds each: an API that cannot do it in time says so, and is asked anew.
-    return until("enrolled", lambda: ask(machine, place, "POST"), 900)
+def enroll_frame(machine: Machine, label: str) -> Any:
+    """Enroll the current camera frame and return the answer of the API."""
+    path = f"/api/labels/{label.replace(' ', '%20')}/frame"
+    # Six views take seconds each. An API that runs into its time limit reports that; try again.
+    return wait_until("enrolled", lambda: request(machine, path, "POST"), 900)
 
 
-def ask(machine: Machine, path: str, method: str = "GET") -> Any:
-    """The API's answer, as somebody on the board gets it."""
-    done = machine.run(f"python3 -c '{ASK}' {method} '{path}'", check=False)
+def request(machine: Machine, path: str, method: str = "GET") -> Any:
+    """Return the answer of the API to a request from the board itself, or None."""
+    done = machine.run(f"python3 -c '{REQUEST}' {method} '{path}'", check=False)
     return json.loads(done.stdout) if done.returncode == 0 else None
 
 
-def shown(machine: Machine, *names: str) -> dict[str, str]:
-    """What systemd says of the unit."""
+def unit_properties(machine: Machine, *names: str) -> dict[str, str]:
+    """Return properties of the systemd unit."""
     lines = machine.run(f"systemctl show {UNIT} -p {','.join(names)}").stdout.splitlines()
     return dict(line.split("=", 1) for line in lines)
 
 
-def until(what: str, condition: Callable[[], Any], limit_s: float) -> Any:
-    """Wait for `condition`; gives what it gave. Raises `BoardLostError`."""
+def wait_until(what: str, condition: Callable[[], Any], limit_s: float) -> Any:
+    """Wait for `condition` and return its value; raises `BoardLostError` after `limit_s`."""
     end_s = time.monotonic() + limit_s
-    while not (found := condition()):
+    while not (value := condition()):
         if time.monotonic() > end_s:
-            raise BoardLostError(f"never happened: {what}", where=HOST)
+            raise BoardLostError(f"timed out waiting: {what}", where=HOST)
         time.sleep(1)
-    return found
+    return value
 
 
-def until_recognised(machine: Machine, label: str | None, limit_s: float = 600) -> dict[str, Any]:
-    """Wait until the daemon holds `label` (None: nothing) to be in view; its status then."""
+def wait_until_recognized(
+    machine: Machine, label: str | None, limit_s: float = 600
+) -> dict[str, Any]:
+    """Wait until the daemon recognizes `label` (None: nothing) and return its status."""
 
-    def held() -> Any:
-        status = ask(machine, "/api/status")
-        found = status and status["ready"] and (status["recognition"] or {"label": None})
-        return found and found["label"] == label and status
+    def recognized() -> Any:
+        status = request(machine, "/api/status")
+        recognition = status and status["ready"] and (status["recognition"] or {"label": None})
+        return recognition and recognition["label"] == label and status
 
-    return dict(until(f"{label or 'nothing'} is recognised", held, limit_s))
+    return dict(wait_until(f"{label or 'nothing'} is recognized", recognized, limit_s))
 
 
-def until_camera(
+def wait_until_camera(
     machine: Machine, state: str, restarts: int = 0, *, named: str = "", limit_s: float = 600
 ) -> Any:
-    """Wait until the camera (`named` so) is in `state` and was opened again at least so often."""
+    """Wait until the camera is in `state` after at least `restarts` restarts; return its status.
 
-    def so() -> Any:
-        status = ask(machine, "/api/status")
+    `named`: the name that the camera must have.
+    """
+
+    def in_state() -> Any:
+        status = request(machine, "/api/status")
         camera = status and status["camera"]
-        so_far = camera and camera["state"] == state and camera["restarts"] >= restarts
-        return so_far and camera["name"] == (named or camera["name"]) and camera
+        matches = camera and camera["state"] == state and camera["restarts"] >= restarts
+        return matches and camera["name"] == (named or camera["name"]) and camera
 
-    return until(f"the camera is {state}", so, limit_s)
+    return wait_until(f"the camera is {state}", in_state, limit_s)
 
 
 def faulty_checkout(folder: Path) -> Path:
-    """This checkout with a fault that only shows when the daemon starts."""
+    """Copy this checkout to `folder` and add a fault that shows only when the daemon starts."""
     for name in ("edge_runtime", "deploy", "requirements"):
         ignored = shutil.ignore_patterns("__pycache__", "*.so")
         shutil.copytree(ROOT / name, folder / name, ignore=ignored)

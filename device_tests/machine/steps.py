@@ -1,4 +1,4 @@
-"""What is done with the emulated board, step by step; each leaves it as the next one needs it."""
+"""The steps of the machine test. Each leaves the board in the state that the next one needs."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from device_tests.machine.qemu import Machine
 from device_tests.machine.service import (
     configure,
     deploy,
-    enrol_the_frame,
+    enroll_frame,
     faulty_checkout,
-    shown,
-    until,
-    until_camera,
-    until_recognised,
+    unit_properties,
+    wait_until,
+    wait_until_camera,
+    wait_until_recognized,
 )
 from device_tests.machine.usbip import Port
 from device_tests.machine.webcam import Webcam
@@ -42,225 +42,233 @@ window = 3
 port = 8080
 """
 EXPOSURE = 3.0
-"""Of 10, by `systemd-analyze security`: below is "OK"."""
+"""Exposure level, of 10, of `systemd-analyze security`. Lower values are rated "OK"."""
 MEMORY_BYTES = 400 * 2**20
 RUNTIME = "/opt/edge-runtime/current/venv/bin/python -m edge_runtime"
 
 
 @dataclass(frozen=True)
-class Scene:
-    """What the steps need."""
+class Context:
+    """The board and the files that the steps work with."""
 
     machine: Machine
     bundle: Path
     folder: Path
-    """For what they write here."""
+    """Folder on this machine for files that the steps write."""
     report: Path | None
-    """Where the profile is kept."""
-    say: Callable[[str], None]
+    """File for the profile."""
+    log: Callable[[str], None]
 
     def check(self, what: str, holds: object) -> None:
-        """Say it, if it holds; else raise `BoardLostError`."""
+        """Log `what` if it holds, otherwise raise `BoardLostError`."""
         if not holds:
-            raise BoardLostError(f"not so: {what}", where="board")
-        self.say(what)
+            raise BoardLostError(f"failed: {what}", where="board")
+        self.log(what)
 
 
-def boot(scene: Scene) -> None:
-    """It runs, nothing has failed, and it has a camera."""
-    run = scene.machine.run
-    scene.say(run("uname -srm; . /etc/os-release; echo $PRETTY_NAME; systemctl --version").stdout)
+def boot(context: Context) -> None:
+    """Check that the system runs without failed units, and plug in a camera."""
+    run = context.machine.run
+    context.log(run("uname -srm; . /etc/os-release; echo $PRETTY_NAME; systemctl --version").stdout)
     state = run("systemctl is-system-running --wait", check=False).stdout.strip()
-    scene.check(f"systemd is {state}", state == "running")
-    camera.plug(scene.machine, 0)
-    scene.say(run(f"ls -l {LINK} /dev/video0").stdout)
+    context.check(f"systemd is {state}", state == "running")
+    camera.plug(context.machine, 0)
+    context.log(run(f"ls -l {LINK} /dev/video0").stdout)
 
 
-def deploy_onto_a_bare_board(scene: Scene) -> None:
-    """Environment, bundle, user, unit: all of it is made."""
-    configure(scene.machine, CONFIG)
-    done = deploy(scene.machine, scene.bundle)
-    scene.say(done.stderr)
-    scene.check("deployed, and ready", done.returncode == 0 and "is ready" in done.stderr)
+def deploy_onto_a_bare_board(context: Context) -> None:
+    """Deploy onto a system without environment, bundle, user or unit."""
+    configure(context.machine, CONFIG)
+    done = deploy(context.machine, context.bundle)
+    context.log(done.stderr)
+    context.check("deployed and ready", done.returncode == 0 and "is ready" in done.stderr)
 
 
-def what_systemd_enforces(scene: Scene) -> None:
-    """The options of the unit are in force, not only written down."""
-    unit = shown(
-        scene.machine,
+def what_systemd_enforces(context: Context) -> None:
+    """Check that the options of the unit are in effect."""
+    unit = unit_properties(
+        context.machine,
         *("Type", "ActiveState", "MainPID", "User", "WatchdogUSec", "MemoryMax", "StatusText"),
     )
-    scene.say(", ".join(f"{name}={value}" for name, value in unit.items()))
-    scene.check("Type=notify, and it said that it is ready", unit["Type"] == "notify")
-    scene.check("the watchdog waits for 30 s", unit["WatchdogUSec"] == "30s")
+    context.log(", ".join(f"{name}={value}" for name, value in unit.items()))
+    context.check("Type=notify, and the service reported readiness", unit["Type"] == "notify")
+    context.check("the watchdog timeout is 30 s", unit["WatchdogUSec"] == "30s")
     group = "/sys/fs/cgroup/system.slice/edge-runtime.service"
-    limit, used = scene.machine.run(f"cat {group}/memory.max {group}/memory.current").stdout.split()
-    scene.check(
-        f"the kernel holds it to {int(limit) / 2**20:.0f} MiB, of which it uses "
-        f"{int(used) / 2**20:.0f}",
+    limit, used = context.machine.run(
+        f"cat {group}/memory.max {group}/memory.current"
+    ).stdout.split()
+    context.check(
+        f"the kernel limits it to {int(limit) / 2**20:.0f} MiB, of which it uses "
+        f"{int(used) / 2**20:.0f} MiB",
         int(limit) == MEMORY_BYTES,
     )
-    status = scene.machine.run(f"sudo cat /proc/{unit['MainPID']}/status").stdout
+    status = context.machine.run(f"sudo cat /proc/{unit['MainPID']}/status").stdout
     facts = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
-    video = scene.machine.run("getent group video").stdout.split(":")[2]
-    scene.check(f"it is user {facts['Uid'].split()[0]}, not root", facts["Uid"].split()[0] != "0")
-    scene.check("it is in the group video", video in facts["Groups"].split())
-    scene.check("it has no capabilities", int(facts["CapEff"], 16) == 0)
-    scene.check("it cannot gain privileges", facts["NoNewPrivs"] == "1")
-    scene.check("its system calls are filtered", facts["Seccomp"] == "2")
+    video = context.machine.run("getent group video").stdout.split(":")[2]
+    context.check(
+        f"it runs as user {facts['Uid'].split()[0]}, not root", facts["Uid"].split()[0] != "0"
+    )
+    context.check("it belongs to the group video", video in facts["Groups"].split())
+    context.check("it has no capabilities", int(facts["CapEff"], 16) == 0)
+    context.check("it cannot gain privileges", facts["NoNewPrivs"] == "1")
+    context.check("its system calls are filtered", facts["Seccomp"] == "2")
     inside = f"sudo nsenter --target {unit['MainPID']} --mount"
     for place in ("/usr/x", "/etc/x", "/opt/edge-runtime/x"):
-        denied = scene.machine.run(f"{inside} touch {place}", check=False)
-        scene.check(f"{place} is read-only, for root too", "Read-only" in denied.stderr)
-    home = scene.machine.run(f"{inside} ls -A /home").stdout
-    scene.check("it sees nobody's home", home.strip() == "")
-    said = scene.machine.run("systemd-analyze security --no-pager edge-runtime.service").stdout
-    line = next(line for line in said.splitlines() if "exposure level" in line)
+        denied = context.machine.run(f"{inside} touch {place}", check=False)
+        context.check(f"{place} is read-only, also for root", "Read-only" in denied.stderr)
+    home = context.machine.run(f"{inside} ls -A /home").stdout
+    context.check("it cannot see home folders", home.strip() == "")
+    output = context.machine.run("systemd-analyze security --no-pager edge-runtime.service").stdout
+    line = next(line for line in output.splitlines() if "exposure level" in line)
     found = re.search(r": ([0-9.]+)", line)
-    scene.check(line.strip().lstrip("→ "), found and float(found[1]) < EXPOSURE)
+    context.check(line.strip().lstrip("→ "), found and float(found[1]) < EXPOSURE)
 
 
-def begin_without_a_camera(scene: Scene) -> None:
-    """The service starts before the kernel knows of any camera; the first one comes later."""
-    scene.machine.run("sudo systemctl stop edge-runtime")
-    camera.forget_drivers(scene.machine)
-    scene.machine.run("sudo systemctl start edge-runtime", limit_s=900)
-    found = until_camera(scene.machine, "degraded")
-    scene.say(f"{found['state']}: {found['fault']}")
-    camera.plug(scene.machine, 0)
-    until_camera(scene.machine, "running")
-    scene.say("a camera that is plugged in after the start may be used")
+def begin_without_a_camera(context: Context) -> None:
+    """Start the service before the kernel knows any camera, then plug in the first one."""
+    context.machine.run("sudo systemctl stop edge-runtime")
+    camera.forget_drivers(context.machine)
+    context.machine.run("sudo systemctl start edge-runtime", limit_s=900)
+    found = wait_until_camera(context.machine, "degraded")
+    context.log(f"{found['state']}: {found['fault']}")
+    camera.plug(context.machine, 0)
+    wait_until_camera(context.machine, "running")
+    context.log("a camera that is plugged in after the start can be used")
 
 
-def recognise_what_was_enrolled(scene: Scene) -> None:
-    """Enrolled from the camera through the API, recognised on the frames after it."""
-    until_camera(scene.machine, "running")
-    made = enrol_the_frame(scene.machine, LABEL)
-    scene.check(f"enrolled what the camera sees: {json.dumps(made)}", made["added"])
-    status = until_recognised(scene.machine, LABEL)
-    scene.say(f"engine {status['engine']['name']} ({status['engine']['reason']})")
-    events = scene.machine.run("sudo journalctl -u edge-runtime -o cat | grep '\"enter\"'").stdout
-    scene.say(events.splitlines()[-1])
-    scene.check("RECOGNISED the enrolled scene", status["recognition"]["label"] == LABEL)
+def recognize_what_was_enrolled(context: Context) -> None:
+    """Enroll a camera frame through the API and recognize it on later frames."""
+    wait_until_camera(context.machine, "running")
+    answer = enroll_frame(context.machine, LABEL)
+    context.check(f"enrolled the camera frame: {json.dumps(answer)}", answer["added"])
+    status = wait_until_recognized(context.machine, LABEL)
+    context.log(f"engine {status['engine']['name']} ({status['engine']['reason']})")
+    events = context.machine.run("sudo journalctl -u edge-runtime -o cat | grep '\"enter\"'").stdout
+    context.log(events.splitlines()[-1])
+    context.check("RECOGNIZED the enrolled scene", status["recognition"]["label"] == LABEL)
 
 
-def pull_the_cable(scene: Scene) -> None:
-    """Reads fail; it is opened again."""
-    before = until_camera(scene.machine, "running")["restarts"]
-    camera.pull_cable(scene.machine, 0)
-    found = until_camera(scene.machine, "running", before + 1)
-    scene.say(f"opened again: {found['restarts'] - before} restarts")
-    until_recognised(scene.machine, LABEL)
-    scene.say("SURVIVED a pulled cable")
+def pull_the_cable(context: Context) -> None:
+    """Pull the cable: reads fail, and the camera is opened again."""
+    before = wait_until_camera(context.machine, "running")["restarts"]
+    camera.pull_cable(context.machine, 0)
+    found = wait_until_camera(context.machine, "running", before + 1)
+    context.log(f"opened again: {found['restarts'] - before} restarts")
+    wait_until_recognized(context.machine, LABEL)
+    context.log("SURVIVED a pulled cable")
 
 
-def unplug_and_come_back_elsewhere(scene: Scene) -> None:
-    """The driver goes, and comes back with another number."""
-    camera.pull_cable(scene.machine, 0)
-    camera.unplug(scene.machine)
-    found = until_camera(scene.machine, "degraded")
-    scene.say(f"{found['state']}: {found['fault']}")
-    camera.plug(scene.machine, 2)
-    until_camera(scene.machine, "running", found["restarts"])
-    until_recognised(scene.machine, LABEL)
-    scene.say("SURVIVED an unplug, and a return as /dev/video2")
+def unplug_and_come_back_elsewhere(context: Context) -> None:
+    """Remove the driver; the camera comes back under another number."""
+    camera.pull_cable(context.machine, 0)
+    camera.unplug(context.machine)
+    found = wait_until_camera(context.machine, "degraded")
+    context.log(f"{found['state']}: {found['fault']}")
+    camera.plug(context.machine, 2)
+    wait_until_camera(context.machine, "running", found["restarts"])
+    wait_until_recognized(context.machine, LABEL)
+    context.log("SURVIVED an unplug and a return as /dev/video2")
 
 
-def hang(scene: Scene) -> None:
-    """A process that is stopped feeds no watchdog: systemd begins anew."""
-    before = shown(scene.machine, "MainPID", "NRestarts")
-    scene.machine.run(f"sudo kill -STOP {before['MainPID']}")
+def hang(context: Context) -> None:
+    """Stop the process with SIGSTOP: the watchdog expires and systemd restarts the service."""
+    before = unit_properties(context.machine, "MainPID", "NRestarts")
+    context.machine.run(f"sudo kill -STOP {before['MainPID']}")
 
     def again() -> bool:
-        now = shown(scene.machine, "MainPID", "NRestarts", "ActiveState")
+        now = unit_properties(context.machine, "MainPID", "NRestarts", "ActiveState")
         new = now["MainPID"] not in ("0", before["MainPID"])
         return new and now["ActiveState"] == "active" and now["NRestarts"] != before["NRestarts"]
 
-    until("the watchdog bites", again, 900)
-    said = scene.machine.run("sudo journalctl -u edge-runtime -o cat | grep -i watchdog").stdout
-    scene.check(said.splitlines()[-1], said.strip())
-    until_recognised(scene.machine, LABEL)
-    scene.say("RESTARTED by the watchdog")
+    wait_until("the watchdog restarts the service", again, 900)
+    output = context.machine.run("sudo journalctl -u edge-runtime -o cat | grep -i watchdog").stdout
+    context.check(output.splitlines()[-1], output.strip())
+    wait_until_recognized(context.machine, LABEL)
+    context.log("RESTARTED by the watchdog")
 
 
-def reload_and_stop(scene: Scene) -> None:
-    """SIGHUP keeps it; SIGTERM ends it cleanly."""
-    scene.machine.run("sudo systemctl reload edge-runtime")
-    until_recognised(scene.machine, LABEL)
-    scene.say("reloaded")
-    scene.machine.run("sudo systemctl stop edge-runtime")
-    unit = shown(
-        scene.machine,
+def reload_and_stop(context: Context) -> None:
+    """Reload with SIGHUP, then stop with SIGTERM."""
+    context.machine.run("sudo systemctl reload edge-runtime")
+    wait_until_recognized(context.machine, LABEL)
+    context.log("reloaded")
+    context.machine.run("sudo systemctl stop edge-runtime")
+    unit = unit_properties(
+        context.machine,
         *("Result", "ExecMainCode", "ExecMainStatus", "ActiveExitTimestampMonotonic"),
         "InactiveEnterTimestampMonotonic",
     )
     took_us = int(unit["InactiveEnterTimestampMonotonic"]) - int(
         unit["ActiveExitTimestampMonotonic"]
     )
-    scene.check(
+    context.check(
         f"SIGTERM ended it in {took_us / 1e6:.1f} s (emulated), with exit code "
         f"{unit['ExecMainStatus']}",
         unit["Result"] == "success" and unit["ExecMainStatus"] == "0",
     )
 
 
-def deploy_again(scene: Scene) -> None:
-    """The same again: nothing is installed, it is only started anew."""
-    done = deploy(scene.machine, scene.bundle)
-    scene.say(done.stderr)
-    scene.check("safe to repeat", done.returncode == 0 and "installing" not in done.stderr)
-    until_recognised(scene.machine, LABEL)
+def deploy_again(context: Context) -> None:
+    """Deploy the same release again: nothing is installed, the service is only restarted."""
+    done = deploy(context.machine, context.bundle)
+    context.log(done.stderr)
+    context.check("safe to repeat", done.returncode == 0 and "installing" not in done.stderr)
+    wait_until_recognized(context.machine, LABEL)
 
 
-def deploy_a_faulty_release(scene: Scene) -> None:
-    """It does not become ready: back to the one before."""
-    before = scene.machine.run("readlink /opt/edge-runtime/current").stdout
-    checkout = faulty_checkout(scene.folder / "checkout")
-    done = deploy(scene.machine, scene.bundle, checkout)
-    scene.say("\n".join(line for line in done.stderr.splitlines() if "deploy: " in line))
-    after = scene.machine.run("readlink /opt/edge-runtime/current").stdout
-    scene.check("exit code 9", done.returncode == 9)
-    scene.check("ROLLED BACK to the release before", after == before)
-    until_recognised(scene.machine, LABEL)
+def deploy_a_faulty_release(context: Context) -> None:
+    """Deploy a release that does not become ready: the previous release is restored."""
+    before = context.machine.run("readlink /opt/edge-runtime/current").stdout
+    checkout = faulty_checkout(context.folder / "checkout")
+    done = deploy(context.machine, context.bundle, checkout)
+    context.log("\n".join(line for line in done.stderr.splitlines() if "deploy: " in line))
+    after = context.machine.run("readlink /opt/edge-runtime/current").stdout
+    context.check("exit code 9", done.returncode == 9)
+    context.check("ROLLED BACK to the previous release", after == before)
+    wait_until_recognized(context.machine, LABEL)
 
 
-def film_with_a_webcam(scene: Scene) -> None:
-    """A USB camera: Motion JPEG is agreed upon, recognised, and survives a pulled cable."""
+def film_with_a_webcam(context: Context) -> None:
+    """Use a USB camera: negotiate Motion JPEG, recognize through it, survive a pulled cable."""
     cup, cat = read_scene("coffee.png"), read_scene("chelsea.png")
-    film = Webcam(cup)
-    with Port(film) as port:
-        camera.plug_usb(scene.machine, port)
-        configure(scene.machine, CONFIG.replace(LINK, webcam.LINK))
-        scene.machine.run("sudo systemctl reload edge-runtime")
-        found = until_camera(scene.machine, "running", named=webcam.LINK)
-        scene.check(f"{found['name']} was asked for {film.asked_for}", film.asked_for == "MJPG")
-        made = enrol_the_frame(scene.machine, "cup")
-        scene.check(f"enrolled its picture: {json.dumps(made)}", made["added"])
-        until_recognised(scene.machine, "cup")
-        film.show(cat)
-        until_recognised(scene.machine, None)
-        film.show(cup)
-        until_recognised(scene.machine, "cup")
-        scene.say("RECOGNISED through Motion JPEG, and not another scene")
+    webcam_device = Webcam(cup)
+    with Port(webcam_device) as port:
+        camera.plug_usb(context.machine, port)
+        configure(context.machine, CONFIG.replace(LINK, webcam.LINK))
+        context.machine.run("sudo systemctl reload edge-runtime")
+        found = wait_until_camera(context.machine, "running", named=webcam.LINK)
+        context.check(
+            f"{found['name']} negotiated {webcam_device.format}", webcam_device.format == "MJPG"
+        )
+        answer = enroll_frame(context.machine, "cup")
+        context.check(f"enrolled its frame: {json.dumps(answer)}", answer["added"])
+        wait_until_recognized(context.machine, "cup")
+        webcam_device.show(cat)
+        wait_until_recognized(context.machine, None)
+        webcam_device.show(cup)
+        wait_until_recognized(context.machine, "cup")
+        context.log("RECOGNIZED through Motion JPEG; another scene is not recognized")
         port.pull()
-        until_camera(scene.machine, "degraded")
-        camera.plug_usb(scene.machine, port)
-        found = until_camera(scene.machine, "running", found["restarts"] + 1)
-        until_recognised(scene.machine, "cup")
-        scene.check(f"SURVIVED a pulled cable; {found['damaged']} damaged frames", film.asked_for)
-    configure(scene.machine, CONFIG)
-    scene.machine.run("sudo systemctl reload edge-runtime")
-    until_recognised(scene.machine, LABEL)
+        wait_until_camera(context.machine, "degraded")
+        camera.plug_usb(context.machine, port)
+        found = wait_until_camera(context.machine, "running", found["restarts"] + 1)
+        wait_until_recognized(context.machine, "cup")
+        context.check(
+            f"SURVIVED a pulled cable; {found['damaged']} damaged frames", webcam_device.format
+        )
+    configure(context.machine, CONFIG)
+    context.machine.run("sudo systemctl reload edge-runtime")
+    wait_until_recognized(context.machine, LABEL)
 
 
-def profile_its_camera(scene: Scene) -> None:
-    """A profile of what a webcam sees; a machine that is emulated gets no verdict."""
-    run = scene.machine.run
+def profile_its_camera(context: Context) -> None:
+    """Profile the webcam. An emulated machine gets no verdict."""
+    run = context.machine.run
     run("sudo systemctl stop edge-runtime")
     run("mkdir -p profile && sudo cp /var/lib/edge-runtime/gallery.sqlite profile/ && "
         "sudo chown -R pi: profile")  # fmt: skip
     with Port(Webcam(read_scene("coffee.png"))) as port:
-        camera.plug_usb(scene.machine, port)
+        camera.plug_usb(context.machine, port)
         done = run(
             f"cd profile && {RUNTIME} profile --quick --samples 8 --seconds 1 --cold-starts 1 "
             f"--camera {webcam.LINK} --gallery gallery.sqlite "
@@ -272,16 +280,16 @@ def profile_its_camera(scene: Scene) -> None:
     report = json.loads(text)
     names = [brand["name"] for brand in report["brands"]]
     stages = {name: stage["p50_ms"] for name, stage in report["warm"]["stages"].items()}
-    scene.say(", ".join(f"{name} {ms:.1f} ms" for name, ms in stages.items()) + " (emulated)")
-    scene.check(
+    context.log(", ".join(f"{name} {ms:.1f} ms" for name, ms in stages.items()) + " (emulated)")
+    context.check(
         f"profiled {report['warm']['stages']['query']['sample_count']} frames of its camera; "
-        f"branded {', '.join(names)}",
+        f"flagged {', '.join(names)}",
         "emulated" in names and done.returncode == 9 and {"capture", "decode"} <= set(stages),
     )
-    if scene.report:
-        scene.report.write_text(text, encoding="utf-8")
+    if context.report:
+        context.report.write_text(text, encoding="utf-8")
     run("sudo systemctl start edge-runtime", limit_s=900)
-    until_recognised(scene.machine, LABEL)
+    wait_until_recognized(context.machine, LABEL)
 
 
 ALL = (
@@ -289,7 +297,7 @@ ALL = (
     deploy_onto_a_bare_board,
     what_systemd_enforces,
     begin_without_a_camera,
-    recognise_what_was_enrolled,
+    recognize_what_was_enrolled,
     pull_the_cable,
     unplug_and_come_back_elsewhere,
     film_with_a_webcam,

@@ -1,8 +1,9 @@
-"""A USB device made of Python, which a machine attaches over its network (USB/IP 1.1.1).
+"""A USB device in Python that a machine attaches over the network (USB/IP 1.1.1).
 
-The machine runs Debian's `usbip attach` and the kernel's host controller for it, `vhci_hcd`; all
-above that, enumeration, drivers and udev, is as with a device on a cable. Closing the connection is
-pulling that cable. Source: the kernel's Documentation/usb/usbip_protocol.rst.
+The machine runs Debian's `usbip attach` and the kernel's virtual host controller, `vhci_hcd`.
+Everything above it (enumeration, drivers, udev) works as with a device on a cable. Closing the
+connection corresponds to pulling the cable.
+Source: the kernel's Documentation/usb/usbip_protocol.rst.
 """
 
 from __future__ import annotations
@@ -21,17 +22,17 @@ IMPORT, IMPORTED = 0x8003, 0x0003
 SUBMIT, UNLINK, SUBMITTED, UNLINKED = 1, 2, 3, 4
 HIGH_SPEED = 3
 STALL, UNLINKED_STATUS = -32, -104
-"""EPIPE, what a device does not do; ECONNRESET, what a transfer that was taken back ends with."""
+"""EPIPE for unsupported requests; ECONNRESET for transfers that were unlinked."""
 HEAD = struct.Struct(">5I")
 """Command, number, device, direction (1: to the host), endpoint."""
 
 
 class StallError(Exception):
-    """The device does not know such a request."""
+    """The device does not support the request."""
 
 
 class Device(ABC):
-    """What is plugged in: its descriptors, its answers, and its one bulk endpoint to the host."""
+    """A USB device with descriptors, control requests and one bulk endpoint to the host."""
 
     vendor: int
     product: int
@@ -39,27 +40,27 @@ class Device(ABC):
 
     @abstractmethod
     def control(self, setup: bytes, data: bytes) -> bytes:
-        """The answer to a request (8 bytes of `setup`) on endpoint 0; raises `StallError`."""
+        """Answer a request (`setup`, 8 bytes) on endpoint 0; raises `StallError`."""
 
     @abstractmethod
     def bulk(self, limit: int) -> bytes:
-        """What the next transfer of at most `limit` bytes brings; may wait, as devices do."""
+        """Return the data of the next transfer, at most `limit` bytes. May block."""
 
 
 class Port(AbstractContextManager["Port"]):
-    """Where `device` can be attached, by one machine at a time; `pull` it, and attach it again."""
+    """A port to which one machine at a time can attach `device`, again also after `pull`."""
 
     def __init__(self, device: Device) -> None:
         self.device = device
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.number = int(self._listener.getsockname()[1])
-        """Of the TCP port."""
+        """Number of the TCP port."""
         self._line: socket.socket | None = None
         self._thread = threading.Thread(target=self._accept, name="usb port", daemon=True)
         self._thread.start()
 
     def pull(self) -> None:
-        """Pull it out, without a word."""
+        """Close the connection without notice, as when a cable is pulled."""
         if self._line is not None:
             with contextlib.suppress(OSError):
                 self._line.shutdown(socket.SHUT_RDWR)
@@ -82,7 +83,7 @@ class Port(AbstractContextManager["Port"]):
 
     def _import(self, line: socket.socket) -> bool:
         _, code, _, bus = struct.unpack(">HHI32s", _exactly(line, 40))
-        known = code == IMPORT and bus.rstrip(b"\0").decode() == BUS_ID
+        known: bool = code == IMPORT and bus.rstrip(b"\0").decode() == BUS_ID
         line.sendall(struct.pack(">HHI", VERSION, IMPORTED, not known))
         if known:
             path, device = f"/sys/devices/{BUS_ID}".encode(), self.device
@@ -93,18 +94,18 @@ class Port(AbstractContextManager["Port"]):
 
 
 class _Attached:
-    """One connection: requests are answered as they come, bulk transfers as data comes."""
+    """One connection. Control requests are answered at once, bulk transfers when data arrives."""
 
     def __init__(self, line: socket.socket, device: Device) -> None:
         line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._line, self._device = line, device
         self._waiting: deque[tuple[int, int]] = deque()
-        """Bulk transfers: number, bytes at most."""
+        """Pending bulk transfers: number and maximum length in bytes."""
         self._changed = threading.Condition()
         self._gone = False
 
     def serve(self) -> None:
-        """Until the machine lets it go, or it is pulled."""
+        """Serve requests until the machine detaches the device or the cable is pulled."""
         pump = threading.Thread(target=self._pump, name="usb bulk", daemon=True)
         pump.start()
         try:
@@ -120,7 +121,7 @@ class _Attached:
         command, number, _, inwards, endpoint = HEAD.unpack(_exactly(self._line, HEAD.size))
         rest = _exactly(self._line, 28)
         if command == UNLINK:
-            self._take_back(number, struct.unpack(">I", rest[:4])[0])
+            self._unlink(number, struct.unpack(">I", rest[:4])[0])
             return
         (length,) = struct.unpack(">I", rest[4:8])
         data = b"" if inwards else _exactly(self._line, length)
@@ -138,7 +139,7 @@ class _Attached:
             answer, status = b"", STALL
         self._done(number, status, len(answer) if inwards else len(data), answer)
 
-    def _take_back(self, number: int, which: int) -> None:
+    def _unlink(self, number: int, which: int) -> None:
         with self._changed:
             known = [item for item in self._waiting if item[0] == which]
             for item in known:
@@ -156,7 +157,7 @@ class _Attached:
                 limit = self._waiting[0][1]
             data = self._device.bulk(limit)
             with self._changed, contextlib.suppress(OSError):
-                if self._waiting:  # else they were taken back meanwhile, and the data is lost
+                if self._waiting:  # otherwise all were unlinked, and the data is lost
                     self._done(self._waiting.popleft()[0], 0, len(data), data)
 
     def _done(self, number: int, status: int, length: int, data: bytes) -> None:

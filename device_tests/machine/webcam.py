@@ -1,7 +1,8 @@
-"""A USB camera made of Python: UVC 1.1, Motion JPEG and 24-bit BGR, over bulk transfers.
+"""A USB camera in Python: UVC 1.1, Motion JPEG and 24-bit BGR, over bulk transfers.
 
-The kernel's `uvcvideo` drives it as it drives any webcam. It films photographs, one at a time, and
-says which format it was asked for. Source: USB Device Class Definition for Video Devices 1.1.
+The kernel's `uvcvideo` drives it as it drives any webcam. It delivers frames of one photograph at a
+time and records which format the host selected.
+Source: USB Device Class Definition for Video Devices 1.1.
 """
 
 from __future__ import annotations
@@ -17,30 +18,30 @@ from edge_runtime.image import Image
 
 WIDTH, HEIGHT = 640, 480
 NAMES = ("", "Emulated", "Webcam", "1")
-"""Of the maker, the product and this one piece, by the number of their string."""
+"""Manufacturer, product and serial number, by string index."""
 LINK = "/dev/v4l/by-id/usb-Emulated_Webcam_1-video-index0"
 FORMATS = ("MJPG", "BGR3")
-"""By their number, from 1."""
+"""By format index, from 1."""
 BGR3 = bytes.fromhex("7deb36e44f52ce119f530020af0ba770")
 PAYLOAD_BYTES = 16384
-"""Of one transfer, its head of two bytes included; what uvcvideo asks for at once."""
+"""Size of one transfer with its two-byte header: what uvcvideo requests at once."""
 ENDPOINT = 0x81
 GET_DESCRIPTOR, GET_STATUS = 6, 0
 SET_CUR, GET_CUR, GET_LEN, GET_INFO = 0x01, 0x81, 0x85, 0x86
 PROBE, COMMIT = 1, 2
 NEGOTIATION = struct.Struct("<HBBI5HIIIBBBB")
-"""Hint, format, frame, interval, five of compression, bytes of a frame, of a payload; then clock,
-framing and versions."""
+"""Hint, format, frame, interval, five compression fields, frame size, payload size, clock, framing,
+versions."""
 
 
 class Webcam(Device):
-    """Films the photo that it is shown, `fps` times a second at most."""
+    """A webcam that delivers the photo it is shown, at most `fps` times per second."""
 
     vendor, product, interfaces = 0x1D6B, 0x0102, 2
 
     def __init__(self, photo: Image, fps: int = 5) -> None:
-        self.asked_for = ""
-        """The format of the stream that was started last."""
+        self.format = ""
+        """Format of the most recently started stream."""
         self._interval = 10_000_000 // fps
         self._chosen = (1, 1, self._interval)
         self._payloads: Iterator[bytes] = iter(())
@@ -49,17 +50,17 @@ class Webcam(Device):
         self.show(photo)
 
     def show(self, photo: Image) -> None:
-        """From the next frame on; `photo` is BGR."""
+        """Deliver `photo` (BGR) from the next frame on."""
         image = cv2.resize(photo, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
         jpeg = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes()
         self._pictures = {"MJPG": jpeg, "BGR3": image.tobytes()}
 
     def control(self, setup: bytes, data: bytes) -> bytes:
-        """See `Device.control`."""
+        """Answer a USB control request."""
         kind, request, value, index, _ = struct.unpack("<BBHHH", setup)
         if kind == 0x80 and request == GET_DESCRIPTOR:
             return _descriptor(value >> 8, value & 0xFF, self._interval)
-        if kind & 0x60 == 0:  # of every device: a configuration chosen, an endpoint set free
+        if kind & 0x60 == 0:  # standard requests: set configuration, clear endpoint
             return b"\0\0" if request == GET_STATUS else b""
         if kind & 0x1F != 1 or index & 0xFF != 1 or value >> 8 not in (PROBE, COMMIT):
             raise StallError
@@ -73,7 +74,7 @@ class Webcam(Device):
         return self._offer()
 
     def bulk(self, limit: int) -> bytes:
-        """See `Device.bulk`."""
+        """Return the next payload of the stream."""
         payload = next(self._payloads, None)
         if payload is None:
             self._payloads = self._frame(limit)
@@ -81,22 +82,22 @@ class Webcam(Device):
         return payload
 
     def _frame(self, limit: int) -> Iterator[bytes]:
-        """One picture in payloads; the first comes when it is due."""
+        """Yield the payloads of one frame. The first waits until the frame is due."""
         time.sleep(max(0.0, self._due_s - time.monotonic()))
         self._due_s = max(self._due_s, time.monotonic()) + self._chosen[2] / 1e7
-        data = self._pictures[self.asked_for or FORMATS[0]]
+        data = self._pictures[self.format or FORMATS[0]]
         self._parity ^= 1
-        room = limit - 2
-        for start in range(0, len(data), room):
-            last = start + room >= len(data)
-            yield bytes((2, 0x80 | last << 1 | self._parity)) + data[start : start + room]
+        capacity = limit - 2
+        for start in range(0, len(data), capacity):
+            last = start + capacity >= len(data)
+            yield bytes((2, 0x80 | last << 1 | self._parity)) + data[start : start + capacity]
 
     def _choose(self, data: bytes, *, commit: bool) -> None:
         _, format_, frame, interval = struct.unpack("<HBBI", data[:8])
         known = format_ if 1 <= format_ <= len(FORMATS) else 1
         self._chosen = (known, frame or 1, max(interval, self._interval))
         if commit:
-            self.asked_for = FORMATS[known - 1]
+            self.format = FORMATS[known - 1]
             self._payloads = iter(())
 
     def _offer(self) -> bytes:
@@ -126,7 +127,7 @@ def _control_interface() -> bytes:
     output = struct.pack("<BBBBHBBB", 9, 0x24, 3, 2, 0x0101, 0, 1, 0)
     length = 13 + len(camera) + len(output)
     return (
-        struct.pack("<8B", 8, 0x0B, 0, 2, 0x0E, 3, 0, 0)  # both interfaces are one camera
+        struct.pack("<8B", 8, 0x0B, 0, 2, 0x0E, 3, 0, 0)  # both interfaces belong to one camera
         + struct.pack("<9B", 9, 4, 0, 0, 0, 0x0E, 1, 0, 0)
         + struct.pack("<BBBHHIBB", 13, 0x24, 1, 0x0110, length, 48_000_000, 1, 1)
         + camera
@@ -135,14 +136,14 @@ def _control_interface() -> bytes:
 
 
 def _streaming_interface(interval: int) -> bytes:
-    colours = struct.pack("<6B", 6, 0x24, 0x0D, 1, 1, 4)
+    color_matching = struct.pack("<6B", 6, 0x24, 0x0D, 1, 1, 4)
     formats = (
         struct.pack("<11B", 11, 0x24, 6, 1, 1, 1, 1, 0, 0, 0, 0)
         + _frame_descriptor(7, interval)
-        + colours
+        + color_matching
         + struct.pack("<5B16s6B", 27, 0x24, 4, 2, 1, BGR3, 24, 1, 0, 0, 0, 0)
         + _frame_descriptor(5, interval)
-        + colours
+        + color_matching
     )
     length = 15 + len(formats)
     return (

@@ -1,1 +1,1 @@
-"""What is sent to the device and run there: needs the runtime alone. Each prints a line of JSON."""
+"""Scripts that run on the device with nothing but the runtime. Each prints one line of JSON."""

@@ -1,4 +1,4 @@
-"""What the runtime computes here, to be compared with what it computes elsewhere.
+"""Print what the runtime computes on this machine, for comparison with another machine.
 
 python answers.py PICTURES.npy BUNDLE SMALL_PICTURES.npy INT8_BUNDLE
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -20,25 +21,25 @@ from edge_runtime.lookup.planner import Planner
 THREADS = (1, 4)
 
 
-def codes(bundle: str, made: Image) -> dict[str, Any]:
-    """The engine that serves a bundle, and its codes with one thread and with several."""
+def codes(bundle: str, pictures: Image) -> dict[str, Any]:
+    """Return the engine that a bundle gets, and its codes with one thread and with several."""
     from edge_runtime.engine import open_engine
 
-    found: dict[str, Any] = {}
+    answer: dict[str, Any] = {}
     for threads in THREADS:
         engine = open_engine(bundle, threads=threads)
-        found[f"codes{threads}"] = [int(engine.hash(picture)[0]) for picture in made]
-        found["engine"] = engine.name
-    return found
+        answer[f"codes{threads}"] = [int(engine.hash(picture)[0]) for picture in pictures]
+        answer["engine"] = engine.name
+    return answer
 
 
-def fitted(made: Image) -> list[str]:
-    """Digests of the pictures, brought to another size."""
-    return [hashlib.sha256(preprocess(picture, 61).tobytes()).hexdigest() for picture in made]
+def preprocessed(pictures: Image) -> list[str]:
+    """Return the digests of the pictures after preprocessing to 61 x 61 pixels."""
+    return [hashlib.sha256(preprocess(picture, 61).tobytes()).hexdigest() for picture in pictures]
 
 
 def lookups() -> dict[str, str]:
-    """For every width a digest of every kind of search, with ties."""
+    """Return, for every code length, a digest of the results of every kind of search, with ties."""
     generator = np.random.default_rng(2)
     return {str(bits): _lookup(bits, generator) for bits in (13, 16, 32, 48, 64, 128, 256)}
 
@@ -54,39 +55,40 @@ def _lookup(bits: int, generator: np.random.Generator) -> str:
     lookup = Lookup(codes, bits)
     planner = Planner(bits, lookup.kernel)
 
-    def indexed(query: Any, k: int, there: Any) -> Any:
-        return planner.nearest(lookup.rows, lookup._tight(query), k, there)
+    def indexed(query: Any, k: int, row_filter: Any) -> Any:
+        return planner.nearest(lookup.rows, lookup._tight(query), k, row_filter)
 
-    if lookup.kernel == "numpy":  # no compiler here: there is no index either
-        indexed = lookup.nearest
+    search: Callable[[Any, int, Any], Any] = indexed
+    if lookup.kernel == "numpy":  # without a C compiler there is no index
+        search = lookup.nearest
     else:
         planner.build(lookup.rows)
 
-    def take(answer: Any) -> None:
+    def update(answer: Any) -> None:
         for part in answer:
             digest.update(np.ascontiguousarray(part, "<i8").tobytes())
 
     for query in queries:
-        for there in (ALL, half):
+        for row_filter in (ALL, half):
             for k in (1, 10, 3000):
-                take(lookup.nearest(query, k, there))
-                take(indexed(query, k, there))
-            take(lookup.within(query, bits // 3, there))
-    take(lookup.nearest_batch(queries, 10))
-    take([lookup.ranking(queries)])
+                update(lookup.nearest(query, k, row_filter))
+                update(search(query, k, row_filter))
+            update(lookup.within(query, bits // 3, row_filter))
+    update(lookup.nearest_batch(queries, 10))
+    update([lookup.ranking(queries)])
     return digest.hexdigest()
 
 
 def main() -> None:
-    """All of it."""
+    """Compute all answers and print them."""
     from edge_runtime.lookup import kernels
 
     pictures, bundle, small, integers = sys.argv[1:]
-    made = np.load(pictures)
+    images = np.load(pictures)
     answers = {
-        "fp32": codes(bundle, made),
+        "fp32": codes(bundle, images),
         "int8": codes(integers, np.load(small)),
-        "fit": fitted(made),
+        "preprocess": preprocessed(images),
         "lookup": lookups(),
         "kernels": list(kernels()),
     }

@@ -1,4 +1,4 @@
-"""The daemon from its start to its end, as a service manager sees it.
+"""Run the daemon as a service manager does: start, wait for readiness, stop.
 
 python daemon.py FOLDER GALLERY BUNDLE CAMERA LABEL
 """
@@ -29,7 +29,7 @@ LIMIT_S = 120.0
 
 
 def main() -> None:
-    """Start, ready, recognise, SIGTERM."""
+    """Start the daemon, wait for READY and for a recognition of LABEL, then send SIGTERM."""
     folder, gallery, bundle, camera, label = sys.argv[1:]
     config = Path(folder) / "edge.toml"
     config.write_text(CONFIG.format(gallery=gallery, bundle=bundle, camera=camera))
@@ -45,31 +45,31 @@ def main() -> None:
         env={**os.environ, "NOTIFY_SOCKET": f"{folder}/notify"},
     )
     assert child.stdout and child.stderr
-    watch = threading.Timer(LIMIT_S, child.kill)  # no wait here lasts longer
+    watch = threading.Timer(LIMIT_S, child.kill)  # limits every wait below
     watch.start()
-    said: list[str] = []
-    listener = threading.Thread(target=said.extend, args=(child.stderr,))
+    log_lines: list[str] = []
+    listener = threading.Thread(target=log_lines.extend, args=(child.stderr,))
     listener.start()
-    found: dict[str, object] = {"recognised": False}
+    outcome: dict[str, object] = {"recognized": False}
     try:
         while b"READY=1" not in manager.recv(4096):
             pass
-        found["ready_s"] = time.monotonic() - began_s
+        outcome["ready_s"] = time.monotonic() - began_s
         for line in child.stdout:
             event = json.loads(line)
             if event.get("kind") == "enter" and event.get("label") == label:
-                found["recognised"] = True
+                outcome["recognized"] = True
                 break
         began_s = time.monotonic()
         child.send_signal(signal.SIGTERM)
         child.stdout.read()
-        found["exit_code"] = child.wait(LIMIT_S)
-        found["ended_s"] = time.monotonic() - began_s
+        outcome["exit_code"] = child.wait(LIMIT_S)
+        outcome["ended_s"] = time.monotonic() - began_s
     finally:
         watch.cancel()
         child.kill()
         listener.join()
-    sys.stdout.write(json.dumps({**found, "said": said[-20:]}) + "\n")
+    sys.stdout.write(json.dumps({**outcome, "log": log_lines[-20:]}) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""kill -9 while a gallery is being filled, again and again: is everything there that was promised?
+"""Kill a process while it fills a gallery, and check that no acknowledged item is lost.
 
 python durability.py GALLERY BUNDLE KILLS
 """
@@ -31,37 +31,37 @@ with Gallery(Path(sys.argv[1]), open_bundle(Path(sys.argv[2])).model, create=Tru
         codes = generator.integers(0, 2**63, (int(generator.integers(1, 30)), 1), np.uint64)
         ids = gallery.enroll([Item("cat", code) for code in codes])
         lines = (f"{i} {int(code[0])}\\n" for i, code in zip(ids, codes))
-        os.write(1, "".join(lines).encode())  # from here on it is promised
+        os.write(1, "".join(lines).encode())  # acknowledges the items
 """
 
 
 def main() -> None:
-    """Fill, kill, look."""
+    """Fill, kill, and compare the gallery with the acknowledged items."""
     path, bundle, kills = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-    generator, promised = random.Random(7), {}
+    generator, acknowledged = random.Random(7), {}
     for kill in range(kills):
         command = [sys.executable, "-c", WRITER, str(path), bundle, str(kill)]
         child = subprocess.Popen(command, stdout=subprocess.PIPE)
         assert child.stdout
         lines = [child.stdout.readline() for _ in range(generator.randrange(1, 100))]
-        time.sleep(generator.random() * 0.01)  # the moment is the point, not the wait
+        time.sleep(generator.random() * 0.01)  # kill at a random moment
         child.send_signal(signal.SIGKILL)
         lines += child.stdout.readlines()
         child.wait()
         for line in lines:
             number, code = line.split()
-            promised[int(number)] = int(code)
+            acknowledged[int(number)] = int(code)
     with Gallery(path, open_bundle(Path(bundle)).model, read_only=True) as gallery:
-        asked = np.array([0], np.uint64)
-        stored = {match.id: match.distance for match in gallery.search(asked, 10**6)}
-    wrong = [n for n, code in promised.items() if stored.get(n) != code.bit_count()]
-    found = {
-        "promised": len(promised),
+        query = np.array([0], np.uint64)
+        stored = {match.id: match.distance for match in gallery.search(query, 10**6)}
+    wrong = [n for n, code in acknowledged.items() if stored.get(n) != code.bit_count()]
+    outcome = {
+        "acknowledged": len(acknowledged),
         "stored": len(stored),
         "lost_or_wrong": wrong,
-        "complaints": [str(complaint) for complaint in verify(path)],
+        "problems": [str(problem) for problem in verify(path)],
     }
-    sys.stdout.write(json.dumps(found) + "\n")
+    sys.stdout.write(json.dumps(outcome) + "\n")
 
 
 if __name__ == "__main__":

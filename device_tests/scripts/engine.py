@@ -1,4 +1,6 @@
-"""Which engine serves each of the bundles, some of which cannot be used here, and what it says.
+"""Print which engine each bundle gets and what the runtime logs about it.
+
+Some of the bundles cannot be used on this machine.
 
 python engine.py BUNDLE...
 """
@@ -12,21 +14,21 @@ import sys
 from edge_runtime.engine import open_engine
 
 
-class Said(logging.Handler):
-    """Keeps what the runtime says."""
+class LogLines(logging.Handler):
+    """Collects log messages."""
 
     def __init__(self) -> None:
         super().__init__()
         self.lines: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep it."""
+        """Collect one message."""
         self.lines.append(record.getMessage())
 
 
 if __name__ == "__main__":
-    found = []
+    outcomes = []
     for path in sys.argv[1:]:
-        logging.getLogger().handlers = [said := Said()]
-        found.append({"engine": open_engine(path).name, "said": said.lines})
-    sys.stdout.write(json.dumps(found) + "\n")
+        logging.getLogger().handlers = [log := LogLines()]
+        outcomes.append({"engine": open_engine(path).name, "log": log.lines})
+    sys.stdout.write(json.dumps(outcomes) + "\n")

@@ -1,4 +1,4 @@
-"""The device tests' way to a board: a real ssh server on this machine, and all that goes wrong."""
+"""The device tests reach a board over a real ssh server, and report every kind of failure."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ with SshDevice(sys.argv[1]) as device:
 
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sshd]:
-    """A server whose user has a home of his own."""
+    """A server whose user has a temporary home folder."""
     folder = tmp_path / "sshd"
     folder.mkdir()
     with Sshd(folder, home=tmp_path) as started:
@@ -53,7 +53,7 @@ def _home(server: Sshd) -> Path:
 def _until(condition: Callable[[], object], limit_s: float = 60.0) -> None:
     end_s = time.monotonic() + limit_s
     while not condition():
-        assert time.monotonic() < end_s, "it never happened"
+        assert time.monotonic() < end_s, "the condition was never met"
         time.sleep(0.05)
 
 
@@ -61,12 +61,12 @@ def _marked(run: str) -> list[int]:
     return [number for number in processes(run) if number != os.getpid()]
 
 
-def test_files_go_there_and_back_and_nothing_is_left(server: Sshd, tmp_path: Path) -> None:
+def test_files_are_copied_both_ways_and_nothing_is_left(server: Sshd, tmp_path: Path) -> None:
     (tmp_path / "a folder").mkdir()
     (tmp_path / "a folder" / "it's").write_bytes(bytes(range(256)))
     with SshDevice(server.host) as device:
-        assert device.about.cores == os.cpu_count()
-        assert "Linux" in device.about.system
+        assert device.info.cores == os.cpu_count()
+        assert "Linux" in device.info.system
         place = device.put(tmp_path / "a folder")
         assert place.startswith(f"{_home(server)}/run-")
         done = device.program("cat", f"{place}/it's")
@@ -81,7 +81,7 @@ def test_files_go_there_and_back_and_nothing_is_left(server: Sshd, tmp_path: Pat
     assert not _home(server).exists()
 
 
-def test_what_ssh_cannot_do_is_said_in_a_line(
+def test_every_ssh_failure_is_one_line(
     server: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fails(host: str, ssh: str) -> str:
@@ -94,39 +94,41 @@ def test_what_ssh_cannot_do_is_said_in_a_line(
     host, ssh = server.host, server.ssh
     assert "no such host" in fails("pi@no-such-board.invalid", ssh)
     subprocess.run(
-        ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "stranger"], check=True
+        ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "other_key"], check=True
     )
     config = (server.folder / "config").read_text()
-    (tmp_path / "no-key").write_text(config.replace(f"{server.folder}/key", f"{tmp_path}/stranger"))
-    said = fails(host, f"ssh -F {tmp_path}/no-key")
-    assert "it asks for a password" in said and f"ssh-copy-id {host}" in said
-    (tmp_path / "unknown").write_text(config.replace("/known", "/nobody"))
-    said = fails(host, f"ssh -F {tmp_path}/unknown")
-    assert "its host key is not known here" in said and f"ssh {host}" in said
+    (tmp_path / "no-key").write_text(
+        config.replace(f"{server.folder}/key", f"{tmp_path}/other_key")
+    )
+    message = fails(host, f"ssh -F {tmp_path}/no-key")
+    assert "it asks for a password" in message and f"ssh-copy-id {host}" in message
+    (tmp_path / "unknown").write_text(config.replace("/known", "/missing"))
+    message = fails(host, f"ssh -F {tmp_path}/unknown")
+    assert "its host key is not known here" in message and f"ssh {host}" in message
     known = (server.folder / "known").read_text().split()[0]
-    key = (tmp_path / "stranger.pub").read_text()
+    key = (tmp_path / "other_key.pub").read_text()
     (server.folder / "changed").write_text(f"{known} {key}")
     (tmp_path / "other").write_text(config.replace("/known", "/changed"))
-    said = fails(host, f"ssh -F {tmp_path}/other")
-    assert "its host key has changed" in said and "ssh-keygen -R" in said
+    message = fails(host, f"ssh -F {tmp_path}/other")
+    assert "its host key has changed" in message and "ssh-keygen -R" in message
     server.stop()
-    assert "it has no ssh server" in fails(host, ssh)
+    assert "it runs no ssh server" in fails(host, ssh)
     server.start()
-    assert "there is no ssh here" in fails(host, "/no/such/ssh")
-    with pytest.raises(InputError, match="no name of a host"), SshDevice("-oProxyCommand=x"):
+    assert "the ssh program is missing" in fails(host, "/no/such/ssh")
+    with pytest.raises(InputError, match="not a host name"), SshDevice("-oProxyCommand=x"):
         pass
 
 
 @pytest.mark.parametrize(
-    ("python", "said"),
+    ("python", "message"),
     [
-        ("", "no Python here: sudo apt install python3-venv"),
+        ("", "no Python found: sudo apt install python3-venv"),
         ('[ "$1" = -c ] && case "$2" in *version_info*) exit 1;; *) echo 3.9.2;; esac',
-         "Python 3.9.2 is too old, 3.11 is needed"),
-        ('case "$2" in *ensurepip*) exit 1;; esac', "cannot make virtual environments here: sudo"),
+         "Python 3.9.2 is too old; 3.11 or newer is required"),
+        ('case "$2" in *ensurepip*) exit 1;; esac', "cannot create virtual environments: sudo"),
     ],
 )  # fmt: skip
-def test_a_board_without_a_fit_python(python: str, said: str, tmp_path: Path) -> None:
+def test_a_board_without_a_usable_python(python: str, message: str, tmp_path: Path) -> None:
     if python:
         (tmp_path / "python3").write_text(f"#!/bin/sh\n{python}\n")
         (tmp_path / "python3").chmod(0o755)
@@ -135,11 +137,11 @@ def test_a_board_without_a_fit_python(python: str, said: str, tmp_path: Path) ->
         capture_output=True, text=True, check=False, env={"PATH": str(tmp_path)},
     )  # fmt: skip
     assert done.returncode == 9
-    assert said in done.stderr
+    assert message in done.stderr
     assert done.stderr.count("\n") == 1
 
 
-def test_it_is_told_in_the_same_words(server: Sshd, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_device_passes_the_message_on(server: Sshd, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(board_module, "ROOT", server.folder)
     (server.folder / "deploy").mkdir()
     (server.folder / "deploy" / "python.sh").write_text("echo Python 2 is too old >&2; exit 9")
@@ -168,63 +170,66 @@ def test_a_workstation_that_is_interrupted_leaves_nothing(
     client.wait(60)
 
 
-def test_a_line_that_breaks_cleans_up_on_both_sides(server: Sshd) -> None:
+def test_a_broken_connection_cleans_up_on_both_sides(server: Sshd) -> None:
     with contextlib.ExitStack() as stack:
-        device = stack.enter_context(SshDevice(server.host))
-        assert device._keeper
-        device._keeper.kill()  # the ssh that holds the line
-        with pytest.raises(BoardLostError, match="the line to it broke"):
+        device = SshDevice(server.host)
+        stack.enter_context(device)
+        assert device._lease_agent
+        device._lease_agent.kill()  # the ssh process that holds the connection
+        with pytest.raises(BoardLostError, match="the connection broke"):
             _until(lambda: device.program("sleep", "0.2") is None)
-        with pytest.raises(BoardLostError):  # and stays so
+        with pytest.raises(BoardLostError):  # further calls fail in the same way
             device.program("true")
     _until(lambda: not _home(server).exists())
 
 
-def test_a_silent_workstation_is_given_up(server: Sshd, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_board_cleans_up_after_a_silent_workstation(
+    server: Sshd, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(board_module, "SILENCE_S", 1.0)
     monkeypatch.setattr(SshDevice, "_beat", lambda *_: None)
     with SshDevice(server.host) as device:
         _until(lambda: not Path(device.folder).exists())
 
 
-def test_a_board_that_reboots_is_told_from_one_that_does_not(server: Sshd) -> None:
+def test_a_board_that_reboots_is_distinguished_from_one_that_does_not(server: Sshd) -> None:
     with SshDevice(server.host) as device:
-        device._boot = "an earlier one"
-        assert device._keeper
-        device._keeper.kill()
-        with pytest.raises(BoardLostError, match="it rebooted in the middle of the run"):
+        device._boot = "an earlier boot"
+        assert device._lease_agent
+        device._lease_agent.kill()
+        with pytest.raises(BoardLostError, match="it rebooted during the run"):
             _until(lambda: device.program("sleep", "0.2") is None)
 
 
 def test_a_board_that_does_not_come_back(server: Sshd) -> None:
     with SshDevice(server.host, return_s=1.0) as device:
         server.stop()
-        assert device._keeper
-        device._keeper.kill()
+        assert device._lease_agent
+        device._lease_agent.kill()
         with pytest.raises(BoardLostError, match="has not come back"):
             _until(lambda: device.program("sleep", "0.2") is None)
     server.start()
 
 
-def test_what_a_power_cut_left_is_swept_and_nothing_else(server: Sshd) -> None:
+def test_the_leftovers_of_a_power_cut_are_swept_and_nothing_else(server: Sshd) -> None:
     home = _home(server)
     left = home / "run-left"
     left.mkdir(parents=True)
     (left / "lease").touch()
-    (home / "kept").mkdir()
+    (home / "packages").mkdir()
     (home.parent / "run-other").mkdir()
     orphan = subprocess.Popen(["sleep", "600"], env={**os.environ, MARK: "left"})
     with SshDevice(server.host) as living, SshDevice(server.host) as device:
         assert living.swept == ["run-left"]
-        assert device.swept == []  # the other run lives
+        assert device.swept == []  # the other run is still active
         assert Path(living.folder).exists()
         assert not left.exists()
     assert orphan.wait(10) == -signal.SIGTERM
-    assert sorted(path.name for path in home.iterdir()) == ["kept"]
+    assert sorted(path.name for path in home.iterdir()) == ["packages"]
     assert (home.parent / "run-other").exists()
 
 
-def test_the_parcel_is_what_a_board_installs(tmp_path: Path) -> None:
+def test_the_parcel_holds_what_a_board_installs(tmp_path: Path) -> None:
     parcel = tmp_path / "parcel"
     subprocess.run(["sh", ROOT / "deploy" / "parcel.sh", parcel], check=True)
     assert sorted(path.name for path in parcel.iterdir()) == ["requirements.txt", "source"]

@@ -1,4 +1,4 @@
-"""The emulated board, as far as it can be tested without starting it: `make machine-test` does."""
+"""The parts of the emulated board that can be tested without booting it (`make machine-test`)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from device_tests.machine import image, initrd, steps
-from device_tests.machine.service import _code_of, faulty_checkout
+from device_tests.machine.service import _exit_code, faulty_checkout
 from edge_runtime.settings.read import parse_settings
 
 PASSWD = "root:*:0:0:root:/root:/bin/bash\nnobody:*:65534:65534:nobody:/nonexistent:/none\n"
@@ -19,7 +19,7 @@ GROUP = "root:*:0:\nsudo:*:27:\nvideo:*:44:\n"
 
 @pytest.fixture
 def modules(tmp_path: Path) -> Path:
-    """A kernel's modules, the last of which need the first."""
+    """A folder of kernel modules, in which ext4 depends on mbcache."""
     folder = tmp_path / "system/usr/lib/modules/6.12"
     for name in ("fs/mbcache", "fs/ext4", "block/virtio_blk", "media/vivid"):
         path = folder / "kernel" / f"{name}.ko.xz"
@@ -33,16 +33,16 @@ def modules(tmp_path: Path) -> Path:
     return folder
 
 
-def test_wanted_modules_come_with_what_they_need(modules: Path, tmp_path: Path) -> None:
-    to = tmp_path / "kept"
-    initrd.keep_modules(modules, ("ext4", "not_a_module"), to)
+def test_modules_are_copied_with_their_dependencies(modules: Path, tmp_path: Path) -> None:
+    to = tmp_path / "selected"
+    initrd.copy_modules(modules, ("ext4", "not_a_module"), to)
     assert sorted(path.name for path in to.rglob("*.xz")) == ["ext4.ko.xz", "mbcache.ko.xz"]
     assert (to / "modules.builtin").exists()
-    initrd.keep_modules(modules, ("ext4",), tmp_path / "plain", unpack=True)
+    initrd.copy_modules(modules, ("ext4",), tmp_path / "plain", unpack=True)
     assert (tmp_path / "plain/kernel/fs/ext4.ko").read_bytes() == b"fs/ext4"
 
 
-def test_the_first_file_system_is_an_archive_that_others_read(
+def test_the_initrd_is_a_complete_cpio_archive(
     modules: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(initrd, "run", lambda *_: "")  # depmod
@@ -60,7 +60,7 @@ def test_the_first_file_system_is_an_archive_that_others_read(
 
 
 def _entries(archive: bytes) -> dict[str, tuple[int, bytes]]:
-    found: dict[str, tuple[int, bytes]] = {}
+    entries: dict[str, tuple[int, bytes]] = {}
     at = 0
     while True:
         assert archive[at : at + 6] == b"070701"
@@ -69,12 +69,12 @@ def _entries(archive: bytes) -> dict[str, tuple[int, bytes]]:
         name = archive[at + 110 : at + 109 + length].decode()
         at += (110 + length + 3) // 4 * 4
         if name == "TRAILER!!!":
-            return found
-        found[name] = (fields[1], archive[at : at + size])
+            return entries
+        entries[name] = (fields[1], archive[at : at + size])
         at += (size + 3) // 4 * 4
 
 
-def test_unpacked_packages_become_a_system_that_one_may_log_in_to(tmp_path: Path) -> None:
+def test_unpacked_packages_become_a_system_that_accepts_logins(tmp_path: Path) -> None:
     masters = tmp_path / "usr/share/base-passwd"
     masters.mkdir(parents=True)
     (masters / "passwd.master").write_text(PASSWD)
@@ -84,7 +84,7 @@ def test_unpacked_packages_become_a_system_that_one_may_log_in_to(tmp_path: Path
     assert "pi:x:1000:1000::/home/pi:/bin/bash\n" in (tmp_path / "etc/passwd").read_text()
     assert "video:x:44:pi\n" in (tmp_path / "etc/group").read_text()
     assert stat.S_IMODE((tmp_path / "etc/shadow").stat().st_mode) == 0o600
-    assert "root:*:" in (tmp_path / "etc/shadow").read_text()  # nobody has a password
+    assert "root:*:" in (tmp_path / "etc/shadow").read_text()  # no user has a password
     assert stat.S_IMODE((tmp_path / "etc/sudoers.d/pi").stat().st_mode) == 0o440
     assert (tmp_path / "etc/ssh/ssh_host_ed25519_key").exists()
     assert "AAAA" in (tmp_path / "etc/ssh/authorized_keys").read_text()
@@ -97,9 +97,9 @@ def test_its_configuration_is_valid() -> None:
     assert settings.http is not None
 
 
-def test_what_make_says_of_the_exit_code_of_a_deployment() -> None:
-    assert _code_of("deploy: no\nmake: *** [Makefile:166: deploy] Error 9\n") == 9
-    assert _code_of("make: *** no rule") == 2
+def test_what_make_says_of_the_exit_exit_code_a_deployment() -> None:
+    assert _exit_code("deploy: no\nmake: *** [Makefile:166: deploy] Error 9\n") == 9
+    assert _exit_code("make: *** no rule") == 2
 
 
 def test_the_faulty_release_fails_only_when_it_is_started(tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_the_faulty_release_fails_only_when_it_is_started(tmp_path: Path) -> Non
     assert "deploy/push.sh rpi4 board" in done.stdout
 
 
-def test_every_step_is_one() -> None:
+def test_every_step_has_a_unique_name_and_a_docstring() -> None:
     names = [step.__name__ for step in steps.ALL]
     assert len(set(names)) == len(names)
     assert names[0] == "boot"

@@ -1,4 +1,4 @@
-"""The USB camera that `make machine-test` plugs in, asked as a kernel asks."""
+"""The USB camera of `make machine-test`, driven by the requests of a kernel."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from device_tests.machine import webcam
 from device_tests.machine.usbip import BUS_ID, SUBMIT, UNLINK, Port
 from device_tests.machine.webcam import Webcam
 
-GREY, WHITE = (np.full((480, 640, 3), level, np.uint8) for level in (90, 250))
+GRAY, WHITE = (np.full((480, 640, 3), level, np.uint8) for level in (90, 250))
 
 
 class Kernel:
-    """The other end of the line: what `usbip attach` and `vhci_hcd` send."""
+    """The other end of the connection: sends what `usbip attach` and `vhci_hcd` send."""
 
     def __init__(self, port: Port) -> None:
         self.line = socket.create_connection(("127.0.0.1", port.number), 20)
@@ -37,7 +37,7 @@ class Kernel:
         return self.number
 
     def answer(self, inwards: bool = True) -> tuple[int, int, bytes]:
-        """Number, status, data."""
+        """Return number, status and data of the next answer."""
         _, number, *_ = struct.unpack(">5I", self.read(20))
         status, length = struct.unpack(">iI20x", self.read(28))
         return number, status, self.read(length) if inwards and length else b""
@@ -48,7 +48,7 @@ class Kernel:
         return None if status else data
 
     def negotiate(self, format_: int) -> bytes:
-        """Probe and commit, as uvcvideo does."""
+        """Probe and commit, as uvcvideo does; return the negotiated values."""
         offer = bytearray(self.ask(0xA1, 0x81, 0x0100, 1, 34) or b"")
         offer[2] = format_
         for control in (0x0100, 0x0200):
@@ -57,7 +57,7 @@ class Kernel:
         return self.ask(0xA1, 0x81, 0x0100, 1, 34) or b""
 
     def frame(self) -> bytes:
-        """One picture: payloads up to the one that says it is the last."""
+        """Return one frame: all payloads up to the one that is marked as the last."""
         data = b""
         while True:
             self.send(1, webcam.PAYLOAD_BYTES)
@@ -71,7 +71,7 @@ class Kernel:
 
 @pytest.fixture
 def camera() -> Webcam:
-    return Webcam(GREY, fps=100)
+    return Webcam(GRAY, fps=100)
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def kernel(port: Port) -> Iterator[Kernel]:
         yield kernel
 
 
-def test_its_descriptors_are_as_long_as_they_say(kernel: Kernel) -> None:
+def test_descriptors_have_the_lengths_they_declare(kernel: Kernel) -> None:
     assert (kernel.ask(0x80, 6, 0x0100, 0, 64) or b"")[:2] == b"\x12\x01"
     whole = kernel.ask(0x80, 6, 0x0200, 0, 4096) or b""
     assert struct.unpack_from("<H", whole, 2)[0] == len(whole)
@@ -104,28 +104,28 @@ def test_its_descriptors_are_as_long_as_they_say(kernel: Kernel) -> None:
     assert kernel.ask(0x80, 6, 0x0600, 0, 10) is None  # no other speed
 
 
-def test_it_films_what_it_is_shown_in_the_format_that_was_agreed(
+def test_it_delivers_the_current_photo_in_the_negotiated_format(
     kernel: Kernel, camera: Webcam
 ) -> None:
     assert kernel.negotiate(1)[2] == 1
-    assert camera.asked_for == "MJPG"
-    for photo in (GREY, WHITE):
+    assert camera.format == "MJPG"
+    for photo in (GRAY, WHITE):
         camera.show(photo)
-        kernel.frame()  # one may have been under way
-        seen = cv2.imdecode(np.frombuffer(kernel.frame(), np.uint8), cv2.IMREAD_COLOR)
-        assert seen is not None
-        assert np.abs(seen.astype(int) - photo).max() < 4
+        kernel.frame()  # may still show the previous photo
+        decoded = cv2.imdecode(np.frombuffer(kernel.frame(), np.uint8), cv2.IMREAD_COLOR)
+        assert decoded is not None
+        assert np.abs(decoded.astype(int) - photo).max() < 4
     kernel.negotiate(2)
-    assert camera.asked_for == "BGR3"
+    assert camera.format == "BGR3"
     kernel.frame()
     assert kernel.frame() == WHITE.tobytes()
 
 
-def test_a_transfer_can_be_taken_back_and_the_cable_pulled(port: Port) -> None:
+def test_a_transfer_can_be_unlinked_and_the_cable_pulled(port: Port) -> None:
     before = Kernel(port)
     with before.line:
         head = struct.pack(">5I", UNLINK, 7, 0, 0, 0)
-        before.line.sendall(head + struct.pack(">I24x", 6))  # long done
+        before.line.sendall(head + struct.pack(">I24x", 6))  # completed before
         assert before.answer(inwards=False) == (7, 0, b"")
         port.pull()
         assert before.read(1) == b""
