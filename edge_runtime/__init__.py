@@ -99,10 +99,10 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
-# OpenCV reads these once, when it is first loaded. 64 megapixels decode to 192 MiB, which is what
-# a 512 MB board survives; a small file that claims more is refused before memory is taken.
+# OpenCV reads these variables once, when it is loaded. 64 megapixels decode to 192 MiB, which a
+# 512 MB board can handle. A small file that claims more is rejected before memory is allocated.
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(1 << 26))
-# Its warnings repeat, without a path, what our own errors say with one.
+# OpenCV's warnings repeat our own error messages, without the path.
 os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 # ONNX Runtime reads this once, when it is first loaded. Otherwise it creates an id for the machine,

@@ -1,4 +1,4 @@
-"""`python -m edge_runtime` is `edge-runtime`."""
+"""Run the `edge-runtime` command with `python -m edge_runtime`."""
 
 from edge_runtime.cli import main
 

@@ -1,41 +1,81 @@
-from typing import Any
+"""The compiled searches; edge_runtime/native/module.c documents the arguments."""
+
+from typing import Any, TypeAlias
 
 from numpy.typing import NDArray
 
+_Array: TypeAlias = NDArray[Any]
+_Index: TypeAlias = object
+"""A capsule that owns a multi-index."""
+
 def search(
-    codes: NDArray[Any],
+    codes: _Array,
     count: int,
     bits: int,
-    queries: NDArray[Any],
+    queries: _Array,
     query_count: int,
     k: int,
-    alive: NDArray[Any] | None,
-    rows: NDArray[Any],
-    distances: NDArray[Any],
-    found: NDArray[Any],
+    alive: _Array | None,
+    group: _Array | None,
+    wanted: _Array | None,
+    rows: _Array,
+    distances: _Array,
+    found: _Array,
     kernel: str,
     /,
 ) -> None: ...
-def index_build(
-    codes: NDArray[Any],
+def rank(
+    codes: _Array,
     count: int,
-    parts: int,
-    part: int,
-    width: int,
-    starts: NDArray[Any],
-    entries: NDArray[Any],
+    bits: int,
+    queries: _Array,
+    query_count: int,
+    order: _Array,
+    kernel: str,
     /,
 ) -> None: ...
-def index_search(
-    tables: tuple[NDArray[Any], ...],
-    widths: tuple[int, ...],
+def collect(
+    codes: _Array,
     count: int,
-    query: NDArray[Any],
-    k: int,
-    alive: NDArray[Any] | None,
-    work: int,
-    rows: NDArray[Any],
-    distances: NDArray[Any],
+    bits: int,
+    query: _Array,
+    limit: int,
+    alive: _Array | None,
+    group: _Array | None,
+    wanted: _Array | None,
+    rows: _Array,
+    distances: _Array,
+    kernel: str,
     /,
-) -> int | None: ...
+) -> int: ...
+def index_new(codes: _Array, count: int, bits: int, /) -> _Index: ...
+def index_divide(index: _Index, parts: int, order: _Array, /) -> None: ...
+def index_facts(index: _Index, /) -> tuple[int, int]: ...
+def index_search(
+    index: _Index,
+    count: int,
+    query: _Array,
+    k: int,
+    alive: _Array | None,
+    group: _Array | None,
+    wanted: _Array | None,
+    rows: _Array,
+    distances: _Array,
+    work: int,
+    kernel: str,
+    /,
+) -> tuple[int, int]: ...
+def index_collect(
+    index: _Index,
+    count: int,
+    query: _Array,
+    limit: int,
+    alive: _Array | None,
+    group: _Array | None,
+    wanted: _Array | None,
+    rows: _Array,
+    distances: _Array,
+    work: int,
+    /,
+) -> int: ...
 def kernels() -> list[str]: ...

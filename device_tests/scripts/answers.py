@@ -56,7 +56,7 @@ def _lookup(bits: int, generator: np.random.Generator) -> str:
     planner = Planner(bits, lookup.kernel)
 
     def indexed(query: Any, k: int, row_filter: Any) -> Any:
-        return planner.nearest(lookup.rows, lookup._tight(query), k, row_filter)
+        return planner.nearest(lookup.rows, lookup._to_bytes(query), k, row_filter)
 
     search: Callable[[Any, int, Any], Any] = indexed
     if lookup.kernel == "numpy":  # without a C compiler there is no index

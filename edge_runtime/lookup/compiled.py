@@ -1,4 +1,4 @@
-"""The compiled part, where there is one."""
+"""The compiled module, if it is available."""
 
 from __future__ import annotations
 
@@ -13,6 +13,6 @@ except ImportError:  # installed without a compiler
 
 
 def kernels() -> list[str]:
-    """What can run here, fastest first; "numpy" always."""
+    """Return the kernels that run on this machine, fastest first; "numpy" is always last."""
     compiled = hamming.kernels() if hamming and sys.byteorder == "little" else []
     return [*compiled, "numpy"]

@@ -1,4 +1,4 @@
-"""Arrays that grow at their end without being copied each time."""
+"""Arrays that grow at the end without a copy each time."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 
 
 class GrowableArray(Generic[Scalar]):
-    """Rows of which more come. What has been handed out never changes."""
+    """Rows with amortized appends. Views returned earlier never change."""
 
     def __init__(self, rows: NDArray[Scalar]) -> None:
-        """Begins with `rows` [n, ...], which may be read-only (a mapped file)."""
+        """Start with `rows` [n, ...], which may be read-only, such as a mapped file."""
         self._buffer = rows
         self._count = len(rows)
 
@@ -23,11 +23,11 @@ class GrowableArray(Generic[Scalar]):
 
     @property
     def rows(self) -> NDArray[Scalar]:
-        """What there is by now, [n, ...]: a view."""
+        """A view of the current rows, [n, ...]."""
         return self._buffer[: self._count]
 
     def append(self, rows: NDArray[Scalar]) -> None:
-        """Put `rows` [m, ...] behind the others."""
+        """Append `rows` [m, ...]."""
         count = self._count + len(rows)
         if count > len(self._buffer) or not self._buffer.flags.writeable:
             wider = np.empty((count + count // 8 + 64, *self._buffer.shape[1:]), self._buffer.dtype)

@@ -1,4 +1,4 @@
-"""Which rows a search may find."""
+"""Filters that restrict a search to some rows."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, eq=False)
 class RowFilter:
-    """A row may be found if it is alive and its group is wanted; looked at only for near rows."""
+    """A row passes if it is alive and its group is wanted. Evaluated only for near rows."""
 
     alive: NDArray[np.uint8] | None = None
-    """A bit for each row, least significant first; None: all rows are alive."""
+    """One bit per row, least significant first; None if all rows are alive."""
     group: NDArray[np.uint32] | None = None
-    """[n]: what each row belongs to (its label)."""
+    """The group (label) of each row, [n]."""
     wanted: NDArray[np.uint8] | None = None
-    """A bit for each group; goes together with `group`."""
+    """One bit per group; used together with `group`."""
 
     def mask(self, count: int) -> NDArray[np.bool_]:
-        """Bool [count]."""
+        """Return which of the first `count` rows pass, bool [count]."""
         mask = np.ones(count, np.bool_)
         if self.alive is not None:
             mask &= np.unpackbits(self.alive, count=count, bitorder="little").astype(np.bool_)
@@ -31,7 +31,7 @@ class RowFilter:
         return mask
 
     def rows(self, first: int, last: int) -> RowFilter:
-        """Of rows `first` to `last` alone, counted from `first`, a multiple of 8."""
+        """Return the filter of rows `first` (a multiple of 8) to `last`, renumbered from 0."""
         return RowFilter(
             None if self.alive is None else self.alive[first // 8 : -(-last // 8)],
             None if self.group is None else self.group[first:last],
@@ -40,7 +40,7 @@ class RowFilter:
 
 
 def rows_where(mask: NDArray[np.bool_]) -> RowFilter:
-    """The rows where `mask` (bool [n]) is true."""
+    """Return the filter that passes the rows where `mask` (bool [n]) is true."""
     return RowFilter(np.packbits(mask, bitorder="little"))
 
 

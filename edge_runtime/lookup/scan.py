@@ -1,11 +1,11 @@
-"""The compiled scan, one or many queries at a time."""
+"""The compiled scan for one or many queries."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_runtime.lookup.by_numpy import Answer
+from edge_runtime.lookup.by_numpy import SearchResult
 from edge_runtime.lookup.compiled import hamming as _hamming
 from edge_runtime.lookup.row_filter import RowFilter
 
@@ -15,16 +15,16 @@ PackedBytes = NDArray[np.uint8]
 
 def scan(
     rows: PackedBytes, bits: int, query: PackedBytes, k: int, row_filter: RowFilter, kernel: str
-) -> Answer:
-    """The `k` of `rows` [n, bytes] nearest to `query` [bytes], k <= n, as `Lookup.nearest`."""
+) -> SearchResult:
+    """Return the `k` <= n of `rows` [n, bytes] nearest to `query` [bytes], as `Lookup.nearest`."""
     found, distances = scan_batch(rows, bits, query[np.newaxis], k, row_filter, kernel)
     return found[0], distances[0]
 
 
 def scan_batch(
     rows: PackedBytes, bits: int, queries: PackedBytes, k: int, row_filter: RowFilter, kernel: str
-) -> Answer:
-    """`scan` for each of `queries` [m, bytes]; both answers are int64 [m, ...]."""
+) -> SearchResult:
+    """Return `scan` for each of `queries` [m, bytes]; both arrays are int64 [m, ...]."""
     shape = (len(queries), k)
     found, distances = np.empty(shape, np.int64), np.empty(shape, np.int64)
     if not found.size:
@@ -45,7 +45,7 @@ def scan_batch(
         filled,
         kernel,
     )
-    fewest = int(filled[0])  # the same for all: as many rows as pass
+    fewest = int(filled[0])  # the same for all queries: the number of passing rows
     return (found, distances) if fewest == k else (found[:, :fewest], distances[:, :fewest])
 
 
@@ -56,11 +56,11 @@ def collect(
     radius: int,
     row_filter: RowFilter,
     kernel: str,
-) -> Answer:
-    """All of `rows` within `radius` bits of `query`, by distance and then by row."""
-    room = 1024
+) -> SearchResult:
+    """Return all of `rows` within `radius` bits of `query`, sorted by distance, then by row."""
+    capacity = 1024
     while True:
-        found, distances = np.empty(room, np.uint32), np.empty(room, np.uint16)
+        found, distances = np.empty(capacity, np.uint32), np.empty(capacity, np.uint16)
         count = _hamming.collect(
             rows,
             len(rows),
@@ -74,19 +74,19 @@ def collect(
             distances,
             kernel,
         )
-        if count <= room:
-            return in_order(found[:count], distances[:count])
-        room = count
+        if count <= capacity:
+            return sort_result(found[:count], distances[:count])
+        capacity = count
 
 
-def in_order(rows: NDArray[np.uint32], distances: NDArray[np.uint16]) -> Answer:
-    """By distance and then by row, as int64."""
+def sort_result(rows: NDArray[np.uint32], distances: NDArray[np.uint16]) -> SearchResult:
+    """Sort by distance, then by row; convert to int64."""
     order = np.lexsort((rows, distances))
     return rows[order].astype(np.int64), distances[order].astype(np.int64)
 
 
-def merged(first: Answer, second: Answer, k: int | None = None) -> Answer:
-    """The `k` nearest of two answers, of which the second has the higher rows; None: all."""
+def merge_results(first: SearchResult, second: SearchResult, k: int | None = None) -> SearchResult:
+    """Return the `k` nearest of two results, or all; `second` has only higher rows."""
     rows = np.concatenate([first[0], second[0]])
     distances = np.concatenate([first[1], second[1]])
     order = np.argsort(distances, kind="stable")[:k]

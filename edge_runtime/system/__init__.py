@@ -1,1 +1,1 @@
-"""The machine underneath: CPU, device, memory, logs, timers."""
+"""System facilities: CPU, device, memory, logging, timers."""

@@ -1,4 +1,4 @@
-"""What this CPU is and can do. Light: an engine asks before it loads anything."""
+"""CPU identification and features. Imports little: engines use it before loading anything."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ _HWCAPS = {
     0: "fp", 1: "asimd", 3: "aes", 4: "pmull", 5: "sha1", 6: "sha2", 7: "crc32", 8: "atomics",
     9: "fphp", 10: "asimdhp", 12: "asimdrdm", 15: "lrcpc", 20: "asimddp", 23: "asimdfhm",
 }  # fmt: skip
-"""Bits of the auxiliary vector's AT_HWCAP on aarch64 (Linux, asm/hwcap.h)."""
+"""Bits of AT_HWCAP in the auxiliary vector on aarch64 (Linux, asm/hwcap.h)."""
 
 
 def cpu_features() -> frozenset[str]:
-    """What this CPU can do, in the words of /proc/cpuinfo.
+    """Return the features of this CPU, named as in /proc/cpuinfo.
 
-    On ARM the kernel's own answer, AT_HWCAP: an emulated process sees there what its CPU can do,
-    but in /proc/cpuinfo the CPU that it is emulated on.
+    On ARM they come from the kernel's AT_HWCAP. In an emulated process, AT_HWCAP describes the
+    emulated CPU, while /proc/cpuinfo describes the host.
     """
     if platform.machine() == "aarch64":
         getauxval = ctypes.CDLL(None).getauxval
@@ -28,7 +28,7 @@ def cpu_features() -> frozenset[str]:
 
 
 def cpuinfo() -> dict[str, str]:
-    """/proc/cpuinfo of the last core; empty where there is none."""
+    """Return /proc/cpuinfo of the last core; empty if it cannot be read."""
     try:
         text = Path("/proc/cpuinfo").read_text(errors="replace")
     except OSError:

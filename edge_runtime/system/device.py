@@ -1,4 +1,4 @@
-"""What this machine is: read from the system, never changed."""
+"""Properties of this machine, read from the system. Nothing is changed."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ _THROTTLE_BITS = {
 
 @dataclass(frozen=True)
 class Device:
-    """A machine as a report names it. None: this machine does not say."""
+    """The machine as described in reports. None marks values that the machine does not provide."""
 
     model: str | None
     soc: str | None
-    """The chip, as the device tree names it: brcm,bcm2711."""
+    """The chip, as named in the device tree, such as brcm,bcm2711."""
     machine: str
-    """Architecture: x86_64, aarch64."""
+    """Architecture, such as x86_64 or aarch64."""
     cpu: str | None
     cores: int
     memory_bytes: int
@@ -42,13 +42,13 @@ class Device:
     governor: str | None
     temperature_c: float | None
     throttling: list[str] | None
-    """What a Raspberry Pi's firmware reports; empty: nothing, None: no such firmware."""
+    """Conditions reported by a Raspberry Pi's firmware; None on other machines."""
     emulated: bool
-    """True: an emulator runs this process, so that its times mean nothing."""
+    """Whether an emulator runs this process; measured times are then meaningless."""
 
 
 def read_device() -> Device:
-    """The machine as it is now."""
+    """Return the current state of the machine."""
     return Device(
         model=_read("/proc/device-tree/model") or _read("/sys/class/dmi/id/product_name"),
         soc=(_read("/proc/device-tree/compatible") or "").split("\0")[-1] or None,
@@ -80,10 +80,10 @@ def _cpu_name() -> str | None:
 
 
 def _emulated() -> bool:
-    """Whether an emulator runs this process, or the whole machine.
+    """Return whether an emulator runs this process or the whole machine.
 
-    In user mode QEMU answers for /proc/self/exe, but not for the same file under another name; the
-    kernel's own answer there is the emulator. A machine that QEMU emulates says so in its firmware.
+    In user mode, QEMU intercepts /proc/self/exe but not /proc/thread-self/exe, which names the
+    emulator. A machine emulated by QEMU is identified by its firmware.
     """
     try:
         if "qemu" in Path("/proc/thread-self/exe").readlink().name:
@@ -99,7 +99,7 @@ def _emulated() -> bool:
 
 
 def temperature_c() -> float | None:
-    """Degrees Celsius of the hottest thermal zone."""
+    """Return the temperature of the hottest thermal zone in degrees Celsius, or None."""
     zones = [
         float(text) / 1000
         for zone in Path("/sys/class/thermal").glob("thermal_zone*/temp")
@@ -109,16 +109,16 @@ def temperature_c() -> float | None:
 
 
 def clock_mhz() -> tuple[float | None, float | None]:
-    """The cores' clock now, and the highest that the kernel may choose."""
+    """Return the current clock and the highest clock that the kernel may select, MHz."""
     try:
         clock = psutil.cpu_freq()
-    except (OSError, ValueError, NotImplementedError):  # a kernel that tells only half of it
+    except (OSError, ValueError, NotImplementedError):  # a kernel that reports only some values
         return None, None
     return (clock.current or None, clock.max or None) if clock else (None, None)
 
 
 def throttling() -> list[str] | None:
-    """What a Raspberry Pi's firmware reports, now and since boot; None: no such firmware."""
+    """Return a Raspberry Pi's throttling conditions, current and since boot; None elsewhere."""
     tool = shutil.which("vcgencmd")
     if not tool:
         return None

@@ -1,4 +1,4 @@
-"""What the runtime says while it runs: a line each on stderr, and never the same one endlessly."""
+"""Logging: one line per message on stderr, with a rate limit on repeated messages."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import os
 import time
 from typing import TextIO
 
-_MEMORY = 200
-"""Messages whose counts are kept."""
+_MAX_MESSAGES = 200
+"""Number of different messages that are counted."""
 
 _PRIORITIES = ((logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6), (0, 7))
-"""What the journal calls them (sd-daemon(3))."""
+"""Log levels and their priorities in the journal (sd-daemon(3))."""
 
 
 class RateLimit(logging.Filter):
-    """Lets each message pass a few times a minute, then says how often it was held back."""
+    """Passes each message a few times per minute, then reports how often it was suppressed."""
 
     def __init__(self, burst: int = 5, period_s: float = 60.0) -> None:
         super().__init__()
@@ -23,23 +23,23 @@ class RateLimit(logging.Filter):
         self._counts: dict[str, tuple[float, int]] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether to show `record`; adds the count to its message."""
+        """Return whether to show `record`; add the number of suppressed repetitions."""
         text = record.getMessage()
         now_s = time.monotonic()
         began_s, count = self._counts.pop(text, (now_s, 0))
-        held = count - self._burst
+        suppressed = count - self._burst
         if now_s - began_s >= self._period_s:
             began_s, count = now_s, 0
         self._counts[text] = (began_s, count + 1)
-        if len(self._counts) > _MEMORY:
+        if len(self._counts) > _MAX_MESSAGES:
             del self._counts[next(iter(self._counts))]
-        if count == 0 and held > 0:
-            record.msg, record.args = f"{text} ({held} times more since)", ()
+        if count == 0 and suppressed > 0:
+            record.msg, record.args = f"{text} ({suppressed} more times since)", ()
         return count < self._burst
 
 
-class _Line(logging.Formatter):
-    """ "edge-runtime: message", with the priority in front where the journal reads."""
+class _LineFormatter(logging.Formatter):
+    """Formats a record as "edge-runtime: message"; for the journal, with a priority prefix."""
 
     def __init__(self, journal: bool) -> None:
         super().__init__("%(message)s")
@@ -53,9 +53,9 @@ class _Line(logging.Formatter):
 
 
 def start_logging(stream: TextIO, level: str) -> None:
-    """Show messages of `level` and above on `stream`."""
+    """Write messages of `level` and above to `stream`."""
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(_Line("JOURNAL_STREAM" in os.environ))
+    handler.setFormatter(_LineFormatter("JOURNAL_STREAM" in os.environ))
     handler.addFilter(RateLimit())
     logging.basicConfig(handlers=[handler], force=True)
     logging.getLogger("edge_runtime").setLevel(level.upper())

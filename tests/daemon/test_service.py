@@ -363,4 +363,4 @@ def test_the_same_message_is_not_said_endlessly(monkeypatch: pytest.MonkeyPatch)
         if limit.filter(record):
             shown.append(record.getMessage())
     assert len(shown) == 15
-    assert shown[4:6] == ["no paper", "no paper (55 times more since)"]
+    assert shown[4:6] == ["no paper", "no paper (55 more times since)"]

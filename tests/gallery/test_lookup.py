@@ -1,4 +1,4 @@
-"""Every kernel that runs here, at every width, against a full stable sort."""
+"""Every kernel of this machine, at every code width, equals a full stable sort."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from edge_runtime.code import Code, hamming, words_of
 from edge_runtime.errors import CodeError, InputError
 from edge_runtime.lookup import ALL, Lookup, RowFilter, kernels, rows_where
 from edge_runtime.lookup.by_numpy import BLOCK
-from edge_runtime.lookup.multi_index import MOST_PARTS, NO_BOUND, MultiIndex
+from edge_runtime.lookup.multi_index import MAX_PARTS, UNLIMITED, MultiIndex
 from edge_runtime.lookup.planner import Planner
 
 WIDTHS = (1, 8, 13, 16, 24, 32, 48, 63, 64, 65, 96, 128, 200, 256)
 
 
 def _codes(generator: np.random.Generator, count: int, bits: int, flips: int | None) -> Code:
-    """Uniform codes, or (with `flips`) a few centres with up to that many bits changed: ties."""
+    """Return uniform codes, or with `flips`, a few centers with up to that many bits changed."""
     rows = generator.integers(0, 2, (count, bits)).astype(np.uint8)
     if flips is not None:
-        centres = generator.integers(0, 2, (3, bits)).astype(np.uint8)
-        rows = centres[generator.integers(0, 3, count)]
+        centers = generator.integers(0, 2, (3, bits)).astype(np.uint8)
+        rows = centers[generator.integers(0, 3, count)]
         for _ in range(flips):
             rows[np.arange(count), generator.integers(0, bits, count)] ^= 1
     padded = np.zeros((count, words_of(bits) * 64), np.uint8)
@@ -71,7 +71,7 @@ def test_every_kernel_at_every_width(kernel: str, bits: int) -> None:
     dead=st.none() | st.floats(0, 1),
     seed=st.integers(0, 2**32),
 )
-def test_against_a_full_stable_sort(
+def test_searches_equal_a_full_stable_sort(
     kernel: str,
     bits: int,
     count: int,
@@ -91,7 +91,7 @@ def test_against_a_full_stable_sort(
 @pytest.mark.parametrize("kernel", kernels())
 @pytest.mark.parametrize("bits", WIDTHS)
 def test_a_batch_over_many_codes(kernel: str, bits: int) -> None:
-    """Of so many that the first stretch is laid out for all queries, and a rest lies behind it."""
+    """The codes fill more than the first block, which is transposed for all queries."""
     generator = np.random.default_rng(bits)
     for count, flips in ((1024, None), (3001, 2), (17_000, None), (17_000, 2)):
         codes = _codes(generator, count, bits, flips)
@@ -126,7 +126,7 @@ def test_distances_of_all_bits_do_not_overflow(kernel: str) -> None:
 
 
 @pytest.mark.parametrize("kernel", kernels())
-def test_many_neighbours_and_more_than_one_block(kernel: str) -> None:
+def test_many_neighbors_and_more_than_one_block(kernel: str) -> None:
     generator = np.random.default_rng(1)
     codes = _codes(generator, BLOCK + 17, 64, 6)
     order = Lookup(codes, 64, kernel=kernel).ranking(codes[:1])[0]
@@ -156,29 +156,29 @@ def test_all_within_a_radius_and_the_full_ranking(kernel: str, bits: int) -> Non
 
 
 @pytest.mark.parametrize("kernel", kernels())
-def test_groups_that_are_not_wanted_are_left_out(kernel: str) -> None:
+def test_rows_of_unwanted_groups_do_not_pass(kernel: str) -> None:
     generator = np.random.default_rng(3)
     codes = _codes(generator, 500, 64, 3)
     group = generator.integers(0, 20, 500).astype(np.uint32)
-    chosen = np.zeros(17, np.bool_)  # groups 17 to 19 lie beyond: not wanted
+    chosen = np.zeros(17, np.bool_)  # groups 17 to 19 lie beyond the bits and are unwanted
     chosen[[2, 3, 16]] = True
     alive = generator.random(500) < 0.7
-    there = RowFilter(
+    row_filter = RowFilter(
         np.packbits(alive, bitorder="little"), group, np.packbits(chosen, bitorder="little")
     )
     passing = alive & np.isin(group, [2, 3, 16])
     lookup = Lookup(codes, 64, kernel=kernel)
     for k in (1, 10, 500):
-        rows, distances = lookup.nearest(codes[7], k, there)
+        rows, distances = lookup.nearest(codes[7], k, row_filter)
         found = list(zip(distances.tolist(), rows.tolist(), strict=True))
         assert found == _expected(codes, codes[7], k, passing)
 
 
-def test_a_lookup_grows_and_the_earlier_one_stays_as_it_was() -> None:
+def test_extending_a_lookup_leaves_the_earlier_one_unchanged() -> None:
     generator = np.random.default_rng(5)
     for bits in (16, 48, 64, 128):
         codes = _codes(generator, 900, bits, 4)
-        codes.flags.writeable = False  # as a mapped file is
+        codes.flags.writeable = False  # as in a mapped file
         lookups = [Lookup(codes[:300], bits)]
         for end in (301, 301, 640, 900):
             lookups.append(lookups[-1].extended(codes[len(lookups[-1]) : end]))
@@ -195,43 +195,43 @@ compiled = pytest.mark.skipif(kernels() == ["numpy"], reason="installed without 
 @given(
     bits=st.sampled_from((16, 32, 48, 63, 64, 96, 128, 200, 256)),
     count=st.integers(1, 400),
-    bits_a_part=st.integers(4, 10),
+    bits_per_part=st.integers(4, 10),
     k=st.integers(1, 410),
     radius=st.integers(0, 30),
     flips=st.none() | st.integers(0, 3),
     dead=st.none() | st.floats(0, 1),
     seed=st.integers(0, 2**32),
 )
-def test_the_multi_index_against_a_full_stable_sort(
+def test_the_multi_index_equals_a_full_stable_sort(
     bits: int,
     count: int,
-    bits_a_part: int,
+    bits_per_part: int,
     k: int,
     radius: int,
     flips: int | None,
     dead: float | None,
     seed: int,
 ) -> None:
-    from edge_runtime.lookup import tight
+    from edge_runtime.lookup import to_bytes
 
     generator = np.random.default_rng(seed)
     codes = _codes(generator, count, bits, flips)
     alive = None if dead is None else generator.random(count) >= dead
-    there = ALL if alive is None else rows_where(alive)
+    row_filter = ALL if alive is None else rows_where(alive)
     k = min(k, count)
-    parts = min(max(-(-bits // bits_a_part), -(-bits // 20)), MOST_PARTS)
-    index = MultiIndex(tight(codes, bits), bits, parts)
+    parts = min(max(-(-bits // bits_per_part), -(-bits // 20)), MAX_PARTS)
+    index = MultiIndex(to_bytes(codes, bits), bits, parts)
     assert index.distinct == len(np.unique(codes, axis=0))
     for query in (codes[0], _codes(generator, 1, bits, None)[0]):
-        octets = tight(query, bits)
+        packed = to_bytes(query, bits)
         expected = _expected(codes, query, count, alive)
-        bounds = (0, NO_BOUND) if bits <= 16 * 10 else (0,)
-        for work in bounds:  # by a scan of the distinct codes, and by the tables
-            found, _ = index.nearest(octets, k, there, kernels()[0], work)
+        bounds = (0, UNLIMITED) if bits <= 16 * 10 else (0,)
+        for work in bounds:  # a scan of the distinct codes, then the tables
+            found, _ = index.nearest(packed, k, row_filter, kernels()[0], work)
             assert found is not None
             pairs = list(zip(found[1].tolist(), found[0].tolist(), strict=True))
             assert pairs == expected[:k]
-        near = index.within(octets, min(radius, bits), there, 10**7)
+        near = index.within(packed, min(radius, bits), row_filter, 10**7)
         if near is not None:
             pairs = list(zip(near[1].tolist(), near[0].tolist(), strict=True))
             assert pairs == [pair for pair in expected if pair[0] <= radius]
@@ -239,8 +239,8 @@ def test_the_multi_index_against_a_full_stable_sort(
 
 @compiled
 @pytest.mark.parametrize("spread", ["clustered", "uniform"])
-def test_a_planner_with_an_index_gives_the_scans_answers(spread: str) -> None:
-    """Through its life: a tail of new codes behind the index, dead rows, groups, a budget of 1."""
+def test_a_planner_with_an_index_returns_the_results_of_a_scan(spread: str) -> None:
+    """Cover a tail of new codes behind the index, dead rows, groups and a small work limit."""
     generator = np.random.default_rng(4)
     codes = _codes(generator, 60_000, 64, None)
     if spread == "clustered":
@@ -250,12 +250,12 @@ def test_a_planner_with_an_index_gives_the_scans_answers(spread: str) -> None:
     planner = Planner(64, kernels()[0])
     planner._recent.extend((rows[at], 10) for at in range(0, 50_000, 5000))
     planner.build(rows[:50_000])
-    if planner.index is None:  # not worth it for so few; its answers are right all the same
+    if planner.index is None:  # not faster for so few codes; use one anyway
         planner._index, planner._work = MultiIndex(rows[:49_984], 64), 50
     dead = generator.random(60_000) < 0.3
     group = np.arange(60_000, dtype=np.uint32) % 100
     wanted = np.packbits(np.arange(100) < 30, bitorder="little")
-    for there, passing in (
+    for row_filter, passing in (
         (ALL, None),
         (rows_where(~dead), ~dead),
         (RowFilter(None, group, wanted), group < 30),
@@ -263,39 +263,39 @@ def test_a_planner_with_an_index_gives_the_scans_answers(spread: str) -> None:
         for at in (3, 777, 49_990, 55_000):
             expected = _expected(codes, codes[at], 60_000, passing)
             for k in (1, 10, 300):
-                found, distances = planner.nearest(rows, rows[at], k, there)
+                found, distances = planner.nearest(rows, rows[at], k, row_filter)
                 pairs = list(zip(distances.tolist(), found.tolist(), strict=True))
                 assert pairs == expected[:k]
-            found, distances = planner.within(rows, rows[at], 9, there)
+            found, distances = planner.within(rows, rows[at], 9, row_filter)
             pairs = list(zip(distances.tolist(), found.tolist(), strict=True))
             assert pairs == [pair for pair in expected if pair[0] <= 9]
 
 
 @compiled
-def test_a_search_in_the_index_that_fails_late_is_given_up_sooner_the_next_time(
+def test_an_index_search_that_fails_late_halves_the_work_limit(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     rows = _codes(np.random.default_rng(4), 64_000, 128, None).view(np.uint8)
     planner = Planner(128, kernels()[0])
     planner._index, planner._work = MultiIndex(rows, 128), 64
-    stranger = ~rows[0]
-    moments_ns = iter([0, 50, 150, 1000, 1010, 1110])  # half of a scan's time, then a tenth of it
+    unlike = ~rows[0]
+    moments_ns = iter([0, 50, 150, 1000, 1010, 1110])  # 0.5x a scan's time, then 0.1x
     monkeypatch.setattr("edge_runtime.lookup.planner.perf_counter_ns", moments_ns.__next__)
-    expected = Lookup(rows.view(np.uint64), 128, index=False).nearest(stranger.view(np.uint64), 10)
+    expected = Lookup(rows.view(np.uint64), 128, index=False).nearest(unlike.view(np.uint64), 10)
     for work in (32, 32):
-        for found, truth in zip(planner.nearest(rows, stranger, 10, ALL), expected, strict=True):
-            assert (found == truth).all()
+        for found, wanted in zip(planner.nearest(rows, unlike, 10, ALL), expected, strict=True):
+            assert (found == wanted).all()
         assert planner._work == work
 
 
 @compiled
-def test_an_index_is_built_when_scans_have_cost_as_much_and_kept_if_it_wins(
+def test_an_index_is_built_after_enough_scans_and_used_if_faster(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("edge_runtime.lookup.INDEX_FROM", 1)
     generator = np.random.default_rng(4)
-    centres = _codes(generator, 500, 64, None)
-    codes = np.repeat(centres, 600, axis=0)
+    centers = _codes(generator, 500, 64, None)
+    codes = np.repeat(centers, 600, axis=0)
     lookup = Lookup(codes, 64)
     query = codes[1234]
     expected = lookup.nearest(query, 10)
@@ -306,44 +306,44 @@ def test_an_index_is_built_when_scans_have_cost_as_much_and_kept_if_it_wins(
         builder.join()
     assert lookup.planner.index is not None
     assert lookup.planner.index.distinct == 500
-    for found, truth in zip(lookup.nearest(query, 10), expected, strict=True):
-        assert (found == truth).all()
+    for found, wanted in zip(lookup.nearest(query, 10), expected, strict=True):
+        assert (found == wanted).all()
     wider = lookup.extended(codes[:1])
     assert wider.nearest(codes[0], 700)[0].tolist()[:601] == [*range(600), 300_000]
 
 
 @compiled
-def test_an_index_that_would_not_fit_is_not_built(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edge_runtime.lookup.planner.MOST_MEMORY", 0.0)
+def test_an_index_that_exceeds_the_memory_is_not_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge_runtime.lookup.planner.MAX_MEMORY", 0.0)
     planner = Planner(64, kernels()[0])
     planner.build(np.zeros((1000, 8), np.uint8))
     assert planner.index is None
 
 
-def test_codes_wider_than_the_compiled_kernels_fall_back() -> None:
+def test_codes_too_wide_for_the_compiled_kernels_use_numpy() -> None:
     codes = _codes(np.random.default_rng(2), 100, 512, None)
     lookup = Lookup(codes, 512)
     assert lookup.kernel == "numpy"
     _check(lookup, codes, codes[:3], 5, None)
 
 
-def test_bad_input() -> None:
+def test_invalid_input_is_rejected() -> None:
     lookup = Lookup(np.zeros((3, 1), np.uint64), 64)
     query = np.zeros(1, np.uint64)
-    with pytest.raises(InputError, match="k is -1"):
+    with pytest.raises(InputError, match="k must be 0 or more, got -1"):
         lookup.nearest(query, -1)
-    with pytest.raises(CodeError, match="the codes have 64 bits"):
+    with pytest.raises(CodeError, match="codes of 64 bits"):
         lookup.nearest(np.zeros(2, np.uint64), 1)
     with pytest.raises(CodeError, match="int64"):
         lookup.nearest(np.zeros(1, np.int64), 1)
-    with pytest.raises(InputError, match="a radius of 65 bits"):
+    with pytest.raises(InputError, match="radius must be between 0 and 64, got 65"):
         lookup.within(query, 65)
-    with pytest.raises(InputError, match=r"turbo: no such lookup kernel here .*numpy"):
+    with pytest.raises(InputError, match=r"turbo: this machine does not support .*numpy"):
         Lookup(np.zeros((3, 1), np.uint64), 64, kernel="turbo")
 
 
-def test_without_the_compiled_part_the_answers_are_the_same() -> None:
-    """As installed where there is no C compiler."""
+def test_without_the_compiled_module_the_results_are_the_same() -> None:
+    """The package may be installed without a C compiler."""
     script = (
         "import sys; sys.modules['edge_runtime._hamming'] = None\n"
         "import numpy as np\n"
