@@ -16,7 +16,7 @@ from demo.scenes import write_enrolment_photos
 from demo.score import SceneScore, Witness
 from edge_runtime.camera import parse_source
 from edge_runtime.camera.supervisor import CameraSupervisor
-from edge_runtime.cli.run import render
+from edge_runtime.cli.summary import summary_table
 from edge_runtime.daemon import Daemon, Summary
 from edge_runtime.engine import open_engine
 from edge_runtime.enroll import EnrollOptions, enroll_photos, labelled_photos
@@ -90,7 +90,7 @@ def _report(out: Path, scores: list[SceneScore], summary: Summary, checks: list[
             f"   {'right' if score.right else 'WRONG'}  {truth:<12} -> {answer:<12} "
             f"held for {score.share:.0%} of its frames"
         )
-    click.echo(render(summary))
+    click.echo(summary_table(summary))
     for check in checks:
         click.echo(
             f"{check.name}: {check.value:.2f} of {check.budget:g}, {check.word(True)} "

@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edge_runtime.cli.common import log_to_stderr, talk
+from edge_runtime.cli.summary import summary_table
 
 if TYPE_CHECKING:
     from edge_runtime.daemon import Summary
     from edge_runtime.daemon.service import Service
     from edge_runtime.settings import Settings
+    from edge_runtime.web.server import WebServer
 
 
 @click.command("run")
@@ -61,8 +63,14 @@ def command(config: Path | None, as_json: bool, **options: Any) -> int:
         options["output"] = "json"
     if config is None and options["wait"] is None:
         options["wait"] = False
-    with Service(lambda: _settings(config, options)) as service, _signals(service):
-        _greet(service, _serve(service))
+    servers: list[WebServer] = []
+
+    def attach(service: Service) -> list[WebServer]:
+        servers.extend(_web_servers(service))
+        return servers
+
+    with Service(lambda: _settings(config, options), attach) as service, _signals(service):
+        _greet(service, servers)
         try:
             service.run()
         finally:
@@ -70,7 +78,7 @@ def command(config: Path | None, as_json: bool, **options: Any) -> int:
     if service.settings.output.format == "json":
         click.echo(json.dumps({"kind": "summary", **asdict(summary)}))
     else:
-        talk(render(summary))
+        talk(summary_table(summary))
     return 0
 
 
@@ -106,26 +114,24 @@ def _settings(config: Path | None, options: dict[str, Any]) -> Settings:
     return settings
 
 
-def _serve(service: Service) -> str:
-    """Start the web server if the configuration asks for it; return its address, or ""."""
+def _web_servers(service: Service) -> list[WebServer]:
+    """Start the page and API if the configuration asks for them."""
     if service.settings.http is None:
-        return ""
+        return []
     from edge_runtime.web.server import WebServer
 
-    server = WebServer(service, service.settings.http)
-    service.attach(server)
-    return server.url
+    return [WebServer(service, service.settings.http)]
 
 
-def _greet(service: Service, url: str) -> None:
+def _greet(service: Service, servers: list[WebServer]) -> None:
     snapshot = service.pipeline.gallery.snapshot()
     camera, engine = service.daemon.camera, service.engine
     talk(
         f"watching {camera.source.name} for {len(snapshot.labels)} labels ({snapshot.count} "
         f"codes), engine {engine.name}: {engine.reason}. Ctrl-C ends."
     )
-    if url:
-        talk(f"the page is at {url}")
+    for server in servers:
+        talk(f"the page is at {server.url}")
     if not snapshot.count:
         talk("edge-runtime: the gallery is empty, so everything will be unknown")
 
@@ -155,19 +161,3 @@ def _signals(service: Service) -> Iterator[None]:
     finally:
         for number, old in before.items():
             signal.signal(number, old)
-
-
-def render(summary: Summary) -> str:
-    """A run's summary as a table for people."""
-    rate = summary.frames / summary.seconds if summary.seconds else 0.0
-    lines = [
-        f"{summary.frames} frames in {summary.seconds:.1f} s ({rate:.1f} a second), "
-        f"{summary.dropped} dropped, {summary.events} events, "
-        f"peak memory {summary.peak_rss_bytes / 1e6:.0f} MB"
-    ]
-    if summary.stages:
-        lines.append(f"{'stage':<12}{'p50 ms':>9}{'p90 ms':>9}{'p99 ms':>9}{'max ms':>9}")
-    for stage, times in summary.stages.items():
-        cells = "".join(f"{times[key]:>9.2f}" for key in ("p50_ms", "p90_ms", "p99_ms", "max_ms"))
-        lines.append(f"{stage:<12}{cells}")
-    return "\n".join(lines)

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -65,8 +65,16 @@ class AttachedPart(Protocol):
 class Service:
     """The daemon with its engine, gallery, camera and sinks. Create and use it on one thread."""
 
-    def __init__(self, load: Callable[[], Settings]) -> None:
-        """`load` reads the configuration, now and at each reload; raises `EdgeRuntimeError`."""
+    def __init__(
+        self,
+        load: Callable[[], Settings],
+        attach: Callable[[Service], Sequence[AttachedPart]] = lambda _service: (),
+    ) -> None:
+        """Build everything that the configuration names; raises `EdgeRuntimeError`.
+
+        `load` reads the configuration, now and at each reload. `attach` makes the parts that run
+        beside the daemon; they are checked while it runs, and closed with it.
+        """
         self._load = load
         self.settings = settings = load()
         self.started_s = time.monotonic()
@@ -94,17 +102,14 @@ class Service:
         self.watch = GalleryWatch(self.pipeline, self.engine.model, self.daemon.note)
         self.climate = Climate()
         self.thermostat = Thermostat(settings.heat.hot_c)
-        self._attached: list[AttachedPart] = []
         self._apply(settings)
         self._made = open_sinks(settings, lossless=not keeper.source.live)
         self.daemon.sinks = list(self.outboxes)
         self.daemon.every(1.0, self._look_after)
         if self.notifier.interval_s:
             self.daemon.every(min(self.notifier.interval_s, 1.0), self.notifier.alive)
-
-    def attach(self, part: AttachedPart) -> None:
-        """Check `part` while the daemon runs, and close it with the daemon."""
-        self._attached.append(part)
+        self._attached = attach(self)
+        release_unused()
 
     @property
     def outboxes(self) -> list[Outbox]:
@@ -113,7 +118,6 @@ class Service:
 
     def run(self) -> None:
         """Until the camera's end or `stop`; raises `EdgeRuntimeError` where going on is no use."""
-        release_unused()
         self.notifier.ready(f"watching {self.daemon.camera.source.name}")
         self.daemon.run()
 
@@ -129,10 +133,9 @@ class Service:
         """End everything; what hangs is left behind."""
         self.notifier.stopping()
         self.climate.close()
-        threads = [
-            threading.Thread(target=part.close, args=(END_S,), daemon=True)
-            for part in (*self.outboxes, *self._attached)
-        ]
+        closers: list[Callable[[float], None]] = [outbox.close for outbox in self.outboxes]
+        closers += [part.close for part in self._attached]
+        threads = [threading.Thread(target=each, args=(END_S,), daemon=True) for each in closers]
         for thread in threads:
             thread.start()
         end_s = time.monotonic() + 2 * END_S
