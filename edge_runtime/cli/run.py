@@ -17,7 +17,6 @@ from edge_runtime.cli.common import log_to_stderr, talk
 from edge_runtime.cli.summary import summary_table
 
 if TYPE_CHECKING:
-    from edge_runtime.daemon import Summary
     from edge_runtime.daemon.service import Service
     from edge_runtime.settings import Settings
     from edge_runtime.web.server import WebServer
