@@ -1,3 +1,3 @@
-"""Workstation room: photos -> hash network -> ONNX, and the evaluation that judges it (torch)."""
+"""Train, evaluate and export hash networks on a workstation with torch."""
 
-import edge_runtime  # noqa: F401  (before OpenCV and ONNX Runtime, which it sets up)
+import edge_runtime  # noqa: F401  (first, because it configures OpenCV and ONNX Runtime)

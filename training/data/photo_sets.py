@@ -17,7 +17,7 @@ from pathlib import Path
 
 from edge_runtime.errors import InputError
 from edge_runtime.image.decode import SUFFIXES
-from training.cli import say
+from training.cli import log
 
 _LABEL_COLUMNS = ("label", "place", "fine_name")
 SPLITS = {
@@ -181,7 +181,7 @@ def _from_tree(folder: Path) -> list[Photo]:
         for suffix, count in sorted(foreign.items())
     )
     if photos and left_out:
-        say(f"note: {folder}: left out: {left_out}; convert them to JPEG")
+        log(f"note: {folder}: left out: {left_out}; convert them to JPEG")
     elif left_out:
         raise DataError(f"no photo but {left_out}", where=folder, remedy="convert them to JPEG")
     elif deep := sorted({path.parts[-3] for path in _visible(folder, "*/*/*", SUFFIXES)}):
@@ -202,7 +202,7 @@ def _visible(folder: Path, pattern: str, suffixes: frozenset[str]) -> list[Path]
     ]
 
 
-def sets_of(photos: Iterable[Photo]) -> dict[str, dict[str, int]]:
+def count_by_set(photos: Iterable[Photo]) -> dict[str, dict[str, int]]:
     """The number of photos and of labels of each set, by its name."""
     held: dict[str, list[str]] = defaultdict(list)
     for photo in photos:
@@ -218,7 +218,7 @@ def label_indices(photos: Iterable[Photo]) -> dict[str, int]:
     return {label: i for i, label in enumerate(sorted({photo.label for photo in photos}))}
 
 
-def enough_labels(photos: Iterable[Photo], least: int, where: Path) -> None:
+def require_labels(photos: Iterable[Photo], least: int, where: Path) -> None:
     """Raises DataError for `photos` of fewer than `least` labels."""
     count = len({photo.label for photo in photos})
     if count < least:
@@ -236,7 +236,7 @@ def _content(photo: Photo) -> bytes | None:
         return None
 
 
-def twins(photos: Iterable[Photo]) -> dict[str, str]:
+def duplicate_labels(photos: Iterable[Photo]) -> dict[str, str]:
     """Label -> the first label that has the very same photos, where there is such a one."""
     contents: dict[str, set[bytes | None]] = defaultdict(set)
     for photo in photos:

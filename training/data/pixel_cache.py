@@ -30,15 +30,15 @@ _VERSION = 1
 
 @dataclass(frozen=True)
 class PixelCache:
-    """Decoded photos. `kept` are those that could be read; `images[i]` belongs to `kept[i]`."""
+    """Decoded photos. `photos` are those that could be read, in order."""
 
-    kept: list[Photo]
+    photos: list[Photo]
     skipped: list[str]
     _flat: NDArray[np.uint8]
     _places: list[tuple[int, int, int]]
 
     def __len__(self) -> int:
-        return len(self.kept)
+        return len(self.photos)
 
     def __getitem__(self, index: int) -> NDArray[np.uint8]:
         """Pixels uint8 H x W x 3 BGR of photo `index` (a read-only view)."""
@@ -60,9 +60,9 @@ def open_cache(photos: Sequence[Photo], folder: Path = Path("build/cache")) -> P
         _write(photos, base)
     index = json.loads(base.with_suffix(".json").read_text())
     flat: NDArray[np.uint8] = np.memmap(base.with_suffix(".bin"), dtype=np.uint8, mode="r")
-    kept = [photo for photo, place in zip(photos, index["places"], strict=True) if place]
+    readable = [photo for photo, place in zip(photos, index["places"], strict=True) if place]
     places = [(place[0], place[1], place[2]) for place in index["places"] if place]
-    return PixelCache(kept, index["skipped"], flat, places)
+    return PixelCache(readable, index["skipped"], flat, places)
 
 
 def _is_whole(base: Path) -> bool:
@@ -123,25 +123,25 @@ class PhotoReader:
     """
 
     def __init__(self, photos: Sequence[Photo]):
-        self.kept: list[Photo] = []
+        self.photos: list[Photo] = []
         self.skipped: list[str] = []
         with ThreadPoolExecutor(2) as pool:
             for photo, fault in zip(photos, pool.map(_fault, photos), strict=True):
                 if fault:
                     self.skipped.append(f"{photo.name}: {fault}")
                 else:
-                    self.kept.append(photo)
-        if not self.kept:
+                    self.photos.append(photo)
+        if not self.photos:
             raise NoPhotosError(
                 f"none of {len(photos)} photos could be read: {'; '.join(self.skipped[:3])}"
             )
 
     def __len__(self) -> int:
-        return len(self.kept)
+        return len(self.photos)
 
     def __getitem__(self, index: int) -> NDArray[np.uint8]:
         """Pixels uint8 H x W x 3 BGR of photo `index`."""
-        return read_photo(self.kept[index].path)
+        return read_photo(self.photos[index].path)
 
 
 def _fault(photo: Photo) -> str:
@@ -152,4 +152,4 @@ def _fault(photo: Photo) -> str:
     return ""
 
 
-Pictures = PixelCache | PhotoReader
+PhotoSource = PixelCache | PhotoReader

@@ -97,11 +97,11 @@ def class_split(
     return _parted(photos, held, "classes")
 
 
-Parted = Mapping[str, Sequence[Photo]]
+Parts = Mapping[str, Sequence[Photo]]
 """The photos of each part of a split."""
 
 
-def split_csv(splits: Iterable[tuple[str, Parted]]) -> bytes:
+def split_csv(splits: Iterable[tuple[str, Parts]]) -> bytes:
     """Named splits as CSV, a line a photo: split name, part, source, path."""
     text = io.StringIO(newline="")
     writer = csv.writer(text)
@@ -112,12 +112,12 @@ def split_csv(splits: Iterable[tuple[str, Parted]]) -> bytes:
     return text.getvalue().encode()
 
 
-def digest(name: str, parts: Parted) -> str:
+def split_digest(name: str, parts: Parts) -> str:
     """SHA-256 of a split's CSV, hexadecimal: equal digests, equal photos."""
     return hashlib.sha256(split_csv([(name, parts)])).hexdigest()
 
 
-def splits_of(
+def describe_splits(
     database: Sequence[Photo], queries: Sequence[Photo], words: str
 ) -> dict[str, dict[str, str]]:
     """For results: of each set its split in `words`, and the `digest` of its photos, which is the
@@ -129,14 +129,14 @@ def splits_of(
             part: [photo for photo in photos if photo.source == source]
             for part, photos in (("database", database), ("queries", queries))
         }
-        found[source] = {"split": words, "split_sha256": digest(OFFICIAL, parts)}
+        found[source] = {"split": words, "split_sha256": split_digest(OFFICIAL, parts)}
     return found
 
 
-def save_split(path: Path, name: str, parts: Parted) -> str:
+def save_split(path: Path, name: str, parts: Parts) -> str:
     """Store a split as CSV; returns the file's SHA-256, hexadecimal."""
     write_bytes(path, split_csv([(name, parts)]))
-    return digest(name, parts)
+    return split_digest(name, parts)
 
 
 def read_split(path: Path) -> tuple[str, dict[str, set[tuple[str, str]]]]:
@@ -161,7 +161,7 @@ def read_split(path: Path) -> tuple[str, dict[str, set[tuple[str, str]]]]:
     return rows[1][0], parts
 
 
-def held_labels(path: Path, photos: Sequence[Photo]) -> set[str]:
+def held_out_labels(path: Path, photos: Sequence[Photo]) -> set[str]:
     """The labels of `photos` that the stored split `path` keeps out of training whole.
 
     Raises DataError when it keeps none of them out, or not whole.
@@ -212,3 +212,11 @@ def _checked(kept: list[Photo], held: list[Photo], name: str) -> tuple[list[Phot
                 remedy="add photos or labels",
             )
     return kept, held
+
+
+HOLD_OUT = {"random": random_split, "stretch": stretch_split, "classes": class_split}
+
+
+def hold_out(photos: list[Photo], hold: str, seed: int) -> tuple[list[Photo], list[Photo]]:
+    """Training photos and validation photos: a fifth held out by the split `hold`, or "none"."""
+    return HOLD_OUT[hold](photos, 0.2, seed) if hold in HOLD_OUT else (photos, [])

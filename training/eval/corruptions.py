@@ -71,7 +71,7 @@ def _noise(image: Image, sigma: float, rng: np.random.Generator) -> Image:
 
 
 # name -> (function, strength at mild, medium, severe), with the strengths' meaning
-DISTURBANCES: dict[str, tuple[_Disturbance, tuple[float, float, float], str]] = {
+CORRUPTIONS: dict[str, tuple[_Disturbance, tuple[float, float, float], str]] = {
     "flash": (_flash, (0.4, 0.7, 1.0), "reflection of a flash, share of full white"),
     "occlusion": (_occlusion, (0.10, 0.20, 0.30), "share of the area covered"),
     "rotation": (_rotation, (10, 20, 30), "degrees either way"),
@@ -84,11 +84,11 @@ DISTURBANCES: dict[str, tuple[_Disturbance, tuple[float, float, float], str]] = 
 }
 
 
-def disturbance(name: str, severity: str) -> Callable[[Image, int], Image]:
+def corruption(name: str, severity: str) -> Callable[[Image, int], Image]:
     """`disturb(image uint8 H x W x 3, photo index) -> image` for one name and severity."""
-    function, strengths, _ = DISTURBANCES[name]
+    function, strengths, _ = CORRUPTIONS[name]
     strength = strengths[SEVERITIES.index(severity)]
-    kind = sorted(DISTURBANCES).index(name)
+    kind = sorted(CORRUPTIONS).index(name)
 
     def apply(image: Image, index: int) -> Image:
         return function(image, strength, np.random.default_rng((kind, index)))

@@ -1,6 +1,6 @@
 """Judge any ONNX hash model on sets of photos, through the runtime's own path.
 
-    python -m training.eval.evaluate --model FILE.onnx --data DIR... --out FILE.json
+    python -m training evaluate --model FILE.onnx --data DIR... --out FILE.json
 
 Writes one JSON of all figures and beside it FILE.split.csv, the photos of every protocol's database
 and queries; the JSON names each by its SHA-256, so that two results of one split can be told to be
@@ -15,23 +15,20 @@ import hashlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import click
-
 from edge_runtime.code import unpack
 from edge_runtime.model import identify
-from training.cli import fail_in_one_line, say, settle
+from training.cli import log
 from training.data.photo_sets import read_sets
 from training.data.pixel_cache import PhotoReader
-from training.data.splits import Parted, digest, held_labels, split_csv
-from training.eval.corruptions import DISTURBANCES, SEVERITIES, disturbance
-from training.eval.html_report import write_page
+from training.data.splits import Parts, held_out_labels, split_csv, split_digest
+from training.eval.corruptions import CORRUPTIONS, SEVERITIES, corruption
 from training.eval.protocols import protocols
 from training.eval.retrieval import (
     OPEN_SETS,
+    CodeSet,
     Hasher,
     Ranking,
-    Side,
-    accepted,
+    acceptance_rates,
     code_health,
     figures,
     mean_ap,
@@ -40,12 +37,10 @@ from training.eval.retrieval import (
     retrieve,
     worst_pairs,
 )
-from training.files import write_bytes, write_json
-from training.onnx.import_model import description, self_described, told
-from training.onnx.import_options import Said, describing
+from training.onnx.import_model import description, input_summary
 
 
-class Judged(NamedTuple):
+class Evaluation(NamedTuple):
     """A model's figures, and what they were made of."""
 
     result: dict[str, Any]
@@ -57,7 +52,7 @@ class Judged(NamedTuple):
 
 def evaluate(
     model: Path, data: tuple[Path, ...], disturbed: bool, unseen: Path | None = None
-) -> Judged:
+) -> Evaluation:
     """All figures of `model` on the sets `data`.
 
     `unseen` is a stored split whose held-out labels no training of `model` saw.
@@ -70,24 +65,24 @@ def evaluate(
         "description": description(model, hasher.info), "sets": {},
     }  # fmt: skip
     rankings: dict[str, Ranking] = {}
-    splits: list[tuple[str, Parted]] = []
+    splits: list[tuple[str, Parts]] = []
     photos = read_sets(data)
-    hidden = held_labels(unseen, photos) if unseen else set()
+    hidden = held_out_labels(unseen, photos) if unseen else set()
     if unseen:
         result["unseen"] = {"labels": len(hidden), "split_sha256": identify(unseen)[0]}
     for source in sorted({photo.source for photo in photos}):
         own = [photo for photo in photos if photo.source == source]
         cache = PhotoReader(own)
         for line in cache.skipped:
-            say(f"skipped {line}")
-        say(f"{source}: hashing {len(cache)} photos")
-        everything = Side(cache.kept, hasher.hash_all(cache))
+            log(f"skipped {line}")
+        log(f"{source}: hashing {len(cache)} photos")
+        everything = CodeSet(cache.photos, hasher.hash_all(cache))
         entry: dict[str, Any] = {"skipped": cache.skipped, "protocols": {}}
         for name, (database, queries, split) in protocols(own, everything, hidden).items():
             ranking = retrieve(database, queries)
             splits.append((name, {"database": database.photos, "queries": queries.photos}))
             entry["protocols"][name] = {
-                "split": split, "split_sha256": digest(*splits[-1]), **figures(ranking)
+                "split": split, "split_sha256": split_digest(*splits[-1]), **figures(ranking)
             }  # fmt: skip
             if name == "official":
                 rankings[source] = ranking
@@ -101,31 +96,34 @@ def evaluate(
                 strangers = database.where(lambda photo: photo.label in hidden)
                 entry |= _open_set(source, "open_set_unseen", strangers, queries, bits)
         if hidden and "unseen" not in entry["protocols"]:
-            say(f"note: {source}: no query of a held-out label")
+            log(f"note: {source}: no query of a held-out label")
         result["sets"][source] = entry
     listed = split_csv(splits)
     result["split_sha256"] = hashlib.sha256(listed).hexdigest()
-    return Judged(result, rankings, listed)
+    return Evaluation(result, rankings, listed)
 
 
-def _open_set(source: str, name: str, database: Side, queries: Side, bits: int) -> dict[str, Any]:
+def _open_set(
+    source: str, name: str, database: CodeSet, queries: CodeSet, bits: int
+) -> dict[str, Any]:
     """The open set of these as `name`; nothing where it cannot be measured."""
     known = {photo.label for photo in database.photos}
     if len(known) > 1 and any(photo.label in known for photo in queries.photos):
         return {name: open_set_of(database, queries, bits)}
-    say(f"note: {source}: the {name.replace('_', ' ')} needs queries of two labels: left out")
+    log(f"note: {source}: the {name.replace('_', ' ')} needs queries of two labels: left out")
     return {}
 
 
-def _disturbed(hasher: Hasher, database: Side, queries: Side) -> dict[str, dict[str, float]]:
+def _disturbed(hasher: Hasher, database: CodeSet, queries: CodeSet) -> dict[str, dict[str, float]]:
     cache = PhotoReader(queries.photos)
     table: dict[str, dict[str, float]] = {}
-    for name in DISTURBANCES:
-        say(f"queries under {name}")
+    for name in CORRUPTIONS:
+        log(f"queries under {name}")
         table[name] = {
             severity: round(
                 mean_ap(
-                    database, Side(cache.kept, hasher.hash_all(cache, disturbance(name, severity)))
+                    database,
+                    CodeSet(cache.photos, hasher.hash_all(cache, corruption(name, severity))),
                 ),
                 2,
             )
@@ -138,7 +136,7 @@ def table(result: dict[str, Any]) -> str:
     """The main figures as text."""
     lines = [
         f"{result['model']}: {result['bits']} bits, radius {result['radius']};"
-        f" {told(result['description'])}"
+        f" {input_summary(result['description'])}"
     ]
     lines.append(f"{'set / protocol':44}{'queries':>8}{'MAP@100':>9}{'tie-aware':>10}{'P@1':>7}")
     for source, entry in result["sets"].items():
@@ -149,50 +147,10 @@ def table(result: dict[str, Any]) -> str:
             )
     for source, entry in result["sets"].items():
         for name in [each for each in OPEN_SETS if each in entry]:
-            known, unknown = accepted(entry[name], result["radius"])
+            known, unknown = acceptance_rates(entry[name], result["radius"])
             lines.append(
                 f"{source}, {name.replace('_', ' ')}: area under ROC {entry[name]['auroc']:.3f},"
                 f" accepted {known:.1f} % of the known and {unknown:.1f} % of the unknown"
                 f" (best radius here {entry[name]['radius']})"
             )
     return "\n".join(lines)
-
-
-@click.command(help=__doc__)
-@click.option("--model", type=Path, required=True, help="An ONNX hash model.")
-@click.option("--data", multiple=True, type=Path, required=True, help="Sets of photos.")
-@click.option("--out", type=Path, help="Where the JSON goes.")
-@click.option("--page", type=Path, help="Folder of the HTML page.")
-@click.option(
-    "--unseen",
-    type=Path,
-    help="The split.csv of a training.fit.train --hold classes, whose held-out labels the model never"
-    " saw: their queries are judged apart.",
-)
-@click.option("--disturbances/--no-disturbances", default=False, show_default=True)
-@describing
-@fail_in_one_line
-def main(
-    model: Path,
-    data: tuple[Path, ...],
-    out: Path | None,
-    page: Path | None,
-    unseen: Path | None,
-    disturbances: bool,
-    said: Said,
-) -> None:
-    """Command: see the module."""
-    settle(1)
-    with self_described(model, said) as described:
-        judged = evaluate(described, data, disturbances, unseen)
-    if out is not None:
-        write_json(out, judged.result)
-        write_bytes(out.with_suffix(".split.csv"), judged.splits)
-    if page is not None:
-        write_page(page, judged.result, judged.rankings)
-        write_bytes(page / "split.csv", judged.splits)
-    click.echo(table(judged.result))
-
-
-if __name__ == "__main__":
-    main()

@@ -17,9 +17,9 @@ from edge_runtime.image.preprocess import preprocess
 from training.data.photo_sets import Photo
 from training.eval.corruptions import SEVERITIES
 from training.eval.metrics import average_precision
-from training.eval.retrieval import OPEN_SETS, TOP, Ranking, accepted
+from training.eval.retrieval import OPEN_SETS, TOP, Ranking, acceptance_rates
 from training.files import write_bytes
-from training.onnx.import_model import told
+from training.onnx.import_model import input_summary
 
 matplotlib.use("agg")
 from matplotlib import pyplot
@@ -30,12 +30,12 @@ _HEALTH = {"least_balanced_bit": "0.5", "largest_correlation": "0", "distinct_co
 """Of the codes: figure and its best value."""
 
 
-def write_page(folder: Path, result: dict[str, Any], rankings: dict[str, Ranking]) -> Path:
+def write_report(folder: Path, result: dict[str, Any], rankings: dict[str, Ranking]) -> Path:
     """Write index.html and its pictures into `folder`; returns the page's path."""
     parts = [f"<h1>{html.escape(result['model'])}, version {html.escape(result['version'])}</h1>"]
     about = (
         f"{result['bits']} bits, radius {result['radius']}, {result['bytes']} bytes,"
-        f" id {result['id'][:16]}; {told(result['description'])};"
+        f" id {result['id'][:16]}; {input_summary(result['description'])};"
         f" photos of every split: split.csv, SHA-256 {result['split_sha256'][:16]}"
     )
     parts.append(f"<p>{html.escape(about)}</p>")
@@ -82,7 +82,7 @@ def _picture(folder: Path, name: str, data: bytes) -> str:
 
 def _open_sets(entry: dict[str, Any], radius: int) -> list[str]:
     rows = [
-        [name.replace("_", " "), f"{entry[name]['auroc']:.3f}", *accepted(entry[name], radius),
+        [name.replace("_", " "), f"{entry[name]['auroc']:.3f}", *acceptance_rates(entry[name], radius),
          entry[name]["radius"]]
         for name in OPEN_SETS if name in entry
     ]  # fmt: skip

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Set
 
-from training.data.photo_sets import DataError, Photo
+import numpy as np
+
+from training.data.photo_sets import DataError, Photo, duplicate_labels
 from training.data.splits import default_split
-from training.eval.retrieval import Side
+from training.eval.retrieval import CodeSet, best_possible_map, retrieve
 
 
 def protocols(
-    photos: list[Photo], everything: Side, hidden: Set[str] = frozenset()
-) -> dict[str, tuple[Side, Side, str]]:
+    photos: list[Photo], everything: CodeSet, hidden: Set[str] = frozenset()
+) -> dict[str, tuple[CodeSet, CodeSet, str]]:
     """Named (database, queries, split in words) for one set of `photos`.
 
     `everything` holds the codes of those that could be read; `hidden` are labels that were kept out
@@ -60,3 +62,16 @@ def protocols(
                     remedy="add photos, or see the manifest's columns",
                 )
     return found
+
+
+def ceilings_of(photos: list[Photo]) -> dict[str, dict[str, float]]:
+    """MAP@100 in percent by set and split that a code without error reaches."""
+    result: dict[str, dict[str, float]] = {}
+    for source in sorted({photo.source for photo in photos}):
+        own = [photo for photo in photos if photo.source == source]
+        alike, nothing = duplicate_labels(own), CodeSet(own, np.zeros((len(own), 1), np.uint64))
+        result[source] = {
+            name: round(best_possible_map(retrieve(database, queries), alike), 2)
+            for name, (database, queries, _) in protocols(own, nothing).items()
+        }
+    return result

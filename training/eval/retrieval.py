@@ -17,7 +17,7 @@ from edge_runtime.engine.base import Engine
 from edge_runtime.engine.portable import PortableEngine
 from edge_runtime.image.preprocess import preprocess
 from training.data.photo_sets import Photo, label_indices
-from training.data.pixel_cache import Pictures
+from training.data.pixel_cache import PhotoSource
 from training.eval.metrics import (
     Distances,
     average_precision,
@@ -47,7 +47,7 @@ class Hasher:
             self._engines.put(engine)
 
     def hash_all(
-        self, cache: Pictures, disturb: Callable[[Image, int], Image] | None = None
+        self, cache: PhotoSource, disturb: Callable[[Image, int], Image] | None = None
     ) -> Code:
         """Packed codes uint64 [N, W] of every photo, after `disturb(image, index)` if given."""
 
@@ -66,29 +66,29 @@ class Hasher:
 
 
 @dataclass(frozen=True)
-class Side:
+class CodeSet:
     """One side of a retrieval: the photos and their codes uint64 [N, W]."""
 
     photos: list[Photo]
     codes: Code
 
-    def where(self, chosen: Callable[[Photo], bool]) -> Side:
+    def where(self, chosen: Callable[[Photo], bool]) -> CodeSet:
         """The part of this side whose photos are `chosen`."""
         rows = [i for i, photo in enumerate(self.photos) if chosen(photo)]
-        return Side([self.photos[i] for i in rows], self.codes[rows])
+        return CodeSet([self.photos[i] for i in rows], self.codes[rows])
 
-    def shuffled(self) -> Side:
+    def shuffled(self) -> CodeSet:
         """The same photos in an order that does not put a label's photos side by side."""
         rows = np.random.default_rng(SHUFFLE_SEED).permutation(len(self.photos))
-        return Side([self.photos[i] for i in rows], self.codes[rows])
+        return CodeSet([self.photos[i] for i in rows], self.codes[rows])
 
 
 @dataclass(frozen=True)
 class Ranking:
     """Every query against the whole database, nearest first."""
 
-    database: Side
-    queries: Side
+    database: CodeSet
+    queries: CodeSet
     distance: Distances  # [Q, D], database order
     order: NDArray[np.intp]  # [Q, D], database positions, nearest first
     same: NDArray[np.bool_]  # [Q, D], database order: is the label the query's?
@@ -99,7 +99,7 @@ class Ranking:
         return np.take_along_axis(self.same, self.order, axis=1)
 
 
-def retrieve(database: Side, queries: Side) -> Ranking:
+def retrieve(database: CodeSet, queries: CodeSet) -> Ranking:
     """Rank the (shuffled) database for every query."""
     database = database.shuffled()
     distance = distances(queries.codes, database.codes)
@@ -108,16 +108,16 @@ def retrieve(database: Side, queries: Side) -> Ranking:
     return Ranking(database, queries, distance, rank(distance), wanted[:, None] == names[None])
 
 
-def mean_ap(database: Side, queries: Side) -> float:
+def mean_ap(database: CodeSet, queries: CodeSet) -> float:
     """MAP@100 in percent."""
     relevant = retrieve(database, queries).relevant
     return 100 * float(average_precision(relevant, TOP).mean())
 
 
-def ceiling(ranking: Ranking, alike: dict[str, str]) -> float:
+def best_possible_map(ranking: Ranking, alike: dict[str, str]) -> float:
     """MAP@100 in percent of a perfect code, that cannot tell labels with the same photos apart.
 
-    `alike` names for each such label one that stands for it (data.twins).
+    `alike` names for each such label one that stands for it (data.duplicate_labels).
     """
     names, wanted = (
         np.array([alike.get(photo.label, photo.label) for photo in side.photos])
@@ -170,7 +170,7 @@ def worst_pairs(ranking: Ranking, count: int = 15) -> list[dict[str, Any]]:
     return [{"label": a, "taken_for": b, "times": n} for (a, b), n in ordered]
 
 
-def open_set_of(database: Side, queries: Side, bits: int) -> dict[str, Any]:
+def open_set_of(database: CodeSet, queries: CodeSet, bits: int) -> dict[str, Any]:
     """Galleries of 10 labels against queries of others, all labels of `database` taking part."""
     index = label_indices(database.photos)
     kept = queries.where(lambda photo: photo.label in index)
@@ -188,7 +188,7 @@ def open_set_of(database: Side, queries: Side, bits: int) -> dict[str, Any]:
     }
 
 
-def accepted(measured: dict[str, Any], radius: int) -> tuple[float, float]:
+def acceptance_rates(measured: dict[str, Any], radius: int) -> tuple[float, float]:
     """Percent of the known and of the unknown queries of an open set within `radius`."""
     known, unknown = (measured[side][radius] for side in ("accepted_known", "accepted_unknown"))
     return 100 * known, 100 * unknown

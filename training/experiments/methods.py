@@ -1,9 +1,9 @@
 """All methods at all code lengths on the features of one backbone, seen and unseen labels.
 
-    python -m training.experiments.methods --data DIR... --weights NPZ --name frozen --out FILE.json
-    python -m training.experiments.methods --data DIR... --checkpoint FILE --name tuned --out FILE.json
-    python -m training.experiments.methods --data DIR... --model FILE.onnx --name shipped --out FILE.json
-    python -m training.experiments.methods --data DIR... --features hand-made --name hand-made --out FILE.json
+    python -m training compare-methods --data DIR... --weights NPZ --name frozen --out FILE.json
+    python -m training compare-methods --data DIR... --checkpoint FILE --name tuned --out FILE.json
+    python -m training compare-methods --data DIR... --model FILE.onnx --name shipped --out FILE.json
+    python -m training compare-methods --data DIR... --features hand-made --name hand-made --out FILE.json
 
 For each method and length: MAP@100 of the official queries; and, with a hash layer that was fitted
 without a fifth of the labels, MAP@100 of these labels' queries against the whole database. The
@@ -16,54 +16,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import mean
 from typing import Any
 
-import click
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_runtime.errors import InputError
-from training.cli import LONGEST, SIDE, fail_in_one_line, say, settle
-from training.data.photo_sets import Photo, label_indices, read_sets
-from training.data.pixel_cache import PhotoReader
-from training.data.splits import class_split, default_split, splits_of
+from training.cli import log
+from training.data.input_tensor import Floats
+from training.data.photo_sets import Photo, label_indices
+from training.data.splits import class_split
 from training.eval.metrics import average_precision
-from training.eval.retrieval import SHUFFLE_SEED, TOP, Side, mean_ap
-from training.files import write_json
-from training.hash_layer import handcrafted
-from training.hash_layer.build_model import UNSEEN_SEED, UNSEEN_SHARE, choose, to_codes
-from training.hash_layer.features import Floats, Run, clean_features
+from training.eval.retrieval import SHUFFLE_SEED, TOP, CodeSet, mean_ap
+from training.hash_layer.codes import to_codes
 from training.hash_layer.fit import HeadRecipe, fit_head
-from training.methods import LEARNT, UNSUPERVISED, WHOLE
+from training.hash_layer.radius import (
+    UNSEEN_SEED,
+    UNSEEN_SHARE,
+)
+from training.methods import END_TO_END_ONLY, SUPERVISED, UNSUPERVISED
 
-METHODS = (*UNSUPERVISED, *(name for name in LEARNT if name not in WHOLE))
-
-
-def parse_methods(text: str) -> tuple[str, ...]:
-    """ "paper,itq" -> ("paper", "itq"); raises InputError for a name that is no method's."""
-    names = tuple(text.split(","))
-    known = (*UNSUPERVISED, *LEARNT)
-    for name in names:
-        if name not in known:
-            raise InputError(
-                f'no method "{name}"', where="--methods", remedy=f"known: {', '.join(known)}"
-            )
-    return names
-
-
-def parse_lengths(text: str, where: str = "--bits") -> tuple[int, ...]:
-    """ "16,32" -> (16, 32), numbers of bits each 1 to LONGEST; raises InputError."""
-    parts = text.split(",")
-    lengths = tuple(int(part) for part in parts if part.strip().isdecimal())
-    if len(lengths) < len(parts) or not all(1 <= bits <= LONGEST for bits in lengths):
-        raise InputError(
-            f'"{text}" is not a list of lengths',
-            where=where,
-            remedy=f"write 16,32,64, each 1 to {LONGEST}",
-        )
-    return lengths
+METHODS = (*UNSUPERVISED, *(name for name in SUPERVISED if name not in END_TO_END_ONLY))
 
 
 @dataclass(frozen=True)
@@ -144,85 +117,11 @@ def compare(
                         asked = asked.labelled(hidden)
                     value = mean(
                         mean_ap(
-                            Side(base.photos, to_codes(base.features, head)),
-                            Side(asked.photos, to_codes(asked.features, head)),
+                            CodeSet(base.photos, to_codes(base.features, head)),
+                            CodeSet(asked.photos, to_codes(asked.features, head)),
                         )
                         for head in heads
                     )
                     table[source][which].setdefault(name, {})[str(bits)] = round(value, 2)
-                    say(f"{name}, {bits} bits, {source}, {which} labels: {value:.2f}")
+                    log(f"{name}, {bits} bits, {source}, {which} labels: {value:.2f}")
     return table
-
-
-def source_of(
-    made: str, weights: Path | None, checkpoint: Path | None, model: Path | None, size: int
-) -> tuple[Run, int]:
-    """What computes the features, and its input side in pixels; raises click.UsageError."""
-    if made == "network":
-        origin = choose(weights, checkpoint, model, size)
-        return origin.run, origin.size
-    if weights or checkpoint or model:
-        raise click.UsageError("--features hand-made takes no --weights, --checkpoint or --model")
-    return handcrafted.run, handcrafted.SIZE
-
-
-@click.command(help=__doc__)
-@click.option("--data", multiple=True, type=Path, required=True, help="Sets of photos.")
-@click.option("--weights", type=Path, help="ImageNet arrays: a frozen backbone.")
-@click.option("--checkpoint", type=Path, help="A training run's checkpoint.pt.")
-@click.option("--model", type=Path, help="A finished model's .onnx, of fp32: its own features.")
-@click.option("--features", type=click.Choice(["network", "hand-made"]), default="network",
-              show_default=True)  # fmt: skip
-@click.option("--name", required=True, help="What to call this backbone.")
-@click.option("--note", default="", help="What the backbone was trained on, for the reader.")
-@click.option("--bits", default="16,32,64", show_default=True)
-@click.option(
-    "--size",
-    type=SIDE,
-    default=224,
-    show_default=True,
-    help="Input side in pixels, of a network of --weights or --checkpoint.",
-)
-@click.option("--only", type=click.Choice(["seen", "unseen"]), help="One half of the table.")
-@click.option("--methods", default=",".join(METHODS), show_default=True)
-@click.option(
-    "--seeds",
-    type=click.IntRange(1),
-    default=1,
-    show_default=True,
-    help="Of each layer, from 1; their mean.",
-)
-@click.option("--out", type=Path, required=True)
-@fail_in_one_line
-def main(
-    data: tuple[Path, ...],
-    weights: Path | None,
-    checkpoint: Path | None,
-    model: Path | None,
-    features: str,
-    name: str,
-    note: str,
-    bits: str,
-    size: int,
-    only: str | None,
-    methods: str,
-    seeds: int,
-    out: Path,
-) -> None:
-    """Command: see the module."""
-    settle(1)
-    lengths, chosen = parse_lengths(bits), parse_methods(methods)
-    run, size = source_of(features, weights, checkpoint, model, size)
-    *sides, split = default_split(read_sets(data))
-    parts = []
-    for photos in sides:
-        cache = PhotoReader(photos)
-        parts.append(Part(cache.kept, clean_features(run, cache, size)))
-    table = compare(parts[0], parts[1], lengths, range(1, seeds + 1), only or "", chosen)
-    splits = splits_of(parts[0].photos, parts[1].photos, split)
-    write_json(out, {"backbone": name, "note": note, "size": size, "seeds": seeds, "sets": table,
-                     "splits": splits})  # fmt: skip
-
-
-if __name__ == "__main__":
-    main()

@@ -106,7 +106,7 @@ def _classifier(path: Path, classes: list[str]) -> nn.Module:
         raise CheckpointError(
             "it was taught other labels", where=path, remedy="train it on the same photos"
         )
-    backbone, head = load_first(None, path), _averaged(state, "head")
+    backbone, head = load_initial_network(None, path), _averaged(state, "head")
     classifier = nn.Linear(backbone.features, len(classes))
     try:
         classifier.load_state_dict(
@@ -121,7 +121,7 @@ def _classifier(path: Path, classes: list[str]) -> nn.Module:
     return nn.Sequential(backbone, classifier)
 
 
-def load_first(weights: Path | None, checkpoint: Path | None) -> Backbone | Lite2:
+def load_initial_network(weights: Path | None, checkpoint: Path | None) -> Backbone | Lite2:
     """As `load_start`, or a teacher: of weights that end in .pth, or of its checkpoint."""
     if weights is not None and checkpoint is None and weights.suffix == ".pth":
         return load_lite2(weights)

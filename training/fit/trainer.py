@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -20,12 +20,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from training.cli import say
+from training.cli import log
 from training.data.augment import GENTLE, MEDIUM, STRONG
 from training.data.loader import Loader
 from training.data.pixel_cache import PixelCache
 from training.files import write_bytes
-from training.methods import LEARNT
+from training.fit.recipe import Recipe
+from training.methods import SUPERVISED
 from training.methods.base import Head
 from training.models.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from training.models.efficientnet_lite2 import Lite2
@@ -35,44 +36,10 @@ AUGMENTATIONS = {"strong": STRONG, "medium": MEDIUM, "gentle": GENTLE}
 Answer = Callable[[Tensor], Tensor]  # images float [N, 3, S, S] -> logits float [N, classes]
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """Everything that decides a run's result, apart from the photos and the first weights."""
-
-    method: str = "orthohash"
-    bits: int = 64
-    stages: tuple[tuple[int, int], ...] = ((192, 30), (224, 8))  # (pixels, epochs)
-    batch: int = 32
-    optimiser: str = "sgd"  # or "adamw"
-    rate: float = 0.02
-    decay: float = 2e-4
-    warmup: float = 0.05  # share of the steps
-    average: float = 0.999  # decay of the averaged weights
-    mixed: float = 0.0  # share of batches that are mixed (mixup or cutmix, half each)
-    dropout: float = 0.1
-    frozen: int = 7  # units at the start of the backbone that are not trained
-    flip_sources: tuple[str, ...] = ()  # sets that are seen mirrored too: left is like right there
-    augmentation: str = "strong"  # one of AUGMENTATIONS
-    seed: int = 1
-
-    @property
-    def epochs(self) -> int:
-        """Epochs of all stages."""
-        return sum(epochs for _, epochs in self.stages)
-
-    def size_of(self, epoch: int) -> int:
-        """Input side in pixels in `epoch`."""
-        for size, epochs in self.stages:
-            if epoch < epochs:
-                return size
-            epoch -= epochs
-        return self.stages[-1][0]
-
-
 Net = TypeVar("Net", bound=Backbone | Lite2)
 
 
-class Trainee(nn.Module, Generic[Net]):
+class TrainingModel(nn.Module, Generic[Net]):
     """Backbone and method together: images and targets -> loss."""
 
     def __init__(self, backbone: Net, head: Head, dropout: float):
@@ -115,7 +82,7 @@ def mix(
     return mixed, [(targets, share), (targets[other], 1 - share)]
 
 
-def _optimiser(model: Trainee[Net], recipe: Recipe) -> torch.optim.Optimizer:
+def _optimiser(model: TrainingModel[Net], recipe: Recipe) -> torch.optim.Optimizer:
     """Its first two groups hold the features where the method slows them, else everything."""
     parts = (model.backbone, model.head) if model.head.slows else (model,)
     groups = [group for part in parts for group in _groups(part, recipe.decay)]
@@ -141,11 +108,11 @@ def train(
     backbone: Net,
     recipe: Recipe,
     out: Path,
-    say: Callable[[str], None] = say,
+    log: Callable[[str], None] = log,
     head: dict[str, Tensor] | None = None,
     teacher: Answer | None = None,
     inputs: Mapping[str, str] | None = None,
-) -> Trainee[Net]:
+) -> TrainingModel[Net]:
     """Train on `cache` with class indices `labels` int64 [N]; returns the averaged network.
 
     `head` holds first weights of the method's layers by name; what does not fit is passed over.
@@ -155,7 +122,7 @@ def train(
     torch.manual_seed(recipe.seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     backbone.freeze(recipe.frozen)
-    method = LEARNT[recipe.method](backbone.features, recipe.bits, len(classes))
+    method = SUPERVISED[recipe.method](backbone.features, recipe.bits, len(classes))
     drawn = method.state_dict()
     fitting = {
         key: value
@@ -163,7 +130,7 @@ def train(
         if key in drawn and value.shape == drawn[key].shape
     }
     method.load_state_dict({**drawn, **fitting})
-    model = Trainee(backbone, method, recipe.dropout).to(device)
+    model = TrainingModel(backbone, method, recipe.dropout).to(device)
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     ema = torch.optim.swa_utils.get_ema_multi_avg_fn(recipe.average)  # type: ignore[no-untyped-call]
     averaged = torch.optim.swa_utils.AveragedModel(model, multi_avg_fn=ema, use_buffers=True)
@@ -171,7 +138,7 @@ def train(
     strength = AUGMENTATIONS[recipe.augmentation]
     strengths = [
         replace(strength, flip_p=0.5 if photo.source in recipe.flip_sources else 0.0)
-        for photo in cache.kept
+        for photo in cache.photos
     ]
     loader = Loader(cache, labels, strengths, recipe.batch, recipe.seed)
     total, step, first = recipe.epochs * len(loader), 0, 0
@@ -181,7 +148,7 @@ def train(
     if state is not None:
         _go_on(state, out / "checkpoint.pt", model, averaged, optimiser)
         first, step = state["epoch"], state["step"]
-        say(f"going on after epoch {first}")
+        log(f"going on after epoch {first}")
     else:
         (out / "log.csv").unlink(missing_ok=True)  # of a run that was deleted
     started = time.monotonic()
@@ -223,12 +190,12 @@ def train(
         took = time.monotonic() - epoch_start
         left = (time.monotonic() - started) / (epoch + 1 - first) * (recipe.epochs - epoch - 1)
         _log(out / "log.csv", epoch + 1, size, seen / len(loader), rate, took)
-        say(
+        log(
             f"epoch {epoch + 1}/{recipe.epochs} at {size} px: loss {seen / len(loader):.4f}, "
             f"{took:.0f} s, {left / 60:.0f} min left"
         )
     result = averaged.module.cpu().eval()
-    assert isinstance(result, Trainee)
+    assert isinstance(result, TrainingModel)
     return result
 
 

@@ -1,1 +1,1 @@
-"""The hash layer: features of a backbone, fitting the layer, building the model."""
+"""The hash layer: features of a backbone, fitting the layer, codes and radius."""

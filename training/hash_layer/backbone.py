@@ -1,8 +1,8 @@
-"""What a hash layer is put on: a trained backbone, or a finished model whose layer is replaced.
+"""The network below a hash layer: a trained backbone, or a finished model whose layer is replaced.
 
-A finished model needs no checkpoint and no torch network: its own ONNX graph, cut at the features,
-computes them, and the new layer takes the old one's place. So whoever has the shipped file can
-make one of another length, or one for photos of their own.
+A finished model needs neither a checkpoint nor torch. Its ONNX graph, cut at the features, computes
+them, and the new layer replaces the old one. The shipped file is therefore enough to make a model
+with another code length, or one for your own photos.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import click
 import numpy as np
 import onnx
 import torch
@@ -18,32 +19,34 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edge_runtime.engine.portable import PortableEngine
 from edge_runtime.model import ModelInfo
-from training.hash_layer.features import Floats, Run, runner
+from training.data.input_tensor import Floats
+from training.fit.run_dir import describe_run, load_start
+from training.hash_layer.features import Run, feature_runner
 from training.methods.base import LinearMap
 from training.models.mobilenet_v1 import Backbone, HashNetwork
 from training.onnx.export import FEATURES, HASH, ExportError, build, session
 
 
 @dataclass(frozen=True)
-class Origin:
-    """Features, and the whole model once there is a layer for them."""
+class FeatureModel:
+    """Computes features, and builds the whole model once there is a hash layer for them."""
 
     run: Run
     """float32 [1, 3, size, size] -> features float32 [1, F]."""
     size: int
-    """Input side, pixels."""
-    made: object
-    """How the features came about, for the evidence."""
-    whole: Callable[[LinearMap, ModelInfo], onnx.ModelProto]
-    """The model with a layer (weight [K, F], bias [K]) and a self-description."""
+    """Input side in pixels."""
+    provenance: object
+    """How the features were trained, for the evidence file."""
+    with_head: Callable[[LinearMap, ModelInfo], onnx.ModelProto]
+    """Build the model with a layer (weight [K, F], bias [K]) and its description."""
     expected: Callable[[LinearMap], Run]
-    """What that model must compute, float32 [1, K] activations, computed another way."""
+    """Return a reference for that model's activations, float32 [1, K], computed another way."""
 
 
-def of_backbone(backbone: Backbone, size: int, made: object) -> Origin:
-    """A torch backbone at `size` pixels; the exported model is held against torch."""
+def from_backbone(backbone: Backbone, size: int, provenance: object) -> FeatureModel:
+    """Use a torch backbone at `size` pixels; torch is the reference for the exported model."""
 
-    def whole(head: LinearMap, info: ModelInfo) -> onnx.ModelProto:
+    def add_head(head: LinearMap, info: ModelInfo) -> onnx.ModelProto:
         return build(backbone, size, head, info.to_metadata())
 
     def expected(head: LinearMap) -> Run:
@@ -59,17 +62,20 @@ def of_backbone(backbone: Backbone, size: int, made: object) -> Origin:
 
         return run
 
-    return Origin(runner(backbone, size), size, made, whole, expected)
+    return FeatureModel(feature_runner(backbone, size), size, provenance, add_head, expected)
 
 
-def of_model(path: Path) -> Origin:
-    """A finished model; another layer in it is held against the layer in numpy on its features.
+def from_model(path: Path) -> FeatureModel:
+    """Use a finished model; the reference for a new layer is numpy on the model's features.
 
-    Raises ModelError when it is no fp32 model made by training/.
+    Raises ModelError unless `path` is an fp32 model exported by training/.
     """
-    info = PortableEngine(path).model  # checks the file, with one-line errors
+    info = PortableEngine(path).model  # validates the file with one-line errors
     model = onnx.load(path)
-    run = session(featuriser(model, path).SerializeToString())
+    run = session(cut_at_features(model, path).SerializeToString())
+
+    def add_head(head: LinearMap, info: ModelInfo) -> onnx.ModelProto:
+        return replace_head(model, head, info)
 
     def expected(head: LinearMap) -> Run:
         def activations(image: Floats) -> Floats:
@@ -78,43 +84,58 @@ def of_model(path: Path) -> Origin:
 
         return activations
 
-    made = {"model": info.name, "version": info.version, "id": info.id}
-    return Origin(
-        run, info.input.size, made, lambda head, info: with_head(model, head, info), expected
-    )
+    provenance = {"model": info.name, "version": info.version, "id": info.id}
+    return FeatureModel(run, info.input.size, provenance, add_head, expected)
 
 
-def featuriser(model: onnx.ModelProto, where: object = "") -> onnx.ModelProto:
-    """`model`, of the file `where`, cut at its features, float32 [1, F].
+def load_feature_model(
+    weights: Path | None, checkpoint: Path | None, model: Path | None, size: int
+) -> FeatureModel:
+    """Load the network below a hash layer.
 
-    Raises ExportError when it has no such tensor: it is int8, or not made by training/export.
+    Raises click.UsageError unless exactly one of `weights`, `checkpoint` and `model` is given.
+    """
+    if [weights, checkpoint, model].count(None) != 2:
+        raise click.UsageError("give one of --weights, --checkpoint and --model")
+    if model is not None:
+        return from_model(model)
+    provenance = describe_run(checkpoint) if checkpoint else "frozen"
+    return from_backbone(load_start(weights, checkpoint), size, provenance)
+
+
+def cut_at_features(model: onnx.ModelProto, where: object = "") -> onnx.ModelProto:
+    """Return a copy of `model`, which was read from `where`, that ends at the features [1, F].
+
+    Raises ExportError when the model is int8 or was not made by training/onnx/export.py.
     """
     weight = next((t for t in model.graph.initializer if t.name == "hash.weight"), None)
     if any(node.op_type == "DequantizeLinear" for node in model.graph.node):
         raise ExportError("it is an int8 model", where=where, remedy="give the fp32 one")
     if weight is None:
-        raise ExportError("no hash.weight in it", where=where, remedy="use a model of training/")
+        raise ExportError(
+            "it has no initializer hash.weight", where=where, remedy="use a model of training/"
+        )
     cut = onnx.ModelProto()
     cut.CopyFrom(model)
     at = next(i for i, node in enumerate(cut.graph.node) if FEATURES in node.output) + 1
     del cut.graph.node[at:]
-    kept = [tensor for tensor in cut.graph.initializer if not tensor.name.startswith("hash.")]
+    remaining = [tensor for tensor in cut.graph.initializer if not tensor.name.startswith("hash.")]
     del cut.graph.initializer[:]
-    cut.graph.initializer.extend(kept)
+    cut.graph.initializer.extend(remaining)
     del cut.graph.output[:]
     shape = [1, weight.dims[1]]
     cut.graph.output.append(helper.make_tensor_value_info(FEATURES, TensorProto.FLOAT, shape))
     return cut
 
 
-def head_of(model: onnx.ModelProto) -> LinearMap:
-    """The model's hash layer."""
+def read_head(model: onnx.ModelProto) -> LinearMap:
+    """Return the weight [K, F] and the bias [K] of the model's hash layer."""
     arrays = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
     return arrays["hash.weight"].copy(), arrays["hash.bias"].copy()
 
 
-def with_head(model: onnx.ModelProto, head: LinearMap, info: ModelInfo) -> onnx.ModelProto:
-    """`model` with another hash layer, of any length, and another self-description."""
+def replace_head(model: onnx.ModelProto, head: LinearMap, info: ModelInfo) -> onnx.ModelProto:
+    """Return a copy of `model` with another hash layer, of any length, and another description."""
     changed = onnx.ModelProto()
     changed.CopyFrom(model)
     for tensor in changed.graph.initializer:

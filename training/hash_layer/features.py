@@ -1,6 +1,6 @@
-"""Pooled backbone features of photos in fp32, computed by ONNX Runtime as a board computes them.
+"""Pooled fp32 features of a backbone, computed by ONNX Runtime as on a board.
 
-Heads are fitted on these and not on bf16 features: a head fitted on bf16 features loses most of a
+Hash layers are fitted to these features. A layer that is fitted to bf16 features loses almost one
 point of MAP when it runs in fp32.
 """
 
@@ -12,28 +12,21 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_runtime.image.preprocess import normalize, preprocess
-from edge_runtime.model import InputSpec
-from training.cli import say
+from edge_runtime.image.preprocess import preprocess
+from training.cli import log
 from training.data.augment import GENTLE, augment
-from training.data.pixel_cache import Pictures
+from training.data.input_tensor import Floats, to_input
+from training.data.pixel_cache import PhotoSource
 from training.models.mobilenet_v1 import Backbone
 from training.onnx.export import build, session
 
-Floats = NDArray[np.float32]
 Run = Callable[[Floats], Floats]
+"""float32 [1, 3, S, S] -> float32 [1, F]."""
 _WORKERS = 2
 
 
-def to_input(square: NDArray[np.uint8]) -> Floats:
-    """uint8 S x S x 3 BGR -> float32 [1, 3, S, S] RGB, value = pixel / 127.5 - 1."""
-    tensor = np.empty((1, 3, *square.shape[:2]), np.float32)
-    normalize(square, InputSpec(size=square.shape[0]), tensor[0])
-    return tensor
-
-
 def run_all(run: Run, count: int, image: Callable[[int], NDArray[np.uint8]]) -> Floats:
-    """float32 [count, N]: `run` on `image(i)`, uint8 S x S x 3 BGR, for every i."""
+    """Apply `run` to `image(i)`, uint8 S x S x 3 BGR, for every i; returns float32 [count, F]."""
 
     def one(index: int) -> Floats:
         row: Floats = run(to_input(image(index)))[0]
@@ -44,31 +37,31 @@ def run_all(run: Run, count: int, image: Callable[[int], NDArray[np.uint8]]) -> 
         return np.stack(list(rows))
 
 
-def runner(backbone: Backbone, size: int) -> Run:
-    """A function float32 [1, 3, size, size] -> float32 [1, F] computing the features."""
+def feature_runner(backbone: Backbone, size: int) -> Run:
+    """Return a function that computes the features of float32 [1, 3, size, size]."""
     return session(build(backbone, size, None).SerializeToString())
 
 
-def clean_features(run: Run, pictures: Pictures, size: int) -> Floats:
-    """float32 [N, F]: features of every photo through the runtime's own `fit`."""
-    return run_all(run, len(pictures), lambda index: preprocess(pictures[index], size))
+def clean_features(run: Run, source: PhotoSource, size: int) -> Floats:
+    """Compute the features float32 [N, F] of every photo after the runtime's `preprocess`."""
+    return run_all(run, len(source), lambda index: preprocess(source[index], size))
 
 
-def augmented_features(run: Run, pictures: Pictures, size: int, seed: int) -> Floats:
-    """float32 [N, F]: features of one gently augmented view of every photo."""
+def augmented_features(run: Run, source: PhotoSource, size: int, seed: int) -> Floats:
+    """Compute the features float32 [N, F] of one gently augmented view of every photo."""
 
     def view(index: int) -> NDArray[np.uint8]:
-        return augment(pictures[index], size, np.random.default_rng((seed, index)), GENTLE)
+        return augment(source[index], size, np.random.default_rng((seed, index)), GENTLE)
 
-    return run_all(run, len(pictures), view)
+    return run_all(run, len(source), view)
 
 
 def feature_passes(
-    run: Run, pictures: Pictures, size: int, augmented: int, seed: int
+    run: Run, source: PhotoSource, size: int, augmented: int, seed: int
 ) -> list[Floats]:
-    """The clean features, then `augmented` passes of augmented ones, for `heads.fit_head`."""
-    result = [clean_features(run, pictures, size)]
-    for turn in range(augmented):
-        say(f"features of augmented views, pass {turn + 1} of {augmented}")
-        result.append(augmented_features(run, pictures, size, seed + turn))
+    """Compute the clean features, then `augmented` passes of augmented ones, for `fit_head`."""
+    result = [clean_features(run, source, size)]
+    for number in range(augmented):
+        log(f"computing features of augmented views, pass {number + 1} of {augmented}")
+        result.append(augmented_features(run, source, size, seed + number))
     return result

@@ -1,4 +1,4 @@
-"""Hash layers fitted to fixed features: seconds instead of hours, for any method and length."""
+"""Fit a hash layer to fixed features: seconds instead of hours, for any method and length."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from training.methods import LEARNT, UNSUPERVISED
+from training.methods import SUPERVISED, UNSUPERVISED
 from training.methods.base import Floats, LinearMap
 
 
@@ -29,41 +29,42 @@ class HeadRecipe:
 def fit_head(
     features: list[Floats], labels: NDArray[np.int64], classes: int, recipe: HeadRecipe
 ) -> LinearMap:
-    """Hash layer (weight [K, F], bias [K]) for `recipe.method`.
+    """Fit a hash layer (weight [K, F], bias [K]) by `recipe.method`.
 
-    `features` are passes over the same N photos, float32 [N, F] each (clean first, then augmented
-    views); `labels` int64 [N]. Unsupervised methods see the first pass only.
+    `features` are passes over the same N photos, float32 [N, F] each: clean features first, then
+    those of augmented views. `labels` are int64 [N]. Unsupervised methods use the first pass only.
     """
     if recipe.method in UNSUPERVISED:
         return UNSUPERVISED[recipe.method](features[0], recipe.bits, recipe.seed)
     torch.manual_seed(recipe.seed)
     inputs = torch.from_numpy(np.concatenate(features))
     targets = torch.from_numpy(np.tile(labels, len(features)))
-    # Features are standardised for the fit and the scaling folded into the layer afterwards.
-    mean, spread = inputs.mean(0), inputs.std(0).clamp_min(1e-4)
-    inputs = (inputs - mean) / spread
-    head = LEARNT[recipe.method](inputs.shape[1], recipe.bits, classes)
-    # Larger batches are fewer: epochs and rate grow with the root. Four steps an epoch stay.
+    # Features are standardized for the fit. The scaling is folded into the layer afterwards.
+    mean, std = inputs.mean(0), inputs.std(0).clamp_min(1e-4)
+    inputs = (inputs - mean) / std
+    head = SUPERVISED[recipe.method](inputs.shape[1], recipe.bits, classes)
+    # A larger batch means fewer steps, so epochs and learning rate grow with the square root of its
+    # size. An epoch keeps at least four steps.
     larger = min(head.batches, max(1, len(inputs) // (4 * recipe.batch)))
     batch, rate = recipe.batch * larger, recipe.rate * larger**0.5
     epochs = round(recipe.epochs * larger**0.5)
-    optimiser = torch.optim.AdamW(head.parameters(), rate, weight_decay=recipe.decay)
+    optimizer = torch.optim.AdamW(head.parameters(), rate, weight_decay=recipe.decay)
     steps = epochs * -(-len(inputs) // batch)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, steps, pct_start=0.1)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, steps, pct_start=0.1)
     generator = torch.Generator().manual_seed(recipe.seed)
     head.train()
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # products this small lose more to waiting than a second core gives
+    torch.set_num_threads(1)  # synchronization costs more than a second core gains on such products
     for _ in range(epochs):
         for rows in torch.split(torch.randperm(len(inputs), generator=generator), batch):
-            seen = torch.nn.functional.dropout(inputs[rows], recipe.dropout)
-            loss = head(seen, targets[rows])
-            optimiser.zero_grad()
+            dropped = torch.nn.functional.dropout(inputs[rows], recipe.dropout)
+            loss = head(dropped, targets[rows])
+            optimizer.zero_grad()
             loss.backward()
-            optimiser.step()
+            optimizer.step()
             schedule.step()
     torch.set_num_threads(threads)
     head.eval()
     weight, bias = head.linear()
-    weight = weight / spread.numpy()
+    weight = weight / std.numpy()
     return weight.astype(np.float32), (bias - weight @ mean.numpy()).astype(np.float32)

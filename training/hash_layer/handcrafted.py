@@ -13,10 +13,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from training.hash_layer.features import Floats
+from training.data.input_tensor import Floats
 
 SIZE = 128
-"""Side in pixels of the square that features are made of."""
+"""CodeSet in pixels of the square that features are made of."""
 _DIRECTIONS, _CELL, _CLIP = 9, 16, 0.2  # of HOG: over half a turn; in pixels; of a block's values
 _BINS, _RANGES = [12, 4, 4], [0, 180, 0, 256, 0, 256]  # hue (OpenCV's, in 2 degrees), S, V
 _WAVELENGTHS, _ORIENTATIONS, _GRID = (4.0, 8.0, 16.0), 8, 4

@@ -10,14 +10,14 @@ from training.methods.dlbh import DLBH
 from training.methods.itq import fit_itq
 from training.methods.joint import Joint
 from training.methods.lsh import fit_lsh
-from training.methods.neighbours import Neighbours
+from training.methods.neighbors import Neighbors
 from training.methods.orthohash import OrthoHash
 from training.methods.paper import Paper
 from training.methods.relational import Relational
 from training.methods.ssdh import SSDH
 
 # Methods that learn from labels, by gradient: usable end to end or on frozen features.
-LEARNT: dict[str, type[Head]] = {
+SUPERVISED: dict[str, type[Head]] = {
     "paper": Paper,
     "ssdh": SSDH,
     "dlbh": DLBH,
@@ -26,13 +26,13 @@ LEARNT: dict[str, type[Head]] = {
     "joint": Joint,
     "contrastive": Contrastive,
     "relational": Relational,
-    "neighbours": Neighbours,
+    "neighbours": Neighbors,
     "teacher": Teacher,
     "distilled": Distilled,
 }
 # Those of them that are for the whole network: on fixed features they are OrthoHash.
-WHOLE = ("joint", "teacher", "distilled")
+END_TO_END_ONLY = ("joint", "teacher", "distilled")
 # Methods that need no labels and no training: fitted to features in closed form.
 UNSUPERVISED = {"lsh": fit_lsh, "itq": fit_itq}
 
-__all__ = ["LEARNT", "UNSUPERVISED", "WHOLE", "Head", "Method"]
+__all__ = ["END_TO_END_ONLY", "SUPERVISED", "UNSUPERVISED", "Head", "Method"]

@@ -1,6 +1,6 @@
 """Any ONNX hash model, made one that the runtime can run: a copy that describes itself.
 
-    python -m training.onnx.import_model --model THEIRS.onnx --out OURS.onnx --scale 1/127.5 --offset -1
+    python -m training import-model --model THEIRS.onnx --out OURS.onnx --scale 1/127.5 --offset -1
 
 The copy takes one photo as the runtime gives it (float32 [1, 3, S, S], RGB, one scale and offset)
 and turns it into what the model expects; its activations come out as `hash`, float32 [1, K]. What
@@ -17,7 +17,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import click
 import numpy as np
 import onnx
 from onnx import TensorProto, compose, helper
@@ -25,10 +24,9 @@ from onnx import TensorProto, compose, helper
 from edge_runtime.engine.portable import OUTPUT
 from edge_runtime.errors import InputError, ModelInvalidError
 from edge_runtime.model import InputSpec, ModelInfo, identify, parse_metadata
-from training.cli import fail_in_one_line, say
 from training.files import write_bytes
-from training.onnx.import_options import CHANNELS, Said, describing
-from training.onnx.preprocess_nodes import Channels, feed, finish, front
+from training.onnx.model_description import CHANNELS, ModelDescription
+from training.onnx.preprocess_nodes import Channels, expose_output, input_nodes, prepend_nodes
 
 ADOPTED = "edge.adopted"  # metadata: JSON of how a foreign model was taken
 _SPREAD = 0.2  # of the bits: the radius that nobody measured
@@ -59,7 +57,7 @@ def metadata_of(model: onnx.ModelProto) -> dict[str, str]:
     return {entry.key: entry.value for entry in model.metadata_props}
 
 
-def adopt(path: Path, said: Said) -> onnx.ModelProto:
+def import_model(path: Path, said: ModelDescription) -> onnx.ModelProto:
     """A copy of the foreign model `path` that describes itself, with what was `said` of it.
 
     Raises ModelInvalidError when it is no image hash network or more must be said, InputError when
@@ -79,7 +77,7 @@ def adopt(path: Path, said: Said) -> onnx.ModelProto:
             path,
             f"it has no edge.* metadata, and {' and '.join(missing)} "
             f"{'is' if len(missing) == 1 else 'are'} missing",
-            "describe it: python -m training.onnx.import_model --help",
+            "describe it: python -m training import-model --help",
         )
     assert size and layout and said.scale and threshold is not None
     spec, mean, std = _values(said, said.scale, size)
@@ -91,10 +89,10 @@ def adopt(path: Path, said: Said) -> onnx.ModelProto:
     ours = onnx.ModelProto()
     ours.CopyFrom(model)
     compose.add_prefix(ours, _PREFIX, rename_functions=False, inplace=True)
-    nodes = front(_PREFIX + image.name, kind, layout, said.colour or "rgb", mean, std)
+    nodes = input_nodes(_PREFIX + image.name, kind, layout, said.colour or "rgb", mean, std)
     del ours.graph.value_info[:]  # of the foreign batch and side
-    feed(ours.graph, _PREFIX + image.name, nodes, size)
-    bits = finish(ours, _PREFIX + output, size, path)
+    prepend_nodes(ours.graph, _PREFIX + image.name, nodes, size)
+    bits = expose_output(ours, _PREFIX + output, size, path)
     radius = said.radius if said.radius is not None else round(_SPREAD * bits)
     if radius > bits:
         raise InputError(f"{radius} is more than the {bits} bits", where="--radius")
@@ -114,7 +112,7 @@ def adopt(path: Path, said: Said) -> onnx.ModelProto:
 
 
 @contextmanager
-def self_described(path: Path, said: Said) -> Iterator[Path]:
+def self_described(path: Path, said: ModelDescription) -> Iterator[Path]:
     """`path` itself if it describes itself, else a copy that does, for as long as it is needed.
 
     Raises InputError when a model that describes itself is described once more.
@@ -128,7 +126,7 @@ def self_described(path: Path, said: Said) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(prefix="adopted-") as folder:
         copy = Path(folder) / path.name
-        write_bytes(copy, adopt(path, said).SerializeToString(deterministic=True))
+        write_bytes(copy, import_model(path, said).SerializeToString(deterministic=True))
         yield copy
 
 
@@ -139,7 +137,7 @@ def description(path: Path, info: ModelInfo) -> dict[str, Any]:
     return {**asdict(info.input), "threshold": info.threshold, **story}
 
 
-def told(found: dict[str, Any]) -> str:
+def input_summary(found: dict[str, Any]) -> str:
     """A description, in a line."""
     story = found.get("adopted", {})
     value = "pixel * {scale:.6g} {offset:+.6g}".format(**(story or found))
@@ -184,7 +182,7 @@ def _shown(dims: _Dims) -> str:
     return f"[{', '.join('?' if each is None else str(each) for each in dims)}]"
 
 
-def _layout(dims: _Dims, said: Said, path: Path) -> str | None:
+def _layout(dims: _Dims, said: ModelDescription, path: Path) -> str | None:
     """Where the channels are, as said or if the dimensions tell; InputError if these differ."""
     places = {"nchw": dims[1], "nhwc": dims[3]}
     if said.layout:
@@ -198,7 +196,7 @@ def _layout(dims: _Dims, said: Said, path: Path) -> str | None:
     return None
 
 
-def _side(dims: _Dims, layout: str | None, said: Said, path: Path) -> int | None:
+def _side(dims: _Dims, layout: str | None, said: ModelDescription, path: Path) -> int | None:
     """The side of the square in pixels, said or the file's; None where neither tells.
 
     Raises InputError when the two differ.
@@ -215,7 +213,7 @@ def _side(dims: _Dims, layout: str | None, said: Said, path: Path) -> int | None
     return side
 
 
-def _output(graph: onnx.GraphProto, said: Said, path: Path) -> str:
+def _output(graph: onnx.GraphProto, said: ModelDescription, path: Path) -> str:
     names = [each.name for each in graph.output]
     wanted = said.output or (OUTPUT if OUTPUT in names else names[0])
     if wanted not in names:
@@ -236,7 +234,9 @@ def _middle(graph: onnx.GraphProto, output: str) -> float | None:
     return _MIDDLE.get(node.op_type) if node else None
 
 
-def _values(said: Said, scale: float, size: int) -> tuple[InputSpec, Channels, Channels]:
+def _values(
+    said: ModelDescription, scale: float, size: int
+) -> tuple[InputSpec, Channels, Channels]:
     """What the runtime computes of a pixel, and the mean and spread [3] that are left to do.
 
     Channels that are treated alike leave nothing: scale and offset do it all.
@@ -250,30 +250,7 @@ def _values(said: Said, scale: float, size: int) -> tuple[InputSpec, Channels, C
     return spec, np.array(mean, np.float32), np.array(std, np.float32)
 
 
-def _assumed(said: Said, radius: int, threshold: float) -> list[str]:
+def _assumed(said: ModelDescription, radius: int, threshold: float) -> list[str]:
     """What was neither said nor needs to be, with the value taken."""
     taken = {"colour": "rgb", "radius": radius, "threshold": f"{threshold:g} (its last operator)"}
     return [f"{key} {value}" for key, value in taken.items() if getattr(said, key) is None]
-
-
-@click.command(help=__doc__)
-@click.option("--model", type=Path, required=True, help="The foreign ONNX model.")
-@click.option("--out", type=Path, required=True, help="Where the copy goes.")
-@describing
-@fail_in_one_line
-def main(model: Path, out: Path, said: Said) -> None:
-    """Command: see the module."""
-    if out.exists() and model.exists() and out.samefile(model):
-        raise InputError("it is the model itself", where="--out", remedy="name another file")
-    ours = adopt(model, said)
-    write_bytes(out, ours.SerializeToString(deterministic=True))
-    entries = metadata_of(ours)
-    found = {**json.loads(entries["edge.input"]), "threshold": float(entries["edge.threshold"]),
-             "adopted": json.loads(entries[ADOPTED])}  # fmt: skip
-    say(f"{out}: {entries['edge.bits']} bits; {told(found)}")
-    report = {"model": str(out), "id": identify(out)[0], "bits": int(entries["edge.bits"])}
-    click.echo(json.dumps({**report, "radius": int(entries["edge.radius"]), "description": found}))
-
-
-if __name__ == "__main__":
-    main()

@@ -14,13 +14,13 @@ from onnx import TensorProto, compose, helper, numpy_helper
 from edge_runtime.engine.portable import OUTPUT
 from edge_runtime.errors import ModelInvalidError
 from training.onnx.export import IMAGE
-from training.onnx.import_options import CHANNELS
+from training.onnx.model_description import CHANNELS
 
 Channels = NDArray[np.float32] | None
 """A number for each, [3]; None: nothing to do."""
 
 
-def front(
+def input_nodes(
     image: str, kind: int, layout: str, colour: str, mean: Channels, std: Channels
 ) -> list[onnx.NodeProto]:
     """Nodes from `IMAGE`, float32 [1, 3, S, S] RGB, to the foreign input, in the foreign order.
@@ -54,7 +54,9 @@ def front(
     return nodes
 
 
-def feed(graph: onnx.GraphProto, image: str, nodes: list[onnx.NodeProto], size: int) -> None:
+def prepend_nodes(
+    graph: onnx.GraphProto, image: str, nodes: list[onnx.NodeProto], size: int
+) -> None:
     """Put `nodes` before the graph, in place of its input `image`; `IMAGE` becomes the input."""
     if not nodes:
         _rename(graph, image, IMAGE)
@@ -67,7 +69,7 @@ def feed(graph: onnx.GraphProto, image: str, nodes: list[onnx.NodeProto], size: 
     graph.node.extend([*nodes, *theirs])
 
 
-def finish(model: onnx.ModelProto, output: str, size: int, path: Path) -> int:
+def expose_output(model: onnx.ModelProto, output: str, size: int, path: Path) -> int:
     """Make `output` the only one, `OUTPUT`, float32 [1, K]; returns K."""
     graph = model.graph
     wanted = next(each for each in graph.output if each.name == output)

@@ -1,18 +1,16 @@
 """fp32 ONNX -> int8 QDQ ONNX: weights per channel, activations calibrated on training photos.
 
-    python -m training.onnx.quantize_qdq --model FILE.onnx --data DIR... --out FILE.int8.onnx
+    python -m training quantize --model FILE.onnx --data DIR... --out FILE.int8.onnx
 
 The file keeps the model's self-description, so the runtime opens it like any other.
 """
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import click
 import numpy as np
 import onnx
 from onnx import helper
@@ -27,12 +25,9 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from edge_runtime.engine.portable import PortableEngine
 from edge_runtime.image.preprocess import preprocess
-from training.cli import fail_in_one_line, say, settle
-from training.data.photo_sets import read_sets
-from training.data.pixel_cache import PixelCache, open_cache
-from training.data.splits import default_split
+from training.data.input_tensor import to_input
+from training.data.pixel_cache import PixelCache
 from training.files import write_bytes
-from training.hash_layer.features import to_input
 from training.onnx.export import IMAGE, ExportError, Floats
 
 MAX_BYTES = 3_700_000
@@ -53,7 +48,7 @@ class Calibration(CalibrationDataReader):  # type: ignore[misc]
         return None if image is None else {IMAGE: image}
 
 
-def quantise(model: Path, cache: PixelCache, out: Path, method: CalibrationMethod) -> None:
+def quantize(model: Path, cache: PixelCache, out: Path, method: CalibrationMethod) -> None:
     """Write the int8 version of `model`, calibrated on `cache`, at `out`.
 
     Raises ExportError when it is over `MAX_BYTES`.
@@ -95,49 +90,3 @@ def agreement(one: Path, other: Path, cache: PixelCache) -> float:
         first, second = (engine.activations(square) > 0.5 for engine in engines)
         equal.append(float((first == second).mean()))
     return float(np.mean(equal))
-
-
-@click.command(help=__doc__)
-@click.option("--model", type=Path, required=True, help="An fp32 ONNX hash model.")
-@click.option("--data", multiple=True, type=Path, required=True, help="Sets of photos.")
-@click.option("--out", type=Path, required=True)
-@click.option(
-    "--photos",
-    type=click.IntRange(1),
-    default=PHOTOS,
-    show_default=True,
-    help="To calibrate on, if there are as many.",
-)
-@click.option(
-    "--calibration",
-    type=click.Choice([method.name for method in CalibrationMethod]),
-    default="MinMax",
-    show_default=True,
-)
-@click.option("--seed", default=1, show_default=True)
-@fail_in_one_line
-def main(
-    model: Path, data: tuple[Path, ...], out: Path, photos: int, calibration: str, seed: int
-) -> None:
-    """Command: see the module."""
-    settle(seed)
-    everything, _, _ = default_split(read_sets(data))
-    rows = np.random.default_rng(seed).permutation(len(everything))[: 2 * photos]
-    shown = open_cache([everything[int(row)] for row in rows[:photos]])
-    for line in shown.skipped:
-        say(f"skipped {line}")
-    fresh = (
-        open_cache([everything[int(row)] for row in rows[photos:]]) if rows[photos:].size else None
-    )
-    say(f"calibrating on {len(shown)} photos ({calibration})")
-    quantise(model, shown, out, CalibrationMethod[calibration])
-    report = {"model": str(out), "bytes": out.stat().st_size, "photos": len(shown)}
-    if fresh is not None:
-        report["equal_bits"] = agreement(model, out, fresh)
-    else:
-        say("no photo is left to compare the two models' bits on")
-    click.echo(json.dumps(report))
-
-
-if __name__ == "__main__":
-    main()

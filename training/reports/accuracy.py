@@ -1,30 +1,26 @@
 """docs/ACCURACY.md and models/MODEL_CARD.md, generated from the committed result files.
 
-python -m training.reports.accuracy            write both
-python -m training.reports.accuracy --check    exit code 9 if either is not what the results say
+python -m training accuracy-page            write both
+python -m training accuracy-page --check    exit code 9 if either is not what the results say
 """
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
-import click
-
-from edge_runtime.errors import EXIT_CHECK_FAILED, ReportError
-from training.cli import fail_in_one_line, say
+from edge_runtime.errors import ReportError
 from training.eval.corruptions import SEVERITIES
-from training.reports.model_card import card, read
+from training.reports.model_card import read
 from training.reports.studies import (
-    beside_handmade,
     code_lengths,
     equal_budget,
+    handcrafted_comparison,
     ingredients,
     limits,
 )
 from training.reports.tables import commands, markdown, number
-from training.reports.targets import BARS, against_the_bars
+from training.reports.targets import TARGETS, target_table
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "training" / "results"
@@ -51,7 +47,7 @@ def document() -> str:
     """The text of docs/ACCURACY.md."""
     parts = [
         "# Accuracy",
-        "Generated from `training/results/*.json` by `python -m training.reports.accuracy`; a test compares"
+        "Generated from `training/results/*.json` by `python -m training accuracy-page`; a test compares"
         " them. MAP@100 as in the paper: precision at each relevant item found in the top 100,"
         " averaged over those found; Hamming ranking, ties by the order of a database shuffled"
         " once. All figures are percent unless said otherwise. The models' figures are"
@@ -62,7 +58,7 @@ def document() -> str:
     shipped = load("shipped")
     if shipped is None:
         raise ReportError(
-            "no shipped.json", where=RESULTS, remedy="run python -m training.eval.evaluate first"
+            "no shipped.json", where=RESULTS, remedy="run python -m training evaluate first"
         )
     parts += _shipped(shipped, load("v0"), load("shipped_int8"), load("ceilings"))
     layers, handmade = load("layers"), load("methods_handmade")
@@ -71,7 +67,7 @@ def document() -> str:
         load("shipped_int8"), layers, load("methods_unseen"), load("methods_frozen"), handmade,
     )  # fmt: skip
     if all(evidence):
-        parts += against_the_bars(shipped, *evidence, ablations)
+        parts += target_table(shipped, *evidence, ablations)
     parts += _methods()
     if layers is not None:
         parts += (
@@ -91,7 +87,7 @@ def document() -> str:
 
 
 def _shipped(shipped: Any, first: Any, small: Any, ceilings: Any) -> list[str]:
-    rows, bars = [], {(source, protocol): bar for source, protocol, _, bar in BARS}
+    rows, bars = [], {(source, protocol): bar for source, protocol, _, bar in TARGETS}
     for source, entry in shipped["sets"].items():
         for protocol, row in entry["protocols"].items():
             others = [
@@ -156,7 +152,7 @@ def _methods() -> list[str]:
     ]
     networks = [load(name) for name in ("methods_frozen", "methods_tuned")]
     handmade = load("methods_handmade")
-    parts.append(beside_handmade(handmade, networks, networks[0]))
+    parts.append(handcrafted_comparison(handmade, networks, networks[0]))
     for result in (*networks, handmade):
         kind = "features" if result is handmade else "backbone"
         for source in result["sets"]:
@@ -176,14 +172,14 @@ def _unseen() -> list[str]:
                 f"### {source}, {result['backbone']} backbone",
                 f"{entry['unseen_labels']} labels were kept out of the fit of the hash layer and"
                 " then enrolled; their queries against the whole database, MAP@100,"
-                f" {seeds_told(result)}. Backbone: {result['note']}.",
+                f" {seed_count(result)}. Backbone: {result['note']}.",
                 _method_table(result, source, "unseen"),
                 _gain(entry["unseen"], load("methods_frozen")["sets"][source]["unseen"]),
             ]
     return parts if len(parts) > 1 else []
 
 
-def seeds_told(result: Any) -> str:
+def seed_count(result: Any) -> str:
     """On how many seeds a table of methods stands."""
     count = result.get("seeds", 1)
     return "one seed" if count == 1 else f"the mean of {count} seeds"
@@ -246,30 +242,3 @@ def _open_set(shipped: Any) -> list[str]:
         " took part in training here.",
         markdown(["set", "area under ROC", "known accepted", "unknown accepted"], rows),
     ]
-
-
-@click.command(help=__doc__)
-@click.option("--check", is_flag=True, help="Compare instead of writing.")
-@fail_in_one_line
-def main(check: bool) -> None:
-    """Command: see the module."""
-    texts = {
-        ROOT / "docs" / "ACCURACY.md": document(),
-        ROOT / "models" / "MODEL_CARD.md": card(
-            load("shipped"), load("ship"), load("shipped_int8"), load("commands")
-        ),
-    }
-    stale = 0
-    for path, text in texts.items():
-        if check:
-            if not path.exists() or path.read_text(encoding="utf-8") != text:
-                stale += 1
-                say(f"{path.relative_to(ROOT)} is not what the results say; run without --check")
-        else:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
-    sys.exit(EXIT_CHECK_FAILED if stale else 0)
-
-
-if __name__ == "__main__":
-    main()

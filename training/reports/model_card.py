@@ -1,6 +1,6 @@
 """A model's card, generated from its result files.
 
-    python -m training.reports.model_card --evaluation FILE.json --evidence SHIP.json --out CARD.md
+    python -m training model-card --evaluation FILE.json --evidence SHIP.json --out CARD.md
 
 The shipped model's, models/MODEL_CARD.md, is written by training/accuracy beside the document.
 """
@@ -11,11 +11,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-import click
-
 from edge_runtime.errors import ReportError
-from training.cli import fail_in_one_line
-from training.files import write_bytes
 from training.reports.tables import commands, markdown, number
 
 OURS = {
@@ -37,7 +33,7 @@ def card(shipped: Any, ship: Any, small: Any, listed: Any) -> str:
         for row in entry["protocols"].values()
     ]
     measured, parity, run = ship["open_set"], ship["parity"], ship["backbone"]
-    strangers = _strangers(run, ship, _shipped_photos(ship))
+    strangers = _radius_basis(run, ship, _shipped_photos(ship))
     parts = [
         f"# {shipped['model']}, version {shipped['version']}",
         f"A photo becomes {shipped['bits']} bits that are compared by Hamming distance."
@@ -57,7 +53,7 @@ def card(shipped: Any, ship: Any, small: Any, listed: Any) -> str:
         " the nearest of many strangers is nearer than the nearest of few.\n"
         f"- **Parity** with torch: {parity['bits_differing']} bits differ on {parity['photos']}"
         f" photos, activations by at most {parity['largest']:.1e}.\n"
-        f"- **Know before use**: {_limits(ship)} `python -m training.hash_layer.finetune` fits the hash layer to"
+        f"- **Know before use**: {_limits(ship)} `python -m training finetune` fits the hash layer to"
         " your own photos.",
         "## How it was judged",
         "MAP over the top 100 and precision of the nearest neighbour, percent. The queries took no"
@@ -131,7 +127,7 @@ def _judged(ship: Any) -> str:
     return f"{fitted}; the radius was measured on those of held-out labels."
 
 
-def _strangers(run: Any, ship: Any, ours: bool) -> str:
+def _radius_basis(run: Any, ship: Any, ours: bool) -> str:
     """To what the labels were unknown on which the radius was measured."""
     measured_on = ship["open_set"]["backbone"]
     if "hold" in ship:
@@ -186,19 +182,3 @@ def read(path: Path | None) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ReportError(f"damaged: {error}", where=path, remedy="evaluate again") from error
-
-
-@click.command(help=__doc__)
-@click.option("--evaluation", type=Path, required=True, help="Of training.eval.evaluate.")
-@click.option("--evidence", type=Path, required=True, help="Of training.hash_layer.build_model.")
-@click.option("--small", type=Path, help="Of training.eval.evaluate, for the int8 version.")
-@click.option("--out", type=Path, required=True)
-@fail_in_one_line
-def main(evaluation: Path, evidence: Path, small: Path | None, out: Path) -> None:
-    """Command: see the module."""
-    text = card(read(evaluation), read(evidence), read(small), None)
-    write_bytes(out, text.encode())
-
-
-if __name__ == "__main__":
-    main()

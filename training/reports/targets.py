@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from training.reports.studies import SHIPPED, SHORT, in_order, mean, ranked, weakest
+from training.reports.studies import SHIPPED, SHORT_CODE_TARGETS, in_order, mean, ranked, weakest
 from training.reports.tables import markdown, number
 
 # (set, split, figure, least) of the shipped model
-BARS = (
+TARGETS = (
     ("grocery", "official", "map100", 89.0),
     ("ie_tower", "official", "map100", 64.0),
     ("ie_tower", "distinct_interleaved", "map100", 93.0),
@@ -20,7 +20,7 @@ _SEVERITY = "medium"
 _LIMITS = "what limits it: below"
 
 
-def against_the_bars(
+def target_table(
     shipped: Any, small: Any, layers: Any, unseen: Any, frozen: Any, handmade: Any,
     ablations: Iterable[Any],
 ) -> list[str]:  # fmt: skip
@@ -30,12 +30,12 @@ def against_the_bars(
     def row(what: str, asked: str, found: str, met: bool, more: str = "") -> None:
         rows.append([what, asked, found, "reached" if met else "missed", more])
 
-    for source, split, figure, least in BARS:
+    for source, split, figure, least in TARGETS:
         found = shipped["sets"][source]["protocols"][split][figure]
         met = found >= least
         name = f"{source}, {split.replace('_', ' ')}, MAP@100"
         row(name, f"at least {least:.0f}", number(found), met, "" if met else _LIMITS)
-    for bits, most in sorted(SHORT.items(), reverse=True):
+    for bits, most in sorted(SHORT_CODE_TARGETS.items(), reverse=True):
         lost, method = _shortest_loss(layers, bits)
         row(f"grocery, {bits} bits below 64", f"at most {most}", f"{lost:.1f}", lost <= most,
             f"{method} layer, trained for its length")  # fmt: skip

@@ -6,10 +6,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from training.data.photo_sets import DataError, read_set, read_sets, twins, warnings_about
+from training.data.photo_sets import (
+    DataError,
+    duplicate_labels,
+    read_set,
+    read_sets,
+    warnings_about,
+)
 from training.data.pixel_cache import open_cache
-from training.data.splits import class_split, default_split, random_split, splits_of, stretch_split
-from training.eval.retrieval import Side, ceiling, retrieve
+from training.data.splits import (
+    class_split,
+    default_split,
+    describe_splits,
+    random_split,
+    stretch_split,
+)
+from training.eval.retrieval import CodeSet, best_possible_map, retrieve
 from training.tests.conftest import draw_photos, photo
 
 
@@ -98,16 +110,18 @@ def test_labels_of_the_same_photos_are_twins_and_lower_the_ceiling(tmp_path: Pat
     (tmp_path / "set" / "lone").mkdir()
     shutil.copy(tmp_path / "set" / "label0" / "000.png", tmp_path / "set" / "lone")
     photos = read_set(tmp_path / "set")
-    alike = twins(photos)
+    alike = duplicate_labels(photos)
     assert alike == {"twin": "label1"}
     database, queries = (
-        Side(part, np.zeros((len(part), 1), np.uint64))
+        CodeSet(part, np.zeros((len(part), 1), np.uint64))
         for part in ([p for p in photos if p.name.endswith(("0.png", "1.png", "2.png"))],
                      [p for p in photos if p.name.endswith("3.png")])
     )  # fmt: skip
     ranking = retrieve(database, queries)
-    assert ceiling(ranking, {}) == 100
-    assert 70 < ceiling(ranking, alike) < 85  # two of four queries find half of what is theirs
+    assert best_possible_map(ranking, {}) == 100
+    assert (
+        70 < best_possible_map(ranking, alike) < 85
+    )  # two of four queries find half of what is theirs
 
 
 HEAD = "path,label,split,seq"
@@ -189,5 +203,5 @@ def test_a_split_stays_when_photos_of_it_turn_out_unreadable() -> None:
     kept, held, words = default_split(photos)
     again = default_split(kept[3:] + held[1:])
     assert again[:2] == (kept[3:], held[1:])
-    assert splits_of(kept, held, words)["set"]["split"] == words
-    assert splits_of(kept, held, words) != splits_of(*again[:2], words)
+    assert describe_splits(kept, held, words)["set"]["split"] == words
+    assert describe_splits(kept, held, words) != describe_splits(*again[:2], words)

@@ -6,7 +6,7 @@ import pytest
 from edge_runtime.code import pack
 from training.eval.metrics import average_precision, distances, rank
 from training.hash_layer.fit import HeadRecipe, fit_head
-from training.methods import LEARNT, UNSUPERVISED
+from training.methods import SUPERVISED, UNSUPERVISED
 from training.methods.base import spread_targets
 
 
@@ -17,7 +17,7 @@ def clusters(seed: int) -> tuple[np.ndarray, np.ndarray]:
     return (centres[labels] + noise).astype(np.float32), labels.astype(np.int64)
 
 
-@pytest.mark.parametrize("method", [*LEARNT, *UNSUPERVISED])
+@pytest.mark.parametrize("method", [*SUPERVISED, *UNSUPERVISED])
 def test_every_method_finds_clusters(method: str) -> None:
     features, labels = clusters(1)
     queries, wanted = clusters(2)

@@ -11,8 +11,8 @@ import torch
 from edge_runtime.engine.portable import PortableEngine
 from edge_runtime.errors import StorageError
 from edge_runtime.model import InputSpec, ModelInfo
-from training.hash_layer.backbone import featuriser, head_of, of_backbone, with_head
-from training.hash_layer.features import to_input
+from training.data.input_tensor import to_input
+from training.hash_layer.backbone import cut_at_features, from_backbone, read_head, replace_head
 from training.models.imagenet_weights import WeightsError, load_imagenet
 from training.models.mobilenet_v1 import Backbone, HashNetwork, SameConv
 from training.onnx import export
@@ -61,7 +61,7 @@ def test_export_equals_torch_and_the_runtime_opens_it(tmp_path: Path) -> None:
     save(build(network.backbone, 64, head(network), described(16, 64)), path)
     rng = np.random.default_rng(1)
     squares = rng.integers(0, 256, (6, 64, 64, 3), dtype=np.uint8)
-    expected = of_backbone(network.backbone, 64, "frozen").expected(head(network))
+    expected = from_backbone(network.backbone, 64, "frozen").expected(head(network))
     report = check_parity(path, expected, (to_input(square)[0] for square in squares))
     assert report["photos"] == 6 and report["bits_differing"] == 0
     engine = PortableEngine(path)
@@ -74,7 +74,7 @@ def test_export_of_another_network_is_refused(tmp_path: Path) -> None:
     network, path = small_network(), tmp_path / "model.onnx"
     save(build(network.backbone, 64, head(network), described(16, 64)), path)
     weight, bias = head(network)
-    other = of_backbone(network.backbone, 64, "frozen").expected((weight, bias + 1))
+    other = from_backbone(network.backbone, 64, "frozen").expected((weight, bias + 1))
     with pytest.raises(ExportError, match="differs from what it was made of"):
         check_parity(path, other, [np.zeros((3, 64, 64), np.float32)])
 
@@ -97,12 +97,12 @@ def test_cut_and_new_head(tmp_path: Path) -> None:
     network = small_network()
     model = build(network.backbone, 64, head(network), described(16, 64))
     image = np.random.default_rng(2).random((1, 3, 64, 64), np.float32)
-    features = session(featuriser(model).SerializeToString())(image)
+    features = session(cut_at_features(model).SerializeToString())(image)
     expected = network.backbone(torch.from_numpy(image)).detach().numpy()
     np.testing.assert_allclose(features, expected, atol=1e-4)
-    weight, bias = head_of(model)
+    weight, bias = read_head(model)
     info = ModelInfo("", "", 0, "own", "t", 16, 0.5, 3, InputSpec(size=64))
-    changed = with_head(model, (-weight, -bias), info)
+    changed = replace_head(model, (-weight, -bias), info)
     onnx.checker.check_model(changed)
     one = session(model.SerializeToString())(image)
     other = session(changed.SerializeToString())(image)

@@ -1,186 +1,241 @@
+"""The training command, and the last stages that go on from a run and are averaged."""
+
 from __future__ import annotations
 
-import errno
-import resource
-import signal
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner, Result
+from numpy.typing import NDArray
 
-from edge_runtime.errors import StorageError
-from training.data.augment import Strength, augment
+from training.commands import train as train_command
+from training.data.augment import Strength
+from training.data.loader import Loader
 from training.data.photo_sets import label_indices, read_set
 from training.data.pixel_cache import PixelCache, open_cache
-from training.eval.corruptions import DISTURBANCES, SEVERITIES, disturbance
-from training.fit.run_dir import load_backbone
-from training.fit.trainer import Recipe, Trainee, train
-from training.methods import LEARNT
-from training.models.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from training.fit.average_weights import average_weights, renew_statistics
+from training.fit.recipe import Recipe
+from training.fit.run_dir import describe_run, load_backbone, load_head
+from training.fit.trainer import train
+from training.models.checkpoint import INPUTS, CheckpointError, digests, load_checkpoint
 from training.models.mobilenet_v1 import Backbone
 from training.tests.conftest import draw_photos
 
-RECIPE = Recipe(bits=16, stages=((32, 2), (48, 1)), batch=6, mixed=0.5, frozen=0)
+NAMES = ["label0", "label1", "label2"]
 
 
-class KilledError(Exception):
-    """Stands for a kill between two epochs."""
-
-
-def run(
-    cache: PixelCache,
-    out: Path,
-    recipe: Recipe = RECIPE,
-    kill_after: int = 0,
-    backbone: Backbone | None = None,
-) -> Trainee[Backbone]:
-    index = label_indices(cache.kept)
-    labels = np.array([index[photo.label] for photo in cache.kept], np.int64)
-    torch.manual_seed(5)
-    told = 0
-
-    def say(line: str) -> None:
-        nonlocal told
-        told += line.startswith("epoch")
-        if kill_after and told >= kill_after:
-            raise KilledError
-
-    return train(cache, labels, list(index), backbone or Backbone(0.25), recipe, out, say)
+def command(*options: str) -> Result:
+    return CliRunner().invoke(train_command.main, ["--data", "set", "--out", "next", *options])
 
 
 @pytest.fixture
-def cache(tmp_path: Path) -> PixelCache:
+def first(tmp_path: Path) -> Path:
+    """The checkpoint of a short run of a small network."""
     draw_photos(tmp_path / "set")
-    return open_cache(read_set(tmp_path / "set"))
+    cache = open_cache(read_set(tmp_path / "set"))
+    index = label_indices(cache.photos)
+    labels = np.array([index[photo.label] for photo in cache.photos], np.int64)
+    torch.manual_seed(1)
+    recipe = Recipe(method="joint", stages=((32, 1),), batch=6, frozen=0, average=0.5)
+    train(cache, labels, list(index), Backbone(0.25), recipe, tmp_path / "first", lambda _: None)
+    return tmp_path / "first" / "checkpoint.pt"
+
+
+def test_last_stage_goes_on_from_a_run(first: Path, tmp_path: Path) -> None:
+    done = command("--start", str(first), "--stages", "32x1", "--augmentation", "gentle",
+                   "--rate", "0", "--average", "0")  # fmt: skip
+    assert done.exit_code == 0, done.output
+    after = tmp_path / "next" / "checkpoint.pt"
+    assert describe_run(after)["augmentation"] == "gentle"
+    one, other = load_backbone(first), load_backbone(after)
+    torch.testing.assert_close(one.units[0].state_dict(), other.units[0].state_dict())
+    began, ended = load_head(first, NAMES), load_head(after, NAMES)
+    torch.testing.assert_close(began["classifier.weight"], ended["classifier.weight"])
+    assert load_head(first, ["others"]) == {}
+
+
+def test_last_stage_with_another_method_takes_what_fits(first: Path) -> None:
+    options = "--stages 32x1 --method contrastive --bits 16 --augmentation gentle"
+    done = command("--start", str(first), *options.split())
+    assert done.exit_code == 0, done.output
 
 
 @pytest.mark.parametrize(
-    ("method", "kill_after"), [("orthohash", 1), ("dlbh", 1), ("dlbh", 2)]
-)  # dlbh: in either stage
-def test_killed_and_resumed_equals_uninterrupted(
-    cache: PixelCache, tmp_path: Path, method: str, kill_after: int
+    ("start", "told"), [("broken.pt", "damaged"), ("absent.pt", "no such checkpoint")]
+)
+def test_start_that_is_none_ends_in_one_line(tmp_path: Path, start: str, told: str) -> None:
+    draw_photos(tmp_path / "set")
+    (tmp_path / "broken.pt").write_bytes(b"broken")
+    done = command("--start", start)
+    assert done.exit_code == 4 and told in done.output and done.output.count("\n") == 1
+    assert not (tmp_path / "next").exists()
+
+
+NO_RUNS = {
+    "a tensor": torch.zeros(3),
+    "a list": [torch.zeros(3)],
+    "weights alone": {"0.weight": torch.zeros(3)},
+    "an identity alone": {"identity": {"recipe": "{}", "classes": ["a"], "width": 1.0}},
+    "another identity": {"identity": [1], "averaged": {}, "epoch": 1, "step": 1},
+}
+
+
+@pytest.mark.parametrize("state", NO_RUNS.values(), ids=list(NO_RUNS))
+def test_file_that_is_no_checkpoint_ends_in_one_line(
+    first: Path, tmp_path: Path, state: object
 ) -> None:
-    recipe = replace(RECIPE, method=method)
-    whole = run(cache, tmp_path / "whole", recipe)
-    with pytest.raises(KilledError):
-        run(cache, tmp_path / "parts", recipe, kill_after=kill_after)
-    resumed = run(cache, tmp_path / "parts", recipe)
-    for (name, one), other in zip(
-        whole.state_dict().items(), resumed.state_dict().values(), strict=True
+    torch.save(state, tmp_path / "other.pt")
+    for options in (
+        ["--start", "other.pt"],
+        ["--start", str(first), "--method", "distilled", "--teacher", "other.pt"],
     ):
-        torch.testing.assert_close(one, other, rtol=0, atol=0, msg=name)
-    log = (tmp_path / "parts" / "log.csv").read_text().splitlines()
-    assert [line.split(",")[:2] for line in log[1:]] == [["1", "32"], ["2", "32"], ["3", "48"]]
-    assert load_backbone(tmp_path / "parts" / "checkpoint.pt").features == 256
+        done = command(*options, "--stages", "32x1")
+        assert done.exit_code == 4 and "Traceback" not in done.output
+        assert done.output.splitlines()[-1].startswith("error: other.pt: it is no checkpoint")
+    (tmp_path / "next").mkdir(exist_ok=True)
+    torch.save(state, tmp_path / "next" / "checkpoint.pt")
+    done = command("--start", str(first), "--stages", "32x1")
+    last = done.output.splitlines()[-1]
+    assert done.exit_code == 4 and last.startswith("error: next/checkpoint.pt: it ")
 
 
-@pytest.mark.parametrize("optimiser", ["sgd", "adamw"])
-def test_dlbh_tunes_the_features_and_then_puts_the_layer_in(
-    cache: PixelCache, tmp_path: Path, optimiser: str
-) -> None:
-    recipe = Recipe(method="dlbh", bits=16, stages=((32, 2),), batch=6, frozen=0, average=0.0,
-                    optimiser=optimiser, decay=0.0, rate=1e-3, warmup=0.0)  # fmt: skip
-    backbone = Backbone(0.25)
-    before = backbone.units[0][0].weight.detach().clone()
-    with pytest.raises(KilledError):
-        run(cache, tmp_path / "run", recipe, kill_after=1, backbone=backbone)
-    state = load_checkpoint(tmp_path / "run" / "checkpoint.pt", {})
-    assert state is not None
-    torch.manual_seed(recipe.seed)
-    drawn = LEARNT["dlbh"](256, 16, 3).state_dict()
-    for name, value in drawn.items():
-        same = torch.equal(state["model"][f"head.{name}"], value)
-        assert same == (not name.startswith("tuner")), name
-    half = backbone.units[0][0].weight.detach().clone()
-    done = run(cache, tmp_path / "run", recipe, backbone=backbone)
-    for name, value in done.head.state_dict().items():
-        same = torch.equal(state["model"][f"head.{name}"], value)
-        assert same == name.startswith("tuner"), name
-    after = done.backbone.units[0][0].weight.detach()
-    moved = [float((one - other).abs().mean()) for one, other in ((half, before), (after, half))]
-    assert 0 < moved[1] < moved[0] / 4  # ten times slower, and later in the schedule
+def test_checkpoint_of_another_architecture_is_refused(first: Path, tmp_path: Path) -> None:
+    assert command("--start", str(first), "--stages", "32x1").exit_code == 0
+    wider = torch.load(first, weights_only=True)
+    wider["identity"]["width"] = 0.5
+    torch.save(wider, tmp_path / "wider.pt")
+    done = command("--start", "wider.pt", "--stages", "32x1")
+    assert done.exit_code == 4 and "wider.pt" in done.output
+    assert "another architecture" in done.output and "Traceback" not in done.output
 
 
-def test_features_learn_at_their_own_pace_in_the_second_stage_only() -> None:
-    method = LEARNT["dlbh"](12, 8, 4)
-    assert [method.begin(share) for share in (0.0, 0.49, 0.5, 1.0)] == [1, 1, 0.1, 0.1]
-    assert method.slows and LEARNT["paper"](12, 8, 4).begin(0.9) == 1
+def test_set_without_a_training_photo_ends_in_one_line(first: Path, tmp_path: Path) -> None:
+    rows = [f"label{i}/000.png,label{i},test" for i in range(3)]
+    (tmp_path / "set" / "manifest.csv").write_text("\n".join(["path,label,split", *rows]))
+    done = command("--start", str(first))
+    assert done.exit_code == 3 and "photos of 0 labels, 2 are needed" in done.output
 
 
-def test_run_of_another_version_is_refused(cache: PixelCache, tmp_path: Path) -> None:
-    with pytest.raises(KilledError):
-        run(cache, tmp_path / "run", kill_after=1)
-    path = tmp_path / "run" / "checkpoint.pt"
-    state = torch.load(path, weights_only=True)
-    state["optimiser"]["param_groups"].pop()
-    torch.save(state, path)
-    with pytest.raises(CheckpointError, match="cannot go on from it"):
-        run(cache, tmp_path / "run")
+def test_run_skips_and_names_a_corrupt_photo(first: Path, tmp_path: Path) -> None:
+    (tmp_path / "set" / "label1" / "002.png").write_bytes(b"")
+    done = command("--start", str(first), "--stages", "32x1")
+    assert done.exit_code == 0 and "skipped label1/002.png" in done.output
 
 
-def test_checkpoint_of_another_recipe_is_refused(cache: PixelCache, tmp_path: Path) -> None:
-    with pytest.raises(KilledError):
-        run(cache, tmp_path / "run", kill_after=1)
-    with pytest.raises(CheckpointError, match="recipe"):
-        run(cache, tmp_path / "run", replace(RECIPE, bits=32))
+def test_blend_weighs_every_part_and_renews_the_norms(first: Path, tmp_path: Path) -> None:
+    one, other = load_backbone(first), Backbone(0.25)
+    mixed = average_weights([(one, 0.25), (other, 0.75)])
+    a, b, c = (net.units[3][0].weight for net in (one, other, mixed))
+    torch.testing.assert_close(c, 0.25 * a + 0.75 * b)
+    before = mixed.units[1][1].running_mean.clone()
+    renew_statistics(mixed, open_cache(read_set(tmp_path / "set")), 1)
+    assert not torch.equal(mixed.units[1][1].running_mean, before)
+    assert mixed.units[1][1].momentum == other.units[1][1].momentum
 
 
-def test_full_disk_keeps_the_checkpoint_before(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "checkpoint.pt"
-    save_checkpoint(path, {"identity": {}, "epoch": 1})
-
-    def full(*_: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr("training.files.os.fsync", full)
-    with pytest.raises(StorageError, match="disk is full"):
-        save_checkpoint(path, {"identity": {}, "epoch": 2})
-    state = load_checkpoint(path, {})
-    assert state is not None and state["epoch"] == 1
-    assert [each.name for each in tmp_path.glob("checkpoint*")] == ["checkpoint.pt"]
+@pytest.mark.parametrize("stages", ["32x0", "0x1", "-1x1", "31x4", "32x-1", "32"])
+def test_stages_that_train_nothing_are_refused(tmp_path: Path, stages: str) -> None:
+    done = command("--width", "0.25", f"--stages={stages}")
+    assert done.exit_code == 3 and done.output.startswith("error: --stages:")
 
 
-def test_damaged_checkpoint_is_one_clear_line(tmp_path: Path) -> None:
-    (tmp_path / "checkpoint.pt").write_bytes(b"broken")
-    with pytest.raises(CheckpointError, match="damaged"):
-        load_checkpoint(tmp_path / "checkpoint.pt", {})
+@pytest.mark.parametrize(
+    "options",
+    ["--hold foo", "--bits 0", "--bits 4097", "--width 2", "--batch 1", "--warmup 1", "--rate -1",
+     "--decay -1", "--mixed 2", "--average 1", "--dropout 1", "--frozen -1", "--seed -1"],
+)  # fmt: skip
+def test_options_that_are_none_are_wrong_usage(options: str) -> None:
+    done = command(*options.split())
+    assert done.exit_code == 2 and "Traceback" not in done.output
 
 
-def test_augmentation_follows_its_seed_only() -> None:
-    image = np.random.default_rng(0).integers(0, 256, (70, 90, 3), dtype=np.uint8)
-    one, other = (augment(image, 48, np.random.default_rng(7), Strength()) for _ in range(2))
-    assert one.shape == (48, 48, 3) and one.dtype == np.uint8
-    np.testing.assert_array_equal(one, other)
-    assert (augment(image, 48, np.random.default_rng(8), Strength()) != one).any()
+def test_mirrored_sets_are_named_and_part_of_the_run(tmp_path: Path) -> None:
+    draw_photos(tmp_path / "set")
+    options = "--width 0.25 --stages 32x1 --batch 6 --warmup 0.2"
+    shown = options.split()
+    done = command(*shown, "--mirror", "grocery")
+    assert done.exit_code == 3 and done.output.count("\n") == 1
+    assert done.output.startswith('error: --mirror: no set "grocery" (known: set')
+    assert command(*shown, "--mirror", "set", "--mirror", "set").exit_code == 0
+    recipe = describe_run(tmp_path / "next" / "checkpoint.pt")
+    assert (recipe["flip_sources"], recipe["batch"], recipe["warmup"]) == (("set",), 6, 0.2)
+    done = command(*shown)  # no photo is mirrored: another run
+    assert done.exit_code == 4 and "made with recipe" in done.output
 
 
-@pytest.mark.parametrize("name", sorted(DISTURBANCES))
-def test_disturbances_grow_with_severity(name: str) -> None:
-    rng = np.random.default_rng(1)
-    image = np.kron(rng.integers(0, 256, (8, 8, 3)), np.ones((12, 12, 1))).astype(np.uint8)
-    changes = []
-    for severity in SEVERITIES:
-        apply = disturbance(name, severity)
-        first = apply(image, 3)
-        assert first.shape == image.shape and first.dtype == np.uint8
-        np.testing.assert_array_equal(first, apply(image, 3))
-        several = [apply(image, index).astype(int) for index in range(8)]
-        changes.append(np.mean([np.abs(each - image).mean() for each in several]))
-    assert 0 < changes[0] < changes[2]
+def test_only_the_named_sets_are_mirrored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("one", "two"):
+        draw_photos(tmp_path / name)
+    seen: set[tuple[str, float]] = set()
+
+    class Watched(Loader):
+        def __init__(self, cache: PixelCache, targets: NDArray[np.int64],
+                     strengths: list[Strength], batch: int, seed: int):  # fmt: skip
+            super().__init__(cache, targets, strengths, batch, seed)
+            kept = zip(cache.photos, strengths, strict=True)
+            seen.update((each.source, strength.flip_p) for each, strength in kept)
+
+    monkeypatch.setattr("training.fit.trainer.Loader", Watched)
+    options = "--data one --data two --out next --width 0.25 --stages 32x1 --mirror two"
+    done = CliRunner().invoke(train_command.main, options.split())
+    assert done.exit_code == 0, done.output
+    assert seen == {("one", 0.0), ("two", 0.5)}
 
 
-def test_limit_of_a_file_is_told_in_our_words(tmp_path: Path) -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
-    try:
-        with pytest.raises(StorageError, match="may not grow") as told:
-            save_checkpoint(tmp_path / "checkpoint.pt", {"weights": torch.zeros(1_000_000)})
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-        signal.signal(signal.SIGXFSZ, ignored)
-    assert "inline_container" not in str(told.value) and not list(tmp_path.iterdir())
+def test_one_label_left_after_corrupt_photos_ends_in_one_line(tmp_path: Path) -> None:
+    draw_photos(tmp_path / "set", labels=2, each=1)
+    (tmp_path / "set" / "label1" / "000.png").write_bytes(b"")
+    done = command("--width", "0.25", "--stages", "32x1")
+    assert done.exit_code == 3 and "photos of 1 label, 2 are needed" in done.output
+
+
+def test_narrow_network_is_trained_from_scratch(first: Path, tmp_path: Path) -> None:
+    (tmp_path / "next").mkdir()
+    (tmp_path / "next" / "log.csv").write_text("epoch,size,loss,rate,seconds\n9,32,1,1,1\n")
+    done = command("--width", "0.25", "--stages", "32x1")
+    assert done.exit_code == 0, done.output
+    assert load_backbone(tmp_path / "next" / "checkpoint.pt").width == 0.25
+    assert describe_run(tmp_path / "next" / "checkpoint.pt")["frozen"] == 0
+    log = (tmp_path / "next" / "log.csv").read_text().splitlines()
+    assert [line.split(",")[0] for line in log] == ["epoch", "1"]  # no row of an older run
+    done = command("--width", "0.25", "--start", str(first))
+    assert done.exit_code == 2 and "from scratch" in done.output
+
+
+def test_run_goes_on_from_its_own_inputs_only(first: Path, tmp_path: Path) -> None:
+    options = ("--start", str(first), "--stages", "32x1")
+    assert command(*options).exit_code == 0
+    assert "going on after epoch 1" in command(*options).output
+    again = torch.load(first, weights_only=True)
+    torch.save({**again, "note": 1}, tmp_path / "other.pt")
+    done = command("--start", "other.pt", *options[2:])
+    assert done.exit_code == 4 and "made with other first weights" in done.output
+    older = torch.load(tmp_path / "next" / "checkpoint.pt", weights_only=True)
+    for key in INPUTS:
+        del older["identity"][key]
+    torch.save(older, tmp_path / "next" / "checkpoint.pt")
+    assert command(*options).exit_code == 0  # made before inputs were noted
+
+
+def test_run_with_other_labels_says_the_first_difference(tmp_path: Path) -> None:
+    state = {"identity": {"classes": ["a", "b", "c"]}}
+    torch.save(state, tmp_path / "one.pt")
+    with pytest.raises(CheckpointError, match=r"other labels: 3 against 2, .* b against c"):
+        load_checkpoint(tmp_path / "one.pt", {"classes": ["a", "c"]})
+    with pytest.raises(CheckpointError, match="other photos"):
+        torch.save({"identity": {"photos": "1"}}, tmp_path / "one.pt")
+        load_checkpoint(tmp_path / "one.pt", {"photos": "2"})
+
+
+def test_digests_follow_photos_weights_and_teachers(tmp_path: Path) -> None:
+    draw_photos(tmp_path / "set")
+    photos = read_set(tmp_path / "set")
+    (tmp_path / "w").write_bytes(b"1")
+    one = digests(photos, tmp_path / "w", [])
+    assert set(one) == set(INPUTS) and digests(photos, tmp_path / "w", []) == one
+    changed = [digests(photos[1:], tmp_path / "w", []), digests(photos, None, []),
+               digests(photos, tmp_path / "w", [tmp_path / "w"])]  # fmt: skip
+    for key, other in zip(INPUTS, changed, strict=True):
+        assert [each for each in INPUTS if other[each] != one[each]] == [key]

@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 from click.testing import CliRunner
 
+from training.commands import evaluate
 from training.data.photo_sets import read_set
 from training.data.splits import save_split
-from training.eval import evaluate
 from training.tests.conftest import ROOT, draw_photos
 
 MODEL = ROOT / "models" / "mobilenet_v1_hash64.onnx"

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
+from training.commands import build_model, evaluate
 from training.data.photo_sets import DataError, read_set
 from training.data.pixel_cache import open_cache
-from training.data.splits import TRAIN_SPLITS, held_labels, read_split, save_split
-from training.eval import evaluate
+from training.data.splits import TRAIN_SPLITS, held_out_labels, hold_out, read_split, save_split
 from training.eval.metrics import open_set_episodes
-from training.fit.train import held_out
-from training.fit.trainer import Recipe, train
-from training.hash_layer import build_model
+from training.fit.recipe import Recipe
+from training.fit.trainer import train
+from training.hash_layer.radius import unseen_labels
 from training.models.mobilenet_v1 import Backbone
 from training.tests.conftest import ROOT, draw_photos, photo
 
@@ -28,7 +28,7 @@ MODEL = ROOT / "models" / "mobilenet_v1_hash64.onnx"
 def _store(folder: Path, hold: str = "classes") -> set[str]:
     """split.csv as training.fit.train writes it; the labels held out."""
     photos = [each for each in read_set(folder) if each.split in TRAIN_SPLITS]
-    kept, held = held_out(photos, hold, 5)
+    kept, held = hold_out(photos, hold, 5)
     save_split(Path("split.csv"), hold, {"train": kept, "validation": held, "query": []})
     return {each.label for each in held}
 
@@ -112,7 +112,7 @@ def test_labels_are_held_out_by_source_and_path() -> None:
     """The same path in another set is another photo."""
     photos = [photo("p/1", f"{source}/p", source=source) for source in "xy"]
     save_split(Path("split.csv"), "classes", {"train": photos[:1], "validation": photos[1:]})
-    assert held_labels(Path("split.csv"), photos) == {"y/p"}
+    assert held_out_labels(Path("split.csv"), photos) == {"y/p"}
 
 
 def test_set_without_a_query_of_a_held_out_label_says_so() -> None:
@@ -165,16 +165,14 @@ def test_ship_refuses_a_split_that_tells_no_radius(
 
 def test_radius_is_measured_on_what_training_keeps_out() -> None:
     photos = [photo(f"{label}{i}", label) for label in "abcdefghij" for i in range(3)]
-    held = {each.label for each in held_out(photos, "classes", 5)[1]}
+    held = {each.label for each in hold_out(photos, "classes", 5)[1]}
     one = min(held)
-    assert build_model.strangers(photos, photos) == held  # of a run: its backbone saw them neither
-    assert build_model.strangers(photos, [each for each in photos if each.label == one]) == held
-    assert (
-        build_model.strangers(photos, [each for each in photos if each.label not in held]) == set()
-    )
-    assert build_model.strangers([each for each in photos if each.label in "abc"], photos) == set()
+    assert unseen_labels(photos, photos) == held  # of a run: its backbone saw them neither
+    assert unseen_labels(photos, [each for each in photos if each.label == one]) == held
+    assert unseen_labels(photos, [each for each in photos if each.label not in held]) == set()
+    assert unseen_labels([each for each in photos if each.label in "abc"], photos) == set()
     lone = [photo(source, source, source=source) for source in "wxyz"]
-    assert build_model.strangers(lone, lone) == set()  # half of one label is none
+    assert unseen_labels(lone, lone) == set()  # half of one label is none
 
 
 def test_open_set_without_a_query_is_an_error() -> None:

@@ -10,13 +10,13 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from training.eval import evaluate
-from training.experiments import ablation, code_lengths, methods
-from training.hash_layer import build_model, handcrafted
-from training.hash_layer.features import to_input
+from training.commands import ablation, code_lengths, compare_methods, evaluate
+from training.data.input_tensor import to_input
+from training.experiments import ablation as ablation_study
+from training.hash_layer import backbone, handcrafted
 from training.methods.contrastive import SCALE, contrast
 from training.methods.joint import SMOOTHING
-from training.methods.neighbours import SHARPNESS, Neighbours
+from training.methods.neighbors import SHARPNESS, Neighbors
 from training.methods.relational import Relational, relate
 from training.models.mobilenet_v1 import Backbone
 from training.reports import accuracy, studies, targets
@@ -64,7 +64,7 @@ def test_relations_are_those_of_the_teacher() -> None:
 
 def test_neighbours_are_those_of_the_features_whatever_the_labels() -> None:
     torch.manual_seed(5)
-    head, features = Neighbours(12, 8, 4), torch.randn(16, 12)
+    head, features = Neighbors(12, 8, 4), torch.randn(16, 12)
     one, other = (head(features, targets) for targets in (torch.zeros(16), torch.arange(16)))
     codes = torch.tanh(head.hash(features) / 2)
     assert one == other == relate(codes, features, SHARPNESS)
@@ -96,9 +96,7 @@ def test_layers_fill_one_file_for_several_backbones(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     split_set(tmp_path / "set")
-    monkeypatch.setattr(
-        build_model, "load_start", lambda weights, checkpoint: Backbone(0.25).eval()
-    )
+    monkeypatch.setattr(backbone, "load_start", lambda weights, checkpoint: Backbone(0.25).eval())
     shown = "--data set --weights none --size 32 --bits 16 --seeds 2 --passes 1 --out out.json"
     for name in ("one", "other", "one"):
         options = [*shown.split(), "--methods", "paper", "--name", name]
@@ -117,9 +115,7 @@ def test_layers_of_other_photos_get_another_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     draw_photos(tmp_path / "set", each=5)  # a plain folder: a fifth is held out
-    monkeypatch.setattr(
-        build_model, "load_start", lambda weights, checkpoint: Backbone(0.25).eval()
-    )
+    monkeypatch.setattr(backbone, "load_start", lambda weights, checkpoint: Backbone(0.25).eval())
     shown = "--data set --weights none --size 32 --bits 16 --seeds 1 --name one --out out.json"
     assert (
         CliRunner().invoke(code_lengths.main, [*shown.split(), "--methods", "paper"]).exit_code == 0
@@ -138,8 +134,8 @@ def test_ablation_goes_on_and_names_what_it_does_not_know(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     split_set(tmp_path / "set")
-    monkeypatch.setattr(ablation, "load_imagenet", lambda path: Backbone(0.25))
-    monkeypatch.setattr(ablation, "BASE", replace(ablation.BASE, batch=8, frozen=0))
+    monkeypatch.setattr(ablation_study, "load_imagenet", lambda path: Backbone(0.25))
+    monkeypatch.setattr(ablation, "BASE", replace(ablation_study.BASE, batch=8, frozen=0))
     shown = "--data set --weights none --stages 32x1 --size 32 --out out.json"
     for only in ("base", "base,contrastive16"):
         done = CliRunner().invoke(ablation.main, [*shown.split(), "--only", only])
@@ -167,7 +163,7 @@ def test_short_codes_are_held_against_their_bars() -> None:
     assert "contrastive at 32 bits loses 1.00 (met" in text
 
 
-@pytest.mark.parametrize("command", [code_lengths.main, methods.main])
+@pytest.mark.parametrize("command", [code_lengths.main, compare_methods.main])
 @pytest.mark.parametrize(
     "wrong",
     ["--methods papper", "--bits many", "--bits 16,0", "--bits=-1", "--bits 4097", "--bits=,"],
@@ -179,14 +175,14 @@ def test_method_or_length_that_is_none_ends_in_one_line(command: click.Command, 
     assert done.output.startswith(f"error: {wrong.replace('=', ' ').split()[0]}: ")
 
 
-@pytest.mark.parametrize("command", [code_lengths.main, methods.main])
+@pytest.mark.parametrize("command", [code_lengths.main, compare_methods.main])
 def test_a_finished_model_is_enough_for_the_tables(tmp_path: Path, command: click.Command) -> None:
     split_set(tmp_path / "set")
     shown = "--data set --name shipped --methods itq --bits 8 --seeds 1 --size 32 --out out.json"
     done = CliRunner().invoke(command, [*shown.split(), "--model", str(MODEL)])
     assert done.exit_code == 0, done.output
     result = json.loads((tmp_path / "out.json").read_text())
-    if command is methods.main:
+    if command is compare_methods.main:
         assert result["size"] == 224  # the model's own
         assert list(result["sets"]["set"]["seen"]["float"]) == ["1024"]
     for more in (["--weights", "none"], ["--checkpoint", "none"]):
@@ -201,15 +197,15 @@ def test_features_made_by_hand_are_compared_without_a_network(tmp_path: Path) ->
     shown = (
         "--data set --features hand-made --name hand-made --methods itq --only seen --out a.json"
     )
-    done = CliRunner().invoke(methods.main, [*shown.split(), "--bits", "8"])
+    done = CliRunner().invoke(compare_methods.main, [*shown.split(), "--bits", "8"])
     assert done.exit_code == 0, done.output
     result = json.loads((tmp_path / "a.json").read_text())
     table = result["sets"]["set"]["seen"]
     assert result["size"] == handcrafted.SIZE and set(table) == {"float", "itq"}
     assert all(50 < value <= 100 for row in table.values() for value in row.values())
-    done = CliRunner().invoke(methods.main, [*shown.split(), "--bits", "4096"])
+    done = CliRunner().invoke(compare_methods.main, [*shown.split(), "--bits", "4096"])
     assert done.exit_code == 3 and "itq makes no 4096 bits of 2340 features" in done.output
-    done = CliRunner().invoke(methods.main, [*shown.split(), "--model", str(MODEL)])
+    done = CliRunner().invoke(compare_methods.main, [*shown.split(), "--model", str(MODEL)])
     assert done.exit_code == 2 and "hand-made takes no" in done.output
 
 
@@ -264,9 +260,9 @@ def test_features_made_by_hand_are_held_against_the_papers_layers() -> None:
         return {"backbone": "b", "sets": {"s": {"seen": {**rows, "itq": {"16": itq}}}}}
 
     handcrafted, above, level = table(0, 30.0), table(40.0, 28.5), table(30.0, 31.0)
-    said = studies.beside_handmade(handcrafted, [above], above)
+    said = studies.handcrafted_comparison(handcrafted, [above], above)
     assert "sets and backbones. Beside" in said and "-1.5 (16 bits) on s" in said
-    said = studies.beside_handmade(handcrafted, [above, level], level)
+    said = studies.handcrafted_comparison(handcrafted, [above, level], level)
     assert "but for paper at 16 bits on s (b backbone)" in said and "+1.0 (16 bits)" in said
 
 
@@ -277,10 +273,10 @@ def test_bars_are_judged_from_the_figures() -> None:
     plain = results[0]["sets"]["grocery"]["protocols"]["official"]
     for figure, verdict in ((89.0, "reached"), (88.9, "missed")):
         plain["map100"] = figure
-        table = targets.against_the_bars(*results)[-1]
+        table = targets.target_table(*results)[-1]
         assert f"| grocery, official, MAP@100 | at least 89 | {figure} | {verdict} |" in table
     plain["map100"] = 95.0  # so that each disturbance costs more, and int8
-    table = targets.against_the_bars(*results)[-1]
+    table = targets.target_table(*results)[-1]
     assert "at most 6 lost | 12.4 | missed | the worst: occlusion" in table
     assert "| ie_tower, each disturbance, medium | nothing | 6.8 | for the record |" in table
     assert "at most 0.5 lost | 8.3 | missed | the worse set: grocery" in table

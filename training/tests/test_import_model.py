@@ -22,11 +22,11 @@ from edge_runtime.engine import open_engine
 from edge_runtime.engine.portable import PortableEngine
 from edge_runtime.image.decode import read_photo
 from edge_runtime.image.preprocess import preprocess
+from training.commands import evaluate, import_model
 from training.data.photo_sets import read_set
 from training.data.pixel_cache import open_cache
-from training.eval import evaluate
 from training.eval.retrieval import Hasher
-from training.onnx import import_model, quantize_qdq
+from training.onnx import quantize_qdq
 from training.tests.conftest import ROOT, draw_photos
 
 SIZE, BITS = 48, 24
@@ -131,7 +131,7 @@ def test_adopted_copy_is_a_model_like_any_other(tmp_path: Path) -> None:
     draw_photos(tmp_path / "set")
     cache = open_cache(read_set(tmp_path / "set"))
     small = tmp_path / "small.onnx"
-    quantize_qdq.quantise(tmp_path / "ours.onnx", cache, small, CalibrationMethod.MinMax)
+    quantize_qdq.quantize(tmp_path / "ours.onnx", cache, small, CalibrationMethod.MinMax)
     assert Hasher(small).info.name == "guest_int8"
 
 

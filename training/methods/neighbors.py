@@ -20,7 +20,7 @@ SHARPNESS = 32.0
 8, 16, 32 and 64 with sight of the queries of docs/ACCURACY.md's unseen labels, one seed each."""
 
 
-class Neighbours(Head):
+class Neighbors(Head):
     """`relate` of the relaxed codes tanh(W f + b) to the features themselves."""
 
     batches = 4  # neighbours are few in a small batch

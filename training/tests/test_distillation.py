@@ -9,7 +9,7 @@ import torch
 from click.testing import CliRunner, Result
 from torch import Tensor
 
-from training.fit import train
+from training.commands import train
 from training.fit.run_dir import load_teachers
 from training.methods.distilled import Distilled
 from training.models.efficientnet_lite2 import FEATURES, Lite2, load_lite2
@@ -18,11 +18,13 @@ from training.models.mobilenet_v1 import Backbone
 from training.tests.conftest import draw_photos
 
 NAMES = ["label0", "label1", "label2"]
-SHORT = ["--stages", "32x1", "--average", "0.5"]
+SHORT_CODE_TARGETS = ["--stages", "32x1", "--average", "0.5"]
 
 
 def command(out: str, *options: str) -> Result:
-    return CliRunner().invoke(train.main, ["--data", "set", "--out", out, *SHORT, *options])
+    return CliRunner().invoke(
+        train.main, ["--data", "set", "--out", out, *SHORT_CODE_TARGETS, *options]
+    )
 
 
 def published(network: Lite2) -> dict[str, Tensor]:

@@ -16,14 +16,14 @@ from edge_runtime.engine import open_engine
 from edge_runtime.image.decode import read_photo
 from edge_runtime.image.preprocess import preprocess
 from edge_runtime.model import identify
-from training.cli import fail_in_one_line
-from training.data import stats
+from training.cli import report_errors
+from training.commands import accuracy_page, build_model, evaluate, finetune, quantize, set_stats
+from training.commands import model_card as card_command
 from training.data.photo_sets import read_set
 from training.data.pixel_cache import PhotoReader, open_cache
-from training.eval import evaluate
-from training.eval.retrieval import Hasher, Side, retrieve
-from training.fit.trainer import Recipe, train
-from training.hash_layer import build_model, finetune
+from training.eval.retrieval import CodeSet, Hasher, retrieve
+from training.fit.recipe import Recipe
+from training.fit.trainer import train
 from training.models.mobilenet_v1 import Backbone
 from training.onnx import quantize_qdq
 from training.reports import accuracy, model_card
@@ -74,7 +74,7 @@ def test_codes_are_the_runtimes_own(tiny: Path) -> None:
 
 def test_database_is_shuffled_so_that_its_order_is_no_help() -> None:
     photos = [photo(str(i), label) for label in "ab" for i in range(50)]
-    side = Side(photos, np.zeros((100, 1), np.uint64))  # all at distance 0
+    side = CodeSet(photos, np.zeros((100, 1), np.uint64))  # all at distance 0
     ranking = retrieve(side, side.where(lambda each: each.label == "a"))
     assert 0.3 < ranking.relevant[:, :50].mean() < 0.7
 
@@ -130,7 +130,7 @@ def test_shipped_model_gets_a_layer_of_another_length(tiny: Path, tmp_path: Path
     assert evidence["backbone"]["id"] == identify(MODEL)[0]
     path = tmp_path / evidence["model"]
     shown = ["--model", path, "--data", tiny, "--out", "int8.onnx", "--photos", 16]
-    done = CliRunner().invoke(quantize_qdq.main, [str(each) for each in shown])
+    done = CliRunner().invoke(quantize.main, [str(each) for each in shown])
     assert done.exit_code == 0, done.output
     for name, model in (("fp32", path), ("int8", tmp_path / "int8.onnx")):
         shown = ["--model", model, "--data", tiny, "--out", f"{name}.json"]
@@ -140,7 +140,7 @@ def test_shipped_model_gets_a_layer_of_another_length(tiny: Path, tmp_path: Path
         assert result["bits"] == bits
         assert result["sets"]["tiny"]["protocols"]["official"]["map100"] > 60
     options = "--evaluation fp32.json --small int8.json --evidence ship.json --out CARD.md"
-    done = CliRunner().invoke(model_card.main, options.split())
+    done = CliRunner().invoke(card_command.main, options.split())
     assert done.exit_code == 0, done.output
     text = (tmp_path / "CARD.md").read_text()
     assert f"becomes {bits} bits" in text and f"[1, {bits}]" in text
@@ -176,7 +176,7 @@ def test_adapt_needs_two_labels(tmp_path: Path) -> None:
 
 def test_int8_fits_a_board_and_agrees(tiny: Path, tmp_path: Path) -> None:
     options = ["--model", MODEL, "--data", tiny, "--out", "int8.onnx", "--photos", "16"]
-    done = CliRunner().invoke(quantize_qdq.main, [str(each) for each in options])
+    done = CliRunner().invoke(quantize.main, [str(each) for each in options])
     assert done.exit_code == 0, done.output
     report = json.loads(done.output.splitlines()[-1])
     assert report["bytes"] <= quantize_qdq.MAX_BYTES and report["equal_bits"] > 0.8
@@ -186,7 +186,7 @@ def test_int8_fits_a_board_and_agrees(tiny: Path, tmp_path: Path) -> None:
 def test_stats_and_sheet(tmp_path: Path) -> None:
     draw_photos(tmp_path / "set")
     options = "--data set --sheet sheet.png --ceilings ceilings.json"
-    done = CliRunner().invoke(stats.main, options.split())
+    done = CliRunner().invoke(set_stats.main, options.split())
     assert done.exit_code == 0 and "18 photos of 3 labels" in done.output
     assert (tmp_path / "sheet.png").stat().st_size > 1000
     assert json.loads((tmp_path / "ceilings.json").read_text()) == {"set": {"official": 100.0}}
@@ -194,7 +194,7 @@ def test_stats_and_sheet(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["sheet.foo", "sheet"])
 def test_sheet_of_no_kind_is_refused_before_any_work(tmp_path: Path, name: str) -> None:
-    done = CliRunner().invoke(stats.main, ["--data", "absent", "--sheet", name])
+    done = CliRunner().invoke(set_stats.main, ["--data", "absent", "--sheet", name])
     assert done.exit_code == 3 and done.output.count("\n") == 1
     assert done.output.startswith(f"error: {name}: no picture")
 
@@ -204,7 +204,7 @@ def test_results_are_of_the_shipped_model() -> None:
 
 
 def test_documents_are_what_the_results_say() -> None:
-    done = CliRunner().invoke(accuracy.main, ["--check"])
+    done = CliRunner().invoke(accuracy_page.main, ["--check"])
     assert done.exit_code == 0, done.output
 
 
@@ -285,7 +285,7 @@ def test_a_makers_folder_gets_another_length_and_int8(tmp_path: Path) -> None:
     done = CliRunner().invoke(build_model.main, options.split())
     assert done.exit_code == 0 and "fifth of each label" in done.output, done.output
     options = "--data set --model mobilenet_v1_hash16.onnx --out int8.onnx"
-    done = CliRunner().invoke(quantize_qdq.main, options.split())
+    done = CliRunner().invoke(quantize.main, options.split())
     assert done.exit_code == 0 and "calibrating on 20 photos" in done.output, done.output
     assert "equal_bits" not in done.output
     assert Hasher(tmp_path / "int8.onnx").info.bits == 16
@@ -329,7 +329,7 @@ def test_disk_that_refuses_ends_in_one_line(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EACCES, errno.EMFILE])
 def test_any_fault_of_the_disk_is_one_line(code: int, capsys: pytest.CaptureFixture[str]) -> None:
-    @fail_in_one_line
+    @report_errors
     def command() -> None:
         raise OSError(code, os.strerror(code), "somewhere")
 

@@ -1,6 +1,6 @@
 """What a set of photos holds: labels, splits, sizes, oddities; a contact sheet on request.
 
-    python -m training.data.stats --data DIR... [--sheet build/sheet.jpg] [--ceilings FILE.json]
+    python -m training set-stats --data DIR... [--sheet build/sheet.jpg] [--ceilings FILE.json]
 
 The ceiling of a split is the MAP@100 of a code without error: less than 100 where two labels hold
 the same photos, which nobody can tell apart.
@@ -16,35 +16,21 @@ import cv2
 import numpy as np
 
 from edge_runtime.errors import InputError, StorageError
-from training.cli import fail_in_one_line
-from training.data.photo_sets import Photo, read_sets, twins, warnings_about
+from training.cli import report_errors
+from training.data.photo_sets import read_sets, warnings_about
 from training.data.pixel_cache import open_cache
 from training.eval.html_report import contact_sheet
-from training.eval.protocols import protocols
-from training.eval.retrieval import Side, ceiling, retrieve
+from training.eval.protocols import ceilings_of
 from training.files import write_json
 
 _SHOWN = 120
-
-
-def ceilings_of(photos: list[Photo]) -> dict[str, dict[str, float]]:
-    """MAP@100 in percent by set and split that a code without error reaches."""
-    result: dict[str, dict[str, float]] = {}
-    for source in sorted({photo.source for photo in photos}):
-        own = [photo for photo in photos if photo.source == source]
-        alike, nothing = twins(own), Side(own, np.zeros((len(own), 1), np.uint64))
-        result[source] = {
-            name: round(ceiling(retrieve(database, queries), alike), 2)
-            for name, (database, queries, _) in protocols(own, nothing).items()
-        }
-    return result
 
 
 @click.command(help=__doc__)
 @click.option("--data", multiple=True, type=Path, required=True, help="Sets of photos.")
 @click.option("--sheet", type=Path, help="Where the contact sheet goes; not into the repository.")
 @click.option("--ceilings", type=Path, help="Where the JSON of each split's ceiling goes.")
-@fail_in_one_line
+@report_errors
 def main(data: tuple[Path, ...], sheet: Path | None, ceilings: Path | None) -> None:
     """Command: see the module."""
     if sheet is not None and not cv2.haveImageWriter(str(sheet)):
@@ -76,10 +62,6 @@ def main(data: tuple[Path, ...], sheet: Path | None, ceilings: Path | None) -> N
     if sheet is not None:
         rows = np.linspace(0, len(cache) - 1, min(_SHOWN, len(cache))).astype(int)
         sheet.parent.mkdir(parents=True, exist_ok=True)
-        if not cv2.imwrite(str(sheet), contact_sheet([cache.kept[int(row)] for row in rows])):
+        if not cv2.imwrite(str(sheet), contact_sheet([cache.photos[int(row)] for row in rows])):
             raise StorageError("the sheet could not be written", where=sheet)
         click.echo(f"contact sheet: {sheet}")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,9 +1,9 @@
 """The training command.
 
-    python -m training.fit.train --data DIR... --weights NPZ --out build/train/NAME
+    python -m training train --data DIR... --weights NPZ --out build/train/NAME
 
 Trains the backbone end to end on the sets' train, val and gallery photos; then
-`python -m training.hash_layer.build_model --checkpoint build/train/NAME/checkpoint.pt` fits the shipped hash layer.
+`python -m training build-model --checkpoint build/train/NAME/checkpoint.pt` fits the shipped hash layer.
 With `--method teacher --weights efficientnet-lite2-9656183e.pth` it tunes a larger network, whose
 answers `--method distilled --teacher FILE` then learns. A run that was killed goes on with the
 same command.
@@ -18,52 +18,28 @@ import click
 import numpy as np
 
 from edge_runtime.errors import InputError
-from training.cli import BITS, fail_in_one_line, say, settle
-from training.data.photo_sets import Photo, enough_labels, label_indices, read_sets, warnings_about
+from training.cli import log, report_errors
+from training.commands.options import BITS
+from training.data.photo_sets import Photo, label_indices, read_sets, require_labels, warnings_about
 from training.data.pixel_cache import open_cache
 from training.data.splits import (
+    HOLD_OUT,
     QUERY_SPLITS,
     TRAIN_SPLITS,
-    class_split,
-    random_split,
+    hold_out,
     save_split,
-    stretch_split,
 )
+from training.determinism import set_determinism
 from training.eval.html_report import plot_log
-from training.fit.run_dir import load_first, load_head, load_teachers
-from training.fit.trainer import AUGMENTATIONS, Recipe, train
-from training.methods import LEARNT
+from training.fit.recipe import Recipe, parse_stages
+from training.fit.run_dir import load_head, load_initial_network, load_teachers
+from training.fit.trainer import AUGMENTATIONS, train
+from training.methods import SUPERVISED
 from training.models.checkpoint import digests
 from training.models.efficientnet_lite2 import Lite2
 from training.models.mobilenet_v1 import Backbone
 
-SPLITS = {"random": random_split, "stretch": stretch_split, "classes": class_split}
 PART = click.FloatRange(0, 1, max_open=True)
-
-
-def parse_stages(text: str) -> tuple[tuple[int, int], ...]:
-    """ "160x20,224x8" -> ((160, 20), (224, 8)): pixels x epochs; raises InputError.
-
-    A side is 32 pixels or more (the network halves it five times), an epoch one or more.
-    """
-    try:
-        stages = tuple((int(a), int(b)) for a, b in (part.split("x") for part in text.split(",")))
-    except ValueError as error:
-        raise InputError(
-            f'"{text}" is not a list of stages', where="--stages", remedy="write 160x20,224x8"
-        ) from error
-    if any(pixels < 32 or epochs < 1 for pixels, epochs in stages):
-        raise InputError(
-            f'"{text}" has a stage of less than 32 pixels or one epoch',
-            where="--stages",
-            remedy="write 160x20,224x8",
-        )
-    return stages
-
-
-def held_out(photos: list[Photo], hold: str, seed: int) -> tuple[list[Photo], list[Photo]]:
-    """Training photos and validation photos: a fifth held out by the split `hold`, or "none"."""
-    return SPLITS[hold](photos, 0.2, seed) if hold in SPLITS else (photos, [])
 
 
 def mirrored(names: Iterable[str], photos: Iterable[Photo]) -> tuple[str, ...]:
@@ -82,7 +58,7 @@ def first_network(
 ) -> Backbone | Lite2:
     """What is trained; raises click.UsageError unless it is exactly one of the three."""
     if width is None:
-        return load_first(weights, start)
+        return load_initial_network(weights, start)
     if weights or start:
         raise click.UsageError("--width trains from scratch: give neither --weights nor --start")
     return Backbone(width)
@@ -98,7 +74,7 @@ def first_network(
     "--teacher", multiple=True, type=Path, help="Teachers' checkpoint.pt, for --method distilled."
 )
 @click.option("--out", type=Path, required=True, help="The run's folder.")
-@click.option("--method", type=click.Choice(sorted(LEARNT)), default="joint", show_default=True)
+@click.option("--method", type=click.Choice(sorted(SUPERVISED)), default="joint", show_default=True)
 @click.option(
     "--width",
     type=click.FloatRange(0.1, 1.0),
@@ -141,14 +117,14 @@ def first_network(
 )
 @click.option(
     "--hold",
-    type=click.Choice(["none", *SPLITS]),
+    type=click.Choice(["none", *HOLD_OUT]),
     default="none",
     show_default=True,
     help="How a fifth is held out.",
 )
 @click.option("--hold-seed", type=click.IntRange(0), default=5, show_default=True)
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True)
-@fail_in_one_line
+@report_errors
 def main(
     data: tuple[Path, ...],
     weights: Path | None,
@@ -175,7 +151,7 @@ def main(
     seed: int,
 ) -> None:
     """Command: see the module."""
-    settle(seed)
+    set_determinism(seed)
     if (method == "distilled") != bool(teacher):
         raise click.UsageError("--method distilled and --teacher go together")
     shapes = parse_stages(stages)
@@ -183,18 +159,18 @@ def main(
     everything = read_sets(data)
     photos = [photo for photo in everything if photo.split in TRAIN_SPLITS]
     queries = [photo for photo in everything if photo.split in QUERY_SPLITS]
-    enough_labels(photos, 2, data[0])
+    require_labels(photos, 2, data[0])
     flipped = mirrored(mirror, photos)
     for line in warnings_about(photos):
-        say(f"note: {line}")
-    kept, validation = held_out(photos, hold, hold_seed)
+        log(f"note: {line}")
+    kept, validation = hold_out(photos, hold, hold_seed)
     save_split(out / "split.csv", hold, {"train": kept, "validation": validation, "query": queries})
     cache = open_cache(kept)
     for line in cache.skipped:
-        say(f"skipped {line}")
-    enough_labels(cache.kept, 2, data[0])
-    index = label_indices(cache.kept)
-    labels = np.array([index[photo.label] for photo in cache.kept], np.int64)
+        log(f"skipped {line}")
+    require_labels(cache.photos, 2, data[0])
+    index = label_indices(cache.photos)
+    labels = np.array([index[photo.label] for photo in cache.photos], np.int64)
     recipe = Recipe(
         method=method, bits=bits, stages=shapes, batch=batch,
         optimiser=optimiser, rate=rate, decay=decay, warmup=warmup, mixed=mixed,
@@ -202,15 +178,11 @@ def main(
         frozen=(0 if width else 7) if frozen is None else frozen,
         augmentation=augmentation, seed=seed,
     )  # fmt: skip
-    say(f"{len(cache)} photos of {len(index)} labels, {recipe.epochs} epochs")
+    log(f"{len(cache)} photos of {len(index)} labels, {recipe.epochs} epochs")
     names = list(index)
     head = load_head(start, names) if start else None
     taught = load_teachers(teacher, names) if teacher else None
-    inputs = digests(cache.kept, weights or start, teacher)
+    inputs = digests(cache.photos, weights or start, teacher)
     train(cache, labels, names, backbone, recipe, out, head=head, teacher=taught, inputs=inputs)
     plot_log(out / "log.csv", out / "log.png")
-    say(f"done: {out / 'checkpoint.pt'}, its course in {out / 'log.png'}")
-
-
-if __name__ == "__main__":
-    main()
+    log(f"done: {out / 'checkpoint.pt'}, its course in {out / 'log.png'}")

@@ -13,9 +13,9 @@ import pytest
 from click.testing import CliRunner
 
 from edge_runtime.engine.portable import PortableEngine
-from training.hash_layer import finetune
-from training.hash_layer.backbone import head_of, with_head
-from training.hash_layer.build_model import measure_radius
+from training.commands import finetune
+from training.hash_layer.backbone import read_head, replace_head
+from training.hash_layer.radius import measure_radius
 from training.tests.conftest import ROOT, draw_photos
 
 MODEL = ROOT / "models" / "mobilenet_v1_hash64.onnx"
@@ -25,9 +25,9 @@ MODEL = ROOT / "models" / "mobilenet_v1_hash64.onnx"
 def poor(tmp_path: Path) -> Path:
     """The shipped network with a layer that gives every photo the same code."""
     model, info = onnx.load(MODEL), PortableEngine(MODEL).model
-    weight, bias = head_of(model)
+    weight, bias = read_head(model)
     path = tmp_path / "poor.onnx"
-    onnx.save(with_head(model, (np.zeros_like(weight), np.ones_like(bias)), info), path)
+    onnx.save(replace_head(model, (np.zeros_like(weight), np.ones_like(bias)), info), path)
     return path
 
 
@@ -63,6 +63,6 @@ def test_radius_is_of_strangers_where_there_are_some(
     report = _adapt(poor)
     ((_, _, on, head),) = used
     assert len(on) == measured and report["radius_of"].startswith(told)
-    own = head_of(onnx.load("own/mobilenet_v1_hash64.onnx"))
+    own = read_head(onnx.load("own/mobilenet_v1_hash64.onnx"))
     assert np.array_equal(head[0], own[0]) == (labels == measured)
     assert PortableEngine(Path("own/mobilenet_v1_hash64.onnx")).model.radius == report["radius"]

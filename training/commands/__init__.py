@@ -1,0 +1,1 @@
+"""The commands: one module per verb of `python -m training`."""

@@ -1,0 +1,43 @@
+"""docs/ACCURACY.md and models/MODEL_CARD.md, generated from the committed result files.
+
+python -m training accuracy-page            write both
+python -m training accuracy-page --check    exit code 9 if either is not what the results say
+"""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from edge_runtime.errors import EXIT_CHECK_FAILED
+from training.cli import log, report_errors
+from training.reports.accuracy import (
+    ROOT,
+    document,
+    load,
+)
+from training.reports.model_card import card
+
+
+@click.command(help=__doc__)
+@click.option("--check", is_flag=True, help="Compare instead of writing.")
+@report_errors
+def main(check: bool) -> None:
+    """Command: see the module."""
+    texts = {
+        ROOT / "docs" / "ACCURACY.md": document(),
+        ROOT / "models" / "MODEL_CARD.md": card(
+            load("shipped"), load("ship"), load("shipped_int8"), load("commands")
+        ),
+    }
+    stale = 0
+    for path, text in texts.items():
+        if check:
+            if not path.exists() or path.read_text(encoding="utf-8") != text:
+                stale += 1
+                log(f"{path.relative_to(ROOT)} is not what the results say; run without --check")
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+    sys.exit(EXIT_CHECK_FAILED if stale else 0)

@@ -1,0 +1,61 @@
+"""The recipe of a training run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edge_runtime.errors import InputError
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides a run's result, apart from the photos and the first weights."""
+
+    method: str = "orthohash"
+    bits: int = 64
+    stages: tuple[tuple[int, int], ...] = ((192, 30), (224, 8))  # (pixels, epochs)
+    batch: int = 32
+    optimiser: str = "sgd"  # or "adamw"
+    rate: float = 0.02
+    decay: float = 2e-4
+    warmup: float = 0.05  # share of the steps
+    average: float = 0.999  # decay of the averaged weights
+    mixed: float = 0.0  # share of batches that are mixed (mixup or cutmix, half each)
+    dropout: float = 0.1
+    frozen: int = 7  # units at the start of the backbone that are not trained
+    flip_sources: tuple[str, ...] = ()  # sets that are seen mirrored too: left is like right there
+    augmentation: str = "strong"  # one of AUGMENTATIONS
+    seed: int = 1
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of all stages."""
+        return sum(epochs for _, epochs in self.stages)
+
+    def size_of(self, epoch: int) -> int:
+        """Input side in pixels in `epoch`."""
+        for size, epochs in self.stages:
+            if epoch < epochs:
+                return size
+            epoch -= epochs
+        return self.stages[-1][0]
+
+
+def parse_stages(text: str) -> tuple[tuple[int, int], ...]:
+    """ "160x20,224x8" -> ((160, 20), (224, 8)): pixels x epochs; raises InputError.
+
+    A side is 32 pixels or more (the network halves it five times), an epoch one or more.
+    """
+    try:
+        stages = tuple((int(a), int(b)) for a, b in (part.split("x") for part in text.split(",")))
+    except ValueError as error:
+        raise InputError(
+            f'"{text}" is not a list of stages', where="--stages", remedy="write 160x20,224x8"
+        ) from error
+    if any(pixels < 32 or epochs < 1 for pixels, epochs in stages):
+        raise InputError(
+            f'"{text}" has a stage of less than 32 pixels or one epoch',
+            where="--stages",
+            remedy="write 160x20,224x8",
+        )
+    return stages

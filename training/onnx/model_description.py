@@ -1,0 +1,33 @@
+"""What a user states about an ONNX hash model that carries no description of its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+CHANNELS = 3
+
+
+@dataclass(frozen=True)
+class ModelDescription:
+    """How a foreign model is fed and read; None where the user stated nothing.
+
+    An input value is (pixel * scale + offset - mean) / std, with mean and std per channel in the
+    model's own channel order.
+    """
+
+    size: int | None = None
+    layout: str | None = None
+    colour: str | None = None
+    scale: float | None = None
+    offset: float | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    threshold: float | None = None
+    output: str | None = None
+    radius: int | None = None
+    name: str | None = None
+
+    @property
+    def options(self) -> list[str]:
+        """The command-line options that were given."""
+        return [f"--{each.name}" for each in fields(self) if getattr(self, each.name) is not None]
