@@ -1,4 +1,4 @@
-"""docs/ACCURACY.md and models/MODEL_CARD.md, generated from the committed result files.
+"""docs/results/ACCURACY.md and models/MODEL_CARD.md, generated from the committed result files.
 
 python -m training accuracy-page            write both
 python -m training accuracy-page --check    exit code 9 if either is not what the results say
@@ -26,7 +26,7 @@ from training.reports.model_card import card
 def main(check: bool) -> None:
     """Command: see the module."""
     texts = {
-        ROOT / "docs" / "ACCURACY.md": document(),
+        ROOT / "docs" / "results" / "ACCURACY.md": document(),
         ROOT / "models" / "MODEL_CARD.md": card(
             load("shipped"), load("ship"), load("shipped_int8"), load("commands")
         ),

@@ -46,11 +46,11 @@ def main(
     page: Path | None,
     unseen: Path | None,
     disturbances: bool,
-    said: ModelDescription,
+    given: ModelDescription,
 ) -> None:
     """Command: see the module."""
     set_determinism(1)
-    with self_described(model, said) as described:
+    with self_described(model, given) as described:
         judged = evaluate(described, data, disturbances, unseen)
     if out is not None:
         write_json(out, judged.result)

@@ -33,11 +33,11 @@ from training.onnx.model_description import ModelDescription
 @click.option("--out", type=Path, required=True, help="Where the copy goes.")
 @description_options
 @report_errors
-def main(model: Path, out: Path, said: ModelDescription) -> None:
+def main(model: Path, out: Path, given: ModelDescription) -> None:
     """Command: see the module."""
     if out.exists() and model.exists() and out.samefile(model):
         raise InputError("it is the model itself", where="--out", remedy="name another file")
-    ours = import_model(model, said)
+    ours = import_model(model, given)
     write_bytes(out, ours.SerializeToString(deterministic=True))
     entries = metadata_of(ours)
     found = {**json.loads(entries["edge.input"]), "threshold": float(entries["edge.threshold"]),

@@ -72,7 +72,7 @@ def _is_whole(base: Path) -> bool:
         size = base.with_suffix(".bin").stat().st_size
     except (OSError, ValueError, KeyError):
         return False
-    return size == sum(place[1] * place[2] * 3 for place in places if place)
+    return bool(size == sum(place[1] * place[2] * 3 for place in places if place))
 
 
 def _decode(photo: Photo) -> NDArray[np.uint8] | str:

@@ -42,7 +42,8 @@ def average_weights(parts: Sequence[tuple[Backbone, float]]) -> Backbone:
             for key, value in mixed.state_dict().items()
         }
     )
-    return mixed.eval()
+    mixed.eval()
+    return mixed
 
 
 def renew_statistics(backbone: Backbone, cache: PixelCache, seed: int) -> None:

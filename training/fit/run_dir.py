@@ -67,7 +67,8 @@ def load_backbone(path: Path) -> Backbone:
             where=path,
             remedy="give one made by training.fit.train",
         ) from error
-    return backbone.eval()
+    backbone.eval()
+    return backbone
 
 
 def load_head(path: Path, classes: list[str]) -> dict[str, Tensor]:
@@ -88,13 +89,13 @@ def load_teachers(paths: Sequence[Path], classes: list[str]) -> Answer:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     networks = [_classifier(path, classes).eval().to(device) for path in paths]
     for network in networks:
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network.to(memory_format=torch.channels_last)
 
-    @torch.no_grad()
     def answer(images: Tensor) -> Tensor:
-        with torch.autocast(images.device.type, torch.bfloat16):
-            logits = [network(images) for network in networks]
-        return torch.stack([each.float().softmax(1) for each in logits]).mean(0).log()
+        with torch.no_grad():
+            with torch.autocast(images.device.type, torch.bfloat16):
+                logits = [network(images) for network in networks]
+            return torch.stack([each.float().softmax(1) for each in logits]).mean(0).log()
 
     return answer
 
@@ -130,7 +131,8 @@ def load_initial_network(weights: Path | None, checkpoint: Path | None) -> Backb
         if state["identity"]["width"] == Lite2.width:
             backbone = Lite2()
             backbone.load_state_dict(_averaged(state, "backbone"))
-            return backbone.eval()
+            backbone.eval()
+            return backbone
     return load_start(weights, checkpoint)
 
 

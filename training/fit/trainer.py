@@ -131,8 +131,8 @@ def train(
     }
     method.load_state_dict({**drawn, **fitting})
     model = TrainingModel(backbone, method, recipe.dropout).to(device)
-    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    ema = torch.optim.swa_utils.get_ema_multi_avg_fn(recipe.average)  # type: ignore[no-untyped-call]
+    model = model.to(memory_format=torch.channels_last)
+    ema = torch.optim.swa_utils.get_ema_multi_avg_fn(recipe.average)
     averaged = torch.optim.swa_utils.AveragedModel(model, multi_avg_fn=ema, use_buffers=True)
     optimiser = _optimiser(model, recipe)
     strength = AUGMENTATIONS[recipe.augmentation]

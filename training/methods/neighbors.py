@@ -17,7 +17,7 @@ from training.methods.relational import relate
 
 SHARPNESS = 32.0
 """Of the features' nearness: the nearest few photos of a batch count, as in a ranking. Chosen among
-8, 16, 32 and 64 with sight of the queries of docs/ACCURACY.md's unseen labels, one seed each."""
+8, 16, 32 and 64 with sight of the queries of docs/results/ACCURACY.md's unseen labels, one seed each."""
 
 
 class Neighbors(Head):

@@ -7,7 +7,7 @@ was. So besides the contrastive method's loss, each photo's distribution of near
 of its batch, in relaxed codes, is drawn to the one in those answers. The classifier learns along
 (label smoothing keeps its answers soft), gets no gradient from the codes and is thrown away: the
 code stays one linear layer. (The features' own cosine as the teacher helps less, and costs on
-places: see docs/ACCURACY.md, what was tried.)
+places: see docs/results/ACCURACY.md, what was tried.)
 """
 
 from __future__ import annotations

@@ -150,4 +150,5 @@ def load_lite2(path: Path) -> Lite2:
         )
     except (AttributeError, RuntimeError) as error:  # its message names every layer
         raise WeightsError("not EfficientNet-Lite2", where=path, remedy=remedy) from error
-    return network.eval()
+    network.eval()
+    return network

@@ -52,4 +52,5 @@ def load_imagenet(path: Path) -> Backbone:
     except (KeyError, RuntimeError, ValueError) as error:
         why = " ".join(str(error).split())  # torch writes several lines
         raise WeightsError(f"not MobileNet-v1 1.0: {why}", where=path, remedy=_REMEDY) from error
-    return backbone.eval()
+    backbone.eval()
+    return backbone

@@ -33,7 +33,7 @@ class ExportError(ModelError):
 
 def folded(unit: nn.Module) -> tuple[Floats, Floats]:
     """Kernel float32 [O, I, k, k] and bias [O] of conv + batch norm, computed in float64."""
-    conv, norm = unit[0], unit[1]  # type: ignore[index]
+    conv, norm = unit[0], unit[1]
     scale = norm.weight.double() / torch.sqrt(norm.running_var.double() + norm.eps)
     kernel = conv.weight.double() * scale[:, None, None, None]
     bias = norm.bias.double() - norm.running_mean.double() * scale
@@ -54,14 +54,14 @@ def build(
     nodes: list[onnx.NodeProto] = []
     weights: list[onnx.TensorProto] = []
 
-    def constant(name: str, value: NDArray[np.float32]) -> str:
+    def constant(name: str, value: NDArray[np.float32] | np.float32) -> str:
         weights.append(numpy_helper.from_array(np.ascontiguousarray(value, np.float32), name))
         return name
 
-    low, high = constant("zero", np.float32(0)), constant("six", np.float32(6))  # type: ignore[arg-type]
+    low, high = constant("zero", np.float32(0)), constant("six", np.float32(6))
     side, value = size, "image"
     for index, unit in enumerate(backbone.units):
-        conv = unit[0]  # type: ignore[index]
+        conv = unit[0]
         kernel, stride = conv.kernel_size[0], conv.stride[0]
         total = max((-(-side // stride) - 1) * stride + kernel - side, 0)
         before, after = total // 2, total - total // 2

@@ -34,7 +34,7 @@ MAX_BYTES = 3_700_000
 PHOTOS = 300
 
 
-class Calibration(CalibrationDataReader):  # type: ignore[misc]
+class Calibration(CalibrationDataReader):
     """Feeds fitted photos, one at a time."""
 
     def __init__(self, cache: PixelCache, size: int):

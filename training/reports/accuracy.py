@@ -1,4 +1,4 @@
-"""docs/ACCURACY.md and models/MODEL_CARD.md, generated from the committed result files.
+"""docs/results/ACCURACY.md and models/MODEL_CARD.md, generated from the committed result files.
 
 python -m training accuracy-page            write both
 python -m training accuracy-page --check    exit code 9 if either is not what the results say
@@ -44,7 +44,7 @@ def load(name: str) -> Any:
 
 
 def document() -> str:
-    """The text of docs/ACCURACY.md."""
+    """The text of docs/results/ACCURACY.md."""
     parts = [
         "# Accuracy",
         "Generated from `training/results/*.json` by `python -m training accuracy-page`; a test compares"

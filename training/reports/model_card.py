@@ -87,7 +87,7 @@ def _photos(ship: Any) -> str:
         used = [_FACTS[name] for name in ship.get("sets", OURS)]
         both = (
             ", one model for both; one of them, the building, has two labels of the same frames"
-            " (see docs/ACCURACY.md)"
+            " (see docs/results/ACCURACY.md)"
         )
         told = f"{' and '.join(used)}, {ship['photos']:,} photos of {ship['labels']} labels"
         return (
@@ -111,7 +111,7 @@ def _limits(ship: Any) -> str:
     if _shipped_photos(ship):
         return (
             "trained on groceries and on the insides of one building. What else it can tell apart"
-            " is measured under unseen labels in docs/ACCURACY.md;"
+            " is measured under unseen labels in docs/results/ACCURACY.md;"
         )
     return "how well it tells apart what is not among the photos above was not measured;"
 
@@ -121,7 +121,7 @@ def _judged(ship: Any) -> str:
         return (
             "training or in the choice of method and schedule; the radius was measured on the"
             " queries of held-out labels, and the blending was decided on with sight of some of"
-            " them. More in docs/ACCURACY.md."
+            " them. More in docs/results/ACCURACY.md."
         )
     fitted = "the fit of the hash layer" if _reused(ship) else "training"
     return f"{fitted}; the radius was measured on those of held-out labels."

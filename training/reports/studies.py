@@ -1,4 +1,4 @@
-"""Sections of docs/ACCURACY.md: code lengths, ingredients, limits (training/layers, ablate)."""
+"""Sections of docs/results/ACCURACY.md: code lengths, ingredients, limits (training/layers, ablate)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The section of docs/ACCURACY.md that holds each bar the project set against what was reached."""
+"""The section of docs/results/ACCURACY.md that holds each bar the project set against what was reached."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ def test_frozen_blocks_and_large_depthwise_kernels_stay() -> None:
     network = Lite2()
     network.freeze(4)
     network.train()
-    network(torch.rand(2, 3, 32, 32)).sum().backward()  # type: ignore[no-untyped-call]
+    network(torch.rand(2, 3, 32, 32)).sum().backward()
     assert network.blocks[3].depthwise[0].weight.grad is None
     assert network.blocks[4].depthwise[0].weight.grad is None  # 5 x 5
     assert network.blocks[4].expand[0].weight.grad is not None

@@ -24,9 +24,10 @@ def small_network(bits: int = 16) -> HashNetwork:
     network = HashNetwork(bits, width=0.25)
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
-            module.running_mean.normal_(0, 0.1)  # type: ignore[union-attr]
-            module.running_var.uniform_(0.5, 1.5)  # type: ignore[union-attr]
-    return network.eval()
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.5, 1.5)
+    network.eval()
+    return network
 
 
 def described(bits: int, size: int) -> dict[str, str]:
