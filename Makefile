@@ -62,7 +62,7 @@ build/demo/gallery.sqlite: | $(VENV)/.demo
 
 train: $(TRAIN)/.ready  ## fit the model to your photos: make train DATA=my-photos/ [METHOD=contrastive]
 	$(call require,DATA,make train DATA=my-photos/ (one sub-folder per label))
-	$(TRAIN)/bin/python -m training.hash_layer.finetune $(addprefix --data ,$(DATA)) --out $(OUT) $(if $(METHOD),--method $(METHOD))
+	$(TRAIN)/bin/python -m training finetune $(addprefix --data ,$(DATA)) --out $(OUT) $(if $(METHOD),--method $(METHOD))
 
 compile: $(COMPILE)/.ready  ## compile a bundle for a board: make compile TARGET=rpi4 [PRECISION=int8] [TRIALS=n]
 	PATH="$(CURDIR)/build/qemu:$$PATH" $(COMPILE)/bin/python -m compile $(TARGET) $(if $(PRECISION),--precision $(PRECISION)) $(if $(TRIALS),--trials $(TRIALS)) \

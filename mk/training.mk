@@ -13,18 +13,18 @@ test-train: $(TRAIN)/.ready  ## run the tests of training/
 
 hash: $(TRAIN)/.ready  ## give the shipped network another code length and evaluate it: make hash BITS=16 DATA=dir [METHOD=paper]
 	$(call require,DATA,make hash BITS=16 DATA=photos/)
-	$(TRAIN)/bin/python -m training.hash_layer.build_model --model models/mobilenet_v1_hash64.onnx $(addprefix --data ,$(DATA)) --bits $(BITS) \
+	$(TRAIN)/bin/python -m training build-model --model models/mobilenet_v1_hash64.onnx $(addprefix --data ,$(DATA)) --bits $(BITS) \
 	  --method $(or $(METHOD),relational) --passes 0 --out $(dir $(HASH)) --evidence $(HASH).ship.json
-	$(TRAIN)/bin/python -m training.onnx.quantize_qdq --model $(HASH).onnx $(addprefix --data ,$(DATA)) --out $(HASH)_int8.onnx
-	$(TRAIN)/bin/python -m training.eval.evaluate --model $(HASH).onnx $(addprefix --data ,$(DATA)) --out $(HASH).json
-	$(TRAIN)/bin/python -m training.eval.evaluate --model $(HASH)_int8.onnx $(addprefix --data ,$(DATA)) --out $(HASH)_int8.json
-	$(TRAIN)/bin/python -m training.reports.model_card --evaluation $(HASH).json --small $(HASH)_int8.json \
+	$(TRAIN)/bin/python -m training quantize --model $(HASH).onnx $(addprefix --data ,$(DATA)) --out $(HASH)_int8.onnx
+	$(TRAIN)/bin/python -m training evaluate --model $(HASH).onnx $(addprefix --data ,$(DATA)) --out $(HASH).json
+	$(TRAIN)/bin/python -m training evaluate --model $(HASH)_int8.onnx $(addprefix --data ,$(DATA)) --out $(HASH)_int8.json
+	$(TRAIN)/bin/python -m training model-card --evaluation $(HASH).json --small $(HASH)_int8.json \
 	  --evidence $(HASH).ship.json --out $(HASH).md
 
 evaluate: $(TRAIN)/.ready  ## evaluate a model on photos: make evaluate DATA=dir [BITS=64] [MODEL=file [DESCRIBE="--scale 1/255 ..."]] [UNSEEN=split.csv]
 	$(call require,DATA,make evaluate DATA=photos/)
-	$(TRAIN)/bin/python -m training.eval.evaluate --model $(MODEL) $(addprefix --data ,$(DATA)) $(DESCRIBE) $(if $(UNSEEN),--unseen $(UNSEEN)) \
+	$(TRAIN)/bin/python -m training evaluate --model $(MODEL) $(addprefix --data ,$(DATA)) $(DESCRIBE) $(if $(UNSEEN),--unseen $(UNSEEN)) \
 	  --disturbances --out build/evaluate/result.json --page build/evaluate
 
 accuracy: $(TRAIN)/.ready  ## write the accuracy page and the model card from training/results/
-	$(TRAIN)/bin/python -m training.reports.accuracy
+	$(TRAIN)/bin/python -m training accuracy-page
