@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from compile.emulation.userland import PYTHON, Userland
-from compile.target.description import Target
+from compile.emulation.userland import PLATFORMS, PYTHON, ROOT, Userland
+from compile.target.description import Target, read_target
+from compile.target.toolchain import run
 from device_tests.devices.base import LIMIT_S, Completed, Device, DeviceInfo
 
 
@@ -18,8 +20,8 @@ class EmulatedDevice(Device):
 
     emulated = True
 
-    def __init__(self, target: Target) -> None:
-        self.target, self.userland = target, Userland()
+    def __init__(self, target: Target, userland: Userland | None = None) -> None:
+        self.target, self.userland = target, userland or Userland()
         self.name = f"emulated {target.emulated_as}"
         self.info = DeviceInfo(
             model=target.board,
@@ -59,3 +61,22 @@ class EmulatedDevice(Device):
         return subprocess.run(
             [*emulator, *command], capture_output=True, text=True, check=False, timeout=LIMIT_S
         )
+
+
+def device_with_wheel(name: str, wheel: Path, folder: Path) -> EmulatedDevice:
+    """Return the emulated device `name` with nothing installed but `wheel` and what it requires.
+
+    `folder` is new and holds what is installed; the system comes from the shared `Userland`.
+    Raises `ToolchainError`.
+    """
+    shared, clean = Userland(), Userland(folder)
+    shared.make()
+    folder.mkdir(parents=True)
+    clean.root.symlink_to(shared.root)
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    command += ["--target", str(clean.site), "--only-binary=:all:", "--implementation", "cp"]
+    command += ["--python-version", PYTHON, "--constraint", str(ROOT / "requirements/demo.txt")]
+    for platform in PLATFORMS:
+        command += ["--platform", platform]
+    run([*command, str(wheel)], folder)
+    return EmulatedDevice(read_target(name), clean)
