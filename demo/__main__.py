@@ -11,9 +11,9 @@ from pathlib import Path
 import click
 
 from demo.clip import write_clip
-from demo.html_report import write_overview, write_page
-from demo.scenes import write_enrolment_photos
-from demo.score import SceneScore, Witness
+from demo.html_report import NOTE, write_overview, write_page
+from demo.scenes import write_enrollment_photos
+from demo.score import SceneObserver, SceneScore
 from edge_runtime.camera import parse_source
 from edge_runtime.camera.supervisor import CameraSupervisor
 from edge_runtime.cli.summary import summary_table
@@ -28,16 +28,18 @@ from edge_runtime.report.budget import judge
 from edge_runtime.report.schema import Verdict
 from edge_runtime.sinks import TextSink
 
-BAR = 0.9
-"""The share of scenes that must be recognised right."""
+TARGET = 0.9
+"""Share of scenes that must be recognized correctly."""
 
 
 @click.command()
 @click.option("--out", type=click.Path(path_type=Path), default=Path("build/demo"))
 @click.option("--model", type=click.Path(path_type=Path))
-@click.option("--views/--no-views", default=True, help="Of each enrolled photo, as in enroll.")
+@click.option(
+    "--views/--no-views", default=True, help="Enroll several views of each photo, as enroll does."
+)
 def main(out: Path, model: Path | None, views: bool) -> None:
-    """Enrol photographs, film them, watch the film, check the answers, leave a page."""
+    """Enroll photographs, film them, watch the video, check the answers and write a page."""
     try:
         sys.exit(demonstrate(out, model, views))
     except EdgeRuntimeError as error:
@@ -46,30 +48,32 @@ def main(out: Path, model: Path | None, views: bool) -> None:
 
 
 def demonstrate(out: Path, model: Path | None, views: bool) -> int:
-    """The demo's exit code: 0 when the bar and the budgets were reached, else 9."""
+    """Run the demo and return its exit code: 0 if the target and the budgets were met, else 9."""
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     engine = open_engine(model)
-    click.echo("1. enrol three photos of each of these places and things")
-    write_enrolment_photos(out / "photos")
+    click.echo("1. enroll three photos of each of these places and things")
+    write_enrollment_photos(out / "photos")
     with Gallery(out / "gallery.sqlite", engine.model, create=True) as gallery:
         outcome = enroll_photos(
             engine, gallery, labelled_photos(out / "photos"), EnrollOptions(views)
         )
         click.echo(f"   {outcome.added} photos of {', '.join(gallery.labels())}")
-        click.echo("2. film them by hand, and some things that were never enrolled")
+        click.echo(
+            "2. film them with a simulated hand-held camera, with some scenes never enrolled"
+        )
         segments = write_clip(out / "clip.mp4")
         click.echo(f"   {out / 'clip.mp4'}: {len(segments)} scenes")
-        click.echo("3. the daemon watches the film")
-        witness = Witness(segments)
+        click.echo("3. let the daemon watch the film")
+        observer = SceneObserver(segments)
         with CameraSupervisor(parse_source(str(out / "clip.mp4"))) as camera:
             pipeline = Pipeline(engine, gallery, gate=ChangeGate())
-            daemon = Daemon(camera, pipeline, [TextSink(sys.stdout)], observers=[witness])
+            daemon = Daemon(camera, pipeline, [TextSink(sys.stdout)], observers=[observer])
             daemon.run()
             summary = daemon.summary()
-        scores = witness.scores()
-        near = [score.nearest.id for score in scores if score.nearest]
-        sources = gallery.sources(near)
+        scores = observer.scores()
+        matches = [score.nearest.id for score in scores if score.nearest]
+        sources = gallery.sources(matches)
     figures = {
         "query_p99_ms": summary.stages["query"]["p99_ms"],
         "model_mb": engine.model.size_bytes / 1e6,
@@ -81,13 +85,13 @@ def demonstrate(out: Path, model: Path | None, views: bool) -> int:
 
 
 def _report(out: Path, scores: list[SceneScore], summary: Summary, checks: list[Verdict]) -> int:
-    right = sum(score.right for score in scores)
+    correct = sum(score.correct for score in scores)
     share = sum(score.share for score in scores) / len(scores)
-    click.echo("4. against the truth")
+    click.echo("4. compare the answers with the scenes")
     for score in scores:
-        truth, answer = score.segment.label or "unknown", score.answer or "unknown"
+        expected, answer = score.segment.label or "unknown", score.answer or "unknown"
         click.echo(
-            f"   {'right' if score.right else 'WRONG'}  {truth:<12} -> {answer:<12} "
+            f"   {'correct' if score.correct else 'WRONG':<7}  {expected:<12} -> {answer:<12} "
             f"held for {score.share:.0%} of its frames"
         )
     click.echo(summary_table(summary))
@@ -96,14 +100,15 @@ def _report(out: Path, scores: list[SceneScore], summary: Summary, checks: list[
             f"{check.name}: {check.value:.2f} of {check.budget:g}, {check.word(True)} "
             f"({check.source})"
         )
-    reached = right >= BAR * len(scores) and all(check.met for check in checks)
+    reached = correct >= TARGET * len(scores) and all(check.met for check in checks)
     click.echo(
-        f"{right} of {len(scores)} scenes recognised right, {share:.1%} of all counted frames; "
-        f"see {out / 'index.html'}"
+        f"{correct} of {len(scores)} scenes recognized correctly, "
+        f"{share:.1%} of all counted frames; "
+        f"see {out / 'index.html'}\n{NOTE}"
     )
     result = {
         "scenes": len(scores),
-        "scenes_right": right,
+        "scenes_right": correct,
         "frames_right_share": share,
         "reached": reached,
         "summary": asdict(summary),

@@ -1,4 +1,4 @@
-"""Films photographs as a hand-held camera would, into a real video file."""
+"""Film photographs as a hand-held camera would, into a video file."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Curve = Callable[[float], float]
 
 @dataclass(frozen=True)
 class Segment:
-    """Which frames show what."""
+    """The frames that show one scene."""
 
     label: str | None
     photo: str
@@ -34,12 +34,12 @@ class Segment:
 
 
 def write_clip(path: Path) -> list[Segment]:
-    """Film all scenes into the video file `path`; gives the truth about it."""
+    """Film all scenes into the video file `path` and return which frames show which scene."""
     writer = cv2.VideoWriter(
         str(path), cv2.VideoWriter.fourcc(*"mp4v"), FRAMES_PER_SECOND, (WIDTH, HEIGHT)
     )
     if not writer.isOpened():
-        raise StorageError("the video cannot be written", where=path, remedy="check the disk")
+        raise StorageError("cannot write the video", where=path, remedy="check the disk")
     generator = np.random.default_rng(SEED)
     segments = []
     try:
@@ -54,17 +54,17 @@ def write_clip(path: Path) -> list[Segment]:
 
 
 def film(photo: Image, frames: int, generator: np.random.Generator) -> Iterator[Image]:
-    """Hand-held frames (uint8 480 x 640 x 3 BGR) of `photo`.
+    """Yield hand-held frames (uint8 480 x 640 x 3 BGR) of `photo`.
 
-    Each frame sees a crop of 60 to 85 % of the photo, which drifts, zooms, tilts and shakes; it is
-    blurred along its own motion, exposed a little wrong, and noisy.
+    Each frame shows a crop of 60 to 85 % of the photo, which drifts, zooms, tilts and shakes. The
+    frame is blurred along its motion, slightly over- or underexposed, and noisy.
     """
     drift_x, drift_y = _wander(generator, 0.5), _wander(generator, 0.5)
     shake_x, shake_y = _wander(generator, 4.0), _wander(generator, 4.0)
     zoom, roll, exposure = (_wander(generator, 0.4) for _ in range(3))
     tilts = [_wander(generator, 0.6) for _ in range(8)]
     warmth = generator.uniform(-0.06, 0.06)
-    before: tuple[float, float] | None = None
+    previous: tuple[float, float] | None = None
     for index in range(frames):
         time_s = index / FRAMES_PER_SECOND
         share = 0.725 + 0.125 * zoom(time_s)
@@ -76,15 +76,17 @@ def film(photo: Image, frames: int, generator: np.random.Generator) -> Iterator[
             photo.shape[1],
             photo.shape[0],
         )
-        frame = _look(photo, corners)
-        if before is not None:
-            frame = _smear(frame, (x - before[0]) * WIDTH / share, (y - before[1]) * HEIGHT / share)
-        before = (x, y)
+        frame = _project(photo, corners)
+        if previous is not None:
+            frame = _motion_blur(
+                frame, (x - previous[0]) * WIDTH / share, (y - previous[1]) * HEIGHT / share
+            )
+        previous = (x, y)
         yield _expose(frame, 1 + 0.3 * exposure(time_s), warmth, generator)
 
 
 def _wander(generator: np.random.Generator, hertz: float) -> Curve:
-    """A smooth curve within -1 to 1 that changes about `hertz` times a second."""
+    """Return a smooth random curve within -1 to 1 that varies at about `hertz`."""
     phases = generator.uniform(0, 2 * np.pi, 3)
     speeds = 2 * np.pi * hertz * generator.uniform(0.5, 1.5, 3)
     weights = np.array([0.5, 0.3, 0.2])
@@ -92,17 +94,17 @@ def _wander(generator: np.random.Generator, hertz: float) -> Curve:
 
 
 def _corners(photo: Image, x: float, y: float, share: float, angle: float) -> NDArray[np.float64]:
-    """Corners (4 x 2, pixels of the photo) of a 4:3 view, centred at x, y of the photo's extent."""
+    """Return the corners (4 x 2, pixels) of a 4:3 view centered at the relative position x, y."""
     height, width = photo.shape[:2]
     half_width = share * min(width, height * WIDTH / HEIGHT) / 2
     half = np.array([half_width, half_width * HEIGHT / WIDTH])
-    turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    rotation = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
     square = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * half
-    corners: NDArray[np.float64] = np.array([x * width, y * height]) + square @ turn
+    corners: NDArray[np.float64] = np.array([x * width, y * height]) + square @ rotation
     return corners
 
 
-def _look(photo: Image, corners: NDArray[np.float64]) -> Image:
+def _project(photo: Image, corners: NDArray[np.float64]) -> Image:
     screen = np.array([[0, 0], [WIDTH, 0], [WIDTH, HEIGHT], [0, HEIGHT]], dtype=np.float32)
     matrix = cv2.getPerspectiveTransform(corners.astype(np.float32), screen)
     view = cv2.warpPerspective(
@@ -111,16 +113,16 @@ def _look(photo: Image, corners: NDArray[np.float64]) -> Image:
     return np.asarray(view, dtype=np.uint8)
 
 
-def _smear(frame: Image, dx: float, dy: float) -> Image:
-    """Motion blur: the frame averaged along half of its motion, a shutter open half of the time."""
+def _motion_blur(frame: Image, dx: float, dy: float) -> Image:
+    """Blur the frame along half of its motion, as a shutter that is open half of the time does."""
     length = int(np.hypot(dx, dy) / 2)
     if length < 2:
         return frame
     kernel = np.zeros((length, length), dtype=np.float32)
-    centre = (length - 1) / 2
-    for step in np.linspace(-centre, centre, 2 * length):
+    center = (length - 1) / 2
+    for step in np.linspace(-center, center, 2 * length):
         scale = 1 / max(abs(dx), abs(dy), 1e-6)
-        column, row = round(centre + step * dx * scale), round(centre + step * dy * scale)
+        column, row = round(center + step * dx * scale), round(center + step * dy * scale)
         kernel[row, column] = 1
     return np.asarray(cv2.filter2D(frame, -1, kernel / kernel.sum()), dtype=np.uint8)
 

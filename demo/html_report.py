@@ -1,4 +1,4 @@
-"""The page that the demo leaves: every scene beside its best match, and the times."""
+"""The page that the demo writes: every scene beside its best match, and the times."""
 
 from __future__ import annotations
 
@@ -19,6 +19,11 @@ from edge_runtime.report.schema import Verdict
 
 _PAGE = Template((Path(__file__).parent / "page.html").read_text())
 _THUMB = (320, 240)
+NOTE = (
+    "The film is a simulated hand-held film of the enrolled photographs themselves (for the "
+    "motorcycle, of the other picture of a stereo pair), so this score is not an accuracy figure "
+    "for new photos."
+)
 
 
 def write_page(
@@ -30,10 +35,11 @@ def write_page(
     engine: Engine,
 ) -> None:
     """Write the self-contained HTML page `path`; `sources` maps item ids to enrolled photos."""
-    right = sum(score.right for score in scores)
+    correct = sum(score.correct for score in scores)
     path.write_text(
         _PAGE.substitute(
-            headline=f"{right} of {len(scores)} scenes recognised right",
+            headline=f"{correct} of {len(scores)} scenes recognized correctly",
+            note=escape(NOTE),
             facts=escape(
                 f"{engine.model.name} {engine.model.version} ({engine.model.bits} bits), engine "
                 f"{engine.name}, {summary.frames} frames in {summary.seconds:.1f} s, peak memory "
@@ -48,7 +54,7 @@ def write_page(
 
 
 def write_overview(path: Path, scores: list[SceneScore], sources: dict[int, str]) -> None:
-    """Write one picture for the README: some scenes over their best matches."""
+    """Write one picture for the README: some scenes above their best matches."""
     chosen = [score for score in scores if score.segment.label][:6]
     columns = [
         np.vstack([_thumb(score.example), _thumb(_match(score, sources))]) for score in chosen
@@ -62,7 +68,7 @@ def _match(score: SceneScore, sources: dict[int, str]) -> Image:
 
 
 def _thumb(image: Image) -> Image:
-    """The middle of a picture, 4:3."""
+    """Return a 4:3 thumbnail of the middle of a picture."""
     height, width = image.shape[:2]
     wide, tall = min(width, height * 4 // 3), min(height, width * 3 // 4)
     x, y = (width - wide) // 2, (height - tall) // 2
@@ -77,15 +83,15 @@ def _picture(image: Image, text: str) -> str:
 
 
 def _scene(score: SceneScore, sources: dict[int, str]) -> str:
-    truth = score.segment.label or "unknown"
+    expected = score.segment.label or "unknown"
     answer = score.answer or "unknown"
-    near = score.nearest
-    match = f"{near.label}, {near.distance} bits away" if near else "nothing"
-    verdict = "right" if score.right else f"wrong, it is {truth}"
+    nearest = score.nearest
+    match = f"{nearest.label}, {nearest.distance} bits away" if nearest else "nothing"
+    verdict = "correct" if score.correct else f"wrong, expected {expected}"
     return (
-        f'<article class="{"right" if score.right else "wrong"}"><div class="pair">'
-        f"<figure>{_picture(score.example, f'a frame of the film: {truth}')}"
-        f"<figcaption>filmed</figcaption></figure>"
+        f'<article class="{"correct" if score.correct else "wrong"}"><div class="pair">'
+        f"<figure>{_picture(score.example, f'a frame of the film: {expected}')}"
+        f"<figcaption>film</figcaption></figure>"
         f"<figure>{_picture(_match(score, sources), f'the best match: {match}')}"
         f"<figcaption>best match: {escape(match)}</figcaption></figure></div>"
         f"<h2>{escape(answer)} <small>{escape(verdict)}</small></h2>"

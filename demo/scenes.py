@@ -1,4 +1,4 @@
-"""What is enrolled and what is filmed: photographs out of scikit-image's package."""
+"""The enrolled and filmed scenes: photographs from the scikit-image package."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from edge_runtime.image.decode import read_photo
 
 @dataclass(frozen=True)
 class Scene:
-    """One thing to point the camera at."""
+    """One scene of the film."""
 
     label: str | None
-    """None: it is never enrolled, so the right answer is "unknown"."""
+    """None for a scene that is never enrolled. The correct answer is then "unknown"."""
     photo: str
-    """File that is filmed."""
+    """The file that is filmed."""
     enrolled: str = ""
-    """File that is enrolled, where it is not the filmed one."""
+    """The file that is enrolled, if it differs from the filmed one."""
 
 
 SCENES = (
@@ -37,7 +37,7 @@ SCENES = (
     Scene("gravel path", "gravel.png"),
     Scene("deep field", "hubble_deep_field.jpg"),
     Scene("moon", "moon.png"),
-    # A stereo pair: enrolled from the left, filmed from a hand's breadth to the right.
+    # A stereo pair: the left picture is enrolled, the right one is filmed.
     Scene("motorcycle", "motorcycle_right.png", enrolled="motorcycle_left.png"),
     Scene("book page", "page.png"),
     Scene(None, "cell.png"),
@@ -48,7 +48,7 @@ SCENES = (
 
 
 def photo_folder() -> Path:
-    """Where scikit-image keeps its photographs; found without importing it."""
+    """Return the folder of scikit-image's photographs without importing scikit-image."""
     spec = find_spec("skimage")
     if spec is None or spec.origin is None:
         raise NoPhotosError(
@@ -59,14 +59,14 @@ def photo_folder() -> Path:
 
 
 def read_scene(name: str) -> Image:
-    """The photograph `name`, uint8 H x W x 3 BGR."""
+    """Read the photograph `name`, uint8 H x W x 3 BGR."""
     return read_photo(photo_folder() / name)
 
 
-def write_enrolment_photos(folder: Path) -> None:
-    """What a person would take of each place: three photos, each framed a little differently.
+def write_enrollment_photos(folder: Path) -> None:
+    """Write three photos of each scene, each framed a little differently.
 
-    Makes `folder`/LABEL/N.jpg. None of these framings is among the filmed ones.
+    Creates `folder`/LABEL/N.jpg. The film uses none of these framings.
     """
     for scene in SCENES:
         if scene.label is None:

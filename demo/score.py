@@ -1,4 +1,4 @@
-"""What the daemon said against what was filmed."""
+"""Score the recognitions of the daemon against the scenes that were filmed."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from edge_runtime.recognition.smoothing import WINDOW
 from edge_runtime.types import Frame, Match, QueryResult, Recognition
 
 SETTLING = WINDOW
-"""Frames at the start of a scene that do not count: the daemon decides over this many."""
+"""Frames at the start of a scene that do not count, because the daemon decides over a window."""
 
 
 @dataclass(frozen=True, eq=False)
-class Seen:
-    """What the daemon made of one frame."""
+class FrameOutcome:
+    """The outcome of one frame."""
 
     label: str | None
-    """What it held to be in view after this frame."""
+    """The label that the daemon reports as in view after this frame."""
     nearest: Match | None
     query_ms: float
 
 
 @dataclass(frozen=True, eq=False)
 class SceneScore:
-    """How one scene went."""
+    """The score of one scene."""
 
     segment: Segment
     answer: str | None
-    """The label that the daemon held for most of the scene."""
+    """The label that the daemon reported for most of the scene."""
     share: float
-    """The part of the scene's frames during which the daemon held the truth."""
+    """Share of the scene's frames with the correct label."""
     example: Image
     """The middle frame."""
     nearest: Match | None
@@ -41,24 +41,24 @@ class SceneScore:
     """Time of the middle frame's query."""
 
     @property
-    def right(self) -> bool:
-        """Whether the answer is the truth ("unknown" where the scene was never enrolled)."""
+    def correct(self) -> bool:
+        """Whether the answer is correct. For a scene that was never enrolled, that is "unknown"."""
         return self.answer == self.segment.label
 
 
-class Witness:
-    """Watches the daemon (its `observe`) and remembers what the score needs."""
+class SceneObserver:
+    """An observer of the daemon that collects the data for the scores."""
 
     def __init__(self, segments: list[Segment]) -> None:
         self._segments = segments
-        self._seen: dict[int, Seen] = {}
+        self._outcomes: dict[int, FrameOutcome] = {}
         self._examples: dict[int, Image] = {}
         self._middles = {(s.first + s.last) // 2 for s in segments}
 
-    def __call__(self, frame: Frame, result: QueryResult, held: Recognition | None) -> None:
-        """Note one frame."""
-        self._seen[frame.sequence] = Seen(
-            held.label if held else None,
+    def __call__(self, frame: Frame, result: QueryResult, recognition: Recognition | None) -> None:
+        """Record the outcome of one frame."""
+        self._outcomes[frame.sequence] = FrameOutcome(
+            recognition.label if recognition else None,
             result.matches[0] if result.matches else None,
             sum(result.stage_ms.values()),
         )
@@ -66,11 +66,13 @@ class Witness:
             self._examples[frame.sequence] = frame.image
 
     def scores(self) -> list[SceneScore]:
-        """One score for each scene."""
+        """Return one score per scene."""
         return [self._score(segment) for segment in self._segments]
 
     def _score(self, segment: Segment) -> SceneScore:
-        counted = [self._seen[n].label for n in range(segment.first + SETTLING, segment.last + 1)]
+        counted = [
+            self._outcomes[n].label for n in range(segment.first + SETTLING, segment.last + 1)
+        ]
         answer, _ = Counter(counted).most_common(1)[0]
         middle = (segment.first + segment.last) // 2
         return SceneScore(
@@ -78,6 +80,6 @@ class Witness:
             answer,
             counted.count(segment.label) / len(counted),
             self._examples[middle],
-            self._seen[middle].nearest,
-            self._seen[middle].query_ms,
+            self._outcomes[middle].nearest,
+            self._outcomes[middle].query_ms,
         )

@@ -1,14 +1,14 @@
 #!/bin/sh
-# make deploy TARGET=rpi4 HOST=pi@board: this checkout and its bundle, onto a board.
-# Needs ssh and rsync here and there, and sudo there (or root as the user).
+# make deploy TARGET=rpi4 HOST=pi@board: install this checkout and its bundle on a board.
+# Both machines need ssh and rsync. The board also needs sudo, unless the user is root.
 set -eu
 cd "$(dirname "$0")/.."
 target=$1 host=$2
 ssh=${SSH:-ssh -o ConnectTimeout=10}
 prefix=${PREFIX:-/opt/edge-runtime}
 bundle=${BUNDLE:-build/$target}
-[ -f "$bundle/manifest.json" ] || { echo "deploy: no bundle yet: make compile TARGET=$target" >&2; exit 2; }
-command -v rsync >/dev/null || { echo "deploy: rsync is missing: apt install rsync" >&2; exit 2; }
+[ -f "$bundle/manifest.json" ] || { echo "deploy: $bundle: no bundle found (run: make compile TARGET=$target)" >&2; exit 2; }
+command -v rsync >/dev/null || { echo "deploy: rsync is missing (run: apt install rsync)" >&2; exit 2; }
 
 parcel=build/deploy/$target
 sh deploy/parcel.sh "$parcel"

@@ -21,7 +21,7 @@ from typing import Any
 
 import click
 
-from demo.scenes import write_enrolment_photos
+from demo.scenes import write_enrollment_photos
 from edge_runtime.errors import EXIT_CHECK_FAILED, ReportError
 from edge_runtime.report import Report, read_report
 from edge_runtime.report.compare import SAME, compare
@@ -144,7 +144,7 @@ def main(tries: int, model: Path | None, keep: Path | None, out: Path | None) ->
     with tempfile.TemporaryDirectory(prefix="edge-bench-") as name:
         folder = keep or Path(name)
         folder.mkdir(parents=True, exist_ok=True)
-        write_enrolment_photos(folder / "photos")
+        write_enrollment_photos(folder / "photos")
         found = [one_try(number, folder, model, folder / "photos") for number in range(tries)]
     report = {"device": asdict(read_device()), "tries": found, **judge(found)}
     deliver(report, out)

@@ -15,7 +15,7 @@ from compile.emulation.counters import Counts
 from compile.emulation.qemu import count_marks
 from compile.emulation.userland import Userland
 from compile.target.description import Target
-from demo.scenes import read_scene, write_enrolment_photos
+from demo.scenes import read_scene, write_enrollment_photos
 from edge_runtime.bundle import MODEL
 from edge_runtime.engine.portable import PortableEngine
 from edge_runtime.enroll import enroll_photos, labelled_photos
@@ -45,7 +45,7 @@ def make_material(bundle: Path, folder: Path) -> Material:
     """A frame and a gallery for the network of `bundle`, in `folder`."""
     photos = folder / "photos"
     if not photos.exists():
-        write_enrolment_photos(photos)
+        write_enrollment_photos(photos)
     photo = folder / "frame.jpg"
     if not photo.exists():
         frame = cv2.resize(read_scene("coffee.png"), FRAME_SIZE, interpolation=cv2.INTER_AREA)

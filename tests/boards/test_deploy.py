@@ -1,5 +1,7 @@
-"""`make deploy`, over a real ssh server on this machine. In systemd's place stands a small manager
-that really runs the unit's command and waits for its READY=1."""
+"""`make deploy` over a real ssh server on this machine.
+
+A small replacement for systemctl runs the unit's command and waits for its READY=1.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,7 @@ needs_ssh = pytest.mark.skipif(
 )
 
 MANAGER = '''#!{python}
-"""systemctl, as far as a deployment needs it."""
+"""The subset of systemctl that a deployment needs."""
 import os, re, signal, socket, subprocess, sys, time
 from pathlib import Path
 state = Path({state!r})
@@ -88,7 +90,7 @@ elif verb == "status":
 
 @dataclass
 class Board:
-    """This machine, as seen over ssh, with folders of its own."""
+    """This machine as a board that is reached over ssh, with separate folders."""
 
     folder: Path
     server: Sshd
@@ -109,7 +111,7 @@ class Board:
             "OWNER": getpass.getuser(),
             "READY_S": "20",
             "STEADY_S": "1",
-            "CC": "false",  # the compiled lookup is tested elsewhere
+            "CC": "false",  # the compiled lookup has its own tests
             **self.variables,
         }
         return subprocess.run(
@@ -166,11 +168,11 @@ def board(tmp_path_factory: pytest.TempPathFactory, cat: Image) -> Iterator[Boar
 
 
 def _earlier_release(prefix: Path) -> None:
-    """One that has all packages, so that the test need not fetch them: it borrows ours."""
+    """Create a release whose packages are those of this environment, to avoid downloads."""
     venv = prefix / "releases" / "seed" / "venv"
     subprocess.run([sys.executable, "-m", "venv", venv], check=True)
     (packages,) = venv.glob("lib/python3*/site-packages")
-    (packages / "borrowed.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    (packages / "shared.pth").write_text(sysconfig.get_path("purelib") + "\n")
     (prefix / "current").symlink_to("releases/seed")
 
 
@@ -183,12 +185,15 @@ def test_deploy_again_and_roll_back(board: Board, tmp_path: Path) -> None:
     assert "ok    model" in done.stderr  # the doctor's report
     first, pid = board.current, board.pid()
     sent = {path.name for path in (board.prefix / "staging" / "source").iterdir()}
-    assert not sent & {"build", "edge_runtime.egg-info"}  # root's, where root installs: in the way
+    assert not sent & {
+        "build",
+        "edge_runtime.egg-info",
+    }  # owned by root, they would break the next rsync
     assert first != "releases/seed"
     assert f"{board.prefix}/current/venv/bin/python -m edge_runtime run" in board.command()
     assert "WatchdogSec=" in (board.folder / "units" / "edge-runtime.service").read_text()
 
-    done = board.deploy()  # the same again: nothing is installed, it is only started anew
+    done = board.deploy()  # same release: nothing is installed, only restarted
     assert done.returncode == 0, done.stderr
     assert "installing" not in done.stderr
     assert board.current == first
@@ -204,9 +209,9 @@ def test_deploy_again_and_roll_back(board: Board, tmp_path: Path) -> None:
     service.write_text(service.read_text() + '\nraise RuntimeError("a release with a fault")\n')
     done = board.deploy(broken)
     assert done.returncode == 9
-    said = done.stderr.partition("ended before it was ready:\n")[2]
-    assert "a release with a fault" in said  # why, and that at once
-    assert f"going back to {Path(first).name}" in said
+    output = done.stderr.partition("ended before it became ready:\n")[2]
+    assert "a release with a fault" in output  # the reason, without a timeout
+    assert f"rolling back to {Path(first).name}" in output
     assert board.current == first
     assert "-m edge_runtime run" in board.command()
 
@@ -221,10 +226,10 @@ def test_deploy_again_and_roll_back(board: Board, tmp_path: Path) -> None:
     done = board.deploy()
     assert done.returncode == 9
     assert "did not become ready in 0.01 s:" in done.stderr
-    assert "there is none before it to go back to" in done.stderr
+    assert "there is no previous release to roll back to" in done.stderr
 
 
-def test_the_unit_is_one_that_systemd_understands(tmp_path: Path) -> None:
+def test_the_unit_is_valid_for_systemd(tmp_path: Path) -> None:
     if not shutil.which("systemd-analyze"):
         pytest.skip("no systemd-analyze here")
     unit = tmp_path / "edge-runtime.service"
@@ -237,7 +242,7 @@ def test_the_unit_is_one_that_systemd_understands(tmp_path: Path) -> None:
     assert complaints == []
     for line in ("Type=notify", "ProtectSystem=strict", "SupplementaryGroups=video", "MemoryMax="):
         assert line in text
-    # By its name, a camera that is plugged in later would be barred for ever.
+    # With the name instead of 81, a camera that is plugged in later would stay blocked.
     assert "DeviceAllow=char-81 rw" in text
     assert "char-video4linux" not in text
 

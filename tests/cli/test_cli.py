@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import pytest
 
-from demo.scenes import read_scene, write_enrolment_photos
+from demo.scenes import read_scene, write_enrollment_photos
 from edge_runtime import errors
 from edge_runtime.cli import run_command
 from edge_runtime.doctor.environment import BUILT_S, cameras, clock, memory_limit
@@ -34,7 +34,7 @@ CODES = 3 * LABELS * VIEWS
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("photos")
-    write_enrolment_photos(folder)
+    write_enrollment_photos(folder)
     return folder
 
 

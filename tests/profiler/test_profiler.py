@@ -17,7 +17,7 @@ import jsonschema_rs
 import numpy as np
 import pytest
 
-from demo.scenes import write_enrolment_photos
+from demo.scenes import write_enrollment_photos
 from edge_runtime.camera.fake import FakeSource
 from edge_runtime.code import Code
 from edge_runtime.engine.base import Engine
@@ -47,7 +47,7 @@ SHORT = ("--samples", 40, "--seconds", 0)
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("profiled") / "photos"
-    write_enrolment_photos(folder)
+    write_enrollment_photos(folder)
     return folder
 
 

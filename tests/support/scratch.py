@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from demo.scenes import write_enrolment_photos
+from demo.scenes import write_enrollment_photos
 from tests.support.clips import write_clip
 
 
@@ -14,7 +14,7 @@ def write_scratch(folder: Path) -> Path:
 
     Returns `folder`.
     """
-    write_enrolment_photos(folder / "photos")
+    write_enrollment_photos(folder / "photos")
     for number, name in ((1, "photo.jpg"), (0, "cat1.jpg"), (2, "cat2.jpg")):
         shutil.copy(folder / "photos" / "cat" / f"{number}.jpg", folder / name)
     write_clip(folder / "clip.mp4", "chelsea.png")
