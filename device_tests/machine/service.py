@@ -122,7 +122,7 @@ def wait_until_camera(
 
 def faulty_checkout(folder: Path) -> Path:
     """Copy this checkout to `folder` and add a fault that shows only when the daemon starts."""
-    for name in ("edge_runtime", "deploy", "requirements"):
+    for name in ("edge_runtime", "deploy", "mk", "requirements"):
         ignored = shutil.ignore_patterns("__pycache__", "*.so")
         shutil.copytree(ROOT / name, folder / name, ignore=ignored)
     for name in ("Makefile", "pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE"):
