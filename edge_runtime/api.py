@@ -302,7 +302,7 @@ def _events(daemon: Daemon) -> Generator[Event, None, None]:
     daemon.listeners.append(events.append)
     try:
         while daemon.running:
-            daemon.turn()
+            daemon.run_once()
             while events:
                 yield events.popleft()
     finally:

@@ -143,7 +143,7 @@ def _signals(service: Service) -> Iterator[None]:
         return lambda _number, _frame: act()
 
     def stop() -> None:
-        service.stop("told to stop")
+        service.stop("stop requested")
         for number in (signal.SIGINT, signal.SIGTERM):  # the second one need not be polite
             signal.signal(number, signal.default_int_handler)
 
@@ -152,7 +152,7 @@ def _signals(service: Service) -> Iterator[None]:
         for number, act in (
             (signal.SIGINT, stop),
             (signal.SIGTERM, stop),
-            (signal.SIGHUP, service.hang_up),
+            (signal.SIGHUP, service.request_reload),
         )
     }
     try:

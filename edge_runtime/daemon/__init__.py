@@ -1,4 +1,4 @@
-"""The daemon: the path, run on a camera for as long as anyone likes."""
+"""The daemon: run the recognition pipeline on a camera until it is stopped."""
 
 from edge_runtime.daemon.loop import Daemon, Observer, Summary
 

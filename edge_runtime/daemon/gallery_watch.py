@@ -1,4 +1,4 @@
-"""Notices when the gallery's file has been replaced by another one, such as a restored backup."""
+"""Detect that the gallery file was replaced, for example by a restored backup."""
 
 from __future__ import annotations
 
@@ -13,28 +13,35 @@ from edge_runtime.recognition.pipeline import Pipeline
 
 
 class GalleryWatch:
-    """Looks at the file's identity; changes within a file the gallery notices by itself."""
+    """Watches the identity of the gallery file.
+
+    Changes inside one file are the gallery's own business: it detects them itself.
+    """
 
     def __init__(
-        self, pipeline: Pipeline, model: ModelInfo, note: Callable[[Exception], None]
+        self, pipeline: Pipeline, model: ModelInfo, report: Callable[[Exception], None]
     ) -> None:
-        """`note` is told why a replacement cannot be used; the one before is used on."""
+        """Watch the gallery of `pipeline`.
+
+        `report` receives the error if a replacement cannot be opened. The pipeline then keeps the
+        previous gallery.
+        """
         self.reopened = 0
         self._pipeline = pipeline
         self._model = model
-        self._note = note
-        self._seen = _identity(pipeline.gallery.path)
+        self._report = report
+        self._identity = _identity(pipeline.gallery.path)
 
     def check(self) -> None:
-        """Open what lies at the gallery's path now, if it is another file than before."""
-        found = _identity(self._pipeline.gallery.path)
-        if found is not None and found != self._seen:
+        """Open the file at the gallery's path if it is not the one that is open."""
+        current = _identity(self._pipeline.gallery.path)
+        if current is not None and current != self._identity:
             self.reopen()
 
     def reopen(self) -> None:
-        """Open it, whatever it is; raises nothing."""
+        """Open the file at the gallery's path unconditionally; reports errors, raises none."""
         before = self._pipeline.gallery
-        found = _identity(before.path)
+        current = _identity(before.path)
         try:
             after = Gallery(before.path, self._model, read_only=True)
             try:
@@ -43,16 +50,17 @@ class GalleryWatch:
                 after.close()
                 raise
         except EdgeRuntimeError as error:
-            self._note(error)
+            self._report(error)
             return
-        self._pipeline.gallery, self._seen = after, found
+        self._pipeline.gallery, self._identity = after, current
         self.reopened += 1
         before.close()
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
     try:
-        found = os.stat(path)  # noqa: PTH116  (every second for a year: no object needed)
+        # Called once per second for as long as the daemon runs: os.stat creates no Path object.
+        stat = os.stat(path)  # noqa: PTH116
     except OSError:
         return None
-    return found.st_dev, found.st_ino
+    return stat.st_dev, stat.st_ino

@@ -1,4 +1,4 @@
-"""The loop that people leave running: camera in, recognitions out."""
+"""The daemon's main loop: frames in, recognitions out."""
 
 from __future__ import annotations
 
@@ -21,35 +21,35 @@ from edge_runtime.types import Event, Frame, QueryResult, Recognition
 log = logging.getLogger(__name__)
 
 Observer = Callable[[Frame, QueryResult, Recognition | None], None]
-"""Sees every frame with what was found in it, after its events have gone out."""
+"""Called for every frame with its result and the current recognition, after its events are sent."""
 
-TURN_S = 0.5
-"""A turn of the loop waits at most so long: signals and chores are seen to in between."""
+MAX_WAIT_S = 0.5
+"""The longest wait for a frame. Signals and periodic tasks are handled between two waits."""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """A run in numbers."""
+    """The totals and stage times of a run."""
 
     frames: int
     dropped: int
     events: int
     seconds: float
     stages: dict[str, dict[str, float]]
-    """By stage: count, p50_ms, p90_ms, p99_ms, max_ms. What each stage is, see
+    """By stage: count, p50_ms, p90_ms, p99_ms, max_ms. The stages are described at
     `edge_runtime.report.schema.Warm.stages`."""
     peak_rss_bytes: int
 
 
 @dataclass
-class _Chore:
+class _PeriodicTask:
     interval_s: float
-    work: Callable[[], None]
+    run: Callable[[], None]
     due_s: float = 0.0
 
 
 class Daemon:
-    """Runs one camera through one pipeline; `summary` may be asked at any time."""
+    """Runs the pipeline on the frames of one camera."""
 
     def __init__(
         self,
@@ -61,82 +61,83 @@ class Daemon:
         observers: Sequence[Observer] = (),
         samples: int = 10_000,
     ) -> None:
-        """`samples`: of how many of the latest frames the stage times are kept."""
+        """`samples`: the number of latest frames whose stage times are stored."""
         self.camera = camera
         self.pipeline = pipeline
         self.decider = decider or Decider()
         self.sinks = list(sinks)
         self.observers = list(observers)
         self.listeners: list[Callable[[Event], None]] = []
-        """Told of every event, on the path: they must be quick."""
+        """Called for every event on the main loop's thread, so they must be fast."""
         self.timings = Timings(samples)
-        self.errands = WorkQueue(camera.condition)
+        self.work_queue = WorkQueue(camera.condition)
         self.frames = self.events = self.faults = 0
-        """Frames that went along the path, events, and frames that could not be judged."""
+        """Frames with a result, events sent, and frames that failed."""
         self.last_error = ""
-        self.last_turn_s = time.monotonic()
-        """When the loop last turned: what a watchdog looks at."""
+        self.last_iteration_s = time.monotonic()
+        """When the latest iteration began, `time.monotonic`; an old value means a stuck loop."""
         self._started_s = time.monotonic()
-        self._chores: list[_Chore] = []
+        self._periodic_tasks: list[_PeriodicTask] = []
         self._stop: str | None = None
 
-    def every(self, interval_s: float, work: Callable[[], None]) -> None:
-        """Do `work` between frames, about every `interval_s`; the first time at once."""
-        self._chores.append(_Chore(interval_s, work))
+    def every(self, interval_s: float, run: Callable[[], None]) -> None:
+        """Call `run` between frames, about every `interval_s`; the first time without a wait."""
+        self._periodic_tasks.append(_PeriodicTask(interval_s, run))
 
     def stop(self, reason: str) -> None:
-        """End `run` after the frame it is at; may be called by a signal handler."""
+        """End `run` after the current frame; may be called by a signal handler."""
         self._stop = reason
         with self.camera.condition:
             self.camera.condition.notify_all()
 
     def run(self) -> None:
-        """Until the camera ends or `stop`; raises `CameraError` when there is no use in going on.
+        """Run until the camera ends or `stop` is called.
 
-        Other faults of single frames are noted, and the next frame is tried.
+        A frame that fails is recorded, and the next frame is tried. Raises `CameraError` only
+        where another attempt is useless.
         """
         try:
             while self.running:
-                self.turn()
+                self.run_once()
         finally:
-            self.errands.close()
+            self.work_queue.close()
 
     @property
     def running(self) -> bool:
         """Whether another frame may come: the camera has not ended, and `stop` was not called."""
         return self._stop is None and self.camera.state is not State.STOPPED
 
-    def turn(self) -> None:
-        """One frame, if one comes in time; else whatever else there is to do."""
-        self.last_turn_s = now_s = time.monotonic()
-        for chore in self._chores:
-            if now_s >= chore.due_s:
-                chore.due_s = now_s + chore.interval_s
-                chore.work()
-        self.errands.do_one()
+    def run_once(self) -> None:
+        """Run due tasks and one queued function, then process a frame if one arrives in time."""
+        self.last_iteration_s = now_s = time.monotonic()
+        for task in self._periodic_tasks:
+            if now_s >= task.due_s:
+                task.due_s = now_s + task.interval_s
+                task.run()
+        self.work_queue.run_one()
         self.camera.set_preview_only(self.pipeline.gate is not None)
-        frame = self.camera.poll(self._patience_s(now_s), self._wanted)
+        frame = self.camera.poll(self._wait_s(now_s), self._interrupted)
         if frame is not None:
             self.step(frame)
 
-    def _wanted(self) -> bool:
-        """Whether there is something to see to before the next frame."""
-        return self._stop is not None or self.errands.waiting()
+    def _interrupted(self) -> bool:
+        """Return whether something must be done before the next frame."""
+        return self._stop is not None or self.work_queue.waiting()
 
-    def _patience_s(self, now_s: float) -> float:
-        return max(0.0, min([TURN_S, *(chore.due_s - now_s for chore in self._chores)]))
+    def _wait_s(self, now_s: float) -> float:
+        return max(0.0, min([MAX_WAIT_S, *(task.due_s - now_s for task in self._periodic_tasks)]))
 
     def step(self, frame: Frame) -> QueryResult | None:
-        """One frame along the path; None if it could not be judged (see `last_error`)."""
+        """Process one frame; returns None if that fails (see `last_error`)."""
         began_s = time.monotonic()
         try:
             result = self.pipeline.query_frame(frame.picture)
         except EdgeRuntimeError as error:
-            self.note(error)
+            self.record_error(error)
             self.faults += 1
             return None
-        looked_s = time.monotonic()
-        events = self.decider.update(result.verdict, frame, looked_s)
+        queried_s = time.monotonic()
+        events = self.decider.update(result.verdict, frame, queried_s)
         decided_s = time.monotonic()
         for event in events:
             for sink in self.sinks:
@@ -145,7 +146,7 @@ class Daemon:
         self.frames += 1
         self.events += len(events)
         stage_ms = result.stage_ms
-        stage_ms["decide"] += (decided_s - looked_s) * 1e3
+        stage_ms["decide"] += (decided_s - queried_s) * 1e3
         decode_ms = frame.decode_ms + stage_ms.pop("decode", 0.0)
         query_ms = sum(stage_ms.values())
         stage_ms["publish"] = (ended_s - decided_s) * 1e3
@@ -161,14 +162,14 @@ class Daemon:
             observe(frame, result, self.decider.current)
         return result
 
-    def note(self, error: Exception) -> None:
-        """Keep and log a fault that does not end the run; the same one again is not logged."""
+    def record_error(self, error: Exception) -> None:
+        """Store an error that does not end the run; log it unless it repeats the last one."""
         if str(error) != self.last_error:
             log.warning("%s", error)
         self.last_error = str(error)
 
     def summary(self) -> Summary:
-        """The run so far."""
+        """Return the totals and stage times of the run so far; may be called at any time."""
         return Summary(
             frames=self.frames,
             dropped=self.camera.dropped,

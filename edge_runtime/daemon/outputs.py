@@ -1,4 +1,4 @@
-"""The sinks that a configuration asks for, each behind an outbox of its own."""
+"""Open the sinks that the configuration names, each behind its own outbox."""
 
 from __future__ import annotations
 
@@ -11,41 +11,44 @@ from typing import TextIO, TypedDict
 from edge_runtime.settings import Settings, read_secret
 from edge_runtime.sinks import JsonSink, Outbox, Sink, TextSink
 
-Made = dict[tuple[object, ...], Outbox]
-"""Outboxes by all that each was made from: its table, then the table's settings and what the files
-say that these name."""
+SinkKey = tuple[object, ...]
+"""Identifies a sink's configuration: the name of its table, its settings, and the contents of the
+files that they name. Equal keys mean that an outbox can stay open across a reload."""
+Outboxes = dict[SinkKey, Outbox]
 
 
-def open_sinks(settings: Settings, *, lossless: bool, before: Made | None = None) -> Made:
-    """An outbox for each sink; `lossless`: standard output gets every event, and may slow us.
+def open_sinks(settings: Settings, *, lossless: bool, before: Outboxes | None = None) -> Outboxes:
+    """Return an outbox for each configured sink.
 
-    One of `before` that is still asked for as it is stays, with all that waits in it; one whose
-    settings have changed is closed by the one that follows it, which begins when it has ended.
-    Those that nothing follows are left to the caller. Raises `EdgeRuntimeError`, and then none is
-    left open but those of `before`, as they were.
+    With `lossless`, standard output receives every event and may slow the pipeline down.
+
+    An outbox of `before` whose configuration is unchanged stays open, with its waiting events. If
+    the configuration has changed, the new outbox closes the old one and starts after it has ended.
+    The caller closes those that have no successor.
+
+    Raises `EdgeRuntimeError`. Then no new outbox is open, and those of `before` are unchanged.
     """
     before = before or {}
     wanted = list(_wanted(settings, lossless))
-    named = {made_from[0]: outbox for made_from, outbox in before.items()}
-    sinks = {made_from: make() for made_from, _, make in wanted if made_from not in before}
+    by_table = {key[0]: outbox for key, outbox in before.items()}
+    sinks = {key: create() for key, _, create in wanted if key not in before}
     return {
-        made_from: before.get(made_from)
-        or Outbox(sinks[made_from], after=named.get(made_from[0]), **how)
-        for made_from, how, _ in wanted
+        key: before.get(key) or Outbox(sinks[key], after=by_table.get(key[0]), **options)
+        for key, options, _ in wanted
     }
 
 
 def reader_has_gone(stream: TextIO) -> bool:
-    """Whether `stream` is a pipe that nobody reads any more."""
+    """Return whether `stream` is a pipe whose reading end is closed."""
     poll = select.poll()
     try:
         poll.register(stream.fileno(), 0)
-    except (OSError, ValueError):  # it is no file, or closed
+    except (OSError, ValueError):  # not a file, or closed
         return False
-    return any(found & select.POLLERR for _, found in poll.poll(0))
+    return any(events & select.POLLERR for _, events in poll.poll(0))
 
 
-class _How(TypedDict, total=False):
+class _OutboxOptions(TypedDict, total=False):
     capacity: int
     attempts: int
     lossless: bool
@@ -53,15 +56,15 @@ class _How(TypedDict, total=False):
 
 def _wanted(
     settings: Settings, lossless: bool
-) -> Iterator[tuple[tuple[object, ...], _How, Callable[[], Sink]]]:
-    """What each outbox is made from, how, and what makes its sink; nothing is connected yet."""
+) -> Iterator[tuple[SinkKey, _OutboxOptions, Callable[[], Sink]]]:
+    """Yield the key, the outbox options and a factory for each sink; connects nothing."""
     if settings.output.format != "none":
         kind = JsonSink if settings.output.format == "json" else TextSink
-        how = _How(lossless=lossless, attempts=1)
-        yield ("output", settings.output, lossless), how, lambda: kind(sys.stdout)
+        options = _OutboxOptions(lossless=lossless, attempts=1)
+        yield ("output", settings.output, lossless), options, lambda: kind(sys.stdout)
     if mqtt := settings.mqtt:
         password = read_secret(mqtt.password_file) if mqtt.password_file else ""
-        trusted = _content(mqtt.ca_file)
+        certificates = _content(mqtt.ca_file)
 
         def to_broker() -> Sink:
             from edge_runtime.sinks.mqtt import MqttOptions, MqttSink
@@ -79,7 +82,8 @@ def _wanted(
                 )
             )
 
-        yield ("mqtt", mqtt, password, trusted), _How(capacity=mqtt.queue), to_broker
+        options = _OutboxOptions(capacity=mqtt.queue)
+        yield ("mqtt", mqtt, password, certificates), options, to_broker
     if hook := settings.webhook:
         token = read_secret(hook.token_file) if hook.token_file else ""
 
@@ -88,8 +92,8 @@ def _wanted(
 
             return WebhookSink(hook.url, timeout_s=hook.timeout_s, token=token)
 
-        how = _How(capacity=hook.queue, attempts=hook.attempts)
-        yield ("webhook", hook, token), how, to_server
+        options = _OutboxOptions(capacity=hook.queue, attempts=hook.attempts)
+        yield ("webhook", hook, token), options, to_server
     if run := settings.exec:
 
         def to_program() -> Sink:
@@ -97,12 +101,12 @@ def _wanted(
 
             return CommandSink(run.command, timeout_s=run.timeout_s)
 
-        made_from = ("exec", tuple(run.command), run.timeout_s, run.queue)
-        yield made_from, _How(capacity=run.queue), to_program
+        key = ("exec", tuple(run.command), run.timeout_s, run.queue)
+        yield key, _OutboxOptions(capacity=run.queue), to_program
 
 
 def _content(path: str) -> bytes | None:
-    """What is in the file; None: it cannot be read, which is told where it is used."""
+    """Return the file's content; None if it cannot be read, which its user reports."""
     try:
         return Path(path).read_bytes() if path else None
     except OSError:

@@ -1,4 +1,4 @@
-"""Everything that `edge-runtime run` starts, from one configuration; and its reload."""
+"""Build everything that `edge-runtime run` needs from one configuration, and reload it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from edge_runtime.daemon.gallery_watch import GalleryWatch
 from edge_runtime.daemon.loop import Daemon
 from edge_runtime.daemon.notify import Notifier
 from edge_runtime.daemon.outputs import open_sinks, reader_has_gone
-from edge_runtime.daemon.thermal import Climate, Thermostat
+from edge_runtime.daemon.thermal import ThermalMonitor, Thermostat
 from edge_runtime.engine import Engine, open_engine
 from edge_runtime.errors import EdgeRuntimeError
 from edge_runtime.gallery import Gallery, default_path
@@ -37,19 +37,19 @@ log = logging.getLogger(__name__)
 
 RECENT_EVENTS = 200
 SAMPLES = 1000
-"""Frames over which the stage times are summed up; older ones are history in /metrics."""
+"""Number of latest frames that the stage times cover. /metrics covers the whole run."""
 END_S = 0.5
-"""What each part is given to finish its work at the end, and again to let go of what it holds; all
-of them at once."""
+"""Time that each part has to finish its work at shutdown, and again to release its resources. All
+parts are closed at the same time."""
 
 
 @dataclass(frozen=True, eq=False)
 class LatestResult:
-    """The newest frame, and what was found in it."""
+    """The newest frame with its result, and the recognition current at that time."""
 
     frame: Frame
     result: QueryResult
-    held: Recognition | None
+    recognition: Recognition | None
 
 
 class AttachedPart(Protocol):
@@ -72,40 +72,44 @@ class Service:
     ) -> None:
         """Build everything that the configuration names; raises `EdgeRuntimeError`.
 
-        `load` reads the configuration, now and at each reload. `attach` makes the parts that run
-        beside the daemon; they are checked while it runs, and closed with it.
+        `load` reads the configuration, now and at each reload. `attach` creates the parts that run
+        beside the daemon. They are checked while it runs and closed with it.
         """
         self._load = load
         self.settings = settings = load()
         self.started_s = time.monotonic()
-        self.sight: LatestResult | None = None
+        self.latest: LatestResult | None = None
         self.recent: deque[Event] = deque(maxlen=RECENT_EVENTS)
         self.notifier = Notifier()
-        self._hup = False
+        self._reload_requested = False
         path = Path(settings.gallery.path) if settings.gallery.path else default_path()
-        cv2.setNumThreads(1)  # waking others costs more than they save on pictures of this size
-        source = _source(settings)  # a wrong name should be told before anything is loaded
+        cv2.setNumThreads(1)  # for images of this size, waking threads costs more than they save
+        source = _source(
+            settings
+        )  # first, so that a wrong name is reported before anything is loaded
         self.engine: Engine = open_engine(
             settings.model.path or None, threads=settings.model.threads
         )
-        if settings.http:  # the page can enrol, so there may be nothing yet
+        if settings.http:  # the page can enroll photos, so the gallery need not exist yet
             Gallery(path, self.engine.model, create=True).close()
         gallery = Gallery(path, self.engine.model, read_only=True)
         self.pipeline = Pipeline(self.engine, gallery)
         self.snapshot = gallery.snapshot()
-        """Of the gallery, a second old at most. It is replaced, never changed, so that other
-        threads may look at it."""
-        keeper = _keeper(settings, source, threading.Condition())
-        self.daemon = Daemon(keeper, self.pipeline, samples=SAMPLES)
-        self.daemon.observers.append(self._see)
+        """The gallery's contents, at most a second old. It is replaced and never modified, so other
+        threads may read it."""
+        camera = _camera(settings, source, threading.Condition())
+        self.daemon = Daemon(camera, self.pipeline, samples=SAMPLES)
+        self.daemon.observers.append(self._store_latest)
         self.daemon.listeners.append(self.recent.append)
-        self.watch = GalleryWatch(self.pipeline, self.engine.model, self.daemon.note)
-        self.climate = Climate()
+        self.gallery_watch = GalleryWatch(
+            self.pipeline, self.engine.model, self.daemon.record_error
+        )
+        self.thermal = ThermalMonitor()
         self.thermostat = Thermostat(settings.heat.hot_c)
         self._apply(settings)
-        self._made = open_sinks(settings, lossless=not keeper.source.live)
+        self._outboxes = open_sinks(settings, lossless=not camera.source.live)
         self.daemon.sinks = list(self.outboxes)
-        self.daemon.every(1.0, self._look_after)
+        self.daemon.every(1.0, self._check_once_per_second)
         if self.notifier.interval_s:
             self.daemon.every(min(self.notifier.interval_s, 1.0), self.notifier.alive)
         self._attached = attach(self)
@@ -113,11 +117,14 @@ class Service:
 
     @property
     def outboxes(self) -> list[Outbox]:
-        """Of the sinks, in the order of the configuration."""
-        return list(self._made.values())
+        """The outboxes of all sinks, in the order of the configuration."""
+        return list(self._outboxes.values())
 
     def run(self) -> None:
-        """Until the camera's end or `stop`; raises `EdgeRuntimeError` where going on is no use."""
+        """Run until the camera ends or `stop` is called.
+
+        Raises `EdgeRuntimeError` where another attempt is useless.
+        """
         self.notifier.ready(f"watching {self.daemon.camera.source.name}")
         self.daemon.run()
 
@@ -125,14 +132,14 @@ class Service:
         """End `run` soon; may be called by a signal handler."""
         self.daemon.stop(reason)
 
-    def hang_up(self) -> None:
-        """Read the configuration again between two frames; may be called by a signal handler."""
-        self._hup = True
+    def request_reload(self) -> None:
+        """Reload the configuration between two frames; may be called by a signal handler."""
+        self._reload_requested = True
 
     def close(self) -> None:
-        """End everything; what hangs is left behind."""
+        """Stop all parts. A part that does not stop in time is abandoned."""
         self.notifier.stopping()
-        self.climate.close()
+        self.thermal.close()
         closers: list[Callable[[float], None]] = [outbox.close for outbox in self.outboxes]
         closers += [part.close for part in self._attached]
         threads = [threading.Thread(target=each, args=(END_S,), daemon=True) for each in closers]
@@ -150,36 +157,38 @@ class Service:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _see(self, frame: Frame, result: QueryResult, held: Recognition | None) -> None:
-        self.sight = LatestResult(frame, result, held)
+    def _store_latest(
+        self, frame: Frame, result: QueryResult, recognition: Recognition | None
+    ) -> None:
+        self.latest = LatestResult(frame, result, recognition)
 
     # -- between frames -----------------------------------------------------------------------
 
-    def _look_after(self) -> None:
-        """Once a second, on the path's thread."""
-        self.watch.check()
+    def _check_once_per_second(self) -> None:
+        """Run on the main loop's thread."""
+        self.gallery_watch.check()
         try:
             self.snapshot = self.pipeline.gallery.snapshot()
         except EdgeRuntimeError as error:
-            self.daemon.note(error)
-        if self._hup:
-            self._hup = False
+            self.daemon.record_error(error)
+        if self._reload_requested:
+            self._reload_requested = False
             self.reload()
-        self._set_pace()
+        self._set_frame_rate()
         for part in self._attached:
             part.check()
         only_stdout = [box.sink.name for box in self.outboxes] in (["text"], ["json"])
         if only_stdout and not self._attached and reader_has_gone(sys.stdout):
-            raise BrokenPipeError  # nobody listens any more
+            raise BrokenPipeError  # the only output has no reader
 
-    def _set_pace(self) -> None:
+    def _set_frame_rate(self) -> None:
         settings = self.settings
-        slow = self.thermostat.update(self.climate.reading)
+        slow = self.thermostat.update(self.thermal.reading)
         fps = min(settings.camera.fps, settings.heat.fps) if slow else settings.camera.fps
         self.daemon.camera.limit_rate(fps)
 
     def reload(self) -> None:
-        """Bring a changed configuration into force; a faulty one changes nothing."""
+        """Apply a changed configuration; one with an error changes nothing."""
         self.notifier.reloading()
         try:
             new = self._load()
@@ -192,33 +201,34 @@ class Service:
         except EdgeRuntimeError as error:
             log.error("not reloaded: %s", error)
             self.daemon.last_error = str(error)
-        self.watch.reopen()
+        self.gallery_watch.reopen()
         self.notifier.ready(f"watching {self.daemon.camera.source.name}")
 
     def _reload(self, new: Settings, changed: set[str]) -> None:
         source = _source(new) if "camera" in changed else None
         lossless = not (source or self.daemon.camera.source).live
-        before, self._made = self._made, open_sinks(new, lossless=lossless, before=self._made)
+        before = self._outboxes
+        self._outboxes = open_sinks(new, lossless=lossless, before=before)
         self.daemon.sinks = list(self.outboxes)
-        kinds = {made_from[0] for made_from in self._made}
-        for made_from, outbox in before.items():
-            if made_from[0] not in kinds:
+        kinds = {key[0] for key in self._outboxes}
+        for key, outbox in before.items():
+            if key[0] not in kinds:
                 threading.Thread(target=outbox.close, daemon=True).start()
-        # A secret or certificate in a file that the configuration only names.
-        changed |= {str(kind) for kind, *_ in self._made.keys() - before.keys()} - {"output"}
+        # The content of a secret or certificate file may change while its path stays the same.
+        changed |= {str(kind) for kind, *_ in self._outboxes.keys() - before.keys()} - {"output"}
         if source is not None:
             camera = self.daemon.camera
             camera.close(END_S)
-            self.daemon.camera = _keeper(new, source, camera.condition)
+            self.daemon.camera = _camera(new, source, camera.condition)
         self._apply(new)
-        fixed = changed - RELOADABLE
-        log.info("reloaded: %s", ", ".join(sorted(changed & RELOADABLE)) or "nothing has changed")
-        if fixed:
-            log.warning("needs a restart to take effect: %s", ", ".join(sorted(fixed)))
+        need_restart = changed - RELOADABLE
+        log.info("reloaded: %s", ", ".join(sorted(changed & RELOADABLE)) or "no changes")
+        if need_restart:
+            log.warning("needs a restart to take effect: %s", ", ".join(sorted(need_restart)))
         self.settings = new
 
     def _apply(self, settings: Settings) -> None:
-        """Everything that is only a number."""
+        """Apply the settings that are plain values and need nothing to be reopened."""
         decision, gate = settings.decision, settings.gate
         model = self.engine.model
         self.pipeline.neighbors = decision.neighbours
@@ -243,7 +253,7 @@ def _source(settings: Settings) -> Source:
     )
 
 
-def _keeper(settings: Settings, source: Source, condition: threading.Condition) -> CameraSupervisor:
+def _camera(settings: Settings, source: Source, condition: threading.Condition) -> CameraSupervisor:
     camera = settings.camera
     return CameraSupervisor(
         source,

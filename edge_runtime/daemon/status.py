@@ -1,4 +1,4 @@
-"""How the daemon is, truthfully: what health, metrics and the page are made of."""
+"""The daemon's status, from which the health checks, metrics and web page are built."""
 
 from __future__ import annotations
 
@@ -13,36 +13,38 @@ from edge_runtime.system.memory import rss_bytes
 if TYPE_CHECKING:
     from edge_runtime.daemon.service import Service
 
-TURN_LIMIT_S = 10.0
-"""The work loop turns at least twice a second; one that has not for so long is stuck."""
+STALL_LIMIT_S = 10.0
+"""The main loop is stuck if an iteration takes longer. Normally one takes half a second at most."""
 
 
 def status(service: Service) -> dict[str, Any]:
-    """Everything worth knowing, as plain values; may be called from any thread."""
+    """Return the status as plain values; may be called from any thread."""
     daemon, camera = service.daemon, service.daemon.camera
     now_s = time.monotonic()
-    sight, recovery = service.sight, camera.recovery
+    latest, recovery = service.latest, camera.recovery
     snapshot = service.snapshot
     gate = daemon.pipeline.gate
-    turn_age_s = now_s - daemon.last_turn_s
+    iteration_age_s = now_s - daemon.last_iteration_s
     frame_age_s = None if camera.last_frame_s is None else now_s - camera.last_frame_s
-    result_age_s = None if sight is None else now_s - sight.frame.captured_at_s
-    alive = turn_age_s < TURN_LIMIT_S
-    patience_s = service.settings.camera.next_frame_s + 2 / service.settings.camera.fps
-    fresh = result_age_s is not None and result_age_s < patience_s
-    reading = service.climate.reading
+    result_age_s = None if latest is None else now_s - latest.frame.captured_at_s
+    alive = iteration_age_s < STALL_LIMIT_S
+    limit_s = service.settings.camera.next_frame_s + 2 / service.settings.camera.fps
+    fresh = result_age_s is not None and result_age_s < limit_s
+    reading = service.thermal.reading
     return {
         "version": __version__,
         "alive": alive,
         "ready": alive and fresh and recovery.state is State.RUNNING,
         "uptime_s": now_s - service.started_s,
-        "turn_age_s": turn_age_s,
+        "turn_age_s": iteration_age_s,
         "frame_age_s": frame_age_s,
         "last_error": daemon.last_error or recovery.fault or None,
         "frames": daemon.frames,
         "faults": daemon.faults,
         "events": daemon.events,
-        "recognition": None if sight is None or sight.held is None else asdict(sight.held),
+        "recognition": None
+        if latest is None or latest.recognition is None
+        else asdict(latest.recognition),
         "camera": {
             "name": camera.source.name,
             "state": recovery.state.value,
@@ -86,6 +88,6 @@ def status(service: Service) -> dict[str, Any]:
             "throttling": None if reading.throttling is None else list(reading.throttling),
             "slow": service.thermostat.slow,
         },
-        "stage_ms": {} if sight is None else dict(sight.result.stage_ms),
+        "stage_ms": {} if latest is None else dict(latest.result.stage_ms),
         "rss_bytes": rss_bytes(),
     }

@@ -1,4 +1,4 @@
-"""A slower pace while the board is hot or throttled."""
+"""Reduce the frame rate while the board is hot or throttled."""
 
 from __future__ import annotations
 
@@ -11,50 +11,49 @@ from edge_runtime.system.device import temperature_c, throttling
 log = logging.getLogger(__name__)
 
 INTERVAL_S = 10.0
-COOLED_C = 5.0
-"""Degrees below "hot" at which the pace is normal again."""
+HYSTERESIS_C = 5.0
+"""The normal rate returns when the temperature is this many degrees below the limit."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """How warm the board is. None: it does not say."""
+    """Thermal state of the board. None means that the board does not report it."""
 
     temperature_c: float | None = None
     throttling: tuple[str, ...] | None = None
-    """What its firmware does about it (or about the power supply) now; empty: nothing."""
+    """Why the firmware throttles the CPU now: heat or the power supply. Empty if it does not."""
 
 
 class Thermostat:
-    """Decides from readings whether to go slow, with a gap between on and off."""
+    """Decides from readings whether to reduce the frame rate, with hysteresis."""
 
     def __init__(self, hot_c: float) -> None:
         self.hot_c = hot_c
         self.slow = False
 
     def update(self, reading: Reading) -> bool:
-        """Whether to go slow from now on."""
-        limit_c = self.hot_c - COOLED_C if self.slow else self.hot_c
+        """Return whether the frame rate is reduced from now on."""
+        limit_c = self.hot_c - HYSTERESIS_C if self.slow else self.hot_c
         hot = reading.temperature_c is not None and reading.temperature_c >= limit_c
         slow = hot or bool(reading.throttling)
         if slow != self.slow:
             causes = ", ".join(reading.throttling or ())
             if not causes and reading.temperature_c is not None:
                 causes = f"{reading.temperature_c:.0f} C"
-            log.warning(
-                "%s%s", "going slow: " if slow else "at full pace again: ", causes or "cool"
-            )
+            change = "frame rate reduced: " if slow else "back to the full frame rate: "
+            log.warning("%s%s", change, causes or "cool")
         self.slow = slow
         return slow
 
 
-class Climate:
-    """Reads the board's sensors now and then, on a thread of its own: asking may take a while."""
+class ThermalMonitor:
+    """Reads the board's sensors periodically, on its own thread: a reading may take a while."""
 
     def __init__(self, interval_s: float = INTERVAL_S) -> None:
         self.reading = Reading()
         self._interval_s = interval_s
         self._end = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="climate", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="thermal", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
@@ -69,7 +68,7 @@ class Climate:
 
 
 def read() -> Reading:
-    """The sensors as they are now."""
+    """Read the sensors once."""
     reasons = throttling()
     return Reading(
         temperature_c(),

@@ -1,8 +1,8 @@
-"""Work for the path's thread: other threads hand it in, and wait for the answer.
+"""Work for the main loop's thread: other threads submit it and wait for the result.
 
-An engine serves one thread. So the API's pictures are hashed where the camera's are, one between
-two frames: no second copy of the network in memory, no lock on the path, and no frame later than
-one picture.
+An engine serves one thread, so the API's pictures are hashed on the thread that hashes the camera's
+frames, one between two frames. This needs no second copy of the network in memory and no lock in
+the pipeline, and delays a frame by one picture at most.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ CAPACITY = 16
 
 
 class WorkQueue:
-    """A short queue of functions; `changed` is notified when there is one."""
+    """A short queue of functions; `changed` is notified when one is added."""
 
     def __init__(self, changed: threading.Condition, capacity: int = CAPACITY) -> None:
         self._changed = changed
@@ -29,29 +29,30 @@ class WorkQueue:
         self._closed = False
 
     def run(self, function: Callable[[], T], timeout_s: float = 10.0) -> T:
-        """What `function` gives, called on the path's thread; raises what it raises.
+        """Call `function` on the main loop's thread and return its result; raises what it raises.
 
-        Raises `BusyError` when the queue is full or nobody came to it in time.
+        Raises `BusyError` if the queue is full, or if the main loop does not start the function
+        within `timeout_s`.
         """
         future: Future[T] = Future()
         with self._changed:
             if self._closed or len(self._waiting) >= self._capacity:
-                raise BusyError("too much to do at once", remedy="try again in a second")
+                raise BusyError("too many requests at once", remedy="try again in a second")
             self._waiting.append((function, future))
             self._changed.notify_all()
         try:
             return future.result(timeout_s)
         except TimeoutError:
             if not future.cancel():
-                return future.result(timeout_s)  # it has just begun
-            raise BusyError("no time for it now", remedy="try again in a second") from None
+                return future.result(timeout_s)  # the function has just started
+            raise BusyError("timed out in the queue", remedy="try again in a second") from None
 
     def waiting(self) -> bool:
-        """Whether there is something to do."""
+        """Return whether a function waits."""
         return bool(self._waiting)
 
-    def do_one(self) -> None:
-        """Do the oldest, if there is one; its failure is its caller's."""
+    def run_one(self) -> None:
+        """Run the oldest function, if there is one; its exception goes to its caller."""
         with self._changed:
             if not self._waiting:
                 return
@@ -64,10 +65,10 @@ class WorkQueue:
             future.set_exception(error)
 
     def close(self) -> None:
-        """Refuse what waits and what comes."""
+        """Refuse the functions that wait, and all later ones."""
         with self._changed:
             self._closed = True
             waiting, self._waiting = list(self._waiting), deque()
         for _, future in waiting:
             if future.set_running_or_notify_cancel():
-                future.set_exception(BusyError("it is shutting down"))
+                future.set_exception(BusyError("the daemon is shutting down"))

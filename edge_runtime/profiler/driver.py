@@ -108,7 +108,7 @@ class Driver:
         if self._turns is not None:
             self._turns.go()
         while daemon.frames + daemon.faults == before:
-            daemon.turn()
+            daemon.run_once()
             if daemon.camera.state is State.STOPPED:
                 raise ReportError(
                     "the pictures ended", where=daemon.camera.source.name, remedy="name some more"
@@ -123,4 +123,4 @@ class Driver:
         if self._turns is not None:
             self._turns.go()  # its thread waits for this
         self.daemon.camera.close()
-        self.daemon.errands.close()
+        self.daemon.work_queue.close()

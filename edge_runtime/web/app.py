@@ -63,7 +63,7 @@ class Site:
     def __init__(self, service: Service, settings: HttpSettings, token: str) -> None:
         self._service = service
         self._settings = settings
-        self._desk = GalleryService(service.pipeline, service.daemon.errands)
+        self._desk = GalleryService(service.pipeline, service.daemon.work_queue)
         self._events = EventStream(self._brief)
         self._live = LiveView(service)
         self._metrics = Metrics(service)
@@ -154,7 +154,7 @@ class Site:
         return {**status(self._service), **self._page()}
 
     def _page(self) -> dict[str, Any]:
-        sight = self._service.sight
+        sight = self._service.latest
         nearest = sight.result.matches[:1] if sight else ()
         return {
             "budget_ms": min(1000 / self._service.settings.camera.fps, QUERY_BUDGET_MS),
@@ -205,7 +205,7 @@ class Site:
         return _enrolled(await self._desk.enrol_photo(_label(request), data))
 
     async def _enrol_frame(self, request: Request) -> Response:
-        sight = self._service.sight
+        sight = self._service.latest
         if sight is None or not status(self._service)["ready"]:
             return refuse(503, "the camera gives no picture now", "see /readyz")
         source = f"{self._service.daemon.camera.source.name}#{sight.frame.sequence}"

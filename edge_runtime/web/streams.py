@@ -93,7 +93,7 @@ class LiveView:
         shown = None
         try:
             while True:
-                sight = self._service.sight
+                sight = self._service.latest
                 if sight is not None and sight.frame is not shown:
                     shown = sight.frame
                     data = await self._picture()
@@ -105,7 +105,7 @@ class LiveView:
 
     async def _picture(self) -> bytes:
         async with self._lock:
-            sight = self._service.sight
+            sight = self._service.latest
             assert sight is not None
             key = id(sight.frame)
             if self._made is None or self._made[0] != key:

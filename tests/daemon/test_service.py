@@ -269,7 +269,7 @@ def test_a_reader_that_goes_away_ends_it_quietly(config: Path) -> None:
 def test_a_wait_for_a_frame_ends_when_the_daemon_is_told_to_stop(
     engine: Engine, config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "TURN_S", 600.0)
+    monkeypatch.setattr(loop, "MAX_WAIT_S", 600.0)
     forever = threading.Event()
     source = FakeSource([forever.wait], live=True)
     with (
@@ -277,21 +277,21 @@ def test_a_wait_for_a_frame_ends_when_the_daemon_is_told_to_stop(
         CameraSupervisor(source, first_frame_s=60.0) as camera,
     ):
         daemon = loop.Daemon(camera, Pipeline(engine, gallery))
-        threading.Timer(0.3, daemon.stop, ["told to stop"]).start()
+        threading.Timer(0.3, daemon.stop, ["stop requested"]).start()
         daemon.run()
         assert camera.state is State.STARTING  # it did not come to the end of its patience
         forever.set()
 
 
-def test_errands_are_done_on_the_paths_thread_and_bounded() -> None:
+def test_queued_work_runs_on_the_main_loops_thread_and_is_bounded() -> None:
     changed = threading.Condition()
-    errands = WorkQueue(changed, capacity=2)
+    work_queue = WorkQueue(changed, capacity=2)
     answers: list[object] = []
 
     def ask(function: Callable[[], object]) -> threading.Thread:
         def run() -> None:
             try:
-                answers.append(errands.run(function))
+                answers.append(work_queue.run(function))
             except Exception as error:
                 answers.append(error)
 
@@ -301,21 +301,21 @@ def test_errands_are_done_on_the_paths_thread_and_bounded() -> None:
 
     asking = [ask(threading.get_ident), ask(lambda: 1 // 0)]
     with changed:
-        changed.wait_for(lambda: len(errands._waiting) == 2, timeout=5)
+        changed.wait_for(lambda: len(work_queue._waiting) == 2, timeout=5)
     with pytest.raises(BusyError):
-        errands.run(int)
-    errands.do_one()
-    errands.do_one()
-    errands.do_one()
+        work_queue.run(int)
+    work_queue.run_one()
+    work_queue.run_one()
+    work_queue.run_one()
     for thread in asking:
         thread.join()
     assert threading.get_ident() in answers
     assert any(isinstance(answer, ZeroDivisionError) for answer in answers)
-    with pytest.raises(BusyError, match="no time"):
-        errands.run(int, timeout_s=0.01)
-    errands.close()
+    with pytest.raises(BusyError, match="timed out"):
+        work_queue.run(int, timeout_s=0.01)
+    work_queue.close()
     with pytest.raises(BusyError):
-        errands.run(int)
+        work_queue.run(int)
 
 
 def test_a_hot_board_goes_slow_until_it_has_cooled() -> None:

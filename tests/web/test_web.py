@@ -412,7 +412,7 @@ def test_a_stuck_work_loop_is_not_healthy(tmp_path: Path, film: Path) -> None:
         "import sys, threading, time\n"
         "import edge_runtime.daemon.status as status\n"
         "import edge_runtime.daemon.loop as loop\n"
-        "status.TURN_LIMIT_S = 1.0\n"
+        "status.STALL_LIMIT_S = 1.0\n"
         "step = loop.Daemon.step\n"
         "loop.Daemon.step = lambda self, frame: step(self, frame) if self.frames < 20 else "
         "time.sleep(600)\n"
