@@ -1,4 +1,4 @@
-/* Arguments of the Python functions: buffers of just the right size, filters, kernels by name. */
+/* Arguments of the Python functions: buffers of exact size, filters, kernels by name. */
 #ifndef EDGE_BUFFERS_H
 #define EDGE_BUFFERS_H
 
@@ -7,11 +7,11 @@
 
 #include "hamming.h"
 
-/* An argument that must be a buffer of just this many bytes. */
+/* An argument that must be a buffer of exactly this many bytes. */
 typedef struct {
     int arg;
     const char *what;
-    Py_ssize_t length; /* -1: any */
+    Py_ssize_t length; /* -1: any length */
     int flags;
 } wanted_buffer;
 
@@ -19,7 +19,7 @@ static void release_all(Py_buffer *views, int count) {
     while (count--) PyBuffer_Release(&views[count]);
 }
 
-/* All of them, or none and an exception. A buffer that is not needed is empty. */
+/* Gets all buffers; on failure, releases them and raises. */
 static int get_all(PyObject *const *args, Py_buffer *views, const wanted_buffer *wanted, int count) {
     for (int i = 0; i < count; i++) {
         const wanted_buffer *want = &wanted[i];
@@ -28,8 +28,8 @@ static int get_all(PyObject *const *args, Py_buffer *views, const wanted_buffer 
             return -1;
         }
         if (want->length >= 0 && views[i].len != want->length) {
-            PyErr_Format(PyExc_ValueError, "%s is %zd bytes, expected %zd", want->what, views[i].len,
-                         want->length);
+            PyErr_Format(PyExc_ValueError, "%s must be %zd bytes, got %zd", want->what, want->length,
+                         views[i].len);
             release_all(views, i + 1);
             return -1;
         }
@@ -37,7 +37,7 @@ static int get_all(PyObject *const *args, Py_buffer *views, const wanted_buffer 
     return 0;
 }
 
-/* A filter out of three arguments, alive, group and wanted, each of which may be None. */
+/* A filter from the arguments alive, group and wanted, each of which may be None. */
 typedef struct {
     edge_filter filter;
     Py_buffer views[3];
@@ -50,7 +50,7 @@ static int get_filter(PyObject *const *args, Py_ssize_t count, held_filter *held
                                     {2, "wanted", -1, PyBUF_SIMPLE}};
     *held = (held_filter){.used = 0};
     if ((args[1] == Py_None) != (args[2] == Py_None)) {
-        PyErr_SetString(PyExc_ValueError, "group and wanted go together");
+        PyErr_SetString(PyExc_ValueError, "group and wanted must be given together");
         return -1;
     }
     for (int i = 0; i < 3; i++) {
@@ -72,7 +72,7 @@ static int get_filter(PyObject *const *args, Py_ssize_t count, held_filter *held
 
 static const edge_filter *filter_of(const held_filter *held) { return held->used ? &held->filter : NULL; }
 
-/* What every scan begins with: codes, count, bits. */
+/* The shape of the codes: count, bits, and bytes per code. */
 typedef struct {
     uint32_t count, bits;
     Py_ssize_t bytes;
@@ -82,7 +82,9 @@ static int get_shape(PyObject *const *args, shape *of) {
     const unsigned long count = PyLong_AsUnsignedLong(args[0]), bits = PyLong_AsUnsignedLong(args[1]);
     if (PyErr_Occurred()) return -1;
     if (bits < 1 || bits > 8 * EDGE_MAX_BYTES || count >= UINT32_MAX) {
-        PyErr_Format(PyExc_ValueError, "count %lu, bits %lu: out of range", count, bits);
+        PyErr_Format(PyExc_ValueError,
+                     "count must be below %lu and bits between 1 and %d, got count %lu and bits %lu",
+                     (unsigned long)UINT32_MAX, 8 * EDGE_MAX_BYTES, count, bits);
         return -1;
     }
     *of = (shape){(uint32_t)count, (uint32_t)bits, (Py_ssize_t)(bits + 7) / 8};
@@ -92,13 +94,13 @@ static int get_shape(PyObject *const *args, shape *of) {
 static const edge_scanner *get_kernel(PyObject *name) {
     const char *text = PyUnicode_AsUTF8AndSize(name, NULL);
     const edge_scanner *kernel = text ? edge_find_scanner(text) : NULL;
-    if (text && !kernel) PyErr_Format(PyExc_ValueError, "no kernel %s here", text);
+    if (text && !kernel) PyErr_Format(PyExc_ValueError, "unsupported kernel %s", text);
     return kernel;
 }
 
 static int check_nargs(const char *name, Py_ssize_t nargs, Py_ssize_t expected) {
     if (nargs == expected) return 0;
-    PyErr_Format(PyExc_TypeError, "%s takes %zd arguments, not %zd", name, expected, nargs);
+    PyErr_Format(PyExc_TypeError, "%s takes %zd arguments, got %zd", name, expected, nargs);
     return -1;
 }
 

@@ -1,8 +1,8 @@
-/* Exact nearest neighbours of packed binary codes by Hamming distance.
+/* Exact nearest neighbors of packed binary codes by Hamming distance.
  *
- * A code of B bits is ceil(B / 8) bytes, bit i in bit i % 8 of byte i / 8, rows without padding.
- * Nothing here allocates or keeps state but through the select's buffer; every function may be
- * called from several threads at once.
+ * A code of B bits takes ceil(B / 8) bytes: bit i is bit i % 8 of byte i / 8. Rows have no padding.
+ * These functions allocate nothing and keep no state except in the caller's buffers, so they are
+ * thread-safe.
  */
 #ifndef EDGE_HAMMING_H
 #define EDGE_HAMMING_H
@@ -11,77 +11,77 @@
 #include <stdint.h>
 #include <string.h>
 
-#define EDGE_BLOCK 64 /* codes that a kernel compares at a time: one bit each in its answer */
+#define EDGE_BLOCK 64 /* codes compared at a time; the result has one bit per code */
 #define EDGE_MAX_BYTES 32
 
-/* The k nearest so far, as one bucket of rows a distance.
+/* The k nearest rows so far, with one bucket of rows per distance.
  *
- * A push is O(1). `limit` is the distance that a code must stay below to be among the k nearest; it
- * only falls. Rows are offered in rising order, so buckets are sorted as they are: ties go to the
- * lower row, as in a stable full sort. */
+ * A push is O(1). A code is among the k nearest only if its distance is below `limit`, which never
+ * increases. Rows are offered in ascending order, so each bucket is sorted and ties go to the lower
+ * row, as in a stable full sort. */
 typedef struct {
     uint32_t k;
     uint32_t limit;
-    int streamed;     /* codes come from memory, and not from a cache */
-    uint32_t below;   /* rows kept at distances below limit; always less than k */
+    int streamed;     /* codes come from memory rather than from a cache */
+    uint32_t below;   /* stored rows with distances below limit; always less than k */
     uint32_t *filled; /* [bits + 1]: rows in each bucket */
     uint32_t *rows;   /* [bits + 1][k] */
 } edge_select;
 
-/* Which rows may be found; NULL: all. Looked at only for rows that are near enough. */
+/* The rows that pass; a NULL filter passes all. Evaluated only for rows that are near enough. */
 typedef struct {
-    const uint8_t *alive;   /* bit r % 8 of byte r / 8 is 1; NULL: all are */
-    const uint32_t *group;  /* [rows]: what each row belongs to; NULL: no matter */
-    const uint8_t *wanted;  /* a bit for each group */
-    uint32_t groups;        /* bits in `wanted`; later groups are not wanted */
+    const uint8_t *alive;   /* bit r % 8 of byte r / 8 is 1 for a live row r; NULL: all live */
+    const uint32_t *group;  /* [rows]: the group of each row; NULL: no groups */
+    const uint8_t *wanted;  /* one bit per group */
+    uint32_t groups;        /* bits in `wanted`; later groups are unwanted */
 } edge_filter;
 
 /* Offers rows [begin, end) of `codes` to `select`. */
 typedef void edge_scan(const uint8_t *codes, uint32_t begin, uint32_t end, const uint8_t *query,
                        const edge_filter *filter, edge_select *select);
 
-/* Lays `count` codes out as `planes` (planes.h), in whole blocks. */
+/* Transposes `count` codes into `planes` (planes.h), in whole blocks. */
 typedef void edge_arrange(const uint8_t *codes, uint32_t count, uint8_t *planes);
 
-/* Offers the first `count` codes, which lie in `planes` too, to a select that is new: faster than a scan
- * that knows no limit yet. All rows may be found, and k is at most EDGE_BLOCK. */
+/* Offers the first `count` codes, which are also in `planes`, to an empty select. This is faster than a
+ * scan that has no limit yet. There is no filter, and k is at most EDGE_BLOCK. */
 typedef void edge_sift(const uint8_t *planes, const uint8_t *codes, uint32_t count, const uint8_t *query,
                        edge_select *select);
 
-/* Codes that a batch compares with each of its queries before it moves on: they stay in the first level
- * cache, beside the selects. */
+/* A batch compares this many bytes of codes with each of its queries before it moves on. They stay in
+ * the first-level cache, together with the selects. */
 #if defined(__aarch64__)
 #define EDGE_STRETCH_BYTES 16384 /* of 32 KiB on a Cortex-A53 and A72 */
 #else
 #define EDGE_STRETCH_BYTES 32768 /* of 48 KiB */
 #endif
 
-/* Distances of all rows. */
+/* Computes the distances of all rows. */
 typedef void edge_measure(const uint8_t *codes, uint32_t count, const uint8_t *query,
                           uint16_t *distances);
 
-/* Rows that are nearer than `limit`, in order, and their distances; gives how many there are, and
- * writes the first `room` of them. */
+/* Finds the rows nearer than `limit`, in order, and their distances. Returns their number and writes
+ * the first `room` of them. */
 typedef size_t edge_collect(const uint8_t *codes, uint32_t count, const uint8_t *query,
                             uint32_t limit, const edge_filter *filter, uint32_t *rows,
                             uint16_t *distances, size_t room);
 
-/* A distance below which at least `k` (at most EDGE_BLOCK) of the first EDGE_SAMPLE rows lie: a scan
- * that starts with it as its limit keeps few rows that it drops again. */
+/* Returns a distance below which at least `k` (at most EDGE_BLOCK) of the first EDGE_SAMPLE rows lie. A
+ * scan that starts with this limit stores few rows that it later discards. */
 typedef uint32_t edge_bound(const uint8_t *codes, const uint8_t *query, uint32_t k);
 #define EDGE_SAMPLE (8 * EDGE_BLOCK)
 
-/* What an instruction set offers for one width. */
+/* The functions of an instruction set for one code width. */
 typedef struct {
     edge_scan *scan;
-    edge_bound *bound; /* NULL: not worth it */
+    edge_bound *bound; /* NULL: not faster */
     edge_measure *measure;
     edge_collect *collect;
-    edge_arrange *arrange; /* NULL: not worth it, nor is `sift` */
+    edge_arrange *arrange; /* NULL: not faster; `sift` is NULL too */
     edge_sift *sift;
 } edge_width;
 
-/* One instruction set: the widths that it is made for, by bytes a code. */
+/* One instruction set and its functions, indexed by bytes per code. */
 typedef struct {
     const char *name;
     int (*supported)(void);
@@ -96,32 +96,32 @@ extern const edge_scanner edge_scanner_avx512;
 extern const edge_scanner edge_scanner_neon;
 #endif
 
-/* The best kernel that this CPU supports, or the one of that name; NULL if it has none such. */
+/* Returns the best kernel that this CPU supports, or the one named `name`; NULL if unsupported. */
 const edge_scanner *edge_find_scanner(const char *name);
 
-/* Which of its functions are for codes of that many bytes. */
+/* Returns the kernel's functions for codes of `bytes` bytes. */
 const edge_width *edge_width_of(const edge_scanner *kernel, uint32_t bytes);
 
-/* Words of scratch memory that `edge_search` needs. */
+/* Returns the words of scratch memory that `edge_search` needs. */
 size_t edge_search_words(uint32_t bits, uint32_t query_count, uint32_t k);
 
-/* The k nearest rows for each query.
+/* Finds the k nearest rows for each query.
  *
- * `codes` is [count][bytes], `queries` [query_count][bytes]; `rows` and `distances` take
- * [query_count][k], of which the first min(k, rows that pass) of each query are written; `found`
- * takes that number for each query. `words` is scratch. The memory grows with bits * k: for a k of
- * thousands, `edge_rank` is the better choice. */
+ * `codes` is [count][bytes] and `queries` [query_count][bytes]. `rows` and `distances` are
+ * [query_count][k]; for each query the first min(k, passing rows) entries are written, and `found`
+ * receives that number. `words` is scratch. The memory grows with bits * k, so for a k of thousands
+ * `edge_rank` is the better choice. */
 void edge_search(const edge_scanner *kernel, const uint8_t *codes, uint32_t count, uint32_t bits,
                  const uint8_t *queries, uint32_t query_count, uint32_t k, const edge_filter *filter,
                  uint32_t *words, int64_t *rows, int64_t *distances, uint32_t *found);
 
-/* All rows sorted by their distance to one query, stably, by counting. `distances` is written too,
- * in the order of the rows; gives how many rows pass. */
+/* Sorts all rows by their distance to one query with a stable counting sort. Also writes `distances`,
+ * in row order. Returns the number of rows that pass. */
 uint32_t edge_rank(const edge_scanner *kernel, const uint8_t *codes, uint32_t count, uint32_t bits,
                    const uint8_t *query, const edge_filter *filter, uint16_t *distances,
                    uint32_t *order);
 
-/* The same for at most 2^16 rows of which all pass: fewer passes, and half the memory to write.
+/* As edge_rank, for at most 2^16 rows without a filter: fewer passes and half the memory writes.
  * `scratch` has edge_rank_scratch elements. */
 void edge_rank_short(const edge_scanner *kernel, const uint8_t *codes, uint32_t count, uint32_t bits,
                      const uint8_t *query, uint16_t *scratch, uint16_t *order);
@@ -150,8 +150,9 @@ static inline int edge_passes(const edge_filter *filter, uint32_t row) {
                                             edge_bit(filter->wanted, filter->group[row]))));
 }
 
-/* Asks for what a scan will come to. On x86-64 it is a third slower without (measured on 1e7 and 1e8
- * codes); an ARM core's own prefetcher is left to it, since this would cost it instructions. */
+/* Prefetches the codes that a scan reads next. On x86-64 a scan is a third slower without it (measured
+ * on 1e7 and 1e8 codes). ARM cores rely on their hardware prefetcher, since this would cost them
+ * instructions. */
 static inline __attribute__((always_inline)) void edge_fetch_ahead(const uint8_t *block, unsigned bytes) {
 #if defined(__x86_64__)
     for (unsigned line = 0; line < EDGE_BLOCK * bytes; line += 64) __builtin_prefetch(block + 2048 + line);
@@ -160,7 +161,7 @@ static inline __attribute__((always_inline)) void edge_fetch_ahead(const uint8_t
 #endif
 }
 
-/* Keep `row`, which must be below the limit. */
+/* Stores `row`, whose distance must be below the limit. */
 static inline void edge_push(edge_select *select, uint32_t distance, uint32_t row) {
     select->rows[(size_t)distance * select->k + select->filled[distance]++] = row;
     select->below++;
@@ -173,7 +174,7 @@ static inline void edge_offer(edge_select *select, const uint8_t *codes, const u
     if (distance < select->limit && edge_passes(filter, row)) edge_push(select, distance, row);
 }
 
-/* Where `collect` puts what it finds. */
+/* The output of `collect`. */
 typedef struct {
     const edge_filter *filter;
     uint32_t limit;
@@ -193,11 +194,11 @@ static inline void edge_keep(edge_basket *basket, const uint8_t *codes, const ui
     basket->found++;
 }
 
-/* Defines what an instruction set offers for one width, out of three things that its file defines:
- * the type VECTOR of a query spread over a register with `spread_BYTES(query)`;
- * `below_BYTES(codes, query, limit)`, a bit for each code of a block that is nearer than `limit`; and
- * `distances_BYTES(codes, query, out)`, the distances of a block. SLACK: codes behind a block that
- * must exist because these read beyond its end. */
+/* Defines the functions of an instruction set for one width. The including file provides: the type
+ * VECTOR of a query broadcast to a register, and `spread_BYTES(query)`, which does that;
+ * `below_BYTES(codes, query, limit)`, which returns one bit per code of a block that is nearer than
+ * `limit`; and `distances_BYTES(codes, query, out)`, which writes the distances of a block. These may
+ * read beyond the end of a block, so SLACK codes must follow it. */
 #define EDGE_WIDTH(TARGET, BYTES, VECTOR, SLACK)                                                  \
     TARGET static void scan_##BYTES(const uint8_t *codes, uint32_t begin, uint32_t end,           \
                                     const uint8_t *query, const edge_filter *filter,              \
@@ -216,7 +217,7 @@ static inline void edge_keep(edge_basket *basket, const uint8_t *codes, const ui
         }                                                                                         \
         for (; row < end; row++) edge_offer(select, codes, query, (BYTES), filter, row);          \
     }                                                                                             \
-    /* Of the rows EDGE_BLOCK apart only the nearest counts: one minimum a lane. */              \
+    /* Of rows EDGE_BLOCK apart, only the nearest counts: one minimum per lane. */               \
     TARGET static uint32_t bound_##BYTES(const uint8_t *codes, const uint8_t *query, uint32_t k) {\
         const VECTOR spread = spread_##BYTES(query);                                              \
         uint16_t least[EDGE_BLOCK], here[EDGE_BLOCK], lanes[8 * (BYTES) + 1] = {0};               \

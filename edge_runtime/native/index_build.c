@@ -1,4 +1,4 @@
-/* A multi-index out of codes. */
+/* Builds a multi-index from codes. */
 #include <stdlib.h>
 
 #include "index_parts.h"
@@ -11,12 +11,12 @@ static uint64_t mixed(const uint8_t *code, uint32_t bytes) {
     return (hash * 0xBF58476D1CE4E5B9u) >> 20;
 }
 
-/* Fills `codes`, and gives each row the number of its code; 0: no memory. */
+/* Fills index->codes and writes the code number of each row. Returns 0 if out of memory. */
 static int find_distinct(edge_index *index, const uint8_t *codes, uint32_t *code_of) {
     const uint32_t count = index->count, bytes = index->bytes;
     uint64_t slots = 64;
     while (slots < 2 * (uint64_t)count) slots *= 2;
-    uint32_t *table = malloc(slots * sizeof *table); /* a code's number + 1; 0: free */
+    uint32_t *table = malloc(slots * sizeof *table); /* code number + 1; 0: free */
     if (!table) return 0;
     memset(table, 0, slots * sizeof *table);
     uint64_t hashes[AHEAD];
@@ -41,14 +41,14 @@ static int find_distinct(edge_index *index, const uint8_t *codes, uint32_t *code
     return 1;
 }
 
-/* A counting sort: `begins` [buckets + 1] and the numbers 0, 1, ... in `sorted`, by their bucket. */
+/* Sorts the numbers 0, 1, ... by bucket into `sorted`; writes `begins` [buckets + 1]. */
 static void sort_by_bucket(const uint32_t *bucket, uint32_t count, size_t buckets, uint32_t *begins,
                            uint32_t *sorted) {
     memset(begins, 0, sizeof(uint32_t) * (buckets + 1));
     for (uint32_t at = 0; at < count; at++) begins[bucket[at] + 1]++;
     for (size_t b = 1; b <= buckets; b++) begins[b] += begins[b - 1];
     for (uint32_t at = 0; at < count; at++) sorted[begins[bucket[at]]++] = at;
-    /* Each begin has moved to its bucket's end, which is where the next one begins. */
+    /* Each begin has advanced to its bucket's end, which is the next bucket's begin. */
     memmove(begins + 1, begins, sizeof(uint32_t) * buckets);
     begins[0] = 0;
 }

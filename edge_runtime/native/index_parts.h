@@ -1,25 +1,25 @@
-/* What the two halves of the multi-index share: how it is made of parts. */
+/* The layout of the multi-index, shared by its builder and its search. */
 #ifndef EDGE_INDEX_PARTS_H
 #define EDGE_INDEX_PARTS_H
 
 #include "multi_index.h"
 
 #define MAX_WORDS (EDGE_MAX_BYTES / 8)
-#define AHEAD 32 /* rows or buckets whose memory is asked for before it is needed */
+#define AHEAD 32 /* rows or buckets prefetched before they are needed */
 
 typedef struct {
-    uint32_t start, width; /* its bits in a code whose bits have been put in order */
-    uint32_t *begins;      /* [2^width + 1]: where each bucket begins */
-    uint64_t *codes;       /* [distinct][words], bits in order */
+    uint32_t start, width; /* its bits in a code with reordered bits */
+    uint32_t *begins;      /* [2^width + 1]: the start of each bucket */
+    uint64_t *codes;       /* [distinct][words], with reordered bits */
     uint32_t *ids;         /* [distinct] */
 } part_table;
 
 struct edge_index {
     uint32_t bits, bytes, words, parts, count, distinct;
-    uint8_t *codes;        /* [distinct][bytes], by their first rows */
-    uint32_t *begins;      /* [distinct + 1]: where the rows of each code begin */
-    uint32_t *rows;        /* [count], rising for each code */
-    uint64_t *ordered;     /* [bytes][256][words]: a byte's bits at their places */
+    uint8_t *codes;        /* [distinct][bytes], in order of their first rows */
+    uint32_t *begins;      /* [distinct + 1]: the start of the rows of each code */
+    uint32_t *rows;        /* [count], ascending for each code */
+    uint64_t *ordered;     /* [bytes][256][words]: a byte's bits at their new positions */
     part_table part[EDGE_MAX_PARTS];
 };
 

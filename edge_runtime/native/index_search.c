@@ -1,16 +1,16 @@
-/* Searches of a multi-index. */
+/* Searches a multi-index. */
 #include <stdlib.h>
 
 #include "index_parts.h"
 
-/* -- what is found ------------------------------------------------------------------------------ */
+/* -- results ------------------------------------------------------------------------------------ */
 
-/* Either the k nearest, in a heap with the farthest on top, or all that are near enough. A key is
- * distance * 2^32 + row, so that ties go by row. */
+/* Either the k nearest rows, in a heap with the farthest on top, or all that are near enough. A key is
+ * distance * 2^32 + row, so ties are ordered by row. */
 typedef struct {
     const edge_filter *filter;
-    uint64_t below; /* what a key must stay below */
-    uint64_t *heap; /* NULL: all */
+    uint64_t below; /* keys must be below this */
+    uint64_t *heap; /* NULL: collect all */
     uint32_t k, found;
     edge_basket *all;
 } sink;
@@ -37,7 +37,7 @@ static void sift_up(uint64_t *heap, uint32_t at) {
     heap[at] = key;
 }
 
-/* The rows of a code; they rise, so the first one that comes too late ends it. */
+/* Offers the rows of a code. They ascend, so the first key that is too large ends the loop. */
 static void take(sink *to, const edge_index *index, uint32_t id, uint32_t distance) {
     for (uint32_t at = index->begins[id]; at < index->begins[id + 1]; at++) {
         const uint32_t row = index->rows[at];
@@ -74,8 +74,8 @@ static uint32_t unload(sink *from, int64_t *rows, int64_t *distances) {
 
 /* -- searching ---------------------------------------------------------------------------------- */
 
-/* A code can be met in several parts' tables. It counts where it is met first: in the part that is
- * nearest to the query's, the first of equals. */
+/* A code may occur in the tables of several parts. It counts where it is visited first: in the part
+ * nearest to the query's part, or the first of several equal ones. */
 static int met_before(const edge_index *index, const uint64_t *differing, uint32_t part, uint32_t radius) {
     for (uint32_t other = 0; other < index->parts; other++) {
         const uint32_t bits = (uint32_t)__builtin_popcount(bucket_of(&index->part[other], differing));
@@ -102,7 +102,8 @@ static inline __attribute__((always_inline)) void look_into(const edge_index *in
     }
 }
 
-/* Looks into the buckets of rising radius until nothing unseen can count; 0: `work` is used up. */
+/* Visits buckets of increasing radius until no unvisited code can qualify. Returns 0 if `work` is used
+ * up. */
 static int walk(const edge_index *index, const uint64_t *query, uint64_t *work, sink *to) {
     const uint32_t parts = index->parts;
     for (uint32_t radius = 0; radius <= EDGE_MAX_PART_BITS; radius++) {
@@ -110,7 +111,7 @@ static int walk(const edge_index *index, const uint64_t *query, uint64_t *work, 
             const part_table *part = &index->part[number];
             const uint32_t home = bucket_of(part, query);
             const uint64_t beyond = (uint64_t)1 << part->width;
-            /* All patterns of `radius` ones among the part's bits, in rising order (Gosper). */
+            /* All patterns of `radius` ones among the part's bits, in ascending order (Gosper's hack). */
             uint64_t flips = ((uint64_t)1 << radius) - 1;
             int more = radius <= part->width;
             while (more) {
@@ -138,8 +139,8 @@ static int walk(const edge_index *index, const uint64_t *query, uint64_t *work, 
                         look_into(index, number, index->words, radius, begin[b], end[b], query, to);
                 }
             }
-            /* What was not met yet differs by more than `radius` in each part up to this one and by
-             * at least `radius` in each later one. */
+            /* Codes not visited yet differ by more than `radius` in each part up to this one, and by
+             * at least `radius` in each later part. */
             if ((!to->heap || to->found == to->k) && (to->below - 1) >> 32 <= parts * radius + number)
                 return 1;
         }
@@ -167,7 +168,7 @@ size_t edge_index_collect(const edge_index *index, const uint8_t *query, uint32_
     return walk(index, ordered, work, &to) ? all.found : SIZE_MAX;
 }
 
-/* Offers all distinct codes nearer than `limit`; 0: no memory. */
+/* Offers all distinct codes nearer than `limit`. Returns 0 if out of memory. */
 static int offer_near(const edge_index *index, const edge_width *width, const uint8_t *query,
                       uint32_t limit, sink *to) {
     size_t room = 1024, found;
@@ -195,10 +196,10 @@ uint32_t edge_index_scan(const edge_index *index, const edge_scanner *kernel, co
     sink to = {.filter = filter, .below = UINT64_MAX, .heap = heap, .k = k};
     int done = 1;
     if (!filter || codes == index->distinct) {
-        /* The k nearest codes by distance, then by first row, hold the k nearest rows. */
+        /* The k nearest codes by distance, then by first row, contain the k nearest rows. */
         for (uint32_t i = 0; i < codes; i++) take(&to, index, (uint32_t)ids[i], (uint32_t)away[i]);
     } else {
-        /* Rows that do not pass make it any number of codes: all up to a distance, which grows. */
+        /* With filtered rows, any number of codes may be needed: offer all up to a growing distance. */
         for (uint32_t limit = (uint32_t)away[codes - 1] + 1;; limit += 1 + limit / 4) {
             to.found = 0;
             to.below = UINT64_MAX;

@@ -5,7 +5,7 @@
 
 #include "multi_index.h"
 
-#define MOST_BUCKETED 2048 /* neighbours; beyond, counting is faster and takes less memory */
+#define MOST_BUCKETED 2048 /* neighbors; beyond, counting is faster and takes less memory */
 
 /* -- scans -------------------------------------------------------------------------------------- */
 
@@ -31,10 +31,10 @@ static int search_ranked(const edge_scanner *kernel, const uint8_t *codes, const
 PyDoc_STRVAR(search_doc,
 "search(codes, count, bits, queries, query_count, k, alive, group, wanted, rows, distances, found, kernel, /)\n"
 "\n"
-"The k nearest of `count` codes of `bits` bits (rows of ceil(bits / 8) bytes) for each query, exact,\n"
-"ties by row. `alive` is None or a bit for each row; `group` (uint32 [count]) and `wanted` (a bit for\n"
-"each group) are None or leave out rows of other groups. `rows` and `distances` are int64\n"
-"[query_count, k] and `found` uint32 [query_count]; all three are written. `kernel` is a name out of\n"
+"Find the k nearest of `count` codes of `bits` bits (rows of ceil(bits / 8) bytes) for each query,\n"
+"exactly, ties by row. `alive` is None or one bit per row. `group` (uint32 [count]) and `wanted` (one\n"
+"bit per group) are None or exclude rows of unwanted groups. `rows` and `distances` (int64\n"
+"[query_count, k]) and `found` (uint32 [query_count]) receive the results. `kernel` is one of\n"
 "`kernels()`.");
 
 static PyObject *search(PyObject *self, PyObject *const *args, Py_ssize_t nargs) {
@@ -45,7 +45,7 @@ static PyObject *search(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
     const unsigned long query_count = PyLong_AsUnsignedLong(args[4]), k = PyLong_AsUnsignedLong(args[5]);
     if (PyErr_Occurred()) return NULL;
     if (query_count >= UINT32_MAX || k < 1 || k > of.count)
-        return PyErr_Format(PyExc_ValueError, "queries %lu, k %lu: out of range", query_count, k);
+        return PyErr_Format(PyExc_ValueError, "k must be between 1 and %u, got k %lu for %lu queries", of.count, k, query_count);
     const edge_scanner *kernel = get_kernel(args[12]);
     if (!kernel) return NULL;
     const Py_ssize_t answers = (Py_ssize_t)(query_count * k * 8);
@@ -85,8 +85,8 @@ static PyObject *search(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
 PyDoc_STRVAR(rank_doc,
 "rank(codes, count, bits, queries, query_count, order, kernel, /)\n"
 "\n"
-"All rows by their distance to each query, stably, into `order` [query_count, count]: uint16 up to\n"
-"65,536 rows, else uint32.");
+"Sort all rows by their distance to each query, stably, into `order` [query_count, count]: uint16 for\n"
+"up to 65,536 rows, else uint32.");
 
 static PyObject *rank(PyObject *self, PyObject *const *args, Py_ssize_t nargs) {
     (void)self;
@@ -128,8 +128,8 @@ static PyObject *rank(PyObject *self, PyObject *const *args, Py_ssize_t nargs) {
 PyDoc_STRVAR(collect_doc,
 "collect(codes, count, bits, query, limit, alive, group, wanted, rows, distances, kernel, /)\n"
 "\n"
-"Rows nearer than `limit` that pass the filter, in order, into `rows` (uint32 [room]) and `distances`\n"
-"(uint16 [room]). Gives how many there are; no more than `room` are written.");
+"Write the rows nearer than `limit` that pass the filter, in order, to `rows` (uint32 [room]) and\n"
+"`distances` (uint16 [room]). Return their number; at most `room` are written.");
 
 static PyObject *collect(PyObject *self, PyObject *const *args, Py_ssize_t nargs) {
     (void)self;
@@ -164,7 +164,7 @@ static PyObject *collect(PyObject *self, PyObject *const *args, Py_ssize_t nargs
     return PyLong_FromSize_t(found);
 }
 
-/* -- the multi-index, in a capsule that owns it ------------------------------------------------- */
+/* -- the multi-index, owned by a capsule -------------------------------------------------------- */
 
 #define CAPSULE "edge_runtime._hamming.index"
 
@@ -175,8 +175,7 @@ static void free_capsule(PyObject *capsule) {
 PyDoc_STRVAR(index_new_doc,
 "index_new(codes, count, bits, /)\n"
 "\n"
-"The distinct ones of `count` codes, as `search` takes them, with their rows: a multi-index that is not\n"
-"divided yet.");
+"Return a multi-index of the distinct codes among `count` codes; it is not divided yet.");
 
 static PyObject *index_new(PyObject *self, PyObject *const *args, Py_ssize_t nargs) {
     (void)self;
@@ -199,8 +198,8 @@ static PyObject *index_new(PyObject *self, PyObject *const *args, Py_ssize_t nar
 PyDoc_STRVAR(index_divide_doc,
 "index_divide(index, parts, order, /)\n"
 "\n"
-"Make its tables, of `parts` parts of at most 28 bits; once, before any search. `order` (uint16 [bits])\n"
-"names the bit that stands at each place, part after part.");
+"Build the tables of `parts` parts of at most 28 bits; call once, before any search. `order` (uint16\n"
+"[bits]) lists the bits part by part.");
 
 static PyObject *index_divide(PyObject *self, PyObject *const *args, Py_ssize_t nargs) {
     (void)self;
@@ -211,7 +210,7 @@ static PyObject *index_divide(PyObject *self, PyObject *const *args, Py_ssize_t 
     const uint32_t bits = edge_index_bits(index);
     if (parts < 1 || parts > EDGE_MAX_PARTS || parts > bits || (bits + parts - 1) / parts > EDGE_MAX_PART_BITS ||
         edge_index_parts(index))
-        return PyErr_Format(PyExc_ValueError, "%lu parts: out of range, or divided already", parts);
+        return PyErr_Format(PyExc_ValueError, "cannot divide into %lu parts: out of range, or already divided", parts);
     Py_buffer view;
     const wanted_buffer wanted = {2, "order", 2 * (Py_ssize_t)bits, PyBUF_SIMPLE};
     if (get_all(args, &view, &wanted, 1)) return NULL;
@@ -224,13 +223,13 @@ static PyObject *index_divide(PyObject *self, PyObject *const *args, Py_ssize_t 
         Py_END_ALLOW_THREADS
     }
     release_all(&view, 1);
-    if (!inside) return PyErr_Format(PyExc_ValueError, "order names a bit beyond %u", bits);
+    if (!inside) return PyErr_Format(PyExc_ValueError, "order contains a bit beyond %u", bits);
     if (!made) return PyErr_NoMemory();
     Py_RETURN_NONE;
 }
 
 PyDoc_STRVAR(index_facts_doc,
-"index_facts(index, /)\n\nHow many distinct codes it holds, and its size in bytes.");
+"index_facts(index, /)\n\nReturn the number of distinct codes and the size in bytes.");
 
 static PyObject *index_facts(PyObject *self, PyObject *capsule) {
     (void)self;
@@ -242,9 +241,9 @@ static PyObject *index_facts(PyObject *self, PyObject *capsule) {
 PyDoc_STRVAR(index_search_doc,
 "index_search(index, count, query, k, alive, group, wanted, rows, distances, work, kernel, /)\n"
 "\n"
-"The k nearest of the `count` rows in the index, as `search`. `work` bounds the effort; 0 scans the\n"
-"distinct codes with `kernel` instead. Gives how many were found (-1: the bound was reached) and what\n"
-"remains of `work`.");
+"Find the k nearest of the `count` rows in the index, as `search`. `work` limits the effort; 0 scans\n"
+"the distinct codes with `kernel` instead. Return the number of rows found (-1 if the limit was\n"
+"reached) and the remaining `work`.");
 
 static PyObject *index_search(PyObject *self, PyObject *const *args, Py_ssize_t nargs) {
     (void)self;
@@ -256,7 +255,7 @@ static PyObject *index_search(PyObject *self, PyObject *const *args, Py_ssize_t 
     uint64_t work = PyLong_AsUnsignedLongLong(args[9]);
     if (PyErr_Occurred()) return NULL;
     if (k < 1 || k > count || (work && !edge_index_parts(index)))
-        return PyErr_Format(PyExc_ValueError, "k %lu: out of range, or an index that is not divided", k);
+        return PyErr_Format(PyExc_ValueError, "k %lu is out of range, or the index is not divided", k);
     const edge_scanner *kernel = get_kernel(args[10]);
     if (!kernel) return NULL;
     const wanted_buffer wanted[] = {
@@ -291,7 +290,8 @@ static PyObject *index_search(PyObject *self, PyObject *const *args, Py_ssize_t 
 PyDoc_STRVAR(index_collect_doc,
 "index_collect(index, count, query, limit, alive, group, wanted, rows, distances, work, /)\n"
 "\n"
-"Rows nearer than `limit`, as `collect` but in no order. Gives -1 when `work` did not suffice.");
+"Find the rows nearer than `limit`, as `collect`, in no particular order. Return -1 if `work` is used\n"
+"up.");
 
 static PyObject *index_collect(PyObject *self, PyObject *const *args, Py_ssize_t nargs) {
     (void)self;
@@ -350,12 +350,12 @@ static PyMethodDef methods[] = {
     {"index_facts", index_facts, METH_O, index_facts_doc},
     FAST(index_search),
     FAST(index_collect),
-    {"kernels", kernels, METH_NOARGS, "kernels()\n\nNames of what this CPU can run, fastest first."},
+    {"kernels", kernels, METH_NOARGS, "kernels()\n\nReturn the names of the kernels that this CPU supports, fastest first."},
     {NULL, NULL, 0, NULL},
 };
 
 static struct PyModuleDef module = {
-    PyModuleDef_HEAD_INIT, "_hamming", "Exact Hamming search, compiled.", 0, methods, NULL, NULL, NULL, NULL,
+    PyModuleDef_HEAD_INIT, "_hamming", "Compiled exact Hamming search.", 0, methods, NULL, NULL, NULL, NULL,
 };
 
 PyMODINIT_FUNC PyInit__hamming(void) { return PyModule_Create(&module); }

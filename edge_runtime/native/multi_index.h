@@ -1,10 +1,10 @@
 /* Multi-index hashing (Norouzi, Punjani and Fleet 2012), exact, over the distinct codes of a gallery.
  *
- * Learned codes repeat: each distinct code is kept once, with the list of its rows. Its bits are put
- * into an order in which correlated ones lie apart (HDIdx, Wan et al. 2015) and cut into m parts of at
- * most 28 bits. Two codes that differ in D bits differ in at most D / m bits in some part, so it is
- * enough to look into the buckets whose part is that near. Every part has a table; its buckets hold
- * whole codes, so a candidate costs no second access. */
+ * Learned codes repeat, so each distinct code is stored once, with the list of its rows. Its bits are
+ * reordered so that correlated bits are apart (HDIdx, Wan et al. 2015), and divided into m parts of at
+ * most 28 bits. Two codes that differ in D bits differ in at most D / m bits in some part, so only the
+ * buckets within that distance need to be searched. Every part has a table. Its buckets contain whole
+ * codes, so a candidate needs no second memory access. */
 #ifndef EDGE_MULTI_INDEX_H
 #define EDGE_MULTI_INDEX_H
 
@@ -16,34 +16,34 @@
 
 typedef struct edge_index edge_index;
 
-/* The distinct ones of `codes` [count][bytes], with their rows. NULL: no memory. */
+/* Builds an index of the distinct codes in `codes` [count][bytes]. Returns NULL if out of memory. */
 edge_index *edge_index_new(const uint8_t *codes, uint32_t count, uint32_t bits);
 
-/* Makes the tables, once. `order` [bits] names the bit of a code that stands at each place, part after
- * part; the first bits % parts parts are one bit longer than the others. 0: no memory. */
+/* Builds the tables; call once. `order` [bits] lists the code's bits part by part. The first
+ * bits % parts parts have one bit more than the others. Returns 0 if out of memory. */
 int edge_index_divide(edge_index *index, uint32_t parts, const uint16_t *order);
 void edge_index_free(edge_index *index);
 
-uint32_t edge_index_parts(const edge_index *index); /* 0: not divided */
+uint32_t edge_index_parts(const edge_index *index); /* 0: not divided yet */
 uint32_t edge_index_bits(const edge_index *index);
 uint32_t edge_index_distinct(const edge_index *index);
 size_t edge_index_size(const edge_index *index); /* bytes */
 
-/* The k nearest rows that pass, ties by row, as `edge_search` gives them; `heap` is scratch, [k].
+/* Finds the k nearest rows that pass, as `edge_search` does; `heap` is scratch, [k].
  *
- * `work` bounds the effort, and is left with what remains of it: a candidate costs 1, a bucket
- * EDGE_BUCKET_WORK. Gives how many were found, or EDGE_EXHAUSTED. */
+ * `work` limits the effort and receives the remainder: a candidate costs 1, a bucket
+ * EDGE_BUCKET_WORK. Returns the number of rows found, or EDGE_EXHAUSTED. */
 uint32_t edge_index_nearest(const edge_index *index, const uint8_t *query, uint32_t k,
                             const edge_filter *filter, uint64_t *work, uint64_t *heap, int64_t *rows,
                             int64_t *distances);
-#define EDGE_BUCKET_WORK 8 /* two cache misses, fetched ahead */
+#define EDGE_BUCKET_WORK 8 /* two prefetched cache misses */
 
-/* The same by a scan of the distinct codes. Gives EDGE_EXHAUSTED where there is no memory. */
+/* The same by a scan of the distinct codes. Returns EDGE_EXHAUSTED if out of memory. */
 uint32_t edge_index_scan(const edge_index *index, const edge_scanner *kernel, const uint8_t *query,
                          uint32_t k, const edge_filter *filter, uint64_t *heap, int64_t *rows,
                          int64_t *distances);
 
-/* Rows nearer than `limit` that pass, in no order; as `edge_collect`. SIZE_MAX: exhausted. */
+/* As `edge_collect`, but in no particular order. Returns SIZE_MAX if `work` is used up. */
 size_t edge_index_collect(const edge_index *index, const uint8_t *query, uint32_t limit,
                           const edge_filter *filter, uint64_t *work, uint32_t *rows,
                           uint16_t *distances, size_t room);

@@ -1,20 +1,20 @@
-/* The first stretch of a batch: its codes are laid out as planes once, and compared with each query.
+/* The first stretch of a batch: its codes are transposed into planes once and compared with each query.
  *
- * Plane j of a block is byte j of each of its codes, so a vector of it is one byte of many codes, in
- * their order, and distances add up in bytes: nothing has to be gathered out of wider lanes. They are
- * written down first, and give a close bound; only then is it looked up who is within. So few branches
- * depend on the codes, which no CPU foresees; a scan has many as long as its limit sinks. (NEON sums in
- * bytes as it is, and would execute more instructions.)
+ * Plane j of a block holds byte j of each of its codes, so a vector contains one byte of many codes in
+ * order, and distances add up in bytes without gathering from wider lanes. All distances are computed
+ * first and give a close bound; only then are the rows within it selected. Few branches therefore
+ * depend on the codes. Such branches are unpredictable, and a scan has many while its limit falls.
+ * (NEON sums in bytes anyway and would execute more instructions.)
  *
- * Included by the file of an instruction set, which defines before: INLINE; PLANE_BYTES, what its type
- * `plane` holds; `load_plane`, `store_plane`, `spread_plane(byte)`; `differing_bits(a, b)`, how many in
- * each byte; `sum(a, b)`, at most 255; `least(a, b)`; and `up_to(distances, most)`, a bit for each of
- * the distances of a block that is at most that. */
+ * The including file of an instruction set first defines: INLINE; the type `plane` and its size
+ * PLANE_BYTES; `load_plane`, `store_plane`, `spread_plane(byte)`; `differing_bits(a, b)`, the number of
+ * differing bits in each byte; `sum(a, b)`, saturated at 255; `least(a, b)`; and
+ * `up_to(distances, most)`, one bit per distance of a block that is at most `most`. */
 #include "hamming.h"
 
-#define PLANES (EDGE_BLOCK / PLANE_BYTES) /* vectors of one plane of a block */
+#define PLANES (EDGE_BLOCK / PLANE_BYTES) /* vectors per plane of a block */
 
-/* Bytes of a code that are moved at a time: as many as compilers turn into shuffles. */
+/* Bytes of a code moved at a time: the most that compilers turn into shuffles. */
 #define MOVED(BYTES) ((BYTES) % 16 ? (BYTES) & -(BYTES) : 16)
 
 INLINE void arrange_block(const uint8_t *codes, uint8_t *restrict planes, const unsigned bytes) {
@@ -35,7 +35,7 @@ INLINE void arrange(const uint8_t *codes, uint32_t count, uint8_t *planes, const
     if (count) arrange_block(last, planes, bytes);
 }
 
-/* Distances of `count` codes; gives the least of those that are EDGE_BLOCK apart, of whole blocks. */
+/* Computes the distances of `count` codes, and over whole blocks the minimum of each lane. */
 INLINE void survey(const uint8_t *planes, uint32_t count, const uint8_t *query, uint8_t *distances,
                    uint8_t *nearest, const unsigned bytes) {
     plane spread[EDGE_MAX_BYTES], low[PLANES];
@@ -60,7 +60,7 @@ INLINE void sift(const uint8_t *planes, const uint8_t *codes, uint32_t count, co
     uint32_t near[EDGE_STRETCH_BYTES / 2 / EDGE_BLOCK + 1], found = 0, most = 0;
     survey(planes, count, query, distances, nearest, bytes);
     while (most < 255 && (uint32_t)__builtin_popcountll(up_to(nearest, (uint8_t)most)) < select->k) most++;
-    if (most < 255 && most < select->limit) select->limit = most + 1; /* 255 may stand for 256 */
+    if (most < 255 && most < select->limit) select->limit = most + 1; /* 255 may mean 256 */
     for (uint32_t row = 0, block = 0; row < count; row += EDGE_BLOCK, block++) {
         hits[block] = up_to(distances + row, (uint8_t)most);
         if (count - row < EDGE_BLOCK) hits[block] &= ((uint64_t)1 << (count - row)) - 1;

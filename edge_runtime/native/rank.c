@@ -1,7 +1,7 @@
-/* Full rankings: every row, sorted by its distance, stably.
+/* Full rankings: all rows, sorted by distance with a stable sort.
  *
- * Neighbours are often equally far, and a counter that has just been written cannot be read again at
- * once: so the rows are cut into four stretches with counters of their own, taken in turn. */
+ * Adjacent rows often have equal distances, and reading a counter right after it was written stalls.
+ * The rows are therefore split into four stretches with separate counters, processed in turn. */
 #include "hamming.h"
 
 #define STRETCHES 4
@@ -32,7 +32,7 @@ uint32_t edge_rank(const edge_scanner *kernel, const uint8_t *codes, uint32_t co
     return sum;
 }
 
-/* Rows that one bucket of one stretch may have to hold. */
+/* The most rows that one bucket of one stretch may contain. */
 static size_t bucket_room(uint32_t count) { return count / STRETCHES + STRETCHES; }
 
 size_t edge_rank_scratch(uint32_t count, uint32_t bits) {
@@ -41,8 +41,8 @@ size_t edge_rank_scratch(uint32_t count, uint32_t bits) {
 
 void edge_rank_short(const edge_scanner *kernel, const uint8_t *codes, uint32_t count, uint32_t bits,
                      const uint8_t *query, uint16_t *scratch, uint16_t *restrict order) {
-    /* Into buckets that are wide enough for anything, of which only what is filled is ever touched: a
-     * pass less than counting first. */
+    /* The buckets are large enough for any input, and only their filled part is ever touched. This
+     * saves the counting pass. */
     const uint32_t stretch = count / STRETCHES;
     const size_t room = bucket_room(count);
     uint16_t *const distances = scratch, *const buckets = scratch + count;

@@ -1,4 +1,4 @@
-/* AVX2 (every x86-64 of the last ten years): bits counted by table, four at a time (Mula). */
+/* AVX2 (x86-64 CPUs since about 2013): bits counted by table lookup, four at a time (Mula). */
 #if defined(__x86_64__)
 #include <immintrin.h>
 
@@ -21,7 +21,7 @@ INLINE __m256i spread_16(const uint8_t *q) {
 }
 INLINE __m256i spread_32(const uint8_t *q) { return _mm256_loadu_si256((const __m256i *)q); }
 
-/* Bits of each byte. */
+/* The number of ones in each byte. */
 INLINE __m256i counts(__m256i bytes) {
     const __m256i table = _mm256_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4,  //
                                            0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4);
@@ -89,7 +89,7 @@ INLINE void distances_4(const uint8_t *codes, __m256i query, uint16_t *out) {
     }
 }
 
-/* The widths with one 64-bit lane a code: each defines `lanes_BYTES`, the distances of four codes. */
+/* Widths with one 64-bit lane per code: each defines `lanes_BYTES`, the distances of four codes. */
 #define LANES(BYTES)                                                                              \
     INLINE uint64_t below_##BYTES(const uint8_t *codes, __m256i query, uint32_t limit) {          \
         __m256i d[16];                                                                            \
@@ -107,7 +107,7 @@ INLINE uint64_t lanes_of(__m256i distances, __m256i t) {
     return (uint64_t)_mm256_movemask_pd(_mm256_castsi256_pd(_mm256_cmpgt_epi64(t, distances)));
 }
 
-/* min_epi32 will do, since the upper halves are zero. */
+/* min_epi32 suffices, because the upper halves are zero. */
 INLINE uint64_t lanes_below(const __m256i d[16], uint32_t limit) {
     const __m256i t = _mm256_set1_epi64x(limit);
     __m256i least = t;
@@ -118,7 +118,7 @@ INLINE uint64_t lanes_below(const __m256i d[16], uint32_t limit) {
     return hits;
 }
 
-/* Sixteen distances in order, as 16 bits each. */
+/* Stores 16 distances in order, 16 bits each. */
 INLINE void store_lanes(__m256i a, __m256i b, __m256i c, __m256i d, uint16_t *out) {
     const __m256i packed = _mm256_packus_epi32(_mm256_packus_epi32(a, b), _mm256_packus_epi32(c, d));
     const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
@@ -136,7 +136,7 @@ INLINE __m256i lanes_6(const uint8_t *codes, __m256i query) { /* reads 4 bytes b
 
 INLINE __m256i lanes_8(const uint8_t *codes, __m256i query) { return sum_8(differing(codes, query)); }
 
-/* Sums of neighbouring lanes of eight lanes, in order. */
+/* Sums of adjacent lanes of eight lanes, in order. */
 INLINE __m256i pairwise(__m256i a, __m256i b) {
     const __m256i sums = _mm256_add_epi64(_mm256_unpacklo_epi64(a, b), _mm256_unpackhi_epi64(a, b));
     return _mm256_permute4x64_epi64(sums, _MM_SHUFFLE(3, 1, 2, 0));

@@ -1,6 +1,6 @@
 /* AVX-512 with population count (Ice Lake, Zen 4 and newer): codes in order, lane by lane.
  *
- * Of a block, the smallest distance is found first; only if that is a hit are the lanes compared.
+ * The smallest distance of a block is computed first. Lanes are compared only if it is a hit.
  */
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -68,7 +68,7 @@ INLINE void distances_4(const uint8_t *codes, __m512i query, uint16_t *out) {
                             _mm512_cvtepi32_epi16(popcount_4(codes + 64 * i, query)));
 }
 
-/* The widths with one 64-bit lane a code: each defines `lanes_BYTES`, the distances of eight codes. */
+/* Widths with one 64-bit lane per code: each defines `lanes_BYTES`, the distances of eight codes. */
 #define LANES(BYTES)                                                                              \
     INLINE uint64_t below_##BYTES(const uint8_t *codes, __m512i query, uint32_t limit) {          \
         __m512i d[8];                                                                             \
@@ -93,8 +93,8 @@ INLINE uint64_t lanes_below(const __m512i d[8], uint32_t limit) {
 }
 
 INLINE __m512i lanes_6(const uint8_t *codes, __m512i query) {
-    /* Six bytes of each code into the lower six of a lane; the upper two stay zero. Reads 16 bytes
-     * beyond the last code: three codes of slack. */
+    /* Moves the six bytes of each code to the lower bytes of a lane; the upper two are zero. Reads 16
+     * bytes beyond the last code: three codes of slack. */
     const __m512i order = _mm512_set_epi8(
         0, 0, 47, 46, 45, 44, 43, 42, 0, 0, 41, 40, 39, 38, 37, 36, 0, 0, 35, 34, 33, 32, 31, 30, 0,
         0, 29, 28, 27, 26, 25, 24, 0, 0, 23, 22, 21, 20, 19, 18, 0, 0, 17, 16, 15, 14, 13, 12, 0, 0,
@@ -108,7 +108,7 @@ INLINE __m512i lanes_8(const uint8_t *codes, __m512i query) {
     return _mm512_popcnt_epi64(differing(codes, query));
 }
 
-/* Sums of neighbouring lanes of 16 lanes, in order. */
+/* Sums of adjacent lanes of 16 lanes, in order. */
 INLINE __m512i pairwise(__m512i a, __m512i b) {
     const __m512i even = _mm512_set_epi64(14, 12, 10, 8, 6, 4, 2, 0);
     const __m512i odd = _mm512_set_epi64(15, 13, 11, 9, 7, 5, 3, 1);

@@ -1,4 +1,4 @@
-/* NEON (every aarch64): bits counted a byte at a time, sums of neighbours until one is a code. */
+/* NEON (every aarch64): counts bits per byte, then adds adjacent bytes until each sum is one code. */
 #if defined(__aarch64__)
 #include <arm_neon.h>
 
@@ -32,7 +32,7 @@ INLINE uint8x16_t differing(const uint8_t *codes, uint8x16_t query) {
     return vcntq_u8(veorq_u8(vld1q_u8(codes), query));
 }
 
-/* Bytewise sums of neighbours down from 2, 4, 8 and 16 vectors: 16 distances, in order. */
+/* Sums of adjacent bytes, from 2, 4, 8 and 16 vectors down to 16 distances, in order. */
 INLINE uint8x16_t sum_2(const uint8_t *codes, uint8x16_t query) {
     return vpaddq_u8(differing(codes, query), differing(codes + 16, query));
 }
@@ -46,7 +46,7 @@ INLINE uint8x16_t sum_16(const uint8_t *codes, uint8x16_t query) {
     return vpaddq_u8(sum_8(codes, query), sum_8(codes + 128, query));
 }
 
-/* One bit for each of 64 bytes that is all ones. */
+/* One bit for each of 64 bytes whose bits are all ones. */
 INLINE uint64_t bits_of(uint8x16_t a, uint8x16_t b, uint8x16_t c, uint8x16_t d) {
     const uint8x16_t weights = vreinterpretq_u8_u64(vdupq_n_u64(0x8040201008040201));
     const uint8x16_t ab = vpaddq_u8(vandq_u8(a, weights), vandq_u8(b, weights));
@@ -55,7 +55,7 @@ INLINE uint64_t bits_of(uint8x16_t a, uint8x16_t b, uint8x16_t c, uint8x16_t d) 
     return vgetq_lane_u64(vreinterpretq_u64_u8(vpaddq_u8(all, all)), 0);
 }
 
-/* Distances up to 255, four vectors of 16. The limit is at most 129 here. */
+/* Distances up to 255 in four vectors of 16. The limit is at most 129 here. */
 INLINE uint64_t bytes_below(const uint8x16_t d[4], uint32_t limit) {
     const uint8x16_t t = vdupq_n_u8((uint8_t)limit);
     const uint8x16_t least = vminq_u8(vminq_u8(d[0], d[1]), vminq_u8(d[2], d[3]));
@@ -63,7 +63,7 @@ INLINE uint64_t bytes_below(const uint8x16_t d[4], uint32_t limit) {
     return bits_of(vcltq_u8(d[0], t), vcltq_u8(d[1], t), vcltq_u8(d[2], t), vcltq_u8(d[3], t));
 }
 
-/* Without it, compilers load the whole block first, and spill. */
+/* Without this barrier, compilers load the whole block first and spill registers. */
 #define IN_ORDER __asm__ volatile("" ::: "memory")
 
 #define BELOW(BYTES, SUM)                                                                         \
@@ -111,7 +111,7 @@ INLINE void distances_6(const uint8_t *codes, uint16x8x3_t query, uint16_t *out)
     for (int i = 0; i < 4; i++) store_bytes(sum_6(codes + 96 * i, query), out + 16 * i);
 }
 
-/* A distance of 256 does not fit a byte, so the last sum is made in 16 bits: eight codes. */
+/* A distance of 256 does not fit in a byte, so the last sum uses 16 bits: eight codes. */
 INLINE uint16x8_t eight_32(const uint8_t *codes, uint8x16x2_t query) {
     uint8x16_t halves[4];
     for (int i = 0; i < 4; i++) {

@@ -1,4 +1,4 @@
-/* Any CPU, any width: one code at a time. */
+/* Portable C for any CPU and width: one code at a time. */
 #include "hamming.h"
 
 static int always(void) { return 1; }

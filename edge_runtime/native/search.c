@@ -1,11 +1,11 @@
 /* Single and batched search over any kernel. */
 #include "hamming.h"
 
-/* Queries that share a stretch of codes: fewer are not worth laying it out. Their selects live in
- * `words` one after the other, and behind them are the planes. */
+/* Number of queries that share a stretch of codes; for fewer, transposing it does not pay off. `words`
+ * contains their selects, followed by the planes. */
 #define QUERY_BLOCK 16
 #define PLANES_BYTES (EDGE_STRETCH_BYTES + EDGE_BLOCK * EDGE_MAX_BYTES)
-#define LINE 64 /* bytes of a cache, with which the planes begin */
+#define LINE 64 /* bytes of a cache line, to which the planes are aligned */
 
 size_t edge_search_words(uint32_t bits, uint32_t query_count, uint32_t k) {
     const size_t selects = query_count < QUERY_BLOCK ? query_count : QUERY_BLOCK;
@@ -46,9 +46,9 @@ void edge_search(const edge_scanner *kernel, const uint8_t *codes, uint32_t coun
     const size_t own = ((size_t)bits + 1) * ((size_t)k + 1);
     const uint32_t step = query_count == 1 ? count : EDGE_STRETCH_BYTES / bytes;
     const edge_width *width = edge_width_of(kernel, bytes);
-    /* A row that may not be found must not count for the bound either. */
+    /* Rows that do not pass the filter must not count toward the bound. */
     const int bounded = width->bound && !filter && k <= EDGE_BLOCK && count >= 2 * EDGE_SAMPLE;
-    /* Of more neighbours the bound is too far for all of the first stretch. */
+    /* For more neighbors, the bound is too loose for the whole first stretch. */
     const int arranged = bounded && width->arrange && query_count >= QUERY_BLOCK && k <= EDGE_BLOCK / 2;
     uint8_t *planes = NULL;
     if (arranged) {

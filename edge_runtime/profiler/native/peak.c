@@ -1,7 +1,7 @@
-/* peak(): the most float32 multiply-adds a second that one core of this CPU can do, in registers.
+/* peak(): the maximum float32 multiply-adds per second of one core of this CPU, in registers.
  *
- * Independent chains, enough of them to hide the latency of an addition, in the widest vectors that
- * the CPU has. The best of many short trials counts: the rest had company.
+ * The loop runs enough independent chains to hide the latency of an addition, in the widest vectors of
+ * the CPU. The best of many short trials counts, because other processes disturb the rest.
  */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -15,7 +15,7 @@ static double now(void) {
     return (double)at.tv_sec + 1e-9 * (double)at.tv_nsec;
 }
 
-/* CHAINS sums of BYTES each; the assembler lines keep the compiler from seeing that all are zero. */
+/* CHAINS sums of BYTES each; the asm statements hide from the compiler that all values are zero. */
 #define LOOP(NAME, TARGET, BYTES, CHAINS, KEEP)                                                    \
     TARGET static double NAME(void) {                                                             \
         typedef float vector __attribute__((vector_size(BYTES)));                                 \
@@ -70,12 +70,12 @@ static PyObject *peak(PyObject *self, PyObject *unused) {
 }
 
 static PyMethodDef methods[] = {
-    {"peak", peak, METH_NOARGS, "peak()\n\nFloat32 multiply-adds a second; 0: not known of this CPU."},
+    {"peak", peak, METH_NOARGS, "peak()\n\nReturn the peak float32 multiply-adds per second; 0 if unknown."},
     {NULL, NULL, 0, NULL},
 };
 
 static struct PyModuleDef module = {
-    PyModuleDef_HEAD_INIT, "_peak", "What a core can do at best.", 0, methods, NULL, NULL, NULL, NULL,
+    PyModuleDef_HEAD_INIT, "_peak", "Peak arithmetic rate of a core.", 0, methods, NULL, NULL, NULL, NULL,
 };
 
 PyMODINIT_FUNC PyInit__peak(void) { return PyModule_Create(&module); }
