@@ -24,7 +24,7 @@ from edge_runtime.enroll import (
     EnrollResult,
     enroll_frames,
     enroll_photos,
-    labelled_photos,
+    labeled_photos,
 )
 from edge_runtime.errors import InputError
 from edge_runtime.gallery import Gallery, check_label, default_path
@@ -140,7 +140,7 @@ class Recognizer:
         Otherwise as `enroll`.
         """
         options = EnrollOptions(views, thumbnails, position)
-        return enroll_photos(self.engine, self.gallery, labelled_photos(folder), options)
+        return enroll_photos(self.engine, self.gallery, labeled_photos(folder), options)
 
     def enroll_camera(self, label: str, camera: Camera = 0, count: int = 5) -> int:
         """Enroll the next `count` frames of a camera; return how many came before its end.
@@ -150,7 +150,7 @@ class Recognizer:
         _check_positive("count", count)
         label = check_label(label)
         with Capture(_source(camera)) as capture:
-            return enroll_frames(self.engine, self.gallery, label, capture, count)
+            return enroll_frames(self.engine, self.gallery, label, capture, count).pictures_added
 
     def labels(self) -> dict[str, int]:
         """Return the number of codes per label."""
@@ -161,14 +161,14 @@ class Recognizer:
 
         Raises `NotEnrolledError`.
         """
-        return self.gallery.remove(label=check_label(label))
+        return self.gallery.remove(label=check_label(label)).codes
 
     def rename(self, old: str, new: str) -> int:
         """Give the codes of label `old` the label `new`, and return their number.
 
         Raises `NotEnrolledError`.
         """
-        return self.gallery.relabel(check_label(old), check_label(new))
+        return self.gallery.relabel(check_label(old), check_label(new)).codes
 
     # -- recognition --------------------------------------------------------------------------
 

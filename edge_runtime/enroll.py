@@ -1,4 +1,8 @@
-"""Teach the gallery: folders of photos, single photos, or what a camera sees."""
+"""Enroll pictures: folders of photos, single photos, or frames of a camera.
+
+An enrolled *picture* has one *code* per *view* (see `views_of`). This module is the only place
+where pictures become codes; the command line, the web API and the Python API all use it.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +19,8 @@ import numpy as np
 from edge_runtime.camera import Capture
 from edge_runtime.engine import Engine
 from edge_runtime.errors import NoPhotosError, PhotoError
-from edge_runtime.gallery import Gallery, Item, Note, check_label
+from edge_runtime.gallery import Gallery, LabelData, LabeledCode, check_label
+from edge_runtime.gallery.pictures import count_enrolled, view_digest
 from edge_runtime.image import Image
 from edge_runtime.image.decode import (
     Photo,
@@ -29,11 +34,11 @@ from edge_runtime.position import Position
 from edge_runtime.recognition.pipeline import code_of
 
 BATCH = 32
-"""Photos to a commit: what a power cut in the middle of a folder can cost at most."""
-PART = 0.7
-"""Side of a partial view, as a share of the photo's."""
+"""Photos per commit. A power cut in the middle of a folder loses at most this many."""
+CROP = 0.7
+"""Side of a partial view, as a fraction of the picture's side."""
 THUMBNAIL_SIDE = 160
-"""Pixels of a thumbnail's longer side."""
+"""Longer side of a thumbnail, in pixels."""
 
 
 @dataclass(frozen=True)
@@ -41,53 +46,55 @@ class EnrollOptions:
     """How pictures are enrolled."""
 
     views: bool = True
-    """Their `views_of` too."""
+    """Enroll all of `views_of` a picture, not only the whole picture."""
     thumbnails: bool = True
-    """Keep a label's first picture with it, made small."""
+    """Store a thumbnail of a label's first picture."""
     position: Position | Literal["photo"] | None = None
-    """Where they were taken; "photo": as each photo's file says."""
+    """Where the pictures were taken. "photo" reads it from each photo's Exif data."""
     source: str = "memory"
     """Origin recorded for pictures that do not come from a file."""
 
 
 @dataclass
 class EnrollResult:
-    """What became of the pictures."""
+    """The outcome of an enrollment."""
 
-    added: int = 0
-    """Pictures, each of them with its views."""
-    known: int = 0
-    """Enrolled before, under the same label: left as they are."""
+    pictures_added: int = 0
+    codes_added: int = 0
+    """The codes of the added pictures, one per view."""
+    pictures_known: int = 0
+    """Pictures that were enrolled under the same label before. They are left unchanged."""
     faults: list[PhotoError] = field(default_factory=list)
-    """Photos that could not be used; all others were enrolled."""
+    """One error for each photo that could not be used. All others were enrolled."""
 
 
-def labelled_photos(folder: str | os.PathLike[str]) -> list[tuple[str, Path]]:
-    """Label and path of every photo in `folder`, which holds one sub-folder for each label.
+def labeled_photos(folder: str | os.PathLike[str]) -> list[tuple[str, Path]]:
+    """Return the label and path of every photo in `folder`, which has one sub-folder per label.
 
-    Raises `NoPhotosError` or `LabelError` before anything is enrolled.
+    Raises `NoPhotosError` or `LabelError`.
     """
     root = Path(folder)
     photos = find_photos(root)
     loose = [path for path in photos if path.parent == root]
     if loose:
         raise NoPhotosError(
-            f"{loose[0].name} lies directly in it, so it has no label",
+            f"{loose[0].name} is not in a sub-folder, so it has no label",
             where=root,
-            remedy="make one sub-folder for each label, or use --label LABEL PHOTO...",
+            remedy="make one sub-folder per label, or use --label LABEL PHOTO...",
         )
     return [(check_label(path.relative_to(root).parts[0]), path) for path in photos]
 
 
 def views_of(image: Image) -> list[Image]:
-    """A picture as it is, and as someone sees it who stands nearer or points a little to the side.
+    """Return the views of a picture: the whole, its middle and its four corners.
 
-    The whole, its middle and its four corners, each uint8 h x w x 3. A code of 64 bits changes by
-    a dozen of them when a third of the picture is cut off; enrolling the parts too brings such
-    queries back within a few bits (docs/ARCHITECTURE.md has the figures).
+    Each is uint8 h x w x 3. The crops show what a camera sees that is nearer or points a little to
+    the side. When a third of a picture is cut off, about a dozen bits of its 64-bit code change;
+    with the crops enrolled, such queries are within a few bits again (docs/ARCHITECTURE.md has the
+    figures).
     """
     height, width = image.shape[:2]
-    tall, wide = round(PART * height), round(PART * width)
+    tall, wide = round(CROP * height), round(CROP * width)
     tops, lefts = (0, height - tall), (0, width - wide)
     corners = [(top, left) for top in tops for left in lefts]
     middle = ((height - tall) // 2, (width - wide) // 2)
@@ -95,9 +102,10 @@ def views_of(image: Image) -> list[Image]:
 
 
 def thumbnail_of(image: Image) -> bytes:
-    """A picture (uint8 H x W x 3, BGR) as a small JPEG."""
+    """Return a picture (uint8 H x W x 3, BGR) as a small JPEG."""
     scale = THUMBNAIL_SIDE / max(image.shape[:2])
-    height, width = (max(1, round(scale * side)) for side in image.shape[:2])  # or a strip is none
+    # The shorter side of a very long strip would round to 0 pixels.
+    height, width = (max(1, round(scale * side)) for side in image.shape[:2])
     small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
     return bytes(cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, 80])[1])
 
@@ -106,29 +114,45 @@ def enroll_photos(
     engine: Engine,
     gallery: Gallery,
     photos: Iterable[tuple[str, Photo]],
-    manner: EnrollOptions = EnrollOptions(),
+    options: EnrollOptions = EnrollOptions(),
     *,
     step: Callable[[], None] = lambda: None,
 ) -> EnrollResult:
-    """Enrol photos under their labels; `step` is called after each.
+    """Enroll photos under their labels and call `step` after each.
 
-    A photo that cannot be used is reported in the result and does not stop the others. Whatever
-    ends the call early (Ctrl-C, a full disk), each finished batch stays enrolled.
+    A photo that cannot be used is listed in the result; the others are enrolled nevertheless. If
+    the call ends early (Ctrl-C, a full disk), every committed batch stays enrolled.
     """
-    outcome = EnrollResult()
-    batch = _Batch(engine, gallery, manner)
+    batch = _Batch(engine, gallery, options)
     try:
         for label, photo in photos:
             try:
-                batch.add_photo(label, photo, outcome)
+                batch.add_photo(label, photo)
             except PhotoError as error:
-                outcome.faults.append(error)
+                batch.result.faults.append(error)
             if len(batch) == BATCH:
-                batch.commit(outcome)
+                batch.commit()
             step()
     finally:
-        batch.commit(outcome)
-    return outcome
+        batch.commit()
+    return batch.result
+
+
+def enroll_image(
+    engine: Engine,
+    gallery: Gallery,
+    label: str,
+    image: Image,
+    options: EnrollOptions = EnrollOptions(),
+) -> EnrollResult:
+    """Enroll one camera frame (uint8 H x W x 3, BGR) under `label`.
+
+    A frame has no file and therefore no digest: it is enrolled even if it was enrolled before.
+    """
+    batch = _Batch(engine, gallery, options)
+    batch.add_image(check_label(label), image, options.source)
+    batch.commit()
+    return batch.result
 
 
 def enroll_frames(
@@ -137,39 +161,37 @@ def enroll_frames(
     label: str,
     camera: Capture,
     count: int,
-    manner: EnrollOptions = EnrollOptions(),
-) -> int:
-    """Enrol `count` frames of a running camera under `label`, fewer if it ends; gives how many."""
-    batch = _Batch(engine, gallery, manner)
+    options: EnrollOptions = EnrollOptions(),
+) -> EnrollResult:
+    """Enroll `count` frames of a running camera under `label`, fewer if the camera ends."""
+    batch = _Batch(engine, gallery, options)
     label = check_label(label)
-    place = manner.position if isinstance(manner.position, Position) else None
     for frame in camera:
-        source = f"{camera.source.name}#{frame.sequence}"
-        batch.add(label, frame.image, source, None, place)
+        batch.add_image(label, frame.image, f"{camera.source.name}#{frame.sequence}")
         if len(batch) >= count:
             break
-    taken = len(batch)
-    batch.commit(EnrollResult())
-    return taken
+    batch.commit()
+    return batch.result
 
 
 class _Batch:
-    """Pictures that are committed together."""
+    """Pictures that are committed together, and the result of all commits so far."""
 
-    def __init__(self, engine: Engine, gallery: Gallery, manner: EnrollOptions) -> None:
+    def __init__(self, engine: Engine, gallery: Gallery, options: EnrollOptions) -> None:
+        self.result = EnrollResult()
         self._engine = engine
         self._gallery = gallery
-        self._manner = manner
-        self._pictures: list[list[Item]] = []
-        self._notes: dict[str, Note] = {}
+        self._options = options
+        self._pictures: list[list[LabeledCode]] = []
+        self._label_data: dict[str, LabelData] = {}
 
     def __len__(self) -> int:
         return len(self._pictures)
 
-    def add_photo(self, label: str, photo: Photo, outcome: EnrollResult) -> None:
-        """Add `photo` unless it is enrolled under `label` already; raises `PhotoError`."""
+    def add_photo(self, label: str, photo: Photo) -> None:
+        """Add `photo` unless `label` has it already; raises `PhotoError`."""
         pixels: Image | None = None
-        source, where = self._manner.source, "photo"
+        source, where = self._options.source, "photo"
         if isinstance(photo, np.ndarray):
             pixels = check_image(photo)
             data = pixels.tobytes()
@@ -179,42 +201,48 @@ class _Batch:
             data, where, source = read_bytes(photo), str(photo), str(Path(photo).absolute())
         digest = hashlib.sha256(data).digest()
         if self._gallery.known(label, digest):
-            outcome.known += 1
+            self.result.pictures_known += 1
             return
-        position = self._manner.position
+        position = self._options.position
         if position == "photo":
             position = read_exif_position(data) if pixels is None else None
         image = decode_photo(data, where=where) if pixels is None else pixels
-        self.add(label, image, source, digest, position)
+        self._add(label, image, source, digest, position)
 
-    def add(
-        self, label: str, image: Image, source: str, digest: bytes | None, place: Position | None
+    def add_image(self, label: str, image: Image, source: str) -> None:
+        """Add a camera frame."""
+        position = self._options.position
+        self._add(label, image, source, None, None if position == "photo" else position)
+
+    def _add(
+        self,
+        label: str,
+        image: Image,
+        source: str,
+        digest: bytes | None,
+        position: Position | None,
     ) -> None:
-        """A picture; each view has a digest of its own, the whole one that of the file."""
         self._pictures.append(
             [
-                Item(
+                LabeledCode(
                     label,
                     code_of(self._engine, view),
                     source,
-                    digest + bytes([number]) * (number > 0) if digest is not None else None,
-                    place,
+                    None if digest is None else view_digest(digest, number),
+                    position,
                 )
-                for number, view in enumerate(views_of(image) if self._manner.views else [image])
+                for number, view in enumerate(views_of(image) if self._options.views else [image])
             ]
         )
-        if self._manner.thumbnails and label not in self._notes:
-            self._notes[label] = Note(thumbnail=thumbnail_of(image))
+        if self._options.thumbnails and label not in self._label_data:
+            self._label_data[label] = LabelData(thumbnail=thumbnail_of(image))
 
-    def commit(self, outcome: EnrollResult) -> None:
-        """Enrol all of them, count them in `outcome`, and be empty again."""
+    def commit(self) -> None:
+        """Enroll the pictures, add them to `result`, and empty the batch."""
         pictures, self._pictures = self._pictures, []
-        notes, self._notes = self._notes, {}
-        ids = self._gallery.enroll([item for items in pictures for item in items], notes)
-        whole = 0  # where a picture's first view stands in `ids`
-        for items in pictures:
-            if ids[whole] is None:
-                outcome.known += 1
-            else:
-                outcome.added += 1
-            whole += len(items)
+        label_data, self._label_data = self._label_data, {}
+        ids = iter(self._gallery.enroll([code for codes in pictures for code in codes], label_data))
+        counts = count_enrolled([[next(ids) for _ in codes] for codes in pictures])
+        self.result.pictures_added += counts.pictures_added
+        self.result.codes_added += counts.codes_added
+        self.result.pictures_known += counts.pictures_known

@@ -140,7 +140,7 @@ def recognize_what_was_enrolled(context: Context) -> None:
     """Enroll a camera frame through the API and recognize it on later frames."""
     wait_until_camera(context.machine, "running")
     answer = enroll_frame(context.machine, LABEL)
-    context.check(f"enrolled the camera frame: {json.dumps(answer)}", answer["added"])
+    context.check(f"enrolled the camera frame: {json.dumps(answer)}", answer["pictures_added"])
     status = wait_until_recognized(context.machine, LABEL)
     context.log(f"engine {status['engine']['name']} ({status['engine']['reason']})")
     events = context.machine.run("sudo journalctl -u edge-runtime -o cat | grep '\"enter\"'").stdout
@@ -241,7 +241,7 @@ def film_with_a_webcam(context: Context) -> None:
             f"{found['name']} negotiated {webcam_device.format}", webcam_device.format == "MJPG"
         )
         answer = enroll_frame(context.machine, "cup")
-        context.check(f"enrolled its frame: {json.dumps(answer)}", answer["added"])
+        context.check(f"enrolled its frame: {json.dumps(answer)}", answer["pictures_added"])
         wait_until_recognized(context.machine, "cup")
         webcam_device.show(cat)
         wait_until_recognized(context.machine, None)

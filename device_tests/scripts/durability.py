@@ -24,12 +24,12 @@ import os, sys
 from pathlib import Path
 import numpy as np
 from edge_runtime.bundle import open_bundle
-from edge_runtime.gallery import Gallery, Item
+from edge_runtime.gallery import Gallery, LabeledCode
 generator = np.random.default_rng(int(sys.argv[3]))
 with Gallery(Path(sys.argv[1]), open_bundle(Path(sys.argv[2])).model, create=True) as gallery:
     while True:
         codes = generator.integers(0, 2**63, (int(generator.integers(1, 30)), 1), np.uint64)
-        ids = gallery.enroll([Item("cat", code) for code in codes])
+        ids = gallery.enroll([LabeledCode("cat", code) for code in codes])
         lines = (f"{i} {int(code[0])}\\n" for i, code in zip(ids, codes))
         os.write(1, "".join(lines).encode())  # acknowledges the items
 """

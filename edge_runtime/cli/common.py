@@ -1,4 +1,4 @@
-"""What the sub-commands share: options, output, progress."""
+"""Options, output and progress bars that the sub-commands share."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _default_gallery() -> Path:
 
 
 def gallery_option(function: F) -> F:
-    """--gallery FILE."""
+    """Add the option --gallery FILE."""
     return click.option(
         "--gallery",
         type=click.Path(dir_okay=False, path_type=Path),
@@ -38,12 +38,12 @@ def gallery_option(function: F) -> F:
 
 
 def engine_options(function: F) -> F:
-    """--model FILE and --threads N."""
+    """Add the options --model FILE and --threads N."""
     function = click.option(
         "--model",
         type=click.Path(path_type=Path),
         help="The hash network: an ONNX file, or the folder of a compiled bundle.  "
-        "[default: $EDGE_RUNTIME_MODEL, or the shipped one]",
+        "[default: $EDGE_RUNTIME_MODEL, or the model that comes with the package]",
     )(function)
     return click.option(
         "--threads",
@@ -55,51 +55,58 @@ def engine_options(function: F) -> F:
 
 
 def json_option(function: F) -> F:
-    """--json."""
-    return click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")(
-        function
-    )
+    """Add the option --json."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(function)
 
 
 def radius_option(function: F) -> F:
-    """--radius N."""
+    """Add the option --radius N."""
     return click.option(
         "--radius",
         type=click.IntRange(0),
-        help='Bits up to which a match counts; beyond, the answer is "unknown".  '
-        "[default: as measured for the model]",
+        help="Largest distance at which a match counts, in bits.  [default: calibrated per model]",
     )(function)
 
 
 def print_json(data: object) -> None:
-    """One JSON value on stdout: indented for a terminal, on one line for a pipe."""
+    """Print one JSON value to stdout, indented for a terminal, on one line for a pipe."""
     indent = 2 if sys.stdout.isatty() else None
     unicode = sys.stdout.encoding.lower() == "utf-8"
     click.echo(json.dumps(data, indent=indent, ensure_ascii=not unicode))
 
 
 def console(piped: int = 120) -> Console:
-    """stdout for tables: as wide as the terminal, or `piped` characters."""
+    """Return a console on stdout that is as wide as the terminal, or `piped` characters."""
     from rich.console import Console
 
     return Console(width=None if sys.stdout.isatty() else piped)
 
 
-def talk(text: str) -> None:
-    """A line on stderr."""
+def print_message(text: str) -> None:
+    """Print a line to stderr."""
     click.echo(text, err=True)
 
 
 def log_to_stderr(level: str = "warning") -> None:
-    """Show the runtime's own messages from `level` up, a line each."""
+    """Log messages from `level` up to stderr, one line per message."""
     from edge_runtime.system.logs import start_logging
 
     start_logging(sys.stderr, level)
 
 
+def count_of(number: int, noun: str) -> str:
+    """Return a number with its noun, in the plural unless the number is 1."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def pictures_and_codes(pictures: int, codes: int) -> str:
+    """Return both counts, such as "3 pictures (18 codes)"."""
+    return f"{count_of(pictures, 'picture')} ({count_of(codes, 'code')})"
+
+
 @contextmanager
 def progress_bar(text: str, total: float) -> Iterator[Callable[[float], None]]:
-    """A bar on stderr with the time left, where a person is watching; gives its `advance`."""
+    """Show a progress bar on stderr if it is a terminal, and yield its `advance` function."""
     from rich.console import Console
     from rich.progress import Progress, TimeRemainingColumn
 
@@ -118,7 +125,7 @@ def progress_bar(text: str, total: float) -> Iterator[Callable[[float], None]]:
 
 @contextmanager
 def busy(text: str) -> Iterator[None]:
-    """A sign of life on stderr, where a person is watching, for what has no known length."""
+    """Show a spinner on stderr if it is a terminal, for work of unknown length."""
     from rich.console import Console
 
     with Console(stderr=True).status(text):
@@ -127,7 +134,7 @@ def busy(text: str) -> Iterator[None]:
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """Let SIGTERM end the block as Ctrl-C does."""
+    """Let SIGTERM interrupt the block as Ctrl-C does."""
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt

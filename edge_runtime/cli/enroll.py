@@ -3,44 +3,57 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from edge_runtime.cli.common import (
+    count_of,
     engine_options,
     gallery_option,
     json_option,
+    pictures_and_codes,
     print_json,
+    print_message,
     progress_bar,
-    talk,
 )
 from edge_runtime.errors import InputError
+
+if TYPE_CHECKING:
+    from edge_runtime.enroll import EnrollResult
+    from edge_runtime.gallery import Stats
 
 
 @click.command("enroll")
 @gallery_option
 @engine_options
-@click.option("--label", help="What the photos show. Without it, FOLDER has a sub-folder a label.")
-@click.option("--camera", help="Enrol frames of this camera instead of photos; needs --label.")
 @click.option(
-    "--count", type=click.IntRange(1), default=5, show_default=True, help="Frames, with --camera."
+    "--label", help="The label of all photos. Without it, FOLDER has one sub-folder per label."
+)
+@click.option("--camera", help="Enroll frames of this camera instead of photos. Needs --label.")
+@click.option(
+    "--count",
+    type=click.IntRange(1),
+    default=5,
+    show_default=True,
+    help="Number of frames, with --camera.",
 )
 @click.option(
     "--views/--no-views",
     default=True,
     show_default=True,
-    help="Enrol parts of each picture too: found again from nearer by or off to a side.",
+    help="Also enroll five crops of each picture, to recognize it from nearer or from the side.",
 )
 @click.option(
     "--thumbnails/--no-thumbnails",
     default=True,
     show_default=True,
-    help="Keep a small picture with each label.",
+    help="Store a thumbnail of each label's first picture.",
 )
 @click.option(
     "--position",
     metavar="LAT,LON[,HEADING] | photo",
-    help='Where they were taken, in degrees; "photo": as each file says (Exif).',
+    help='Where the pictures were taken, in degrees; "photo" reads the Exif data of each photo.',
 )
 @json_option
 @click.argument("paths", nargs=-1, metavar="FOLDER | PHOTO...", type=click.Path(path_type=Path))
@@ -57,35 +70,30 @@ def command(
     as_json: bool,
     paths: tuple[Path, ...],
 ) -> int:
-    """Teach it places and objects.
+    """Enroll photos of places and objects.
 
-    A FOLDER has one sub-folder for each label, with photos in it. Or give --label and photos (or
-    folders of photos) of that one place. Or give --label and --camera, and hold the camera at it.
+    FOLDER contains one sub-folder of photos per label. Alternatively, give --label and photos (or
+    folders of photos) of that one place or object, or give --label and --camera and point the
+    camera at it.
 
-    A photo that is enrolled already is left as it is, so the command can be run again and again.
+    Photos that are already enrolled are skipped, so it is safe to repeat the command.
     """
     if camera is not None and (label is None or paths):
-        raise click.UsageError("--camera needs --label, and takes no photos")
+        raise click.UsageError("--camera requires --label, and cannot be combined with photos")
     if camera is None and not paths:
-        raise click.UsageError("name a folder, or --label with photos or --camera")
+        raise click.UsageError("give a folder, or --label with photos or --camera")
 
     from edge_runtime.camera import open_camera
     from edge_runtime.engine import open_engine
-    from edge_runtime.enroll import (
-        EnrollOptions,
-        EnrollResult,
-        enroll_frames,
-        enroll_photos,
-        labelled_photos,
-    )
+    from edge_runtime.enroll import EnrollOptions, enroll_frames, enroll_photos, labeled_photos
     from edge_runtime.gallery import Gallery, check_label
     from edge_runtime.image.decode import find_photos
     from edge_runtime.position import parse_position
 
-    manner = EnrollOptions(views, thumbnails)
+    options = EnrollOptions(views, thumbnails)
     if position is not None:
-        place = parse_position(position) if position != "photo" else None
-        manner = EnrollOptions(views, thumbnails, place or "photo")
+        fixed = parse_position(position) if position != "photo" else None
+        options = EnrollOptions(views, thumbnails, fixed or "photo")
 
     if label is not None:
         label = check_label(label)
@@ -95,38 +103,45 @@ def command(
             for photo in (find_photos(path) if path.is_dir() else [path])
         ]
     else:
-        photos = [pair for path in paths for pair in labelled_photos(path)]
+        photos = [pair for path in paths for pair in labeled_photos(path)]
     engine = open_engine(model, threads=threads)
-    with Gallery(gallery, engine.model, create=True) as memory:
+    with Gallery(gallery, engine.model, create=True) as opened:
         if camera is not None and label is not None:
             with open_camera(camera) as frames:
-                outcome = EnrollResult(
-                    added=enroll_frames(engine, memory, label, frames, count, manner)
-                )
+                result = enroll_frames(engine, opened, label, frames, count, options)
         else:
             with progress_bar("enrolling", len(photos)) as advance:
-                outcome = enroll_photos(engine, memory, photos, manner, step=lambda: advance(1))
-        stats = memory.stats()
+                result = enroll_photos(engine, opened, photos, options, step=lambda: advance(1))
+        stats = opened.stats()
     if as_json:
-        print_json(
-            {
-                "added": outcome.added,
-                "already_enrolled": outcome.known,
-                "faults": [
-                    {"photo": fault.where, "what": fault.what, "remedy": fault.remedy}
-                    for fault in outcome.faults
-                ],
-                "gallery": stats.path,
-                "codes": stats.items,
-                "labels": stats.labels,
-            }
-        )
+        print_json(_as_json(result, stats))
     else:
-        again = f", {outcome.known} were enrolled already" if outcome.known else ""
-        click.echo(
-            f"enrolled {outcome.added} pictures{again}; "
-            f"the gallery has {stats.items} codes of {stats.labels} labels"
+        known = (
+            f" ({count_of(result.pictures_known, 'picture')} already enrolled)"
+            if result.pictures_known
+            else ""
         )
-    for fault in outcome.faults:
-        talk(f"edge-runtime: {fault}")
-    return InputError.exit_code if outcome.faults else 0
+        click.echo(
+            f"enrolled {pictures_and_codes(result.pictures_added, result.codes_added)}{known}; "
+            f"the gallery has {pictures_and_codes(stats.pictures, stats.codes)} "
+            f"under {count_of(stats.labels, 'label')}"
+        )
+    for fault in result.faults:
+        print_message(f"edge-runtime: {fault}")
+    return InputError.exit_code if result.faults else 0
+
+
+def _as_json(result: EnrollResult, stats: Stats) -> dict[str, object]:
+    return {
+        "pictures_added": result.pictures_added,
+        "codes_added": result.codes_added,
+        "pictures_known": result.pictures_known,
+        "faults": [
+            {"photo": fault.where, "what": fault.what, "remedy": fault.remedy}
+            for fault in result.faults
+        ],
+        "gallery": stats.path,
+        "pictures": stats.pictures,
+        "codes": stats.codes,
+        "labels": stats.labels,
+    }

@@ -7,40 +7,53 @@ from pathlib import Path
 
 import click
 
-from edge_runtime.cli.common import busy, gallery_option, json_option, print_json, talk
+from edge_runtime.cli.common import (
+    busy,
+    count_of,
+    gallery_option,
+    json_option,
+    pictures_and_codes,
+    print_json,
+    print_message,
+)
 from edge_runtime.errors import EXIT_CHECK_FAILED
 
 
 @click.group("gallery")
 def command() -> None:
-    """What has been enrolled, and the care of its file."""
+    """List, edit, back up and check what is enrolled.
+
+    An enrolled picture has one code per view, six by default.
+    """
 
 
 @command.command("list")
 @gallery_option
 @json_option
 def list_labels(gallery: Path, as_json: bool) -> None:
-    """Every label, with how many codes it has (a picture has one for each of its views)."""
+    """List the labels with their numbers of pictures and codes."""
     from edge_runtime.gallery import Gallery
 
-    with Gallery(gallery, read_only=True) as memory:
-        labels = memory.labels()
+    with Gallery(gallery, read_only=True) as opened:
+        labels = opened.label_counts()
     if as_json:
-        print_json([{"label": label, "items": items} for label, items in labels.items()])
-    else:
-        for label, items in labels.items():
-            click.echo(f"{items:>6}  {label}")
+        print_json([{"label": label, **counts._asdict()} for label, counts in labels.items()])
+        return
+    if labels:
+        click.echo(f"{'pictures':>8}  {'codes':>8}  label")
+    for label, counts in labels.items():
+        click.echo(f"{counts.pictures:>8}  {counts.codes:>8}  {label}")
 
 
 @command.command("stats")
 @gallery_option
 @json_option
 def show_stats(gallery: Path, as_json: bool) -> None:
-    """The gallery in numbers."""
+    """Show the model, the numbers of pictures, codes and labels, and the size of the gallery."""
     from edge_runtime.gallery import Gallery
 
-    with Gallery(gallery, read_only=True) as memory:
-        stats = asdict(memory.stats())
+    with Gallery(gallery, read_only=True) as opened:
+        stats = asdict(opened.stats())
     if as_json:
         print_json(stats)
     else:
@@ -56,22 +69,22 @@ def show_stats(gallery: Path, as_json: bool) -> None:
     "ids",
     type=click.IntRange(max=2**63 - 1),
     multiple=True,
-    help="Remove one code; may be repeated.",
+    help="Remove the code with this id. May be repeated.",
 )
 @click.argument("label", required=False)
 def remove(gallery: Path, as_json: bool, ids: tuple[int, ...], label: str | None) -> None:
-    """Forget LABEL with all its pictures, or single codes by --id."""
+    """Remove LABEL with all its pictures, or single codes by --id."""
     if label is None and not ids:
-        raise click.UsageError("name a label, or codes with --id")
+        raise click.UsageError("give a label, or ids of codes with --id")
 
     from edge_runtime.gallery import Gallery
 
-    with Gallery(gallery) as memory:
-        removed = memory.remove(label=label, ids=ids)
+    with Gallery(gallery) as opened:
+        removed = opened.remove(label=label, ids=ids)
     if as_json:
-        print_json({"removed": removed})
+        print_json({"pictures_removed": removed.pictures, "codes_removed": removed.codes})
     else:
-        click.echo(f"removed {removed} codes")
+        click.echo(f"removed {pictures_and_codes(*removed)}")
 
 
 @command.command("relabel")
@@ -80,15 +93,15 @@ def remove(gallery: Path, as_json: bool, ids: tuple[int, ...], label: str | None
 @click.argument("old")
 @click.argument("new")
 def relabel(gallery: Path, as_json: bool, old: str, new: str) -> None:
-    """Give the pictures of OLD the label NEW; if NEW has pictures, the two are merged."""
+    """Change the label OLD to NEW. If NEW exists, the two are merged."""
     from edge_runtime.gallery import Gallery
 
-    with Gallery(gallery) as memory:
-        moved = memory.relabel(old, new)
+    with Gallery(gallery) as opened:
+        moved = opened.relabel(old, new)
     if as_json:
-        print_json({"moved": moved})
+        print_json({"pictures_moved": moved.pictures, "codes_moved": moved.codes})
     else:
-        click.echo(f"{moved} codes now have the label {new}")
+        click.echo(f"moved {pictures_and_codes(*moved)} to the label {new}")
 
 
 @command.command("merge")
@@ -96,15 +109,18 @@ def relabel(gallery: Path, as_json: bool, old: str, new: str) -> None:
 @json_option
 @click.argument("source", type=click.Path(dir_okay=False, path_type=Path))
 def merge(gallery: Path, as_json: bool, source: Path) -> None:
-    """Enrol all that the gallery file SOURCE holds, with labels, notes and positions."""
+    """Enroll the content of the gallery file SOURCE, with its labels, payloads and positions."""
     from edge_runtime.gallery import Gallery
 
-    with busy("merging"), Gallery(source, read_only=True) as other, Gallery(gallery) as memory:
-        added = memory.merge(other)
+    with busy("merging"), Gallery(source, read_only=True) as other, Gallery(gallery) as opened:
+        counts = opened.merge(other)
     if as_json:
-        print_json({"added": added})
+        print_json(counts._asdict())
     else:
-        click.echo(f"added {added} codes")
+        click.echo(
+            f"added {pictures_and_codes(counts.pictures_added, counts.codes_added)}"
+            f"{_already_enrolled(counts.pictures_known)}"
+        )
 
 
 @command.command("payload")
@@ -112,14 +128,14 @@ def merge(gallery: Path, as_json: bool, source: Path) -> None:
 @click.argument("label")
 @click.argument("text", metavar="[JSON]", required=False)
 def payload(gallery: Path, label: str, text: str | None) -> None:
-    """Keep JSON of your own with LABEL; without JSON, print what is kept."""
+    """Store JSON of your own with LABEL, or print the stored JSON."""
     from edge_runtime.gallery import Gallery
 
-    with Gallery(gallery, read_only=text is None) as memory:
+    with Gallery(gallery, read_only=text is None) as opened:
         if text is None:
-            click.echo(memory.payload(label))
+            click.echo(opened.payload(label))
         else:
-            memory.set_payload(label, text)
+            opened.set_payload(label, text)
 
 
 @command.command("thumbnail")
@@ -127,14 +143,16 @@ def payload(gallery: Path, label: str, text: str | None) -> None:
 @click.argument("label")
 @click.argument("target", type=click.Path(dir_okay=False, path_type=Path))
 def thumbnail(gallery: Path, label: str, target: Path) -> None:
-    """Write the small JPEG kept with LABEL to the file TARGET."""
+    """Write the thumbnail of LABEL, a JPEG, to the file TARGET."""
     from edge_runtime.errors import NotEnrolledError, storage_error
     from edge_runtime.gallery import Gallery
 
-    with Gallery(gallery, read_only=True) as memory:
-        jpeg = memory.thumbnail(label)
+    with Gallery(gallery, read_only=True) as opened:
+        jpeg = opened.thumbnail(label)
     if not jpeg:
-        raise NotEnrolledError("it has no thumbnail", where=label, remedy="enrol a photo of it")
+        raise NotEnrolledError(
+            "the label has no thumbnail", where=label, remedy="enroll a photo of it"
+        )
     try:
         target.write_bytes(jpeg)
     except OSError as error:
@@ -145,25 +163,37 @@ def thumbnail(gallery: Path, label: str, target: Path) -> None:
 @gallery_option
 @json_option
 def verify(gallery: Path, as_json: bool) -> int:
-    """Check every byte that matters. Exit code 9: something is damaged."""
-    from edge_runtime.gallery import maintenance
+    """Verify the checksums of all codes and labels. Exit code 9 if the gallery is corrupt."""
+    from edge_runtime.gallery import Gallery, maintenance
 
     with busy("verifying"):
-        findings = maintenance.verify(gallery)
+        faults = maintenance.verify(gallery)
+    if faults:
+        if as_json:
+            print_json({"sound": False, "findings": faults})
+        else:
+            for fault in faults:
+                click.echo(fault)
+            click.echo(
+                f"corrupt: {count_of(len(faults), 'fault')} (run: edge-runtime gallery repair)"
+            )
+        return EXIT_CHECK_FAILED
+    with Gallery(gallery, read_only=True) as opened:
+        stats = opened.stats()
     if as_json:
-        print_json({"sound": not findings, "findings": findings})
+        counts = {"codes_checked": stats.codes, "labels_checked": stats.labels}
+        print_json({"sound": True, "findings": [], **counts})
     else:
-        for finding in findings:
-            click.echo(finding)
-        click.echo("damaged: see gallery repair" if findings else "sound")
-    return EXIT_CHECK_FAILED if findings else 0
+        codes, labels = count_of(stats.codes, "code"), count_of(stats.labels, "label")
+        click.echo(f"OK: {codes}, {labels} checked")
+    return 0
 
 
 @command.command("repair")
 @gallery_option
 @json_option
 def repair(gallery: Path, as_json: bool) -> None:
-    """Save all that can be trusted into a new file. Stop the daemon first."""
+    """Copy everything that is intact to a new file. Stop the daemon first."""
     from edge_runtime.gallery import maintenance
 
     with busy("repairing"):
@@ -171,16 +201,16 @@ def repair(gallery: Path, as_json: bool) -> None:
     if as_json:
         print_json(asdict(outcome))
     else:
-        lost = f", lost {', '.join(map(str, outcome.lost))}" if outcome.lost else ""
-        kept = f"; the damaged file is {outcome.old}" if outcome.old else ""
-        click.echo(f"kept {outcome.kept} codes{lost}{kept}")
+        lost = f", lost {', '.join(map(str, outcome.codes_lost))}" if outcome.codes_lost else ""
+        old = f"; the corrupt file is {outcome.old}" if outcome.old else ""
+        click.echo(f"kept {count_of(outcome.codes_kept, 'code')}{lost}{old}")
 
 
 @command.command("compact")
 @gallery_option
 @json_option
 def compact(gallery: Path, as_json: bool) -> None:
-    """Give back the space of what was removed."""
+    """Release the disk space of removed pictures."""
     from edge_runtime.gallery import maintenance
 
     with busy("compacting"):
@@ -195,7 +225,7 @@ def compact(gallery: Path, as_json: bool) -> None:
 @gallery_option
 @click.argument("target", type=click.Path(path_type=Path))
 def backup(gallery: Path, target: Path) -> None:
-    """Copy the gallery to the file TARGET, while it may be in use."""
+    """Copy the gallery to the new file TARGET. The gallery may be in use."""
     from edge_runtime.gallery import backup
 
     with busy("copying"):
@@ -207,59 +237,71 @@ def backup(gallery: Path, target: Path) -> None:
 @gallery_option
 @click.argument("source", type=click.Path(dir_okay=False, path_type=Path))
 def restore(gallery: Path, source: Path) -> None:
-    """Make the gallery what the file SOURCE holds, a backup, while it may be in use."""
+    """Replace the gallery's content by that of the backup SOURCE. The gallery may be in use."""
     from edge_runtime.gallery import Gallery, backup
 
     with busy("copying"):
         old = backup.restore(gallery, source)
-    with Gallery(gallery, read_only=True) as memory:
-        stats = memory.stats()
-    kept = f"; the damaged file is {old}" if old else ""
-    click.echo(f"the gallery has {stats.items} codes of {stats.labels} labels{kept}")
+    with Gallery(gallery, read_only=True) as opened:
+        stats = opened.stats()
+    moved = f"; the corrupt file is {old}" if old else ""
+    click.echo(
+        f"the gallery has {pictures_and_codes(stats.pictures, stats.codes)} "
+        f"under {count_of(stats.labels, 'label')}{moved}"
+    )
 
 
 @command.command("export")
 @gallery_option
 @click.argument("target", type=click.Path(path_type=Path))
 def export_gallery(gallery: Path, target: Path) -> None:
-    """Write all codes and labels to TARGET (.jsonl, .npz or .faiss) for other programs."""
+    """Export all codes and labels to TARGET (.jsonl, .npz or .faiss) for other programs."""
     from edge_runtime.gallery import Gallery
-    from edge_runtime.gallery.exchange import export_items
+    from edge_runtime.gallery.exchange import export_codes
     from edge_runtime.gallery.rows import Meta
 
-    with busy("exporting"), Gallery(gallery, read_only=True) as memory:
-        count = export_items(target, Meta(memory.model_id, memory.bits), memory.content())
-    click.echo(f"exported {count} codes to {target}")
+    with busy("exporting"), Gallery(gallery, read_only=True) as opened:
+        count = export_codes(target, Meta(opened.model_id, opened.bits), opened.content())
+    click.echo(f"exported {count_of(count, 'code')} to {target}")
 
 
 @command.command("import")
 @gallery_option
-@click.option("--model", type=click.Path(path_type=Path), help="For a gallery that is new.")
-@click.option("--skip-bad", is_flag=True, help="Leave bad lines out instead of everything.")
+@click.option(
+    "--model",
+    type=click.Path(path_type=Path),
+    help="The model that computed the codes, if the gallery does not exist yet.",
+)
+@click.option("--skip-bad", is_flag=True, help="Skip bad lines instead of importing nothing.")
 @json_option
 @click.argument("source", type=click.Path(path_type=Path))
 def import_gallery(
     gallery: Path, model: Path | None, skip_bad: bool, as_json: bool, source: Path
 ) -> int:
-    """Enrol what `export` wrote to SOURCE (.jsonl, .npz or .faiss): all of it, or nothing."""
+    """Import SOURCE, a file that `export` wrote (.jsonl, .npz or .faiss). All or nothing."""
     from edge_runtime.engine import open_engine
     from edge_runtime.errors import InputError
     from edge_runtime.gallery import Gallery
-    from edge_runtime.gallery.exchange import import_items
+    from edge_runtime.gallery.exchange import import_codes
     from edge_runtime.gallery.rows import Meta
 
     bad: list[str] = []
     info = None if gallery.exists() and model is None else open_engine(model).model
-    with busy("importing"), Gallery(gallery, info, create=info is not None) as memory:
-        owner = Meta(memory.model_id, memory.bits)
-        items, notes = import_items(source, owner, bad if skip_bad else None)
-        ids = memory.enroll(items, notes)
-    known = ids.count(None)
+    with busy("importing"), Gallery(gallery, info, create=info is not None) as opened:
+        meta = Meta(opened.model_id, opened.bits)
+        codes, label_data = import_codes(source, meta, bad if skip_bad else None)
+        counts = opened.enroll_counted(codes, label_data)
     if as_json:
-        print_json({"added": len(ids) - known, "already_enrolled": known, "bad": bad})
+        print_json({**counts._asdict(), "bad": bad})
     else:
-        again = f", {known} were enrolled already" if known else ""
-        click.echo(f"imported {len(ids) - known} codes{again}")
+        click.echo(
+            f"imported {pictures_and_codes(counts.pictures_added, counts.codes_added)}"
+            f"{_already_enrolled(counts.pictures_known)}"
+        )
     for line in bad:
-        talk(f"edge-runtime: {line}")
+        print_message(f"edge-runtime: {line}")
     return InputError.exit_code if bad else 0
+
+
+def _already_enrolled(pictures: int) -> str:
+    return f"; {count_of(pictures, 'picture')} already enrolled" if pictures else ""

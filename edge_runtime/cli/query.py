@@ -14,8 +14,8 @@ from edge_runtime.cli.common import (
     gallery_option,
     json_option,
     print_json,
+    print_message,
     radius_option,
-    talk,
 )
 from edge_runtime.errors import InputError, PhotoError
 
@@ -143,7 +143,7 @@ def _read(
             data = read_bytes(photo)
             image = decode_photo(data, where=photo)
         except PhotoError as error:
-            talk(f"edge-runtime: {error}")
+            print_message(f"edge-runtime: {error}")
             faults.append(error)
             continue
         timer.mark("decode")

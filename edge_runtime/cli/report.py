@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edge_runtime.cli.common import console, json_option, print_json, talk
+from edge_runtime.cli.common import console, json_option, print_json, print_message
 from edge_runtime.errors import EXIT_CHECK_FAILED
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def _print(found: Comparison) -> None:
     from rich.table import Table
 
     for warning in found.warnings:
-        talk(f"edge-runtime: {warning}")
+        print_message(f"edge-runtime: {warning}")
     table = Table(box=None, pad_edge=False)
     for name in ("stage", ""):
         table.add_column(name)
@@ -110,7 +110,7 @@ def history(folder: Path, as_json: bool) -> None:
 
     entries, faults = read_history(folder)
     for fault in faults:
-        talk(f"edge-runtime: skipped: {fault}")
+        print_message(f"edge-runtime: skipped: {fault}")
     if as_json:
         print_json([entry.to_dict() for entry in entries])
         return

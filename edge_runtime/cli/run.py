@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edge_runtime.cli.common import log_to_stderr, talk
+from edge_runtime.cli.common import log_to_stderr, print_message
 from edge_runtime.cli.summary import summary_table
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def command(config: Path | None, as_json: bool, **options: Any) -> int:
     if service.settings.output.format == "json":
         click.echo(json.dumps({"kind": "summary", **asdict(summary)}))
     else:
-        talk(summary_table(summary))
+        print_message(summary_table(summary))
     return 0
 
 
@@ -125,14 +125,14 @@ def _web_servers(service: Service) -> list[WebServer]:
 def _greet(service: Service, servers: list[WebServer]) -> None:
     snapshot = service.pipeline.gallery.snapshot()
     camera, engine = service.daemon.camera, service.engine
-    talk(
+    print_message(
         f"watching {camera.source.name} for {len(snapshot.labels)} labels ({snapshot.count} "
         f"codes), engine {engine.name}: {engine.reason}. Ctrl-C ends."
     )
     for server in servers:
-        talk(f"the page is at {server.url}")
+        print_message(f"the page is at {server.url}")
     if not snapshot.count:
-        talk("edge-runtime: the gallery is empty, so everything will be unknown")
+        print_message("edge-runtime: the gallery is empty, so everything will be unknown")
 
 
 @contextmanager

@@ -76,7 +76,7 @@ def status(service: Service) -> dict[str, Any]:
         "gallery": {
             "path": str(daemon.pipeline.gallery.path),
             "generation": snapshot.generation.number,
-            "items": snapshot.count,
+            "codes": snapshot.count,
             "labels": len(snapshot.labels),
         },
         "sinks": {

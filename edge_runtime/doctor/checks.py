@@ -151,7 +151,7 @@ def _gallery(path: Path) -> Finding:
         return Finding("gallery", "warn", f"{path}: {error.what}", error.remedy)
     except EdgeRuntimeError as error:
         return Finding("gallery", "fail", f"{path}: {error.what}", error.remedy)
-    return Finding("gallery", "ok", f"{path}: {stats.items} items, {stats.labels} labels")
+    return Finding("gallery", "ok", f"{path}: {stats.codes} codes, {stats.labels} labels")
 
 
 def _resources(gallery: Path) -> Iterator[Finding]:

@@ -1,17 +1,25 @@
-"""The gallery: SQLite as the truth, packed codes derived from it for the lookup."""
+"""The gallery: codes with labels in an SQLite database, and the packed codes that are searched."""
 
 import os
 from pathlib import Path
 
 from edge_runtime.gallery.labels import check_label
-from edge_runtime.gallery.records import Item, Note, Stats
+from edge_runtime.gallery.records import Counts, LabelData, LabeledCode, Stats
 from edge_runtime.gallery.store import Gallery
 
-__all__ = ["Gallery", "Item", "Note", "Stats", "check_label", "default_path"]
+__all__ = [
+    "Counts",
+    "Gallery",
+    "LabelData",
+    "LabeledCode",
+    "Stats",
+    "check_label",
+    "default_path",
+]
 
 
 def default_path() -> Path:
-    """$EDGE_RUNTIME_GALLERY, else gallery.sqlite in the user's data folder."""
+    """Return $EDGE_RUNTIME_GALLERY, or gallery.sqlite in the user's data folder."""
     named = os.environ.get("EDGE_RUNTIME_GALLERY")
     if named:
         return Path(named)

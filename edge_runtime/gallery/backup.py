@@ -1,4 +1,4 @@
-"""Copies of a gallery: made of it while it is in use, and brought back in its place."""
+"""Back up and restore a gallery while it is in use."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from edge_runtime.errors import (
 )
 from edge_runtime.gallery.maintenance import set_aside, verify
 from edge_runtime.gallery.rows import read_meta
-from edge_runtime.gallery.schema import connect, settle, translated
+from edge_runtime.gallery.schema import checkpoint, connect, translated
 
 
 def backup(path: Path, target: Path) -> None:
-    """Copy the gallery, as of one generation and while it may be in use, to the file `target`.
+    """Copy one generation of the gallery, which may be in use, to the new file `target`.
 
-    `target` appears whole or not at all; one that is there already is refused.
+    `target` is written atomically. An existing file is refused.
     """
     if target.exists():
-        raise StorageError("the file is there already", where=target, remedy="name another")
+        raise StorageError("file exists", where=target, remedy="choose another name")
     connection = connect(path, create=False, read_only=True)
     temporary = target.with_name(f"{target.name}.{os.getpid()}.tmp")
     try:
@@ -33,7 +33,7 @@ def backup(path: Path, target: Path) -> None:
             copy = sqlite3.connect(temporary)
             try:
                 connection.backup(copy)
-                # The copy is one file: it needs no log beside it to be whole.
+                # The copy must be complete without a log file beside it.
                 copy.execute("PRAGMA journal_mode = DELETE")
             finally:
                 copy.close()
@@ -48,19 +48,21 @@ def backup(path: Path, target: Path) -> None:
 
 
 def restore(path: Path, source: Path) -> Path | None:
-    """Give the gallery `path`, which may be in use, the content of the gallery file `source`.
+    """Replace the content of the gallery `path`, which may be in use, by that of `source`.
 
-    One that is damaged is moved away first; gives where to. Whoever has the gallery open sees all
-    of the old content or all of the new. Merely to put `source` in the place of the file would not
-    do: what stands in the log beside it (NAME-wal) would be taken for a part of the new one.
+    Readers see either all of the old content or all of the new. A corrupt gallery is moved away
+    first; the return value is its new path. Copying `source` over the file would not be enough:
+    SQLite would apply the old log beside it (NAME-wal) to the new file.
 
-    Raises `EdgeRuntimeError`, and then the gallery is as it was: `source` is damaged, or `path` is
-    another model's.
+    Raises `EdgeRuntimeError` if `source` is corrupt or `path` belongs to another model. The gallery
+    is then unchanged.
     """
     if path.exists() and source.exists() and path.samefile(source):
-        raise InputError("a gallery is not restored from itself", where=path)
-    if findings := verify(source):
-        raise GalleryDamagedError(findings[0], where=source, remedy="name another backup")
+        raise InputError(
+            "a gallery cannot be restored from itself", where=path, remedy="name a backup"
+        )
+    if faults := verify(source):
+        raise GalleryDamagedError(faults[0], where=source, remedy="use another backup")
     copy = connect(source, create=False, read_only=True)
     try:
         old = None
@@ -74,7 +76,7 @@ def restore(path: Path, source: Path) -> Path | None:
             with translated(path):
                 _check_same_model(path, target, copy)
                 copy.backup(target)
-                settle(target)
+                checkpoint(target)
         finally:
             target.close()
         return old
@@ -85,11 +87,11 @@ def restore(path: Path, source: Path) -> Path | None:
 def _check_same_model(path: Path, target: sqlite3.Connection, copy: sqlite3.Connection) -> None:
     try:
         mine, other = read_meta(target), read_meta(copy)
-    except ValueError:  # `copy` is sound: it is replaced
+    except ValueError:  # `copy` is intact, so the target is corrupt and may be replaced
         return
     if mine is not None and other is not None and mine != other:
         raise GalleryModelMismatchError(
-            f"its codes were made by model {mine.model_id[:12]}, the copy's by "
+            f"its codes were made by model {mine.model_id[:12]}, those of the backup by "
             f"{other.model_id[:12]}",
             where=path,
             remedy="restore into another --gallery",

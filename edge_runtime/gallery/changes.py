@@ -1,4 +1,4 @@
-"""What a writer does to the rows, inside a transaction that the caller has begun."""
+"""Changes to the rows of a gallery, inside a transaction that the caller has begun."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 from edge_runtime.code import Code, check_codes
 from edge_runtime.errors import LabelError, NotEnrolledError
 from edge_runtime.gallery.labels import check_label
-from edge_runtime.gallery.records import Item, Note
+from edge_runtime.gallery.pictures import count_pictures, count_rows
+from edge_runtime.gallery.records import Counts, LabelData, LabeledCode
 from edge_runtime.gallery.rows import (
     begin_generation,
     checksum_of,
@@ -23,54 +24,62 @@ from edge_runtime.gallery.rows import (
 )
 
 MANY = 1000
-"""Items in one call from which on it is faster to ask for all known pictures at once."""
+"""From this number of codes per call, reading all known digests at once is faster than one query
+for each."""
 
 
 class Batch:
-    """Items and notes that have been checked, before any lock is taken for them."""
+    """Codes and label data that are checked before the database is locked for them."""
 
-    def __init__(self, items: Sequence[Item], notes: Mapping[str, Note], bits: int) -> None:
+    def __init__(
+        self, codes: Sequence[LabeledCode], label_data: Mapping[str, LabelData], bits: int
+    ) -> None:
         """Raises `CodeError`, `LabelError` or `InputError`."""
-        self.items = items
-        self.codes: Code = check_codes([item.code for item in items], bits)
-        self.labels = {text: check_label(text) for text in dict.fromkeys(i.label for i in items)}
-        self.notes = {check_label(text): note.checked(text) for text, note in notes.items()}
+        self.entries = codes
+        self.codes: Code = check_codes([entry.code for entry in codes], bits)
+        self.labels = {text: check_label(text) for text in dict.fromkeys(c.label for c in codes)}
+        self.label_data = {
+            check_label(text): data.checked(text) for text, data in label_data.items()
+        }
 
 
 def _as_text(source: str) -> str:
-    """`source` as it can be kept: a file's name may have bytes that are no UTF-8."""
+    """Return `source` as UTF-8 can store it: a file name may contain other bytes."""
     return source.encode(errors="replace").decode()
 
 
 def insert(connection: sqlite3.Connection, batch: Batch) -> list[int | None]:
-    """Insert all of `batch`; gives ids, None for pictures that their label has already."""
+    """Insert the codes of `batch` and return their ids.
+
+    The id is None for a code whose digest the label has already.
+    """
     execute = connection.execute
     (last,) = execute(
         "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'item'"
     ).fetchone()
     label_ids = {text: label_id(connection, label) for text, label in batch.labels.items()}
-    owners = [label_ids[item.label] for item in batch.items]
-    new = list(range(len(batch.items)))
-    if any(item.digest is not None for item in batch.items):
-        new = _new_pictures(connection, batch.items, owners)
+    owners = [label_ids[entry.label] for entry in batch.entries]
+    new = list(range(len(batch.entries)))
+    if any(entry.digest is not None for entry in batch.entries):
+        new = _new_entries(connection, batch.entries, owners)
     blobs = batch.codes.astype("<u8").view(f"V{8 * batch.codes.shape[1]}")[:, 0].tolist()
-    given = range(last + 1, last + 1 + len(new))
-    ids: list[int | None] = [None] * len(batch.items)
-    for item_id, at in zip(given, new, strict=True):
-        ids[at] = item_id
-    items = [batch.items[at] for at in new]
+    new_ids = range(last + 1, last + 1 + len(new))
+    ids: list[int | None] = [None] * len(batch.entries)
+    for item_id, index in zip(new_ids, new, strict=True):
+        ids[index] = item_id
+    entries = [batch.entries[index] for index in new]
     many = len(new) > MANY
-    if many:  # a page of a large batch is written once, when it is full
+    if many:  # each page of a large batch is written only once, when it is full
         execute("PRAGMA cache_spill = OFF")
     with without_index(connection, len(new)) if many else nullcontext():
         write_items(
             connection,
             zip(
-                given,
-                [owners[at] for at in new],
-                [blobs[at] for at in new],
-                [_as_text(item.source) for item in items],
-                [item.digest for item in items],
+                new_ids,
+                [owners[index] for index in new],
+                [blobs[index] for index in new],
+                [_as_text(entry.source) for entry in entries],
+                [entry.digest for entry in entries],
                 strict=True,
             ),
             created_at=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -78,94 +87,110 @@ def insert(connection: sqlite3.Connection, batch: Batch) -> list[int | None]:
     write_positions(
         connection,
         (
-            (item_id, item.position)
-            for item_id, item in zip(given, items, strict=True)
-            if item.position is not None
+            (item_id, entry.position)
+            for item_id, entry in zip(new_ids, entries, strict=True)
+            if entry.position is not None
         ),
     )
-    noted = [_add_note(connection, label, note) for label, note in batch.notes.items()]
-    if new or any(noted):
+    changed = [_add_label_data(connection, label, data) for label, data in batch.label_data.items()]
+    if new or any(changed):
         begin_generation(connection)
     return ids
 
 
-def _new_pictures(
-    connection: sqlite3.Connection, items: Sequence[Item], owners: Sequence[int]
+def _new_entries(
+    connection: sqlite3.Connection, entries: Sequence[LabeledCode], owners: Sequence[int]
 ) -> list[int]:
-    """Which of `items` their labels do not have yet, each picture once."""
-    known = _digests(connection, set(owners)) if len(items) > MANY else None
-    fresh: set[tuple[int, bytes]] = set()
+    """Return the indices of the entries that their labels do not have yet, without repetitions."""
+    known = _digests(connection, set(owners)) if len(entries) > MANY else None
+    inserted: set[tuple[int, bytes]] = set()
     new = []
-    for at, (owner, item) in enumerate(zip(owners, items, strict=True)):
-        if item.digest is not None:
-            key = (owner, item.digest)
-            if key in fresh or (has(connection, *key) if known is None else key in known):
+    for index, (owner, entry) in enumerate(zip(owners, entries, strict=True)):
+        if entry.digest is not None:
+            key = (owner, entry.digest)
+            if key in inserted or (has(connection, *key) if known is None else key in known):
                 continue
-            fresh.add(key)
-        new.append(at)
+            inserted.add(key)
+        new.append(index)
     return new
 
 
-def _add_note(connection: sqlite3.Connection, label: str, note: Note) -> bool:
-    """Keep of `note` what the label has nothing for yet; gives whether that was anything."""
+def _add_label_data(connection: sqlite3.Connection, label: str, data: LabelData) -> bool:
+    """Store the parts of `data` that the label lacks; return whether anything was stored."""
     row = connection.execute("SELECT id, payload FROM label WHERE name = ?", (label,)).fetchone()
     if row is None:
         return False
     owner, payload = row
-    bare = connection.execute("SELECT 1 FROM thumbnail WHERE label_id = ?", (owner,)).fetchone()
-    if note.thumbnail and bare is None:
-        write_thumbnail(connection, owner, note.thumbnail)
-    if note.payload and not payload:
-        write_label(connection, (owner, label, note.payload))
-    return bool((note.thumbnail and bare is None) or (note.payload and not payload))
+    stored = connection.execute("SELECT 1 FROM thumbnail WHERE label_id = ?", (owner,)).fetchone()
+    add_thumbnail = bool(data.thumbnail) and stored is None
+    add_payload = bool(data.payload) and not payload
+    if add_thumbnail:
+        write_thumbnail(connection, owner, data.thumbnail)
+    if add_payload:
+        write_label(connection, (owner, label, data.payload))
+    return add_thumbnail or add_payload
 
 
-def set_note(connection: sqlite3.Connection, label: str, note: Note) -> None:
-    """Keep `note` with `label`, in place of what was there; raises `NotEnrolledError`."""
+def set_label_data(connection: sqlite3.Connection, label: str, data: LabelData) -> None:
+    """Replace the data stored with `label`; raises `NotEnrolledError`."""
     owner = existing(connection, label)
-    write_label(connection, (owner, check_label(label), note.payload))
-    write_thumbnail(connection, owner, note.thumbnail)
+    write_label(connection, (owner, check_label(label), data.payload))
+    write_thumbnail(connection, owner, data.thumbnail)
     begin_generation(connection)
 
 
-def note_of(connection: sqlite3.Connection, label: str) -> Note:
-    """What is kept with `label`; raises `NotEnrolledError`."""
+def label_data_of(connection: sqlite3.Connection, label: str) -> LabelData:
+    """Return the data stored with `label`; raises `NotEnrolledError`."""
     owner = existing(connection, label)
     payload, jpeg = connection.execute(
         "SELECT payload, jpeg FROM label LEFT JOIN thumbnail ON label_id = id WHERE id = ?",
         (owner,),
     ).fetchone()
-    return Note(payload, jpeg or b"")
+    return LabelData(payload, jpeg or b"")
 
 
-def delete(connection: sqlite3.Connection, label: str | None, ids: Sequence[int]) -> int:
-    """Delete a label with its items, or single items; raises `NotEnrolledError`."""
+def delete(connection: sqlite3.Connection, label: str | None, ids: Sequence[int]) -> Counts:
+    """Delete a label with its codes, or single codes; raises `NotEnrolledError`.
+
+    Returns how many codes were deleted, and how many pictures lost all of their codes.
+    """
     execute = connection.execute
-    gone = list(ids)
+    removed = list(ids)
+    owners = {
+        owner
+        for item_id in ids
+        for (owner,) in execute("SELECT label_id FROM item WHERE id = ?", (item_id,))
+    }
     if label is not None:
         owner = existing(connection, label)
-        gone += [row[0] for row in execute("SELECT id FROM item WHERE label_id = ?", (owner,))]
-    for item_id in gone:
+        owners.add(owner)
+        removed += [row[0] for row in execute("SELECT id FROM item WHERE label_id = ?", (owner,))]
+    pictures = count_pictures(connection, owners)
+    for item_id in removed:
         if not execute("DELETE FROM item WHERE id = ?", (item_id,)).rowcount:
             raise NotEnrolledError(
-                "no such item", where=item_id, remedy="see: edge-runtime gallery list"
+                f"no code has the id {item_id}", remedy="see: edge-runtime gallery list"
             )
+    pictures -= count_pictures(connection, owners)
     execute("DELETE FROM label WHERE id NOT IN (SELECT label_id FROM item)")
-    begin_generation(connection, gone)
-    return len(gone)
+    begin_generation(connection, removed)
+    return Counts(pictures, len(removed))
 
 
-def relabel(connection: sqlite3.Connection, old: str, new: str) -> int:
-    """Give the items of `old` to `new`; pictures that `new` has too are dropped."""
+def relabel(connection: sqlite3.Connection, old: str, new: str) -> Counts:
+    """Move the codes of `old` to `new`, and delete those whose digests `new` has already.
+
+    Returns how many pictures and codes were moved.
+    """
     new = check_label(new)
     source = existing(connection, old)
     if check_label(old) == new:
-        raise LabelError("the new label is the old one", where=old, remedy="choose another")
-    note = note_of(connection, old)
+        raise LabelError("the old and the new label are the same", where=old)
+    data = label_data_of(connection, old)
     target = label_id(connection, new)
-    moved = list(read_items(connection, "WHERE label_id = ?", (source,)))
-    kept = 0
-    for row in moved:
+    rows = list(read_items(connection, "WHERE label_id = ?", (source,)))
+    moved = []
+    for row in rows:
         if row.digest is not None and has(connection, target, row.digest):
             connection.execute("DELETE FROM item WHERE id = ?", (row.id,))
             continue
@@ -174,15 +199,15 @@ def relabel(connection: sqlite3.Connection, old: str, new: str) -> int:
             "UPDATE item SET label_id = ?, checksum = ? WHERE id = ?",
             (target, checksum_of(values), row.id),
         )
-        kept += 1
-    _add_note(connection, new, note)
+        moved.append(row)
+    _add_label_data(connection, new, data)
     connection.execute("DELETE FROM label WHERE id = ?", (source,))
-    begin_generation(connection, [row.id for row in moved])
-    return kept
+    begin_generation(connection, [row.id for row in rows])
+    return count_rows(moved)
 
 
 def label_id(connection: sqlite3.Connection, label: str) -> int:
-    """Of a label, made if it is new."""
+    """Return the id of a label, which is inserted if it is new."""
     row = connection.execute("SELECT id FROM label WHERE name = ?", (label,)).fetchone()
     if row is None:
         row = connection.execute("SELECT coalesce(max(id), 0) + 1 FROM label").fetchone()
@@ -191,23 +216,26 @@ def label_id(connection: sqlite3.Connection, label: str) -> int:
 
 
 def existing(connection: sqlite3.Connection, label: str) -> int:
-    """The id of a label; raises `NotEnrolledError`."""
+    """Return the id of a label; raises `NotEnrolledError`."""
     row = connection.execute(
         "SELECT id FROM label WHERE name = ?", (check_label(label),)
     ).fetchone()
     if row is None:
-        raise NotEnrolledError(
-            "no such label", where=label, remedy="see: edge-runtime gallery list"
-        )
+        raise no_such_label(label)
     return int(row[0])
 
 
+def no_such_label(label: str) -> NotEnrolledError:
+    """Return the error for a label that the gallery does not have."""
+    return NotEnrolledError("no such label", where=label, remedy="see: edge-runtime gallery list")
+
+
 def has(connection: sqlite3.Connection, owner: int, digest: bytes) -> bool:
-    """Whether the label with the id `owner` has the picture with this digest."""
-    found = connection.execute(
+    """Return whether the label with the id `owner` has a code with this digest."""
+    rows = connection.execute(
         "SELECT 1 FROM item WHERE label_id = ? AND digest = ?", (owner, digest)
     )
-    return found.fetchone() is not None
+    return rows.fetchone() is not None
 
 
 def _digests(connection: sqlite3.Connection, owners: set[int]) -> set[tuple[int, bytes]]:

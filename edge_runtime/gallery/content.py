@@ -1,4 +1,4 @@
-"""All that a gallery holds, at one generation: for export, and for merging it into another."""
+"""The whole content of a gallery at one generation, for export and for merging."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from edge_runtime.code import words_of
-from edge_runtime.gallery.records import Item, Note
+from edge_runtime.gallery.records import LabelData, LabeledCode
 from edge_runtime.gallery.rows import (
     Meta,
     read_items,
@@ -22,15 +22,15 @@ from edge_runtime.gallery.schema import damaged
 
 @dataclass(frozen=True)
 class Content:
-    """Items with their ids, and what is kept with their labels."""
+    """Codes with their ids, and the data stored with their labels."""
 
-    items: list[tuple[int, Item]]
-    notes: dict[str, Note]
-    """Of the labels that have any."""
+    codes: list[tuple[int, LabeledCode]]
+    label_data: dict[str, LabelData]
+    """Only labels that have a payload or a thumbnail."""
 
 
 def read_content(connection: sqlite3.Connection, path: Path, meta: Meta) -> Content:
-    """Everything, inside a transaction; raises `GalleryDamagedError` for what was not written."""
+    """Read everything, inside a transaction; raises `GalleryDamagedError`."""
     width = 8 * words_of(meta.bits)
     labels = {label.id: label for label in read_labels(connection)}
     positions = dict(read_positions(connection))
@@ -38,7 +38,7 @@ def read_content(connection: sqlite3.Connection, path: Path, meta: Meta) -> Cont
     for label in labels.values():
         if not label.intact() or thumbnails.get(label.id, b"") is None:
             raise damaged(path, f"the checksum of label {label.id} does not match")
-    items = []
+    codes = []
     for row in read_items(connection):
         position = positions.get(row.id)
         if (
@@ -46,12 +46,13 @@ def read_content(connection: sqlite3.Connection, path: Path, meta: Meta) -> Cont
             or row.label_id not in labels
             or (position is None and row.id in positions)
         ):
-            raise damaged(path, f"the checksum of item {row.id} does not match")
+            raise damaged(path, f"the checksum of code {row.id} does not match")
         code = np.frombuffer(row.code, "<u8").astype(np.uint64, copy=False)
         name = labels[row.label_id].name
-        items.append((row.id, Item(name, code, row.source, row.digest, position)))
-    notes = {
-        label.name: Note(label.payload, thumbnails.get(label.id) or b"")
+        codes.append((row.id, LabeledCode(name, code, row.source, row.digest, position)))
+    label_data = {
+        label.name: LabelData(label.payload, thumbnails.get(label.id) or b"")
         for label in labels.values()
     }
-    return Content(items, {name: note for name, note in notes.items() if note != Note()})
+    empty = LabelData()
+    return Content(codes, {name: data for name, data in label_data.items() if data != empty})

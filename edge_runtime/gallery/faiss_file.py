@@ -1,10 +1,11 @@
-"""faiss's binary index files: IndexBinaryFlat, and IndexBinaryIDMap around one.
+"""Read and write binary index files of faiss: IndexBinaryFlat, and IndexBinaryIDMap around one.
 
-Little-endian. A header is a four-letter kind, dimension int32 (bits), code size int32 (bytes),
-count int64, trained uint8 and metric int32; a vector is its length uint64 and then its elements. A
-flat index ("IBxF") is a header and the bytes of its codes; an id map ("IBMp", "IBM2") is a header,
-a flat index, and its ids int64. faiss packs bits as we do: bit i is bit i % 8 of byte i // 8. It
-has no checksums, and its files name neither labels nor a model.
+The files are little-endian. A header consists of a four-letter kind, dimension int32 (bits), code
+size int32 (bytes), count int64, trained uint8 and metric int32. A vector is its length uint64,
+followed by its elements. A flat index ("IBxF") is a header and the bytes of its codes. An id map
+("IBMp", "IBM2") is a header, a flat index, and its ids int64. faiss packs bits as this program
+does: bit i is bit i % 8 of byte i // 8. The files have no checksums and name neither labels nor a
+model.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _FLAT, _MAPS = b"IBxF", (b"IBMp", b"IBM2")
 
 @dataclass(frozen=True)
 class FaissCodes:
-    """What such a file holds."""
+    """The content of a file."""
 
     bits: int
     octets: NDArray[np.uint8]
@@ -33,7 +34,7 @@ class FaissCodes:
 
 
 def write_faiss(file: IO[bytes], codes: FaissCodes) -> None:
-    """Write an IndexBinaryIDMap. `bits` must be whole bytes."""
+    """Write an IndexBinaryIDMap. The number of bits must be a multiple of 8."""
     count, size = codes.octets.shape
     header = (codes.bits, size, count, 1, 1)
     file.write(_HEADER.pack(_MAPS[0], *header) + _HEADER.pack(_FLAT, *header))
@@ -42,19 +43,19 @@ def write_faiss(file: IO[bytes], codes: FaissCodes) -> None:
 
 
 def read_faiss(data: bytes) -> FaissCodes:
-    """Read either kind; raises ValueError that says what is wrong."""
+    """Read an index of either kind; raises ValueError."""
     kind, bits, size, count, at = _read_header(data, 0)
     if kind in _MAPS:
         inner, inner_bits, _, inner_count, at = _read_header(data, at)
         if (inner, inner_bits, inner_count) != (_FLAT, bits, count):
-            raise ValueError("an id map around something else than a flat index")
+            raise ValueError("the id map does not contain a flat index of the same size")
     octets, at = _read_vector(data, at, 1, count * size)
     ids = np.arange(count, dtype=np.int64)
     if kind in _MAPS:
         raw, at = _read_vector(data, at, 8, count)
         ids = raw.view("<i8").astype(np.int64, copy=False)
     if at != len(data):
-        raise ValueError(f"{len(data) - at} bytes too many")
+        raise ValueError(f"{len(data) - at} bytes follow the index")
     return FaissCodes(bits, octets.reshape(count, size), ids)
 
 
@@ -63,16 +64,16 @@ def _read_header(data: bytes, at: int) -> tuple[bytes, int, int, int, int]:
         raise ValueError("truncated")
     kind, bits, size, count, _trained, _metric = _HEADER.unpack_from(data, at)
     if kind not in (_FLAT, *_MAPS):
-        raise ValueError("not a binary index of faiss, or of a kind that is not supported")
+        raise ValueError("not a binary index of faiss, or not a supported kind of index")
     if bits < 8 or bits != 8 * size or count < 0:
-        raise ValueError(f"{count} codes of {bits} bits in {size} bytes are impossible")
+        raise ValueError(f"invalid header: {count} codes of {bits} bits in {size} bytes")
     return kind, bits, size, count, at + _HEADER.size
 
 
 def _read_vector(
     data: bytes, at: int, item_bytes: int, expected: int
 ) -> tuple[NDArray[np.uint8], int]:
-    """A vector's bytes, and where it ends."""
+    """Return the bytes of a vector and the offset of its end."""
     if len(data) < at + _LENGTH.size:
         raise ValueError("truncated")
     (count,) = _LENGTH.unpack_from(data, at)

@@ -1,4 +1,4 @@
-"""What may be a label."""
+"""Valid labels."""
 
 from __future__ import annotations
 
@@ -11,27 +11,28 @@ MAX_LENGTH = 128
 
 
 def check_label(text: str) -> str:
-    """`text` as a label: trimmed and in Unicode normal form C; raises `LabelError`.
+    """Return `text` as a label, trimmed and in Unicode normalization form C.
 
-    Any script is welcome. Slashes are not (labels become MQTT topics, addresses and folder names),
-    nor is anything that a terminal would act on.
+    Any script is allowed. Slashes are not, since labels become MQTT topics, URLs and folder names;
+    neither are control characters, which a terminal would act on. Raises `LabelError`.
     """
     label = unicodedata.normalize("NFC", text).strip()
     shown = repr(label[:40] + "..." if len(label) > 40 else label)
     if not label or label in (".", ".."):
-        raise LabelError("an empty label", where=repr(text), remedy="give the place a name")
+        raise LabelError(f"label must not be empty: {text!r}")
     if len(label) > MAX_LENGTH:
         raise LabelError(
-            f"a label of {len(label)} characters",
-            where=shown,
-            remedy=f"use at most {MAX_LENGTH}",
+            f"label must not exceed {MAX_LENGTH} characters, got {len(label)}: {shown}"
         )
     if "/" in label or "\\" in label:
-        raise LabelError("a label with a slash", where=shown, remedy='use "-" or a space instead')
+        slash = "/" if "/" in label else "\\"
+        raise LabelError(
+            f"label must not contain '{slash}': {shown}", remedy='use "-" or a space instead'
+        )
     if any(
         unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp") for character in label
     ):
         raise LabelError(
-            "a label with invisible control characters", where=shown, remedy="type it anew"
+            f"label must not contain control characters: {shown}", remedy="type it again"
         )
     return label

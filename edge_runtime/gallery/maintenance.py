@@ -1,4 +1,4 @@
-"""Look after a gallery's files: verify, repair, compact."""
+"""Verify, repair and compact a gallery."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ import numpy as np
 
 from edge_runtime.code import words_of
 from edge_runtime.errors import GalleryDamagedError
-from edge_runtime.gallery.refresh import bring_up_to_date
 from edge_runtime.gallery.rows import (
     ITEM_COLUMNS,
     ItemRow,
@@ -43,16 +42,17 @@ from edge_runtime.gallery.schema import (
     translated,
 )
 from edge_runtime.gallery.snapshot_file import load_snapshot, snapshot_path
+from edge_runtime.gallery.snapshot_update import update_snapshot
 from edge_runtime.position import Position
 
 T = TypeVar("T")
 
 
 def verify(path: Path) -> list[str]:
-    """What is wrong with the gallery at `path`, a line each; empty: it is what was written.
+    """Return one line per fault of the gallery at `path`; none if it is intact.
 
-    Reads everything: SQLite's own structures, the checksum of every row, and the snapshot against
-    the rows. Raises `GalleryNotFoundError` or `StorageError`.
+    Checks everything: SQLite's own structures, the checksum of every row, and the snapshot file
+    against the rows. Raises `GalleryNotFoundError` or `StorageError`.
     """
     try:
         connection = connect(path, create=False, read_only=True)
@@ -60,27 +60,27 @@ def verify(path: Path) -> list[str]:
         return [error.what]
     try:
         with translated(path), transaction(connection, "DEFERRED"):
-            return list(_findings(connection, path))
+            return list(_faults(connection, path))
     except GalleryDamagedError as error:
         return [error.what]
     finally:
         connection.close()
 
 
-def _findings(connection: sqlite3.Connection, path: Path) -> Iterator[str]:
+def _faults(connection: sqlite3.Connection, path: Path) -> Iterator[str]:
     for (line,) in connection.execute("PRAGMA integrity_check"):
         if line != "ok":
             yield f"SQLite: {line}"
     if not has_expected_tables(connection):
-        yield "its tables are not those of this version"
+        yield "the tables do not match the schema version"
         return
     try:
         meta = read_meta(connection)
     except ValueError as error:
-        yield f"whose codes it holds cannot be told: {error}"
+        yield f"cannot read which model it belongs to: {error}"
         return
     if meta is None:
-        yield "it does not say which model it belongs to"
+        yield "the model that it belongs to is not recorded"
         return
     known = set()
     for label in read_labels(connection):
@@ -90,89 +90,89 @@ def _findings(connection: sqlite3.Connection, path: Path) -> Iterator[str]:
     for label_id, jpeg in read_thumbnails(connection):
         if jpeg is None or label_id not in known:
             yield f"label {label_id}: the checksum of its thumbnail does not match"
-    sound = True
+    intact = True
     ids = set()
     for row in read_items(connection):
         ids.add(row.id)
         if not row.intact(8 * words_of(meta.bits)):
-            sound = False
-            yield f"item {row.id}: the checksum does not match"
+            intact = False
+            yield f"code {row.id}: the checksum does not match"
         elif row.label_id not in known:
-            sound = False
-            yield f"item {row.id}: its label {row.label_id} is missing"
+            intact = False
+            yield f"code {row.id}: its label {row.label_id} is missing"
     for item_id, position in read_positions(connection):
         if position is None or item_id not in ids:
-            sound = False
-            yield f"item {item_id}: the checksum of its position does not match"
+            intact = False
+            yield f"code {item_id}: the checksum of its position does not match"
     file = snapshot_path(path)
-    if sound and file.exists():
+    if intact and file.exists():
         snapshot = load_snapshot(file, meta.model_id, meta.bits)
         if snapshot is None:
-            yield f"{file.name}: damaged (it will be made anew)"
+            yield f"{file.name}: corrupt (it will be rebuilt)"
         else:
-            current = bring_up_to_date(connection, path, meta.bits, snapshot).columns()
-            truth = bring_up_to_date(connection, path, meta.bits, None).columns()
-            for column in fields(truth):
-                mine, theirs = getattr(current, column.name), getattr(truth, column.name)
-                if not _equal(mine, theirs):
-                    yield f"{file.name}: its {column.name} are not those of the database"
+            current = update_snapshot(connection, path, meta.bits, snapshot).columns()
+            expected = update_snapshot(connection, path, meta.bits, None).columns()
+            for column in fields(expected):
+                if not _equal(getattr(current, column.name), getattr(expected, column.name)):
+                    yield f"{file.name}: its {column.name} differ from the database"
 
 
-def _equal(mine: Any, theirs: Any) -> bool:
-    """Whether two columns hold the same; none, and nothing but NaN, are the same."""
-    mine, theirs = (
-        None if one is None or (one.dtype.kind == "f" and np.isnan(one).all()) else one
-        for one in (mine, theirs)
+def _equal(left: Any, right: Any) -> bool:
+    """Return whether two columns are equal. A column of NaN equals a missing column."""
+    left, right = (
+        None if column is None or (column.dtype.kind == "f" and np.isnan(column).all()) else column
+        for column in (left, right)
     )
-    if mine is None or theirs is None:
-        return mine is theirs
-    return np.array_equal(mine, theirs, equal_nan=mine.dtype.kind == "f")
+    if left is None or right is None:
+        return left is right
+    return np.array_equal(left, right, equal_nan=left.dtype.kind == "f")
 
 
 @dataclass(frozen=True)
 class Repair:
-    """What a repair kept and lost."""
+    """The outcome of a repair."""
 
-    kept: int
-    lost: list[int]
-    """Ids of items that could be seen but not trusted; others may have been lost unseen."""
+    codes_kept: int
+    codes_lost: list[int]
+    """Ids of codes whose checksum does not match. Codes on unreadable pages are not listed."""
     old: str
-    """Where the damaged file was moved to; empty where nothing had to be repaired."""
+    """The new path of the corrupt file; empty if no repair was necessary."""
 
 
 def repair(path: Path) -> Repair:
-    """Save every row that is what was written into a new file in place of the old one.
+    """Copy every intact row to a new file that takes the place of the old one.
 
-    The damaged file is kept beside it. Nobody else may have the gallery open meanwhile. Raises
-    `GalleryDamagedError` when it cannot be told whose codes they are.
+    The corrupt file is kept beside it. No other process may have the gallery open. Raises
+    `GalleryDamagedError` if the model that the codes belong to cannot be read.
     """
     file = snapshot_path(path)
-    findings = verify(path)
-    if all(line.startswith(file.name) for line in findings):
-        if findings:
+    faults = verify(path)
+    if all(line.startswith(file.name) for line in faults):
+        if faults:
             file.unlink()
-        with translated(path), closing(connect(path, create=False, read_only=True)) as sound:
-            (kept,) = sound.execute("SELECT count(*) FROM item").fetchone()
-        return Repair(kept, [], "")
+        with translated(path), closing(connect(path, create=False, read_only=True)) as connection:
+            (count,) = connection.execute("SELECT count(*) FROM item").fetchone()
+        return Repair(count, [], "")
     connection = sqlite3.connect(path, isolation_level=None)
     try:
         with translated(path):
-            # Inside: a damaged file may open only with its schema taken on trust.
+            # Within `translated`: opening a corrupt file can fail. It may open only if SQLite does
+            # not check its schema.
             connection.execute("PRAGMA writable_schema = ON")
-            saved = _salvage(connection, path)
+            salvaged = _salvage(connection, path)
             connection.execute("PRAGMA writable_schema = OFF")
     finally:
         connection.close()
     fresh = path.with_name(f"{path.name}.{os.getpid()}.repaired")
-    _write_anew(fresh, saved)
+    _write(fresh, salvaged)
     with translated(path):
         old = set_aside(path)
         fresh.replace(path)
-    return Repair(len(saved.rows), saved.lost, str(old))
+    return Repair(len(salvaged.rows), salvaged.lost, str(old))
 
 
 def set_aside(path: Path) -> Path:
-    """Move a damaged gallery away, with the files beside it that are its own; gives where to."""
+    """Rename a corrupt gallery and the files beside it; return its new path."""
     old = path.with_name(path.name + ".damaged")
     for suffix in ("", "-wal", "-shm"):
         part = path.with_name(path.name + suffix)
@@ -183,8 +183,8 @@ def set_aside(path: Path) -> Path:
 
 
 @dataclass
-class _Saved:
-    """What of a damaged gallery can be trusted."""
+class _Salvaged:
+    """The intact rows of a corrupt gallery."""
 
     meta: Meta
     labels: list[LabelRow] = field(default_factory=list)
@@ -194,39 +194,39 @@ class _Saved:
     positions: list[tuple[int, Position]] = field(default_factory=list)
 
 
-def _salvage(connection: sqlite3.Connection, path: Path) -> _Saved:
+def _salvage(connection: sqlite3.Connection, path: Path) -> _Salvaged:
     try:
         meta = read_meta(connection)
     except (ValueError, sqlite3.DatabaseError) as error:
-        raise damaged(path, f"whose codes it holds cannot be told: {error}") from error
+        raise damaged(path, f"cannot read which model it belongs to: {error}") from error
     if meta is None:
-        raise damaged(path, "it does not say which model it belongs to")
-    saved = _Saved(meta)
+        raise damaged(path, "the model that it belongs to is not recorded")
+    salvaged = _Salvaged(meta)
     labels = {row.id: row for row in _until_unreadable(read_labels(connection)) if row.intact()}
     for row in _readable(connection, 1, 1 << 62):
         if row.intact(8 * words_of(meta.bits)) and row.label_id in labels:
-            saved.rows.append(row)
+            salvaged.rows.append(row)
         else:
-            saved.lost.append(row.id)
-    used, ids = {row.label_id for row in saved.rows}, {row.id for row in saved.rows}
-    saved.labels = [labels[label_id] for label_id in sorted(used)]
+            salvaged.lost.append(row.id)
+    used, ids = {row.label_id for row in salvaged.rows}, {row.id for row in salvaged.rows}
+    salvaged.labels = [labels[label_id] for label_id in sorted(used)]
     for label_id, jpeg in _until_unreadable(read_thumbnails(connection)):
         if jpeg is not None and label_id in used:
-            saved.thumbnails.append((label_id, jpeg))
+            salvaged.thumbnails.append((label_id, jpeg))
     for item_id, position in _until_unreadable(read_positions(connection)):
         if position is not None and item_id in ids:
-            saved.positions.append((item_id, position))
-    return saved
+            salvaged.positions.append((item_id, position))
+    return salvaged
 
 
 def _until_unreadable(rows: Iterator[T]) -> Iterator[T]:
-    """What comes before a page that cannot be read; all, if there is none."""
+    """Yield rows up to the first page that cannot be read."""
     with suppress(sqlite3.DatabaseError):
         yield from rows
 
 
 def _readable(connection: sqlite3.Connection, first: int, last: int) -> Iterator[ItemRow]:
-    """Item rows with ids from `first` to `last`, around pages that cannot be read."""
+    """Yield the rows with ids from `first` to `last`, skipping pages that cannot be read."""
     try:
         rows = connection.execute(
             f"SELECT {ITEM_COLUMNS} FROM item NOT INDEXED WHERE id BETWEEN ? AND ? ORDER BY id",
@@ -243,28 +243,28 @@ def _readable(connection: sqlite3.Connection, first: int, last: int) -> Iterator
         yield ItemRow(*row)
 
 
-def _write_anew(path: Path, saved: _Saved) -> None:
+def _write(path: Path, salvaged: _Salvaged) -> None:
     path.unlink(missing_ok=True)
     connection = connect(path, create=True, read_only=False)
     try:
         with translated(path), transaction(connection):
-            write_meta(connection, saved.meta)
-            for label in saved.labels:
+            write_meta(connection, salvaged.meta)
+            for label in salvaged.labels:
                 write_label(connection, (label.id, label.name, label.payload))
-            for label_id, jpeg in saved.thumbnails:
+            for label_id, jpeg in salvaged.thumbnails:
                 write_thumbnail(connection, label_id, jpeg)
-            for created_at, rows in groupby(saved.rows, attrgetter("created_at")):
+            for created_at, rows in groupby(salvaged.rows, attrgetter("created_at")):
                 write_items(connection, (row[:5] for row in rows), created_at)
-            write_positions(connection, saved.positions)
+            write_positions(connection, salvaged.positions)
             begin_generation(connection)
-        with translated(path):  # one file, so that one rename puts it in place
+        with translated(path):  # a single file can be renamed atomically
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     finally:
         connection.close()
 
 
 def compact(path: Path) -> tuple[int, int]:
-    """Give back the space of what was removed; gives the file's size before and after, bytes."""
+    """Release the space of removed rows; return the file's size before and after, in bytes."""
     connection = connect(path, create=False, read_only=False)
     try:
         with translated(path):

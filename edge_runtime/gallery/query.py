@@ -1,4 +1,4 @@
-"""The nearest items of a snapshot: by what they show, and by where they were taken."""
+"""Search a snapshot for the nearest codes, by Hamming distance and by position."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ def nearest(
     labels: Collection[int] | None = None,
     near: QueryPosition | None = None,
 ) -> tuple[Match, ...]:
-    """The `k` items nearest to `code` (uint64 [W]): exact, ties by id.
+    """Return the `k` codes nearest to `code` (uint64 [W]): exact, ties by id.
 
-    `labels`: ids of the labels to search among. With `near`, the order is that of the score, which
-    is the distance and the penalty for the place.
+    `labels` restricts the search to labels with these ids. With `near`, the order is that of the
+    score: the distance plus the penalty for the position.
     """
-    row_filter = snapshot.row_filter if labels is None else snapshot.among_labels(labels)
-    if near is None or snapshot.places is None:
+    row_filter = snapshot.row_filter if labels is None else snapshot.rows_with_labels(labels)
+    if near is None or snapshot.positions is None:
         rows, distances = snapshot.lookup.nearest(code, k, row_filter)
         return matches(snapshot, rows, distances)
     if near.within_m is not None:
-        there = row_filter.mask(len(snapshot.ids)) & near.reaches(snapshot.places)
-        row_filter = RowFilter(np.packbits(there, bitorder="little"))
-    # The penalty only adds: whatever is farther in bits than the k-th best score cannot be better.
-    # So look at more and more of the nearest until that is reached.
+        reachable = row_filter.mask(len(snapshot.ids)) & near.reaches(snapshot.positions)
+        row_filter = RowFilter(np.packbits(reachable, bitorder="little"))
+    # A penalty is never negative. A code whose distance exceeds the k-th best score cannot rank
+    # among the best k, so more and more of the nearest codes are scored until that is reached.
     take = 4 * k
     while True:
         rows, distances = snapshot.lookup.nearest(code, take, row_filter)
-        penalties = near.penalties(snapshot.places[rows])
+        penalties = near.penalties(snapshot.positions[rows])
         scores = distances + penalties
         best = np.lexsort((rows, scores))[:k]
         if len(rows) < take or not k or scores[best[-1]] < distances[-1]:
@@ -49,8 +49,8 @@ def nearest(
 def within(
     snapshot: Snapshot, code: Code, radius: int, labels: Collection[int] | None = None
 ) -> tuple[Match, ...]:
-    """All items within `radius` bits of `code`, nearest first, ties by id."""
-    row_filter = snapshot.row_filter if labels is None else snapshot.among_labels(labels)
+    """Return all codes within `radius` bits of `code`, nearest first, ties by id."""
+    row_filter = snapshot.row_filter if labels is None else snapshot.rows_with_labels(labels)
     return matches(snapshot, *snapshot.lookup.within(code, radius, row_filter))
 
 
@@ -61,17 +61,17 @@ def matches(
     penalties: NDArray[np.float64] | None = None,
     near: QueryPosition | None = None,
 ) -> tuple[Match, ...]:
-    """Rows as what they stand for."""
+    """Return rows as matches, with their ids and labels."""
     plain = zip(
         snapshot.ids[rows].tolist(),
         snapshot.label_ids[rows].tolist(),
         distances.tolist(),
         strict=True,
     )
-    if penalties is None or near is None or snapshot.places is None:
+    if penalties is None or near is None or snapshot.positions is None:
         return tuple([Match(i, snapshot.labels[label], away) for i, label, away in plain])
-    metres = ground_distance_m(near.position, snapshot.places[rows]).tolist()
+    away_m = ground_distance_m(near.position, snapshot.positions[rows]).tolist()
     return tuple(
         Match(i, snapshot.labels[label], away, penalty=penalty, metres=None if far != far else far)
-        for (i, label, away), penalty, far in zip(plain, penalties.tolist(), metres, strict=True)
+        for (i, label, away), penalty, far in zip(plain, penalties.tolist(), away_m, strict=True)
     )

@@ -1,9 +1,10 @@
-"""What goes into a gallery, and what it says of itself."""
+"""The values that go into a gallery and come out of it."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from edge_runtime.code import Code
 from edge_runtime.errors import InputError
@@ -13,47 +14,65 @@ MAX_THUMBNAIL_BYTES = 65_536
 
 
 @dataclass(frozen=True, eq=False)
-class Item:
-    """One picture to enrol."""
+class LabeledCode:
+    """One code to enroll: one view of a picture, with the label of the picture."""
 
     label: str
     code: Code
     source: str = ""
-    """Where the picture came from, for people."""
+    """Where the picture came from, in human-readable form."""
     digest: bytes | None = None
-    """Of the picture's file: the same one under the same label is enrolled once."""
+    """Identifies the view of the picture (see `view_digest`). A label stores each digest once."""
     position: Position | None = None
-    """Where it was taken."""
+    """Where the picture was taken."""
 
 
 @dataclass(frozen=True)
-class Note:
-    """What is kept with a label beside its items."""
+class LabelData:
+    """The data stored with a label beside its codes."""
 
     payload: str = ""
-    """JSON text, or empty: whatever the application wants to find again with a recognition."""
+    """JSON text of the application, or empty."""
     thumbnail: bytes = b""
     """A small JPEG, or empty."""
 
-    def checked(self, label: str) -> Note:
-        """This note; raises `InputError` if it is no JSON, no JPEG, or too large."""
+    def checked(self, label: str) -> LabelData:
+        """Return this data; raise `InputError` if the payload or the thumbnail is not valid."""
         if self.payload:
             try:
                 json.loads(self.payload)
                 self.payload.encode()
             except (ValueError, RecursionError) as error:
                 raise InputError(
-                    f"the payload is no JSON: {error}", where=label, remedy="quote it as JSON"
+                    f"the payload is not valid JSON: {error}",
+                    where=label,
+                    remedy="quote it as JSON",
                 ) from error
         if self.thumbnail and self.thumbnail[:3] != b"\xff\xd8\xff":
-            raise InputError("the thumbnail is no JPEG", where=label, remedy="encode it as JPEG")
+            raise InputError("the thumbnail is not a JPEG", where=label, remedy="encode it as JPEG")
         if len(self.thumbnail) > MAX_THUMBNAIL_BYTES:
             raise InputError(
-                f"a thumbnail of {len(self.thumbnail)} bytes",
+                f"the thumbnail must not exceed {MAX_THUMBNAIL_BYTES} bytes, "
+                f"got {len(self.thumbnail)}",
                 where=label,
-                remedy=f"make it at most {MAX_THUMBNAIL_BYTES}",
             )
         return self
+
+
+class Counts(NamedTuple):
+    """A number of pictures, and the number of their codes."""
+
+    pictures: int
+    codes: int
+
+
+class EnrollCounts(NamedTuple):
+    """The outcome of an enrollment, in numbers."""
+
+    pictures_added: int
+    codes_added: int
+    pictures_known: int
+    """Pictures that were enrolled under the same label before."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +82,9 @@ class Stats:
     path: str
     model_id: str
     bits: int
-    items: int
+    pictures: int
+    codes: int
     labels: int
     generation: int
-    """Counts committed changes."""
+    """The number of committed changes."""
     size_bytes: int

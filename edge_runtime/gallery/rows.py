@@ -1,4 +1,4 @@
-"""Rows as they are stored, each with a checksum over everything in it."""
+"""The rows of the database. Each has a checksum over all of its values."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from edge_runtime.gallery.schema import PICTURE_INDEX
 from edge_runtime.position import Position
 
 ITEM_COLUMNS = "id, label_id, code, source, digest, created_at, checksum"
-ROWS_A_STATEMENT = 100
-"""Of six values each: an SQLite may take no more than 999."""
-SORTED_AFTER = 5
-"""Items there for each new one up to which the index is rather made anew."""
+ROWS_PER_STATEMENT = 100
+"""With six values per row: some builds of SQLite accept at most 999 per statement."""
+REINDEX_RATIO = 5
+"""Up to this number of existing rows per new row, the index is rebuilt instead of updated."""
 LABEL_COLUMNS = "id, name, payload, checksum"
 
 
 class ItemRow(NamedTuple):
-    """A row of the table item."""
+    """A row of the table item: one code."""
 
     id: int
     label_id: int
@@ -35,7 +35,7 @@ class ItemRow(NamedTuple):
     checksum: int
 
     def intact(self, width: int) -> bool:
-        """Whether this is what was written; `width`: bytes of a code."""
+        """Return whether the checksum matches and the code has `width` bytes."""
         return (
             isinstance(self.code, bytes)
             and len(self.code) == width
@@ -49,29 +49,29 @@ class LabelRow(NamedTuple):
     id: int
     name: str
     payload: str
-    """JSON, or empty."""
+    """JSON text, or empty."""
     checksum: int
 
     def intact(self) -> bool:
-        """Whether this is what was written."""
+        """Return whether the checksum matches."""
         return self.checksum == checksum_of(self[:-1])
 
 
 def checksum_of(values: tuple[object, ...]) -> int:
-    """CRC-32 over values with their types, so that none can run into the next."""
+    """Return the CRC-32 of values with their types, so that two of them cannot be confused."""
     return crc32(repr(values).encode("utf-8", "surrogatepass"))
 
 
 def read_items(
     connection: sqlite3.Connection, where: str = "", values: tuple[object, ...] = ()
 ) -> Iterator[ItemRow]:
-    """Item rows in the order of their ids, unchecked."""
+    """Yield rows of the table item in the order of their ids, without checking them."""
     for row in connection.execute(f"SELECT {ITEM_COLUMNS} FROM item {where} ORDER BY id", values):
         yield ItemRow(*row)
 
 
 def read_labels(connection: sqlite3.Connection) -> Iterator[LabelRow]:
-    """Label rows in the order of their ids, unchecked."""
+    """Yield rows of the table label in the order of their ids, without checking them."""
     for row in connection.execute(f"SELECT {LABEL_COLUMNS} FROM label ORDER BY id"):
         yield LabelRow(*row)
 
@@ -81,45 +81,45 @@ def write_items(
     rows: Iterable[tuple[int, int, bytes, str, bytes | None]],
     created_at: str,
 ) -> None:
-    """Insert items, given without when they were made and without their checksums.
+    """Insert rows that are given without their time of creation and their checksums.
 
-    Each statement looks up the last id that was ever given and writes it back, and each text that
-    is bound is copied: so there are many rows to one, and the time is part of its words.
+    Each statement reads and writes the highest id that was ever assigned, and SQLite copies each
+    bound text. Therefore many rows share one statement, and the time is a literal in its SQL.
     """
     rest = iter(rows)
     (time,) = connection.execute("SELECT quote(?)", (created_at,)).fetchone()
     end = f", {created_at!r})"
-    while some := list(islice(rest, ROWS_A_STATEMENT)):
+    while chunk := list(islice(rest, ROWS_PER_STATEMENT)):
         values: list[object] = []
-        for item_id, label_id, code, source, digest in some:
-            # As `checksum_of` does, but without making the tuple: a tenth of the time.
+        for item_id, label_id, code, source, digest in chunk:
+            # The same as `checksum_of`, in a tenth of the time since no tuple is built.
             text = f"({item_id}, {label_id}, {code!r}, {source!r}, {digest!r}{end}"
             checksum = crc32(text.encode("utf-8", "surrogatepass"))
             values += item_id, label_id, code, source, digest, checksum
-        marks = ", ".join([f"(?, ?, ?, ?, ?, {time}, ?)"] * len(some))
+        marks = ", ".join([f"(?, ?, ?, ?, ?, {time}, ?)"] * len(chunk))
         connection.execute(f"INSERT INTO item ({ITEM_COLUMNS}) VALUES {marks}", values)
 
 
 def without_index(connection: sqlite3.Connection, count: int) -> AbstractContextManager[None]:
-    """Around the writing of `count` items that no label has yet, inside a transaction.
+    """Return a context in which `count` new rows are inserted, inside a transaction.
 
-    An index takes each entry at a page of its own, and a page that has left the processor's cache
-    costs more than the row. Where the new items are no small part of all, sorting them all into
+    Each new entry of the index goes to a different page, and loading a page that has left the
+    processor's cache costs more than the row. If the new rows are a large part of all, rebuilding
     the index afterwards is several times faster (`python -m profiles.bench.gallery`).
     """
     (last,) = connection.execute("SELECT coalesce(max(id), 0) FROM item").fetchone()
-    return _index_afterwards(connection) if last <= SORTED_AFTER * count else nullcontext()
+    return _rebuilt_index(connection) if last <= REINDEX_RATIO * count else nullcontext()
 
 
 @contextmanager
-def _index_afterwards(connection: sqlite3.Connection) -> Iterator[None]:
+def _rebuilt_index(connection: sqlite3.Connection) -> Iterator[None]:
     connection.execute("DROP INDEX item_picture")
     yield
     connection.execute(PICTURE_INDEX)
 
 
 def write_label(connection: sqlite3.Connection, row: tuple[int, str, str]) -> None:
-    """Insert or replace a label given without its checksum."""
+    """Insert or replace a label that is given without its checksum."""
     connection.execute(
         f"INSERT INTO label ({LABEL_COLUMNS}) VALUES (?, ?, ?, ?) ON CONFLICT (id) DO UPDATE "
         "SET name = excluded.name, payload = excluded.payload, checksum = excluded.checksum",
@@ -130,15 +130,15 @@ def write_label(connection: sqlite3.Connection, row: tuple[int, str, str]) -> No
 def read_positions(
     connection: sqlite3.Connection, after: int = 0
 ) -> Iterator[tuple[int, Position | None]]:
-    """Ids and positions of items with ids above `after`; None: not what was written."""
+    """Yield ids above `after` with their positions, or None where the checksum does not match."""
     for *values, checksum in connection.execute(
         "SELECT item_id, latitude, longitude, heading, checksum FROM position "
         "WHERE item_id > ? ORDER BY item_id",
         (after,),
     ):
         try:
-            sound = checksum == checksum_of(tuple(values))
-            yield values[0], Position(*values[1:]) if sound else None
+            intact = checksum == checksum_of(tuple(values))
+            yield values[0], Position(*values[1:]) if intact else None
         except (InputError, TypeError):
             yield values[0], None
 
@@ -146,19 +146,19 @@ def read_positions(
 def write_positions(
     connection: sqlite3.Connection, positions: Iterable[tuple[int, Position]]
 ) -> None:
-    """Insert the positions of items."""
+    """Insert positions of codes."""
     rows = (
         (item_id, *(None if value is None else float(value) + 0.0 for value in values))
-        for item_id, at in positions
-        for values in [(at.latitude, at.longitude, at.heading)]
-    )  # + 0.0: SQLite gives 0.0 for -0.0, and the checksum must be of what is read
+        for item_id, position in positions
+        for values in [(position.latitude, position.longitude, position.heading)]
+    )  # + 0.0: SQLite returns 0.0 for -0.0, and the checksum must match what is read
     connection.executemany(
         "INSERT INTO position VALUES (?, ?, ?, ?, ?)", ((*row, checksum_of(row)) for row in rows)
     )
 
 
 def read_thumbnails(connection: sqlite3.Connection) -> Iterator[tuple[int, bytes | None]]:
-    """Label ids and their thumbnails; None: not what was written."""
+    """Yield label ids with their thumbnails, or None where the checksum does not match."""
     for *values, checksum in connection.execute(
         "SELECT label_id, jpeg, checksum FROM thumbnail ORDER BY label_id"
     ):
@@ -166,7 +166,7 @@ def read_thumbnails(connection: sqlite3.Connection) -> Iterator[tuple[int, bytes
 
 
 def write_thumbnail(connection: sqlite3.Connection, label_id: int, jpeg: bytes) -> None:
-    """Insert, replace, or (with no bytes) delete a label's thumbnail."""
+    """Insert or replace a label's thumbnail; delete it if `jpeg` is empty."""
     connection.execute("DELETE FROM thumbnail WHERE label_id = ?", (label_id,))
     if jpeg:
         row = (label_id, jpeg)
@@ -174,28 +174,28 @@ def write_thumbnail(connection: sqlite3.Connection, label_id: int, jpeg: bytes) 
 
 
 class Meta(NamedTuple):
-    """Whose gallery it is."""
+    """The model that computed the codes."""
 
     model_id: str
     bits: int
 
 
 def read_meta(connection: sqlite3.Connection) -> Meta | None:
-    """The table meta; None if it is empty. Raises ValueError where it is not what was written."""
+    """Return the table meta, None if it is empty; raises ValueError if it is corrupt."""
     meta = dict(connection.execute("SELECT key, value FROM meta"))
     if not meta:
         return None
     try:
-        found = Meta(meta["model_id"], int(meta["bits"]))
-        if int(meta["checksum"]) != checksum_of(found):
+        bound = Meta(meta["model_id"], int(meta["bits"]))
+        if int(meta["checksum"]) != checksum_of(bound):
             raise ValueError("its checksum does not match")
     except (KeyError, TypeError) as error:
         raise ValueError(f"{error} is missing") from error
-    return found
+    return bound
 
 
 def write_meta(connection: sqlite3.Connection, meta: Meta) -> None:
-    """Bind an empty gallery to a model; does nothing where it is bound."""
+    """Bind an empty gallery to a model. A bound gallery is left unchanged."""
     values = {**meta._asdict(), "checksum": checksum_of(meta)}
     connection.executemany(
         "INSERT OR IGNORE INTO meta VALUES (?, ?)",
@@ -215,7 +215,7 @@ BEGINNING = Generation(0, bytes(8))
 
 
 def latest_generation(connection: sqlite3.Connection) -> Generation:
-    """The gallery's last committed change."""
+    """Return the gallery's last committed change."""
     row = connection.execute(
         "SELECT number, stamp FROM generation ORDER BY number DESC LIMIT 1"
     ).fetchone()
@@ -223,7 +223,7 @@ def latest_generation(connection: sqlite3.Connection) -> Generation:
 
 
 def in_history(connection: sqlite3.Connection, generation: Generation) -> bool:
-    """Whether the gallery went through `generation` and still knows all changes since."""
+    """Return whether `generation` is in the history, with all changes since."""
     row = connection.execute(
         "SELECT stamp FROM generation WHERE number = ?", (generation.number,)
     ).fetchone()
@@ -231,7 +231,10 @@ def in_history(connection: sqlite3.Connection, generation: Generation) -> bool:
 
 
 def begin_generation(connection: sqlite3.Connection, touched: Iterable[int] = ()) -> None:
-    """Count a change, inside its transaction; `touched` items went or got another label."""
+    """Count a change, inside its transaction.
+
+    `touched` are the ids of codes that were removed or got another label.
+    """
     number = latest_generation(connection).number + 1
     connection.execute("INSERT INTO generation VALUES (?, ?)", (number, os.urandom(8)))
     connection.executemany(
@@ -240,7 +243,7 @@ def begin_generation(connection: sqlite3.Connection, touched: Iterable[int] = ()
 
 
 def forget_history(connection: sqlite3.Connection) -> None:
-    """Drop all generations but the last, and their changes."""
+    """Delete all generations but the last, and their changes."""
     number = latest_generation(connection).number
     connection.execute("DELETE FROM generation WHERE number < ?", (number,))
     connection.execute("DELETE FROM change WHERE generation <= ?", (number,))

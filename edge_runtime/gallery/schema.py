@@ -1,8 +1,8 @@
-"""The gallery's file: tables, versions, and how its faults become ours.
+"""The database file: its tables, its schema versions, and the translation of SQLite's errors.
 
-One SQLite database is the truth. `application_id` says that it is a gallery, `user_version` which
-schema it has. Write-ahead logging lets readers go on while one writer commits, and `synchronous =
-FULL` makes a commit survive a power cut, not just a crash of ours.
+The SQLite database is authoritative. Its `application_id` identifies a gallery, its `user_version`
+is the version of the schema. Write-ahead logging lets readers continue while one writer commits.
+With `synchronous = FULL` a commit survives a power cut, not only a crash of the program.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from edge_runtime.errors import (
 
 APPLICATION_ID = 0x45524731  # "ERG1"
 BUSY_TIMEOUT_S = 5.0
-SETTLE_TIMEOUT_S = 0.5
+CHECKPOINT_TIMEOUT_S = 0.5
 PICTURE_INDEX = "CREATE UNIQUE INDEX item_picture ON item (label_id, digest)"
-"""A label has a picture once."""
+"""A label stores each digest once."""
 
 _STEPS: tuple[tuple[str, ...], ...] = (
     (  # to schema 1
@@ -37,7 +37,7 @@ _STEPS: tuple[tuple[str, ...], ...] = (
         payload TEXT NOT NULL,
         checksum INTEGER NOT NULL
     )""",
-        # Ids are never given twice (AUTOINCREMENT): an id in an old log still means that item.
+        # AUTOINCREMENT never reuses an id: an id in an old log still means the same code.
         """CREATE TABLE item (
         id INTEGER PRIMARY KEY AUTOINCREMENT,
         label_id INTEGER NOT NULL REFERENCES label (id),
@@ -48,14 +48,14 @@ _STEPS: tuple[tuple[str, ...], ...] = (
         checksum INTEGER NOT NULL,
         UNIQUE (label_id, digest)
     )""",
-        # Every committed change has a number and a random stamp: what was derived at one of them
-        # can tell whether it still belongs to this history (a restored backup has another one).
+        # Every committed change has a number and a random stamp. A snapshot compares both to find
+        # out whether it belongs to this history: that of a restored backup is a different one.
         "CREATE TABLE generation (number INTEGER PRIMARY KEY, stamp BLOB NOT NULL)",
-        # Which items went or got another label, so that readers need not load everything anew.
+        # The codes that were removed or got another label, so that readers reload only these.
         "CREATE TABLE change (generation INTEGER NOT NULL, item_id INTEGER NOT NULL)",
         "CREATE INDEX change_generation ON change (generation)",
     ),
-    (  # to schema 2: what only some labels and items have
+    (  # to schema 2: data that only some labels and codes have
         """CREATE TABLE thumbnail (
         label_id INTEGER PRIMARY KEY REFERENCES label (id) ON DELETE CASCADE,
         jpeg BLOB NOT NULL,
@@ -69,7 +69,7 @@ _STEPS: tuple[tuple[str, ...], ...] = (
         checksum INTEGER NOT NULL
     )""",
     ),
-    (  # to schema 3: the index apart from its table, so that many items can go in without it
+    (  # to schema 3: an index apart from its table, so that it can be dropped for bulk inserts
         "CREATE TEMP TABLE kept_item AS SELECT * FROM item",
         "CREATE TEMP TABLE kept_id AS SELECT seq FROM sqlite_sequence WHERE name = 'item'",
         "DROP TABLE item",
@@ -90,17 +90,17 @@ _STEPS: tuple[tuple[str, ...], ...] = (
         PICTURE_INDEX,
     ),
 )
-"""What leads from each schema to the next. A new gallery takes all of it, an old one the rest; what
-has been released is never edited."""
+"""The statements from each schema to the next. A new gallery runs all of them, an older one the
+remaining steps. A released step is never edited."""
 SCHEMA_VERSION = len(_STEPS)
 
 
 @contextmanager
 def translated(path: Path) -> Iterator[None]:
-    """Turn SQLite's and the system's errors inside the block into ours, naming `path`."""
+    """Translate errors of SQLite and the system inside the block; they name `path`."""
     try:
         yield
-    except UnicodeDecodeError as error:  # sqlite3 lets this one out of its own messages
+    except UnicodeDecodeError as error:  # sqlite3 fails to decode its own messages
         raise damaged(path, str(error)) from error
     except sqlite3.ProgrammingError as error:
         raise GalleryError(
@@ -112,9 +112,9 @@ def translated(path: Path) -> Iterator[None]:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             raise GalleryBusyError(
-                f"another process has held it for {BUSY_TIMEOUT_S:g} s",
+                f"locked by another process for {BUSY_TIMEOUT_S:g} s",
                 where=path,
-                remedy="try again, or see who has it open: fuser",
+                remedy="try again, or find the process with fuser",
             ) from error
         if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
             raise damaged(path, str(error)) from error
@@ -122,34 +122,34 @@ def translated(path: Path) -> Iterator[None]:
 
 
 def damaged(path: Path, what: str) -> GalleryDamagedError:
-    """The error for a gallery whose bytes are not what was written."""
+    """Return the error for a corrupt gallery."""
     return GalleryDamagedError(
-        f"damaged, or no gallery: {what}",
+        f"corrupt, or not a gallery file: {what}",
         where=path,
-        remedy="edge-runtime gallery restore BACKUP, or enrol into a new one with --gallery",
+        remedy="run edge-runtime gallery restore BACKUP, or enroll into another --gallery",
     )
 
 
 def connect(path: Path, *, create: bool, read_only: bool) -> sqlite3.Connection:
-    """Open the gallery file at `path`, making it first if `create`; raises `EdgeRuntimeError`.
+    """Open the gallery file at `path`; `create` makes a missing one. Raises `EdgeRuntimeError`.
 
-    A file of an older schema is brought up to date, in one transaction.
+    A file with an older schema is migrated in one transaction.
     """
     with translated(path):
         if create and not read_only:
             path.parent.mkdir(parents=True, exist_ok=True)
         elif not path.exists():
             raise GalleryNotFoundError(
-                "no gallery here yet",
+                "no gallery file",
                 where=path,
-                remedy="enrol photos first: edge-runtime enroll FOLDER",
+                remedy="enroll photos first: edge-runtime enroll FOLDER",
             )
         connection = _open(path, read_only)
     try:
         with translated(path):
-            version = _recognise(connection, path, create)
+            version = _schema_of(connection, path, create)
             if version < SCHEMA_VERSION:
-                _advance(connection, path, read_only)
+                _migrate(connection, path, read_only)
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA foreign_keys = ON")
     except BaseException:
@@ -174,16 +174,16 @@ def _open(path: Path, read_only: bool) -> sqlite3.Connection:
         unwritten = wal.exists() and wal.stat().st_size
         if not isinstance(error, sqlite3.OperationalError) or not read_only or unwritten:
             raise
-        # A read-only disk: SQLite cannot make its shared memory file, and need not, since nobody
-        # can be writing.
+        # On a read-only disk SQLite cannot create its shared memory file. It does not need one
+        # there, since no process can write.
         connection = sqlite3.connect(
             f"{path.absolute().as_uri()}?immutable=1", uri=True, isolation_level=None
         )
     return connection
 
 
-def _recognise(connection: sqlite3.Connection, path: Path, create: bool) -> int:
-    """The schema that the file has; 0: it is empty, and may be made a gallery."""
+def _schema_of(connection: sqlite3.Connection, path: Path, create: bool) -> int:
+    """Return the schema version of the file; 0 if the file is empty and `create` allows it."""
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     version = _version(connection)
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
@@ -191,10 +191,10 @@ def _recognise(connection: sqlite3.Connection, path: Path, create: bool) -> int:
         if not create:
             raise damaged(path, "the file is empty")
     elif application != APPLICATION_ID:
-        raise damaged(path, "it is a SQLite database of another program")
+        raise damaged(path, "a SQLite database of another program")
     elif version > SCHEMA_VERSION:
         raise GallerySchemaError(
-            f"written by a newer version (schema {version}, this version knows {SCHEMA_VERSION})",
+            f"schema {version} is newer than this version supports ({SCHEMA_VERSION})",
             where=path,
             remedy="upgrade edge-runtime",
         )
@@ -205,15 +205,15 @@ def _version(connection: sqlite3.Connection) -> int:
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
-def _advance(connection: sqlite3.Connection, path: Path, read_only: bool) -> None:
-    """Bring an older file (or an empty one) to this version's schema."""
+def _migrate(connection: sqlite3.Connection, path: Path, read_only: bool) -> None:
+    """Migrate an older or empty file to this version's schema."""
     if read_only:
         try:
             connect(path, create=False, read_only=False).close()
         except StorageError:
-            # It may not be written: this connection has what is missing for itself, and empty.
+            # The file cannot be written. This connection gets empty temporary tables instead.
             if not has_expected_tables(connection):
-                raise damaged(path, "its tables are not those of its version") from None
+                raise damaged(path, "its tables do not match its schema version") from None
             tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema")}
             for statement in _statements(_version(connection)):
                 if statement.startswith("CREATE TABLE") and statement.split()[2] not in tables:
@@ -221,9 +221,11 @@ def _advance(connection: sqlite3.Connection, path: Path, read_only: bool) -> Non
         return
     (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
     if mode != "wal":
-        raise StorageError(f"its file system cannot do write-ahead logging (mode {mode})")
+        raise StorageError(
+            f"the file system does not support write-ahead logging (got mode {mode})", where=path
+        )
     with transaction(connection):
-        # Asked again: another process may have been faster since we looked.
+        # The version is read again: another process may have migrated the file already.
         for statement in _statements(_version(connection)):
             connection.execute(statement)
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
@@ -231,26 +233,26 @@ def _advance(connection: sqlite3.Connection, path: Path, read_only: bool) -> Non
 
 
 def _statements(version: int) -> list[str]:
-    """What leads from schema `version` to this version's."""
+    """Return the statements from schema `version` to this version's."""
     return [statement for step in _STEPS[version:] for statement in step]
 
 
 def has_expected_tables(connection: sqlite3.Connection) -> bool:
-    """Whether tables and indexes are to the letter those of the schema that the file claims."""
+    """Return whether tables and indexes match the schema version of the file exactly."""
     query = "SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY type, name"
-    fresh = sqlite3.connect(":memory:", isolation_level=None)
+    expected = sqlite3.connect(":memory:", isolation_level=None)
     try:
         for step in _STEPS[: _version(connection)]:
             for statement in step:
-                fresh.execute(statement)
-        return connection.execute(query).fetchall() == fresh.execute(query).fetchall()
+                expected.execute(statement)
+        return connection.execute(query).fetchall() == expected.execute(query).fetchall()
     finally:
-        fresh.close()
+        expected.close()
 
 
 @contextmanager
 def transaction(connection: sqlite3.Connection, kind: str = "IMMEDIATE") -> Iterator[None]:
-    """All of the block, or nothing of it."""
+    """Commit the block, or roll it back if it raises."""
     connection.execute(f"BEGIN {kind}")
     try:
         yield
@@ -261,14 +263,15 @@ def transaction(connection: sqlite3.Connection, kind: str = "IMMEDIATE") -> Iter
     connection.execute("COMMIT")
 
 
-def settle(connection: sqlite3.Connection) -> None:
-    """Bring what is committed from the log (NAME-wal) into the file itself, and empty the log.
+def checkpoint(connection: sqlite3.Connection) -> None:
+    """Copy committed changes from the log (NAME-wal) into the database file, and empty the log.
 
-    SQLite leaves it as long as anyone has the file open, as a daemon has; and if the file is
-    replaced then, takes it for the log of the new one, whose content it hides or spoils. Where this
-    fails (another is reading just now, the disk is full), all that is committed is safe still.
+    SQLite keeps the log as long as any process has the file open, as a daemon does. If the file is
+    replaced then, SQLite applies the log to the new file, which hides or corrupts its content. If
+    the checkpoint fails (another process is reading, the disk is full), committed changes are safe
+    nevertheless.
     """
     with suppress(sqlite3.Error):
-        connection.execute(f"PRAGMA busy_timeout = {SETTLE_TIMEOUT_S * 1000:.0f}")
+        connection.execute(f"PRAGMA busy_timeout = {CHECKPOINT_TIMEOUT_S * 1000:.0f}")
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_S * 1000:.0f}")

@@ -1,8 +1,8 @@
-"""What is searched: packed codes and what goes with them, derived from the database.
+"""The packed codes that are searched, with their ids, labels and positions.
 
-A snapshot is the gallery at one generation. The next one shares its memory: new items are put
-behind the others, those that went are marked as dead, so that a change costs what has changed and
-not what is there. Nobody who still searches the earlier one notices.
+A snapshot is the gallery at one generation. The next one shares its memory: new rows are appended,
+and removed rows are marked as dead. The cost of a change therefore depends on the change, not on
+the size of the gallery. Searches in an earlier snapshot are not affected.
 """
 
 from __future__ import annotations
@@ -19,68 +19,72 @@ from edge_runtime.lookup import ALL, Lookup, RowFilter
 from edge_runtime.lookup.growable_array import GrowableArray
 from edge_runtime.position import PositionArray
 
-MOST_DEAD = 0.25
-"""Of the rows: when more are dead, everything is copied without them."""
+MAX_DEAD = 0.25
+"""Fraction of dead rows above which the living rows are copied."""
 FEW = 1000
-"""Dead rows that never matter."""
+"""Number of dead rows that never cause a copy."""
 
 
 @dataclass(frozen=True, eq=False)
 class Columns:
-    """Rows that belong together, as plain arrays."""
+    """Rows as plain arrays of equal length."""
 
     ids: NDArray[np.int64]
     label_ids: NDArray[np.uint32]
     codes: Code
     """uint64 [n, W]"""
-    places: PositionArray | None = None
-    """None: no position is known."""
+    positions: PositionArray | None = None
+    """None if no row has a position."""
 
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """A gallery at one generation; rows are in the order of their ids."""
+    """A gallery at one generation. The rows are in the order of their ids."""
 
     generation: Generation
     labels: dict[int, str]
     lookup: Lookup
     _ids: GrowableArray[np.int64]
     _label_ids: GrowableArray[np.uint32]
-    _places: GrowableArray[np.float64] | None = None
+    _positions: GrowableArray[np.float64] | None = None
     alive: NDArray[np.bool_] | None = None
-    """[n]; None: all rows are."""
+    """bool [n]; None if all rows are alive."""
     row_filter: RowFilter = ALL
     ids: NDArray[np.int64] = field(init=False)
     label_ids: NDArray[np.uint32] = field(init=False)
-    places: PositionArray | None = field(init=False)
+    positions: PositionArray | None = field(init=False)
 
     def __post_init__(self) -> None:
-        """Keep the columns as they are now: they may grow."""
+        """Keep the columns at their present length: later snapshots extend them."""
         object.__setattr__(self, "ids", self._ids.rows)
         object.__setattr__(self, "label_ids", self._label_ids.rows)
-        object.__setattr__(self, "places", None if self._places is None else self._places.rows)
+        positions = None if self._positions is None else self._positions.rows
+        object.__setattr__(self, "positions", positions)
 
     @property
     def count(self) -> int:
-        """Items."""
+        """The number of codes."""
         return len(self.ids) if self.alive is None else int(np.count_nonzero(self.alive))
 
     @property
     def last_id(self) -> int:
-        """The highest id that has been in it."""
+        """The highest id among all rows, living or dead."""
         return int(self.ids[-1]) if len(self.ids) else 0
 
     def columns(self) -> Columns:
-        """Its living rows."""
+        """Return the living rows."""
         if self.alive is None:
-            return Columns(self.ids, self.label_ids, self.lookup.codes, self.places)
-        places = None if self.places is None else self.places[self.alive]
+            return Columns(self.ids, self.label_ids, self.lookup.codes, self.positions)
+        positions = None if self.positions is None else self.positions[self.alive]
         return Columns(
-            self.ids[self.alive], self.label_ids[self.alive], self.lookup.codes[self.alive], places
+            self.ids[self.alive],
+            self.label_ids[self.alive],
+            self.lookup.codes[self.alive],
+            positions,
         )
 
-    def among_labels(self, labels: Collection[int]) -> RowFilter:
-        """Its living rows of these labels (their ids)."""
+    def rows_with_labels(self, labels: Collection[int]) -> RowFilter:
+        """Return a filter for the living rows that have one of these label ids."""
         wanted = np.zeros(max(labels, default=0) + 1, np.bool_)
         wanted[list(labels)] = True
         return RowFilter(
@@ -91,66 +95,69 @@ class Snapshot:
         self,
         generation: Generation,
         labels: dict[int, str],
-        gone: NDArray[np.int64],
-        relabelled: dict[int, int],
+        removed: NDArray[np.int64],
+        relabeled: dict[int, int],
         new: Columns,
     ) -> Snapshot:
-        """This one without the ids `gone`, with new label ids for some, and with `new` rows."""
+        """Return this snapshot without the ids `removed`, with new label ids, and with `new` rows.
+
+        `relabeled` maps ids of codes to ids of labels.
+        """
         alive = self.alive
-        if len(gone):
+        if len(removed):
             alive = np.ones(len(self.ids), np.bool_) if alive is None else alive.copy()
-            alive[self._rows_of(gone)] = False
+            alive[self._rows_of(removed)] = False
         label_ids = self._label_ids
-        if relabelled:
+        if relabeled:
             moved = self.label_ids.copy()
-            moved[self._rows_of(np.fromiter(relabelled, np.int64))] = list(relabelled.values())
+            moved[self._rows_of(np.fromiter(relabeled, np.int64))] = list(relabeled.values())
             label_ids = GrowableArray(moved)
-        places = self._places
-        if new.places is not None and places is None:
-            places = GrowableArray(np.full((len(self.ids), 3), np.nan))
+        positions = self._positions
+        if new.positions is not None and positions is None:
+            positions = GrowableArray(np.full((len(self.ids), 3), np.nan))
         lookup = self.lookup
         if len(new.ids):
             self._ids.append(new.ids)
             label_ids.append(new.label_ids)
             lookup = lookup.extended(new.codes)
-            if places is not None:
+            if positions is not None:
                 unknown = np.full((len(new.ids), 3), np.nan)
-                places.append(unknown if new.places is None else new.places)
+                positions.append(unknown if new.positions is None else new.positions)
             if alive is not None:
                 alive = np.concatenate([alive, np.ones(len(new.ids), np.bool_)])
         snapshot = Snapshot(
-            generation, labels, lookup, self._ids, label_ids, places, alive, _living(alive)
+            generation, labels, lookup, self._ids, label_ids, positions, alive, _living(alive)
         )
         dead = 0 if alive is None else len(alive) - snapshot.count
-        if dead > FEW + MOST_DEAD * len(snapshot.ids):
-            return made_of(generation, labels, snapshot.columns(), lookup.bits)
+        if dead > FEW + MAX_DEAD * len(snapshot.ids):
+            return snapshot_of(generation, labels, snapshot.columns(), lookup.bits)
         return snapshot
 
     def _rows_of(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Where the items with these ids stand; all of them are here."""
+        """Return the row numbers of these ids, all of which must be present."""
         return np.searchsorted(self.ids, ids)
 
 
-def made_of(
+def snapshot_of(
     generation: Generation, labels: dict[int, str], columns: Columns, bits: int
 ) -> Snapshot:
-    """A snapshot of just these rows."""
+    """Return a snapshot of exactly these rows."""
     return Snapshot(
         generation,
         labels,
         Lookup(columns.codes, bits),
         GrowableArray(columns.ids),
         GrowableArray(columns.label_ids),
-        None if columns.places is None else GrowableArray(columns.places),
+        None if columns.positions is None else GrowableArray(columns.positions),
     )
 
 
 def empty(bits: int) -> Snapshot:
-    """Of a gallery before its first change."""
+    """Return the snapshot of a gallery before its first change."""
     none = Columns(
         np.empty(0, np.int64), np.empty(0, np.uint32), np.empty((0, words_of(bits)), np.uint64)
     )
-    return made_of(BEGINNING, {}, none, bits)
+    return snapshot_of(BEGINNING, {}, none, bits)
 
 
 def _living(alive: NDArray[np.bool_] | None) -> RowFilter:

@@ -1,11 +1,11 @@
-"""The snapshot kept in a file beside the gallery (NAME.codes), so that a large one starts at once.
+"""The snapshot in a file beside the gallery (NAME.codes), so that a large gallery opens at once.
 
-The file is memory-mapped; it is written whole or not at all, checksummed, and thrown away at the
-least doubt: the database is the truth.
+The file is memory-mapped. It is written atomically and has a checksum. At any doubt it is ignored:
+the database is authoritative.
 
-Layout, little-endian: magic, CRC-32 of all that follows, `_HEAD`, the labels as JSON; then, each
-padded to 64 bytes, ids int64 [n], label ids uint32 [n], codes uint64 [n, W], and (if there are
-any) places float64 [n, 3].
+Layout, little-endian: magic, CRC-32 of everything after it, `_HEAD`, the labels as JSON; then, each
+padded to 64 bytes, ids int64 [n], label ids uint32 [n], codes uint64 [n, W] and, if any row has a
+position, positions float64 [n, 3].
 """
 
 from __future__ import annotations
@@ -24,35 +24,35 @@ from numpy.typing import NDArray
 
 from edge_runtime.code import words_of
 from edge_runtime.gallery.rows import Generation
-from edge_runtime.gallery.snapshot import Columns, Snapshot, made_of
+from edge_runtime.gallery.snapshot import Columns, Snapshot, snapshot_of
 
 _MAGIC = b"edgecod2"
 _HEAD = struct.Struct("<64sIQ8sQQ?")
-"""Model id, bits, generation, its stamp, count, bytes of JSON, whether there are places."""
+"""Model id, bits, generation, its stamp, rows, bytes of JSON, whether positions follow."""
 _ALIGNMENT = 64
 
 
 def snapshot_path(gallery: Path) -> Path:
-    """Where a gallery's snapshot lies."""
+    """Return the path of a gallery's snapshot file."""
     return gallery.with_name(gallery.name + ".codes")
 
 
 def save_snapshot(path: Path, snapshot: Snapshot, model_id: str) -> None:
-    """Write `snapshot` to `path`, whole or not at all; raises OSError."""
+    """Write `snapshot` to `path` atomically; raises OSError."""
     columns = snapshot.columns()
     names = json.dumps(snapshot.labels, ensure_ascii=False).encode()
-    placed = columns.places is not None
+    has_positions = columns.positions is not None
     head = _HEAD.pack(
         model_id.encode(),
         snapshot.lookup.bits,
         *snapshot.generation,
         len(columns.ids),
         len(names),
-        placed,
+        has_positions,
     )
     arrays: list[NDArray[Any]] = [columns.ids, columns.label_ids, columns.codes]
-    if columns.places is not None:
-        arrays.append(columns.places)
+    if columns.positions is not None:
+        arrays.append(columns.positions)
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
@@ -76,7 +76,10 @@ def save_snapshot(path: Path, snapshot: Snapshot, model_id: str) -> None:
 
 
 def load_snapshot(path: Path, model_id: str, bits: int) -> Snapshot | None:
-    """The snapshot at `path`, memory-mapped; None if it is not there, not whole, or not ours."""
+    """Return the snapshot at `path`, memory-mapped.
+
+    Returns None if the file is missing, corrupt, or belongs to another model.
+    """
     try:
         with path.open("rb") as file:
             data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
@@ -89,22 +92,22 @@ def load_snapshot(path: Path, model_id: str, bits: int) -> Snapshot | None:
         with memoryview(data) as view, view[start:] as body:
             if zlib.crc32(body) != int.from_bytes(data[len(_MAGIC) : start], "little"):
                 return None
-        model, its_bits, number, stamp, count, size, placed = _HEAD.unpack_from(data, start)
-        if model.decode() != model_id or its_bits != bits:
+        model, width, number, stamp, count, size, has_positions = _HEAD.unpack_from(data, start)
+        if model.decode() != model_id or width != bits:
             return None
         at = start + _HEAD.size
         labels = {int(key): name for key, name in json.loads(data[at : at + size]).items()}
         at += size
         arrays: list[NDArray[Any]] = []
         shapes = [("<i8", (count,)), ("<u4", (count,)), ("<u8", (count, words_of(bits)))]
-        for kind, shape in [*shapes, *([("<f8", (count, 3))] if placed else [])]:
+        for kind, shape in [*shapes, *([("<f8", (count, 3))] if has_positions else [])]:
             at += -at % _ALIGNMENT
             array = np.frombuffer(data, kind, int(np.prod(shape)), at).reshape(shape)
             arrays.append(array.astype(array.dtype.newbyteorder("="), copy=False))
             at += array.nbytes
     except (ValueError, struct.error):
         return None
-    return made_of(Generation(number, stamp), labels, Columns(*arrays), bits)
+    return snapshot_of(Generation(number, stamp), labels, Columns(*arrays), bits)
 
 
 def _little_endian(array: NDArray[Any]) -> memoryview:

@@ -1,4 +1,4 @@
-"""The gallery: a board's memory of what it has been shown."""
+"""The gallery: the enrolled codes of a device, and the search among them."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from edge_runtime.code import Code
-from edge_runtime.errors import GalleryModelMismatchError, NotEnrolledError
+from edge_runtime.errors import GalleryModelMismatchError
 from edge_runtime.gallery import changes, query
 from edge_runtime.gallery.content import Content, read_content
 from edge_runtime.gallery.labels import check_label
-from edge_runtime.gallery.records import Item, Note, Stats
-from edge_runtime.gallery.refresh import bring_up_to_date
+from edge_runtime.gallery.pictures import count_by_label, count_enrolled, group_ids
+from edge_runtime.gallery.records import Counts, EnrollCounts, LabelData, LabeledCode, Stats
 from edge_runtime.gallery.rows import (
     Generation,
     Meta,
@@ -23,9 +23,10 @@ from edge_runtime.gallery.rows import (
     read_meta,
     write_meta,
 )
-from edge_runtime.gallery.schema import connect, damaged, settle, transaction, translated
+from edge_runtime.gallery.schema import checkpoint, connect, damaged, transaction, translated
 from edge_runtime.gallery.snapshot import Snapshot
 from edge_runtime.gallery.snapshot_file import load_snapshot, save_snapshot, snapshot_path
+from edge_runtime.gallery.snapshot_update import update_snapshot
 from edge_runtime.model import ModelInfo
 from edge_runtime.position import QueryPosition
 from edge_runtime.types import Match
@@ -33,14 +34,14 @@ from edge_runtime.types import Match
 log = logging.getLogger(__name__)
 
 SNAPSHOT_FROM = 10_000
-"""Items from which on a snapshot file is kept: below, loading the rows takes no time."""
+"""From this number of codes, a snapshot file is kept. Below, loading the rows is fast enough."""
 
 
 class Gallery:
-    """Labelled codes in one file, bound to the model that made them.
+    """Labeled codes in one file, bound to the model that computed them.
 
-    A call that changes the gallery has committed when it returns. Changes by other processes are
-    picked up by the next `search`. One object serves one thread.
+    A method that changes the gallery has committed when it returns. The next `search` includes the
+    changes of other processes. An object must be used by one thread only.
     """
 
     def __init__(
@@ -51,20 +52,19 @@ class Gallery:
         create: bool = False,
         read_only: bool = False,
     ) -> None:
-        """Open the gallery at `path`; `create` makes it where there is none, and needs `model`.
+        """Open the gallery at `path`; `create` makes a missing one, and requires `model`.
 
-        Raises `GalleryError` or `StorageError`. Without `model`, it is not checked whose codes
-        they are.
+        Without `model`, any model's gallery is accepted. Raises `GalleryError` or `StorageError`.
         """
         self.path = Path(path)
         self._read_only = read_only
         self._connection = connect(self.path, create=create, read_only=read_only)
         self._snapshot: Snapshot | None = None
+        self._snapshot_version: tuple[int, int] | None = None
         self._saved: Generation | None = None
-        self._seen: tuple[int, int] | None = None
         self._closed = False
-        self._settled = 0
-        """How many changes there had been when the log was emptied."""
+        self._checkpointed_changes = 0
+        """`total_changes` of the connection at the last checkpoint."""
         try:
             with translated(self.path):
                 self._bind(model)
@@ -80,51 +80,59 @@ class Gallery:
                     write_meta(self._connection, Meta(model.id, model.bits))
                 meta = read_meta(self._connection)
         except ValueError as error:
-            raise damaged(self.path, f"whose codes it holds cannot be told: {error}") from error
+            raise damaged(self.path, f"cannot read which model it belongs to: {error}") from error
         if meta is None:
-            raise damaged(self.path, "it does not say which model it belongs to")
+            raise damaged(self.path, "the model that it belongs to is not recorded")
         self.model_id, self.bits = meta.model_id, meta.bits
         if model is not None and self.model_id != model.id:
             raise GalleryModelMismatchError(
                 f"its codes were made by model {self.model_id[:12]}, not by {model.id[:12]}",
                 where=self.path,
-                remedy="use that model with --model, or enrol the photos into another --gallery",
+                remedy="use that model with --model, or enroll the photos into another --gallery",
             )
 
     # -- changes ------------------------------------------------------------------------------
 
     def enroll(
-        self, items: Iterable[Item], notes: Mapping[str, Note] | None = None
+        self, codes: Iterable[LabeledCode], label_data: Mapping[str, LabelData] | None = None
     ) -> list[int | None]:
-        """Commit all `items`, or none; gives their ids, None for those that were there already.
+        """Commit all `codes`, or none, and return their ids.
 
-        `notes` are kept with labels that have nothing like it yet.
+        The id is None for a code whose digest its label has already. `label_data` is stored with
+        labels that have no such data yet.
         """
-        listed = list(items)
+        listed = list(codes)
         if not listed:
             return []
-        batch = changes.Batch(listed, notes or {}, self.bits)
+        batch = changes.Batch(listed, label_data or {}, self.bits)
         with self._writing(many=len(listed) > changes.MANY):
             return changes.insert(self._connection, batch)
 
-    def remove(self, *, label: str | None = None, ids: Sequence[int] = ()) -> int:
-        """Forget a label with all its items, or single items; gives how many items went.
+    def enroll_counted(
+        self, codes: Sequence[LabeledCode], label_data: Mapping[str, LabelData] | None = None
+    ) -> EnrollCounts:
+        """Commit all `codes`, or none, and count pictures and codes."""
+        return count_enrolled(group_ids(codes, self.enroll(codes, label_data)))
 
-        Raises `NotEnrolledError`, and then nothing has changed, if any of them is not there.
+    def remove(self, *, label: str | None = None, ids: Sequence[int] = ()) -> Counts:
+        """Remove a label with all its codes, or single codes.
+
+        Returns how many codes were removed, and how many pictures lost all of their codes. Raises
+        `NotEnrolledError`, and changes nothing, if the label or one of the codes does not exist.
         """
         with self._writing():
             return changes.delete(self._connection, label, ids)
 
-    def relabel(self, old: str, new: str) -> int:
-        """Give all items of `old` the label `new`, joining those it has; gives how many moved.
+    def relabel(self, old: str, new: str) -> Counts:
+        """Move the codes of the label `old` to `new`; return how many pictures and codes moved.
 
-        A picture that is enrolled under both is kept once. Raises `NotEnrolledError`.
+        A picture that is enrolled under both labels is kept once. Raises `NotEnrolledError`.
         """
         with self._writing():
             return changes.relabel(self._connection, old, new)
 
-    def merge(self, other: Gallery) -> int:
-        """Enrol all that `other` holds, or nothing; gives how many items were new.
+    def merge(self, other: Gallery) -> EnrollCounts:
+        """Enroll the content of `other`, all or nothing, and count pictures and codes.
 
         Raises `GalleryModelMismatchError` if its codes were made by another model.
         """
@@ -132,30 +140,29 @@ class Gallery:
             raise GalleryModelMismatchError(
                 f"its codes were made by model {other.model_id[:12]}, not by {self.model_id[:12]}",
                 where=other.path,
-                remedy="enrol its photos again with the model that you use now",
+                remedy="enroll its photos again with the model that you use now",
             )
         content = other.content()
-        ids = self.enroll([item for _, item in content.items], content.notes)
-        return len(ids) - ids.count(None)
+        return self.enroll_counted([code for _, code in content.codes], content.label_data)
 
-    def set_note(self, label: str, note: Note) -> None:
-        """Keep `note` with `label` in place of what it has; raises `NotEnrolledError`."""
-        note.checked(label)
+    def set_label_data(self, label: str, data: LabelData) -> None:
+        """Replace the data stored with `label`; raises `NotEnrolledError` or `InputError`."""
+        data.checked(label)
         with self._writing():
-            changes.set_note(self._connection, label, note)
+            changes.set_label_data(self._connection, label, data)
 
     def set_payload(self, label: str, payload: str) -> None:
-        """Keep `payload` (JSON text, or empty) with `label`; raises `NotEnrolledError`."""
-        self.set_note(label, replace(self.note(label), payload=payload))
+        """Store `payload` (JSON text, or empty) with `label`; raises `NotEnrolledError`."""
+        self.set_label_data(label, replace(self.label_data(label), payload=payload))
 
     def set_thumbnail(self, label: str, jpeg: bytes) -> None:
-        """Keep a small JPEG (or nothing) with `label`; raises `NotEnrolledError`."""
-        self.set_note(label, replace(self.note(label), thumbnail=jpeg))
+        """Store a small JPEG (or none, if empty) with `label`; raises `NotEnrolledError`."""
+        self.set_label_data(label, replace(self.label_data(label), thumbnail=jpeg))
 
-    # -- questions ----------------------------------------------------------------------------
+    # -- queries ------------------------------------------------------------------------------
 
     def known(self, label: str, digest: bytes) -> bool:
-        """Whether the picture with this `digest` is enrolled under `label`."""
+        """Return whether a code with this `digest` is enrolled under `label`."""
         with translated(self.path):
             row = self._connection.execute(
                 "SELECT id FROM label WHERE name = ?", (check_label(label),)
@@ -163,7 +170,7 @@ class Gallery:
             return row is not None and changes.has(self._connection, row[0], digest)
 
     def labels(self) -> dict[str, int]:
-        """How many items each label has, by label."""
+        """Return the number of codes of each label."""
         with translated(self.path):
             return dict(
                 self._connection.execute(
@@ -172,32 +179,44 @@ class Gallery:
                 )
             )
 
-    def note(self, label: str) -> Note:
-        """What is kept with `label`; raises `NotEnrolledError`."""
+    def label_counts(self) -> dict[str, Counts]:
+        """Return the number of pictures and codes of each label. This reads every row."""
         with translated(self.path):
-            return changes.note_of(self._connection, label)
+            return count_by_label(self._connection)
+
+    def label_data(self, label: str) -> LabelData:
+        """Return the data stored with `label`; raises `NotEnrolledError`."""
+        with translated(self.path):
+            return changes.label_data_of(self._connection, label)
 
     def payload(self, label: str) -> str:
-        """The JSON text kept with `label`, or nothing; raises `NotEnrolledError`."""
-        return self.note(label).payload
+        """Return the JSON text stored with `label`, or ""; raises `NotEnrolledError`."""
+        return self.label_data(label).payload
 
     def thumbnail(self, label: str) -> bytes:
-        """The JPEG kept with `label`, or nothing; raises `NotEnrolledError`."""
-        return self.note(label).thumbnail
+        """Return the JPEG stored with `label`, or b""; raises `NotEnrolledError`."""
+        return self.label_data(label).thumbnail
 
     def stats(self) -> Stats:
-        """The gallery in numbers, all of one generation."""
+        """Return the gallery in numbers, all of one generation. This reads every row."""
         with translated(self.path), transaction(self._connection, "DEFERRED"):
-            items, labels = self._connection.execute(
-                "SELECT (SELECT count(*) FROM item), (SELECT count(*) FROM label)"
-            ).fetchone()
+            counts = count_by_label(self._connection).values()
             generation = latest_generation(self._connection).number
             size = sum(
                 file.stat().st_size
                 for suffix in ("", "-wal", "-shm", ".codes")
                 if (file := self.path.with_name(self.path.name + suffix)).exists()
             )
-        return Stats(str(self.path), self.model_id, self.bits, items, labels, int(generation), size)
+        return Stats(
+            path=str(self.path),
+            model_id=self.model_id,
+            bits=self.bits,
+            pictures=sum(count.pictures for count in counts),
+            codes=sum(count.codes for count in counts),
+            labels=len(counts),
+            generation=int(generation),
+            size_bytes=size,
+        )
 
     def search(
         self,
@@ -207,9 +226,10 @@ class Gallery:
         labels: Collection[str] | None = None,
         near: QueryPosition | None = None,
     ) -> tuple[Match, ...]:
-        """The `k` enrolled items nearest to `code` (uint64 [W]): exact, ties by id.
+        """Return the `k` enrolled codes nearest to `code` (uint64 [W]): exact, ties by id.
 
-        `labels`: only among these; raises `NotEnrolledError`. `near`: where the query was taken.
+        `labels` restricts the search to these labels; raises `NotEnrolledError`. `near` gives the
+        position of the query.
         """
         snapshot = self.snapshot()
         return query.nearest(snapshot, code, k, self._label_ids(snapshot, labels), near)
@@ -217,12 +237,12 @@ class Gallery:
     def within(
         self, code: Code, radius: int, *, labels: Collection[str] | None = None
     ) -> tuple[Match, ...]:
-        """All enrolled items within `radius` bits of `code`, nearest first, ties by id."""
+        """Return all enrolled codes within `radius` bits of `code`, nearest first, ties by id."""
         snapshot = self.snapshot()
         return query.within(snapshot, code, radius, self._label_ids(snapshot, labels))
 
     def sources(self, ids: Sequence[int]) -> dict[int, str]:
-        """Where the items with these `ids` came from; items removed meanwhile are left out."""
+        """Return the source of each code in `ids`, without those that have been removed."""
         marks = ", ".join("?" * len(ids))
         with translated(self.path):
             return dict(
@@ -232,53 +252,55 @@ class Gallery:
             )
 
     def content(self) -> Content:
-        """Everything that it holds, of one generation; raises `GalleryDamagedError`."""
+        """Return the whole content, of one generation; raises `GalleryDamagedError`."""
         with translated(self.path), transaction(self._connection, "DEFERRED"):
             return read_content(self._connection, self.path, Meta(self.model_id, self.bits))
 
     def snapshot(self) -> Snapshot:
-        """What is scanned, brought up to date if this or any other process has committed since.
+        """Return the packed codes, updated if this or another process has committed since.
 
-        Both counters that tell live in memory (data_version for others' commits, total_changes for
-        ours), so looking at them costs microseconds.
+        SQLite keeps both counters that reveal a change in memory: data_version counts the commits
+        of others, total_changes our own. The check takes microseconds.
         """
         with translated(self.path):
-            (version,) = self._connection.execute("PRAGMA data_version").fetchone()
-            seen = (version, self._connection.total_changes)
-            if self._snapshot is None or seen != self._seen:
-                known = self._snapshot
-                if known is None:
-                    known = load_snapshot(snapshot_path(self.path), self.model_id, self.bits)
-                    self._saved = known.generation if known else None
+            (data_version,) = self._connection.execute("PRAGMA data_version").fetchone()
+            version = (data_version, self._connection.total_changes)
+            if self._snapshot is None or version != self._snapshot_version:
+                earlier = self._snapshot
+                if earlier is None:
+                    earlier = load_snapshot(snapshot_path(self.path), self.model_id, self.bits)
+                    self._saved = earlier.generation if earlier else None
                 with transaction(self._connection, "DEFERRED"):
-                    self._snapshot = bring_up_to_date(self._connection, self.path, self.bits, known)
-                self._seen = seen
+                    self._snapshot = update_snapshot(
+                        self._connection, self.path, self.bits, earlier
+                    )
+                self._snapshot_version = version
         return self._snapshot
 
-    def settle(self) -> None:
-        """After changes: leave no log behind that would outlive a replacement of the file."""
-        if self._connection.total_changes != self._settled:
-            settle(self._connection)
-            self._settled = self._connection.total_changes
+    def checkpoint(self) -> None:
+        """After changes: empty the write-ahead log, which must not outlive the file."""
+        if self._connection.total_changes != self._checkpointed_changes:
+            checkpoint(self._connection)
+            self._checkpointed_changes = self._connection.total_changes
 
     def close(self) -> None:
-        """Close the file; the object cannot be used afterwards.
+        """Close the file. The object cannot be used afterwards.
 
-        A large gallery that has changed leaves a fresh snapshot behind for the next start.
+        A large gallery that has changed gets a new snapshot file, for a fast next start.
         """
         if self._closed:
             return
         self._closed = True
         try:
             if not self._read_only:
-                self.settle()
+                self.checkpoint()
                 if self._snapshot is not None:
                     self.save_snapshot()
         finally:
             self._connection.close()
 
     def save_snapshot(self) -> None:
-        """Write the snapshot file, where it is worth it; a failure costs only the next start."""
+        """Write the snapshot file of a large gallery. A failure only slows down the next start."""
         snapshot = self.snapshot()
         if snapshot.count < SNAPSHOT_FROM or snapshot.generation == self._saved:
             return
@@ -286,7 +308,7 @@ class Gallery:
             save_snapshot(snapshot_path(self.path), snapshot, self.model_id)
             self._saved = snapshot.generation
         except OSError as error:
-            log.warning("%s: the snapshot could not be written: %s", self.path, error)
+            log.warning("%s: cannot write the snapshot file: %s", self.path, error)
 
     def __enter__(self) -> Gallery:
         return self
@@ -294,12 +316,15 @@ class Gallery:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    # -- inside -------------------------------------------------------------------------------
+    # -- internals ----------------------------------------------------------------------------
 
     @contextmanager
     def _writing(self, *, many: bool = False) -> Iterator[None]:
-        """A transaction; `many`: of so many new items that a look for each one's label would cost
-        a quarter of the time, though the label was made or found in this very transaction."""
+        """Run the block in a transaction.
+
+        With `many` new codes, looking up the label of each would take a quarter of the time, even
+        though the label was inserted or found in this very transaction. So it is not checked.
+        """
         with translated(self.path):
             if many:
                 self._connection.execute("PRAGMA foreign_keys = OFF")
@@ -317,7 +342,5 @@ class Gallery:
         ids = {name: number for number, name in snapshot.labels.items() if name in wanted}
         for name, label in wanted.items():
             if name not in ids:
-                raise NotEnrolledError(
-                    "no such label", where=label, remedy="see: edge-runtime gallery list"
-                )
+                raise changes.no_such_label(label)
         return list(ids.values())

@@ -102,4 +102,4 @@ def model_facts(engine: Engine) -> ModelFacts:
 def gallery_facts(gallery: Gallery) -> GalleryFacts:
     """How much is enrolled."""
     stats = gallery.stats()
-    return GalleryFacts(item_count=stats.items, label_count=stats.labels)
+    return GalleryFacts(item_count=stats.codes, label_count=stats.labels)

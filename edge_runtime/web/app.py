@@ -63,7 +63,7 @@ class Site:
     def __init__(self, service: Service, settings: HttpSettings, token: str) -> None:
         self._service = service
         self._settings = settings
-        self._desk = GalleryService(service.pipeline, service.daemon.work_queue)
+        self._gallery = GalleryService(service.pipeline, service.daemon.work_queue)
         self._events = EventStream(self._brief)
         self._live = LiveView(service)
         self._metrics = Metrics(service)
@@ -85,8 +85,8 @@ class Site:
             Route("/api/query", self._query, methods=["POST"]),
             Route("/api/labels", self._labels),
             Route(f"{label}/photo", self._photo),
-            Route(f"{label}/frame", self._enrol_frame, methods=["POST"]),
-            Route(label, self._enrol_photo, methods=["POST"]),
+            Route(f"{label}/frame", self._enroll_frame, methods=["POST"]),
+            Route(label, self._enroll_photo, methods=["POST"]),
             Route(label, self._remove, methods=["DELETE"]),
         ]
         self.app = Starlette(
@@ -102,7 +102,7 @@ class Site:
 
     def close(self, wait_s: float) -> None:
         """Let the gallery go, within `wait_s`."""
-        self._desk.close(wait_s)
+        self._gallery.close(wait_s)
 
     # -- the page -----------------------------------------------------------------------------
 
@@ -154,8 +154,8 @@ class Site:
         return {**status(self._service), **self._page()}
 
     def _page(self) -> dict[str, Any]:
-        sight = self._service.latest
-        nearest = sight.result.matches[:1] if sight else ()
+        latest = self._service.latest
+        nearest = latest.result.matches[:1] if latest else ()
         return {
             "budget_ms": min(1000 / self._service.settings.camera.fps, QUERY_BUDGET_MS),
             "live_view": self._settings.live_view,
@@ -176,7 +176,7 @@ class Site:
 
     async def _query(self, request: Request) -> Response:
         data = await self._upload(request)
-        result, sources = await self._desk.query(data)
+        result, sources = await self._gallery.query(data)
         return JSONResponse(
             {
                 **asdict(result.verdict),
@@ -191,30 +191,34 @@ class Site:
     # -- the gallery --------------------------------------------------------------------------
 
     async def _labels(self, _request: Request) -> Response:
-        labels = await self._desk.labels()
-        return JSONResponse({"labels": [{"label": k, "items": n} for k, n in labels.items()]})
+        labels = await self._gallery.labels()
+        return JSONResponse(
+            {"labels": [{"label": label, **counts._asdict()} for label, counts in labels.items()]}
+        )
 
     async def _photo(self, request: Request) -> Response:
-        data = await self._desk.thumbnail(_label(request))
+        data = await self._gallery.thumbnail(_label(request))
         if not data:
             raise HTTPException(404, "no photo was kept for this label")
         return Response(data, media_type="image/jpeg", headers={"Cache-Control": "no-cache"})
 
-    async def _enrol_photo(self, request: Request) -> Response:
+    async def _enroll_photo(self, request: Request) -> Response:
         data = await self._upload(request)
-        return _enrolled(await self._desk.enrol_photo(_label(request), data))
+        return _enrolled(await self._gallery.enroll_photo(_label(request), data))
 
-    async def _enrol_frame(self, request: Request) -> Response:
-        sight = self._service.latest
-        if sight is None or not status(self._service)["ready"]:
+    async def _enroll_frame(self, request: Request) -> Response:
+        latest = self._service.latest
+        if latest is None or not status(self._service)["ready"]:
             return refuse(503, "the camera gives no picture now", "see /readyz")
-        source = f"{self._service.daemon.camera.source.name}#{sight.frame.sequence}"
+        source = f"{self._service.daemon.camera.source.name}#{latest.frame.sequence}"
         label = _label(request)
-        return _enrolled(await self._desk.enrol_frame(label, sight.frame.image, source))
+        return _enrolled(await self._gallery.enroll_frame(label, latest.frame.image, source))
 
     async def _remove(self, request: Request) -> Response:
         label = _label(request)
-        return JSONResponse({"label": label, "removed": await self._desk.remove(label)})
+        removed = await self._gallery.remove(label)
+        counts = {"pictures_removed": removed.pictures, "codes_removed": removed.codes}
+        return JSONResponse({"label": label, **counts})
 
     async def _upload(self, request: Request) -> bytes:
         async with self._uploads:  # two photos in memory at once, however many are sent
@@ -234,7 +238,7 @@ def _label(request: Request) -> str:
 
 
 def _enrolled(answer: dict[str, Any]) -> Response:
-    return JSONResponse(answer, 200 if answer["already_enrolled"] else 201)
+    return JSONResponse(answer, 201 if answer["pictures_added"] else 200)
 
 
 async def _small_json(request: Request) -> dict[str, Any]:

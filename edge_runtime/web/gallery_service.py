@@ -1,13 +1,12 @@
-"""The gallery as the API sees it: its own connection on a thread of its own.
+"""The gallery for the API, on a connection and a thread of its own.
 
-Pictures are hashed by the path's engine, between two frames; a commit may take as long as an SD
-card likes without the path noticing.
+Pictures are hashed by the daemon's engine, between two frames. A commit may take as long as an SD
+card needs; the daemon does not wait for it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any, TypeVar
@@ -17,12 +16,12 @@ import cv2
 from edge_runtime.code import Code
 from edge_runtime.daemon.work_queue import WorkQueue
 from edge_runtime.engine import Engine
-from edge_runtime.enroll import thumbnail_of, views_of
+from edge_runtime.enroll import EnrollOptions, EnrollResult, enroll_image, enroll_photos
 from edge_runtime.errors import PhotoError
-from edge_runtime.gallery import Gallery, Item, Note, check_label
+from edge_runtime.gallery import Counts, Gallery, check_label
 from edge_runtime.image import Image
 from edge_runtime.image.decode import decode_photo
-from edge_runtime.recognition.pipeline import Pipeline, code_of
+from edge_runtime.recognition.pipeline import Pipeline
 from edge_runtime.system.stage_timer import NO_TIMER, StageTimer
 from edge_runtime.types import QueryResult
 
@@ -30,68 +29,68 @@ T = TypeVar("T")
 
 
 class BorrowedEngine(Engine):
-    """The path's engine for other threads: each hash is an errand of the path's."""
+    """The daemon's engine for other threads: each hash runs on the daemon's thread."""
 
-    def __init__(self, engine: Engine, errands: WorkQueue) -> None:
-        self._engine, self._errands = engine, errands
+    def __init__(self, engine: Engine, work_queue: WorkQueue) -> None:
+        self._engine, self._work_queue = engine, work_queue
         self.name, self.reason, self.threads = engine.name, engine.reason, engine.threads
         self.model = engine.model
 
     def hash(self, image: Image, timer: StageTimer = NO_TIMER) -> Code:
-        """See `Engine.hash`; raises `BusyError`, too."""
-        return self._errands.run(lambda: self._engine.hash(image, timer))
+        """See `Engine.hash`; also raises `BusyError`."""
+        return self._work_queue.run(lambda: self._engine.hash(image, timer))
 
 
 class GalleryService:
-    """Everything that the API does with the gallery; its methods may be awaited."""
+    """The gallery operations of the API, to be awaited."""
 
-    def __init__(self, live: Pipeline, errands: WorkQueue) -> None:
-        """`live` is the path's own, whose thresholds count here too."""
+    def __init__(self, live: Pipeline, work_queue: WorkQueue) -> None:
+        """`live` is the daemon's pipeline, whose thresholds also apply to queries here."""
         self._live = live
-        self._engine = BorrowedEngine(live.engine, errands)
+        self._engine = BorrowedEngine(live.engine, work_queue)
         self._gallery: Gallery | None = None
         self._opened_for: Gallery | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="gallery")
 
     async def query(self, data: bytes) -> tuple[QueryResult, dict[int, str]]:
-        """What the encoded photo `data` shows, and where the matches came from."""
-        return await self._do(self._query, data)
+        """Query an encoded photo; return the result and the sources of its matches, by id."""
+        return await self._run(self._query, data)
 
-    async def enrol_photo(self, label: str, data: bytes) -> dict[str, Any]:
-        """Enrol an encoded photo under `label`."""
-        return await self._do(self._enrol_photo, label, data)
+    async def enroll_photo(self, label: str, data: bytes) -> dict[str, Any]:
+        """Enroll an encoded photo under `label`."""
+        return await self._run(self._enroll_photo, label, data)
 
-    async def enrol_frame(self, label: str, image: Image, source: str) -> dict[str, Any]:
-        """Enrol a camera's picture (uint8 H x W x 3, BGR) under `label`."""
-        return await self._do(self._enrol, label, image, source, None)
+    async def enroll_frame(self, label: str, image: Image, source: str) -> dict[str, Any]:
+        """Enroll a camera frame (uint8 H x W x 3, BGR) under `label`."""
+        return await self._run(self._enroll_frame, label, image, source)
 
-    async def remove(self, label: str) -> int:
-        """Forget `label`; gives how many items went. Raises `NotEnrolledError`."""
-        return await self._do(self._remove, label)
+    async def remove(self, label: str) -> Counts:
+        """Remove `label` with its pictures; raises `NotEnrolledError`."""
+        return await self._run(self._remove, label)
 
-    async def labels(self) -> dict[str, int]:
-        """How many items each label has."""
-        return await self._do(lambda: self._open().labels())
+    async def labels(self) -> dict[str, Counts]:
+        """Return the number of pictures and codes of each label."""
+        return await self._run(lambda: self._open().label_counts())
 
     async def thumbnail(self, label: str) -> bytes:
-        """The photo kept for `label` as JPEG, or nothing. Raises `NotEnrolledError`."""
-        return await self._do(lambda: self._open().thumbnail(check_label(label)))
+        """Return the JPEG stored with `label`, or b""; raises `NotEnrolledError`."""
+        return await self._run(lambda: self._open().thumbnail(check_label(label)))
 
     def close(self, wait_s: float) -> None:
-        """Finish what has begun, within `wait_s`, and refuse the rest."""
+        """Refuse new operations and wait up to `wait_s` for those that have begun."""
         closing = self._thread.submit(self._close)
         self._thread.shutdown(wait=False)
         wait([closing], wait_s)
 
-    async def _do(self, function: Callable[..., T], *arguments: object) -> T:
+    async def _run(self, function: Callable[..., T], *arguments: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(
             self._thread, lambda: function(*arguments)
         )
 
-    # -- on the desk's thread -----------------------------------------------------------------
+    # -- on the gallery's thread --------------------------------------------------------------
 
     def _open(self) -> Gallery:
-        """The gallery, opened anew whenever the path has done so (its file was replaced)."""
+        """Return the gallery; reopen it if the daemon has, since its file was replaced then."""
         if self._gallery is None or self._opened_for is not self._live.gallery:
             self._close()
             opened_for = self._live.gallery
@@ -112,43 +111,43 @@ class GalleryService:
         result = pipeline.query(image)
         return result, gallery.sources([match.id for match in result.matches])
 
-    def _remove(self, label: str) -> int:
+    def _remove(self, label: str) -> Counts:
         gallery = self._open()
         removed = gallery.remove(label=check_label(label))
-        gallery.settle()
+        gallery.checkpoint()
         return removed
 
-    def _enrol_photo(self, label: str, data: bytes) -> dict[str, Any]:
-        return self._enrol(label, decode_photo(data), "upload", hashlib.sha256(data).digest())
+    def _enroll_photo(self, label: str, data: bytes) -> dict[str, Any]:
+        label, gallery = check_label(label), self._open()
+        options = EnrollOptions(source="upload")
+        result = enroll_photos(self._engine, gallery, [(label, data)], options)
+        for fault in result.faults:
+            raise fault
+        return _answer(gallery, label, result)
 
-    def _enrol(self, label: str, image: Image, source: str, digest: bytes | None) -> dict[str, Any]:
-        label = check_label(label)
-        gallery = self._open()
-        if digest is not None and gallery.known(label, digest):
-            return {"label": label, "added": 0, "already_enrolled": True}
-        items = [
-            Item(
-                label,
-                code_of(self._engine, view),
-                source,
-                None if digest is None else digest + bytes([number]) * (number > 0),
-            )
-            for number, view in enumerate(views_of(image))
-        ]
-        # The first photo of a label stays the one it is shown with.
-        note = Note(thumbnail=thumbnail_of(image))
-        added = sum(id_ is not None for id_ in gallery.enroll(items, {label: note}))
-        gallery.settle()
-        return {"label": label, "added": added, "already_enrolled": False}
+    def _enroll_frame(self, label: str, image: Image, source: str) -> dict[str, Any]:
+        label, gallery = check_label(label), self._open()
+        result = enroll_image(self._engine, gallery, label, image, EnrollOptions(source=source))
+        return _answer(gallery, label, result)
+
+
+def _answer(gallery: Gallery, label: str, result: EnrollResult) -> dict[str, Any]:
+    gallery.checkpoint()
+    return {
+        "label": label,
+        "pictures_added": result.pictures_added,
+        "codes_added": result.codes_added,
+        "pictures_known": result.pictures_known,
+    }
 
 
 def jpeg(image: Image, longest: int, quality: int = 80) -> bytes:
-    """`image` as JPEG, at most `longest` pixels on its longer side."""
+    """Return `image` as a JPEG of at most `longest` pixels on the longer side."""
     scale = longest / max(image.shape[:2])
     if scale < 1:
         size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
         image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
-    done, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    if not done:
-        raise PhotoError("it cannot be written as JPEG")
+    encoded, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    if not encoded:
+        raise PhotoError("cannot be encoded as JPEG")
     return data.tobytes()

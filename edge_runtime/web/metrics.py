@@ -89,7 +89,7 @@ class _Reader(Collector):
             ("resident_memory_bytes", "Resident set size.", now["rss_bytes"]),
             ("temperature_celsius", "The hottest thermal zone.", now["board"]["temperature_c"]),
             ("slow", "1 if the pace is reduced: hot or throttled.", float(now["board"]["slow"])),
-            ("gallery_items", "Enrolled codes.", now["gallery"]["items"]),
+            ("gallery_items", "Enrolled codes.", now["gallery"]["codes"]),
             ("gallery_labels", "Enrolled labels.", now["gallery"]["labels"]),
             ("gallery_generation", "Committed changes.", now["gallery"]["generation"]),
             ("camera_hung", "Calls that hang in its driver.", now["camera"]["hung"]),

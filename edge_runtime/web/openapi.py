@@ -39,7 +39,7 @@ _VERDICT = _object(
     matches={"type": "array", "items": _MATCH},
     stage_ms={"type": "object", "additionalProperties": _NUMBER},
 )
-_ENROLLED = _object(label=_TEXT, added=_COUNT, already_enrolled={"type": "boolean"})
+_ENROLLED = _object(label=_TEXT, pictures_added=_COUNT, codes_added=_COUNT, pictures_known=_COUNT)
 _HEALTH = {**_object(status={"enum": ["ok", "failing"]}), "additionalProperties": True}
 _LABEL = {
     "name": "label",
@@ -88,7 +88,9 @@ def _plain(text: str, kind: str, faults: tuple[int, ...] = ()) -> dict[str, Any]
 
 def document() -> dict[str, Any]:
     """The whole document."""
-    labels = _object(labels={"type": "array", "items": _object(label=_TEXT, items=_COUNT)})
+    labels = _object(
+        labels={"type": "array", "items": _object(label=_TEXT, pictures=_COUNT, codes=_COUNT)}
+    )
     events = _object(events={"type": "array", "items": _EVENT})
     limit = {
         "name": "limit",
@@ -164,7 +166,11 @@ def document() -> dict[str, Any]:
                 "delete": act(
                     "Forget a label with all its photos",
                     _answers(
-                        (200, "Gone", _object(label=_TEXT, removed=_COUNT)),
+                        (
+                            200,
+                            "Gone",
+                            _object(label=_TEXT, pictures_removed=_COUNT, codes_removed=_COUNT),
+                        ),
                         faults=(404, 422, 503, 507),
                     ),
                 ),

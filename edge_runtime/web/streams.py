@@ -93,9 +93,9 @@ class LiveView:
         shown = None
         try:
             while True:
-                sight = self._service.latest
-                if sight is not None and sight.frame is not shown:
-                    shown = sight.frame
+                latest = self._service.latest
+                if latest is not None and latest.frame is not shown:
+                    shown = latest.frame
                     data = await self._picture()
                     head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}"
                     yield head.encode() + b"\r\n\r\n" + data + b"\r\n"
@@ -105,10 +105,10 @@ class LiveView:
 
     async def _picture(self) -> bytes:
         async with self._lock:
-            sight = self._service.latest
-            assert sight is not None
-            key = id(sight.frame)
+            latest = self._service.latest
+            assert latest is not None
+            key = id(latest.frame)
             if self._made is None or self._made[0] != key:
-                image = sight.frame.image
+                image = latest.frame.image
                 self._made = (key, await asyncio.to_thread(jpeg, image, PICTURE_SIDE))
             return self._made[1]

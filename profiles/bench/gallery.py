@@ -24,7 +24,7 @@ import click
 import numpy as np
 
 from edge_runtime.engine.fake import FakeEngine
-from edge_runtime.gallery import Gallery, Item
+from edge_runtime.gallery import Gallery, LabeledCode
 from edge_runtime.system.device import read_device
 from profiles.bench.support.results import deliver
 
@@ -48,13 +48,13 @@ print(took * 1e3, (psutil.Process().memory_info().rss - before) / 2**20)
 """
 
 
-def items(count: int, seed: int = 1, *, photos: bool = False) -> list[Item]:
+def items(count: int, seed: int = 1, *, photos: bool = False) -> list[LabeledCode]:
     """Random codes under LABELS labels, turn and turn about; `photos`: each of a file of its own,
     so that the gallery makes sure that no label gets the same one twice."""
     random = np.random.default_rng(seed)
     codes = random.integers(0, 2**64, (count, 1), dtype=np.uint64)
     return [
-        Item(f"label {number % LABELS}", code, digest=random.bytes(32) if photos else None)
+        LabeledCode(f"label {number % LABELS}", code, digest=random.bytes(32) if photos else None)
         for number, code in enumerate(codes)
     ]
 
@@ -79,7 +79,7 @@ def enrolment(folder: Path) -> dict[str, float]:
         ):
             batches.append(rate(BATCH, partial(gallery.enroll, some)))
 
-            def one_by_one(gallery: Gallery = gallery, some: list[Item] = some) -> None:
+            def one_by_one(gallery: Gallery = gallery, some: list[LabeledCode] = some) -> None:
                 for item in some[:SINGLE]:
                     gallery.enroll([item])
 
@@ -123,7 +123,7 @@ def large(path: Path, count: int) -> dict[str, float]:
         code = np.array([12345], np.uint64)
         reader.search(code)
         for turn in range(20):
-            ids = writer.enroll([Item("new", code)])
+            ids = writer.enroll([LabeledCode("new", code)])
             if turn % 2:
                 writer.remove(ids=[number for number in ids if number is not None])
             began = time.perf_counter()

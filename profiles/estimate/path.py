@@ -18,7 +18,7 @@ from compile.target.description import Target
 from demo.scenes import read_scene, write_enrollment_photos
 from edge_runtime.bundle import MODEL
 from edge_runtime.engine.portable import PortableEngine
-from edge_runtime.enroll import enroll_photos, labelled_photos
+from edge_runtime.enroll import enroll_photos, labeled_photos
 from edge_runtime.errors import ReportError
 from edge_runtime.gallery import Gallery
 
@@ -55,8 +55,8 @@ def make_material(bundle: Path, folder: Path) -> Material:
     fresh = not gallery.exists()
     with Gallery(gallery, engine.model, create=True) as opened:
         if fresh:
-            enroll_photos(engine, opened, labelled_photos(photos))
-        return Material(photo, gallery, opened.stats().items)
+            enroll_photos(engine, opened, labeled_photos(photos))
+        return Material(photo, gallery, opened.stats().codes)
 
 
 def count_stages(

@@ -67,8 +67,8 @@ def test_a_path_bytes_and_an_array_are_photos(
     path = tmp_path / "photo.png"
     cv2.imwrite(str(path), noise(1))
     result = recognizer.enroll("hall", str(path), path.read_bytes(), noise(2))
-    assert (result.added, result.known, result.faults) == (2, 1, [])
-    assert recognizer.enroll("hall", path, noise(2)).known == 2
+    assert (result.pictures_added, result.pictures_known, result.faults) == (2, 1, [])
+    assert recognizer.enroll("hall", path, noise(2)).pictures_known == 2
     assert recognizer.labels() == {"hall": 12}
     for photo in (path, path.read_bytes(), noise(1)):
         answer = recognizer.query(photo)
@@ -86,9 +86,9 @@ def test_a_folder_is_all_its_photos(
         (folder / label).mkdir(parents=True)
         cv2.imwrite(str(folder / label / "1.png"), noise(number))
     (folder / "stairs" / "2.png").write_bytes(b"not an image")
-    assert recognizer.enroll("all", folder / "hall", views=False).added == 1
+    assert recognizer.enroll("all", folder / "hall", views=False).pictures_added == 1
     result = recognizer.enroll_folder(folder, views=False)
-    assert result.added == 2
+    assert result.pictures_added == 2
     assert [Path(fault.where).name for fault in result.faults] == ["2.png"]
     assert recognizer.labels() == {"all": 1, "hall": 1, "stairs": 1}
     assert recognizer.rename("all", "hall") == 0  # the same photo is there already

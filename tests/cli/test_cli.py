@@ -43,7 +43,7 @@ def enrolled(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     gallery = tmp_path_factory.mktemp("gallery") / "gallery.sqlite"
     done = run_cli("enroll", "--gallery", gallery, photos, "--json")
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["added"] == 3 * LABELS
+    assert json.loads(done.stdout)["pictures_added"] == 3 * LABELS
     return gallery
 
 
@@ -82,7 +82,7 @@ def test_query_finds_what_was_enrolled(enrolled: Path, tmp_path: Path) -> None:
 
 def test_a_radius_beyond_the_width_is_refused(enrolled: Path, photos: Path) -> None:
     done = run_cli("query", "--gallery", enrolled, "--radius", 65, photos / "cat" / "0.jpg")
-    _one_line(done, 3, "a radius of 65 bits", "give 0 to 64")
+    _one_line(done, 3, "radius must be between 0 and 64, got 65")
 
 
 def test_radius_zero_knows_only_the_very_same_code(enrolled: Path, photos: Path) -> None:
@@ -96,7 +96,7 @@ def test_radius_zero_knows_only_the_very_same_code(enrolled: Path, photos: Path)
 def test_enrolling_again_changes_nothing(own: Path, photos: Path) -> None:
     before = json.loads(run_cli("gallery", "stats", "--gallery", own, "--json").stdout)
     done = run_cli("enroll", "--gallery", own, photos)
-    assert f"{3 * LABELS} were enrolled already" in done.stdout
+    assert f"({3 * LABELS} pictures already enrolled)" in done.stdout
     assert json.loads(run_cli("gallery", "stats", "--gallery", own, "--json").stdout) == before
 
 
@@ -105,9 +105,11 @@ def test_enroll_single_photos_and_folders_under_a_label(photos: Path, tmp_path: 
     cat, moon = photos / "cat" / "0.jpg", photos / "moon"
     done = run_cli("enroll", "--gallery", gallery, "--label", "厨房", cat, moon)
     assert done.returncode == 0
-    assert done.stdout == "enrolled 4 pictures; the gallery has 24 codes of 1 labels\n"
+    assert done.stdout == (
+        "enrolled 4 pictures (24 codes); the gallery has 4 pictures (24 codes) under 1 label\n"
+    )
     done = run_cli("gallery", "list", "--gallery", gallery)
-    assert done.stdout == "    24  厨房\n"
+    assert done.stdout.splitlines() == ["pictures     codes  label", "       4        24  厨房"]
 
 
 def test_enroll_from_a_camera(tmp_path: Path) -> None:
@@ -127,17 +129,19 @@ def test_enroll_from_a_camera(tmp_path: Path) -> None:
             "--no-views",
         )
     )
-    assert done.stdout == "enrolled 3 pictures; the gallery has 3 codes of 1 labels\n"
+    assert done.stdout == (
+        "enrolled 3 pictures (3 codes); the gallery has 3 pictures (3 codes) under 1 label\n"
+    )
 
 
 def test_gallery_list_and_remove(own: Path) -> None:
     listed = json.loads(run_cli("gallery", "list", "--gallery", own, "--json").stdout)
     assert len(listed) == LABELS
-    assert {entry["items"] for entry in listed} == {3 * VIEWS}
+    assert {(entry["pictures"], entry["codes"]) for entry in listed} == {(3, 3 * VIEWS)}
     done = run_cli("gallery", "remove", "--gallery", own, "cat")
-    assert done.stdout == "removed 18 codes\n"
+    assert done.stdout == "removed 3 pictures (18 codes)\n"
     done = run_cli("gallery", "remove", "--gallery", own, "--id", 1, "--json")
-    assert json.loads(done.stdout) == {"removed": 1}
+    assert json.loads(done.stdout) == {"pictures_removed": 0, "codes_removed": 1}
     _one_line(run_cli("gallery", "remove", "--gallery", own, "cat"), 5, "cat: no such label")
     assert run_cli("gallery", "remove", "--gallery", own).returncode == 2
 
@@ -146,22 +150,31 @@ def test_gallery_maintenance(own: Path, tmp_path: Path) -> None:
     def gallery(command: str, *arguments: object) -> subprocess.CompletedProcess[str]:
         return run_cli("gallery", command, "--gallery", own, *arguments)
 
-    assert gallery("verify").stdout == "sound\n"
-    assert gallery("relabel", "cat", "tom").stdout == "18 codes now have the label tom\n"
+    assert gallery("verify").stdout == f"OK: {CODES} codes, {LABELS} labels checked\n"
+    assert gallery("relabel", "cat", "tom").stdout == (
+        "moved 3 pictures (18 codes) to the label tom\n"
+    )
     assert json.loads(gallery("compact", "--json").stdout)["after_bytes"] > 0
     copy, lines = tmp_path / "copy.sqlite", tmp_path / "out.jsonl"
     assert gallery("backup", copy).returncode == 0
-    _one_line(gallery("backup", copy), 6, "copy.sqlite: the file is there already")
+    _one_line(gallery("backup", copy), 6, "copy.sqlite: file exists")
     assert gallery("export", lines).stdout == f"exported {CODES} codes to {lines}\n"
     done = run_cli("gallery", "import", "--gallery", tmp_path / "new.sqlite", lines, "--json")
-    assert json.loads(done.stdout) == {"added": CODES, "already_enrolled": 0, "bad": []}
+    assert json.loads(done.stdout) == {
+        "pictures_added": 3 * LABELS,
+        "codes_added": CODES,
+        "pictures_known": 0,
+        "bad": [],
+    }
     with lines.open("a") as file:
         file.write("{}\n")
     _one_line(gallery("import", lines), 3, f"line {CODES + LABELS + 2}: 'code' is missing")
     done = gallery("import", "--skip-bad", lines)
     assert done.returncode == 3
-    assert done.stdout == f"imported 0 codes, {CODES} were enrolled already\n"
-    assert json.loads(gallery("repair", "--json").stdout)["kept"] == CODES
+    assert done.stdout == (
+        f"imported 0 pictures (0 codes); {3 * LABELS} pictures already enrolled\n"
+    )
+    assert json.loads(gallery("repair", "--json").stdout)["codes_kept"] == CODES
     data = bytearray(copy.read_bytes())
     copy.write_bytes(bytes(data).replace(b"/cat/1.jpg", b"/cat/9.jpg"))
     done = run_cli("gallery", "verify", "--gallery", copy)
@@ -238,7 +251,7 @@ def test_an_interrupted_enrolment_keeps_its_finished_batches(photos: Path, tmp_p
 def _items(path: Path) -> int:
     try:
         with Gallery(path, read_only=True) as gallery:
-            return gallery.stats().items
+            return gallery.stats().codes
     except errors.GalleryError:  # it is just being made
         return 0
 
@@ -265,7 +278,7 @@ def test_bad_photos_do_not_stop_the_good_ones(photos: Path, tmp_path: Path) -> N
     done = run_cli("enroll", "--gallery", gallery, folder, "--json")
     assert done.returncode == 3
     answer = json.loads(done.stdout)
-    assert answer["added"] == 3
+    assert answer["pictures_added"] == 3
     assert [fault["what"] for fault in answer["faults"]] == ["truncated JPEG", "the file is empty"]
     lines = done.stderr.splitlines()
     assert len(lines) == 2
@@ -282,13 +295,13 @@ def test_folders_that_cannot_be_enrolled(tmp_path: Path, photos: Path) -> None:
     _one_line(run_cli("enroll", "--gallery", gallery, tmp_path / "void"), 3, "no photos")
     _one_line(run_cli("enroll", "--gallery", gallery, tmp_path / "nowhere"), 3, "no such folder")
     _one_line(
-        run_cli("enroll", "--gallery", gallery, photos / "cat"), 3, "lies directly in it", "--label"
+        run_cli("enroll", "--gallery", gallery, photos / "cat"), 3, "not in a sub-folder", "--label"
     )
     long = tmp_path / "long" / ("x" * 200)
     long.mkdir(parents=True)
     shutil.copy(photos / "cat" / "0.jpg", long)
-    _one_line(run_cli("enroll", "--gallery", gallery, tmp_path / "long"), 3, "200 characters")
-    for label, what in (("a/b", "slash"), ("", "empty label"), ("y" * 300, "300 characters")):
+    _one_line(run_cli("enroll", "--gallery", gallery, tmp_path / "long"), 3, "got 200")
+    for label, what in (("a/b", "contain '/'"), ("", "not be empty"), ("y" * 300, "got 300")):
         done = run_cli("enroll", "--gallery", gallery, "--label", label, photos / "cat")
         _one_line(done, 3, what)
     assert not gallery.exists()
@@ -311,11 +324,11 @@ def test_wrong_usage_is_exit_code_2(photos: Path) -> None:
 def test_galleries_that_cannot_be_used(enrolled: Path, tmp_path: Path, photos: Path) -> None:
     photo = photos / "cat" / "0.jpg"
     none = tmp_path / "none.sqlite"
-    _one_line(run_cli("query", "--gallery", none, photo), 5, "no gallery here yet", "enroll FOLDER")
-    _one_line(run_cli("gallery", "list", "--gallery", none), 5, "no gallery here yet")
+    _one_line(run_cli("query", "--gallery", none, photo), 5, "no gallery file", "enroll FOLDER")
+    _one_line(run_cli("gallery", "list", "--gallery", none), 5, "no gallery file")
     garbage = tmp_path / "garbage.sqlite"
     garbage.write_bytes(os.urandom(5000))
-    _one_line(run_cli("enroll", "--gallery", garbage, photos), 5, "damaged, or no gallery")
+    _one_line(run_cli("enroll", "--gallery", garbage, photos), 5, "corrupt, or not a gallery file")
     other = tmp_path / "other.onnx"
     shipped = (ROOT / "models" / MODEL_FILE).read_bytes()
     version = b"edge.version\x12\x01"
@@ -469,7 +482,7 @@ def test_a_strip_of_a_photo_and_a_name_that_is_no_text(tmp_path: Path) -> None:
     gallery = tmp_path / "g.sqlite"
     done = run_cli("enroll", "--gallery", gallery, label.parent)
     assert done.returncode == 0, done.stderr
-    assert "enrolled 2 pictures" in done.stdout
+    assert "enrolled 2 pictures (12 codes)" in done.stdout
     for target, code in ((tmp_path / "wall.jpg", 0), (tmp_path, 2), (tmp_path / "no" / "w.jpg", 6)):
         done = run_cli("gallery", "thumbnail", "--gallery", gallery, "wall", target)
         assert done.returncode == code, done.stderr

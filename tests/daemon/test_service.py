@@ -208,7 +208,7 @@ def test_a_gallery_that_is_replaced_or_ruined(
     running.until_seen("enter", "tom")
     (tmp_path / "ruined").write_bytes(b"no database at all" * 100)
     (tmp_path / "ruined").replace(tmp_path / "g.sqlite")
-    running.until_said("damaged, or no gallery")
+    running.until_said("corrupt, or not a gallery file")
     enroll_near(engine, other, tim=cat)
     other.replace(tmp_path / "g.sqlite")
     running.until_seen("enter", "tim")

@@ -28,7 +28,7 @@ from edge_runtime.errors import (
     NotEnrolledError,
     StorageError,
 )
-from edge_runtime.gallery import Gallery, Item, check_label, default_path, rows
+from edge_runtime.gallery import Gallery, LabeledCode, check_label, default_path, rows
 from edge_runtime.gallery.maintenance import verify
 
 MODEL = FakeEngine().model
@@ -43,7 +43,9 @@ def _open(gallery: Gallery, **options: object) -> Gallery:
 
 
 def test_what_was_enrolled_is_found_by_another_process(gallery: Gallery) -> None:
-    ids = gallery.enroll([Item("cat", _code(0b1111)), Item("dog", _code(0), "dog.jpg")])
+    ids = gallery.enroll(
+        [LabeledCode("cat", _code(0b1111)), LabeledCode("dog", _code(0), "dog.jpg")]
+    )
     with _open(gallery) as other:
         found = other.search(_code(0b0001), 2)
         assert [(m.id, m.label, m.distance) for m in found] == [
@@ -53,16 +55,16 @@ def test_what_was_enrolled_is_found_by_another_process(gallery: Gallery) -> None
         assert other.sources([ids[1], 999]) == {ids[1]: "dog.jpg"}
         assert other.labels() == {"cat": 1, "dog": 1}
         stats = other.stats()
-    assert (stats.items, stats.labels, stats.bits) == (2, 2, 64)
+    assert (stats.codes, stats.labels, stats.bits) == (2, 2, 64)
     assert stats.model_id == MODEL.id
 
 
 def test_changes_by_another_connection_are_seen_at_the_next_search(gallery: Gallery) -> None:
-    gallery.enroll([Item("cat", _code(1))])
+    gallery.enroll([LabeledCode("cat", _code(1))])
     with _open(gallery) as reader:
         assert len(reader.search(_code(1))) == 1
         before = reader.stats().generation
-        gallery.enroll([Item("dog", _code(2))])
+        gallery.enroll([LabeledCode("dog", _code(2))])
         assert len(reader.search(_code(1))) == 2
         assert reader.stats().generation == before + 1
         gallery.remove(label="cat")
@@ -70,7 +72,7 @@ def test_changes_by_another_connection_are_seen_at_the_next_search(gallery: Gall
 
 
 def test_the_same_picture_is_enrolled_once_a_label(gallery: Gallery) -> None:
-    item = Item("cat", _code(1), digest=b"photo")
+    item = LabeledCode("cat", _code(1), digest=b"photo")
     assert gallery.enroll([item]) == [1]
     again, other = gallery.enroll([item, replace(item, label="tom")])
     assert again is None
@@ -82,12 +84,12 @@ def test_the_same_picture_is_enrolled_once_a_label(gallery: Gallery) -> None:
 
 def test_all_or_nothing(gallery: Gallery) -> None:
     with pytest.raises(LabelError):
-        gallery.enroll([Item("cat", _code(1)), Item("a/b", _code(2))])
+        gallery.enroll([LabeledCode("cat", _code(1)), LabeledCode("a/b", _code(2))])
     with pytest.raises(CodeError):
-        gallery.enroll([Item("cat", _code(1)), Item("cat", np.zeros(2, np.uint64))])
+        gallery.enroll([LabeledCode("cat", _code(1)), LabeledCode("cat", np.zeros(2, np.uint64))])
     assert gallery.labels() == {}
-    gallery.enroll([Item("cat", _code(1))])
-    with pytest.raises(NotEnrolledError, match="99: no such item"):
+    gallery.enroll([LabeledCode("cat", _code(1))])
+    with pytest.raises(NotEnrolledError, match="no code has the id 99"):
         gallery.remove(ids=[1, 99])
     with pytest.raises(NotEnrolledError, match="dog: no such label"):
         gallery.remove(label="dog")
@@ -100,12 +102,13 @@ def test_rows_of_every_batch_are_whole(gallery: Gallery, count: int) -> None:
     texts = ["", "it's", 'a "photo"', "back\\slash\n", "ü", "\0"]
     digests = [bytes([n % 256, n // 256]) if n % 3 else None for n in range(count)]
     items = [
-        Item(f"label {n % 7}", _code(n * 2**40 + n), texts[n % 6], digests[n]) for n in range(count)
+        LabeledCode(f"label {n % 7}", _code(n * 2**40 + n), texts[n % 6], digests[n])
+        for n in range(count)
     ]
     assert gallery.enroll(items) == [*range(1, count + 1)]
     assert gallery.enroll(items[:120])[1::3] == [None] * len(items[:120][1::3])
     assert verify(gallery.path) == []
-    kept = gallery.content().items[:count]
+    kept = gallery.content().codes[:count]
     assert [number for number, _ in kept] == [*range(1, count + 1)]
     for item, (_, found) in zip(items, kept, strict=True):
         assert (found.label, found.source, found.digest) == (item.label, item.source, item.digest)
@@ -116,7 +119,7 @@ def test_many_at_once_are_known_and_a_failure_among_them_leaves_all_as_it_was(
     gallery: Gallery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Many go in without their index, which is made afterwards."""
-    photos = [Item(f"label {n % 7}", _code(n), digest=b"%d" % n) for n in range(2000)]
+    photos = [LabeledCode(f"label {n % 7}", _code(n), digest=b"%d" % n) for n in range(2000)]
     gallery.enroll(photos[:300])
     with monkeypatch.context() as patch:
         patch.setattr(rows, "crc32", iter(range(1500)).__next__)
@@ -132,16 +135,16 @@ def test_many_at_once_are_known_and_a_failure_among_them_leaves_all_as_it_was(
 
 
 def test_remove_and_ids_are_never_given_twice(gallery: Gallery) -> None:
-    assert gallery.enroll([Item("cat", _code(n)) for n in range(3)]) == [1, 2, 3]
-    assert gallery.remove(ids=[3]) == 1
-    assert gallery.enroll([Item("cat", _code(9))]) == [4]
-    assert gallery.remove(label="cat") == 3
+    assert gallery.enroll([LabeledCode("cat", _code(n)) for n in range(3)]) == [1, 2, 3]
+    assert gallery.remove(ids=[3]).codes == 1
+    assert gallery.enroll([LabeledCode("cat", _code(9))]) == [4]
+    assert gallery.remove(label="cat").codes == 3
     assert gallery.labels() == {}
     assert gallery.search(_code(0)) == ()
 
 
 def test_ties_go_to_the_item_that_was_enrolled_first(gallery: Gallery) -> None:
-    gallery.enroll([Item(f"label {n}", _code(1 << n)) for n in range(20)])
+    gallery.enroll([LabeledCode(f"label {n}", _code(1 << n)) for n in range(20)])
     assert [match.id for match in gallery.search(_code(0), 4)] == [1, 2, 3, 4]
 
 
@@ -183,7 +186,7 @@ def test_against_a_model_in_plain_python(
             if kind == "enroll":
                 label, value = arguments
                 enrolled += 1
-                assert gallery.enroll([Item(label, code_of(value))]) == [enrolled]
+                assert gallery.enroll([LabeledCode(label, code_of(value))]) == [enrolled]
                 truth[enrolled] = (label, value)
             elif kind == "search":
                 value, k = arguments
@@ -197,7 +200,7 @@ def test_against_a_model_in_plain_python(
                 old, new = arguments
                 moved = [n for n, (label, _) in truth.items() if label == old]
                 if moved and old != new:
-                    assert gallery.relabel(old, new) == len(moved)
+                    assert gallery.relabel(old, new).codes == len(moved)
                     for number in moved:
                         truth[number] = (new, truth[number][1])
                 else:
@@ -208,7 +211,7 @@ def test_against_a_model_in_plain_python(
                 gone = [n for n, (label, _) in truth.items() if key in (n, label)]
                 wanted = {"label": key} if kind == "remove label" else {"ids": [key]}
                 if gone:
-                    assert gallery.remove(**wanted) == len(gone)
+                    assert gallery.remove(**wanted).codes == len(gone)
                     for number in gone:
                         del truth[number]
                 else:
@@ -225,7 +228,7 @@ def test_a_gallery_of_another_model_is_refused(gallery: Gallery) -> None:
 
 
 def test_no_gallery(tmp_path: Path) -> None:
-    with pytest.raises(GalleryNotFoundError, match=r"no gallery here yet .*enroll"):
+    with pytest.raises(GalleryNotFoundError, match=r"no gallery file .*enroll"):
         Gallery(tmp_path / "none.sqlite", MODEL)
     assert not (tmp_path / "none.sqlite").exists()
 
@@ -233,7 +236,7 @@ def test_no_gallery(tmp_path: Path) -> None:
 def test_files_that_are_no_gallery(tmp_path: Path) -> None:
     path = tmp_path / "gallery.sqlite"
     path.write_bytes(b"hello " * 1000)
-    with pytest.raises(GalleryDamagedError, match="damaged, or no gallery"):
+    with pytest.raises(GalleryDamagedError, match="corrupt, or not a gallery file"):
         Gallery(path, MODEL, create=True)
     assert path.read_bytes() == b"hello " * 1000
     path.unlink()
@@ -253,14 +256,14 @@ def test_a_newer_schema_is_refused(gallery: Gallery) -> None:
     with sqlite3.connect(gallery.path) as connection:
         connection.execute("PRAGMA user_version = 99")
     connection.close()
-    with pytest.raises(GallerySchemaError, match=r"schema 99.*upgrade"):
+    with pytest.raises(GallerySchemaError, match=r"schema 99 is newer.*upgrade"):
         _open(gallery)
 
 
 def test_a_changed_code_or_label_is_noticed(gallery: Gallery) -> None:
-    gallery.enroll([Item("cat", _code(1))])
+    gallery.enroll([LabeledCode("cat", _code(1))])
     for change, what in (
-        ("UPDATE item SET code = zeroblob(8)", "item 1"),
+        ("UPDATE item SET code = zeroblob(8)", "code 1"),
         ("UPDATE label SET name = 'cut'", "label 1"),
     ):
         with _open(gallery) as reader:
@@ -280,21 +283,21 @@ def test_another_writer_that_holds_on_is_named(
     blocker = sqlite3.connect(gallery.path, isolation_level=None)
     blocker.execute("BEGIN IMMEDIATE")
     with _open(gallery) as writer:
-        with pytest.raises(GalleryBusyError, match="another process has held it"):
-            writer.enroll([Item("cat", _code(1))])
+        with pytest.raises(GalleryBusyError, match="locked by another process"):
+            writer.enroll([LabeledCode("cat", _code(1))])
         assert writer.search(_code(1)) == ()
         blocker.execute("ROLLBACK")
         blocker.close()
-        assert writer.enroll([Item("cat", _code(1))]) == [1]
+        assert writer.enroll([LabeledCode("cat", _code(1))]) == [1]
 
 
 KILL_ME = """
 import os, sys, numpy as np
 from edge_runtime.engine.fake import FakeEngine
-from edge_runtime.gallery import Gallery, Item
+from edge_runtime.gallery import Gallery, LabeledCode
 gallery = Gallery(sys.argv[1], FakeEngine().model, create=True)
 while True:
-    (number,) = gallery.enroll([Item("cat", np.array([7], np.uint64))])
+    (number,) = gallery.enroll([LabeledCode("cat", np.array([7], np.uint64))])
     os.write(1, b"%d\\n" % number)
 """
 
@@ -320,7 +323,7 @@ def test_a_full_disk_is_one_clear_error_and_loses_nothing(small_disk: Path) -> N
         kept = 0
         with pytest.raises(StorageError, match=r"g\.sqlite: the disk is full .*free some space"):
             while kept < 10_000:
-                gallery.enroll([Item("cat", _code(kept + n), "x" * 100) for n in range(50)])
+                gallery.enroll([LabeledCode("cat", _code(kept + n), "x" * 100) for n in range(50)])
                 kept += 50
         assert kept
     with Gallery(small_disk / "g.sqlite", MODEL, read_only=True) as gallery:
@@ -332,13 +335,13 @@ LIMITED = """
 import resource, sys, numpy as np
 from edge_runtime.engine.fake import FakeEngine
 from edge_runtime.errors import StorageError
-from edge_runtime.gallery import Gallery, Item
+from edge_runtime.gallery import Gallery, LabeledCode
 resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
 gallery = Gallery(sys.argv[1], FakeEngine().model, create=True)
 kept = 0
 try:
     while kept < 10_000:
-        items = [Item("cat", np.array([n], np.uint64), "x" * 100) for n in range(50)]
+        items = [LabeledCode("cat", np.array([n], np.uint64), "x" * 100) for n in range(50)]
         gallery.enroll(items)
         kept += 50
 except StorageError as error:
@@ -360,7 +363,7 @@ def test_a_disk_that_takes_no_more_needs_no_root_to_test(tmp_path: Path) -> None
 def test_a_read_only_disk(small_disk: Path) -> None:
     path = small_disk / "g.sqlite"
     with Gallery(path, MODEL, create=True) as gallery:
-        gallery.enroll([Item("cat", _code(1))])
+        gallery.enroll([LabeledCode("cat", _code(1))])
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
     with Gallery(path, MODEL, read_only=True) as gallery:
         assert gallery.search(_code(1))[0].label == "cat"
@@ -368,7 +371,7 @@ def test_a_read_only_disk(small_disk: Path) -> None:
         pytest.raises(StorageError, match=r"g\.sqlite: .*(written|permission)"),
         Gallery(path, MODEL, create=True) as gallery,
     ):
-        gallery.enroll([Item("dog", _code(1))])
+        gallery.enroll([LabeledCode("dog", _code(1))])
     with pytest.raises(StorageError, match=r"new\.sqlite"):
         Gallery(small_disk / "new.sqlite", MODEL, create=True)
 
@@ -385,9 +388,9 @@ BAD_LABELS = {
     "": "empty",
     "   ": "empty",
     "..": "empty",
-    "a" * 300: "300 characters",
-    "a/b": "slash",
-    "a\\b": "slash",
+    "a" * 300: "got 300",
+    "a/b": "contain '/'",
+    "a\\b": "contain",
     "a\nb": "control",
     "a\x00b": "control",
     "\u202egnp.exe": "control",
@@ -396,7 +399,7 @@ BAD_LABELS = {
 
 @pytest.mark.parametrize("label", GOOD_LABELS)
 def test_good_labels_come_back_as_given(gallery: Gallery, label: str) -> None:
-    gallery.enroll([Item(label, _code(1))])
+    gallery.enroll([LabeledCode(label, _code(1))])
     assert gallery.search(_code(1))[0].label == label.strip()
 
 

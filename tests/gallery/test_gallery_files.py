@@ -25,10 +25,10 @@ from edge_runtime.errors import (
     NotEnrolledError,
     StorageError,
 )
-from edge_runtime.gallery import Gallery, Item
+from edge_runtime.gallery import Gallery, LabeledCode
 from edge_runtime.gallery.backup import backup, restore
 from edge_runtime.gallery.content import Content
-from edge_runtime.gallery.exchange import export_items, import_items
+from edge_runtime.gallery.exchange import export_codes, import_codes
 from edge_runtime.gallery.maintenance import compact, repair, verify
 from edge_runtime.gallery.rows import Meta
 from edge_runtime.gallery.snapshot_file import load_snapshot, snapshot_path
@@ -49,9 +49,9 @@ def _code(value: int) -> np.ndarray:
     return np.array([value], dtype=np.uint64)
 
 
-def _items(first: int, last: int, label: str = "cat") -> list[Item]:
+def _items(first: int, last: int, label: str = "cat") -> list[LabeledCode]:
     return [
-        Item(label, _code(n * 0x9E3779B97F4A7C15 % 2**64), f"{n}.jpg", n.to_bytes(4, "big"))
+        LabeledCode(label, _code(n * 0x9E3779B97F4A7C15 % 2**64), f"{n}.jpg", n.to_bytes(4, "big"))
         for n in range(first, last)
     ]
 
@@ -136,9 +136,9 @@ def test_a_damaged_snapshot_is_made_anew(path: Path, always_saved: None, damage:
     file.write_bytes(
         {"cut": data[: len(data) // 2], "flip": data, "empty": b"", "other": b"x" * 999}[damage]
     )
-    assert verify(path) == ["gallery.sqlite.codes: damaged (it will be made anew)"]
+    assert verify(path) == ["gallery.sqlite.codes: corrupt (it will be rebuilt)"]
     assert _content(path) == truth
-    assert repair(path).kept == 39
+    assert repair(path).codes_kept == 39
     assert verify(path) == []
 
 
@@ -146,15 +146,15 @@ def test_relabel_and_merge(path: Path) -> None:
     with Gallery(path, MODEL, create=True) as gallery:
         gallery.enroll(_items(0, 10))
         gallery.enroll(_items(5, 12, "dog"))
-        assert gallery.relabel("dog", "Hund") == 7
+        assert gallery.relabel("dog", "Hund").codes == 7
         assert gallery.labels() == {"Hund": 7, "cat": 10}
         assert {match.label for match in gallery.search(_code(0), 99)} == {"Hund", "cat"}
-        assert gallery.relabel("Hund", "cat") == 2  # five were enrolled under both
+        assert gallery.relabel("Hund", "cat").codes == 2  # five were enrolled under both
         assert gallery.labels() == {"cat": 12}
         assert len(gallery.search(_code(0), 99)) == 12
         with pytest.raises(NotEnrolledError):
             gallery.relabel("dog", "x")
-        with pytest.raises(InputError, match="the new label is the old one"):
+        with pytest.raises(InputError, match="old and the new label are the same"):
             gallery.relabel("cat", "cat")
     assert verify(path) == []
 
@@ -169,7 +169,7 @@ def test_payload(path: Path) -> None:
 
 def test_compact_gives_space_back_and_keeps_everything(path: Path) -> None:
     with Gallery(path, MODEL, create=True) as gallery:
-        gallery.enroll([Item("cat", _code(n), "x" * 200) for n in range(5000)])
+        gallery.enroll([LabeledCode("cat", _code(n), "x" * 200) for n in range(5000)])
         gallery.remove(ids=range(1, 4900))
     truth = _content(path)
     before, after = compact(path)
@@ -198,7 +198,7 @@ def test_backup_while_in_use(path: Path) -> None:
         gallery.enroll(_items(60, 70))
     assert len(_content(target)) == 49
     assert verify(target) == []
-    with pytest.raises(StorageError, match="there already"):
+    with pytest.raises(StorageError, match="file exists"):
         backup(path, target)
     with pytest.raises(StorageError, match="no such file or folder"):
         backup(path, path.with_name("none") / "copy.sqlite")
@@ -239,11 +239,11 @@ def test_what_is_not_restored(path: Path) -> None:
     before, other = _content(path), path.with_name("other.sqlite")
     with pytest.raises(InputError, match="from itself"):
         restore(path, path)
-    with pytest.raises(EdgeRuntimeError, match="no gallery here yet"):
+    with pytest.raises(EdgeRuntimeError, match="no gallery file"):
         restore(path, other)
     other.write_bytes(b"rubbish" * 100)
     with pytest.raises(
-        GalleryDamagedError, match=r"other\.sqlite: damaged, or no gallery: file is"
+        GalleryDamagedError, match=r"other\.sqlite: corrupt, or not a gallery file: file is"
     ):
         restore(path, other)
     other.unlink()
@@ -282,27 +282,27 @@ FAISS_FLAT = (  # written by faiss 1.15: IndexBinaryFlat(64) of three codes
 def test_a_flat_index_of_faiss_is_read(path: Path) -> None:
     file = path.with_suffix(".faiss")
     file.write_bytes(bytes.fromhex(FAISS_FLAT))
-    with pytest.raises(InputError, match="no labels beside it"):
-        import_items(file, META)
+    with pytest.raises(InputError, match="the file of labels is missing"):
+        import_codes(file, META)
     file.with_name(file.name + ".labels").write_text("a\nb\nc\n")
-    items, notes = import_items(file, META)
+    items, notes = import_codes(file, META)
     assert notes == {}
     assert [item.label for item in items] == ["a", "b", "c"]
     assert [int(item.code[0]) for item in items] == [0x0102030405060700 + n for n in range(3)]
     file.with_name(file.name + ".labels").write_text("a\nb\n")
     with pytest.raises(InputError, match="2 labels for 3 codes"):
-        import_items(file, META)
+        import_codes(file, META)
     for length in range(0, 57, 5):
         file.write_bytes(bytes.fromhex(FAISS_FLAT)[:length])
         with pytest.raises(InputError, match="not an exported gallery"):
-            import_items(file, META)
+            import_codes(file, META)
 
 
 def test_an_index_for_faiss_is_written_to_the_byte(path: Path) -> None:
     """Compared with what faiss 1.15 writes for an IndexBinaryIDMap; faiss itself reads it, too."""
     file = path.with_suffix(".faiss")
-    items = [(7 + n, Item("x", _code(0x0102030405060700 + n))) for n in range(3)]
-    export_items(file, META, Content(items, {}))
+    items = [(7 + n, LabeledCode("x", _code(0x0102030405060700 + n))) for n in range(3)]
+    export_codes(file, META, Content(items, {}))
     header = "400000000800000003000000000000000101000000"
     flat = FAISS_FLAT[8:]
     ids = "0300000000000000" + "".join(f"{n:02x}00000000000000" for n in (7, 8, 9))
@@ -319,24 +319,24 @@ def test_export_and_import_bring_everything_back(path: Path, suffix: str) -> Non
     _fill(path)
     file, other = path.with_suffix(suffix), path.with_name("other.sqlite")
     with Gallery(path, MODEL, read_only=True) as gallery:
-        assert export_items(file, META, gallery.content()) == 39
+        assert export_codes(file, META, gallery.content()) == 39
     with Gallery(other, MODEL, create=True) as gallery:
-        assert None not in gallery.enroll(*import_items(file, META))
-        assert gallery.enroll(*import_items(file, META)) == [None] * 39
+        assert None not in gallery.enroll(*import_codes(file, META))
+        assert gallery.enroll(*import_codes(file, META)) == [None] * 39
         assert gallery.labels() == {"cat": 29, "dog": 10}
         assert gallery.sources([1]) == {1: "0.jpg"}
     plain = [(label, distance) for _, label, distance in _content(path)]
     assert [(label, distance) for _, label, distance in _content(other)] == plain
     with pytest.raises(GalleryModelMismatchError, match="made by model"):
-        import_items(file, Meta("f" * 64, 64))
+        import_codes(file, Meta("f" * 64, 64))
 
 
 BAD_LINES = {
     '{"label": "x"}': "'code' is missing",
     '{"code": "0000000000000000"}': "'label' is missing",
-    '{"label": "x", "code": "00"}': "a code of 1 bytes, expected 8",
+    '{"label": "x", "code": "00"}': "expected a code of 8 bytes, got 1",
     '{"label": "x", "code": "zz"}': "malformed",
-    '{"label": "a/b", "code": "0000000000000000"}': "a label with a slash",
+    '{"label": "a/b", "code": "0000000000000000"}': "label must not contain '/': 'a/b'",
     "nonsense": "malformed",
     "[]": "malformed",
     "[" * 100_000: "malformed",
@@ -350,10 +350,10 @@ def test_a_bad_line_is_named_by_number(path: Path, line: str) -> None:
     head = json.dumps({"edge_runtime_gallery": 1, **META._asdict()})
     file.write_text("\n".join([head, good, line, good]) + "\n")
     with pytest.raises(InputError, match=r"line 3: ") as caught:
-        import_items(file, META)
+        import_codes(file, META)
     assert BAD_LINES[line] in str(caught.value)
     bad: list[str] = []
-    assert len(import_items(file, META, bad)[0]) == 2
+    assert len(import_codes(file, META, bad)[0]) == 2
     assert len(bad) == 1
 
 
@@ -362,7 +362,7 @@ def test_a_damaged_npz_is_no_export(path: Path) -> None:
     _fill(path)
     file = path.with_suffix(".npz")
     with Gallery(path, MODEL, read_only=True) as gallery:
-        export_items(file, META, gallery.content())
+        export_codes(file, META, gallery.content())
     data = file.read_bytes()
     luck = random.Random(1)
     refused = 0
@@ -372,21 +372,21 @@ def test_a_damaged_npz_is_no_export(path: Path) -> None:
             spoiled[luck.randrange(len(data))] = luck.randrange(256)
         file.write_bytes(spoiled)
         try:
-            import_items(file, META)
+            import_codes(file, META)
         except EdgeRuntimeError:
             refused += 1
     assert refused > 200
     with file.open("wb") as single:
         np.save(single, np.zeros(3))
     with pytest.raises(InputError, match="not an exported gallery"):
-        import_items(file, META)
+        import_codes(file, META)
 
 
 def test_a_source_that_is_no_text_is_kept_as_far_as_it_is(path: Path) -> None:
     """A file's name may have any bytes; Python hands them on as surrogates."""
     with Gallery(path, MODEL, create=True) as gallery:
         ids = gallery.enroll(
-            [Item("cat", _code(1), "caf\udce9.jpg"), Item("cat", _code(2), "\ud800")]
+            [LabeledCode("cat", _code(1), "caf\udce9.jpg"), LabeledCode("cat", _code(2), "\ud800")]
         )
         assert gallery.sources([i for i in ids if i]) == {1: "caf?.jpg", 2: "?"}
     assert verify(path) == []
@@ -396,12 +396,12 @@ def test_files_that_are_no_export(path: Path) -> None:
     for name, content in (("a.jsonl", b"hello"), ("b.jsonl", b""), ("c.npz", b"x"), ("d.csv", b"")):
         file = path.with_name(name)
         file.write_bytes(content)
-        with pytest.raises(InputError, match=r"not an exported gallery|no format"):
-            import_items(file, META)
+        with pytest.raises(InputError, match=r"not an exported gallery|unknown format"):
+            import_codes(file, META)
     with pytest.raises(EdgeRuntimeError, match="no such file"):
-        import_items(path.with_name("none.jsonl"), META)
+        import_codes(path.with_name("none.jsonl"), META)
     with pytest.raises(EdgeRuntimeError):
-        export_items(Path("/proc/none.jsonl"), META, Content([], {}))
+        export_codes(Path("/proc/none.jsonl"), META, Content([], {}))
 
 
 def test_repair_keeps_what_can_be_trusted(path: Path) -> None:
@@ -413,10 +413,10 @@ def test_repair_keeps_what_can_be_trusted(path: Path) -> None:
     at = data.index(b"17.jpg")
     data[at] ^= 4
     path.write_bytes(data)
-    assert verify(path) == ["item 18: the checksum does not match"]
+    assert verify(path) == ["code 18: the checksum does not match"]
     outcome = repair(path)
-    assert outcome.lost == [18]
-    assert outcome.kept == 38
+    assert outcome.codes_lost == [18]
+    assert outcome.codes_kept == 38
     assert Path(outcome.old).exists()
     assert verify(path) == []
     assert _content(path) == [row for row in truth if row[0] != 18]
@@ -492,7 +492,7 @@ while True:
             else:
                 count = int(generator.choice([1, 7, 30, 250]))  # 250: more than one statement
                 codes = generator.integers(0, 2**63, (count, 1))
-                items = [store.Item("cat", code.astype(np.uint64)) for code in codes]
+                items = [store.LabeledCode("cat", code.astype(np.uint64)) for code in codes]
                 ids = gallery.enroll(items)
                 os.write(1, b"".join(b"+%d\\n" % i for i in ids))
             gallery.search(np.zeros(1, np.uint64))
@@ -531,7 +531,7 @@ def test_kill_9_at_any_moment_loses_nothing_that_was_acknowledged(path: Path) ->
 SEVERAL = """
 import sys, time, numpy as np
 from edge_runtime.engine.fake import FakeEngine
-from edge_runtime.gallery import Gallery, Item
+from edge_runtime.gallery import Gallery, LabeledCode
 role, path, number, until = sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4])
 turns = 0
 with Gallery(path, FakeEngine().model, read_only=role == "read") as gallery:
@@ -539,7 +539,7 @@ with Gallery(path, FakeEngine().model, read_only=role == "read") as gallery:
     while not turns or time.time() < until:
         if role == "write":
             code = np.array([number * 1000 + turns], np.uint64)
-            gallery.enroll([Item(f"w{number}", code), Item(f"w{number}", code)])
+            gallery.enroll([LabeledCode(f"w{number}", code), LabeledCode(f"w{number}", code)])
         else:
             found = gallery.search(np.zeros(1, np.uint64), 10**6)
             assert len(found) >= seen and len(found) % 2 == 0, (len(found), seen)
@@ -608,7 +608,7 @@ store.changes.MANY = 1
 try:
     with store.Gallery(sys.argv[1], FakeEngine().model, create=True) as gallery:
         for count in (1, 2, 1, 2):  # one by one, and as if they were many
-            ids = gallery.enroll([store.Item("cat", np.array([7], np.uint64))] * count)
+            ids = gallery.enroll([store.LabeledCode("cat", np.array([7], np.uint64))] * count)
             print(ids[0], flush=True)
             gallery.search(np.array([7], np.uint64))
 except EdgeRuntimeError as error:
@@ -640,7 +640,7 @@ def test_io_errors_beneath_are_clear_and_lose_nothing(
 
 def test_a_gallery_that_is_not_there(path: Path) -> None:
     for act in (verify, repair, compact):
-        with pytest.raises(EdgeRuntimeError, match="no gallery here yet"):
+        with pytest.raises(EdgeRuntimeError, match="no gallery file"):
             act(path)
     path.write_bytes(b"rubbish" * 100)
     assert len(verify(path)) == 1

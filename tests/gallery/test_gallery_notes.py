@@ -24,9 +24,9 @@ from edge_runtime.errors import (
     NotEnrolledError,
     StorageError,
 )
-from edge_runtime.gallery import Gallery, Item, Note
+from edge_runtime.gallery import Gallery, LabelData, LabeledCode
 from edge_runtime.gallery.backup import backup
-from edge_runtime.gallery.exchange import export_items, import_items
+from edge_runtime.gallery.exchange import export_codes, import_codes
 from edge_runtime.gallery.maintenance import repair, verify
 from edge_runtime.gallery.rows import Meta
 from edge_runtime.gallery.schema import SCHEMA_VERSION
@@ -44,8 +44,10 @@ LAST_ID = {1: 6, 2: 7}
 JPEG = b"\xff\xd8\xff\xe0 a picture"
 
 
-def _item(value: int, label: str = "cat", position: Position | None = None) -> Item:
-    return Item(label, np.array([value], np.uint64), f"{value}.jpg", bytes([value]), position)
+def _item(value: int, label: str = "cat", position: Position | None = None) -> LabeledCode:
+    return LabeledCode(
+        label, np.array([value], np.uint64), f"{value}.jpg", bytes([value]), position
+    )
 
 
 def _fill(gallery: Gallery) -> None:
@@ -55,27 +57,27 @@ def _fill(gallery: Gallery) -> None:
             _item(2),
             _item(3, "dog", Position(-0.0, 0)),
         ],
-        {"cat": Note('{"floor": 3}', JPEG)},
+        {"cat": LabelData('{"floor": 3}', JPEG)},
     )
 
 
 def _places(gallery: Gallery) -> dict[int, Position | None]:
-    return {number: item.position for number, item in gallery.content().items}
+    return {number: item.position for number, item in gallery.content().codes}
 
 
 def test_notes_and_positions_are_kept(gallery: Gallery) -> None:
     _fill(gallery)
-    assert gallery.note("cat") == Note('{"floor": 3}', JPEG)
-    assert gallery.note("dog") == Note()
+    assert gallery.label_data("cat") == LabelData('{"floor": 3}', JPEG)
+    assert gallery.label_data("dog") == LabelData()
     gallery.set_thumbnail("dog", JPEG + b"!")
     gallery.set_payload("dog", "[1, 2]")
     with Gallery(gallery.path, MODEL, read_only=True) as other:
-        assert other.note("dog") == Note("[1, 2]", JPEG + b"!")
+        assert other.label_data("dog") == LabelData("[1, 2]", JPEG + b"!")
         assert _places(other) == {1: Position(52.01, 4.36, 90), 2: None, 3: Position(0, 0)}
     gallery.set_thumbnail("dog", b"")
-    assert gallery.note("dog") == Note("[1, 2]")
-    gallery.enroll([_item(9)], {"cat": Note("[]", JPEG + b"later")})
-    assert gallery.note("cat") == Note('{"floor": 3}', JPEG)  # the first one stays
+    assert gallery.label_data("dog") == LabelData("[1, 2]")
+    gallery.enroll([_item(9)], {"cat": LabelData("[]", JPEG + b"later")})
+    assert gallery.label_data("cat") == LabelData('{"floor": 3}', JPEG)  # the first one stays
     assert verify(gallery.path) == []
 
 
@@ -94,9 +96,9 @@ def test_what_belongs_to_nothing_any_more_goes(gallery: Gallery) -> None:
 def test_relabelling_keeps_positions_and_the_better_known_note(gallery: Gallery) -> None:
     _fill(gallery)
     gallery.relabel("cat", "tom")
-    assert gallery.note("tom") == Note('{"floor": 3}', JPEG)
+    assert gallery.label_data("tom") == LabelData('{"floor": 3}', JPEG)
     gallery.relabel("tom", "dog")
-    assert gallery.note("dog") == Note('{"floor": 3}', JPEG)
+    assert gallery.label_data("dog") == LabelData('{"floor": 3}', JPEG)
     assert _places(gallery) == {1: Position(52.01, 4.36, 90), 2: None, 3: Position(0, 0)}
     assert gallery.labels() == {"dog": 3}
 
@@ -104,18 +106,18 @@ def test_relabelling_keeps_positions_and_the_better_known_note(gallery: Gallery)
 def test_bad_notes_are_refused(gallery: Gallery) -> None:
     _fill(gallery)
     for note, what in (
-        (Note(payload="{floor: 3}"), "cat: the payload is no JSON"),
-        (Note(payload="[" * 100_000), "cat: the payload is no JSON"),
-        (Note(payload='"\udce9"'), "cat: the payload is no JSON"),
-        (Note(thumbnail=b"GIF89a"), "cat: the thumbnail is no JPEG"),
-        (Note(thumbnail=JPEG + bytes(70_000)), "a thumbnail of 70014 bytes"),
+        (LabelData(payload="{floor: 3}"), "cat: the payload is not valid JSON"),
+        (LabelData(payload="[" * 100_000), "cat: the payload is not valid JSON"),
+        (LabelData(payload='"\udce9"'), "cat: the payload is not valid JSON"),
+        (LabelData(thumbnail=b"GIF89a"), "cat: the thumbnail is not a JPEG"),
+        (LabelData(thumbnail=JPEG + bytes(70_000)), "must not exceed 65536 bytes, got 70014"),
     ):
         with pytest.raises(InputError, match=what):
-            gallery.set_note("cat", note)
+            gallery.set_label_data("cat", note)
         with pytest.raises(InputError, match=what):
             gallery.enroll([_item(50)], {"cat": note})
-    assert gallery.note("cat") == Note('{"floor": 3}', JPEG)
-    assert len(gallery.content().items) == 3
+    assert gallery.label_data("cat") == LabelData('{"floor": 3}', JPEG)
+    assert len(gallery.content().codes) == 3
     with pytest.raises(NotEnrolledError):
         gallery.set_payload("owl", "{}")
 
@@ -124,9 +126,9 @@ def test_bad_notes_are_refused(gallery: Gallery) -> None:
     ("change", "what"),
     [
         ("UPDATE thumbnail SET jpeg = x'ffd8ff00'", "label 1"),
-        ("UPDATE position SET latitude = 53 WHERE item_id = 1", "item 1"),
-        ("UPDATE position SET latitude = 530 WHERE item_id = 1", "item 1"),
-        ("UPDATE position SET heading = 'x' WHERE item_id = 3", "item 3"),
+        ("UPDATE position SET latitude = 53 WHERE item_id = 1", "code 1"),
+        ("UPDATE position SET latitude = 530 WHERE item_id = 1", "code 1"),
+        ("UPDATE position SET heading = 'x' WHERE item_id = 3", "code 3"),
     ],
 )
 def test_a_changed_note_or_position_is_noticed_and_left_out_by_repair(
@@ -140,23 +142,24 @@ def test_a_changed_note_or_position_is_noticed_and_left_out_by_repair(
     with pytest.raises(GalleryDamagedError, match=what):
         gallery.content()
     gallery.close()
-    assert repair(gallery.path).kept == 3
+    assert repair(gallery.path).codes_kept == 3
     assert verify(gallery.path) == []
     with Gallery(gallery.path, MODEL) as mended:
-        lost = {"label 1": (True, 2), "item 1": (False, 1), "item 3": (False, 1)}[what]
-        assert (mended.note("cat").thumbnail == b"", sum(map(bool, _places(mended).values()))) == (
-            lost
-        )
+        lost = {"label 1": (True, 2), "code 1": (False, 1), "code 3": (False, 1)}[what]
+        assert (
+            mended.label_data("cat").thumbnail == b"",
+            sum(map(bool, _places(mended).values())),
+        ) == (lost)
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".npz"])
 def test_export_and_import_bring_notes_and_positions_back(gallery: Gallery, suffix: str) -> None:
     _fill(gallery)
     file = gallery.path.with_suffix(suffix)
-    export_items(file, META, gallery.content())
+    export_codes(file, META, gallery.content())
     with Gallery(gallery.path.with_name("other.sqlite"), MODEL, create=True) as other:
-        other.enroll(*import_items(file, META))
-        assert other.content().notes == gallery.content().notes
+        other.enroll(*import_codes(file, META))
+        assert other.content().label_data == gallery.content().label_data
         assert _places(other) == _places(gallery)
 
 
@@ -165,10 +168,10 @@ def test_an_export_to_a_full_disk_leaves_nothing_half_done(
     gallery: Gallery, small_disk: Path, suffix: str
 ) -> None:
     codes = np.random.default_rng(1).integers(0, 2**64, (100_000, 1), dtype=np.uint64)
-    gallery.enroll(Item("cat", code) for code in codes)
+    gallery.enroll(LabeledCode("cat", code) for code in codes)
     before = sorted(small_disk.iterdir())
     with pytest.raises(StorageError, match=r"all\.[a-z]+: the disk is full"):
-        export_items(small_disk / f"all{suffix}", META, gallery.content())
+        export_codes(small_disk / f"all{suffix}", META, gallery.content())
     assert sorted(small_disk.iterdir()) == before
 
 
@@ -176,7 +179,7 @@ def test_an_export_of_the_first_format_is_still_read(gallery: Gallery) -> None:
     file = gallery.path.with_suffix(".jsonl")
     head = {"edge_runtime_gallery": 1, **META._asdict()}
     file.write_text(f'{json.dumps(head)}\n{{"label": "x", "code": "{"00" * 8}"}}\n')
-    items, notes = import_items(file, META)
+    items, notes = import_codes(file, META)
     assert [(item.label, item.position) for item in items] == [("x", None)]
     assert notes == {}
 
@@ -184,11 +187,11 @@ def test_an_export_of_the_first_format_is_still_read(gallery: Gallery) -> None:
 def test_one_gallery_is_merged_into_another(gallery: Gallery, tmp_path: Path) -> None:
     _fill(gallery)
     with Gallery(tmp_path / "other.sqlite", MODEL, create=True) as other:
-        other.enroll([_item(1), _item(7, "owl")], {"cat": Note("[]")})
-        assert other.merge(gallery) == 2  # the first cat was there
+        other.enroll([_item(1), _item(7, "owl")], {"cat": LabelData("[]")})
+        assert other.merge(gallery).codes_added == 2  # the first cat was there
         assert other.labels() == {"cat": 2, "dog": 1, "owl": 1}
-        assert other.note("cat") == Note("[]", JPEG)
-        assert other.merge(gallery) == 0
+        assert other.label_data("cat") == LabelData("[]", JPEG)
+        assert other.merge(gallery).codes_added == 0
         assert verify(other.path) == []
     with (
         Gallery(tmp_path / "strange.sqlite", FakeEngine("other").model, create=True) as strange,
@@ -204,12 +207,12 @@ def test_the_snapshot_file_keeps_positions(
     gallery.enroll([_item(5)])
     gallery.search(np.zeros(1, np.uint64))
     _fill(gallery)  # the first positions come to rows that are there
-    expected = gallery.snapshot().columns().places
+    expected = gallery.snapshot().columns().positions
     gallery.close()
     assert snapshot_path(gallery.path).exists()
     assert verify(gallery.path) == []
     with Gallery(gallery.path, MODEL) as again:
-        places = again.snapshot().places
+        places = again.snapshot().positions
         assert places is not None
         np.testing.assert_array_equal(places, expected)
 

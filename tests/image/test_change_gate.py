@@ -17,7 +17,7 @@ from edge_runtime.daemon import Daemon
 from edge_runtime.engine import Engine
 from edge_runtime.enroll import views_of
 from edge_runtime.errors import PhotoError
-from edge_runtime.gallery import Gallery, Item
+from edge_runtime.gallery import Gallery, LabeledCode
 from edge_runtime.image import Image
 from edge_runtime.image.change_gate import ChangeGate, GateOptions
 from edge_runtime.image.decode import decode_photo
@@ -96,7 +96,7 @@ def _enrolled(engine: Engine, folder: Path, cat: Image) -> Path:
     path = folder / "g.sqlite"
     with Gallery(path, engine.model, create=True) as gallery:
         for label, photo in (("cat", cat), ("cup", read_scene("coffee.png"))):
-            gallery.enroll([Item(label, code_of(engine, view)) for view in views_of(photo)])
+            gallery.enroll([LabeledCode(label, code_of(engine, view)) for view in views_of(photo)])
     return path
 
 
@@ -119,7 +119,7 @@ def test_a_label_enrolled_in_a_still_scene_is_recognized_at_once(
             result = pipeline.query_frame(Picture(cat))
         assert result.verdict.label is None
         assert "hash" not in result.stage_ms
-        gallery.enroll([Item("cat", code_of(engine, cat))])
+        gallery.enroll([LabeledCode("cat", code_of(engine, cat))])
         result = pipeline.query_frame(Picture(cat))
         assert "hash" not in result.stage_ms
         assert result.verdict.label == "cat"
@@ -139,7 +139,7 @@ def test_unchanged_jpegs_are_not_fully_decoded(engine: Engine, tmp_path: Path, c
     generator = np.random.default_rng(3)
     still = [JpegPicture(_jpeg(_noisy(cat, generator))) for _ in range(20)]
     with Gallery(tmp_path / "g.sqlite", engine.model, create=True) as gallery:
-        gallery.enroll([Item("cat", code_of(engine, cat))])
+        gallery.enroll([LabeledCode("cat", code_of(engine, cat))])
         results: list[QueryResult] = []
         with CameraSupervisor(FakeSource(still)) as camera:
             Daemon(
@@ -158,7 +158,7 @@ def test_a_jpeg_that_passes_gets_the_code_of_the_same_photo(
 ) -> None:
     data = _jpeg(cv2.resize(cat, (1600, 1200)))  # type: ignore[arg-type]
     with Gallery(tmp_path / "g.sqlite", engine.model, create=True) as gallery:
-        gallery.enroll([Item("cat", code_of(engine, decode_photo(data)))])
+        gallery.enroll([LabeledCode("cat", code_of(engine, decode_photo(data)))])
         picture = JpegPicture(data)
         assert picture.usable(preview_only=True)
         assert picture.encoded

@@ -21,7 +21,7 @@ from edge_runtime.engine import Engine, open_engine
 from edge_runtime.engine.portable import PortableEngine
 from edge_runtime.enroll import EnrollOptions, enroll_photos, views_of
 from edge_runtime.errors import InputError, ModelInvalidError, ModelNotFoundError
-from edge_runtime.gallery import Gallery, Item
+from edge_runtime.gallery import Gallery, LabeledCode
 from edge_runtime.image import Image
 from edge_runtime.image.lazy_jpeg import Picture
 from edge_runtime.image.preprocess import preprocess
@@ -45,7 +45,12 @@ def test_the_shipped_network_has_the_papers_size(engine: Engine) -> None:
 
 def test_several_images_have_one_joint_result(engine: Engine, tmp_path: Path, cat: Image) -> None:
     with Gallery(tmp_path / "g.sqlite", engine.model, create=True) as gallery:
-        gallery.enroll([Item("cat", code_of(engine, cat)), Item("tac", code_of(engine, cat[::-1]))])
+        gallery.enroll(
+            [
+                LabeledCode("cat", code_of(engine, cat)),
+                LabeledCode("tac", code_of(engine, cat[::-1])),
+            ]
+        )
         pipeline = Pipeline(engine, gallery)
         fused = pipeline.query_together([cat, cat[4:, 4:], cat[::-1]])
         assert fused.verdict.label == fused.label_scores[0].label == "cat"
@@ -82,7 +87,7 @@ def test_similar_photos_have_nearer_codes(engine: Engine) -> None:
 
 def test_stages_are_timed_on_the_path_itself(engine: Engine, tmp_path: Path, cat: Image) -> None:
     with Gallery(tmp_path / "g.sqlite", engine.model, create=True) as gallery:
-        gallery.enroll([Item("cat", code_of(engine, cat))])
+        gallery.enroll([LabeledCode("cat", code_of(engine, cat))])
         result = Pipeline(engine, gallery).query(cat)
     assert result.verdict == Verdict("cat", 1.0, 0)
     assert list(result.stage_ms) == ["fit", "hash", "pack", "lookup", "decide"]
@@ -238,7 +243,9 @@ def test_the_daemon_with_a_camera(engine: Engine, tmp_path: Path, cat: Image) ->
     text, lines, events = io.StringIO(), io.StringIO(), ListSink()
     current_labels = []
     with Gallery(tmp_path / "g.sqlite", engine.model, create=True) as gallery:
-        gallery.enroll([Item("cat", code_of(engine, cat)), Item("cup", code_of(engine, cup))])
+        gallery.enroll(
+            [LabeledCode("cat", code_of(engine, cat)), LabeledCode("cup", code_of(engine, cup))]
+        )
         with CameraSupervisor(FakeSource([cat] * 5 + [cup] * 5)) as camera:
             daemon = Daemon(
                 camera,
@@ -303,8 +310,8 @@ def test_a_part_of_an_enrolled_photo_is_recognized(
     for views in (False, True):
         with Gallery(tmp_path / f"{views}.sqlite", engine.model, create=True) as gallery:
             outcome = enroll_photos(engine, gallery, [("cat", photo)], EnrollOptions(views=views))
-            assert (outcome.added, outcome.known) == (1, 0)
+            assert (outcome.pictures_added, outcome.pictures_known) == (1, 0)
             again = enroll_photos(engine, gallery, [("cat", photo)], EnrollOptions(views=views))
-            assert (again.added, again.known) == (0, 1)
+            assert (again.pictures_added, again.pictures_known) == (0, 1)
             found[views] = gallery.search(code_of(engine, part), 1)[0].distance
     assert found[True] < found[False]

@@ -15,7 +15,7 @@ from PIL.TiffImagePlugin import IFDRational
 from edge_runtime.code import hamming
 from edge_runtime.engine.fake import FakeEngine
 from edge_runtime.errors import InputError, NotEnrolledError
-from edge_runtime.gallery import Gallery, Item
+from edge_runtime.gallery import Gallery, LabeledCode
 from edge_runtime.image.exif import read_exif_position
 from edge_runtime.position import Position, QueryPosition, ground_distance_m, parse_position
 
@@ -103,7 +103,7 @@ def test_a_search_equals_a_full_sort_by_score(
     expected.sort()
     with Gallery(path, MODEL, create=True) as gallery:
         gallery.enroll(
-            Item("x", code, position=position)
+            LabeledCode("x", code, position=position)
             for code, position in zip(codes, positions, strict=True)
         )
         found = gallery.search(codes[0], k, near=near)
@@ -115,8 +115,10 @@ def test_a_search_equals_a_full_sort_by_score(
 def test_positions_separate_items_that_look_alike(gallery: Gallery) -> None:
     code = np.zeros(1, np.uint64)
     here, there = Position(52.0116, 4.3571), Position(52.0216, 4.3571)  # 1.1 km
-    gallery.enroll([Item("stairs of A", code, position=there), Item("stairs of B", code)])
-    gallery.enroll([Item("stairs of C", code, position=here)])
+    gallery.enroll(
+        [LabeledCode("stairs of A", code, position=there), LabeledCode("stairs of B", code)]
+    )
+    gallery.enroll([LabeledCode("stairs of C", code, position=here)])
 
     def labels(**options: float) -> list[str]:
         near = QueryPosition(here, **options) if options else None
@@ -133,7 +135,7 @@ def test_positions_separate_items_that_look_alike(gallery: Gallery) -> None:
 
 
 def test_a_search_restricted_to_labels(gallery: Gallery) -> None:
-    gallery.enroll([Item(f"label {n % 7}", np.array([n], np.uint64)) for n in range(200)])
+    gallery.enroll([LabeledCode(f"label {n % 7}", np.array([n], np.uint64)) for n in range(200)])
     gallery.remove(ids=[3])
     found = gallery.search(np.zeros(1, np.uint64), 99, labels=["label 2", "label 5"])
     assert {match.label for match in found} == {"label 2", "label 5"}

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from edge_runtime.engine import Engine
-from edge_runtime.gallery import Gallery, Item
+from edge_runtime.gallery import Gallery, LabeledCode
 from edge_runtime.image import Image
 from edge_runtime.recognition.pipeline import code_of
 from tests.support.processes import ROOT
@@ -96,7 +96,8 @@ def enroll_near(engine: Engine, path: Path, **photos: Image) -> None:
     """Three bits away from the photos, whatever the network: a radius of 0 knows none of them."""
     with Gallery(path, engine.model, create=True) as gallery:
         gallery.enroll(
-            Item(label, code_of(engine, photo) ^ np.uint64(7)) for label, photo in photos.items()
+            LabeledCode(label, code_of(engine, photo) ^ np.uint64(7))
+            for label, photo in photos.items()
         )
 
 

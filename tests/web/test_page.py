@@ -99,7 +99,7 @@ def test_enrol_by_click_see_it_recognised_remove_it(site: Client, browser: Any) 
     page.until(lambda: page.text("#enrol-note") == "the cat is enrolled.")
     page.until(lambda: page.text("#recognition") == "the cat")
     page.until(lambda: any("came: the cat" in item.text for item in page.all("#events li")))
-    assert page.text("#labels li p") == "the cat (6)"
+    assert page.text("#labels li p") == "the cat (1 photo)"
     width = "return document.getElementById('match').naturalWidth"
     page.until(lambda: page.script(width) > 100)  # the enrolled photo, beside the camera's picture
     page.until(lambda: page.all("#stage-fit"))

@@ -68,9 +68,11 @@ def test_enrol_recognise_and_remove(site: Client, cat: Image) -> None:
     photo = encoded(cat)
     before = site.ask("GET", "/healthz").json()["gallery_generation"]
     answer = site.ask("POST", "/api/labels/cat", photo, Content_Type="image/jpeg")
-    assert (answer.status, answer.json()["added"]) == (201, 6)
+    counts = {"pictures_added": 1, "codes_added": 6, "pictures_known": 0}
+    assert (answer.status, answer.json()) == (201, {"label": "cat", **counts})
     answer = site.ask("POST", "/api/labels/cat", photo, Content_Type="image/jpeg")
-    assert (answer.status, answer.json()["already_enrolled"]) == (200, True)
+    counts = {"pictures_added": 0, "codes_added": 0, "pictures_known": 1}
+    assert (answer.status, answer.json()) == (200, {"label": "cat", **counts})
     found = site.ask("POST", "/api/query", photo, Content_Type="image/jpeg").json()
     assert (found["label"], found["distance"]) == ("cat", 0)
     assert found["matches"][0]["source"] == "upload"
@@ -80,8 +82,11 @@ def test_enrol_recognise_and_remove(site: Client, cat: Image) -> None:
     site.process.until(lambda: site.ask("GET", "/healthz").json()["gallery_generation"] > before)
     events = site.ask("GET", "/api/events?limit=1").json()["events"]
     assert events[0]["label"] == "cat"
-    assert {"label": "cat", "items": 6} in site.ask("GET", "/api/labels").json()["labels"]
-    assert site.ask("DELETE", "/api/labels/cat").json() == {"label": "cat", "removed": 6}
+    assert {"label": "cat", "pictures": 1, "codes": 6} in site.ask("GET", "/api/labels").json()[
+        "labels"
+    ]
+    removed = site.ask("DELETE", "/api/labels/cat").json()
+    assert removed == {"label": "cat", "pictures_removed": 1, "codes_removed": 6}
     site.process.until_seen("leave", "cat")
     assert site.ask("DELETE", "/api/labels/cat").status == 404
 

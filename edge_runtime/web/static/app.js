@@ -8,6 +8,7 @@ const make = (name, text = "", attributes = {}) => {
 };
 const ms = (value) => (value < 10 ? value.toFixed(2) : value.toFixed(0));
 const share = (value) => `${Math.round(value * 100)} %`;
+const countOf = (number, noun) => `${number} ${noun}${number === 1 ? "" : "s"}`;
 const pathOf = (label) => `/api/labels/${encodeURIComponent(label)}`;
 const STAGES = ["decode", "wait", "fit", "gate", "hash", "lookup", "decide", "publish", "end_to_end"];
 
@@ -104,7 +105,7 @@ function showAbout(status) {
     Camera: `${camera.name}, frame ${age}, ${camera.restarts} restarts, ${camera.dropped} dropped`,
     Engine: `${status.engine.name}: ${status.engine.reason}`,
     Model: `${status.model.name} ${status.model.version}, ${status.model.id.slice(0, 12)}`,
-    Gallery: `${status.gallery.labels} labels, ${status.gallery.items} codes, change ${status.gallery.generation}`,
+    Gallery: `${countOf(status.gallery.labels, "label")}, ${countOf(status.gallery.codes, "code")}, revision ${status.gallery.generation}`,
     Board: [
       status.board.temperature_c === null ? "" : `${status.board.temperature_c.toFixed(0)} °C`,
       (status.board.throttling ?? []).join(", "), status.board.slow ? "going slow" : "",
@@ -141,14 +142,14 @@ function showEvent(event, first = true) {
 
 async function showLabels() {
   const { labels } = await ask("/api/labels");
-  $("labels").replaceChildren(...labels.map(({ label, items }) => {
+  $("labels").replaceChildren(...labels.map(({ label, pictures }) => {
     const card = make("li");
     const picture = make("img", "", { src: `${pathOf(label)}/photo?v=${photos}`, alt: "", loading: "lazy" });
     picture.addEventListener("error", () => picture.remove());
     const button = make("button", "Remove", { type: "button", "aria-label": `Remove ${label}` });
     button.addEventListener("click", () => remove(label));
     const name = make("p", label);
-    name.append(make("span", ` (${items})`, { class: "quiet" }));
+    name.append(make("span", ` (${countOf(pictures, "photo")})`, { class: "quiet" }));
     card.append(picture, name, button);
     return card;
   }));
@@ -183,7 +184,7 @@ async function remove(label) {
 }
 
 const enrolled = (answer) =>
-  answer.already_enrolled ? `${answer.label} has this photo already.` : `${answer.label} is enrolled.`;
+  answer.pictures_added ? `${answer.label} is enrolled.` : `${answer.label} already has this photo.`;
 
 $("enrol-form").addEventListener("submit", (event) => {
   event.preventDefault();

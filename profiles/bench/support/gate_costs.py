@@ -16,7 +16,7 @@ from edge_runtime.camera.supervisor import CameraSupervisor
 from edge_runtime.daemon import Daemon
 from edge_runtime.engine import Engine
 from edge_runtime.enroll import views_of
-from edge_runtime.gallery import Gallery, Item
+from edge_runtime.gallery import Gallery, LabeledCode
 from edge_runtime.image import Image
 from edge_runtime.image.change_gate import ChangeGate
 from edge_runtime.image.lazy_jpeg import JpegPicture, Picture
@@ -83,7 +83,7 @@ def _compare(engine: Engine, folder: Path, name: str, clip: Clip, own: bool) -> 
             for number, frame in enumerate(clip()):
                 if number % 25 == 0:
                     views = [code_of(engine, view) for view in views_of(frame)]
-                    gallery.enroll([Item(f"second {number // 25}", code) for code in views])
+                    gallery.enroll([LabeledCode(f"second {number // 25}", code) for code in views])
     result: dict[str, Any] = {"clip": name}
     for kind, pictures in (("pixels", clip), ("jpegs", lambda: _as_jpegs(clip))):
         plain, told = _held(engine, path, pictures(), None)

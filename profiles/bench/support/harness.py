@@ -27,7 +27,7 @@ from demo.scenes import SCENES, read_scene
 from edge_runtime.engine import open_engine
 from edge_runtime.enroll import views_of
 from edge_runtime.errors import ReportError
-from edge_runtime.gallery import Gallery, Item
+from edge_runtime.gallery import Gallery, LabeledCode
 from edge_runtime.image import Image
 from edge_runtime.recognition.pipeline import code_of
 
@@ -154,7 +154,7 @@ def enrol(path: Path) -> None:
         for scene in SCENES:
             if scene.label:
                 views = views_of(read_scene(scene.enrolled or scene.photo))
-                gallery.enroll([Item(scene.label, code_of(engine, view)) for view in views])
+                gallery.enroll([LabeledCode(scene.label, code_of(engine, view)) for view in views])
 
 
 def noisy(image: Image, generator: np.random.Generator, sigma: float = 4) -> Image:
