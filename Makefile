@@ -64,7 +64,9 @@ train: $(TRAIN)/.ready  ## fit the model to your photos: make train DATA=my-phot
 	$(call require,DATA,make train DATA=my-photos/ (one sub-folder per label))
 	$(TRAIN)/bin/python -m training finetune $(addprefix --data ,$(DATA)) --out $(OUT) $(if $(METHOD),--method $(METHOD))
 
-compile: $(COMPILE)/.ready  ## compile a bundle for a board: make compile TARGET=rpi4 [PRECISION=int8] [TRIALS=n]
+compile:  ## compile a bundle for a board: make compile TARGET=rpi4 [PRECISION=int8] [TRIALS=n]
+	@$(PREFLIGHT)
+	@$(MAKE) --no-print-directory $(COMPILE)/.ready
 	PATH="$(CURDIR)/build/qemu:$$PATH" $(COMPILE)/bin/python -m compile $(TARGET) $(if $(PRECISION),--precision $(PRECISION)) $(if $(TRIALS),--trials $(TRIALS)) \
 	  $(if $(RUNNER),--runner $(RUNNER)) $(if $(SEARCH),--search $(SEARCH)) $(if $(RECORDS),--records $(RECORDS)) $(if $(PICTURES),--pictures $(PICTURES)) \
 	  $(if $(MODEL_GIVEN),--model $(MODEL)) $(if $(PHOTOS),--photos $(PHOTOS)) $(if $(OUT_GIVEN),--out $(OUT))

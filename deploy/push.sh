@@ -8,6 +8,10 @@ ssh=${SSH:-ssh -o ConnectTimeout=10}
 prefix=${PREFIX:-/opt/edge-runtime}
 bundle=${BUNDLE:-build/$target}
 [ -f "$bundle/manifest.json" ] || { echo "deploy: $bundle: no bundle found (run: make compile TARGET=$target)" >&2; exit 2; }
+if grep -q '"verified": false' "$bundle/manifest.json"; then
+  echo "deploy: $bundle is not verified (run: apt install qemu-user, then make compile TARGET=$target)" >&2
+  exit 2
+fi
 command -v rsync >/dev/null || { echo "deploy: rsync is missing (run: apt install rsync)" >&2; exit 2; }
 
 parcel=build/deploy/$target

@@ -14,7 +14,7 @@ from compile.tests.sample import Sample
 from compile.tuning.untuned import build_untuned
 from compile.verify.request import Request
 from device_tests.devices.base import ROOT
-from edge_runtime.bundle import MODEL, is_bundle, read_manifest
+from edge_runtime.bundle import MODEL, is_bundle, read_manifest, require_verified
 from edge_runtime.errors import CompileError
 from edge_runtime.image import Image
 from edge_runtime.model import MODEL_FILE, identify
@@ -41,6 +41,8 @@ def make_bundle(
                     where=result.bundle,
                     remedy="see evidence.json",
                 )
+            path = result.bundle
+        require_verified(path)
         return path
     log(f"compiling a small network for {target.name}")
     _small_network(folder / MODEL)

@@ -83,6 +83,16 @@ def is_verified(path: Path) -> bool:
         return False
 
 
+def require_verified(path: Path) -> None:
+    """Raise BundleUnverifiedError if the bundle `path` is not verified, even if it is allowed."""
+    if not is_verified(path):
+        raise BundleUnverifiedError(
+            "not verified, so it is not used on a board",
+            where=path,
+            remedy="apt install qemu-user and compile again",
+        )
+
+
 def open_bundle(path: Path, *, features: frozenset[str] | None = None) -> Bundle:
     """Check and open the bundle in the folder `path` for a CPU with `features` (default: this CPU).
 
@@ -255,9 +265,9 @@ def _check_verified(manifest: dict[str, Any], path: Path) -> None:
     if manifest.get("verified", True) is True or os.environ.get(ALLOW_UNVERIFIED) == "1":
         return
     raise BundleUnverifiedError(
-        "this bundle was not verified when it was compiled",
+        "not verified: its codes were not compared with those of ONNX Runtime",
         where=path,
-        remedy=f"compile it where qemu-user is installed, or set {ALLOW_UNVERIFIED}=1",
+        remedy=f"apt install qemu-user and compile again, or set {ALLOW_UNVERIFIED}=1",
     )
 
 

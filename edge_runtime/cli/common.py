@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -37,8 +38,27 @@ def gallery_option(function: F) -> F:
     )(function)
 
 
+def allow_unverified_option(function: F) -> F:
+    """Add the option --allow-unverified. It sets a variable that child processes inherit."""
+
+    def allow(_context: click.Context, _parameter: click.Parameter, value: bool) -> None:
+        if value:
+            from edge_runtime.bundle import ALLOW_UNVERIFIED
+
+            os.environ[ALLOW_UNVERIFIED] = "1"
+
+    return click.option(
+        "--allow-unverified",
+        is_flag=True,
+        expose_value=False,
+        callback=allow,
+        help="Use a compiled bundle even if it is not verified.",
+    )(function)
+
+
 def engine_options(function: F) -> F:
-    """Add the options --model FILE and --threads N."""
+    """Add the options --model FILE, --allow-unverified and --threads N."""
+    function = allow_unverified_option(function)
     function = click.option(
         "--model",
         type=click.Path(path_type=Path),

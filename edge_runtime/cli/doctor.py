@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edge_runtime.cli.common import json_option, print_json
+from edge_runtime.cli.common import allow_unverified_option, json_option, print_json
 from edge_runtime.errors import EXIT_CHECK_FAILED
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ _MARKS = {"ok": "ok  ", "warn": "warn", "fail": "FAIL"}
 )
 @click.option("--gallery", type=click.Path(dir_okay=False, path_type=Path), help="Gallery file.")
 @click.option("--model", help="The hash network to try.")
+@allow_unverified_option
 @click.option("--camera", help="Also read a picture from this camera.")
 @json_option
 def command(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edge_runtime.cli.common import log_to_stderr, print_message
+from edge_runtime.cli.common import allow_unverified_option, log_to_stderr, print_message
 from edge_runtime.cli.summary import summary_table
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 @click.option(
     "--model", type=click.Path(path_type=Path), help="An ONNX file, or the folder of a bundle."
 )
+@allow_unverified_option
 @click.option("--threads", type=click.IntRange(1, 64), help="CPU threads for the network.")
 @click.option(
     "--radius", type=click.IntRange(0), help='Bits up to which a match counts; else "unknown".'

@@ -6,6 +6,7 @@ A small replacement for systemctl runs the unit's command and waits for its READ
 from __future__ import annotations
 
 import getpass
+import json
 import os
 import shutil
 import subprocess
@@ -256,3 +257,16 @@ def test_deploy_without_a_bundle_or_board() -> None:
     )
     assert done.returncode == 2
     assert "make compile TARGET=no-such-target" in done.stderr
+
+
+def test_an_unverified_bundle_is_not_deployed(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text(json.dumps({"verified": False}, indent=1))
+    done = subprocess.run(
+        ["sh", ROOT / "deploy" / "push.sh", "rpi4", "pi@board"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "BUNDLE": str(tmp_path)},
+    )
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1 and "is not verified (run: apt install qemu-user" in done.stderr

@@ -21,13 +21,21 @@ import cv2
 import numpy as np
 import pytest
 
-from edge_runtime.bundle import MODEL, open_bundle, write_manifest
+from edge_runtime.bundle import (
+    ALLOW_UNVERIFIED,
+    MODEL,
+    is_verified,
+    open_bundle,
+    require_verified,
+    write_manifest,
+)
 from edge_runtime.engine import open_engine
 from edge_runtime.engine.compiled import CompiledEngine
 from edge_runtime.engine.portable import PortableEngine
 from edge_runtime.errors import (
     BundleInvalidError,
     BundleMismatchError,
+    BundleUnverifiedError,
     EngineError,
     ModelError,
     ModelNotFoundError,
@@ -266,6 +274,40 @@ def test_a_file_that_is_not_a_library_is_rejected(bundle: Path) -> None:
     with pytest.raises(EngineError, match="cannot load the library"):
         CompiledEngine(bundle)
     assert open_engine(bundle).name == "portable"
+
+
+def test_an_unverified_bundle_is_used_only_if_allowed(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert is_verified(bundle)
+    require_verified(bundle)
+    edit(bundle, {"verified": False})
+    assert not is_verified(bundle)
+    with pytest.raises(BundleUnverifiedError, match=f"not verified.*{ALLOW_UNVERIFIED}=1"):
+        open_bundle(bundle)
+    with caplog.at_level(logging.WARNING):
+        assert open_engine(bundle).name == "portable"
+    assert "not verified" in caplog.text
+    monkeypatch.setenv(ALLOW_UNVERIFIED, "1")
+    assert open_engine(bundle).name == "compiled"
+    with pytest.raises(BundleUnverifiedError, match="not used on a board"):
+        require_verified(bundle)
+
+
+def test_a_manifest_without_the_field_counts_as_verified(bundle: Path) -> None:
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    del manifest["verified"]
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+    assert is_verified(bundle)
+    assert open_engine(bundle).name == "compiled"
+
+
+def test_the_command_allows_an_unverified_bundle_with_an_option(bundle: Path) -> None:
+    edit(bundle, {"verified": False})
+    refused = run_cli("doctor", "--model", bundle)
+    assert "not verified" in refused.stdout and "engine portable" in refused.stdout
+    allowed = run_cli("doctor", "--model", bundle, "--allow-unverified")
+    assert "engine compiled" in allowed.stdout, allowed.stdout + allowed.stderr
 
 
 def test_the_command_uses_the_bundle_from_the_option_or_the_environment(
