@@ -40,11 +40,11 @@ def run(*command: str, cwd: Path = ROOT, environment: dict[str, str] | None = No
 
 def build(kind: str, source: Path, out: Path, environment: dict[str, str], *options: str) -> Path:
     """Return the distribution of `kind` (sdist or wheel) built from `source`."""
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=out) as folder:
         command = ("-m", "build", "--no-isolation", f"--{kind}", "--outdir", folder, *options)
         run(sys.executable, *command, ".", cwd=source, environment=environment)
         (built,) = Path(folder).iterdir()
-        return Path(shutil.move(built, out / built.name))
+        return built.replace(out / built.name)
 
 
 def cross_environment(architecture: str, scratch: Path) -> dict[str, str]:

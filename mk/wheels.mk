@@ -10,4 +10,4 @@ wheels: $(WHEELS)/.ready  ## build manylinux wheels for x86_64 and aarch64 into 
 	$(WHEELS)/bin/python deploy/wheels.py dist
 
 test-wheels: $(VENV)/.test  ## install both wheels in clean environments (aarch64 emulated) and use them
-	$(BIN)/python -m pytest tests/wheel
+	$(BIN)/python -m pytest -m slow tests/wheel

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import platform
@@ -32,7 +33,10 @@ print(edge_runtime.__version__, edge_runtime.__file__, find_model(), sep="\\n")
 @pytest.fixture(scope="module")
 def wheels() -> dict[str, Path]:
     """Build both wheels, and return them by architecture."""
-    subprocess.run(["make", "--no-print-directory", "wheels"], cwd=ROOT, check=True)
+    (ROOT / "build").mkdir(exist_ok=True)
+    with (ROOT / "build" / "wheels.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # the tests may run in several processes
+        subprocess.run(["make", "--no-print-directory", "wheels"], cwd=ROOT, check=True)
     name = f"edge_runtime-{__version__}-cp311-abi3-manylinux_2_17_{{}}.whl"
     return {each: ROOT / "dist" / name.format(each) for each in ("x86_64", "aarch64")}
 
