@@ -9,8 +9,8 @@ separated. Its id is the SHA-256 digest of the file. Metadata keys (all values a
     edge.bits        K, the length of a code
     edge.threshold   an activation above it becomes a 1
     edge.bit_order   "little" (edge_runtime.code)
-    edge.radius      Hamming distance up to which a nearest neighbour counts as known
-    edge.input       JSON: size, geometry, colour, scale, offset (value = pixel * scale + offset)
+    edge.radius      Hamming distance up to which a nearest neighbor counts as known
+    edge.input       JSON: size, geometry, `colour`, scale, offset (value = pixel * scale + offset)
 """
 
 from __future__ import annotations
@@ -129,8 +129,8 @@ def parse_metadata(
         raise fail(f"input size must be between 1 and 4096 pixels, got {info.input.size}")
     for key, value, known in (
         ("edge.bit_order", metadata.get("edge.bit_order", BIT_ORDER), BIT_ORDER),
-        ("edge.input geometry", info.input.geometry, "squash"),
-        ("edge.input colour", info.input.colour, "rgb"),
+        ("edge.input.geometry", info.input.geometry, "squash"),
+        ("edge.input.colour", info.input.colour, "rgb"),
     ):
         if value != known:
             raise fail(f'unsupported {key} "{value}", this version supports "{known}"')
