@@ -117,23 +117,23 @@ def verify_files(path: Path, manifest: dict[str, Any]) -> None:
             raise BundleInvalidError(
                 f'file name must not contain a path: "{name}"', where=path / MANIFEST
             )
-    found: dict[str, BundleInvalidError] = {}
+    faults: dict[str, BundleInvalidError] = {}
 
     def check(name: str) -> None:
         try:
             _check_file(path / name, files[name])
         except BundleInvalidError as error:
-            found[name] = error
+            faults[name] = error
 
     # Most of the time to the first code is spent here. Computing a digest releases the GIL.
-    checks = [Thread(target=check, args=(name,)) for name in files]
-    for one in checks:
-        one.start()
-    for one in checks:
-        one.join()
+    threads = [Thread(target=check, args=(name,)) for name in files]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
     for name in files:
-        if name in found:
-            raise found[name]
+        if name in faults:
+            raise faults[name]
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
@@ -209,11 +209,11 @@ def write_manifest(
     verified: bool = True,
 ) -> None:
     """Write the manifest of the files in the folder `path`; call this last."""
-    about = asdict(model)
-    del about["path"], about["size_bytes"]
+    fields = asdict(model)
+    del fields["path"], fields["size_bytes"]
     manifest = {
         "format": FORMAT,
-        "model": {**about, "bit_order": BIT_ORDER},
+        "model": {**fields, "bit_order": BIT_ORDER},
         "target": dict(target),
         "precision": precision,
         "budgets": dict(budgets),
@@ -230,19 +230,19 @@ def write_manifest(
 
 def _parse(manifest: dict[str, Any], path: Path) -> Bundle:
     try:
-        about, files = dict(manifest["model"]), manifest["files"]
+        fields, files = dict(manifest["model"]), manifest["files"]
         metadata = {
             "edge.format": MODEL_FORMAT,
-            "edge.input": json.dumps(about["input"]),
+            "edge.input": json.dumps(fields["input"]),
             **{
-                f"edge.{key}": str(about[key])
+                f"edge.{key}": str(fields[key])
                 for key in ("name", "version", "bits", "threshold", "bit_order", "radius")
             },
         }
         model = parse_metadata(
             metadata,
             path=path,
-            model_id=str(about["id"]),
+            model_id=str(fields["id"]),
             size_bytes=int((files.get(LIBRARY) or files[MODEL])["bytes"]),
         )
         return Bundle(
@@ -297,14 +297,14 @@ def _check_cpu(target: dict[str, Any], path: Path, features: frozenset[str]) -> 
 
 def _check_file(file: Path, entry: dict[str, Any]) -> None:
     try:
-        good = file.stat().st_size == entry["bytes"] and _sha256(file) == entry["sha256"]
+        intact = file.stat().st_size == entry["bytes"] and _sha256(file) == entry["sha256"]
     except FileNotFoundError as error:
         raise BundleInvalidError(
             "missing from the bundle", where=file, remedy="copy the bundle again"
         ) from error
     except (KeyError, TypeError, OSError) as error:
         raise BundleInvalidError(f"cannot be checked: {error}", where=file) from error
-    if not good:
+    if not intact:
         raise BundleInvalidError(
             "damaged: its size or checksum does not match the manifest",
             where=file,
@@ -313,8 +313,8 @@ def _check_file(file: Path, entry: dict[str, Any]) -> None:
 
 
 def _sha256(file: Path) -> str:
-    digest, piece = hashlib.sha256(), memoryview(bytearray(1 << 20))
+    digest, buffer = hashlib.sha256(), memoryview(bytearray(1 << 20))
     with file.open("rb", buffering=0) as handle:
-        while length := handle.readinto(piece):
-            digest.update(piece[:length])
+        while length := handle.readinto(buffer):
+            digest.update(buffer[:length])
     return digest.hexdigest()

@@ -96,31 +96,31 @@ class QueryPosition:
             if value is not None and not least <= value < math.inf:
                 raise InputError(f"{name} must be a positive number, got {value:g}")
 
-    def penalties(self, places: PositionArray) -> NDArray[np.float64]:
-        """Return the bits to add to the distances of items at `places`: float64 [n], 0 or more."""
-        added = np.zeros(len(places))
+    def penalties(self, positions: PositionArray) -> NDArray[np.float64]:
+        """Return the bits to add to the distances of items at `positions`: float64 [n], 0 or more."""
+        added = np.zeros(len(positions))
         if self.meters_per_bit is not None:
-            beyond = np.maximum(ground_distance_m(self.position, places) - self.error_m, 0)
+            beyond = np.maximum(ground_distance_m(self.position, positions) - self.error_m, 0)
             added += np.nan_to_num(beyond / self.meters_per_bit)
         if self.degrees_per_bit is not None and self.position.heading is not None:
-            turned = np.abs((places[:, 2] - self.position.heading + 180) % 360 - 180)
+            turned = np.abs((positions[:, 2] - self.position.heading + 180) % 360 - 180)
             added += np.nan_to_num(turned / self.degrees_per_bit)
         return added
 
-    def reaches(self, places: PositionArray) -> NDArray[np.bool_]:
-        """Return which of `places` are within `within_m` or unknown: bool [n]."""
+    def reaches(self, positions: PositionArray) -> NDArray[np.bool_]:
+        """Return which of `positions` are within `within_m` or unknown: bool [n]."""
         within = math.inf if self.within_m is None else self.within_m
-        # The difference in latitude is a lower bound that excludes most places cheaply.
-        north = np.abs(places[:, 0] - self.position.latitude)
+        # The difference in latitude is a lower bound that excludes most positions cheaply.
+        north = np.abs(positions[:, 0] - self.position.latitude)
         reached: NDArray[np.bool_] = ~(north > math.degrees(within / EARTH_RADIUS_M) + 1e-9)
         rows = np.flatnonzero(reached)
-        reached[rows[ground_distance_m(self.position, places[rows]) > within]] = False
+        reached[rows[ground_distance_m(self.position, positions[rows]) > within]] = False
         return reached
 
 
-def ground_distance_m(here: Position, places: PositionArray) -> NDArray[np.float64]:
-    """Return the great-circle distance in meters from `here` to each of `places` (haversine)."""
-    latitudes, longitudes = np.radians(places[:, 0]), np.radians(places[:, 1])
+def ground_distance_m(here: Position, positions: PositionArray) -> NDArray[np.float64]:
+    """Return the great-circle distance in meters from `here` to each of `positions` (haversine)."""
+    latitudes, longitudes = np.radians(positions[:, 0]), np.radians(positions[:, 1])
     latitude, longitude = math.radians(here.latitude), math.radians(here.longitude)
     chord = (
         np.sin((latitudes - latitude) / 2) ** 2

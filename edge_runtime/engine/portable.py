@@ -144,17 +144,17 @@ def _steps(events: list[dict[str, Any]]) -> list[Step]:
     return list(steps.values())
 
 
-def _multiply_adds(about: dict[str, Any]) -> int | None:
+def _multiply_adds(arguments: dict[str, Any]) -> int | None:
     """Return the multiply-adds of a convolution or matrix product from the recorded shapes.
 
     Other operators have none. Returns None if the shapes are missing.
     """
     try:
-        shapes = [next(iter(entry.values())) for entry in about["input_type_shape"]]
-        (out,) = (next(iter(entry.values())) for entry in about["output_type_shape"])
+        shapes = [next(iter(entry.values())) for entry in arguments["input_type_shape"]]
+        (out,) = (next(iter(entry.values())) for entry in arguments["output_type_shape"])
     except (KeyError, ValueError, StopIteration):
         return None
-    kind = about["op_name"]
+    kind = arguments["op_name"]
     if kind.endswith("Conv"):
         return int(math.prod(out) * math.prod(shapes[1][1:]))
     if kind.endswith(("Gemm", "MatMul")):

@@ -26,8 +26,8 @@ class RowFilter:
             mask &= np.unpackbits(self.alive, count=count, bitorder="little").astype(np.bool_)
         if self.group is not None and self.wanted is not None:
             wanted = np.unpackbits(self.wanted, bitorder="little").astype(np.bool_)
-            known = self.group < len(wanted)
-            mask &= known & wanted[np.where(known, self.group, 0)]
+            in_range = self.group < len(wanted)
+            mask &= in_range & wanted[np.where(in_range, self.group, 0)]
         return mask
 
     def rows(self, first: int, last: int) -> RowFilter:

@@ -17,8 +17,8 @@ def scan(
     rows: PackedBytes, bits: int, query: PackedBytes, k: int, row_filter: RowFilter, kernel: str
 ) -> SearchResult:
     """Return the `k` <= n of `rows` [n, bytes] nearest to `query` [bytes], as `Lookup.nearest`."""
-    found, distances = scan_batch(rows, bits, query[np.newaxis], k, row_filter, kernel)
-    return found[0], distances[0]
+    found_rows, distances = scan_batch(rows, bits, query[np.newaxis], k, row_filter, kernel)
+    return found_rows[0], distances[0]
 
 
 def scan_batch(
@@ -26,9 +26,9 @@ def scan_batch(
 ) -> SearchResult:
     """Return `scan` for each of `queries` [m, bytes]; both arrays are int64 [m, ...]."""
     shape = (len(queries), k)
-    found, distances = np.empty(shape, np.int64), np.empty(shape, np.int64)
-    if not found.size:
-        return found, distances
+    found_rows, distances = np.empty(shape, np.int64), np.empty(shape, np.int64)
+    if not found_rows.size:
+        return found_rows, distances
     filled = np.empty(len(queries), np.uint32)
     _hamming.search(
         rows,
@@ -40,13 +40,15 @@ def scan_batch(
         row_filter.alive,
         row_filter.group,
         row_filter.wanted,
-        found,
+        found_rows,
         distances,
         filled,
         kernel,
     )
     fewest = int(filled[0])  # the same for all queries: the number of passing rows
-    return (found, distances) if fewest == k else (found[:, :fewest], distances[:, :fewest])
+    return (
+        (found_rows, distances) if fewest == k else (found_rows[:, :fewest], distances[:, :fewest])
+    )
 
 
 def collect(
@@ -60,7 +62,7 @@ def collect(
     """Return all of `rows` within `radius` bits of `query`, sorted by distance, then by row."""
     capacity = 1024
     while True:
-        found, distances = np.empty(capacity, np.uint32), np.empty(capacity, np.uint16)
+        found_rows, distances = np.empty(capacity, np.uint32), np.empty(capacity, np.uint16)
         count = _hamming.collect(
             rows,
             len(rows),
@@ -70,12 +72,12 @@ def collect(
             row_filter.alive,
             row_filter.group,
             row_filter.wanted,
-            found,
+            found_rows,
             distances,
             kernel,
         )
         if count <= capacity:
-            return sort_result(found[:count], distances[:count])
+            return sort_result(found_rows[:count], distances[:count])
         capacity = count
 
 

@@ -56,8 +56,8 @@ def label_scores(
     best: dict[str, Match] = {}
     votes: dict[str, float] = {}
     for match in voters:
-        known = best.setdefault(match.label, match)
-        if (match.score, match.id) < (known.score, known.id):
+        nearest_match = best.setdefault(match.label, match)
+        if (match.score, match.id) < (nearest_match.score, nearest_match.id):
             best[match.label] = match
         votes[match.label] = votes.get(match.label, 0.0) + 2.0 ** (nearest - match.score)
     total = sum(votes.values())

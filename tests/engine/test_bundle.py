@@ -61,7 +61,7 @@ int32_t edge_logits(void *n, const uint8_t *bgr, float *l) { memset(l, 0, 256); 
 int32_t edge_profile(void *n, uint64_t *ns, int32_t count) { if (ns) *ns = 1500000; return 1; }
 const char *edge_kernel(int32_t i) { return i ? 0 : "k0: all of it"; }
 void edge_close(void *n) { opened--; }
-const char *edge_error(void) { return "it was told to fail"; }
+const char *edge_error(void) { return "simulated failure"; }
 """
 
 
@@ -150,12 +150,12 @@ def test_images_of_a_wrong_shape_or_type_never_reach_the_library(bundle: Path) -
 
 
 def test_an_error_of_the_library_is_reported(bundle: Path) -> None:
-    with pytest.raises(EngineError, match="it was told to fail"):
+    with pytest.raises(EngineError, match="simulated failure"):
         open_engine(bundle).hash(picture(255))
     (bundle / MODEL).unlink()
     manifest = json.loads((bundle / "manifest.json").read_text())
     edit(bundle, {"files": {"libedge.so": manifest["files"]["libedge.so"]}})
-    with pytest.raises(EngineError, match="it was told to fail"):
+    with pytest.raises(EngineError, match="simulated failure"):
         open_engine(bundle, threads=7)
 
 

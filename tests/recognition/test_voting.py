@@ -18,11 +18,11 @@ def _matches(*neighbors: tuple[str, int], first: int = 1) -> list[Match]:
 def test_a_sharp_image_outvotes_a_blurred_one() -> None:
     blurred = _matches(("dog", 9), ("dog", 9), ("dog", 9), ("cat", 10))
     sharp = _matches(("cat", 2), ("cat", 3), first=10)
-    found = label_scores([blurred, sharp], 12)
-    assert [one.label for one in found] == ["cat", "dog"]
-    assert found[0].share > 0.9
-    assert found[0].images == 2
-    assert found[0].match.distance == 2
+    scores = label_scores([blurred, sharp], 12)
+    assert [score.label for score in scores] == ["cat", "dog"]
+    assert scores[0].share > 0.9
+    assert scores[0].images == 2
+    assert scores[0].match.distance == 2
 
 
 def test_the_methods_vote_and_best_can_disagree() -> None:
@@ -33,17 +33,17 @@ def test_the_methods_vote_and_best_can_disagree() -> None:
 
 def test_nothing_within_the_radius_is_unknown() -> None:
     images = [_matches(("dog", 14)), [], _matches(("cat", 13))]
-    found = label_scores(images, 12)
-    assert found == ()
-    answer = fused_verdict(images, found)
-    assert (answer.label, answer.confidence, answer.distance) == (None, 0.0, 13)
+    scores = label_scores(images, 12)
+    assert scores == ()
+    verdict = fused_verdict(images, scores)
+    assert (verdict.label, verdict.confidence, verdict.distance) == (None, 0.0, 13)
     assert fused_verdict([], ()).distance is None
 
 
 def test_a_penalty_counts_like_bits() -> None:
     matches = [Match(1, "far", 3, penalty=6.5), Match(2, "near", 5)]
     assert label_scores([matches], 8)[0].label == "near"
-    assert [one.label for one in label_scores([matches], 8)] == ["near"]
+    assert [score.label for score in label_scores([matches], 8)] == ["near"]
 
 
 def test_unknown_methods_are_rejected() -> None:
@@ -56,18 +56,18 @@ neighbors = st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 20)), max_
 
 @given(st.lists(neighbors, max_size=4), st.integers(0, 20))
 def test_shares_sum_to_one_and_one_image_is_the_plain_vote(
-    images: list[list[tuple[str, int]]], radius: int
+    drawn: list[list[tuple[str, int]]], radius: int
 ) -> None:
-    found = [
-        _matches(*sorted(matches, key=lambda one: one[1]), first=10 * n)
-        for n, matches in enumerate(images)
+    neighbor_lists = [
+        _matches(*sorted(matches, key=lambda pair: pair[1]), first=10 * n)
+        for n, matches in enumerate(drawn)
     ]
-    ranked = label_scores(found, radius)
+    ranked = label_scores(neighbor_lists, radius)
     if ranked:
-        assert sum(one.share for one in ranked) == pytest.approx(1)
-        assert ranked[0].share == max(one.share for one in ranked)
-        best = label_scores(found, radius, "best")[0]
-        assert best.match.distance == min(m.distance for matches in found for m in matches)
-    for matches in found:
-        one = image_verdict(matches, radius)
-        assert one == fused_verdict([matches], label_scores([matches], radius))
+        assert sum(score.share for score in ranked) == pytest.approx(1)
+        assert ranked[0].share == max(score.share for score in ranked)
+        best = label_scores(neighbor_lists, radius, "best")[0]
+        assert best.match.distance == min(m.distance for matches in neighbor_lists for m in matches)
+    for matches in neighbor_lists:
+        verdict = image_verdict(matches, radius)
+        assert verdict == fused_verdict([matches], label_scores([matches], radius))
