@@ -177,7 +177,7 @@ def portable_model(path: Path) -> Path | None:
     return file
 
 
-def read_budgets(path: Path) -> tuple[str, dict[str, Any]]:
+def bundle_budgets(path: Path) -> tuple[str, dict[str, Any]]:
     """Return the target name and the budgets of the bundle `path` without checking its files.
 
     Returns an empty name and no budgets if the manifest cannot be read.

@@ -206,12 +206,12 @@ def _enrolled_photos(path: Path, most: int = 50) -> list[Path]:
 def _bundle_budgets(engine: Engine) -> tuple[dict[str, float], str]:
     """Of the bundle that the engine's network came with, and whose they are; none if it came with
     none, or if nothing can be read of it, as the engine has already said."""
-    from edge_runtime.bundle import MANIFEST, is_bundle, read_budgets
+    from edge_runtime.bundle import MANIFEST, bundle_budgets, is_bundle
     from edge_runtime.report.budget import checked
 
     path = Path(engine.model.path)
     folder = path if path.is_dir() else path.parent  # the portable engine runs the file in it
     if not is_bundle(folder):
         return {}, ""
-    target, budgets = read_budgets(folder)
+    target, budgets = bundle_budgets(folder)
     return checked(budgets, folder / MANIFEST), f"the bundle for {target}"
