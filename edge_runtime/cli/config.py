@@ -11,32 +11,32 @@ _FILE = click.argument("file", type=click.Path(path_type=Path))
 
 @click.group("config")
 def command() -> None:
-    """The daemon's configuration file: check it, show it, begin one."""
+    """Check, show or create the daemon's configuration file."""
 
 
 @command.command("check")
 @_FILE
 def check(file: Path) -> None:
-    """Is FILE right? Exit code 3: no, with the line and the key."""
+    """Check FILE. An error names the line and the key; the exit code is then 3."""
     from edge_runtime.settings import read_settings
 
     read_settings(file)
-    click.echo(f"{file}: right")
+    click.echo(f"{file}: OK")
 
 
 @command.command("show")
 @_FILE
 def show(file: Path) -> None:
-    """What is in force with FILE, defaults included."""
+    """Print all settings that FILE results in, including defaults."""
     from edge_runtime.settings import read_settings
-    from edge_runtime.settings.describe import shown
+    from edge_runtime.settings.describe import effective
 
-    click.echo(shown(read_settings(file)), nl=False)
+    click.echo(effective(read_settings(file)), nl=False)
 
 
 @command.command("example")
 def example() -> None:
-    """A whole file to begin with: every key, its meaning and its default."""
+    """Print a complete example file: every key with its meaning and default."""
     from edge_runtime.settings.describe import example as text
 
     click.echo(text(), nl=False)

@@ -21,12 +21,14 @@ _MARKS = {"ok": "ok  ", "warn": "warn", "fail": "FAIL"}
 @click.option(
     "--config",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Examine what this configuration of the daemon needs, its camera included.",
+    help="Check what this configuration of the daemon needs, including its camera.",
 )
-@click.option("--gallery", type=click.Path(dir_okay=False, path_type=Path), help="Gallery file.")
-@click.option("--model", help="The hash network to try.")
+@click.option(
+    "--gallery", type=click.Path(dir_okay=False, path_type=Path), help="The gallery file."
+)
+@click.option("--model", help="The hash network to check.")
 @allow_unverified_option
-@click.option("--camera", help="Also read a picture from this camera.")
+@click.option("--camera", help="Also read frames from this camera.")
 @json_option
 def command(
     config: Path | None,
@@ -35,7 +37,10 @@ def command(
     camera: str | None,
     as_json: bool,
 ) -> int:
-    """Is this machine able to do the job? Exit code 9: something fails."""
+    """Check whether this machine can run edge-runtime.
+
+    The exit code is 9 if a check fails.
+    """
     from edge_runtime.doctor.checks import examine
 
     findings = []
@@ -54,7 +59,7 @@ def command(
 def _subject(
     config: Path | None, gallery: Path | None, model: str | None, camera: str | None
 ) -> Subject:
-    """What is to be examined; options win over the configuration."""
+    """Return what to check; options override the configuration."""
     from edge_runtime.doctor.checks import Subject
     from edge_runtime.gallery import default_path
 

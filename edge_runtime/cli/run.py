@@ -26,35 +26,45 @@ if TYPE_CHECKING:
 @click.option(
     "--config",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="The configuration file (edge-runtime config example). Options here win over it.",
+    help="The configuration file (see: edge-runtime config example). Options override it.",
 )
-@click.option("--gallery", type=click.Path(dir_okay=False, path_type=Path), help="Gallery file.")
 @click.option(
-    "--model", type=click.Path(path_type=Path), help="An ONNX file, or the folder of a bundle."
+    "--gallery", type=click.Path(dir_okay=False, path_type=Path), help="The gallery file."
+)
+@click.option(
+    "--model",
+    type=click.Path(path_type=Path),
+    help="The hash network: an ONNX file or a bundle folder.",
 )
 @allow_unverified_option
 @click.option("--threads", type=click.IntRange(1, 64), help="CPU threads for the network.")
 @click.option(
-    "--radius", type=click.IntRange(0), help='Bits up to which a match counts; else "unknown".'
+    "--radius",
+    type=click.IntRange(0),
+    help='Largest distance of a match, bits; beyond it the answer is "unknown".',
 )
 @click.option(
     "--camera",
-    help="Index, /dev path, rpicam, video file, folder of photos, or http/rtsp address.",
+    help="Index, /dev path, rpicam, video file, folder of photos, or http or rtsp URL.",
 )
-@click.option("--window", type=click.IntRange(1, 1000), help="Frames of which a majority decides.")
-@click.option("--http", type=click.IntRange(0, 65535), help="Serve the page on this port.")
-@click.option("--gate/--no-gate", default=None, help="Hash only what changed, or every frame.")
+@click.option(
+    "--window", type=click.IntRange(1, 1000), help="Frames over which a majority decides."
+)
+@click.option("--http", type=click.IntRange(0, 65535), help="Serve the web page on this port.")
+@click.option(
+    "--gate/--no-gate", default=None, help="Hash only frames that show a change, or all frames."
+)
 @click.option(
     "--wait/--no-wait",
     default=None,
-    help="Keep trying a camera that is not there at the start.  [default: with --config]",
+    help="Keep trying if the camera is missing at the start.  [default: only with --config]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 def command(config: Path | None, as_json: bool, **options: Any) -> int:
-    """Watch a camera and say what comes into view and what leaves it.
+    """Watch a camera and print which labels enter and leave the view.
 
-    Ends with a summary: at the end of a file or folder, at Ctrl-C, or when told to terminate. With
-    --json, every event is a line, and so is the summary. SIGHUP reads the configuration again.
+    Runs until the end of a file or folder, Ctrl-C or SIGTERM, then prints a summary. With --json,
+    each event is one line, and so is the summary. SIGHUP reloads the configuration.
     """
     from edge_runtime.daemon.service import Service
 
@@ -82,7 +92,7 @@ def command(config: Path | None, as_json: bool, **options: Any) -> int:
     return 0
 
 
-_PLACES = {
+_CONFIG_KEYS = {
     "gallery": ("gallery", "path"),
     "model": ("model", "path"),
     "threads": ("model", "threads"),
@@ -94,7 +104,7 @@ _PLACES = {
     "http": ("http", "port"),
     "output": ("output", "format"),
 }
-"""Where an option stands in the configuration."""
+"""Option to table and key of the configuration."""
 
 
 def _settings(config: Path | None, options: dict[str, Any]) -> Settings:
@@ -107,7 +117,7 @@ def _settings(config: Path | None, options: dict[str, Any]) -> Settings:
     for option, value in options.items():
         if value is None:
             continue
-        table, key = _PLACES[option]
+        table, key = _CONFIG_KEYS[option]
         part = getattr(settings, table) or HttpSettings()
         changed = replace(part, **{key: str(value) if isinstance(value, Path) else value})
         settings = replace(settings, **{table: changed})
@@ -115,7 +125,7 @@ def _settings(config: Path | None, options: dict[str, Any]) -> Settings:
 
 
 def _web_servers(service: Service) -> list[WebServer]:
-    """Start the page and API if the configuration asks for them."""
+    """Start the web page and API if the configuration has a table [http]."""
     if service.settings.http is None:
         return []
     from edge_runtime.web.server import WebServer
@@ -128,24 +138,24 @@ def _greet(service: Service, servers: list[WebServer]) -> None:
     camera, engine = service.daemon.camera, service.engine
     print_message(
         f"watching {camera.source.name} for {len(snapshot.labels)} labels ({snapshot.count} "
-        f"codes), engine {engine.name}: {engine.reason}. Ctrl-C ends."
+        f"codes), engine {engine.name}: {engine.reason}. Press Ctrl-C to stop."
     )
     for server in servers:
         print_message(f"the page is at {server.url}")
     if not snapshot.count:
-        print_message("edge-runtime: the gallery is empty, so everything will be unknown")
+        print_message("edge-runtime: the gallery is empty: every result will be unknown")
 
 
 @contextmanager
 def _signals(service: Service) -> Iterator[None]:
-    """SIGTERM and Ctrl-C end the run, SIGHUP reloads."""
+    """Stop at SIGTERM and Ctrl-C, reload at SIGHUP."""
 
     def handler(act: Callable[[], None]) -> Callable[[int, FrameType | None], None]:
         return lambda _number, _frame: act()
 
     def stop() -> None:
         service.stop("stop requested")
-        for number in (signal.SIGINT, signal.SIGTERM):  # the second one need not be polite
+        for number in (signal.SIGINT, signal.SIGTERM):  # a second signal interrupts at once
             signal.signal(number, signal.default_int_handler)
 
     before = {

@@ -1,1 +1,1 @@
-"""`edge-runtime doctor`: checks of this machine and of the installation."""
+"""Checks of this machine and of the installation, for `edge-runtime doctor`."""

@@ -1,4 +1,4 @@
-"""Is this machine able to do the job? Each finding with its remedy."""
+"""Check whether this machine can run edge-runtime; every finding comes with a remedy."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from pathlib import Path
 
 import psutil
 
-from edge_runtime.doctor.environment import Finding, cameras, climate, clock, memory_limit
+from edge_runtime.doctor.environment import Finding, cameras, clock, memory_limit, thermal
 from edge_runtime.errors import EdgeRuntimeError, GalleryNotFoundError
 from edge_runtime.system.device import Device, read_device
 
 MODULES = ("numpy", "cv2", "onnxruntime", "psutil")
 DISK_FLOOR_BYTES = 100_000_000
 FRAMES = 5
-"""Read from a camera."""
+"""Number of frames read from the camera."""
 MEMORY_FLOOR_BYTES = 200_000_000
 
 
 @dataclass(frozen=True)
 class Subject:
-    """What is to be examined."""
+    """What to check."""
 
     gallery: Path
     model: str | None = None
-    """None: the one that would be found."""
+    """None: the model that other commands would use."""
     camera: str | None = None
-    """None: leave cameras alone."""
+    """None: open no camera."""
     extras: tuple[str, ...] = ()
-    """Modules that the configuration needs beyond the others."""
+    """Further modules that the configuration needs."""
 
 
 def examine(subject: Subject) -> Iterator[Finding]:
-    """Look at everything, one finding at a time."""
+    """Yield one finding per check."""
     device = read_device()
     yield from _system(device)
     broken = False
@@ -51,7 +51,7 @@ def examine(subject: Subject) -> Iterator[Finding]:
     yield _gallery(subject.gallery)
     yield from _resources(subject.gallery)
     yield from memory_limit()
-    yield from climate(device)
+    yield from thermal(device)
     yield clock()
     yield from cameras()
     if subject.camera is not None and not broken:
@@ -68,8 +68,8 @@ def _system(device: Device) -> Iterator[Finding]:
         "machine",
         "ok" if known else "fail",
         f"{name}, {device.machine}, {device.cores} cores"
-        + (", EMULATED: times mean nothing" if device.emulated else ""),
-        "" if known else "install a 64-bit system: there are no 32-bit builds of the engine",
+        + (", EMULATED: times are meaningless" if device.emulated else ""),
+        "" if known else "install a 64-bit system: the engine has no 32-bit builds",
     )
     library, release = platform.libc_ver()
     old = library == "glibc" and tuple(map(int, release.split(".")[:2])) < (2, 28)
@@ -77,36 +77,38 @@ def _system(device: Device) -> Iterator[Finding]:
         "libc",
         "fail" if old else "ok" if library == "glibc" else "warn",
         f"{library or 'not glibc'} {release}".strip(),
-        "the wheels need glibc 2.28 or newer" if old or library != "glibc" else "",
+        "use a system with glibc 2.28 or newer, as the wheels require"
+        if old or library != "glibc"
+        else "",
     )
 
 
 def probe_import(module: str) -> Finding:
-    """Import `module`, in a process of its own: a wheel's illegal instruction is only reported."""
-    probe = f"import {module} as module; print(getattr(module, '__version__', 'there'))"
+    """Import `module` in its own process: an illegal instruction must not end this one."""
+    probe = f"import {module} as module; print(getattr(module, '__version__', 'installed'))"
     try:
         done = subprocess.run(
             [sys.executable, "-c", probe], capture_output=True, text=True, timeout=60, check=False
         )
     except subprocess.TimeoutExpired:
-        return Finding(module, "fail", "its import hangs", f"reinstall it: pip install {module}")
+        return Finding(module, "fail", "the import hangs", f"reinstall it: pip install {module}")
     if done.returncode == 0:
         return Finding(module, "ok", done.stdout.strip())
     if done.returncode == -4:
         return Finding(
             module,
             "fail",
-            "dies of an illegal instruction: this build is for a newer CPU",
-            "install another version of it",
+            "crashes with an illegal instruction: this build is for a newer CPU",
+            "install another version",
         )
     last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
     return Finding(module, "fail", last, "install edge-runtime again: pip install edge-runtime")
 
 
 def _model(model: str | None) -> Iterator[Finding]:
-    """The network at work, and a bundle against this CPU.
+    """Hash one picture, after a check of the bundle against this CPU.
 
-    A bundle is checked before its library is loaded, so that no illegal instruction can be met.
+    The bundle is checked before its library is loaded, so that no illegal instruction can occur.
     """
     import numpy as np
 
@@ -135,10 +137,10 @@ def _model(model: str | None) -> Iterator[Finding]:
 
 def _bundle(check: Callable[[], str]) -> Finding:
     try:
-        return Finding("bundle", "ok", f"made for {check()}, whole, and fits this CPU")
+        return Finding("bundle", "ok", f"compiled for {check()}, complete, and fits this CPU")
     except EdgeRuntimeError as error:
-        remedy = error.remedy or "make compile TARGET=... for this board"
-        return Finding("bundle", "warn", f"{error.what}; the portable engine is used", remedy)
+        remedy = error.remedy or "compile a bundle for this board: make compile TARGET=..."
+        return Finding("bundle", "warn", f"{error.what}; falling back to ONNX Runtime", remedy)
 
 
 def _gallery(path: Path) -> Finding:
@@ -178,7 +180,7 @@ def _resources(gallery: Path) -> Iterator[Finding]:
 
 
 def _camera(source: str) -> Finding:
-    """A camera that opens proves nothing: it has to give pictures."""
+    """Read frames: a camera that merely opens may still deliver none."""
     from edge_runtime.camera import open_camera
 
     try:
@@ -188,5 +190,5 @@ def _camera(source: str) -> Finding:
         return Finding("camera", "fail", f"{error.where}: {error.what}", error.remedy)
     height, width = frames[-1].image.shape[:2]
     seconds = frames[-1].captured_at_s - frames[0].captured_at_s
-    rate = f", {(len(frames) - 1) / seconds:.0f} a second" if seconds > 0 else ""
+    rate = f", {(len(frames) - 1) / seconds:.0f} per second" if seconds > 0 else ""
     return Finding("camera", "ok", f"{source}: {len(frames)} frames of {width} x {height}{rate}")

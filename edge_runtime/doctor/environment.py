@@ -1,4 +1,4 @@
-"""Findings about what surrounds the program: heat, power, clock, and the cameras' permissions."""
+"""Checks of the environment: temperature, power supply, clock, memory limit and cameras."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from edge_runtime.system.device import Device
 
 HOT_C = 75.0
 BUILT_S = 1_760_000_000
-"""Seconds since 1970 when this was written (October 2025): no clock can be earlier."""
+"""October 2025, when this was written, in seconds since 1970. An earlier clock is wrong."""
 CONTROLLERS = Path("/sys/fs/cgroup/cgroup.controllers")
 _TIME_ERROR = 5
-"""What adjtimex(2) answers while the clock is not synchronised."""
+"""Return value of adjtimex(2) while the clock is not synchronized (TIME_ERROR)."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at."""
+    """The result of one check."""
 
     name: str
     status: str
-    """"ok", "warn" (it works, with a drawback) or "fail"."""
+    """"ok", "warn" (works, with a drawback) or "fail"."""
     detail: str
     remedy: str = ""
 
 
-def climate(device: Device) -> Iterator[Finding]:
-    """Governor, temperature and throttling, where the machine tells."""
+def thermal(device: Device) -> Iterator[Finding]:
+    """Check governor, temperature and throttling, as far as the machine reports them."""
     if device.governor is not None:
         steady = device.governor == "performance"
         yield Finding(
@@ -58,15 +58,15 @@ def climate(device: Device) -> Iterator[Finding]:
             "throttling",
             "warn" if device.throttling else "ok",
             ", ".join(device.throttling) or "none since boot",
-            "use the board's own power supply, and cool it" if device.throttling else "",
+            "use the board's own power supply, and cool the board" if device.throttling else "",
         )
 
 
 def memory_limit(controllers: Path = CONTROLLERS) -> Iterator[Finding]:
-    """Whether `MemoryMax` of a service is enforced: Raspberry Pi OS starts its kernel without."""
+    """Check that `MemoryMax` of a service is enforced; by default Raspberry Pi OS disables it."""
     try:
         known = controllers.read_text(encoding="utf-8").split()
-    except OSError:  # no control groups, or not where systemd has them
+    except OSError:  # no control groups, or not at the path that systemd uses
         return
     if known and "memory" not in known:
         yield Finding(
@@ -77,40 +77,43 @@ def memory_limit(controllers: Path = CONTROLLERS) -> Iterator[Finding]:
         )
 
 
-def clock(now_s: float | None = None, synchronised: bool | None = None) -> Finding:
-    """Whether the time of events can be believed. A Raspberry Pi has no clock that runs on."""
+def clock(now_s: float | None = None, synchronized: bool | None = None) -> Finding:
+    """Check the clock, on which the times of events depend.
+
+    A Raspberry Pi has no battery-backed clock.
+    """
     now_s = time.time() if now_s is None else now_s
-    synchronised = _synchronised() if synchronised is None else synchronised
+    synchronized = _synchronized() if synchronized is None else synchronized
     text = time.strftime("%Y-%m-%d %H:%M:%S %Z", time.localtime(now_s))
     if now_s < BUILT_S:
         return Finding(
-            "clock", "fail", f"{text} is long past", "set it: sudo timedatectl set-ntp on"
+            "clock", "fail", f"{text} is in the past", "set it: sudo timedatectl set-ntp on"
         )
-    if not synchronised:
+    if not synchronized:
         return Finding(
             "clock",
             "warn",
-            f"{text}, not synchronised",
-            "sudo timedatectl set-ntp on, or add an RTC",
+            f"{text}, not synchronized",
+            "sudo timedatectl set-ntp on, or add a real-time clock",
         )
-    return Finding("clock", "ok", f"{text}, synchronised")
+    return Finding("clock", "ok", f"{text}, synchronized")
 
 
-def _synchronised() -> bool:
+def _synchronized() -> bool:
     library = ctypes.CDLL(None, use_errno=True)
     return bool(library.adjtimex(ctypes.create_string_buffer(512)) not in (_TIME_ERROR, -1))
 
 
 def cameras(devices: Path = Path("/dev")) -> Iterator[Finding]:
-    """The V4L2 devices that are there, and whether we may use them."""
+    """List the V4L2 devices, and check that this user may open them."""
     nodes = sorted(devices.glob("video*"))
-    barred = [node.name for node in nodes if not os.access(node, os.R_OK | os.W_OK)]
-    if barred:
+    denied = [node.name for node in nodes if not os.access(node, os.R_OK | os.W_OK)]
+    if denied:
         yield Finding(
             "permissions",
             "fail",
-            f"may not use {', '.join(barred)}: not in the group {_owner(devices / barred[0])}",
-            f"sudo usermod -aG {_owner(devices / barred[0])} $USER, then log in anew",
+            f"no access to {', '.join(denied)}: not in the group {_owner(devices / denied[0])}",
+            f"sudo usermod -aG {_owner(devices / denied[0])} $USER, then log in again",
         )
     program = shutil.which("rpicam-vid") or shutil.which("libcamera-vid")
     names = [node.name for node in nodes] + ([Path(program).name] if program else [])
@@ -118,7 +121,7 @@ def cameras(devices: Path = Path("/dev")) -> Iterator[Finding]:
         "cameras",
         "ok" if names else "warn",
         ", ".join(names) or "no V4L2 device and no rpicam-vid",
-        "" if names else "plug one in, use a network camera, or sudo apt install rpicam-apps-lite",
+        "" if names else "connect one, use a network camera, or sudo apt install rpicam-apps-lite",
     )
 
 

@@ -1,7 +1,7 @@
-"""The daemon's configuration: one TOML file, validated as a whole before anything starts.
+"""The daemon's configuration: one TOML file, validated completely before anything starts.
 
-msgspec validates it: of what was measured, it is the lighter to import (19 ms here, pydantic 59 ms)
-and the smaller to install.
+msgspec validates it. It imports faster than pydantic (19 ms instead of 59 ms, measured on the
+development machine) and is smaller to install.
 """
 
 from edge_runtime.settings.read import parse_settings, read_secret, read_settings

@@ -1,4 +1,4 @@
-"""Write docs/CONFIGURATION.md: python -m edge_runtime.settings > docs/CONFIGURATION.md."""
+"""Print the configuration guide: python -m edge_runtime.settings > docs/CONFIGURATION.md."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The configuration described, from its schema: an example file, and the page for users."""
+"""Generate the example file and the configuration guide from the schema."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _EXAMPLES: dict[str, Any] = {
     "webhook.url": "https://example.com/hook",
     "exec.command": ["/usr/bin/logger", "seen"],
 }
-"""Values for keys that have no default."""
+"""Example values for keys without a default."""
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,9 @@ class Key:
 
     name: str
     kind: str
-    """Type and bounds, for people."""
+    """Type and range as readable text."""
     default: Any
-    """None: it must be set."""
+    """None: the key is required."""
     text: str
     example: Any
 
@@ -41,13 +41,13 @@ class Table:
     name: str
     text: str
     optional: bool
-    """It does nothing unless it is there."""
+    """Whether the feature is off unless the file has this table."""
     reloadable: bool
     keys: tuple[Key, ...]
 
 
 def tables() -> Iterator[Table]:
-    """All tables, in the order of the schema."""
+    """Yield all tables in the order of the schema."""
     settings = shape.type_info(Settings)
     assert isinstance(settings, shape.StructType)
     for field in settings.fields:
@@ -87,22 +87,22 @@ def _kind(kind: shape.Type) -> str:
     if isinstance(kind, (shape.IntType, shape.FloatType)):
         name = "whole number" if isinstance(kind, shape.IntType) else "number"
         lower = f"{kind.ge:g} to " if kind.ge is not None else ""
-        lower = f"above {kind.gt:g}, to " if kind.gt is not None else lower
+        lower = f"above {kind.gt:g}, up to " if kind.gt is not None else lower
         return f"{name}, {lower}{kind.le:,g}" if kind.le is not None else name
     names = {shape.BoolType: "true or false", shape.StrType: "text", shape.ListType: "list of text"}
     return names[type(kind)]
 
 
 def to_toml(value: Any) -> str:
-    """A plain value as TOML (for text, lists and numbers that is JSON)."""
+    """Return a plain value as TOML, which equals JSON for text, lists and numbers."""
     if isinstance(value, list):
         return "[" + ", ".join(map(to_toml, value)) + "]"
     return json.dumps(value, ensure_ascii=False)
 
 
 def example() -> str:
-    """A whole file with every key at its default, and the optional tables commented out."""
-    parts = ["# edge-runtime configuration. Every key may be left out; these are the defaults."]
+    """Return a file with every key at its default and the optional tables commented out."""
+    parts = ["# edge-runtime configuration. Every key is optional; these are the defaults."]
     for table in tables():
         lines = [f"# {table.text}", f"[{table.name}]"]
         for key in table.keys:
@@ -114,8 +114,8 @@ def example() -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def shown(settings: Settings) -> str:
-    """The values in force, as a file; secrets stay in the files that hold them."""
+def effective(settings: Settings) -> str:
+    """Return all values as a file. Secrets are not shown: they are in files of their own."""
     parts = []
     for name, values in msgspec.to_builtins(settings).items():
         if values is not None:
@@ -125,27 +125,33 @@ def shown(settings: Settings) -> str:
 
 
 def document() -> str:
-    """docs/CONFIGURATION.md."""
+    """Return docs/CONFIGURATION.md."""
     parts = [
         "# Configuration",
-        "Made by `python -m edge_runtime.settings` from `edge_runtime/settings/schema.py`; a "
-        "test compares.",
-        "`edge-runtime run --config FILE` reads one TOML file. Options on the command line win "
-        "over it. Relative paths are seen from the file's folder. A fault is one line with the "
-        "file, the line and the key, and exit code 3; nothing starts half-configured.",
-        "```sh\nedge-runtime config example > edge.toml   # every key with its default\n"
-        "edge-runtime config check edge.toml       # is it right?\n"
-        "edge-runtime config show edge.toml        # what is in force, defaults included\n```",
-        "SIGHUP (`systemctl reload edge-runtime`) reads the file again. What can be reloaded comes "
-        "into force between two frames; of what cannot, the log says so. A file with a fault "
-        "changes nothing.",
+        "The daemon reads one TOML file: `edge-runtime run --config FILE`. Every key is optional "
+        "unless its table says otherwise.",
+        "```sh\nedge-runtime config example > edge.toml   # write every key with its default\n"
+        "edge-runtime config check edge.toml       # find errors\n"
+        "edge-runtime config show edge.toml        # print all values, including defaults\n```",
+        "## How the file is read",
+        "- Options on the command line override the file.\n"
+        "- Relative paths are relative to the file's folder.\n"
+        "- An error is one line that names the file, the line and the key; the exit code is 3. "
+        "The daemon starts with the whole configuration or not at all.",
+        "## Changing it while the daemon runs",
+        "Send SIGHUP (`systemctl reload edge-runtime`) to read the file again. Changes in the "
+        "tables marked *Reloadable* take effect between two frames. The log names the changed "
+        "tables that need a restart. If the file has an error, nothing changes.",
+        "## Keys",
+        "This page is generated by `python -m edge_runtime.settings` from "
+        "`edge_runtime/settings/schema.py`; a test compares them.",
     ]
     for table in tables():
-        notes = [table.text, "Reloadable." if table.reloadable else "Needs a restart."]
-        head = f"## [{table.name}]\n\n{' '.join(notes)}\n"
+        notes = [table.text, "*Reloadable.*" if table.reloadable else "Needs a restart."]
+        head = f"### [{table.name}]\n\n{' '.join(notes)}\n"
         rows = ["| key | type | default | meaning |", "|---|---|---|---|"]
         for key in table.keys:
-            default = "must be set" if key.default is None else f"`{to_toml(key.default)}`"
+            default = "required" if key.default is None else f"`{to_toml(key.default)}`"
             rows.append(f"| `{key.name}` | {key.kind} | {default} | {key.text} |")
         parts.append(head + "\n" + "\n".join(rows))
     return "\n\n".join(parts) + "\n"

@@ -1,4 +1,4 @@
-"""Reading the configuration: every fault names the file, the line and the key."""
+"""Read the configuration; every error names the file, the line and the key."""
 
 from __future__ import annotations
 
@@ -32,29 +32,32 @@ _PATHS = (
 
 
 def read_settings(path: Path) -> Settings:
-    """The configuration in the file `path`; raises `ConfigError`.
+    """Read the configuration file `path`; raises `ConfigError`.
 
-    Relative paths in it are seen from the file's folder.
+    Relative paths in it are relative to its folder.
     """
     try:
         data = path.read_bytes()
         if len(data) > MAX_BYTES:
-            raise ConfigError("larger than any configuration", where=path)
-        text = data.decode("utf-8-sig")  # some editors begin a file with a mark
+            raise ConfigError(f"larger than {MAX_BYTES >> 20} MiB: not a configuration", where=path)
+        text = data.decode("utf-8-sig")  # some editors write a byte order mark
     except OSError as error:
         fault = storage_error(error, path)
         raise ConfigError(
             fault.what if fault else str(error),
             where=path,
-            remedy="edge-runtime config example prints one to begin with",
+            remedy="create one with: edge-runtime config example",
         ) from error
     except UnicodeDecodeError as error:
         raise ConfigError("not UTF-8 text", where=path, remedy="save it as UTF-8") from error
-    return _located(parse_settings(text, where=path), path.absolute().parent)
+    return _with_absolute_paths(parse_settings(text, where=path), path.absolute().parent)
 
 
 def parse_settings(text: str, *, where: object = "configuration") -> Settings:
-    """The configuration in the TOML `text`; raises `ConfigError` that names `where`."""
+    """Parse the configuration in the TOML `text`.
+
+    Raises `ConfigError` with a location that begins with `where`.
+    """
     try:
         tables = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
@@ -62,7 +65,7 @@ def parse_settings(text: str, *, where: object = "configuration") -> Settings:
         found = re.match(r"line (\d+)", place)
         line = int(found[1]) if found else text.count("\n", 0, len(text.rstrip())) + 1
         raise ConfigError(
-            f"not TOML: {what}", where=f"{where}:{line}", remedy="see toml.io"
+            f"not valid TOML: {what}", where=f"{where}:{line}", remedy="see toml.io"
         ) from error
     try:
         settings = msgspec.convert(tables, Settings)
@@ -77,11 +80,11 @@ def _explained(message: str, text: str, where: object) -> ConfigError:
     found = _PLACE.match(message)
     what, key = (found[1], found[2]) if found else (message, "")
     if unknown := _UNKNOWN.match(what):
-        key, what = ".".join(filter(None, (key, unknown[1]))), "there is no such key"
+        key, what = ".".join(filter(None, (key, unknown[1]))), "unknown key"
     elif missing := _MISSING.match(what):
         at = _at(text, key, where)
         return ConfigError(
-            f"{key}.{missing[1]}: this key is needed in [{key}]", where=at, remedy=_LIST
+            f"{key}.{missing[1]}: this key is required in [{key}]", where=at, remedy=_LIST
         )
     what = what.replace("`object`", "a table").replace("Expected", "expected")
     return ConfigError(f"{key}: {what}" if key else what, where=_at(text, key, where), remedy=_LIST)
@@ -91,7 +94,10 @@ _LIST = "docs/CONFIGURATION.md lists all keys"
 
 
 def _at(text: str, key: str, where: object) -> str:
-    """`where` with the line that sets `key` (dotted, perhaps with [n]), or that opens its table."""
+    """Return `where` with the line that sets `key`, or else the line that opens its table.
+
+    `key` is dotted and may end in [n].
+    """
     wanted = re.sub(r"\[.*", "", key)
     best, line_of_best = -1, 0
     table = ""
@@ -108,60 +114,60 @@ def _at(text: str, key: str, where: object) -> str:
 
 
 def _contradictions(settings: Settings) -> Iterator[tuple[str, str, str]]:
-    """Key, fault and remedy of what no single key shows."""
-    yield from _unusable_texts(settings)
+    """Yield key, error and remedy for rules that involve more than a key's type and range."""
+    yield from _invalid_texts(settings)
     camera = settings.camera
     if camera.retry_shortest_s > camera.retry_longest_s:
         yield (
             "camera.retry_shortest_s",
-            f"{camera.retry_shortest_s:g} is longer than retry_longest_s "
+            f"{camera.retry_shortest_s:g} is greater than retry_longest_s "
             f"({camera.retry_longest_s:g})",
-            "exchange them",
+            "swap them",
         )
     if settings.mqtt and settings.mqtt.password_file and not settings.mqtt.username:
-        yield "mqtt.password_file", "a password without a username", "set username"
+        yield "mqtt.password_file", "a password needs a username", "set username"
     if settings.webhook and (fault := _address_fault(settings.webhook.url)):
         yield "webhook.url", *fault
     http = settings.http
     if http and not is_this_machine(http.host) and not http.token_file:
         yield (
             "http.host",
-            f"{http.host} can be reached by others, so that a token is needed",
+            f"other machines can reach {http.host}, so a token is required",
             "set token_file, or listen on 127.0.0.1",
         )
 
 
-def _unusable_texts(settings: Settings) -> Iterator[tuple[str, str, str]]:
+def _invalid_texts(settings: Settings) -> Iterator[tuple[str, str, str]]:
     for table, part in structs.asdict(settings).items():
         for key, value in structs.asdict(part).items() if part is not None else ():
             if any("\0" in text for text in (value if isinstance(value, list) else [str(value)])):
-                yield f"{table}.{key}", "a NUL character, which no text may have", "leave it out"
+                yield f"{table}.{key}", "contains a NUL character", "remove it"
     for table, key in (*_PATHS, ("camera", "source")):
         part = getattr(settings, table)
         try:
             Path(getattr(part, key) if part is not None else "").expanduser()
         except RuntimeError:  # ~name
-            yield f"{table}.{key}", "nobody of that name has a home here", "give the whole path"
+            yield f"{table}.{key}", "no user of that name on this machine", "give the full path"
 
 
 def _address_fault(url: str) -> tuple[str, str] | None:
-    """What makes it no address that events can be sent to, and the remedy."""
+    """Return why events cannot be sent to `url`, and the remedy; None if they can."""
     try:
         parts = urlsplit(url)
-        named = bool(parts.hostname) and parts.port != 0
+        valid = bool(parts.hostname) and parts.port != 0
     except ValueError:
-        named = False
-    if not named:
-        return "no host and port can be read in it", "http://HOST:PORT/PATH"
+        valid = False
+    if not valid:
+        return "not a valid address", "write http://HOST:PORT/PATH"
     if parts.username is not None:
-        return "a user and password in it are not sent", "set token_file"
+        return "a user and password in the address are not sent", "set token_file"
     if not url.isascii() or not url.isprintable() or " " in url:
-        return "it has characters that no address may have", "percent-encode them"
+        return "contains characters that are not allowed in an address", "percent-encode them"
     return None
 
 
 def is_this_machine(host: str) -> bool:
-    """Whether only programs on this machine can reach `host`."""
+    """Return whether only programs on this machine can reach `host`."""
     if host == "localhost":
         return True
     try:
@@ -170,8 +176,8 @@ def is_this_machine(host: str) -> bool:
         return False
 
 
-def _located(settings: Settings, folder: Path) -> Settings:
-    """With relative paths made absolute, from `folder`."""
+def _with_absolute_paths(settings: Settings, folder: Path) -> Settings:
+    """Return `settings` with relative paths resolved against `folder`."""
     for table, key in _PATHS:
         part = getattr(settings, table)
         if part is not None and getattr(part, key):
@@ -179,30 +185,34 @@ def _located(settings: Settings, folder: Path) -> Settings:
             changed = msgspec.structs.replace(part, **{key: value})
             settings = msgspec.structs.replace(settings, **{table: changed})
     source = folder / Path(settings.camera.source).expanduser()
-    if not settings.camera.source.isdecimal() and _is_there(source):
+    if not settings.camera.source.isdecimal() and _exists(source):
         camera = msgspec.structs.replace(settings.camera, source=str(source))
         settings = msgspec.structs.replace(settings, camera=camera)
     return settings
 
 
-def _is_there(path: Path) -> bool:
+def _exists(path: Path) -> bool:
     try:
         return path.exists()
-    except PermissionError:  # who opens it will say so
+    except PermissionError:  # opening it reports the error
         return True
-    except OSError:  # a name that no file can have
+    except OSError:  # not a valid file name
         return False
 
 
 def read_secret(path: str) -> str:
-    """The first line of the file `path`, a password or a token; raises `ConfigError`."""
+    """Return the first line of the file `path`, a password or token; raises `ConfigError`."""
     try:
         lines = Path(path).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         fault = storage_error(error, path) if isinstance(error, OSError) else None
         raise ConfigError(
-            fault.what if fault else "not UTF-8 text", where=path, remedy="check its path and mode"
+            fault.what if fault else "not UTF-8 text",
+            where=path,
+            remedy="check its path and permissions",
         ) from error
     if not lines or not lines[0].strip():
-        raise ConfigError("its first line is empty", where=path, remedy="write the secret there")
+        raise ConfigError(
+            "the first line is empty", where=path, remedy="put the secret on the first line"
+        )
     return lines[0].strip()

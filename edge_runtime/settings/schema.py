@@ -1,7 +1,7 @@
-"""Every key of the configuration: its type, default, bounds, and what it means.
+"""Every key of the configuration: type, default, range and meaning.
 
-`Annotated[..., Meta(description=...)]` is the one place where a key is described: the file is
-validated against it, and docs/CONFIGURATION.md and `edge-runtime config example` are made from it.
+Each key is described once, in `Annotated[..., Meta(description=...)]`. Files are validated against
+this, and docs/CONFIGURATION.md and `edge-runtime config example` are generated from it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ Port = Annotated[int, Meta(ge=0, le=65535)]
 
 
 class _Table(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A table of the file; its fields are its keys."""
+    """A table of the file. Its fields are the keys."""
 
 
 class ModelSettings(_Table, frozen=True, kw_only=True):
@@ -24,14 +24,14 @@ class ModelSettings(_Table, frozen=True, kw_only=True):
         str,
         Meta(
             description="An ONNX file, or the folder of a compiled bundle. Empty: "
-            "$EDGE_RUNTIME_MODEL, or the shipped one."
+            "$EDGE_RUNTIME_MODEL, or the included model."
         ),
     ] = ""
     threads: Annotated[int, Meta(ge=1, le=64, description="CPU threads for the network.")] = 1
 
 
 class GallerySettings(_Table, frozen=True, kw_only=True):
-    """What has been enrolled."""
+    """The enrolled items."""
 
     path: Annotated[
         str,
@@ -43,80 +43,99 @@ class GallerySettings(_Table, frozen=True, kw_only=True):
 
 
 class CameraSettings(_Table, frozen=True, kw_only=True):
-    """Where frames come from, and how long to wait for them."""
+    """The source of frames, and how long to wait for them."""
 
     source: Annotated[
         str,
         Meta(
             min_length=1,
             description="An index or device (0, /dev/v4l/by-id/...), rpicam[:N] or picamera2[:N] "
-            "for CSI cameras, an http or rtsp address, a video file, or a folder of photos.",
+            "for CSI cameras, an http or rtsp URL, a video file, or a folder of photos.",
         ),
     ] = "0"
-    width: Annotated[int, Meta(ge=32, le=7680, description="Asked of the camera, pixels.")] = 640
-    height: Annotated[int, Meta(ge=32, le=4320, description="Asked of the camera, pixels.")] = 480
+    width: Annotated[int, Meta(ge=32, le=7680, description="Requested frame width, pixels.")] = 640
+    height: Annotated[int, Meta(ge=32, le=4320, description="Requested frame height, pixels.")] = (
+        480
+    )
     fps: Annotated[
-        float, Meta(gt=0, le=240, description="Frames a second, at most, of a live camera.")
+        float, Meta(gt=0, le=240, description="Maximum frames per second of a live camera.")
     ] = 10.0
-    loop: Annotated[bool, Meta(description="A file or folder begins anew at its end.")] = False
+    loop: Annotated[bool, Meta(description="Restart a file or folder at its end.")] = False
     real_time: Annotated[
-        bool, Meta(description="A file plays at its own speed, a folder at `fps`.")
+        bool, Meta(description="Play a file at its own speed, and a folder at `fps`.")
     ] = False
     wait: Annotated[
         bool,
-        Meta(description="Keep trying a camera that is not there at the start; false: end."),
+        Meta(description="Keep trying if the camera is missing at the start. False: exit."),
     ] = True
     first_frame_s: Annotated[
-        float, Meta(gt=0, le=600, description="Seconds to the first frame before it has failed.")
+        float,
+        Meta(
+            gt=0, le=600, description="Seconds without a first frame until the camera has failed."
+        ),
     ] = 10.0
     next_frame_s: Annotated[
-        float, Meta(gt=0, le=600, description="Seconds to the next frame before it has failed.")
+        float,
+        Meta(gt=0, le=600, description="Seconds without a next frame until the camera has failed."),
     ] = 5.0
     retry_shortest_s: Annotated[
         float,
-        Meta(gt=0, le=600, description="Pause before the first restart; each further one doubles."),
+        Meta(
+            gt=0,
+            le=600,
+            description="Pause before the first restart, seconds. It doubles each time.",
+        ),
     ] = 0.5
     retry_longest_s: Annotated[
-        float, Meta(gt=0, le=3600, description="The longest pause between two restarts.")
+        float, Meta(gt=0, le=3600, description="Longest pause between two restarts, seconds.")
     ] = 30.0
     retry_budget: Annotated[
         int,
-        Meta(ge=1, le=1000, description="Restarts a minute after which each pause is the longest."),
+        Meta(
+            ge=1, le=1000, description="Restarts per minute after which every pause is the longest."
+        ),
     ] = 5
 
 
 class GateSettings(_Table, frozen=True, kw_only=True):
-    """The scene-change gate: an unchanged scene is not hashed again."""
+    """The change gate: an unchanged scene is not hashed again."""
 
-    enabled: Annotated[bool, Meta(description="False: every frame is hashed.")] = True
+    enabled: Annotated[bool, Meta(description="False: hash every frame.")] = True
     threshold: Annotated[
         int,
         Meta(
             ge=0,
             le=255,
-            description="Grey levels that one of 56 x 56 cells of the picture may differ in any "
-            "channel without it being a change. A noisy camera in the dark may need more.",
+            description="Largest difference that is not a change, in gray levels, in any channel "
+            "of any of the 56 x 56 cells of the image. A noisy camera in the dark may need more.",
         ),
     ] = 16
     refresh_s: Annotated[
-        float, Meta(gt=0, le=3600, description="Hash at least so often, changed or not.")
+        float,
+        Meta(
+            gt=0,
+            le=3600,
+            description="Hash at least once in this time, seconds, even without a change.",
+        ),
     ] = 5.0
 
 
 class DecisionSettings(_Table, frozen=True, kw_only=True):
-    """From neighbours to a name."""
+    """How matches become a recognition."""
 
     window: Annotated[
-        int, Meta(ge=1, le=1000, description="Frames of which a majority decides.")
+        int, Meta(ge=1, le=1000, description="Frames over which a majority decides.")
     ] = 5
-    neighbours: Annotated[int, Meta(ge=1, le=100, description="Nearest items that vote.")] = 5
+    neighbours: Annotated[
+        int, Meta(ge=1, le=100, description="Number of nearest codes that vote.")
+    ] = 5
     radius: Annotated[
         int,
         Meta(
             ge=-1,
             le=4096,
-            description='Bits up to which a match counts; beyond, the answer is "unknown". '
-            "-1: as measured for the model.",
+            description='Largest distance of a match, bits; beyond it the answer is "unknown". '
+            "-1: the model's own radius.",
         ),
     ] = -1
     cooldown_s: Annotated[
@@ -124,22 +143,22 @@ class DecisionSettings(_Table, frozen=True, kw_only=True):
         Meta(
             ge=0,
             le=86400,
-            description="A label that comes back sooner after it was announced is announced only "
-            "when this time is over.",
+            description="Seconds between two announcements of the same label. A label that returns "
+            "earlier is announced when this time is over.",
         ),
     ] = 0.0
 
 
 class HeatSettings(_Table, frozen=True, kw_only=True):
-    """A slower pace for a board that is hot or throttled."""
+    """A lower frame rate for a board that is hot or throttled."""
 
     hot_c: Annotated[
         float,
-        Meta(gt=0, le=200, description="Degrees Celsius from which the board counts as hot."),
+        Meta(gt=0, le=200, description="Temperature from which the board is hot, degrees Celsius."),
     ] = 78.0
     fps: Annotated[
         float,
-        Meta(gt=0, le=240, description="Frames a second, at most, until 5 degrees below that."),
+        Meta(gt=0, le=240, description="Maximum frames per second until it is 5 degrees cooler."),
     ] = 2.0
 
 
@@ -148,102 +167,119 @@ class OutputSettings(_Table, frozen=True, kw_only=True):
 
     format: Annotated[
         Literal["text", "json", "none"],
-        Meta(description="Lines for people, JSON objects for programs, or nothing."),
+        Meta(description="Human-readable lines, JSON objects, or nothing."),
     ] = "text"
 
 
 class MqttSettings(_Table, frozen=True, kw_only=True):
-    """Events to an MQTT broker (needs `edge-runtime[mqtt]`); left out: none."""
+    """Events to an MQTT broker. Requires `edge-runtime[mqtt]`. Without this table: off."""
 
-    host: Annotated[str, Meta(min_length=1, description="The broker.")]
-    port: Annotated[int, Meta(ge=1, le=65535, description="1883, or 8883 with TLS.")] = 1883
+    host: Annotated[str, Meta(min_length=1, description="Host name of the broker. Required.")]
+    port: Annotated[int, Meta(ge=1, le=65535, description="Usually 1883, or 8883 with TLS.")] = 1883
     topic: Annotated[
         str,
         Meta(
             pattern=r"^[^#+\x00]+$",
-            description="Below it: event (each), state (retained), status (last will).",
+            description="Parent of the topics event, state (retained) and status (last will).",
         ),
     ] = "edge-runtime"
     client_id: Annotated[str, Meta(description="Empty: the broker chooses one.")] = ""
-    username: Annotated[str, Meta(description="Empty: none.")] = ""
+    username: Annotated[str, Meta(description="Empty: no login.")] = ""
     password_file: Annotated[str, Meta(description="A file whose first line is the password.")] = ""
-    tls: Annotated[bool, Meta(description="Encrypt, and check the broker's certificate.")] = False
-    ca_file: Annotated[str, Meta(description="Certificates to trust. Empty: the system's.")] = ""
+    tls: Annotated[bool, Meta(description="Encrypt, and verify the broker's certificate.")] = False
+    ca_file: Annotated[str, Meta(description="Trusted certificates, PEM. Empty: the system's.")] = (
+        ""
+    )
     queue: Annotated[
-        int, Meta(ge=1, le=1_000_000, description="Events kept while the broker is away.")
+        int, Meta(ge=1, le=1_000_000, description="Events stored while the broker is unreachable.")
     ] = 1000
 
 
 class WebhookSettings(_Table, frozen=True, kw_only=True):
-    """Events to a web server, one POST of JSON each; left out: none."""
+    """Events to a web server, one POST request with JSON per event. Without this table: off."""
 
-    url: Annotated[str, Meta(pattern=r"^https?://[^/\s]", description="http or https address.")]
+    url: Annotated[
+        str, Meta(pattern=r"^https?://[^/\s]", description="An http or https URL. Required.")
+    ]
     token_file: Annotated[
         str, Meta(description="A file whose first line is sent as a bearer token.")
     ] = ""
-    timeout_s: Annotated[float, Meta(gt=0, le=300, description="For one attempt.")] = 5.0
+    timeout_s: Annotated[
+        float, Meta(gt=0, le=300, description="Limit for one attempt, seconds.")
+    ] = 5.0
     attempts: Annotated[
-        int, Meta(ge=1, le=1000, description="At one event, before it counts as failed.")
+        int, Meta(ge=1, le=1000, description="Attempts per event before it has failed.")
     ] = 8
     queue: Annotated[
-        int, Meta(ge=1, le=1_000_000, description="Events kept while the server is away.")
+        int, Meta(ge=1, le=1_000_000, description="Events stored while the server is unreachable.")
     ] = 1000
 
 
 class ExecSettings(_Table, frozen=True, kw_only=True):
-    """Events to a program, run once for each without a shell; left out: none."""
+    """Events to a program, run once per event without a shell. Without this table: off."""
 
     command: Annotated[
         list[str],
-        Meta(min_length=1, description="The program and its arguments; the event is on its stdin."),
+        Meta(
+            min_length=1,
+            description="Program and arguments. It reads the event from stdin. Required.",
+        ),
     ]
-    timeout_s: Annotated[float, Meta(gt=0, le=3600, description="Then it is killed.")] = 10.0
-    queue: Annotated[int, Meta(ge=1, le=1_000_000, description="Events kept while it runs.")] = 100
+    timeout_s: Annotated[
+        float, Meta(gt=0, le=3600, description="Seconds before the program is killed.")
+    ] = 10.0
+    queue: Annotated[
+        int, Meta(ge=1, le=1_000_000, description="Events stored while the program runs.")
+    ] = 100
 
 
 class HttpSettings(_Table, frozen=True, kw_only=True):
-    """The page, API and metrics (needs `edge-runtime[http]`); left out: none."""
+    """The web page, API and metrics. Requires `edge-runtime[http]`. Without this table: off."""
 
     host: Annotated[
         str,
-        Meta(min_length=1, description="Address to listen on; any but this machine needs a token."),
+        Meta(
+            min_length=1,
+            description="Address to listen on. Any but a loopback address requires a token.",
+        ),
     ] = "127.0.0.1"
-    port: Annotated[Port, Meta(description="0: any that is free.")] = 8080
+    port: Annotated[Port, Meta(description="0: any free port.")] = 8080
     token_file: Annotated[
-        str, Meta(description="A file whose first line is the token that clients must show.")
+        str, Meta(description="A file whose first line is the token that clients must send.")
     ] = ""
     names: Annotated[
         list[str],
-        Meta(description="Further names by which clients may call it, such as board.local."),
+        Meta(description="Further host names that clients may use, such as board.local."),
     ] = []
-    live_view: Annotated[bool, Meta(description="Show the camera's picture on the page.")] = True
+    live_view: Annotated[bool, Meta(description="Show the camera image on the page.")] = True
     max_upload_mb: Annotated[
-        float, Meta(gt=0, le=100, description="Largest photo that is taken, megabytes.")
+        float, Meta(gt=0, le=100, description="Largest accepted photo, megabytes.")
     ] = 15.0
     max_megapixels: Annotated[
         float,
         Meta(
             gt=0,
             le=67,
-            description="Largest photo that is decoded, but for JPEGs, which "
-            "are decoded at a fraction of their size.",
+            description="Largest photo that is decoded, megapixels. JPEGs may be larger, "
+            "because they are decoded at a fraction of their size.",
         ),
     ] = 16.0
     requests_per_minute: Annotated[
-        int, Meta(ge=1, le=100_000, description="Of one client, that are work: queries, changes.")
+        int, Meta(ge=1, le=100_000, description="Limit per client for queries and changes.")
     ] = 120
 
 
 class LogSettings(_Table, frozen=True, kw_only=True):
-    """What is said on standard error."""
+    """Messages on standard error."""
 
     level: Annotated[
-        Literal["debug", "info", "warning", "error"], Meta(description="And all above it.")
+        Literal["debug", "info", "warning", "error"],
+        Meta(description="Lowest level that is printed."),
     ] = "info"
 
 
 class Settings(_Table, frozen=True, kw_only=True):
-    """The whole file."""
+    """The complete file."""
 
     model: ModelSettings = ModelSettings()
     gallery: GallerySettings = GallerySettings()
@@ -262,4 +298,4 @@ class Settings(_Table, frozen=True, kw_only=True):
 RELOADABLE = frozenset(
     ("camera", "gate", "decision", "heat", "output", "mqtt", "webhook", "exec", "log")
 )
-"""Tables that SIGHUP brings into force. The others need a restart."""
+"""Tables whose changes SIGHUP applies. The others need a restart."""

@@ -1,8 +1,8 @@
-"""Where events go.
+"""Destinations of events.
 
-A `base.Sink` is the small contract: publish, close. It may be slow or dead; `outbox.Outbox` gives
-it a bounded queue and a thread of its own, so that the path never waits for it. Adding a kind of
-sink is adding a module here and a table to the configuration.
+`base.Sink` is the interface: publish and close. A sink may be slow or fail. `outbox.Outbox` gives
+it a bounded queue and its own thread, so the pipeline never waits for it. To add a kind of sink,
+add a module here and a table to the configuration.
 """
 
 from edge_runtime.sinks.base import Sink

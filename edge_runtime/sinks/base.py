@@ -1,4 +1,4 @@
-"""The contract of a sink."""
+"""The interface of a sink."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from edge_runtime.types import Event
 
 
 class Sink(ABC):
-    """Takes events as they happen."""
+    """Receives events as they occur."""
 
     name: str = "sink"
 
-    def open(self) -> None:  # noqa: B027  (most sinks connect when there is something to tell)
-        """Connect, if that is to be done before the first event. An outbox calls it, once."""
+    def open(self) -> None:  # noqa: B027  (most sinks connect at the first event)
+        """Connect, if that must happen before the first event. An outbox calls it once."""
 
     @abstractmethod
     def publish(self, event: Event) -> None:
         """Deliver one event; may block. Raises `SinkError`."""
 
-    def close(self) -> None:  # noqa: B027  (most sinks hold nothing)
-        """No further event will come."""
+    def close(self) -> None:  # noqa: B027  (most sinks hold no resources)
+        """Release all resources. No event follows."""

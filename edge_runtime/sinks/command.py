@@ -1,4 +1,4 @@
-"""Events to a program of the user's: run once for each, with the event on its standard input."""
+"""Run a user's program once per event, with the event on its standard input."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from edge_runtime.types import Event
 
 
 class CommandSink(Sink):
-    """Runs a program, without a shell, so that no label is ever taken for a command.
+    """Runs a program without a shell, so that a label is never interpreted as a command.
 
-    The event comes as one line of JSON on standard input, and as EDGE_KIND, EDGE_LABEL and
-    EDGE_CONFIDENCE in the environment.
+    The program receives the event as one line of JSON on standard input, and as EDGE_KIND,
+    EDGE_LABEL and EDGE_CONFIDENCE in the environment.
     """
 
     name = "exec"
@@ -37,7 +37,7 @@ class CommandSink(Sink):
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
-                start_new_session=True,  # so that a child of it can be ended with it
+                start_new_session=True,  # so that its children can be killed with it
                 env={
                     **os.environ,
                     "EDGE_KIND": event.kind,
@@ -47,25 +47,25 @@ class CommandSink(Sink):
             )
         except OSError as error:
             raise SinkError(
-                f"it cannot be run: {error.strerror}",
+                f"cannot run the program: {error.strerror}",
                 where=where,
-                remedy="check its path and mode",
+                remedy="check its path and permissions",
                 retry=False,
             ) from error
         line = json.dumps(asdict(event), ensure_ascii=False) + "\n"
         try:
-            _, said = child.communicate(line.encode(), timeout=self._timeout_s)
+            _, stderr = child.communicate(line.encode(), timeout=self._timeout_s)
         except subprocess.TimeoutExpired as error:
             with suppress(ProcessLookupError):
                 os.killpg(child.pid, signal.SIGKILL)
             child.communicate()
             raise SinkError(
-                f"it took longer than {self._timeout_s:g} s and was ended", where=where, retry=False
+                f"killed after {self._timeout_s:g} s", where=where, retry=False
             ) from error
         if child.returncode:
-            last = (said.decode(errors="replace").strip().splitlines() or [""])[-1]
+            last = (stderr.decode(errors="replace").strip().splitlines() or [""])[-1]
             raise SinkError(
-                f"it ended with code {child.returncode}" + (f": {last}" if last else ""),
+                f"exited with code {child.returncode}" + (f": {last}" if last else ""),
                 where=where,
                 retry=False,
             )

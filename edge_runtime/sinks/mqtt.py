@@ -1,8 +1,8 @@
-"""Events to an MQTT broker, for home automation and everything else that listens to one.
+"""Publish events to an MQTT broker, for home automation and other subscribers.
 
-Below the configured topic: `event` (each event, QoS 1), `state` (the last recognition, retained, so
-that whoever connects later knows), `status` ("online" or, by the broker when we are gone,
-"offline", retained).
+Topics below the configured one: `event` (each event, QoS 1), `state` (the last recognition,
+retained, so that a subscriber that connects later receives it) and `status` (retained: "online", or
+"offline", which the broker sets if the connection breaks).
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from paho.mqtt.client import MQTTMessageInfo
 
 ANSWER_S = 5.0
-"""How long the broker may take to confirm a message, or a connection."""
+"""Limit for the broker to confirm a message or a connection."""
 
 
 @dataclass(frozen=True)
 class MqttOptions:
-    """Which broker, as whom, where to."""
+    """The broker, the credentials and the topic."""
 
     host: str
     port: int = 1883
@@ -40,8 +40,9 @@ class MqttOptions:
 
 
 class MqttSink(Sink):
-    """Keeps a connection to a broker, from the first event on or from `open`; paho reconnects it in
-    the background.
+    """Holds a connection to a broker from `open`, or from the first event.
+
+    paho reconnects in the background.
     """
 
     name = "mqtt"
@@ -75,23 +76,23 @@ class MqttSink(Sink):
         self._opened = False
 
     def open(self) -> None:
-        """See `Sink.open`: from now on the broker says that we are there."""
+        """See `Sink.open`. From now on `status` is "online" while the broker is reachable."""
         if not self._opened:
             self._opened = True
             self._client.connect_async(self._options.host, self._options.port, keepalive=30)
             self._client.loop_start()
 
     def publish(self, event: Event) -> None:
-        """See `Sink.publish`: returns when the broker has confirmed it."""
+        """See `Sink.publish`. Returns when the broker has confirmed the event."""
         self.open()
         if not self._connected.wait(ANSWER_S):
             raise SinkError(
                 self._refusal or "no connection to the broker",
                 where=self._where,
-                remedy="check that it runs, its address, user and password",
+                remedy="check that the broker runs, and the address, user and password",
             )
-        # A message that was handed over stays with paho, which sends it after a reconnect: only
-        # its confirmation is awaited anew.
+        # paho still holds a message that an earlier attempt passed to it, and sends it after a
+        # reconnect. A new attempt must wait for the confirmation only.
         if self._pending_for is not event:
             self._pending_for, self._pending = event, self._send(event)
         for message in self._pending:
@@ -101,16 +102,16 @@ class MqttSink(Sink):
                 self._pending_for = None
                 raise SinkError(str(error), where=self._where) from error
             if not message.is_published():
-                raise SinkError("the broker does not confirm", where=self._where)
+                raise SinkError("the broker does not confirm the event", where=self._where)
         self._pending_for = None
 
     def close(self) -> None:
-        """See `Sink.close`: says goodbye, so that the will is not needed."""
+        """See `Sink.close`. Sets `status` to "offline" itself; the last will is for failures."""
         if self._connected.is_set():
-            farewell = self._client.publish(
+            offline = self._client.publish(
                 f"{self._options.topic}/status", "offline", qos=1, retain=True
             )
-            farewell.wait_for_publish(0.3)
+            offline.wait_for_publish(0.3)
         self._client.disconnect()
         self._client.loop_stop()
 
@@ -130,16 +131,18 @@ class MqttSink(Sink):
         self, client: Any, _data: object, _flags: object, reason: Any, _properties: object
     ) -> None:
         if reason.is_failure:
-            self._refusal = f"the broker refuses: {reason}"
+            self._refusal = f"the broker refuses the connection: {reason}"
             return
         self._refusal = ""
         client.publish(f"{self._options.topic}/status", "online", qos=1, retain=True)
         self._connected.set()
 
     def _on_connect_fail(self, _client: Any, _data: object) -> None:
-        error = sys.exception()  # paho calls from where it caught it, and does not say which it is
+        error = (
+            sys.exception()
+        )  # paho calls this inside its except block and does not pass the error
         if isinstance(error, ssl.SSLCertVerificationError):
-            self._refusal = f"the broker's certificate is not to be trusted: {error.verify_message}"
+            self._refusal = f"the broker's certificate is not trusted: {error.verify_message}"
         else:
             self._refusal = f"no connection to the broker: {error}" if error else ""
 
@@ -150,9 +153,15 @@ class MqttSink(Sink):
 
 
 def _trust(ca_file: str) -> ssl.SSLContext:
-    """What checks the broker's certificate; raises `ConfigError`."""
+    """Return the context that verifies the broker's certificate; raises `ConfigError`."""
     try:
         return ssl.create_default_context(cafile=ca_file or None)
     except OSError as error:
-        what = "no certificates in it" if isinstance(error, ssl.SSLError) else str(error.strerror)
-        raise ConfigError(f"mqtt.ca_file: {what}", where=ca_file, remedy="a file in PEM") from error
+        what = (
+            "the file contains no certificates"
+            if isinstance(error, ssl.SSLError)
+            else str(error.strerror)
+        )
+        raise ConfigError(
+            f"mqtt.ca_file: {what}", where=ca_file, remedy="name a PEM file"
+        ) from error

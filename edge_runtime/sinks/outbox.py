@@ -1,4 +1,7 @@
-"""A bounded queue before a sink, and a thread that empties it: the path never waits for a sink."""
+"""A bounded queue in front of a sink, and a thread that empties it.
+
+The pipeline never waits for a sink.
+"""
 
 from __future__ import annotations
 
@@ -16,26 +19,25 @@ from edge_runtime.types import Event
 
 log = logging.getLogger(__name__)
 
-
 GRACE_S = 0.1
-"""For an attempt that ends just when the time does."""
+"""Extra time for an attempt that ends exactly at the deadline."""
 
 
 @dataclass(frozen=True)
 class OutboxCounts:
-    """What became of the events; published = delivered + dropped + failed + waiting."""
+    """Events by outcome; published = delivered + dropped + failed + waiting."""
 
     published: int
     delivered: int
     dropped: int
-    """The queue was full, or time was up at the end: the oldest went."""
+    """The oldest events of a full queue, and those left in the queue at shutdown."""
     failed: int
-    """The sink refused them, or all attempts were used up."""
+    """The sink refused the event, or every attempt failed."""
     waiting: int
 
 
 class Outbox(Sink):
-    """Delivers to another sink, in order, from a thread of its own."""
+    """Delivers events to another sink, in order, on its own thread."""
 
     def __init__(
         self,
@@ -49,12 +51,13 @@ class Outbox(Sink):
         after: Outbox | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`attempts` at one event before it has failed; None: until it is delivered or dropped.
+        """Deliver events to `sink`.
 
-        Between attempts the pause doubles from `shortest_s` to `longest_s`, with jitter.
-        `lossless`: a full queue makes `publish` wait instead of dropping the oldest event; for
-        sources that wait themselves. `after`: the one that this one takes the place of; it is
-        closed, and only then is `sink` opened, so that the two cannot contradict each other.
+        An event fails after `attempts` attempts; None means no limit. The pause between attempts
+        doubles from `shortest_s` to `longest_s`, with jitter. With `lossless`, `publish` waits when
+        the queue is full instead of dropping the oldest event; use it with sources that can wait.
+        `after` is the outbox that this one replaces. It is closed before `sink` is opened, so that
+        the two cannot contradict each other.
         """
         self.name = sink.name
         self.sink = sink
@@ -68,13 +71,13 @@ class Outbox(Sink):
         self._events: deque[Event] = deque()
         self._published = self._delivered = self._dropped = self._failed = 0
         self._end_s: float | None = None
-        self._ended = self._given_up = False
+        self._ended = self._abandoned = False
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._run, name=f"sink-{self.name}", daemon=True)
         self._thread.start()
 
     def publish(self, event: Event) -> None:
-        """See `Sink.publish`; returns at once, and raises nothing."""
+        """See `Sink.publish`. Returns immediately unless `lossless`; raises nothing."""
         with self._changed:
             self._published += 1
             if self._lossless:
@@ -88,7 +91,7 @@ class Outbox(Sink):
             self._changed.notify_all()
 
     def counts(self) -> OutboxCounts:
-        """What became of the events so far."""
+        """Return the number of events by outcome so far."""
         with self._changed:
             return OutboxCounts(
                 self._published,
@@ -99,9 +102,9 @@ class Outbox(Sink):
             )
 
     def close(self, wait_s: float = 1.0) -> None:
-        """Deliver what can be delivered within `wait_s`, count the rest as dropped, and end.
+        """Deliver events for up to `wait_s`, count the rest as dropped, and close the sink.
 
-        A sink that is busy beyond that is closed as soon as it is not, by its own thread.
+        A sink that is still busy then is closed by its own thread when it is done.
         """
         with self._changed:
             self._end_s = self._clock() + wait_s
@@ -110,10 +113,10 @@ class Outbox(Sink):
         with self._changed:
             self._dropped += len(self._events)
             lost, self._events = len(self._events), deque()
-            self._given_up = not self._ended
+            self._abandoned = not self._ended
         if lost:
-            log.warning("%s: %d events were not delivered before the end", self.name, lost)
-        if not self._given_up:
+            log.warning("%s: %d events were not delivered before shutdown", self.name, lost)
+        if not self._abandoned:
             self.sink.close()
 
     def _run(self) -> None:
@@ -126,14 +129,14 @@ class Outbox(Sink):
             self._deliver_all()
         with self._changed:
             self._ended = True
-            given_up = self._given_up
-        if given_up:
+            abandoned = self._abandoned
+        if abandoned:
             self.sink.close()
 
     def _open(self) -> None:
         try:
             self.sink.open()
-        except Exception as error:  # the deliveries will say more
+        except Exception as error:  # the deliveries report the error in detail
             log.warning("%s", _as_sink_error(error, self.name))
 
     def _deliver_all(self) -> None:
@@ -154,11 +157,11 @@ class Outbox(Sink):
         while True:
             try:
                 self.sink.publish(event)
-            except Exception as error:  # a sink's bug must not end the deliveries
+            except Exception as error:  # a bug in a sink must not stop later deliveries
                 fault = _as_sink_error(error, self.name)
             else:
                 if self.last_error:
-                    log.info("%s: delivers again", self.name)
+                    log.info("%s: delivering again", self.name)
                     self.last_error = ""
                 return True
             attempt += 1
@@ -169,7 +172,7 @@ class Outbox(Sink):
                 return False
 
     def _pause(self, attempt: int) -> bool:
-        """Wait before the next attempt; False when the time is up."""
+        """Wait before the next attempt; return False after the deadline."""
         shortest_s, longest_s = self._pauses_s
         pause_s = min(longest_s, shortest_s * 2.0 ** min(attempt - 1, 30)) * random.uniform(0.5, 1)
         with self._changed:
@@ -184,7 +187,7 @@ def _as_sink_error(error: Exception, name: str) -> SinkError:
     if isinstance(error, SinkError):
         return error
     if isinstance(error, BrokenPipeError):
-        return SinkError("nobody reads it any more", where=name, retry=False)
+        return SinkError("the reader has closed the pipe", where=name, retry=False)
     if isinstance(error, OSError) and (fault := storage_error(error, name)):
         return SinkError(fault.what, where=name, remedy=fault.remedy)
     return SinkError(

@@ -1,4 +1,4 @@
-"""Events as lines of text or JSON, and in memory."""
+"""Write events as lines of text or JSON, or store them in memory."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from edge_runtime.types import Event
 
 
 class TextSink(Sink):
-    """One line a recognition, for people."""
+    """Writes one human-readable line per event."""
 
     name = "text"
 
@@ -30,7 +30,7 @@ class TextSink(Sink):
 
 
 class JsonSink(Sink):
-    """One JSON object a line, for programs."""
+    """Writes one JSON object per line, for programs."""
 
     name = "json"
 
@@ -44,7 +44,7 @@ class JsonSink(Sink):
 
 
 class ListSink(Sink):
-    """Keeps events in memory, for tests and the demo."""
+    """Stores events in memory, for tests and the demo."""
 
     name = "list"
 

@@ -1,4 +1,4 @@
-"""Events to a web server: one POST of JSON each."""
+"""Send events to a web server, each as one POST request with JSON."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from edge_runtime.sinks.base import Sink
 from edge_runtime.types import Event
 
 BUSY = frozenset({408, 425, 429})
-"""Answers below 500 that mean "later"."""
+"""Status codes below 500 that mean "try again later"."""
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """A hook is told where to go by its configuration alone."""
+    """Refuses redirects: only the configuration decides where events are sent."""
 
     def redirect_request(self, *_: object) -> None:
         return None
 
 
 class WebhookSink(Sink):
-    """Posts each event to an http or https address; anything but a 2xx answer is a fault."""
+    """Posts each event to an http or https address. Any response but 2xx is an error."""
 
     name = "webhook"
 
@@ -50,13 +50,13 @@ class WebhookSink(Sink):
         except urllib.error.HTTPError as error:
             with error:
                 raise SinkError(
-                    f"the server answers {error.code} {error.reason}",
+                    f"the server responded {error.code} {error.reason}",
                     where=where,
                     remedy="check the address and the token",
                     retry=error.code >= 500 or error.code in BUSY,
                 ) from error
-        except (OSError, ValueError) as error:  # ValueError: an answer that is half HTTP
+        except (OSError, ValueError) as error:  # ValueError: a malformed HTTP response
             reason = getattr(error, "reason", error)
-            raise SinkError(f"no answer: {reason}", where=where) from error
-        except HTTPException as error:  # as it is, it may hold line breaks
-            raise SinkError(f"the answer is no HTTP: {error!r}", where=where) from error
+            raise SinkError(f"no response: {reason}", where=where) from error
+        except HTTPException as error:  # {!r}: the text may contain line breaks
+            raise SinkError(f"the response is not valid HTTP: {error!r}", where=where) from error

@@ -393,7 +393,7 @@ def test_doctor(enrolled: Path, tmp_path: Path) -> None:
     assert done.returncode == 9
     assert "warn  gallery" in done.stdout
     assert "FAIL  camera" in done.stdout
-    assert "-> plug it in" in done.stdout
+    assert "-> connect it" in done.stdout
 
 
 def test_doctor_examines_what_a_configuration_needs(enrolled: Path, tmp_path: Path) -> None:
@@ -408,7 +408,7 @@ def test_doctor_examines_what_a_configuration_needs(enrolled: Path, tmp_path: Pa
     (tmp_path / "uvicorn.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGILL)")
     done = run_cli("doctor", "--config", config, PYTHONPATH=str(tmp_path))
     assert done.returncode == 9
-    assert "FAIL  uvicorn      dies of an illegal instruction" in done.stdout
+    assert "FAIL  uvicorn      crashes with an illegal instruction" in done.stdout
     assert "ok    model" in done.stdout
     config.write_text("[nope]")
     assert run_cli("doctor", "--config", config).returncode == 3
@@ -420,7 +420,7 @@ def test_doctor_knows_clocks_and_permissions(tmp_path: Path) -> None:
     assert clock(BUILT_S + 1.0, True).status == "ok"
     (none,) = cameras(tmp_path)
     assert none.status == "warn"
-    assert "plug one in" in none.remedy
+    assert "connect one" in none.remedy
     (tmp_path / "video0").touch()
     (one,) = cameras(tmp_path)
     assert (one.status, one.detail) == ("ok", "video0")
@@ -452,7 +452,7 @@ def test_doctor_survives_a_wheel_that_dies(enrolled: Path, tmp_path: Path) -> No
     )
     done = run_cli("doctor", "--gallery", enrolled, PYTHONPATH=str(tmp_path))
     assert done.returncode == 9
-    assert "FAIL  onnxruntime  dies of an illegal instruction" in done.stdout
+    assert "FAIL  onnxruntime  crashes with an illegal instruction" in done.stdout
     assert "ok    gallery" in done.stdout
 
 

@@ -153,7 +153,7 @@ def test_a_reload_leaves_alone_the_sinks_that_it_does_not_change(
     config.write_text(config.read_text() + f'[webhook]\nurl = "{hook.url}"\nattempts = 100\n')
     with_hook = Process("--config", config)
     try:
-        with_hook.until_said("no answer")  # the event waits
+        with_hook.until_said("no response")  # the event waits
         config.write_text(config.read_text().replace('"json"', '"none"'))
         with_hook.child.send_signal(signal.SIGHUP)
         with_hook.until_said("reloaded: output")

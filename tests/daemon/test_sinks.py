@@ -1,4 +1,4 @@
-"""Sinks behind their outboxes: a real broker, a real web server, real programs."""
+"""Sinks behind their outboxes, with a real broker, a real web server and real programs."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
@@ -32,10 +33,14 @@ HTML = "<img src=x onerror=alert(1)>$(touch /tmp/owned) & \"quoted\" 'too'"
 
 def _until(condition: Callable[[], Any], limit_s: float = 15.0) -> Any:
     end_s = time.monotonic() + limit_s
-    while not (found := condition()):
-        assert time.monotonic() < end_s, "it never happened"
+    while not (result := condition()):
+        assert time.monotonic() < end_s, "timed out"
         time.sleep(0.01)
-    return found
+    return result
+
+
+def _has_delivered(box: Outbox) -> bool:
+    return box.counts().delivered > 0
 
 
 def _free_port() -> int:
@@ -44,14 +49,14 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-class _Moody(Sink):
-    """Follows orders: what each attempt does."""
+class _ScriptedSink(Sink):
+    """Ends each attempt as `orders` prescribes."""
 
-    name = "moody"
+    name = "scripted"
 
     def __init__(self, orders: Iterator[str]) -> None:
         self._orders = orders
-        self.got: list[int] = []
+        self.received: list[int] = []
         self.closed = 0
 
     def publish(self, event: Event) -> None:
@@ -61,8 +66,8 @@ class _Moody(Sink):
         if order == "never":
             raise SinkError("not this one", retry=False)
         if order == "bug":
-            raise ZeroDivisionError("a bug of the sink's")
-        self.got.append(event.sequence)
+            raise ZeroDivisionError("a bug in the sink")
+        self.received.append(event.sequence)
 
     def close(self) -> None:
         self.closed += 1
@@ -78,7 +83,7 @@ class _Moody(Sink):
 def test_no_event_is_lost_without_being_counted(
     orders: list[str], count: int, attempts: int, capacity: int
 ) -> None:
-    sink = _Moody(iter(orders))
+    sink = _ScriptedSink(iter(orders))
     box = Outbox(sink, capacity=capacity, attempts=attempts, shortest_s=1e-4, longest_s=2e-4)
     for number in range(count):
         box.publish(make_event(number))
@@ -86,20 +91,20 @@ def test_no_event_is_lost_without_being_counted(
     box.close()
     counts = box.counts()
     assert counts.published == count == counts.delivered + counts.dropped + counts.failed
-    assert counts.delivered == len(sink.got)
-    assert sink.got == sorted(set(sink.got))
+    assert counts.delivered == len(sink.received)
+    assert sink.received == sorted(set(sink.received))
     assert sink.closed == 1
 
 
-def test_a_dead_sink_does_not_delay_the_path() -> None:
+def test_a_blocked_sink_does_not_delay_the_pipeline() -> None:
     release, begun = threading.Event(), threading.Event()
 
-    class Dead(Sink):
+    class Blocked(Sink):
         def publish(self, event: Event) -> None:
             begun.set()
             release.wait()
 
-    box = Outbox(Dead(), capacity=10)
+    box = Outbox(Blocked(), capacity=10)
     box.publish(make_event())
     assert begun.wait(5)
     began_s = time.monotonic()
@@ -109,7 +114,7 @@ def test_a_dead_sink_does_not_delay_the_path() -> None:
     counts = box.counts()
     assert (counts.published, counts.dropped, counts.waiting) == (1000, 989, 11)
     box.close(0.05)
-    assert box.counts().waiting == 1  # in the sink's hands
+    assert box.counts().waiting == 1  # being published
     release.set()
 
 
@@ -128,8 +133,8 @@ def test_a_lossless_outbox_makes_the_source_wait() -> None:
     assert box.counts().dropped == 0
 
 
-def test_what_is_left_at_the_end_is_delivered_or_counted() -> None:
-    box = Outbox(_Moody(iter(["later"] * 1000)), shortest_s=0.01, longest_s=0.02)
+def test_events_left_at_shutdown_are_delivered_or_counted() -> None:
+    box = Outbox(_ScriptedSink(iter(["later"] * 1000)), shortest_s=0.01, longest_s=0.02)
     for number in range(5):
         box.publish(make_event(number))
     box.close(0.1)
@@ -138,7 +143,7 @@ def test_what_is_left_at_the_end_is_delivered_or_counted() -> None:
     assert counts.dropped + counts.failed == 5
 
 
-def test_one_line_anmake_event() -> None:
+def test_one_line_per_event() -> None:
     text, lines = io.StringIO(), io.StringIO()
     TextSink(text).publish(make_event(label=HTML))
     JsonSink(lines).publish(make_event(label=HTML))
@@ -152,13 +157,13 @@ def test_one_line_anmake_event() -> None:
 
 
 class _Hook(BaseHTTPRequestHandler):
-    answers: ClassVar[list[int]] = []
-    seen: ClassVar[list[tuple[dict[str, Any], str | None]]] = []
+    status_codes: ClassVar[list[int]] = []
+    requests: ClassVar[list[tuple[dict[str, Any], str | None]]] = []
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        type(self).seen.append((json.loads(body), self.headers["Authorization"]))
-        code = type(self).answers.pop(0) if type(self).answers else 204
+        type(self).requests.append((json.loads(body), self.headers["Authorization"]))
+        code = type(self).status_codes.pop(0) if type(self).status_codes else 204
         self.send_response(code)
         if code == 302:
             self.send_header("Location", "http://127.0.0.1:9/elsewhere")
@@ -166,12 +171,12 @@ class _Hook(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, *_: object) -> None:
-        """Quiet."""
+        """Log nothing."""
 
 
 @pytest.fixture
 def hook() -> Iterator[str]:
-    _Hook.answers, _Hook.seen = [], []
+    _Hook.status_codes, _Hook.requests = [], []
     with ThreadingHTTPServer(("127.0.0.1", 0), _Hook) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
@@ -180,34 +185,34 @@ def hook() -> Iterator[str]:
         thread.join()
 
 
-def test_a_webhook_that_has_a_bad_day(hook: str) -> None:
-    _Hook.answers = [500, 429, 200, 404, 302]
+def test_a_webhook_retries_only_temporary_errors(hook: str) -> None:
+    _Hook.status_codes = [500, 429, 200, 404, 302]
     box = Outbox(WebhookSink(hook, token="s3cret"), attempts=5, shortest_s=0.01)
     for number in range(4):
         box.publish(make_event(number, label=HTML))
     _until(lambda: not box.counts().waiting)
     box.close()
     counts = box.counts()
-    # The first event is taken at the third attempt; "not found" and a redirect are final.
+    # The first event succeeds at the third attempt. 404 and a redirect are final.
     assert (counts.delivered, counts.failed) == (2, 2)
-    assert [body["sequence"] for body, _ in _Hook.seen] == [0, 0, 0, 1, 2, 3]
-    assert _Hook.seen[0] == (
+    assert [body["sequence"] for body, _ in _Hook.requests] == [0, 0, 0, 1, 2, 3]
+    assert _Hook.requests[0] == (
         json.loads(json.dumps(make_event(label=HTML).__dict__)),
         "Bearer s3cret",
     )
 
 
-def test_a_webhook_that_answers_no_http_is_asked_again(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_webhook_response_that_is_not_http_is_retried(caplog: pytest.LogCaptureFixture) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def answer() -> None:
-            for words in (b"garbage\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"):
-                channel, _ = server.accept()
-                with channel:
-                    channel.recv(1 << 16)
-                    channel.sendall(words)
-                    channel.shutdown(socket.SHUT_WR)
-                    while channel.recv(1 << 16):
+            for response in (b"garbage\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"):
+                connection, _ = server.accept()
+                with connection:
+                    connection.recv(1 << 16)
+                    connection.sendall(response)
+                    connection.shutdown(socket.SHUT_WR)
+                    while connection.recv(1 << 16):
                         pass
 
         thread = threading.Thread(target=answer, daemon=True)
@@ -219,13 +224,13 @@ def test_a_webhook_that_answers_no_http_is_asked_again(caplog: pytest.LogCapture
         box.close()
         thread.join(5.0)
     assert (box.counts().delivered, box.counts().failed) == (1, 0)
-    (said,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
-    assert "the answer is no HTTP" in said
-    assert "\n" not in said
+    (message,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert "the response is not valid HTTP" in message
+    assert "\n" not in message
 
 
-def test_a_webhook_where_nobody_is() -> None:
-    with pytest.raises(SinkError, match=r"webhook 127\.0\.0\.1:9: no answer") as caught:
+def test_a_webhook_without_a_server() -> None:
+    with pytest.raises(SinkError, match=r"webhook 127\.0\.0\.1:9: no response") as caught:
         WebhookSink("http://127.0.0.1:9/").publish(make_event())
     assert caught.value.retry
 
@@ -233,7 +238,7 @@ def test_a_webhook_where_nobody_is() -> None:
 # -- exec -------------------------------------------------------------------------------------
 
 
-def test_a_program_gets_the_event_and_no_shell_reads_it(tmp_path: Path) -> None:
+def test_a_program_receives_the_event_without_a_shell(tmp_path: Path) -> None:
     out = tmp_path / "out"
     script = (
         "import os, sys; "
@@ -248,10 +253,10 @@ def test_a_program_gets_the_event_and_no_shell_reads_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("command", "what"),
     [
-        (["/nowhere/program"], "cannot be run: No such file"),
-        (["/etc/passwd"], "cannot be run: Permission denied"),
+        (["/nowhere/program"], "cannot run the program: No such file"),
+        (["/etc/passwd"], "cannot run the program: Permission denied"),
         ([sys.executable, "-c", "import sys; sys.exit('no paper')"], "code 1: no paper"),
-        (["sh", "-c", "sleep 60 & sleep 60"], "took longer than 0.3 s"),
+        (["sh", "-c", "sleep 60 & sleep 60"], "killed after 0.3 s"),
         (["true"], ""),
     ],
 )
@@ -272,7 +277,7 @@ needs_broker = pytest.mark.skipif(BROKER is None, reason="no mosquitto: apt inst
 
 
 class Broker:
-    """A real one, on a port that stays the same when it is started again."""
+    """A real MQTT broker whose port stays the same across restarts."""
 
     def __init__(self, folder: Path, extra: str = "allow_anonymous true") -> None:
         self.port = _free_port()
@@ -299,27 +304,27 @@ class Broker:
 
 
 class Listener:
-    """Another client, that writes down what it hears."""
+    """A client that records every message."""
 
     def __init__(self, port: int) -> None:
         from paho.mqtt import client as paho
         from paho.mqtt.enums import CallbackAPIVersion
 
-        self.heard: list[tuple[str, str, bool]] = []
+        self.messages: list[tuple[str, str, bool]] = []
         self._client = paho.Client(CallbackAPIVersion.VERSION2)
         self._client.reconnect_delay_set(1, 1)
         self._client.on_connect = lambda client, *_: client.subscribe("#", qos=1)
-        listening = threading.Event()  # what is published before that is not heard
-        self._client.on_subscribe = lambda *_: listening.set()
-        self._client.on_message = lambda _client, _data, message: self.heard.append(
+        subscribed = threading.Event()  # earlier messages are not received
+        self._client.on_subscribe = lambda *_: subscribed.set()
+        self._client.on_message = lambda _client, _data, message: self.messages.append(
             (message.topic, message.payload.decode(), message.retain)
         )
         self._client.connect_async("127.0.0.1", port)
         self._client.loop_start()
-        assert listening.wait(15)
+        assert subscribed.wait(15)
 
-    def of(self, topic: str) -> list[str]:
-        return [text for name, text, _ in self.heard if name == topic]
+    def payloads(self, topic: str) -> list[str]:
+        return [text for name, text, _ in self.messages if name == topic]
 
     def close(self) -> None:
         self._client.disconnect()
@@ -328,53 +333,59 @@ class Listener:
 
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[Broker]:
-    made = Broker(tmp_path)
-    made.start()
-    yield made
-    made.stop()
+    broker = Broker(tmp_path)
+    broker.start()
+    yield broker
+    broker.stop()
 
 
 @needs_broker
-def test_mqtt_tells_events_state_and_whether_we_are_there(broker: Broker) -> None:
-    ear = Listener(broker.port)
+def test_mqtt_publishes_events_state_and_status(broker: Broker) -> None:
+    listener = Listener(broker.port)
     box = Outbox(MqttSink(MqttOptions("127.0.0.1", broker.port, "home/eye")))
     box.publish(make_event(1, "enter", HTML))
     box.publish(make_event(2, "leave", HTML))
-    _until(lambda: len(ear.of("home/eye/event")) == 2)
-    assert [json.loads(text)["sequence"] for text in ear.of("home/eye/event")] == [1, 2]
-    assert json.loads(ear.of("home/eye/event")[0])["label"] == HTML
-    _until(lambda: ear.of("home/eye/status"))
-    assert ear.of("home/eye/status")[-1] == "online"
-    late = Listener(broker.port)  # the state is kept for whoever comes later
-    _until(lambda: late.of("home/eye/state"))
-    assert json.loads(late.of("home/eye/state")[0])["label"] is None
+    _until(lambda: len(listener.payloads("home/eye/event")) == 2)
+    assert [json.loads(text)["sequence"] for text in listener.payloads("home/eye/event")] == [1, 2]
+    assert json.loads(listener.payloads("home/eye/event")[0])["label"] == HTML
+    _until(lambda: listener.payloads("home/eye/status"))
+    assert listener.payloads("home/eye/status")[-1] == "online"
+    late = Listener(broker.port)  # the state is retained for later subscribers
+    _until(lambda: late.payloads("home/eye/state"))
+    assert json.loads(late.payloads("home/eye/state")[0])["label"] is None
     box.close(2)
-    _until(lambda: ear.of("home/eye/status")[-1] == "offline")
+    _until(lambda: listener.payloads("home/eye/status")[-1] == "offline")
     assert box.counts().delivered == 2
     late.close()
-    ear.close()
+    listener.close()
 
 
 @needs_broker
-def test_one_that_takes_anothers_place_has_the_last_word(broker: Broker) -> None:
-    """The farewell of the one before does not say that we are gone."""
-    ear = Listener(broker.port)
+def test_a_replaced_sink_does_not_overwrite_the_status(broker: Broker) -> None:
+    """The "offline" of the closed sink comes before the "online" of its successor."""
+    listener = Listener(broker.port)
     options = MqttOptions("127.0.0.1", broker.port, "eye", client_id="eye")
     box = Outbox(MqttSink(options))
-    _until(lambda: ear.of("eye/status")[-1:] == ["online"])
+    _until(lambda: listener.payloads("eye/status")[-1:] == ["online"])
     for number in range(5):
         box = Outbox(MqttSink(options), after=box)
         box.publish(make_event(number))
-        _until(lambda box=box: box.counts().delivered)
+        _until(partial(_has_delivered, box))
     time.sleep(0.3)
-    assert ear.of("eye/status")[-1] == "online"
-    assert [json.loads(text)["sequence"] for text in ear.of("eye/event")] == [0, 1, 2, 3, 4]
+    assert listener.payloads("eye/status")[-1] == "online"
+    assert [json.loads(text)["sequence"] for text in listener.payloads("eye/event")] == [
+        0,
+        1,
+        2,
+        3,
+        4,
+    ]
     box.close(2)
-    ear.close()
+    listener.close()
 
 
-class _Slow(_Moody):
-    """Is at one event for as long as it is let."""
+class _Slow(_ScriptedSink):
+    """Blocks in `publish` until `go` is set."""
 
     def __init__(self) -> None:
         super().__init__(iter(()))
@@ -385,41 +396,41 @@ class _Slow(_Moody):
         super().publish(event)
 
 
-def test_a_sink_that_is_busy_at_the_end_is_closed_when_it_is_not() -> None:
-    slow, next_ = _Slow(), _Moody(iter(()))
+def test_a_sink_that_is_busy_at_shutdown_is_closed_later() -> None:
+    slow, next_ = _Slow(), _ScriptedSink(iter(()))
     box = Outbox(slow)
     box.publish(make_event(1))
-    follower = Outbox(next_, after=box)
-    follower.publish(make_event(2))
-    _until(lambda: box._given_up)
+    successor = Outbox(next_, after=box)
+    successor.publish(make_event(2))
+    _until(lambda: box._abandoned)
     assert not slow.closed
-    assert not next_.got  # one after the other
+    assert not next_.received  # the successor waits
     slow.go.set()
-    _until(lambda: next_.got == [2])
-    assert (slow.got, slow.closed) == ([1], 1)
-    follower.close()
+    _until(lambda: next_.received == [2])
+    assert (slow.received, slow.closed) == ([1], 1)
+    successor.close()
     assert next_.closed == 1
 
 
 @needs_broker
-def test_the_broker_tells_of_our_death(broker: Broker) -> None:
+def test_the_broker_publishes_the_last_will(broker: Broker) -> None:
     script = (
         "import sys, time\n"
         "from edge_runtime.sinks.mqtt import *\n"
         "from tests.support.events import make_event\n"
         f"MqttSink(MqttOptions('127.0.0.1', {broker.port}, 'eye')).publish(make_event())\n"
-        "print('told', flush=True)\n"
+        "print('published', flush=True)\n"
         "time.sleep(60)\n"
     )
-    ear = Listener(broker.port)
+    listener = Listener(broker.port)
     child = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
     assert child.stdout
-    assert child.stdout.readline() == b"told\n"
+    assert child.stdout.readline() == b"published\n"
     child.kill()
     child.wait()
     child.stdout.close()
-    _until(lambda: ear.of("eye/status")[-1:] == ["offline"])
-    ear.close()
+    _until(lambda: listener.payloads("eye/status")[-1:] == ["offline"])
+    listener.close()
 
 
 @needs_broker
@@ -432,13 +443,13 @@ def test_events_wait_while_the_broker_is_away(broker: Broker) -> None:
         box.publish(make_event(number))
     assert box.counts().delivered == 0
     broker.start()
-    ear = Listener(broker.port)
+    listener = Listener(broker.port)
     _until(lambda: not box.counts().waiting, 40)
     counts = box.counts()
     assert counts.published == 6 == counts.delivered + counts.dropped
-    assert counts.dropped in (2, 3)  # one may have been in the sink's hands
+    assert counts.dropped in (2, 3)  # one may have been in publication
     box.close()
-    ear.close()
+    listener.close()
 
 
 @needs_broker
@@ -457,7 +468,7 @@ def test_a_broker_that_refuses_is_named(tmp_path: Path) -> None:
 
 @pytest.fixture
 def authority(tmp_path: Path) -> Path:
-    """A folder with a certificate authority of our own, and what it says of 127.0.0.1."""
+    """A folder with our own certificate authority and its certificate for 127.0.0.1."""
     if not shutil.which("openssl"):
         pytest.skip("no openssl: apt install openssl")
 
@@ -466,7 +477,7 @@ def authority(tmp_path: Path) -> Path:
         subprocess.run(words, cwd=tmp_path, check=True, capture_output=True)
 
     curve = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes"
-    for name in ("ca", "stranger"):
+    for name in ("ca", "unrelated"):
         openssl(f"req -x509 {curve} -keyout {name}.key -out {name}.pem -days 2 -subj /CN={name}")
     openssl(f"req {curve} -keyout broker.key -out broker.csr -subj /CN=broker")
     (tmp_path / "names").write_text("subjectAltName=IP:127.0.0.1\n")
@@ -477,12 +488,12 @@ def authority(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def closed_broker(authority: Path) -> Iterator[Broker]:
-    """One that talks TLS alone."""
+    """A broker that accepts TLS connections only."""
     certificates = f"certfile {authority}/broker.pem\nkeyfile {authority}/broker.key"
-    made = Broker(authority, f"{certificates}\nuser root\nallow_anonymous true")
-    made.start()
-    yield made
-    made.stop()
+    broker = Broker(authority, f"{certificates}\nuser root\nallow_anonymous true")
+    broker.start()
+    yield broker
+    broker.stop()
 
 
 def _encrypted(broker: Broker, ca_file: Path | None) -> MqttSink:
@@ -492,33 +503,31 @@ def _encrypted(broker: Broker, ca_file: Path | None) -> MqttSink:
 
 
 @needs_broker
-def test_mqtt_over_tls_with_an_authority_of_ones_own(
-    closed_broker: Broker, authority: Path
-) -> None:
+def test_mqtt_over_tls_with_a_private_authority(closed_broker: Broker, authority: Path) -> None:
     sink = _encrypted(closed_broker, authority / "ca.pem")
     try:
-        sink.publish(make_event())  # returns when it is confirmed
+        sink.publish(make_event())  # returns after the confirmation
     finally:
         sink.close()
 
 
 @needs_broker
 @pytest.mark.filterwarnings("ignore:unclosed <ssl.SSLSocket:ResourceWarning")  # paho's
-@pytest.mark.parametrize("trusted", ["stranger.pem", ""])
-def test_a_broker_that_is_not_trusted_hears_nothing(
+@pytest.mark.parametrize("trusted", ["unrelated.pem", ""])
+def test_an_untrusted_broker_receives_nothing(
     closed_broker: Broker, authority: Path, trusted: str
 ) -> None:
     sink = _encrypted(closed_broker, authority / trusted if trusted else None)
     try:
-        with pytest.raises(SinkError, match="certificate is not to be trusted") as caught:
+        with pytest.raises(SinkError, match="certificate is not trusted") as caught:
             sink.publish(make_event())
-        assert caught.value.retry  # it may be given a good one
+        assert caught.value.retry  # the broker may get a valid certificate later
     finally:
         sink.close()
 
 
 def test_certificates_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     (tmp_path / "garbage.pem").write_text("no certificate")
-    for name, said in (("garbage.pem", "no certificates in it"), ("nowhere.pem", "No such file")):
-        with pytest.raises(ConfigError, match=f"{name}: mqtt.ca_file: {said}"):
+    for name, message in (("garbage.pem", "the file contains no"), ("nowhere.pem", "No such")):
+        with pytest.raises(ConfigError, match=f"{name}: mqtt.ca_file: {message}"):
             MqttSink(MqttOptions("127.0.0.1", 1, tls=True, ca_file=str(tmp_path / name)))
