@@ -12,7 +12,7 @@ The manifest:
     format     1
     model      id, name, version, bits, threshold, bit_order, radius, input (edge_runtime.model)
     target     name, board, triple, cpu, features (required CPU features)
-    precision  fp32, or portable
+    precision  fp32, fp16, int8, or portable
     budgets    limits from the device's description
     files      name -> sha256, bytes
     tools      name -> version
@@ -53,7 +53,7 @@ LIBRARY = "libedge.so"
 MODEL = "model.onnx"
 EVIDENCE = "evidence.json"
 ALLOW_UNVERIFIED = "EDGE_RUNTIME_ALLOW_UNVERIFIED"
-"""Environment variable. 1: use bundles that the compiler could not verify."""
+"""Environment variable; the value 1 allows bundles that the compiler could not verify."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def is_verified(path: Path) -> bool:
 
 
 def require_verified(path: Path) -> None:
-    """Raise BundleUnverifiedError if the bundle `path` is not verified, even if it is allowed."""
+    """Raise `BundleUnverifiedError` if the bundle `path` is unverified, even if that is allowed."""
     if not is_verified(path):
         raise BundleUnverifiedError(
             "not verified, so it is not used on a board",
@@ -164,11 +164,7 @@ def portable_model(path: Path) -> Path | None:
     file = path / MODEL
     try:
         entry = read_manifest(path)["files"][MODEL]
-    except (
-        BundleInvalidError,
-        KeyError,
-        TypeError,
-    ):  # no checksum to compare with
+    except (BundleInvalidError, KeyError, TypeError):  # no checksum to compare with
         return file if file.is_file() else None
     try:
         _check_file(file, entry)

@@ -32,7 +32,7 @@ class Picture:
 
     @property
     def preview(self) -> Image | None:
-        """A small version if it is cheaper than `image`, else None."""
+        """A small version if that is cheaper than `image`, which is not decoded yet; else None."""
         return None
 
     @property
