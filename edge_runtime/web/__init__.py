@@ -1,5 +1,6 @@
-"""The page, API and metrics of a running daemon: an extra, loaded only where it is asked for.
+"""The web page, the HTTP API and the metrics of a running daemon.
 
-It looks at the daemon and hands it errands; the path does not know of it. Everything here runs on
-the server's own thread, or on those it starts.
+They are an optional extra, loaded only if the configuration enables them. The web server reads the
+daemon's state and submits work to its queue; the daemon does not import this package. All code here
+runs on the server's own thread or on threads that it starts.
 """

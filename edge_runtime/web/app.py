@@ -1,4 +1,4 @@
-"""The app: what is answered where."""
+"""The routes of the page and the API."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from edge_runtime.web.gallery_service import GalleryService
 from edge_runtime.web.metrics import Metrics
 from edge_runtime.web.openapi import document
 from edge_runtime.web.photos import UploadError, read_upload
-from edge_runtime.web.streams import EventStream, FullError, LiveView
+from edge_runtime.web.streams import EventStream, LiveView, TooManyStreamsError
 
 if TYPE_CHECKING:
     from edge_runtime.daemon.service import Service
@@ -58,18 +58,18 @@ MAX_JSON = 4096
 
 
 class Site:
-    """The handlers and what they need. Made on the path's thread, used on the server's."""
+    """The request handlers. Created on the daemon's thread, used on the server's."""
 
     def __init__(self, service: Service, settings: HttpSettings, token: str) -> None:
         self._service = service
         self._settings = settings
         self._gallery = GalleryService(service.pipeline, service.daemon.work_queue)
-        self._events = EventStream(self._brief)
+        self._events = EventStream(self._full_status)
         self._live = LiveView(service)
         self._metrics = Metrics(service)
         self._uploads = asyncio.Semaphore(2)
         service.daemon.listeners.append(self._events.listen)
-        service.daemon.observers.append(self._metrics.see)
+        service.daemon.observers.append(self._metrics.observe)
         label = "/api/labels/{label:path}"
         routes = [
             *(Route(path, self._file) for path in FILES),
@@ -77,7 +77,7 @@ class Site:
             Route("/readyz", self._health),
             Route("/metrics", self._prometheus),
             Route("/openapi.json", self._openapi),
-            Route("/live.mjpg", self._picture),
+            Route("/live.mjpg", self._live_view),
             Route("/api/session", self._session, methods=["POST"]),
             Route("/api/status", self._status),
             Route("/api/events", self._recent),
@@ -93,15 +93,15 @@ class Site:
             routes=routes,
             middleware=[Middleware(AuthMiddleware, settings=settings, token=token)],
             exception_handlers={
-                EdgeRuntimeError: _our_error,  # type: ignore[dict-item]
+                EdgeRuntimeError: _runtime_error,  # type: ignore[dict-item]
                 UploadError: _upload_error,  # type: ignore[dict-item]
-                FullError: _full,
+                TooManyStreamsError: _too_many_streams,
                 HTTPException: _http_error,  # type: ignore[dict-item]
             },
         )
 
     def close(self, wait_s: float) -> None:
-        """Let the gallery go, within `wait_s`."""
+        """Close the gallery within `wait_s`."""
         self._gallery.close(wait_s)
 
     # -- the page -----------------------------------------------------------------------------
@@ -109,9 +109,9 @@ class Site:
     async def _file(self, request: Request) -> Response:
         return FileResponse(STATIC / FILES[request.url.path])
 
-    async def _picture(self, _request: Request) -> Response:
+    async def _live_view(self, _request: Request) -> Response:
         if not self._settings.live_view:
-            raise HTTPException(404, "the live view is off (http.live_view)")
+            raise HTTPException(404, "the live view is disabled (http.live_view)")
         kind = "multipart/x-mixed-replace; boundary=frame"
         return StreamingResponse(self._live.watch(), media_type=kind)
 
@@ -119,17 +119,17 @@ class Site:
         body = await _small_json(request)
         token = body.get("token")
         if not isinstance(token, str):
-            return refuse(422, "the token is missing", 'send {"token": "..."}')
-        guard: AuthMiddleware = request.scope["state"]["guard"]
-        return guard.open_session(token, request.scope["state"]["client"])
+            return refuse(422, "token is missing", 'send {"token": "..."}')
+        auth: AuthMiddleware = request.scope["state"]["auth"]
+        return auth.open_session(token, request.scope["state"]["client"])
 
-    # -- how it is ----------------------------------------------------------------------------
+    # -- monitoring ---------------------------------------------------------------------------
 
     async def _health(self, request: Request) -> Response:
         now = status(self._service)
-        well = now["alive"] if request.url.path == "/healthz" else now["ready"]
-        body: dict[str, Any] = {"status": "ok" if well else "failing"}
-        if request.scope["state"]["known"]:
+        healthy = now["alive"] if request.url.path == "/healthz" else now["ready"]
+        body: dict[str, Any] = {"status": "ok" if healthy else "failing"}
+        if request.scope["state"]["authorized"]:
             body |= {
                 "state": now["camera"]["state"],
                 "frame_age_s": now["frame_age_s"],
@@ -139,7 +139,7 @@ class Site:
                 "gallery_generation": now["gallery"]["generation"],
                 "last_error": now["last_error"],
             }
-        return JSONResponse(body, 200 if well else 503)
+        return JSONResponse(body, 200 if healthy else 503)
 
     async def _prometheus(self, _request: Request) -> Response:
         return Response(self._metrics.text(), media_type="text/plain; version=0.0.4")
@@ -148,26 +148,24 @@ class Site:
         return JSONResponse(document())
 
     async def _status(self, _request: Request) -> Response:
-        return JSONResponse({**status(self._service), **self._page()})
+        return JSONResponse(self._full_status())
 
-    def _brief(self) -> dict[str, Any]:
-        return {**status(self._service), **self._page()}
-
-    def _page(self) -> dict[str, Any]:
+    def _full_status(self) -> dict[str, Any]:
         latest = self._service.latest
         nearest = latest.result.matches[:1] if latest else ()
         return {
+            **status(self._service),
             "budget_ms": min(1000 / self._service.settings.camera.fps, QUERY_BUDGET_MS),
             "live_view": self._settings.live_view,
             "nearest": asdict(nearest[0]) if nearest else None,
         }
 
-    # -- recognitions -------------------------------------------------------------------------
+    # -- recognition --------------------------------------------------------------------------
 
     async def _recent(self, request: Request) -> Response:
         text = request.query_params.get("limit", "50")
         if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= 200):
-            return refuse(422, f"limit: {text!r:.40} is no number from 1 to 200")
+            return refuse(422, f"limit must be a number from 1 to 200, got {text!r:.40}")
         events = list(self._service.recent)[-int(text) :]
         return JSONResponse({"events": [asdict(event) for event in reversed(events)]})
 
@@ -199,7 +197,7 @@ class Site:
     async def _photo(self, request: Request) -> Response:
         data = await self._gallery.thumbnail(_label(request))
         if not data:
-            raise HTTPException(404, "no photo was kept for this label")
+            raise HTTPException(404, "this label has no thumbnail")
         return Response(data, media_type="image/jpeg", headers={"Cache-Control": "no-cache"})
 
     async def _enroll_photo(self, request: Request) -> Response:
@@ -209,7 +207,7 @@ class Site:
     async def _enroll_frame(self, request: Request) -> Response:
         latest = self._service.latest
         if latest is None or not status(self._service)["ready"]:
-            return refuse(503, "the camera gives no picture now", "see /readyz")
+            return refuse(503, "the camera delivers no frames", "see /readyz")
         source = f"{self._service.daemon.camera.source.name}#{latest.frame.sequence}"
         label = _label(request)
         return _enrolled(await self._gallery.enroll_frame(label, latest.frame.image, source))
@@ -221,19 +219,19 @@ class Site:
         return JSONResponse({"label": label, **counts})
 
     async def _upload(self, request: Request) -> bytes:
-        async with self._uploads:  # two photos in memory at once, however many are sent
+        async with self._uploads:  # at most two photos in memory at a time
             return await read_upload(request, self._settings)
 
 
 def make_app(service: Service, settings: HttpSettings, token: str) -> Site:
-    """The site of a running daemon."""
+    """Return the site of a running daemon."""
     return Site(service, settings, token)
 
 
 def _label(request: Request) -> str:
     label: str = request.path_params["label"]
-    if "\ufffd" in label:  # what the server makes of bytes that are no text
-        raise LabelError("not UTF-8", where="label", remedy="percent-encode it as UTF-8")
+    if "\ufffd" in label:  # the server's replacement for invalid UTF-8
+        raise LabelError("label is not valid UTF-8", remedy="percent-encode it as UTF-8")
     return label
 
 
@@ -248,18 +246,18 @@ async def _small_json(request: Request) -> dict[str, Any]:
         if len(body) > MAX_JSON:
             raise UploadError(413, f"larger than {MAX_JSON} bytes")
     try:
-        found = json.loads(bytes(body))
+        data = json.loads(bytes(body))
     except (ValueError, RecursionError):
-        found = None
-    if not isinstance(found, dict):
+        data = None
+    if not isinstance(data, dict):
         raise UploadError(422, "not a JSON object")
-    return found
+    return data
 
 
 Handler = Callable[[Request, Exception], Awaitable[Response]]
 
 
-async def _our_error(_request: Request, error: EdgeRuntimeError) -> Response:
+async def _runtime_error(_request: Request, error: EdgeRuntimeError) -> Response:
     code = next(number for kind, number in _STATUS if isinstance(error, kind))
     where = f"{error.where}: " if error.where and code < 500 else ""
     return refuse(code, f"{where}{error.what}", error.remedy)
@@ -269,8 +267,8 @@ async def _upload_error(_request: Request, error: UploadError) -> Response:
     return refuse(error.status, error.what, error.remedy)
 
 
-async def _full(_request: Request, _error: Exception) -> Response:
-    return refuse(503, "too many are watching", "close another page")
+async def _too_many_streams(_request: Request, _error: Exception) -> Response:
+    return refuse(503, "too many open streams", "close another page")
 
 
 async def _http_error(_request: Request, error: HTTPException) -> Response:

@@ -1,12 +1,12 @@
-"""Who may ask for what: names, tokens, other sites' pages, and how often.
+"""Access control: host names, tokens, cross-site requests and rate limits.
 
-- A request must call us by a name that is ours, or by an address: a web page that has its own name
-  point at this machine (DNS rebinding) gets nothing.
-- With a token set, everything but the page's own files and the bare health answers needs it, as a
-  bearer token or as the session that the page got for it.
-- A change that a browser sends must come from our own page (Origin, Sec-Fetch-Site), so that no
-  other page can enrol or remove anything on the user's behalf.
-- Work and wrong tokens are counted for each client.
+- The Host header must be an allowed name or an IP address. This prevents DNS rebinding, where the
+  name of another web page resolves to this machine.
+- If a token is configured, all requests require it, except for the page's own files and the bare
+  health checks. It is sent as a bearer token, or as the session cookie that the page obtained.
+- A change requested by a browser must come from our own page (Origin, Sec-Fetch-Site), so that no
+  other page can enroll or remove anything on the user's behalf.
+- Requests that cause work, and wrong tokens, are limited per client.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ SESSIONS = 64
 WRONG_TOKENS_PER_MINUTE = 10
 HEADER_BYTES = 1 << 14
 _OPEN = frozenset({"/", "/app.js", "/style.css", "/icon.svg", "/healthz", "/readyz"})
-"""Answered without a token: the page's files hold nothing, and health is only yes or no then."""
+"""Available without a token. The page's files contain no data, and the health checks then return
+only their status."""
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' blob:; frame-ancestors 'none'; "
@@ -46,7 +47,7 @@ _HEADERS = {
 
 
 class Rate:
-    """So many acts a minute for each client, saved up for half a minute at most."""
+    """A rate limit per client: a token bucket that holds half a minute's worth of requests."""
 
     def __init__(self, per_minute: int) -> None:
         self._per_s = per_minute / 60
@@ -54,7 +55,7 @@ class Rate:
         self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def allow(self, client: str) -> bool:
-        """Whether `client` may act now; if so, it has."""
+        """Return whether `client` may make a request now, and count it if so."""
         now_s = time.monotonic()
         left, at_s = self._left.pop(client, (self._burst, now_s))
         left = min(self._burst, left + (now_s - at_s) * self._per_s)
@@ -66,7 +67,7 @@ class Rate:
 
 
 class AuthMiddleware:
-    """ASGI middleware around the whole app."""
+    """The ASGI middleware around the whole app."""
 
     def __init__(self, app: ASGIApp, settings: HttpSettings, token: str) -> None:
         self._app = app
@@ -80,11 +81,11 @@ class AuthMiddleware:
         self._wrong = Rate(WRONG_TOKENS_PER_MINUTE)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer what may not be done, and hand on the rest."""
+        """Refuse a request that is not allowed, and pass on the others."""
         if scope["type"] != "http":
             return
 
-        async def guarded(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in _HEADERS.items():
@@ -92,29 +93,31 @@ class AuthMiddleware:
                 headers.setdefault("Cache-Control", "no-store")
             await send(message)
 
-        answer = self._judge(scope)
-        await (answer or self._app)(scope, receive, guarded)
+        refusal = self._refusal(scope)
+        await (refusal or self._app)(scope, receive, send_with_headers)
 
-    def _judge(self, scope: Scope) -> JSONResponse | None:
+    def _refusal(self, scope: Scope) -> JSONResponse | None:
         headers = Headers(scope=scope)
         path, client = scope["path"], (scope.get("client") or ("?",))[0]
         if sum(len(name) + len(value) for name, value in scope["headers"]) > HEADER_BYTES:
-            return refuse(431, "more headers than any client of ours sends")
-        if not self._is_our_name(headers.get("host", "")):
-            return refuse(421, "this is not its name", "use its address, or list it in http.names")
+            return refuse(431, "request headers too large")
+        if not self._is_allowed_host(headers.get("host", "")):
+            return refuse(
+                421, "Host header not allowed", "use the IP address, or add the name to http.names"
+            )
         if scope["method"] not in _SAFE and not _is_from_our_page(headers):
-            return refuse(403, "a page of another site asks for this")
-        known = self._is_known(headers)
-        scope["state"] = {"known": known, "guard": self, "client": client}
-        if not known and path not in _OPEN and path != "/api/session":
+            return refuse(403, "cross-site request not allowed")
+        authorized = self._is_authorized(headers)
+        scope["state"] = {"authorized": authorized, "auth": self, "client": client}
+        if not authorized and path not in _OPEN and path != "/api/session":
             if headers.get("authorization") and not self._wrong.allow(client):
                 return refuse(429, "too many wrong tokens", "wait a minute")
-            return refuse(401, "a token is needed", "Authorization: Bearer TOKEN")
+            return refuse(401, "token required", "send the header Authorization: Bearer TOKEN")
         if scope["method"] not in _SAFE and not self._work.allow(client):
-            return refuse(429, "too many requests", "wait a little")
+            return refuse(429, "too many requests", "wait a few seconds")
         return None
 
-    def _is_our_name(self, host: str) -> bool:
+    def _is_allowed_host(self, host: str) -> bool:
         try:
             name = (urlsplit(f"//{host}").hostname or "").lower()
             if name in self._names:
@@ -124,11 +127,11 @@ class AuthMiddleware:
             return False
         return True
 
-    def _is_known(self, headers: Headers) -> bool:
+    def _is_authorized(self, headers: Headers) -> bool:
         if not self._token:
             return True
-        kind, _, shown = headers.get("authorization", "").partition(" ")
-        if kind.lower() == "bearer" and self._matches(shown.strip()):
+        kind, _, token = headers.get("authorization", "").partition(" ")
+        if kind.lower() == "bearer" and self._matches(token.strip()):
             return True
         try:
             cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
@@ -136,14 +139,14 @@ class AuthMiddleware:
             return False
         return cookie is not None and self._sessions.get(cookie.value, 0) > time.time()
 
-    def _matches(self, shown: str) -> bool:
-        return hmac.compare_digest(shown.encode(), self._token.encode())
+    def _matches(self, token: str) -> bool:
+        return hmac.compare_digest(token.encode(), self._token.encode())
 
-    def open_session(self, shown: str, client: str) -> JSONResponse:
-        """A session for whoever shows the token."""
-        if not self._matches(shown):
+    def open_session(self, token: str, client: str) -> JSONResponse:
+        """Return a response with a session cookie if `token` is the configured one."""
+        if not self._matches(token):
             allowed = self._wrong.allow(client)
-            return refuse(401 if allowed else 429, "that is not the token", "see http.token_file")
+            return refuse(401 if allowed else 429, "wrong token", "see http.token_file")
         session = secrets.token_urlsafe(32)
         self._sessions[session] = time.time() + SESSION_S
         while len(self._sessions) > SESSIONS:
@@ -154,13 +157,13 @@ class AuthMiddleware:
 
 
 def refuse(status: int, error: str, remedy: str = "") -> JSONResponse:
-    """An error as every part of the API gives it."""
+    """Return an error response in the format of the API."""
     headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
     return JSONResponse({"error": error, "remedy": remedy}, status, headers)
 
 
 def _is_from_our_page(headers: Headers) -> bool:
-    """A browser says where a request comes from; a program need not."""
+    """Return whether a browser sent the request from our page, or a program sent it."""
     if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
         return False
     origin = headers.get("origin")

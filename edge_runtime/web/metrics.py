@@ -1,4 +1,4 @@
-"""Prometheus metrics: stage times as histograms, everything else read when it is asked for."""
+"""Prometheus metrics: histograms of stage times, and counters read at each scrape."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from edge_runtime.daemon.status import status
 from edge_runtime.types import Frame, QueryResult, Recognition
 
 BUCKETS = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
-"""Seconds."""
+"""Upper bounds in seconds."""
 
 
 class Metrics:
-    """What `/metrics` answers with."""
+    """The content of `/metrics`."""
 
     def __init__(self, service: Service) -> None:
         self._registry = CollectorRegistry()
         self._histogram = Histogram(
             "edge_stage_seconds",
-            "Time of each stage of the path, and of all of it from capture to events (end_to_end).",
+            "Duration of each stage; end_to_end is from capture to events.",
             ["stage"],
             buckets=BUCKETS,
             registry=self._registry,
@@ -34,8 +34,8 @@ class Metrics:
         self._stages: dict[str, Any] = {}
         self._registry.register(_Reader(service))
 
-    def see(self, _frame: Frame, result: QueryResult, _held: Recognition | None) -> None:
-        """Called on the path's thread after each frame."""
+    def observe(self, _frame: Frame, result: QueryResult, _held: Recognition | None) -> None:
+        """Record the stage times of a frame. Called on the daemon's thread."""
         for stage, ms in result.stage_ms.items():
             histogram = self._stages.get(stage)
             if histogram is None:
@@ -43,12 +43,12 @@ class Metrics:
             histogram.observe(ms / 1e3)
 
     def text(self) -> bytes:
-        """All of it in Prometheus' text format."""
+        """Return all metrics in the text format of Prometheus."""
         return generate_latest(self._registry)
 
 
 class _Reader(Collector):
-    """Reads the daemon's own counters at each scrape."""
+    """Reads the daemon's counters at each scrape."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -56,57 +56,91 @@ class _Reader(Collector):
     def collect(self) -> Iterable[Metric]:
         now = status(self._service)
         info = GaugeMetricFamily(
-            "edge_info", "What runs here.", labels=["version", "engine", "model"]
+            "edge_info", "Version, engine and model.", labels=["version", "engine", "model"]
         )
         info.add_metric([__version__, now["engine"]["name"], now["model"]["id"][:12]], 1)
         yield info
         state = GaugeMetricFamily(
-            "edge_camera_state", "1 for the state it is in.", labels=["state"]
+            "edge_camera_state", "1 for the current state of the camera.", labels=["state"]
         )
         for name in State:
             state.add_metric([name], float(now["camera"]["state"] == name))
         yield state
         for what, text, value in (
-            ("frames", "Frames that went along the path.", now["frames"]),
-            ("faults", "Frames that could not be judged.", now["faults"]),
-            ("events", "Labels that came or left.", now["events"]),
-            ("frames_dropped", "Frames that nobody took in time.", now["camera"]["dropped"]),
+            ("frames", "Processed frames.", now["frames"]),
+            ("faults", "Frames that could not be processed.", now["faults"]),
+            ("events", "Events: labels that came into view or left it.", now["events"]),
+            (
+                "frames_dropped",
+                "Frames dropped because the daemon was busy.",
+                now["camera"]["dropped"],
+            ),
             ("frames_damaged", "Frames that could not be decoded.", now["camera"]["damaged"]),
-            ("frames_skipped", "Frames passed over to keep the rate.", now["camera"]["skipped"]),
-            ("frames_hashed", "Frames that the network saw.", now["gate"]["hashed"]),
-            ("frames_unchanged", "Frames that needed no network.", now["gate"]["unchanged"]),
+            (
+                "frames_skipped",
+                "Frames skipped to keep the configured rate.",
+                now["camera"]["skipped"],
+            ),
+            ("frames_hashed", "Frames hashed by the network.", now["gate"]["hashed"]),
+            (
+                "frames_unchanged",
+                "Frames that were not hashed since the scene had not changed.",
+                now["gate"]["unchanged"],
+            ),
             (
                 "camera_restarts",
-                "Times the camera was opened anew.",
+                "Times the camera was reopened.",
                 now["camera"]["restarts"],
             ),
         ):
             yield CounterMetricFamily(f"edge_{what}", text, value=value)
         for what, text, value in (
-            ("ready", "1 if recognitions are being made.", float(now["ready"])),
-            ("frame_age_seconds", "Since the newest frame was captured.", now["frame_age_s"]),
-            ("uptime_seconds", "Since the daemon started.", now["uptime_s"]),
+            ("ready", "1 if frames are being recognized.", float(now["ready"])),
+            (
+                "frame_age_seconds",
+                "Seconds since the latest frame was captured.",
+                now["frame_age_s"],
+            ),
+            ("uptime_seconds", "Seconds since the daemon started.", now["uptime_s"]),
             ("resident_memory_bytes", "Resident set size.", now["rss_bytes"]),
-            ("temperature_celsius", "The hottest thermal zone.", now["board"]["temperature_c"]),
-            ("slow", "1 if the pace is reduced: hot or throttled.", float(now["board"]["slow"])),
-            ("gallery_items", "Enrolled codes.", now["gallery"]["codes"]),
+            (
+                "temperature_celsius",
+                "Temperature of the hottest thermal zone.",
+                now["board"]["temperature_c"],
+            ),
+            (
+                "slow",
+                "1 if the frame rate is reduced because the device is hot or throttled.",
+                float(now["board"]["slow"]),
+            ),
+            (
+                "gallery_items",
+                "Enrolled codes; a picture has one per view.",
+                now["gallery"]["codes"],
+            ),
             ("gallery_labels", "Enrolled labels.", now["gallery"]["labels"]),
-            ("gallery_generation", "Committed changes.", now["gallery"]["generation"]),
-            ("camera_hung", "Calls that hang in its driver.", now["camera"]["hung"]),
+            (
+                "gallery_generation",
+                "Committed changes of the gallery.",
+                now["gallery"]["generation"],
+            ),
+            ("camera_hung", "Calls that hang in the camera driver.", now["camera"]["hung"]),
         ):
             if value is not None:
                 yield GaugeMetricFamily(f"edge_{what}", text, value=value)
         if now["board"]["throttling"] is not None:
             throttled = float(bool(now["board"]["throttling"]))
-            yield GaugeMetricFamily("edge_throttled", "1 if the firmware holds back.", throttled)
+            yield GaugeMetricFamily(
+                "edge_throttled", "1 if the firmware throttles the CPU.", throttled
+            )
         yield from _sinks(now["sinks"])
 
 
 def _sinks(sinks: dict[str, dict[str, Any]]) -> Iterable[Metric]:
-    events = CounterMetricFamily(
-        "edge_sink_events", "Events by what became of them.", labels=["sink", "fate"]
+    events = CounterMetricFamily("edge_sink_events", "Events by outcome.", labels=["sink", "fate"])
+    waiting = GaugeMetricFamily(
+        "edge_sink_waiting", "Events waiting in the queue.", labels=["sink"]
     )
-    waiting = GaugeMetricFamily("edge_sink_waiting", "Events in the queue.", labels=["sink"])
     for name, counts in sinks.items():
         for fate in ("delivered", "dropped", "failed"):
             events.add_metric([name, fate], counts[fate])

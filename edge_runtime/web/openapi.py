@@ -1,77 +1,37 @@
-"""The API described (OpenAPI 3.1), for programs that are made from such descriptions."""
+"""The OpenAPI 3.1 document of the API."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from edge_runtime import __version__
+from edge_runtime.web import schemas
 from edge_runtime.web.photos import TYPES
+from edge_runtime.web.schemas import Schema
 
-Schema = dict[str, Any]
-
-_TEXT: Schema = {"type": "string"}
-_NUMBER: Schema = {"type": "number"}
-_COUNT: Schema = {"type": "integer", "minimum": 0}
-_MAYBE_COUNT: Schema = {"type": ["integer", "null"], "minimum": 0}
-
-
-def _object(required: bool = True, **properties: Schema) -> Schema:
-    made: Schema = {"type": "object", "properties": properties}
-    return {**made, "required": list(properties)} if required else made
-
-
-_ERROR = _object(error=_TEXT, remedy=_TEXT)
-_EVENT = _object(
-    kind={"enum": ["enter", "leave"]},
-    label=_TEXT,
-    confidence=_NUMBER,
-    distance=_MAYBE_COUNT,
-    sequence=_COUNT,
-    time={"type": "string", "format": "date-time"},
-    frame_time={"type": "string", "format": "date-time"},
-    latency_ms=_NUMBER,
-)
-_MATCH = _object(id=_COUNT, label=_TEXT, distance=_COUNT, source=_TEXT)
-_VERDICT = _object(
-    label={"type": ["string", "null"], "description": "null: unknown"},
-    confidence=_NUMBER,
-    distance=_MAYBE_COUNT,
-    matches={"type": "array", "items": _MATCH},
-    stage_ms={"type": "object", "additionalProperties": _NUMBER},
-)
-_ENROLLED = _object(label=_TEXT, pictures_added=_COUNT, codes_added=_COUNT, pictures_known=_COUNT)
-_HEALTH = {**_object(status={"enum": ["ok", "failing"]}), "additionalProperties": True}
 _LABEL = {
     "name": "label",
     "in": "path",
     "required": True,
     "schema": {"type": "string", "minLength": 1, "maxLength": 128},
 }
-
-
-def _answers(*good: tuple[int, str, Schema], faults: tuple[int, ...] = ()) -> dict[str, Any]:
-    made = {
-        str(code): {"description": text, "content": {"application/json": {"schema": schema}}}
-        for code, text, schema in good
-    }
-    for code in (*faults, 401, 403, 421, 429):
-        content = {"application/json": {"schema": _ERROR}}
-        made[str(code)] = {"description": _FAULTS[code], "content": content}
-    return made
-
-
+_LIMIT = {
+    "name": "limit",
+    "in": "query",
+    "schema": {"type": "integer", "minimum": 1, "maximum": 200, "default": 50},
+}
 _FAULTS = {
-    400: "Not a request that can be read",
-    401: "A token is needed",
-    403: "Asked by a page of another site",
+    400: "The request cannot be read",
+    401: "A token is required",
+    403: "The request comes from another site's page",
     404: "No such label",
-    408: "The photo did not come in time",
+    408: "The photo did not arrive in time",
     413: "Larger than http.max_upload_mb",
-    415: "Not a type of photo",
-    421: "Not a name of this machine",
-    422: "Not a usable photo, label or number",
+    415: "Not a supported image type",
+    421: "Host header not allowed",
+    422: "Not a valid photo, label or number",
     429: "Too many requests",
-    503: "Busy, or no picture from the camera",
+    503: "Busy, or the camera delivers no frames",
     507: "The disk is full",
 }
 _PHOTO = {
@@ -79,112 +39,140 @@ _PHOTO = {
     "content": {kind: {"schema": {"type": "string", "format": "binary"}} for kind in TYPES},
 }
 _PHOTO_FAULTS = (400, 408, 413, 415, 422, 503)
+_TOKEN = {
+    "required": True,
+    "content": {
+        "application/json": {
+            "schema": {
+                "type": "object",
+                "properties": {"token": schemas.TEXT},
+                "required": ["token"],
+            }
+        }
+    },
+}
 
 
-def _plain(text: str, kind: str, faults: tuple[int, ...] = ()) -> dict[str, Any]:
-    good = {"200": {"description": text, "content": {kind: {"schema": _TEXT}}}}
-    return {**_answers(faults=faults), **good}
+def _json(text: str, schema: Schema) -> Schema:
+    return {"description": text, "content": {"application/json": {"schema": schema}}}
 
 
-def document() -> dict[str, Any]:
-    """The whole document."""
-    labels = _object(
-        labels={"type": "array", "items": _object(label=_TEXT, pictures=_COUNT, codes=_COUNT)}
-    )
-    events = _object(events={"type": "array", "items": _EVENT})
-    limit = {
-        "name": "limit",
-        "in": "query",
-        "schema": {"type": "integer", "minimum": 1, "maximum": 200, "default": 50},
+def _responses(*good: tuple[int, str, Schema], faults: tuple[int, ...] = ()) -> Schema:
+    return {
+        **{str(code): _json(text, schema) for code, text, schema in good},
+        **{
+            str(code): _json(_FAULTS[code], schemas.ERROR) for code in (*faults, 401, 403, 421, 429)
+        },
     }
-    health = _answers((200, "Yes", _HEALTH), (503, "No", _HEALTH))
-    session = {
-        "required": True,
-        "content": {"application/json": {"schema": _object(token=_TEXT)}},
-    }
 
-    def act(text: str, answers: dict[str, Any], **more: Any) -> dict[str, Any]:
-        return {"summary": text, "responses": answers, **more}
 
+def _text_response(text: str, kind: str, faults: tuple[int, ...] = ()) -> Schema:
+    good = {"description": text, "content": {kind: {"schema": schemas.TEXT}}}
+    return {**_responses(faults=faults), "200": good}
+
+
+def _operation(summary: str, responses: Schema, **more: Any) -> Schema:
+    return {"summary": summary, "responses": responses, **more}
+
+
+def document() -> Schema:
+    """Return the whole document."""
     return {
         "openapi": "3.1.0",
         "info": {"title": "edge-runtime", "version": __version__},
         "components": {"securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}},
         "security": [{"token": []}, {}],
-        "paths": {
-            "/healthz": {"get": act("Does the work loop turn?", health)},
-            "/readyz": {"get": act("Are recognitions being made?", health)},
-            "/metrics": {"get": act("For Prometheus", _plain("Metrics", "text/plain"))},
-            "/api/status": {
-                "get": act("Everything worth knowing", _answers((200, "Status", _object())))
-            },
-            "/api/events": {
-                "get": act(
-                    "What came and left, newest first",
-                    _answers((200, "Events", events), faults=(422,)),
-                    parameters=[limit],
-                )
-            },
-            "/api/stream": {
-                "get": act(
-                    "Server-sent events: recognition as it happens, status once a second",
-                    _plain("A stream without end", "text/event-stream", (503,)),
-                )
-            },
-            "/live.mjpg": {
-                "get": act(
-                    "The camera's picture",
-                    _plain("A stream without end", "multipart/x-mixed-replace", (404, 503)),
-                )
-            },
-            "/api/session": {
-                "post": act(
-                    "A session for the page, in exchange for the token",
-                    _answers((200, "A cookie", _object(session=_TEXT)), faults=(413, 422)),
-                    requestBody=session,
-                )
-            },
-            "/api/query": {
-                "post": act(
-                    "Which place or object is in a photo?",
-                    _answers((200, "The answer", _VERDICT), faults=_PHOTO_FAULTS),
-                    requestBody=_PHOTO,
-                )
-            },
-            "/api/labels": {"get": act("What is enrolled", _answers((200, "Labels", labels)))},
-            "/api/labels/{label}": {
-                "parameters": [_LABEL],
-                "post": act(
-                    "Enrol a photo",
-                    _answers(
-                        (200, "It was there already", _ENROLLED),
-                        (201, "Enrolled", _ENROLLED),
-                        faults=(*_PHOTO_FAULTS, 507),
-                    ),
-                    requestBody=_PHOTO,
+        "paths": {**_monitoring_paths(), **_recognition_paths(), **_label_paths()},
+    }
+
+
+def _monitoring_paths() -> dict[str, Schema]:
+    health = _responses((200, "Yes", schemas.HEALTH), (503, "No", schemas.HEALTH))
+    return {
+        "/healthz": {"get": _operation("Whether the main loop is running", health)},
+        "/readyz": {"get": _operation("Whether frames are being recognized", health)},
+        "/metrics": {
+            "get": _operation("Metrics for Prometheus", _text_response("Metrics", "text/plain"))
+        },
+        "/openapi.json": {
+            "get": _operation("This document", _responses((200, "OpenAPI", {"type": "object"})))
+        },
+        "/api/status": {
+            "get": _operation("Status of the daemon", _responses((200, "Status", schemas.STATUS)))
+        },
+        "/api/session": {
+            "post": _operation(
+                "Exchange the token for a session cookie",
+                _responses((200, "The cookie is set", schemas.SESSION), faults=(413, 422)),
+                requestBody=_TOKEN,
+            )
+        },
+    }
+
+
+def _recognition_paths() -> dict[str, Schema]:
+    return {
+        "/api/events": {
+            "get": _operation(
+                "Latest events, newest first",
+                _responses((200, "Events", schemas.EVENTS), faults=(422,)),
+                parameters=[_LIMIT],
+            )
+        },
+        "/api/stream": {
+            "get": _operation(
+                "Server-sent events: each recognition event, and the status once per second",
+                _text_response("Endless stream", "text/event-stream", (503,)),
+            )
+        },
+        "/live.mjpg": {
+            "get": _operation(
+                "Frames of the camera",
+                _text_response("Endless stream", "multipart/x-mixed-replace", (404, 503)),
+            )
+        },
+        "/api/query": {
+            "post": _operation(
+                "Recognize a photo",
+                _responses((200, "Result", schemas.QUERY), faults=_PHOTO_FAULTS),
+                requestBody=_PHOTO,
+            )
+        },
+    }
+
+
+def _label_paths() -> dict[str, Schema]:
+    return {
+        "/api/labels": {
+            "get": _operation("List the labels", _responses((200, "Labels", schemas.LABELS)))
+        },
+        "/api/labels/{label}": {
+            "parameters": [_LABEL],
+            "post": _operation(
+                "Enroll a photo",
+                _responses(
+                    (200, "Already enrolled", schemas.ENROLLED),
+                    (201, "Enrolled", schemas.ENROLLED),
+                    faults=(*_PHOTO_FAULTS, 507),
                 ),
-                "delete": act(
-                    "Forget a label with all its photos",
-                    _answers(
-                        (
-                            200,
-                            "Gone",
-                            _object(label=_TEXT, pictures_removed=_COUNT, codes_removed=_COUNT),
-                        ),
-                        faults=(404, 422, 503, 507),
-                    ),
-                ),
-            },
-            "/api/labels/{label}/frame": {
-                "parameters": [_LABEL],
-                "post": act(
-                    "Enrol what the camera sees now",
-                    _answers((201, "Enrolled", _ENROLLED), faults=(422, 503, 507)),
-                ),
-            },
-            "/api/labels/{label}/photo": {
-                "parameters": [_LABEL],
-                "get": act("The enrolled photo", _plain("JPEG", "image/jpeg", (404, 422, 503))),
-            },
+                requestBody=_PHOTO,
+            ),
+            "delete": _operation(
+                "Remove a label with all its pictures",
+                _responses((200, "Removed", schemas.REMOVED), faults=(404, 422, 503, 507)),
+            ),
+        },
+        "/api/labels/{label}/frame": {
+            "parameters": [_LABEL],
+            "post": _operation(
+                "Enroll the current frame of the camera",
+                _responses((201, "Enrolled", schemas.ENROLLED), faults=(422, 503, 507)),
+            ),
+        },
+        "/api/labels/{label}/photo": {
+            "parameters": [_LABEL],
+            "get": _operation(
+                "Thumbnail of the label", _text_response("JPEG", "image/jpeg", (404, 422, 503))
+            ),
         },
     }

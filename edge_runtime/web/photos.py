@@ -1,4 +1,4 @@
-"""Uploaded photos: bounded in time, bytes and pixels before anything is decoded."""
+"""Receive uploaded photos, with limits on time, bytes and pixels before anything is decoded."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from edge_runtime.image.header import read_header
 from edge_runtime.settings.schema import HttpSettings
 
 UPLOAD_S = 20.0
-PATIENCE = 4
-"""Up to so many times the limit are read and thrown away, since a client that cannot send what it
-has begun does not listen to the answer."""
+DISCARD_FACTOR = 4
+"""Up to this multiple of the limit is read and discarded. A client that cannot finish sending does
+not read the response."""
 TYPES = ("image/jpeg", "image/png", "image/webp", "image/bmp", "image/tiff")
 
 
 class UploadError(Exception):
-    """An upload that is refused; `status` is HTTP's."""
+    """A refused upload; `status` is the HTTP status code."""
 
     def __init__(self, status: int, what: str, remedy: str = "") -> None:
         super().__init__(what)
@@ -26,14 +26,14 @@ class UploadError(Exception):
 
 
 async def read_upload(request: Request, settings: HttpSettings) -> bytes:
-    """The body of `request`, an encoded photo; raises `UploadError` or `PhotoError`."""
+    """Return the body of `request`, an encoded photo; raises `UploadError` or `PhotoError`."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind not in TYPES:
-        raise UploadError(415, f"the type {kind!r:.60} is no photo", f"send {', '.join(TYPES)}")
+        raise UploadError(415, f"unsupported content type {kind!r:.60}", f"send {', '.join(TYPES)}")
     limit = int(settings.max_upload_mb * 1e6)
     too_large = UploadError(413, f"larger than {limit} bytes", "send a smaller photo")
     claimed = request.headers.get("content-length", "0")
-    if claimed.isdecimal() and int(claimed) > PATIENCE * limit:
+    if claimed.isdecimal() and int(claimed) > DISCARD_FACTOR * limit:
         raise too_large
     body = bytearray()
     size = 0
@@ -43,10 +43,10 @@ async def read_upload(request: Request, settings: HttpSettings) -> bytes:
                 size += len(part)
                 if size <= limit:
                     body += part
-                elif size > PATIENCE * limit:
+                elif size > DISCARD_FACTOR * limit:
                     break
     except TimeoutError:
-        raise UploadError(408, f"not here after {UPLOAD_S:g} s") from None
+        raise UploadError(408, f"upload not complete after {UPLOAD_S:g} s") from None
     except ClientDisconnect:
         raise UploadError(400, "the connection was closed") from None
     if size > limit:
@@ -57,14 +57,14 @@ async def read_upload(request: Request, settings: HttpSettings) -> bytes:
 
 
 def check_pixels(data: bytes, megapixels: float) -> None:
-    """Refuse by its header a photo that would take too much memory; raises `PhotoError`.
+    """Raise `PhotoError` if the header announces a photo that needs too much memory.
 
-    A JPEG is decoded at a fraction of its size, for which the photo reader has its own limit.
+    A JPEG is decoded at a reduced size, for which the decoder has its own limit.
     """
     header = read_header(data, "photo")
     if header.kind != "JPEG" and header.width * header.height > megapixels * 1e6:
         raise PhotoError(
-            f"{header.width} x {header.height} pixels are too large to decode here",
+            f"{header.width} x {header.height} pixels exceed the limit for this format",
             where="photo",
             remedy=f"use a JPEG, or at most {megapixels:g} megapixels",
         )

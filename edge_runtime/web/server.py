@@ -1,4 +1,4 @@
-"""Serves the app on a thread of its own."""
+"""The web server, on a thread of its own."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ try:
     from edge_runtime.web.app import make_app
 except ImportError as error:
     raise ExtraMissingError(
-        f"the page and API cannot be loaded: {error}",
+        f"cannot load the web server: {error}",
         where="http",
         remedy="pip install edge-runtime[http]",
     ) from error
@@ -26,12 +26,11 @@ if TYPE_CHECKING:
     from edge_runtime.daemon.service import Service
 
 CONNECTIONS = 40
-"""At once; more are answered with 503."""
-START_S = 10.0
+"""Limit of simultaneous connections; more get status 503."""
 
 
 class WebServer:
-    """Listens from the moment it is made; raises `ServeError` if it cannot."""
+    """Serves the page and the API from its creation on; raises `ServeError` if it cannot listen."""
 
     def __init__(self, service: Service, settings: HttpSettings) -> None:
         self._socket = _listen(settings.host, settings.port)
@@ -49,7 +48,7 @@ class WebServer:
                 log_config=None,
                 access_log=False,
                 server_header=False,
-                proxy_headers=False,  # nobody may claim another address than his own
+                proxy_headers=False,  # a client must not be able to claim another address
                 limit_concurrency=CONNECTIONS,
                 timeout_keep_alive=15,
                 h11_max_incomplete_event_size=1 << 14,
@@ -59,12 +58,14 @@ class WebServer:
         self._thread.start()
 
     def check(self) -> None:
-        """Raises `ServeError` if it has died: a daemon without its page is not what was asked."""
+        """Raise `ServeError` if the server has stopped: the configuration requires it."""
         if not self._thread.is_alive():
-            raise ServeError("the server's thread has ended", where=self.url, remedy="restart")
+            raise ServeError(
+                "the web server has stopped", where=self.url, remedy="restart the daemon"
+            )
 
     def close(self, wait_s: float) -> None:
-        """End it, and with it every stream that is open; it and the gallery have `wait_s` each."""
+        """Stop the server and all open streams; the server and the gallery get `wait_s` each."""
         self._server.should_exit = self._server.force_exit = True
         self._thread.join(wait_s)
         self._site.close(wait_s)
@@ -89,6 +90,6 @@ def _listen(host: str, port: int) -> socket.socket:
         raise ServeError(
             f"cannot listen: {error.strerror}",
             where=f"{host}:{port}",
-            remedy="another program may have the port; choose another one",
+            remedy="another program may use the port; choose another one",
         ) from error
     return listener

@@ -1,4 +1,4 @@
-"""What goes on for as long as someone watches: events and the camera's picture."""
+"""Streams of events and of camera frames."""
 
 from __future__ import annotations
 
@@ -14,20 +14,21 @@ from edge_runtime.web.gallery_service import jpeg
 if TYPE_CHECKING:
     from edge_runtime.daemon.service import Service
 
-WATCHERS = 8
-"""Streams of one kind at once."""
-PICTURE_S = 0.2
-"""Between two pictures of the live view."""
-PICTURE_SIDE = 640
+MAX_STREAMS = 8
+"""Limit of simultaneous streams of each kind."""
+FRAME_INTERVAL_S = 0.2
+"""Seconds between two frames of the live view."""
+FRAME_SIDE = 640
+"""Longer side of a frame in the live view, in pixels."""
 BOUNDARY = b"frame"
 
 
-class FullError(Exception):
-    """Too many watch already."""
+class TooManyStreamsError(Exception):
+    """The limit of simultaneous streams is reached."""
 
 
 class EventStream:
-    """Server-sent events: each recognition as it happens, and the status once a second."""
+    """Server-sent events: each recognition event, and the status once per second."""
 
     def __init__(self, status: Callable[[], dict[str, Any]]) -> None:
         self._status = status
@@ -35,20 +36,20 @@ class EventStream:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def listen(self, event: Event) -> None:
-        """Called on the path's thread."""
+        """Send an event to all clients. Called on the daemon's thread."""
         loop = self._loop
         if loop is not None and self._queues and not loop.is_closed():
-            loop.call_soon_threadsafe(self._spread, event)
+            loop.call_soon_threadsafe(self._send, event)
 
-    def _spread(self, event: Event) -> None:
+    def _send(self, event: Event) -> None:
         for queue in self._queues:
-            if not queue.full():  # a client that does not read loses events, not we memory
+            if not queue.full():  # a client that does not read loses events
                 queue.put_nowait(event)
 
     def watch(self) -> AsyncIterator[bytes]:
-        """The stream of one client; raises `FullError`."""
-        if len(self._queues) >= WATCHERS:
-            raise FullError
+        """Return the stream of one client; raises `TooManyStreamsError`."""
+        if len(self._queues) >= MAX_STREAMS:
+            raise TooManyStreamsError
         self._loop = asyncio.get_running_loop()
         queue: asyncio.Queue[Event] = asyncio.Queue(100)
         self._queues.add(queue)
@@ -74,19 +75,19 @@ def _message(kind: str, data: object) -> bytes:
 
 
 class LiveView:
-    """The camera's picture as Motion JPEG; encoded once however many watch, and only then."""
+    """Camera frames as Motion JPEG. A frame is encoded once for all clients, and only if needed."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self._watchers = 0
-        self._made: tuple[int, bytes] | None = None
+        self._clients = 0
+        self._encoded: tuple[int, bytes] | None = None
         self._lock = asyncio.Lock()
 
     def watch(self) -> AsyncIterator[bytes]:
-        """The stream of one client; raises `FullError`."""
-        if self._watchers >= WATCHERS:
-            raise FullError
-        self._watchers += 1
+        """Return the stream of one client; raises `TooManyStreamsError`."""
+        if self._clients >= MAX_STREAMS:
+            raise TooManyStreamsError
+        self._clients += 1
         return self._run()
 
     async def _run(self) -> AsyncIterator[bytes]:
@@ -96,19 +97,19 @@ class LiveView:
                 latest = self._service.latest
                 if latest is not None and latest.frame is not shown:
                     shown = latest.frame
-                    data = await self._picture()
+                    data = await self._frame()
                     head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}"
                     yield head.encode() + b"\r\n\r\n" + data + b"\r\n"
-                await asyncio.sleep(PICTURE_S)
+                await asyncio.sleep(FRAME_INTERVAL_S)
         finally:
-            self._watchers -= 1
+            self._clients -= 1
 
-    async def _picture(self) -> bytes:
+    async def _frame(self) -> bytes:
         async with self._lock:
             latest = self._service.latest
             assert latest is not None
             key = id(latest.frame)
-            if self._made is None or self._made[0] != key:
+            if self._encoded is None or self._encoded[0] != key:
                 image = latest.frame.image
-                self._made = (key, await asyncio.to_thread(jpeg, image, PICTURE_SIDE))
-            return self._made[1]
+                self._encoded = (key, await asyncio.to_thread(jpeg, image, FRAME_SIDE))
+            return self._encoded[1]

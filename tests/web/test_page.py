@@ -92,25 +92,27 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 def test_enrol_by_click_see_it_recognised_remove_it(site: Client, browser: Any) -> None:
     page = Page(browser, site.url)
     page.until(lambda: page.text("#state") == "running")
-    page.until(lambda: page.script("return document.getElementById('live').naturalWidth") == 640)
+    page.until(
+        lambda: page.script("return document.getElementById('live-view').naturalWidth") == 640
+    )
     assert page.text("#recognition") == "unknown"
     page.find("#label").send_keys("the cat")
-    page.find("#enrol-frame").click()
-    page.until(lambda: page.text("#enrol-note") == "the cat is enrolled.")
+    page.find("#enroll-frame").click()
+    page.until(lambda: page.text("#enroll-message") == "the cat was enrolled.")
     page.until(lambda: page.text("#recognition") == "the cat")
-    page.until(lambda: any("came: the cat" in item.text for item in page.all("#events li")))
+    page.until(lambda: any("entered: the cat" in item.text for item in page.all("#events li")))
     assert page.text("#labels li p") == "the cat (1 photo)"
     width = "return document.getElementById('match').naturalWidth"
     page.until(lambda: page.script(width) > 100)  # the enrolled photo, beside the camera's picture
     page.until(lambda: page.all("#stage-fit"))
     assert float(page.text("#stage-end_to_end td:last-child").split()[0]) > 0
-    assert "Budget: 100 ms" in page.text("#speed-note")
+    assert "Budget: 100 ms" in page.text("#speed-detail")
     page.find("#labels li button").click()
-    assert "Forget the cat" in page.text("#ask-text")
-    page.find("#ask button[value=no]").click()
+    assert "Remove the cat" in page.text("#confirm-text")
+    page.find("#confirm button[value=no]").click()
     assert page.all("#labels li")
     page.find("#labels li button").click()
-    page.find("#ask button[value=yes]").click()
+    page.find("#confirm button[value=yes]").click()
     page.until(lambda: not page.all("#labels li"))
     page.until(lambda: page.text("#recognition") == "unknown")
     page.until(lambda: "left: the cat" in page.text("#events"))
@@ -123,9 +125,9 @@ def test_a_photo_from_the_phone(site: Client, browser: Any, tmp_path: Path, cat:
     page.until(lambda: page.text("#state") == "running")
     page.find("#label").send_keys("tom")
     page.find("#photo").send_keys(str(tmp_path / "note.jpg"))
-    page.until(lambda: "not an image" in page.text("#enrol-note"))
+    page.until(lambda: "not an image" in page.text("#enroll-message"))
     page.find("#photo").send_keys(str(tmp_path / "cat.jpg"))
-    page.until(lambda: page.text("#enrol-note") == "tom is enrolled.")
+    page.until(lambda: page.text("#enroll-message") == "tom was enrolled.")
     site.ask("DELETE", "/api/labels/tom")
 
 
@@ -133,14 +135,14 @@ def test_a_label_that_is_html_is_shown_as_text(site: Client, browser: Any) -> No
     page = Page(browser, site.url)
     page.until(lambda: page.text("#state") == "running")
     page.find("#label").send_keys(HTML)
-    page.find("#enrol-frame").click()
+    page.find("#enroll-frame").click()
     page.until(lambda: page.text("#recognition") == HTML)
     page.until(lambda: HTML in page.text("#events"))
     assert HTML in page.text("#labels")
     assert not page.all("img[src=x]")
     page.find("#labels li button").click()
-    assert HTML in page.text("#ask-text")
-    page.find("#ask button[value=yes]").click()
+    assert HTML in page.text("#confirm-text")
+    page.find("#confirm button[value=yes]").click()
     page.until(lambda: not page.all("#labels li"))
 
 
@@ -163,7 +165,7 @@ def test_the_keyboard_is_enough(site: Client, browser: Any) -> None:
 
     focus_on("#label")
     press("desk", Keys.ENTER)
-    page.until(lambda: page.text("#enrol-note") == "desk is enrolled.")
+    page.until(lambda: page.text("#enroll-message") == "desk was enrolled.")
     focus_on("#labels button")
     outline = "return getComputedStyle(document.activeElement).outlineStyle"
     assert page.script(outline) == "solid"
@@ -175,7 +177,7 @@ def test_the_keyboard_is_enough(site: Client, browser: Any) -> None:
     press(Keys.ENTER)
     page.until(lambda: page.script("return document.activeElement.value") == "no")
     press(Keys.SHIFT + Keys.TAB)
-    page.script("document.querySelector('#ask button[value=yes]').focus()")
+    page.script("document.querySelector('#confirm button[value=yes]').focus()")
     press(Keys.ENTER)
     page.until(lambda: not page.all("#labels li"))
 
@@ -217,7 +219,7 @@ def test_any_screen_light_and_dark(
         page = Page(browser, site.url)
         page.until(lambda: page.text("#state") == "running")
         assert page.script("return document.documentElement.scrollWidth") <= size[0]
-        for selector in ("h1", ".quiet", "#state", "#enrol-frame", "label.button", "figcaption"):
+        for selector in ("h1", ".quiet", "#state", "#enroll-frame", "label.button", "figcaption"):
             assert _contrast(page, selector) >= 4.5, selector
         for button in page.all("#gallery button, #gallery .button"):
             assert button.size["height"] >= 44, button.text  # a finger's width
@@ -264,12 +266,14 @@ def test_a_token_opens_it(tmp_path: Path, film: Path, browser: Any) -> None:
         page.until(lambda: page.find("#login").is_displayed())
         page.find("#token").send_keys("wrong")
         page.find("#login-form button").click()
-        page.until(lambda: "not the token" in page.text("#login-fault"))
+        page.until(lambda: "wrong token" in page.text("#login-error"))
         page.find("#token").clear()
         page.find("#token").send_keys(TOKEN)
         page.find("#login-form button").click()
         page.until(lambda: page.text("#state") == "running")
         assert not page.find("#login").is_displayed()
-        page.until(lambda: page.script("return document.getElementById('live').naturalWidth") > 0)
+        page.until(
+            lambda: page.script("return document.getElementById('live-view').naturalWidth") > 0
+        )
     finally:
         process.end()

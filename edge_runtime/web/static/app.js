@@ -1,26 +1,26 @@
-// The page of a running daemon. Text from outside is only ever set as textContent.
+// The page of a running daemon. Text from other sources is only set as textContent, never as HTML.
 const $ = (id) => document.getElementById(id);
-const make = (name, text = "", attributes = {}) => {
-  const element = document.createElement(name);
-  element.textContent = text;
-  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
-  return element;
+const element = (name, text = "", attributes = {}) => {
+  const created = document.createElement(name);
+  created.textContent = text;
+  for (const [key, value] of Object.entries(attributes)) created.setAttribute(key, value);
+  return created;
 };
 const ms = (value) => (value < 10 ? value.toFixed(2) : value.toFixed(0));
-const share = (value) => `${Math.round(value * 100)} %`;
+const percent = (value) => `${Math.round(value * 100)} %`;
 const countOf = (number, noun) => `${number} ${noun}${number === 1 ? "" : "s"}`;
 const pathOf = (label) => `/api/labels/${encodeURIComponent(label)}`;
 const STAGES = ["decode", "wait", "fit", "gate", "hash", "lookup", "decide", "publish", "end_to_end"];
 
 let stream = null;
-let shown = null;
-let photos = 0; // grows with each change, so that changed photos are fetched anew
+let shownLabel = null;
+let revision = 0; // part of the URL of each thumbnail, so that a change reloads it
 
-async function ask(path, options = {}) {
-  const answer = await fetch(path, options);
-  const body = await answer.json().catch(() => ({}));
-  if (answer.status === 401 && path !== "/api/session") showLogin();
-  if (!answer.ok) throw new Error([body.error, body.remedy].filter(Boolean).join(": ") || answer.statusText);
+async function request(path, options = {}) {
+  const response = await fetch(path, options);
+  const body = await response.json().catch(() => ({}));
+  if (response.status === 401 && path !== "/api/session") showLogin();
+  if (!response.ok) throw new Error([body.error, body.remedy].filter(Boolean).join(": ") || response.statusText);
   return body;
 }
 
@@ -35,67 +35,68 @@ $("login-form").addEventListener("submit", async (event) => {
   event.preventDefault();
   try {
     const body = JSON.stringify({ token: $("token").value });
-    await ask("/api/session", { method: "POST", headers: { "Content-Type": "application/json" }, body });
+    await request("/api/session", { method: "POST", headers: { "Content-Type": "application/json" }, body });
     $("login").hidden = true;
-    $("token").value = $("login-fault").textContent = "";
+    $("token").value = $("login-error").textContent = "";
     await start();
-  } catch (fault) {
-    $("login-fault").textContent = fault.message;
+  } catch (error) {
+    $("login-error").textContent = error.message;
   }
 });
 
-// -- now ------------------------------------------------------------------------------------------
+// -- live -----------------------------------------------------------------------------------------
 
 function setState(name) {
   if ($("state").textContent !== name) $("state").textContent = name;
   $("state").className = `pill ${name}`;
 }
 
-function showMatch(there) {
-  $("match").hidden = !there;
-  $("no-match").hidden = there;
+function showMatch(available) {
+  $("match").hidden = !available;
+  $("no-match").hidden = available;
 }
-$("match").addEventListener("load", () => showMatch(shown !== null));
+$("match").addEventListener("load", () => showMatch(shownLabel !== null));
 $("match").addEventListener("error", () => showMatch(false));
 
 function showRecognition(status) {
-  const held = status.recognition;
-  const label = held ? held.label : null;
-  if (shown !== label) {
-    shown = label;
+  const { recognition } = status;
+  const label = recognition ? recognition.label : null;
+  if (shownLabel !== label) {
+    shownLabel = label;
     $("recognition").textContent = label ?? "unknown";
     showMatch(false);
-    $("no-match").textContent = label === null ? "unknown" : `no photo of ${label} was kept`;
+    $("no-match").textContent = label === null ? "unknown" : `${label} has no thumbnail`;
     if (label !== null) {
-      $("match").src = `${pathOf(label)}/photo?v=${photos}`;
-      $("match").alt = `The enrolled photo of ${label}`;
+      $("match").src = `${pathOf(label)}/photo?v=${revision}`;
+      $("match").alt = `Enrolled photo of ${label}`;
     }
   }
-  const near = status.nearest ? `nearest: ${status.nearest.distance} bits` : "the gallery is empty";
-  $("recognition-note").textContent = held ? `${share(held.confidence)} of the frames, ${near}` : near;
+  const nearest = status.nearest ? `nearest: ${status.nearest.distance} bits` : "the gallery is empty";
+  $("recognition-detail").textContent = recognition
+    ? `${percent(recognition.confidence)} of the frames, ${nearest}` : nearest;
 }
 
 function showStages(status) {
-  const body = $("stages");
+  const table = $("stages");
   for (const stage of STAGES) {
     const value = stage === "hash" && "pack" in status.stage_ms
       ? status.stage_ms.hash + status.stage_ms.pack : status.stage_ms[stage];
     let row = document.getElementById(`stage-${stage}`);
     if (value === undefined && !row) continue;
     if (!row) {
-      row = make("tr", "", { id: `stage-${stage}` });
-      row.append(make("th", stage.replaceAll("_", " "), { scope: "row" }), make("td"), make("td"));
-      row.children[1].append(make("progress", "", { "aria-label": `${stage} of the budget` }));
-      body.append(row);
+      row = element("tr", "", { id: `stage-${stage}` });
+      row.append(element("th", stage.replaceAll("_", " "), { scope: "row" }), element("td"), element("td"));
+      row.children[1].append(element("progress", "", { "aria-label": `${stage}, share of the budget` }));
+      table.append(row);
     }
     const bar = row.querySelector("progress");
     bar.max = status.budget_ms;
     bar.value = Math.min(value ?? 0, status.budget_ms);
-    row.children[2].textContent = value === undefined ? "not needed" : `${ms(value)} ms`;
+    row.children[2].textContent = value === undefined ? "skipped" : `${ms(value)} ms`;
   }
-  const seen = status.gate.hashed + status.gate.unchanged;
-  $("speed-note").textContent = `Budget: ${ms(status.budget_ms)} ms a frame.` +
-    (seen ? ` ${share(status.gate.unchanged / seen)} of the frames had not changed.` : "");
+  const frames = status.gate.hashed + status.gate.unchanged;
+  $("speed-detail").textContent = `Budget: ${ms(status.budget_ms)} ms per frame.` +
+    (frames ? ` ${percent(status.gate.unchanged / frames)} of the frames were unchanged and not hashed.` : "");
 }
 
 function showAbout(status) {
@@ -108,14 +109,14 @@ function showAbout(status) {
     Gallery: `${countOf(status.gallery.labels, "label")}, ${countOf(status.gallery.codes, "code")}, revision ${status.gallery.generation}`,
     Board: [
       status.board.temperature_c === null ? "" : `${status.board.temperature_c.toFixed(0)} °C`,
-      (status.board.throttling ?? []).join(", "), status.board.slow ? "going slow" : "",
+      (status.board.throttling ?? []).join(", "), status.board.slow ? "reduced frame rate" : "",
       `${(status.rss_bytes / 1e6).toFixed(0)} MB`,
     ].filter(Boolean).join(", "),
     "Last error": status.last_error ?? "none",
   };
   for (const [name, text] of Object.entries(facts)) {
     const id = `about-${name.toLowerCase().replaceAll(" ", "-")}`;
-    if (!$(id)) $("about").append(make("dt", name), make("dd", "", { id }));
+    if (!$(id)) $("about").append(element("dt", name), element("dd", "", { id }));
     $(id).textContent = text;
   }
 }
@@ -125,14 +126,14 @@ function showStatus(status) {
   showRecognition(status);
   showStages(status);
   showAbout(status);
-  if (status.live_view && !$("live").src) $("live").src = "/live.mjpg";
-  $("live-note").textContent = status.live_view ? "Camera" : "The live view is off.";
+  if (status.live_view && !$("live-view").src) $("live-view").src = "/live.mjpg";
+  $("live-caption").textContent = status.live_view ? "Camera" : "The live view is disabled.";
 }
 
 function showEvent(event, first = true) {
-  const item = make("li");
-  const time = make("time", new Date(event.time).toLocaleTimeString(), { datetime: event.time });
-  item.append(time, make("span", `${event.kind === "enter" ? "came" : "left"}: ${event.label}`));
+  const item = element("li");
+  const time = element("time", new Date(event.time).toLocaleTimeString(), { datetime: event.time });
+  item.append(time, element("span", `${event.kind === "enter" ? "entered" : "left"}: ${event.label}`));
   $("events")[first ? "prepend" : "append"](item);
   $("no-events").hidden = true;
   while ($("events").children.length > 50) $("events").lastChild.remove();
@@ -141,71 +142,71 @@ function showEvent(event, first = true) {
 // -- gallery --------------------------------------------------------------------------------------
 
 async function showLabels() {
-  const { labels } = await ask("/api/labels");
+  const { labels } = await request("/api/labels");
   $("labels").replaceChildren(...labels.map(({ label, pictures }) => {
-    const card = make("li");
-    const picture = make("img", "", { src: `${pathOf(label)}/photo?v=${photos}`, alt: "", loading: "lazy" });
+    const card = element("li");
+    const picture = element("img", "", { src: `${pathOf(label)}/photo?v=${revision}`, alt: "", loading: "lazy" });
     picture.addEventListener("error", () => picture.remove());
-    const button = make("button", "Remove", { type: "button", "aria-label": `Remove ${label}` });
+    const button = element("button", "Remove", { type: "button", "aria-label": `Remove ${label}` });
     button.addEventListener("click", () => remove(label));
-    const name = make("p", label);
-    name.append(make("span", ` (${countOf(pictures, "photo")})`, { class: "quiet" }));
+    const name = element("p", label);
+    name.append(element("span", ` (${countOf(pictures, "photo")})`, { class: "quiet" }));
     card.append(picture, name, button);
     return card;
   }));
   $("no-labels").hidden = labels.length > 0;
 }
 
-async function change(work, done) {
+async function change(action, messageOf) {
   const buttons = document.querySelectorAll("#gallery button");
   buttons.forEach((button) => { button.disabled = true; });
   try {
-    const answer = await work();
-    $("enrol-note").className = "";
-    $("enrol-note").textContent = done(answer);
-    photos += 1;
-    shown = undefined;
+    const answer = await action();
+    $("enroll-message").className = "";
+    $("enroll-message").textContent = messageOf(answer);
+    revision += 1;
+    shownLabel = undefined;
     await showLabels();
-  } catch (fault) {
-    $("enrol-note").className = "fault";
-    $("enrol-note").textContent = fault.message;
+  } catch (error) {
+    $("enroll-message").className = "error";
+    $("enroll-message").textContent = error.message;
   }
   document.querySelectorAll("#gallery button").forEach((button) => { button.disabled = false; });
 }
 
 async function remove(label) {
-  $("ask-text").textContent = `Forget ${label} with all its photos?`;
-  $("ask").returnValue = "no";
-  $("ask").showModal();
-  await new Promise((closed) => $("ask").addEventListener("close", closed, { once: true }));
-  if ($("ask").returnValue !== "yes") return;
-  await change(() => ask(pathOf(label), { method: "DELETE" }), () => `${label} is forgotten.`);
+  $("confirm-text").textContent = `Remove ${label} with all its photos?`;
+  $("confirm").returnValue = "no";
+  $("confirm").showModal();
+  await new Promise((resolve) => $("confirm").addEventListener("close", resolve, { once: true }));
+  if ($("confirm").returnValue !== "yes") return;
+  await change(() => request(pathOf(label), { method: "DELETE" }), () => `${label} was removed.`);
   $("gallery").focus();
 }
 
 const enrolled = (answer) =>
-  answer.pictures_added ? `${answer.label} is enrolled.` : `${answer.label} already has this photo.`;
+  answer.pictures_added ? `${answer.label} was enrolled.` : `${answer.label} already has this photo.`;
 
-$("enrol-form").addEventListener("submit", (event) => {
+$("enroll-form").addEventListener("submit", (event) => {
   event.preventDefault();
   const label = $("label").value.trim();
-  change(() => ask(`${pathOf(label)}/frame`, { method: "POST" }), enrolled);
+  change(() => request(`${pathOf(label)}/frame`, { method: "POST" }), enrolled);
 });
 
 $("photo").addEventListener("change", () => {
   const [file] = $("photo").files;
-  if (!file || !$("enrol-form").reportValidity()) { $("photo").value = ""; return; }
+  if (!file || !$("enroll-form").reportValidity()) { $("photo").value = ""; return; }
   const options = { method: "POST", headers: { "Content-Type": file.type || "image/jpeg" }, body: file };
-  change(() => ask(pathOf($("label").value.trim()), options), enrolled);
+  change(() => request(pathOf($("label").value.trim()), options), enrolled);
   $("photo").value = "";
 });
 
 // -- start ----------------------------------------------------------------------------------------
 
 async function start() {
-  showStatus(await ask("/api/status"));
+  showStatus(await request("/api/status"));
   await showLabels();
-  const { events } = await ask("/api/events");
+  const { events } = await request("/api/events");
   $("events").replaceChildren();
   for (const event of events) showEvent(event, false);
   stream?.close();

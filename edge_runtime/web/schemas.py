@@ -1,0 +1,152 @@
+"""JSON schemas of the API's answers. Each lists every field, and no others are allowed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from edge_runtime.camera.recovery import State
+
+Schema = dict[str, Any]
+
+TEXT: Schema = {"type": "string"}
+NUMBER: Schema = {"type": "number"}
+FLAG: Schema = {"type": "boolean"}
+COUNT: Schema = {"type": "integer", "minimum": 0}
+TIME: Schema = {"type": "string", "format": "date-time"}
+
+
+def described(schema: Schema, text: str) -> Schema:
+    """Return `schema` with a description."""
+    return {**schema, "description": text}
+
+
+def nullable(schema: Schema) -> Schema:
+    """Return `schema`, or null."""
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+def array(items: Schema) -> Schema:
+    """Return the schema of an array."""
+    return {"type": "array", "items": items}
+
+
+def mapping(values: Schema) -> Schema:
+    """Return the schema of an object with arbitrary keys."""
+    return {"type": "object", "additionalProperties": values}
+
+
+def record(**properties: Schema) -> Schema:
+    """Return the schema of an object with exactly these properties."""
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
+PICTURES = described(COUNT, "Enrolled pictures.")
+CODES = described(COUNT, "Codes; a picture has one per view.")
+STAGE_MS = described(mapping(NUMBER), "Milliseconds per stage.")
+STATE = described({"enum": [state.value for state in State]}, "State of the camera.")
+ENGINE = record(name=TEXT, reason=described(TEXT, "Why this engine is used."), threads=COUNT)
+MATCH = record(
+    id=COUNT,
+    label=TEXT,
+    distance=described(COUNT, "Bits."),
+    source=TEXT,
+    penalty=described(NUMBER, "Bits added for the distance between positions."),
+    metres=described(nullable(NUMBER), "Ground distance from the query's position, meters."),
+)
+
+ERROR = record(error=TEXT, remedy=TEXT)
+SESSION = record(session={"const": "open"})
+EVENT = record(
+    kind={"enum": ["enter", "leave"]},
+    label=TEXT,
+    confidence=NUMBER,
+    distance=nullable(COUNT),
+    sequence=COUNT,
+    time=TIME,
+    frame_time=TIME,
+    latency_ms=NUMBER,
+)
+EVENTS = record(events=array(EVENT))
+QUERY = record(
+    label=described(nullable(TEXT), "null: unknown"),
+    confidence=NUMBER,
+    distance=nullable(COUNT),
+    matches=array(MATCH),
+    stage_ms=STAGE_MS,
+)
+LABELS = record(labels=array(record(label=TEXT, pictures=PICTURES, codes=CODES)))
+ENROLLED = record(
+    label=TEXT,
+    pictures_added=described(COUNT, "1, or 0 if the picture is already enrolled."),
+    codes_added=CODES,
+    pictures_known=described(COUNT, "1 if the picture is already enrolled, otherwise 0."),
+)
+REMOVED = record(label=TEXT, pictures_removed=PICTURES, codes_removed=CODES)
+HEALTH = {
+    **record(
+        status={"enum": ["ok", "failing"]},
+        state=STATE,
+        frame_age_s=nullable(NUMBER),
+        turn_age_s=NUMBER,
+        engine=ENGINE,
+        model_id=TEXT,
+        gallery_generation=COUNT,
+        last_error=nullable(TEXT),
+    ),
+    "required": ["status"],
+    "description": "Without a required token, only status is present.",
+}
+STATUS = record(
+    version=TEXT,
+    alive=FLAG,
+    ready=FLAG,
+    uptime_s=NUMBER,
+    turn_age_s=described(NUMBER, "Seconds since the last iteration of the main loop."),
+    frame_age_s=nullable(NUMBER),
+    last_error=nullable(TEXT),
+    frames=COUNT,
+    faults=described(COUNT, "Frames that could not be processed."),
+    events=COUNT,
+    recognition=nullable(record(label=TEXT, confidence=NUMBER, since_s=NUMBER)),
+    camera=record(
+        name=TEXT,
+        state=STATE,
+        state_s=described(NUMBER, "Seconds in this state."),
+        fault=nullable(TEXT),
+        restarts=COUNT,
+        dropped=COUNT,
+        damaged=COUNT,
+        skipped=COUNT,
+        hung=COUNT,
+        fps=NUMBER,
+    ),
+    gate=record(enabled=FLAG, hashed=COUNT, unchanged=COUNT),
+    engine=ENGINE,
+    model=record(id=TEXT, name=TEXT, version=TEXT, bits=COUNT),
+    gallery=record(path=TEXT, generation=COUNT, codes=CODES, labels=COUNT),
+    sinks=mapping(
+        record(
+            published=COUNT,
+            delivered=COUNT,
+            dropped=COUNT,
+            failed=COUNT,
+            waiting=COUNT,
+            last_error=nullable(TEXT),
+        )
+    ),
+    board=record(
+        temperature_c=nullable(NUMBER),
+        throttling=nullable(array(TEXT)),
+        slow=FLAG,
+    ),
+    stage_ms=STAGE_MS,
+    rss_bytes=COUNT,
+    budget_ms=described(NUMBER, "Time budget per frame."),
+    live_view=FLAG,
+    nearest=nullable(MATCH),
+)

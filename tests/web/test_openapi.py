@@ -1,0 +1,109 @@
+"""The OpenAPI document lists exactly the fields that the API returns."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from edge_runtime.image import Image
+from edge_runtime.web.openapi import document
+from tests.support.web import Answer, Client, encoded, start
+
+jsonschema_rs = pytest.importorskip("jsonschema_rs")
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory, cat: Image) -> Iterator[Client]:
+    folder = tmp_path_factory.mktemp("site")
+    film = folder / "cat.mp4"
+    writer = cv2.VideoWriter(str(film), cv2.VideoWriter.fourcc(*"mp4v"), 20, (640, 480))
+    for _ in range(20):
+        writer.write(np.asarray(cv2.resize(cat, (640, 480)), np.uint8))
+    writer.release()
+    process = start(folder, film, http="port = 0\nrequests_per_minute = 100000")
+    client = Client(process)
+    client.until_ready()
+    yield client
+    process.end()
+
+
+def _check(method: str, path: str, status: int, body: Any) -> None:
+    """Compare an answer with its schema, in which every property is required or documented."""
+    described = document()["paths"][path][method.lower()]["responses"][str(status)]
+    schema = described["content"]["application/json"]["schema"]
+    jsonschema_rs.validator_for(schema).validate(body)
+
+
+def _objects(schema: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(schema, dict):
+        if schema.get("type") == "object":
+            yield schema
+        for value in schema.values():
+            yield from _objects(value)
+    elif isinstance(schema, list):
+        for value in schema:
+            yield from _objects(value)
+
+
+def test_answers_have_exactly_the_documented_fields(site: Client, cat: Image) -> None:
+    photo = encoded(cat)
+    checked: set[tuple[str, str]] = set()
+
+    def check(method: str, path: str, status: int, body: bytes | None = None) -> Answer:
+        url = path.replace("{label}", "cat")
+        answer = site.ask(method, url, body, Content_Type="image/jpeg")
+        assert answer.status == status, answer.body
+        _check(method, path, status, answer.json())
+        checked.add((method.lower(), path))
+        return answer
+
+    check("GET", "/api/labels/{label}/photo", 404)
+    check("POST", "/api/labels/{label}", 201, photo)
+    check("POST", "/api/labels/{label}", 200, photo)
+    check("POST", "/api/labels/{label}", 422, b"not an image")
+    check("POST", "/api/labels/{label}/frame", 201)
+    assert check("GET", "/api/labels", 200).json()["labels"] == [
+        {"label": "cat", "pictures": 2, "codes": 12}
+    ]
+    site.process.until_seen("enter", "cat")
+    assert check("GET", "/api/events", 200).json()["events"]
+    assert check("POST", "/api/query", 200, photo).json()["matches"]
+    site.process.until(lambda: site.ask("GET", "/api/status").json()["recognition"])
+    status = check("GET", "/api/status", 200).json()
+    assert status["nearest"] and status["sinks"] and status["stage_ms"]
+    for path in ("/healthz", "/readyz", "/openapi.json"):
+        check("GET", path, 200)
+    check("POST", "/api/session", 422, b"{}")
+    check("POST", "/api/session", 401, b'{"token": "wrong"}')
+    check("DELETE", "/api/labels/{label}", 200)
+    check("DELETE", "/api/labels/{label}", 404)
+    with urllib.request.urlopen(site.url + "/api/stream", timeout=20) as stream:
+        data = b""
+        while b"\n\n" not in data:
+            data += stream.read1(65536)
+    _check("GET", "/api/status", 200, json.loads(data.split(b"data: ", 1)[1].split(b"\n\n")[0]))
+    without_json = {("get", "/metrics"), ("get", "/live.mjpg"), ("get", "/api/stream")}
+    documented = {
+        (method, path)
+        for path, operations in document()["paths"].items()
+        for method in operations
+        if method != "parameters"
+    }
+    assert checked == documented - without_json
+
+
+def test_answers_allow_no_other_fields() -> None:
+    for path, operations in document()["paths"].items():
+        for method, operation in operations.items():
+            if method == "parameters" or path == "/openapi.json":
+                continue
+            for schema in _objects(operation["responses"]):
+                assert "additionalProperties" in schema, (method, path, schema)
+                assert schema["additionalProperties"] is not True
