@@ -1,13 +1,15 @@
-"""What each ingredient of a training run gives: runs of equal length that differ in one thing.
+"""Train variants of a recipe that differ in one ingredient, all with the same short budget.
 
+\b
     python -m training ablation --data ../shared/data/grocery --weights NPZ --out FILE.json
 
-Trains every variant on the set's train, val and gallery photos, each by `training.fit.train`'s own loop
-under the same short budget, and judges it on the set's queries twice: by the codes of the layer it
-was trained with, and by those of the paper's layer fitted afterwards to its features. The budget is
-far too short for a good network: the rows compare with each other and with nothing else. Variants
-that the file already holds are left alone, and one that was killed goes on, so the table grows with
-the time there is. `--only paper,ssdh` makes some rows, of another set in a file of its own, say.
+Every variant is trained on the train, val and gallery photos of the set by the same loop as
+`python -m training train`. It is evaluated on the queries of the set twice: with the layer that it
+was trained with, and with the paper's layer fitted to its features afterwards. The budget is far
+too short for a good network, so compare the rows only with each other.
+
+Variants that the file already holds are not trained again, and an interrupted one is resumed.
+`--only paper,ssdh` trains some of the variants.
 """
 
 from __future__ import annotations
@@ -32,14 +34,16 @@ from training.fit.recipe import parse_stages
 
 
 @click.command(help=__doc__)
-@click.option("--data", multiple=True, type=Path, required=True, help="Sets of photos.")
-@click.option("--weights", type=Path, required=True, help="ImageNet arrays to start from.")
+@click.option("--data", multiple=True, type=Path, required=True, help="Folders of photos.")
+@click.option("--weights", type=Path, required=True, help="ImageNet weights (.npz) to start from.")
 @click.option("--stages", default="128x5", show_default=True, help="Pixels x epochs.")
-@click.option("--size", type=SIDE, default=160, show_default=True, help="Input side when judging.")
-@click.option("--lengths", default="16,32", show_default=True, help="Besides 64 bits.")
-@click.option("--only", default="", help="Names of variants, comma-separated.")
+@click.option(
+    "--size", type=SIDE, default=160, show_default=True, help="Input side in pixels for evaluation."
+)
+@click.option("--lengths", default="16,32", show_default=True, help="Code lengths besides 64 bits.")
+@click.option("--only", default="", help="Comma-separated names of variants.")
 @click.option("--runs", type=Path, default=Path("build/ablation"), show_default=True,
-              help="Where the runs go, below the name of --out.")  # fmt: skip
+              help="Folder for the runs, each in a sub-folder named after --out.")  # fmt: skip
 @click.option("--out", type=Path, required=True)
 @report_errors
 def main(
@@ -52,14 +56,14 @@ def main(
     runs: Path,
     out: Path,
 ) -> None:
-    """Command: see the module."""
+    """Run the command."""
     base = replace(BASE, stages=parse_stages(stages))
     rows = variants(base, parse_lengths(lengths, "--lengths"))
     chosen = only.split(",") if only else list(rows)
     unknown = [name for name in chosen if name not in rows]
     if unknown:
         raise InputError(
-            f"no variant {unknown[0]}", where="--only", remedy=f"known: {', '.join(rows)}"
+            f"unknown variant {unknown[0]}", where="--only", remedy=f"known: {', '.join(rows)}"
         )
     photos, queries, split = default_split(read_sets(data))
     cache = open_cache(photos)

@@ -1,7 +1,8 @@
-"""docs/results/ACCURACY.md and models/MODEL_CARD.md, generated from the committed result files.
+"""Generate docs/results/ACCURACY.md and models/MODEL_CARD.md from the committed result files.
 
-python -m training accuracy-page            write both
-python -m training accuracy-page --check    exit code 9 if either is not what the results say
+\b
+    python -m training accuracy-page            write both files
+    python -m training accuracy-page --check    exit with code 9 if either file is out of date
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ from training.reports.model_card import card
 
 
 @click.command(help=__doc__)
-@click.option("--check", is_flag=True, help="Compare instead of writing.")
+@click.option("--check", is_flag=True, help="Compare the files instead of writing them.")
 @report_errors
 def main(check: bool) -> None:
-    """Command: see the module."""
+    """Run the command."""
     texts = {
         ROOT / "docs" / "results" / "ACCURACY.md": document(),
         ROOT / "models" / "MODEL_CARD.md": card(
@@ -36,7 +37,7 @@ def main(check: bool) -> None:
         if check:
             if not path.exists() or path.read_text(encoding="utf-8") != text:
                 stale += 1
-                log(f"{path.relative_to(ROOT)} is not what the results say; run without --check")
+                log(f"{path.relative_to(ROOT)} is out of date: run the command without --check")
         else:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")

@@ -1,14 +1,15 @@
-"""Hash layers of many lengths on the features of one backbone, over several seeds.
+"""Compare hash layers of several lengths on the features of one backbone, over several seeds.
 
+\b
     python -m training code-lengths --data DIR... --checkpoint FILE --name tuned --out FILE.json
     python -m training code-lengths --data DIR... --model FILE.onnx --name shipped --out FILE.json
-    python -m training code-lengths --data DIR... --weights NPZ --name ImageNet --bits 64 --out FILE.json
+    python -m training code-lengths --data DIR... --weights NPZ --name ImageNet --out FILE.json
 
-For each method and length: MAP@100 of the official queries and of the interleaved split of the
-distinct places, a figure a seed; and the same when the layer's activations are compared by cosine
-before they become bits, which is what binarising costs. The backbone's own row, features compared
-by cosine, is what no labels are needed for. Rows that FILE.json already holds are left alone, so
-several backbones share one file.
+For each method, length and seed, the file holds the MAP@100 of the official queries and of the
+interleaved split of the distinct places. The same figures are given for the activations of the
+layer, compared by cosine: the difference is what binarization costs. The row of the backbone ranks
+its features by cosine and needs no labels. Rows that FILE.json already holds are not computed
+again, so several backbones can share one file.
 """
 
 from __future__ import annotations
@@ -37,11 +38,11 @@ from training.hash_layer.fit import HeadRecipe
 
 
 @click.command(help=__doc__)
-@click.option("--data", multiple=True, type=Path, required=True, help="Sets of photos.")
-@click.option("--weights", type=Path, help="ImageNet arrays: a frozen backbone.")
-@click.option("--checkpoint", type=Path, help="A training run's checkpoint.pt.")
-@click.option("--model", type=Path, help="A finished model's .onnx, of fp32: its own features.")
-@click.option("--name", required=True, help="What to call this backbone.")
+@click.option("--data", multiple=True, type=Path, required=True, help="Folders of photos.")
+@click.option("--weights", type=Path, help="ImageNet weights (.npz) of a frozen backbone.")
+@click.option("--checkpoint", type=Path, help="The checkpoint.pt of a training run.")
+@click.option("--model", type=Path, help="A finished fp32 ONNX model, for its features.")
+@click.option("--name", required=True, help="Name of the backbone in the results.")
 @click.option("--methods", default="paper,contrastive", show_default=True)
 @click.option("--bits", default="16,32,48,64,128", show_default=True)
 @click.option(
@@ -49,7 +50,7 @@ from training.hash_layer.fit import HeadRecipe
     type=click.IntRange(0),
     default=0,
     show_default=True,
-    help="Augmented views of each photo.",
+    help="Augmented views per photo.",
 )
 @click.option("--seeds", type=click.IntRange(1), default=3, show_default=True)
 @click.option(
@@ -57,7 +58,7 @@ from training.hash_layer.fit import HeadRecipe
     type=SIDE,
     default=224,
     show_default=True,
-    help="Input side in pixels, but a model's own.",
+    help="Input side in pixels; --model has its own.",
 )
 @click.option("--out", type=Path, required=True)
 @report_errors
@@ -74,25 +75,27 @@ def main(
     size: int,
     out: Path,
 ) -> None:
-    """Command: see the module."""
+    """Run the command."""
     set_determinism(1)
     chosen, lengths = parse_methods(methods), parse_lengths(bits)
-    origin = load_feature_model(weights, checkpoint, model, size)
-    run, size = origin.run, origin.size
+    model_features = load_feature_model(weights, checkpoint, model, size)
+    run, size = model_features.run, model_features.size
     known, queries, split = default_split(read_sets(data))
     cache = open_cache(known)
     views = [clean_features(run, cache, size)]
-    views += [augmented_features(run, cache, size, 1 + turn) for turn in range(passes)]
-    asked = open_cache(queries)
-    features = np.concatenate([views[0], clean_features(run, asked, size)])
-    photos = cache.photos + asked.photos
-    splits = describe_splits(cache.photos, asked.photos, split)
+    views += [augmented_features(run, cache, size, 1 + number) for number in range(passes)]
+    query_cache = open_cache(queries)
+    features = np.concatenate([views[0], clean_features(run, query_cache, size)])
+    photos = cache.photos + query_cache.photos
+    splits = describe_splits(cache.photos, query_cache.photos, split)
     result: dict[str, Any] = {"float": {}, "rows": {}}
     if out.exists():
         result = json.loads(out.read_text(encoding="utf-8"))
     if result.setdefault("splits", splits) != splits:
         raise InputError(
-            "its rows are of other photos", where=out, remedy="name another file with --out"
+            "its rows were computed on other photos",
+            where=out,
+            remedy="name another file with --out",
         )
     result["float"][name] = judge(photos, features, by_cosine)
     for method in chosen:

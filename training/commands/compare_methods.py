@@ -1,15 +1,17 @@
-"""All methods at all code lengths on the features of one backbone, seen and unseen labels.
+"""Compare hashing methods at several code lengths on the features of one backbone.
 
-    python -m training compare-methods --data DIR... --weights NPZ --name frozen --out FILE.json
-    python -m training compare-methods --data DIR... --checkpoint FILE --name tuned --out FILE.json
-    python -m training compare-methods --data DIR... --model FILE.onnx --name shipped --out FILE.json
-    python -m training compare-methods --data DIR... --features hand-made --name hand-made --out FILE.json
+\b
+    python -m training compare-methods --data DIR... --weights NPZ --name frozen --out F.json
+    python -m training compare-methods --data DIR... --checkpoint FILE --name tuned --out F.json
+    python -m training compare-methods --data DIR... --model FILE.onnx --name shipped --out F.json
+    python -m training compare-methods --data DIR... --features hand-made --name by-hand --out F
 
-For each method and length: MAP@100 of the official queries; and, with a hash layer that was fitted
-without a fifth of the labels, MAP@100 of these labels' queries against the whole database. The
-backbone is what it is: only a backbone that never saw the held-out labels makes the second figure
-one of unseen labels; the JSON says which it was. The float row, under the number of features, ranks
-by cosine. Features made by hand (training/handmade) need no network: the baseline of old.
+For each method and length, the table holds the MAP@100 of the official queries. A second half is
+for unseen labels: the hash layer is fitted without a fifth of the labels, and the queries of these
+labels are ranked against the whole database. That figure is one for unseen labels only if the
+backbone has not seen them either; state in `--note` what it was trained on. The row `float`, keyed
+by the number of features, ranks by cosine. Handcrafted features (`--features hand-made`) need no
+network.
 """
 
 from __future__ import annotations
@@ -37,43 +39,50 @@ from training.hash_layer.backbone import (
 from training.hash_layer.features import Run, clean_features
 
 
-def source_of(
-    made: str, weights: Path | None, checkpoint: Path | None, model: Path | None, size: int
+def feature_source(
+    kind: str, weights: Path | None, checkpoint: Path | None, model: Path | None, size: int
 ) -> tuple[Run, int]:
-    """What computes the features, and its input side in pixels; raises click.UsageError."""
-    if made == "network":
-        origin = load_feature_model(weights, checkpoint, model, size)
-        return origin.run, origin.size
+    """Return the function that computes the features and its input side in pixels.
+
+    Raises click.UsageError when the options contradict each other.
+    """
+    if kind == "network":
+        model_features = load_feature_model(weights, checkpoint, model, size)
+        return model_features.run, model_features.size
     if weights or checkpoint or model:
         raise click.UsageError("--features hand-made takes no --weights, --checkpoint or --model")
     return handcrafted.run, handcrafted.SIZE
 
 
 @click.command(help=__doc__)
-@click.option("--data", multiple=True, type=Path, required=True, help="Sets of photos.")
-@click.option("--weights", type=Path, help="ImageNet arrays: a frozen backbone.")
-@click.option("--checkpoint", type=Path, help="A training run's checkpoint.pt.")
-@click.option("--model", type=Path, help="A finished model's .onnx, of fp32: its own features.")
+@click.option("--data", multiple=True, type=Path, required=True, help="Folders of photos.")
+@click.option("--weights", type=Path, help="ImageNet weights (.npz) of a frozen backbone.")
+@click.option("--checkpoint", type=Path, help="The checkpoint.pt of a training run.")
+@click.option("--model", type=Path, help="A finished fp32 ONNX model, for its features.")
 @click.option("--features", type=click.Choice(["network", "hand-made"]), default="network",
               show_default=True)  # fmt: skip
-@click.option("--name", required=True, help="What to call this backbone.")
-@click.option("--note", default="", help="What the backbone was trained on, for the reader.")
+@click.option("--name", required=True, help="Name of the backbone in the results.")
+@click.option(
+    "--note", default="", help="What the backbone was trained on, for readers of the results."
+)
 @click.option("--bits", default="16,32,64", show_default=True)
 @click.option(
     "--size",
     type=SIDE,
     default=224,
     show_default=True,
-    help="Input side in pixels, of a network of --weights or --checkpoint.",
+    help="Input side in pixels, for --weights and --checkpoint.",
 )
-@click.option("--only", type=click.Choice(["seen", "unseen"]), help="One half of the table.")
+@click.option(
+    "--only", type=click.Choice(["seen", "unseen"]), help="Compute one half of the table."
+)
 @click.option("--methods", default=",".join(METHODS), show_default=True)
 @click.option(
     "--seeds",
     type=click.IntRange(1),
     default=1,
     show_default=True,
-    help="Of each layer, from 1; their mean.",
+    help="Seeds per layer, from 1; figures are their mean.",
 )
 @click.option("--out", type=Path, required=True)
 @report_errors
@@ -92,10 +101,10 @@ def main(
     seeds: int,
     out: Path,
 ) -> None:
-    """Command: see the module."""
+    """Run the command."""
     set_determinism(1)
     lengths, chosen = parse_lengths(bits), parse_methods(methods)
-    run, size = source_of(features, weights, checkpoint, model, size)
+    run, size = feature_source(features, weights, checkpoint, model, size)
     *sides, split = default_split(read_sets(data))
     parts = []
     for photos in sides:

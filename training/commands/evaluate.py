@@ -1,12 +1,15 @@
-"""Judge any ONNX hash model on sets of photos, through the runtime's own path.
+"""Measure the retrieval accuracy of an ONNX hash model, as the runtime computes its codes.
 
+\b
     python -m training evaluate --model FILE.onnx --data DIR... --out FILE.json
 
-Writes one JSON of all figures and beside it FILE.split.csv, the photos of every protocol's database
-and queries; the JSON names each by its SHA-256, so that two results of one split can be told to be
-so. `--page DIR` adds an HTML page with plots and
-contact sheets (photos of other people's data: keep it out of the repository). A model that does not
-describe itself is judged by what the options say of it, as `training.onnx.import_model` would take it.
+Writes all figures to a JSON file. FILE.split.csv next to it lists the photos of every protocol's
+database and queries. The JSON file names each list by its SHA-256, so you can tell whether two
+results used the same split. `--page DIR` adds an HTML page with plots and contact sheets. The page
+shows the photos themselves, so keep it out of the repository.
+
+For a model without a description of its own, give the same options as for
+`python -m training import-model`.
 """
 
 from __future__ import annotations
@@ -27,16 +30,21 @@ from training.onnx.model_description import ModelDescription
 
 @click.command(help=__doc__)
 @click.option("--model", type=Path, required=True, help="An ONNX hash model.")
-@click.option("--data", multiple=True, type=Path, required=True, help="Sets of photos.")
-@click.option("--out", type=Path, help="Where the JSON goes.")
-@click.option("--page", type=Path, help="Folder of the HTML page.")
+@click.option("--data", multiple=True, type=Path, required=True, help="Folders of photos.")
+@click.option("--out", type=Path, help="JSON file to write.")
+@click.option("--page", type=Path, help="Folder for the HTML page.")
 @click.option(
     "--unseen",
     type=Path,
-    help="The split.csv of a training.fit.train --hold classes, whose held-out labels the model never"
-    " saw: their queries are judged apart.",
+    help="The split.csv of a training run with --hold classes: also report the queries of its"
+    " held-out labels, which the model has not seen.",
 )
-@click.option("--disturbances/--no-disturbances", default=False, show_default=True)
+@click.option(
+    "--disturbances/--no-disturbances",
+    default=False,
+    show_default=True,
+    help="Also evaluate disturbed queries.",
+)
 @description_options
 @report_errors
 def main(
@@ -48,14 +56,14 @@ def main(
     disturbances: bool,
     given: ModelDescription,
 ) -> None:
-    """Command: see the module."""
+    """Run the command."""
     set_determinism(1)
     with self_described(model, given) as described:
-        judged = evaluate(described, data, disturbances, unseen)
+        evaluation = evaluate(described, data, disturbances, unseen)
     if out is not None:
-        write_json(out, judged.result)
-        write_bytes(out.with_suffix(".split.csv"), judged.splits)
+        write_json(out, evaluation.result)
+        write_bytes(out.with_suffix(".split.csv"), evaluation.splits)
     if page is not None:
-        write_report(page, judged.result, judged.rankings)
-        write_bytes(page / "split.csv", judged.splits)
-    click.echo(table(judged.result))
+        write_report(page, evaluation.result, evaluation.rankings)
+        write_bytes(page / "split.csv", evaluation.splits)
+    click.echo(table(evaluation.result))

@@ -1,13 +1,16 @@
-"""A model for your own photos, in minutes on a laptop: `make train DATA=my-photos/`.
+"""Fit the hash layer of the shipped model to your own photos, in minutes on a laptop.
 
+\b
     python -m training finetune --data DIR --out build/my-model
+    make train DATA=my-photos/
 
-Starts from the shipped model, so nothing needs to be downloaded: its backbone stays, a new hash
-layer is fitted to your photos. A contiguous fifth of each label is held out to judge both (the
-photos of both parts are listed in OUT/split.csv); the new model is written only where it beats the
-shipped one by more than chance allows, else the shipped one is kept. Its radius is measured on
-labels that a second layer was fitted without, where there are four labels or more. The last line
-but one says in words what came out.
+Nothing needs to be downloaded: the backbone of the shipped model stays as it is, and a new hash
+layer is fitted to your photos. A contiguous fifth of the photos of each label is held out to
+evaluate both models; OUT/split.csv lists the photos of both parts. The new model is written only
+if it beats the shipped one by more than chance.
+
+With four labels or more, the radius is measured on labels that a second layer was fitted without.
+The last message on stderr states the outcome, and stdout gets a JSON report.
 """
 
 from __future__ import annotations
@@ -46,99 +49,106 @@ from training.methods import SUPERVISED
 from training.methods.base import LinearMap
 from training.onnx.export import save
 
-DRAWS = 1000  # of the bootstrap
-ENOUGH = 20  # held-out photos: with fewer, "not better" says little
+DRAWS = 1000
+"""Resamples of the bootstrap."""
+ENOUGH = 20
+"""Held-out photos; with fewer, a result that is not better means little."""
 
 
-def ap_of(
-    cache: PhotoSource, held: PhotoSource, kept: Floats, asked: Floats, head: LinearMap
+def average_precisions(
+    cache: PhotoSource, held_out: PhotoSource, database: Floats, queries: Floats, head: LinearMap
 ) -> NDArray[np.float64]:
-    """AP@100 of every held-out photo against the kept ones, by the codes of `head`."""
+    """Return the AP@100 of every held-out photo against the database, with the codes of `head`."""
     ranking = retrieve(
-        CodeSet(cache.photos, to_codes(kept, head)), CodeSet(held.photos, to_codes(asked, head))
+        CodeSet(cache.photos, to_codes(database, head)),
+        CodeSet(held_out.photos, to_codes(queries, head)),
     )
     return average_precision(ranking.relevant, TOP)
 
 
 def verdict(report: dict[str, object], own: Path) -> str:
-    """What came out, in a sentence, and what to do; `own` is where a better model goes."""
+    """State the outcome and what to do in one sentence; `own` is the path of a better model."""
     count = int(str(report["queries"]))
-    seen = f"{report['shipped_map100']} -> {report['new_map100']} on {count} held-out photos"
+    figures = f"{report['shipped_map100']} -> {report['new_map100']} on {count} held-out photos"
     if report["kept"] == "new":
-        return f"better: {seen} (MAP@100); use it: {MODEL_VARIABLE}={own}, and enrol again"
-    why = f"not better: {seen}" if count >= ENOUGH else f"too few photos to judge: {seen}"
-    older = f"; {own} is of an earlier run" if own.exists() else ""
-    return f"{why} (MAP@100); keep the shipped model{older}"
+        return f"better: {figures} (MAP@100); set {MODEL_VARIABLE}={own} and enroll again"
+    why = "not better" if count >= ENOUGH else "too few photos to judge"
+    older = f"; {own} is from an earlier run" if own.exists() else ""
+    return f"{why}: {figures} (MAP@100); keep the shipped model{older}"
 
 
-def measured_on(hidden: int, labels: int) -> str:
-    """On what the radius was measured, in words."""
-    if hidden:
-        return f"{hidden} labels that a second layer was fitted without"
+def radius_basis(held_out: int, labels: int) -> str:
+    """Describe the labels on which the radius was measured."""
+    if held_out:
+        return f"{held_out} labels that a second layer was fitted without"
     return (
-        f"all {labels} labels, which the layer was fitted to, for want of labels to hold out:"
-        " strangers may come nearer"
+        f"all {labels} labels, including those the layer was fitted to, because there are too few"
+        " labels to hold any out; unknown objects may come closer than the radius suggests"
     )
 
 
 @click.command(help=__doc__)
-@click.option("--data", multiple=True, type=Path, required=True, help="Your photos.")
-@click.option("--model", type=Path, help="To start from; the shipped one by default.")
-@click.option("--out", type=Path, default=Path("build/my-model"), show_default=True)
+@click.option("--data", multiple=True, type=Path, required=True, help="Folders of your photos.")
+@click.option("--model", type=Path, help="Model to start from.  [default: the shipped one]")
+@click.option(
+    "--out", type=Path, default=Path("build/my-model"), show_default=True, help="Output folder."
+)
 @click.option(
     "--method",
     type=click.Choice(sorted(SUPERVISED)),
     default="paper",
     show_default=True,
-    help="Of the hash layer; contrastive is better at 32 bits and fewer.",
+    help="Method that fits the hash layer; contrastive is better at 32 bits and fewer.",
 )
-@click.option("--passes", default=4, show_default=True, help="Augmented views of each photo.")
+@click.option("--passes", default=4, show_default=True, help="Augmented views per photo.")
 @click.option("--seed", default=1, show_default=True)
 @report_errors
 def main(
     data: tuple[Path, ...], model: Path | None, out: Path, method: str, passes: int, seed: int
 ) -> None:
-    """Command: see the module."""
+    """Run the command."""
     set_determinism(seed)
     path = find_model(model)
-    origin, info = from_model(path), PortableEngine(path).model
+    backbone, info = from_model(path), PortableEngine(path).model
     photos = read_sets(data)
     for line in warnings_about(photos):
         log(f"note: {line}")
     require_labels(photos, 2, data[0])
-    kept, asked, split = default_split(photos, seed)
-    cache, held = open_cache(kept), PhotoReader(asked)
-    for line in cache.skipped + held.skipped:
+    database_photos, query_photos, split = default_split(photos, seed)
+    cache, held_out = open_cache(database_photos), PhotoReader(query_photos)
+    for line in cache.skipped + held_out.skipped:
         log(f"skipped {line}")
     require_labels(cache.photos, 2, data[0])
-    features = feature_passes(origin.run, cache, origin.size, passes, seed)
-    queries = clean_features(origin.run, held, origin.size)
-    database = Passes(cache, features)
+    database = Passes(cache, feature_passes(backbone.run, cache, backbone.size, passes, seed))
+    queries = clean_features(backbone.run, held_out, backbone.size)
     recipe = HeadRecipe(method=method, bits=info.bits, seed=seed)
     head = fit_without(database, set(), recipe)
-    old = ap_of(cache, held, features[0], queries, read_head(onnx.load(path)))
-    new = ap_of(cache, held, features[0], queries, head)
+    clean = database.features[0]
+    old = average_precisions(cache, held_out, clean, queries, read_head(onnx.load(path)))
+    new = average_precisions(cache, held_out, clean, queries, head)
     rng = np.random.default_rng(seed)
     gains = (new - old)[rng.integers(0, len(new), (DRAWS, len(new)))].mean(1)
     better = bool(np.quantile(gains, 0.05) > 0)
     stored = out / "split.csv"
     report: dict[str, object] = {
         "split": split, "split_file": str(stored),
-        "split_sha256": save_split(stored, split, {"train": cache.photos, "query": held.photos}),
+        "split_sha256": save_split(
+            stored, split, {"train": cache.photos, "query": held_out.photos}
+        ),
         "shipped_map100": round(100 * float(old.mean()), 2),
         "new_map100": round(100 * float(new.mean()), 2),
-        "queries": len(held), "kept": "new" if better else "shipped",
+        "queries": len(held_out), "kept": "new" if better else "shipped",
     }  # fmt: skip
     if better:
-        hidden = unseen_labels(cache.photos, held.photos)
-        other = fit_without(database, hidden, recipe) if hidden else head
-        labels = hidden or set(label_indices(cache.photos))
-        measured = measure_radius(database, (held.photos, queries), labels, other)
+        unseen = unseen_labels(cache.photos, held_out.photos)
+        radius_head = fit_without(database, unseen, recipe) if unseen else head
+        labels = unseen or set(label_indices(cache.photos))
+        measured = measure_radius(database, (held_out.photos, queries), labels, radius_head)
         report["radius"] = measured.radius
-        report["radius_of"] = measured_on(len(hidden), len(labels))
-        log(f"radius {measured.radius}: measured on {report['radius_of']}")
+        report["radius_of"] = radius_basis(len(unseen), len(labels))
+        log(f"radius {measured.radius}, measured on {report['radius_of']}")
         described = replace(info, name="mobilenet_v1_hash_own", radius=measured.radius)
-        save(origin.with_head(head, described), out / MODEL_FILE)
+        save(backbone.with_head(head, described), out / MODEL_FILE)
         report["model"] = str(out / MODEL_FILE)
     log(verdict(report, out / MODEL_FILE))
     click.echo(json.dumps(report))

@@ -1,16 +1,19 @@
-"""Any ONNX hash model, made one that the runtime can run: a copy that describes itself.
+"""Convert an ONNX hash model that was made elsewhere into one that the runtime can open.
 
+\b
     python -m training import-model --model THEIRS.onnx --out OURS.onnx --scale 1/127.5 --offset -1
 
-The copy takes one photo as the runtime gives it (float32 [1, 3, S, S], RGB, one scale and offset)
-and turns it into what the model expects; its activations come out as `hash`, float32 [1, K]. What
-the file tells is read from it, what it cannot tell must be said; what was neither is input_summary.
+The copy describes itself. It takes one photo as the runtime provides it (float32 [1, 3, S, S], RGB,
+one scale and offset), converts it to what the model expects, and returns the activations as `hash`,
+float32 [1, K]. Properties that the file states are read from it. State the others with options. The
+output lists every property that was assumed.
 """
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -30,18 +33,26 @@ from training.onnx.model_description import ModelDescription
 
 @click.command(help=__doc__)
 @click.option("--model", type=Path, required=True, help="The foreign ONNX model.")
-@click.option("--out", type=Path, required=True, help="Where the copy goes.")
+@click.option("--out", type=Path, required=True, help="ONNX file to write.")
 @description_options
 @report_errors
 def main(model: Path, out: Path, given: ModelDescription) -> None:
-    """Command: see the module."""
+    """Run the command."""
     if out.exists() and model.exists() and out.samefile(model):
-        raise InputError("it is the model itself", where="--out", remedy="name another file")
-    ours = import_model(model, given)
-    write_bytes(out, ours.SerializeToString(deterministic=True))
-    entries = metadata_of(ours)
-    found = {**json.loads(entries["edge.input"]), "threshold": float(entries["edge.threshold"]),
-             "adopted": json.loads(entries[ADOPTED])}  # fmt: skip
-    log(f"{out}: {entries['edge.bits']} bits; {input_summary(found)}")
-    report = {"model": str(out), "id": identify(out)[0], "bits": int(entries["edge.bits"])}
-    click.echo(json.dumps({**report, "radius": int(entries["edge.radius"]), "description": found}))
+        raise InputError(
+            "output and model are the same file", where="--out", remedy="name another file"
+        )
+    copy = import_model(model, given)
+    write_bytes(out, copy.SerializeToString(deterministic=True))
+    entries = metadata_of(copy)
+    description = {**json.loads(entries["edge.input"]), "threshold": float(entries["edge.threshold"]),
+                   "adopted": json.loads(entries[ADOPTED])}  # fmt: skip
+    log(f"{out}: {entries['edge.bits']} bits; {input_summary(description)}")
+    report: dict[str, Any] = {
+        "model": str(out),
+        "id": identify(out)[0],
+        "bits": int(entries["edge.bits"]),
+    }
+    click.echo(
+        json.dumps({**report, "radius": int(entries["edge.radius"]), "description": description})
+    )

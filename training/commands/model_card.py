@@ -1,8 +1,9 @@
-"""A model's card, generated from its result files.
+"""Generate the card of a model from its result files.
 
+\b
     python -m training model-card --evaluation FILE.json --evidence SHIP.json --out CARD.md
 
-The shipped model's, models/MODEL_CARD.md, is written by training/accuracy beside the document.
+`python -m training accuracy-page` writes the card of the shipped model, models/MODEL_CARD.md.
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ from training.reports.model_card import (
 
 
 @click.command(help=__doc__)
-@click.option("--evaluation", type=Path, required=True, help="Of training.eval.evaluate.")
-@click.option("--evidence", type=Path, required=True, help="Of training.hash_layer.build_model.")
-@click.option("--small", type=Path, help="Of training.eval.evaluate, for the int8 version.")
+@click.option("--evaluation", type=Path, required=True, help="JSON of `evaluate`.")
+@click.option("--evidence", type=Path, required=True, help="JSON of `build-model --evidence`.")
+@click.option("--small", type=Path, help="JSON of `evaluate` for the int8 version.")
 @click.option("--out", type=Path, required=True)
 @report_errors
 def main(evaluation: Path, evidence: Path, small: Path | None, out: Path) -> None:
-    """Command: see the module."""
+    """Run the command."""
     text = card(read(evaluation), read(evidence), read(small), None)
     write_bytes(out, text.encode())

@@ -1,8 +1,9 @@
-"""fp32 ONNX -> int8 QDQ ONNX: weights per channel, activations calibrated on training photos.
+"""Convert an fp32 ONNX model to int8 (QDQ): weights per channel, activations calibrated on photos.
 
+\b
     python -m training quantize --model FILE.onnx --data DIR... --out FILE.int8.onnx
 
-The file keeps the model's self-description, so the runtime opens it like any other.
+The result keeps the model's description, so the runtime opens it like any other model.
 """
 
 from __future__ import annotations
@@ -26,14 +27,14 @@ from training.onnx.quantize_qdq import PHOTOS, agreement, quantize
 
 @click.command(help=__doc__)
 @click.option("--model", type=Path, required=True, help="An fp32 ONNX hash model.")
-@click.option("--data", multiple=True, type=Path, required=True, help="Sets of photos.")
+@click.option("--data", multiple=True, type=Path, required=True, help="Folders of photos.")
 @click.option("--out", type=Path, required=True)
 @click.option(
     "--photos",
     type=click.IntRange(1),
     default=PHOTOS,
     show_default=True,
-    help="To calibrate on, if there are as many.",
+    help="Most photos to calibrate on.",
 )
 @click.option(
     "--calibration",
@@ -46,21 +47,21 @@ from training.onnx.quantize_qdq import PHOTOS, agreement, quantize
 def main(
     model: Path, data: tuple[Path, ...], out: Path, photos: int, calibration: str, seed: int
 ) -> None:
-    """Command: see the module."""
+    """Run the command."""
     set_determinism(seed)
-    everything, _, _ = default_split(read_sets(data))
-    rows = np.random.default_rng(seed).permutation(len(everything))[: 2 * photos]
-    shown = open_cache([everything[int(row)] for row in rows[:photos]])
-    for line in shown.skipped:
+    candidates, _, _ = default_split(read_sets(data))
+    rows = np.random.default_rng(seed).permutation(len(candidates))[: 2 * photos]
+    calibration_photos = open_cache([candidates[int(row)] for row in rows[:photos]])
+    for line in calibration_photos.skipped:
         log(f"skipped {line}")
-    fresh = (
-        open_cache([everything[int(row)] for row in rows[photos:]]) if rows[photos:].size else None
+    comparison_photos = (
+        open_cache([candidates[int(row)] for row in rows[photos:]]) if rows[photos:].size else None
     )
-    log(f"calibrating on {len(shown)} photos ({calibration})")
-    quantize(model, shown, out, CalibrationMethod[calibration])
-    report = {"model": str(out), "bytes": out.stat().st_size, "photos": len(shown)}
-    if fresh is not None:
-        report["equal_bits"] = agreement(model, out, fresh)
+    log(f"calibrating on {len(calibration_photos)} photos ({calibration})")
+    quantize(model, calibration_photos, out, CalibrationMethod[calibration])
+    report = {"model": str(out), "bytes": out.stat().st_size, "photos": len(calibration_photos)}
+    if comparison_photos is not None:
+        report["equal_bits"] = agreement(model, out, comparison_photos)
     else:
-        log("no photo is left to compare the two models' bits on")
+        log("no photos are left to compare the bits of the two models on")
     click.echo(json.dumps(report))

@@ -1,9 +1,10 @@
-"""What a set of photos holds: labels, splits, sizes, oddities; a contact sheet on request.
+"""Describe sets of photos: labels, splits, sizes and duplicates.
 
+\b
     python -m training set-stats --data DIR... [--sheet build/sheet.jpg] [--ceilings FILE.json]
 
-The ceiling of a split is the MAP@100 of a code without error: less than 100 where two labels hold
-the same photos, which nobody can tell apart.
+`--sheet` writes a contact sheet. `--ceilings` writes the MAP@100 of a perfect code for each split.
+It is below 100 where two labels hold the same photos, which no code can tell apart.
 """
 
 from __future__ import annotations
@@ -27,17 +28,21 @@ _SHOWN = 120
 
 
 @click.command(help=__doc__)
-@click.option("--data", multiple=True, type=Path, required=True, help="Sets of photos.")
-@click.option("--sheet", type=Path, help="Where the contact sheet goes; not into the repository.")
-@click.option("--ceilings", type=Path, help="Where the JSON of each split's ceiling goes.")
+@click.option("--data", multiple=True, type=Path, required=True, help="Folders of photos.")
+@click.option(
+    "--sheet", type=Path, help="Image file for the contact sheet; keep it out of the repository."
+)
+@click.option(
+    "--ceilings", type=Path, help="JSON file for the best possible MAP@100 of each split."
+)
 @report_errors
 def main(data: tuple[Path, ...], sheet: Path | None, ceilings: Path | None) -> None:
-    """Command: see the module."""
+    """Run the command."""
     if sheet is not None and not cv2.haveImageWriter(str(sheet)):
         raise InputError(
-            "no picture can be written under that name",
+            "unknown image format",
             where=sheet,
-            remedy="end it in .jpg or .png",
+            remedy="use a name that ends in .jpg or .png",
         )
     photos = read_sets(data)
     cache = open_cache(photos)
@@ -54,7 +59,7 @@ def main(data: tuple[Path, ...], sheet: Path | None, ceilings: Path | None) -> N
         )
     shapes = Counter(cache[index].shape[:2] for index in range(len(cache)))
     for (height, width), count in shapes.most_common(5):
-        click.echo(f"{count} photos of {width} x {height} (shrunk to what training needs)")
+        click.echo(f"{count} photos of {width} x {height} (resized for training)")
     for line in [*warnings_about(photos), *(f"skipped {line}" for line in cache.skipped)]:
         click.echo(f"note: {line}")
     if ceilings is not None:
@@ -63,5 +68,5 @@ def main(data: tuple[Path, ...], sheet: Path | None, ceilings: Path | None) -> N
         rows = np.linspace(0, len(cache) - 1, min(_SHOWN, len(cache))).astype(int)
         sheet.parent.mkdir(parents=True, exist_ok=True)
         if not cv2.imwrite(str(sheet), contact_sheet([cache.photos[int(row)] for row in rows])):
-            raise StorageError("the sheet could not be written", where=sheet)
+            raise StorageError("cannot write the contact sheet", where=sheet)
         click.echo(f"contact sheet: {sheet}")

@@ -1,12 +1,14 @@
-"""The training command.
+"""Train the backbone end to end with a hashing method.
 
+\b
     python -m training train --data DIR... --weights NPZ --out build/train/NAME
 
-Trains the backbone end to end on the sets' train, val and gallery photos; then
-`python -m training build-model --checkpoint build/train/NAME/checkpoint.pt` fits the shipped hash layer.
-With `--method teacher --weights efficientnet-lite2-9656183e.pth` it tunes a larger network, whose
-answers `--method distilled --teacher FILE` then learns. A run that was killed goes on with the
-same command.
+Trains on the train, val and gallery photos of the sets and writes a checkpoint after every epoch.
+The same command resumes a run that was interrupted. Then
+`python -m training build-model --checkpoint build/train/NAME/checkpoint.pt` fits the hash layer.
+
+`--method teacher --weights efficientnet-lite2-9656183e.pth` fine-tunes a larger network;
+`--method distilled --teacher FILE` then learns from its outputs.
 """
 
 from __future__ import annotations
@@ -42,21 +44,21 @@ from training.models.mobilenet_v1 import Backbone
 PART = click.FloatRange(0, 1, max_open=True)
 
 
-def mirrored(names: Iterable[str], photos: Iterable[Photo]) -> tuple[str, ...]:
-    """The sets `names`, each once; raises InputError for one that none of `photos` is of."""
+def known_sets(names: Iterable[str], photos: Iterable[Photo]) -> tuple[str, ...]:
+    """Return the sorted set names without duplicates; raises InputError for an unknown set."""
     known = sorted({photo.source for photo in photos})
     for name in names:
         if name not in known:
             raise InputError(
-                f'no set "{name}"', where="--mirror", remedy=f"known: {', '.join(known)}"
+                f'unknown set "{name}"', where="--mirror", remedy=f"known: {', '.join(known)}"
             )
     return tuple(sorted(set(names)))
 
 
-def first_network(
+def initial_network(
     weights: Path | None, start: Path | None, width: float | None
 ) -> Backbone | Lite2:
-    """What is trained; raises click.UsageError unless it is exactly one of the three."""
+    """Load or create the network to train; raises click.UsageError unless one source is given."""
     if width is None:
         return load_initial_network(weights, start)
     if weights or start:
@@ -65,21 +67,24 @@ def first_network(
 
 
 @click.command(help=__doc__)
-@click.option("--data", multiple=True, type=Path, required=True, help="Sets of photos.")
+@click.option("--data", multiple=True, type=Path, required=True, help="Folders of photos.")
 @click.option(
-    "--weights", type=Path, help="ImageNet arrays to start from (.npz; a teacher's .pth)."
+    "--weights", type=Path, help="ImageNet weights to start from: .npz, or .pth for a teacher."
 )
-@click.option("--start", type=Path, help="A checkpoint.pt to start from.")
+@click.option("--start", type=Path, help="A checkpoint.pt to start from, including its head.")
 @click.option(
-    "--teacher", multiple=True, type=Path, help="Teachers' checkpoint.pt, for --method distilled."
+    "--teacher",
+    multiple=True,
+    type=Path,
+    help="The checkpoint.pt of a teacher, for --method distilled; may be repeated.",
 )
-@click.option("--out", type=Path, required=True, help="The run's folder.")
+@click.option("--out", type=Path, required=True, help="Folder of the run.")
 @click.option("--method", type=click.Choice(sorted(SUPERVISED)), default="joint", show_default=True)
 @click.option(
     "--width",
     type=click.FloatRange(0.1, 1.0),
-    help="Multiplier of the channels, 0.5 say: trains from scratch, with no --weights or --start,"
-    " for the ImageNet weights are of width 1.",
+    help="Channel multiplier such as 0.5. Trains from scratch, without --weights or --start:"
+    " the ImageNet weights have width 1.",
 )
 @click.option("--bits", type=BITS, default=64, show_default=True)
 @click.option(
@@ -88,22 +93,24 @@ def first_network(
 @click.option(
     "--optimiser", type=click.Choice(["adamw", "sgd"]), default="adamw", show_default=True
 )
-@click.option("--batch", type=click.IntRange(2), default=32, show_default=True, help="Photos.")
+@click.option(
+    "--batch", type=click.IntRange(2), default=32, show_default=True, help="Photos per batch."
+)
 @click.option("--rate", type=click.FloatRange(0), default=0.001, show_default=True)
 @click.option("--warmup", type=PART, default=0.05, show_default=True,
-              help="Share of the steps in which the rate rises from nothing.")  # fmt: skip
+              help="Share of the steps in which the learning rate rises from zero.")  # fmt: skip
 @click.option(
     "--decay", type=click.FloatRange(0), default=0.05, show_default=True, help="Weight decay."
 )
 @click.option("--mixed", type=click.FloatRange(0, 1), default=0.2, show_default=True,
-              help="Share of mixup/cutmix batches.")  # fmt: skip
+              help="Share of batches with mixup or CutMix.")  # fmt: skip
 @click.option("--average", type=PART, default=0.998, show_default=True,
-              help="Decay of averaged weights.")  # fmt: skip
+              help="Decay of the moving average of the weights.")  # fmt: skip
 @click.option("--dropout", type=PART, default=0.1, show_default=True)
 @click.option(
     "--frozen",
     type=click.IntRange(0),
-    help="Units that are not trained.  [default: 7; from scratch 0]",
+    help="Units that are not trained.  [default: 7, or 0 from scratch]",
 )
 @click.option(
     "--augmentation", type=click.Choice(sorted(AUGMENTATIONS)), default="strong", show_default=True
@@ -112,15 +119,15 @@ def first_network(
     "--mirror",
     multiple=True,
     metavar="SET",
-    help="A set, by its folder's name, whose photos are seen mirrored too; not where left differs"
-    " from right: places, text.",
+    help="Name of a set whose photos are also mirrored; may be repeated. Not for sets where left"
+    " and right differ, such as places or text.",
 )
 @click.option(
     "--hold",
     type=click.Choice(["none", *HOLD_OUT]),
     default="none",
     show_default=True,
-    help="How a fifth is held out.",
+    help="How to choose the fifth of the photos that is held out.",
 )
 @click.option("--hold-seed", type=click.IntRange(0), default=5, show_default=True)
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True)
@@ -150,39 +157,41 @@ def main(
     hold_seed: int,
     seed: int,
 ) -> None:
-    """Command: see the module."""
+    """Run the command."""
     set_determinism(seed)
     if (method == "distilled") != bool(teacher):
         raise click.UsageError("--method distilled and --teacher go together")
-    shapes = parse_stages(stages)
-    backbone = first_network(weights, start, width)
-    everything = read_sets(data)
-    photos = [photo for photo in everything if photo.split in TRAIN_SPLITS]
-    queries = [photo for photo in everything if photo.split in QUERY_SPLITS]
+    stage_list = parse_stages(stages)
+    backbone = initial_network(weights, start, width)
+    photos_of_sets = read_sets(data)
+    photos = [photo for photo in photos_of_sets if photo.split in TRAIN_SPLITS]
+    queries = [photo for photo in photos_of_sets if photo.split in QUERY_SPLITS]
     require_labels(photos, 2, data[0])
-    flipped = mirrored(mirror, photos)
+    mirrored = known_sets(mirror, photos)
     for line in warnings_about(photos):
         log(f"note: {line}")
-    kept, validation = hold_out(photos, hold, hold_seed)
-    save_split(out / "split.csv", hold, {"train": kept, "validation": validation, "query": queries})
-    cache = open_cache(kept)
+    training, validation = hold_out(photos, hold, hold_seed)
+    save_split(
+        out / "split.csv", hold, {"train": training, "validation": validation, "query": queries}
+    )
+    cache = open_cache(training)
     for line in cache.skipped:
         log(f"skipped {line}")
     require_labels(cache.photos, 2, data[0])
     index = label_indices(cache.photos)
     labels = np.array([index[photo.label] for photo in cache.photos], np.int64)
     recipe = Recipe(
-        method=method, bits=bits, stages=shapes, batch=batch,
+        method=method, bits=bits, stages=stage_list, batch=batch,
         optimiser=optimiser, rate=rate, decay=decay, warmup=warmup, mixed=mixed,
-        average=average, dropout=dropout, flip_sources=flipped,
+        average=average, dropout=dropout, flip_sources=mirrored,
         frozen=(0 if width else 7) if frozen is None else frozen,
         augmentation=augmentation, seed=seed,
     )  # fmt: skip
     log(f"{len(cache)} photos of {len(index)} labels, {recipe.epochs} epochs")
     names = list(index)
     head = load_head(start, names) if start else None
-    taught = load_teachers(teacher, names) if teacher else None
+    teachers = load_teachers(teacher, names) if teacher else None
     inputs = digests(cache.photos, weights or start, teacher)
-    train(cache, labels, names, backbone, recipe, out, head=head, teacher=taught, inputs=inputs)
+    train(cache, labels, names, backbone, recipe, out, head=head, teacher=teachers, inputs=inputs)
     plot_log(out / "log.csv", out / "log.png")
-    log(f"done: {out / 'checkpoint.pt'}, its course in {out / 'log.png'}")
+    log(f"done: {out / 'checkpoint.pt'}, training curve: {out / 'log.png'}")

@@ -1,13 +1,4 @@
-"""Judge any ONNX hash model on sets of photos, through the runtime's own path.
-
-    python -m training evaluate --model FILE.onnx --data DIR... --out FILE.json
-
-Writes one JSON of all figures and beside it FILE.split.csv, the photos of every protocol's database
-and queries; the JSON names each by its SHA-256, so that two results of one split can be told to be
-so. `--page DIR` adds an HTML page with plots and
-contact sheets (photos of other people's data: keep it out of the repository). A model that does not
-describe itself is judged by what the options say of it, as `training.onnx.import_model` would take it.
-"""
+"""Evaluate an ONNX hash model on sets of photos through the code path of the runtime."""
 
 from __future__ import annotations
 
@@ -41,21 +32,21 @@ from training.onnx.import_model import description, input_summary
 
 
 class Evaluation(NamedTuple):
-    """A model's figures, and what they were made of."""
+    """The figures of a model and the rankings behind them."""
 
     result: dict[str, Any]
     rankings: dict[str, Ranking]
-    """The official one of each set."""
+    """The official ranking of each set."""
     splits: bytes
-    """CSV (training.data.splits): the photos of every protocol."""
+    """CSV (training.data.splits) with the photos of every protocol."""
 
 
 def evaluate(
-    model: Path, data: tuple[Path, ...], disturbed: bool, unseen: Path | None = None
+    model: Path, data: tuple[Path, ...], corrupted: bool, unseen: Path | None = None
 ) -> Evaluation:
-    """All figures of `model` on the sets `data`.
+    """Evaluate `model` on the sets `data`.
 
-    `unseen` is a stored split whose held-out labels no training of `model` saw.
+    `unseen` is a stored split whose held-out labels `model` was not trained on.
     """
     hasher = Hasher(model)
     bits = hasher.info.bits
@@ -67,18 +58,18 @@ def evaluate(
     rankings: dict[str, Ranking] = {}
     splits: list[tuple[str, Parts]] = []
     photos = read_sets(data)
-    hidden = held_out_labels(unseen, photos) if unseen else set()
+    held_out = held_out_labels(unseen, photos) if unseen else set()
     if unseen:
-        result["unseen"] = {"labels": len(hidden), "split_sha256": identify(unseen)[0]}
+        result["unseen"] = {"labels": len(held_out), "split_sha256": identify(unseen)[0]}
     for source in sorted({photo.source for photo in photos}):
         own = [photo for photo in photos if photo.source == source]
         cache = PhotoReader(own)
         for line in cache.skipped:
             log(f"skipped {line}")
         log(f"{source}: hashing {len(cache)} photos")
-        everything = CodeSet(cache.photos, hasher.hash_all(cache))
+        codes_of_set = CodeSet(cache.photos, hasher.hash_all(cache))
         entry: dict[str, Any] = {"skipped": cache.skipped, "protocols": {}}
-        for name, (database, queries, split) in protocols(own, everything, hidden).items():
+        for name, (database, queries, split) in protocols(own, codes_of_set, held_out).items():
             ranking = retrieve(database, queries)
             splits.append((name, {"database": database.photos, "queries": queries.photos}))
             entry["protocols"][name] = {
@@ -90,35 +81,37 @@ def evaluate(
                 entry["worst_pairs"] = worst_pairs(ranking)
                 entry |= _open_set(source, "open_set", database, queries, bits)
                 entry["codes"] = code_health(database.codes, unpack(database.codes, bits))
-                if disturbed:
-                    entry["disturbances"] = _disturbed(hasher, database, queries)
+                if corrupted:
+                    entry["disturbances"] = _corrupted(hasher, database, queries)
             if name == "unseen":
-                strangers = database.where(lambda photo: photo.label in hidden)
-                entry |= _open_set(source, "open_set_unseen", strangers, queries, bits)
-        if hidden and "unseen" not in entry["protocols"]:
-            log(f"note: {source}: no query of a held-out label")
+                unseen_database = database.where(lambda photo: photo.label in held_out)
+                entry |= _open_set(source, "open_set_unseen", unseen_database, queries, bits)
+        if held_out and "unseen" not in entry["protocols"]:
+            log(f"note: {source}: no query has a held-out label")
         result["sets"][source] = entry
-    listed = split_csv(splits)
-    result["split_sha256"] = hashlib.sha256(listed).hexdigest()
-    return Evaluation(result, rankings, listed)
+    split_list = split_csv(splits)
+    result["split_sha256"] = hashlib.sha256(split_list).hexdigest()
+    return Evaluation(result, rankings, split_list)
 
 
 def _open_set(
     source: str, name: str, database: CodeSet, queries: CodeSet, bits: int
 ) -> dict[str, Any]:
-    """The open set of these as `name`; nothing where it cannot be measured."""
+    """Return {name: open set}, or an empty dict where it cannot be measured."""
     known = {photo.label for photo in database.photos}
     if len(known) > 1 and any(photo.label in known for photo in queries.photos):
         return {name: open_set_of(database, queries, bits)}
-    log(f"note: {source}: the {name.replace('_', ' ')} needs queries of two labels: left out")
+    log(
+        f"note: {source}: the {name.replace('_', ' ')} needs queries of at least two labels; left out"
+    )
     return {}
 
 
-def _disturbed(hasher: Hasher, database: CodeSet, queries: CodeSet) -> dict[str, dict[str, float]]:
+def _corrupted(hasher: Hasher, database: CodeSet, queries: CodeSet) -> dict[str, dict[str, float]]:
     cache = PhotoReader(queries.photos)
     table: dict[str, dict[str, float]] = {}
     for name in CORRUPTIONS:
-        log(f"queries under {name}")
+        log(f"hashing queries with {name}")
         table[name] = {
             severity: round(
                 mean_ap(
@@ -133,7 +126,7 @@ def _disturbed(hasher: Hasher, database: CodeSet, queries: CodeSet) -> dict[str,
 
 
 def table(result: dict[str, Any]) -> str:
-    """The main figures as text."""
+    """Format the main figures as text."""
     lines = [
         f"{result['model']}: {result['bits']} bits, radius {result['radius']};"
         f" {input_summary(result['description'])}"

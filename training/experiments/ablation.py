@@ -1,14 +1,4 @@
-"""What each ingredient of a training run gives: runs of equal length that differ in one thing.
-
-    python -m training ablation --data ../shared/data/grocery --weights NPZ --out FILE.json
-
-Trains every variant on the set's train, val and gallery photos, each by `training.fit.train`'s own loop
-under the same short budget, and judges it on the set's queries twice: by the codes of the layer it
-was trained with, and by those of the paper's layer fitted afterwards to its features. The budget is
-far too short for a good network: the rows compare with each other and with nothing else. Variants
-that the file already holds are left alone, and one that was killed goes on, so the table grows with
-the time there is. `--only paper,ssdh` makes some rows, of another set in a file of its own, say.
-"""
+"""Training runs of equal length that differ from a base recipe in one ingredient."""
 
 from __future__ import annotations
 

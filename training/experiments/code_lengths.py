@@ -1,15 +1,4 @@
-"""Hash layers of many lengths on the features of one backbone, over several seeds.
-
-    python -m training code-lengths --data DIR... --checkpoint FILE --name tuned --out FILE.json
-    python -m training code-lengths --data DIR... --model FILE.onnx --name shipped --out FILE.json
-    python -m training code-lengths --data DIR... --weights NPZ --name ImageNet --bits 64 --out FILE.json
-
-For each method and length: MAP@100 of the official queries and of the interleaved split of the
-distinct places, a figure a seed; and the same when the layer's activations are compared by cosine
-before they become bits, which is what binarising costs. The backbone's own row, features compared
-by cosine, is what no labels are needed for. Rows that FILE.json already holds are left alone, so
-several backbones share one file.
-"""
+"""Evaluate features and the hash layers fitted to them, with and without binarization."""
 
 from __future__ import annotations
 

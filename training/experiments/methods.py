@@ -1,16 +1,4 @@
-"""All methods at all code lengths on the features of one backbone, seen and unseen labels.
-
-    python -m training compare-methods --data DIR... --weights NPZ --name frozen --out FILE.json
-    python -m training compare-methods --data DIR... --checkpoint FILE --name tuned --out FILE.json
-    python -m training compare-methods --data DIR... --model FILE.onnx --name shipped --out FILE.json
-    python -m training compare-methods --data DIR... --features hand-made --name hand-made --out FILE.json
-
-For each method and length: MAP@100 of the official queries; and, with a hash layer that was fitted
-without a fifth of the labels, MAP@100 of these labels' queries against the whole database. The
-backbone is what it is: only a backbone that never saw the held-out labels makes the second figure
-one of unseen labels; the JSON says which it was. The float row, under the number of features, ranks
-by cosine. Features made by hand (training/handmade) need no network: the baseline of old.
-"""
+"""Compare hashing methods at several code lengths on fixed features."""
 
 from __future__ import annotations
 

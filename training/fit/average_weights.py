@@ -1,18 +1,4 @@
-"""Halfway back to ImageNet: a trained backbone blended with the one that it started from.
-
-    python -m training average-weights --weights NPZ --checkpoint FILE... --data DIR... --out FILE
-
-Several checkpoints are averaged first: a soup (Wortsman et al., "Model soups", 2022). They must be
-last stages of one run (`training.fit.train --start`), so that they lie in one valley of the loss; then
-their average is often better than each, at no cost on the board.
-
-Wortsman et al., "Robust fine-tuning of zero-shot models" (2022): the weights of both, averaged,
-keep most of what training on a few hundred labels taught, and most of what ImageNet's thousand
-classes taught. That matters here because a user's own places are labels that no training saw.
-
-The averaged network's batch norms get their statistics anew, from augmented training photos. The
-file that is written is a checkpoint like those of `training.fit.train`.
-"""
+"""Average the weights of backbones and renew the statistics of their batch norms."""
 
 from __future__ import annotations
 

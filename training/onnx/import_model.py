@@ -1,11 +1,4 @@
-"""Any ONNX hash model, made one that the runtime can run: a copy that describes itself.
-
-    python -m training import-model --model THEIRS.onnx --out OURS.onnx --scale 1/127.5 --offset -1
-
-The copy takes one photo as the runtime gives it (float32 [1, 3, S, S], RGB, one scale and offset)
-and turns it into what the model expects; its activations come out as `hash`, float32 [1, K]. What
-the file tells is read from it, what it cannot tell must be said; what was neither is told.
-"""
+"""Convert a foreign ONNX hash model into a copy that describes itself."""
 
 from __future__ import annotations
 

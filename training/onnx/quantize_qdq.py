@@ -1,9 +1,4 @@
-"""fp32 ONNX -> int8 QDQ ONNX: weights per channel, activations calibrated on training photos.
-
-    python -m training quantize --model FILE.onnx --data DIR... --out FILE.int8.onnx
-
-The file keeps the model's self-description, so the runtime opens it like any other.
-"""
+"""Quantize an fp32 ONNX model to int8 in QDQ format."""
 
 from __future__ import annotations
 

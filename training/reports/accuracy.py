@@ -1,8 +1,4 @@
-"""docs/results/ACCURACY.md and models/MODEL_CARD.md, generated from the committed result files.
-
-python -m training accuracy-page            write both
-python -m training accuracy-page --check    exit code 9 if either is not what the results say
-"""
+"""The text of docs/results/ACCURACY.md, generated from the committed result files."""
 
 from __future__ import annotations
 

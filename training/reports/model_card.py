@@ -1,9 +1,4 @@
-"""A model's card, generated from its result files.
-
-    python -m training model-card --evaluation FILE.json --evidence SHIP.json --out CARD.md
-
-The shipped model's, models/MODEL_CARD.md, is written by training/accuracy beside the document.
-"""
+"""The text of a model card, generated from result files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`make train` where it finds a better model: what it writes, and what it says of it."""
+"""`python -m training finetune` when the new model is better: what it writes and reports."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MODEL = ROOT / "models" / "mobilenet_v1_hash64.onnx"
 
 @pytest.fixture
 def poor(tmp_path: Path) -> Path:
-    """The shipped network with a layer that gives every photo the same code."""
+    """A copy of the shipped network whose layer gives every photo the same code."""
     model, info = onnx.load(MODEL), PortableEngine(MODEL).model
     weight, bias = read_head(model)
     path = tmp_path / "poor.onnx"
@@ -31,7 +31,7 @@ def poor(tmp_path: Path) -> Path:
     return path
 
 
-def _adapt(poor: Path) -> dict[str, Any]:
+def _finetune(poor: Path) -> dict[str, Any]:
     options = f"--data set --model {poor} --passes 0 --out own"
     done = CliRunner().invoke(finetune.main, options.split())
     assert done.exit_code == 0, done.output
@@ -45,12 +45,12 @@ def _adapt(poor: Path) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("labels", "measured", "told"),
+    ("labels", "measured", "basis"),
     [(6, 2, "2 labels that a second layer was fitted without"),
-     (3, 3, "all 3 labels, which the layer was fitted to, for want of labels to hold out")],
+     (3, 3, "all 3 labels, including those the layer was fitted to")],
 )  # fmt: skip
-def test_radius_is_of_strangers_where_there_are_some(
-    poor: Path, monkeypatch: pytest.MonkeyPatch, labels: int, measured: int, told: str
+def test_radius_is_measured_on_unseen_labels_where_possible(
+    poor: Path, monkeypatch: pytest.MonkeyPatch, labels: int, measured: int, basis: str
 ) -> None:
     draw_photos(Path("set"), labels=labels, each=8)
     used: list[Any] = []
@@ -60,9 +60,9 @@ def test_radius_is_of_strangers_where_there_are_some(
         return measure_radius(*inputs)
 
     monkeypatch.setattr(finetune, "measure_radius", watched)
-    report = _adapt(poor)
+    report = _finetune(poor)
     ((_, _, on, head),) = used
-    assert len(on) == measured and report["radius_of"].startswith(told)
+    assert len(on) == measured and report["radius_of"].startswith(basis)
     own = read_head(onnx.load("own/mobilenet_v1_hash64.onnx"))
     assert np.array_equal(head[0], own[0]) == (labels == measured)
     assert PortableEngine(Path("own/mobilenet_v1_hash64.onnx")).model.radius == report["radius"]

@@ -56,7 +56,7 @@ def test_evaluation_skips_and_names_a_corrupt_photo(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "out.json").read_text())["sets"]["set"]["skipped"]
 
 
-def test_model_that_is_none_ends_in_one_line(tmp_path: Path) -> None:
+def test_file_that_is_not_a_model_ends_in_one_line(tmp_path: Path) -> None:
     draw_photos(tmp_path / "set")
     (tmp_path / "broken.onnx").write_bytes(b"broken")
     done = CliRunner().invoke(evaluate.main, ["--model", "broken.onnx", "--data", "set"])
@@ -72,14 +72,14 @@ def test_codes_are_the_runtimes_own(tiny: Path) -> None:
         np.testing.assert_array_equal(engine.hash(preprocess(read_photo(each.path), 224)), code)
 
 
-def test_database_is_shuffled_so_that_its_order_is_no_help() -> None:
+def test_database_is_shuffled_so_that_its_order_does_not_matter() -> None:
     photos = [photo(str(i), label) for label in "ab" for i in range(50)]
     side = CodeSet(photos, np.zeros((100, 1), np.uint64))  # all at distance 0
     ranking = retrieve(side, side.where(lambda each: each.label == "a"))
     assert 0.3 < ranking.relevant[:, :50].mean() < 0.7
 
 
-def test_adapt_writes_a_better_model(tiny: Path, tmp_path: Path) -> None:
+def test_finetune_writes_a_better_model(tiny: Path, tmp_path: Path) -> None:
     done = CliRunner().invoke(finetune.main, ["--data", str(tiny), "--passes", "1", "--out", "own"])
     assert done.exit_code == 0, done.output
     report = json.loads(done.output.splitlines()[-1])
@@ -90,8 +90,8 @@ def test_adapt_writes_a_better_model(tiny: Path, tmp_path: Path) -> None:
         assert Hasher(tmp_path / "own" / MODEL.name).info.name.endswith("_own")
 
 
-def test_adapt_keeps_the_shipped_model_where_it_cannot_be_beaten(tmp_path: Path) -> None:
-    draw_photos(tmp_path / "set")  # so easy that the shipped one is perfect
+def test_finetune_keeps_the_shipped_model_where_it_cannot_be_beaten(tmp_path: Path) -> None:
+    draw_photos(tmp_path / "set")  # so easy that the shipped model is perfect
     options = "--data set --passes 0 --method contrastive --out own"
     done = CliRunner().invoke(finetune.main, options.split())
     assert done.exit_code == 0, done.output
@@ -99,7 +99,7 @@ def test_adapt_keeps_the_shipped_model_where_it_cannot_be_beaten(tmp_path: Path)
     assert [path.name for path in (tmp_path / "own").iterdir()] == ["split.csv"]
 
 
-def test_trained_backbone_is_shipped(tmp_path: Path) -> None:
+def test_trained_backbone_becomes_a_model(tmp_path: Path) -> None:
     draw_photos(tmp_path / "set", labels=10)
     rows = [f"label{i}/{j:03}.png,label{i},{'test' if j == 5 else 'train'}"
             for i in range(10) for j in range(6)]  # fmt: skip
@@ -150,31 +150,31 @@ def test_shipped_model_gets_a_layer_of_another_length(tiny: Path, tmp_path: Path
         assert word not in text
 
 
-def test_card_of_the_shipped_photos_keeps_its_words() -> None:
+def test_card_of_the_shipped_photos_keeps_its_text() -> None:
     evidence = accuracy.load("ship")
     results = (accuracy.load("shipped"), accuracy.load("shipped_int8"))
     text = model_card.card(results[0], evidence, results[1], None)
     noted = {**evidence, "sets": model_card.OURS, "split": "the set's own split"}
     assert model_card.card(results[0], noted, results[1], None) == text
     assert "GroceryStoreDataset train + val (MIT) and the gallery part of ie-tower" in text
-    other = {**noted, "sets": {"grocery": {"photos": 20, "labels": 4}}}  # but in name
+    other = {**noted, "sets": {"grocery": {"photos": 20, "labels": 4}}}  # the same name only
     text = model_card.card(results[0], other, results[1], None)
     assert "GroceryStoreDataset" not in text and "`grocery` (20 photos of 4 labels)" in text
     assert "took no part in training; " in text
 
 
-def test_layer_is_put_on_one_thing() -> None:
+def test_layer_needs_exactly_one_backbone() -> None:
     done = CliRunner().invoke(build_model.main, ["--data", "set", "--model", "a", "--weights", "b"])
     assert done.exit_code == 2 and "give one of" in done.output
 
 
-def test_adapt_needs_two_labels(tmp_path: Path) -> None:
+def test_finetune_needs_two_labels(tmp_path: Path) -> None:
     draw_photos(tmp_path / "set", labels=1)
     done = CliRunner().invoke(finetune.main, ["--data", "set"])
     assert done.exit_code == 3 and "photos of 1 label, 2 are needed" in done.output
 
 
-def test_int8_fits_a_board_and_agrees(tiny: Path, tmp_path: Path) -> None:
+def test_int8_model_is_small_and_agrees(tiny: Path, tmp_path: Path) -> None:
     options = ["--model", MODEL, "--data", tiny, "--out", "int8.onnx", "--photos", "16"]
     done = CliRunner().invoke(quantize.main, [str(each) for each in options])
     assert done.exit_code == 0, done.output
@@ -193,17 +193,19 @@ def test_stats_and_sheet(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["sheet.foo", "sheet"])
-def test_sheet_of_no_kind_is_refused_before_any_work(tmp_path: Path, name: str) -> None:
+def test_contact_sheet_of_unknown_format_is_refused_before_any_work(
+    tmp_path: Path, name: str
+) -> None:
     done = CliRunner().invoke(set_stats.main, ["--data", "absent", "--sheet", name])
     assert done.exit_code == 3 and done.output.count("\n") == 1
-    assert done.output.startswith(f"error: {name}: no picture")
+    assert done.output.startswith(f"error: {name}: unknown image format")
 
 
-def test_results_are_of_the_shipped_model() -> None:
+def test_results_belong_to_the_shipped_model() -> None:
     assert accuracy.load("shipped")["id"] == identify(MODEL)[0]
 
 
-def test_documents_are_what_the_results_say() -> None:
+def test_documents_match_the_results() -> None:
     done = CliRunner().invoke(accuracy_page.main, ["--check"])
     assert done.exit_code == 0, done.output
 
@@ -219,7 +221,7 @@ def _manifest(folder: Path, split: Callable[[int], str], labels: int = 3, each: 
 
 
 @pytest.mark.parametrize("unreadable", [[5], [0, 1, 2, 3, 4]])
-def test_a_side_without_a_readable_photo_ends_in_one_line(
+def test_no_readable_photo_in_database_or_queries_ends_in_one_line(
     tmp_path: Path, unreadable: list[int]
 ) -> None:
     draw_photos(tmp_path / "set")
@@ -231,14 +233,14 @@ def test_a_side_without_a_readable_photo_ends_in_one_line(
     assert not (tmp_path / "out.json").exists()
 
 
-def test_one_label_is_judged_without_the_open_set(tmp_path: Path) -> None:
+def test_one_label_is_evaluated_without_the_open_set(tmp_path: Path) -> None:
     draw_photos(tmp_path / "set", labels=1)
     done = _evaluated("--page", "page")
     assert done.exit_code == 0 and "left out" in done.output
     assert "open_set" not in json.loads((tmp_path / "out.json").read_text())["sets"]["set"]
 
 
-def test_queries_are_what_the_manifest_says(tmp_path: Path) -> None:
+def test_queries_follow_the_manifest(tmp_path: Path) -> None:
     draw_photos(tmp_path / "set")
     _manifest(tmp_path / "set", lambda index: "Testing" if index > 3 else "training")
     assert _evaluated().exit_code == 0
@@ -265,8 +267,8 @@ def test_split_is_stored_and_named_beside_every_result(tmp_path: Path) -> None:
     assert again["split_sha256"] != result["split_sha256"]
 
 
-def test_official_split_is_what_was_split_by(tmp_path: Path) -> None:
-    """Not what another set with these columns was split by."""
+def test_official_split_is_named_as_it_was_made(tmp_path: Path) -> None:
+    """It does not carry the name of another set that has the same columns."""
     draw_photos(tmp_path / "set")
     rows = [f"label{i}/{j:03}.png,label{i},{'test' if j > 3 else 'train'},1,"
             f"{'query' if j % 2 else 'gallery'}" for i in range(3) for j in range(6)]  # fmt: skip
@@ -279,7 +281,7 @@ def test_official_split_is_what_was_split_by(tmp_path: Path) -> None:
     assert len({row["split_sha256"] for row in found.values()}) == len(found) == 4
 
 
-def test_a_makers_folder_gets_another_length_and_int8(tmp_path: Path) -> None:
+def test_plain_folder_gets_another_length_and_int8(tmp_path: Path) -> None:
     draw_photos(tmp_path / "set", labels=5, each=5)
     options = f"--data set --model {MODEL} --bits 16 --method relational --passes 0 --out ."
     done = CliRunner().invoke(build_model.main, options.split())
@@ -294,7 +296,7 @@ def test_a_makers_folder_gets_another_length_and_int8(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("options", ["--method foo", "--bits 0"])
-def test_layer_that_is_none_is_wrong_usage(options: str) -> None:
+def test_unknown_method_or_length_is_wrong_usage(options: str) -> None:
     done = CliRunner().invoke(build_model.main, ["--data", "set", *options.split()])
     assert done.exit_code == 2 and "Traceback" not in done.output
 
@@ -307,28 +309,31 @@ def test_radius_needs_four_labels(tmp_path: Path) -> None:
     assert done.exit_code == 3 and "3 labels, 4 are needed" in done.output
 
 
-def test_adapt_says_what_came_out(tmp_path: Path) -> None:
+def test_finetune_states_the_outcome(tmp_path: Path) -> None:
     report = {"shipped_map100": 45.4, "new_map100": 98.3, "queries": 40, "kept": "new"}
     own = tmp_path / "own.onnx"
-    said = finetune.verdict(report, own)
-    assert said.startswith("better: 45.4 -> 98.3 on 40") and f"EDGE_RUNTIME_MODEL={own}" in said
+    sentence = finetune.verdict(report, own)
+    assert (
+        sentence.startswith("better: 45.4 -> 98.3 on 40")
+        and f"EDGE_RUNTIME_MODEL={own}" in sentence
+    )
     own.touch()
     report["kept"] = "shipped"
-    said = finetune.verdict(report, own)
-    assert said.startswith("not better") and "earlier run" in said
+    sentence = finetune.verdict(report, own)
+    assert sentence.startswith("not better") and "earlier run" in sentence
     assert finetune.verdict({**report, "queries": 4}, own).startswith("too few photos to judge")
 
 
-def test_disk_that_refuses_ends_in_one_line(tmp_path: Path) -> None:
+def test_failing_disk_ends_in_one_line(tmp_path: Path) -> None:
     draw_photos(tmp_path / "set", labels=1)
-    (tmp_path / "page").touch()  # in the folder's way
+    (tmp_path / "page").touch()  # a file where the folder should be
     done = _evaluated("--page", "page")
     assert done.exit_code == 6 and "Traceback" not in done.output
     assert done.output.splitlines()[-1].startswith("error: page")
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EACCES, errno.EMFILE])
-def test_any_fault_of_the_disk_is_one_line(code: int, capsys: pytest.CaptureFixture[str]) -> None:
+def test_any_disk_error_is_one_line(code: int, capsys: pytest.CaptureFixture[str]) -> None:
     @report_errors
     def command() -> None:
         raise OSError(code, os.strerror(code), "somewhere")

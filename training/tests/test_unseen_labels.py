@@ -1,4 +1,4 @@
-"""Labels kept out of training, then only enrolled: the layer fitted without them, and its judge."""
+"""Labels that are kept out of training and only enrolled: fitting without them, evaluation."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MODEL = ROOT / "models" / "mobilenet_v1_hash64.onnx"
 
 
 def _store(folder: Path, hold: str = "classes") -> set[str]:
-    """split.csv as training.fit.train writes it; the labels held out."""
+    """Write split.csv as `python -m training train` does; returns the held-out labels."""
     photos = [each for each in read_set(folder) if each.split in TRAIN_SPLITS]
     kept, held = hold_out(photos, hold, 5)
     save_split(Path("split.csv"), hold, {"train": kept, "validation": held, "query": []})
@@ -37,7 +37,7 @@ def _run(command: object, *options: object) -> Result:
     return CliRunner().invoke(command, [str(each) for each in options])  # type: ignore[arg-type]
 
 
-def test_unseen_labels_are_left_out_of_the_layer_and_judged_apart(tiny: Path) -> None:
+def test_unseen_labels_are_left_out_of_the_layer_and_evaluated_separately(tiny: Path) -> None:
     hidden = _store(tiny)
     done = _run(build_model.main, "--data", tiny, "--model", MODEL, "--method", "relational",
                 "--passes", 0, "--hold", "split.csv",
@@ -109,28 +109,28 @@ def test_stored_split_is_read_again() -> None:
 
 
 def test_labels_are_held_out_by_source_and_path() -> None:
-    """The same path in another set is another photo."""
+    """The same path in another set names another photo."""
     photos = [photo("p/1", f"{source}/p", source=source) for source in "xy"]
     save_split(Path("split.csv"), "classes", {"train": photos[:1], "validation": photos[1:]})
     assert held_out_labels(Path("split.csv"), photos) == {"y/p"}
 
 
-def test_set_without_a_query_of_a_held_out_label_says_so() -> None:
+def test_set_without_a_query_of_a_held_out_label_is_noted() -> None:
     draw_photos(Path("set"))
     rows = [f"label{i}/{j:03}.png,label{i},{'test' if j == 5 and i else 'train'}"
             for i in range(3) for j in range(6)]  # fmt: skip
     Path("set/manifest.csv").write_text("\n".join(["path,label,split", *rows]))
     Path("split.csv").write_bytes(_lines("classes,validation,set,label0/000.png"))
     done = _run(evaluate.main, "--data", "set", "--model", MODEL, "--unseen", "split.csv")
-    assert done.exit_code == 0 and "note: set: no query of a held-out label" in done.output
+    assert done.exit_code == 0 and "note: set: no query has a held-out label" in done.output
     assert "set / unseen" not in done.output
 
 
-def _ship(*options: object) -> Result:
+def _build_model(*options: object) -> Result:
     return _run(build_model.main, "--data", "set", "--passes", 0, "--out", ".", *options)
 
 
-def test_layer_cannot_be_a_stranger_to_what_its_backbone_was_trained_on() -> None:
+def test_held_out_labels_must_be_unseen_by_the_backbone() -> None:
     draw_photos(Path("set"), labels=10)
     photos = read_set(Path("set"))
     labels = np.array([int(each.label[5:]) for each in photos], np.int64)
@@ -140,39 +140,39 @@ def test_layer_cannot_be_a_stranger_to_what_its_backbone_was_trained_on() -> Non
     train(open_cache(photos), labels, names, backbone, recipe, Path("run"), lambda _: None)
     held = _store(Path("set"))
     options = ("--checkpoint", "run/checkpoint.pt", "--size", 32)
-    done = _ship(*options, "--hold", "split.csv")
+    done = _build_model(*options, "--hold", "split.csv")
     assert done.exit_code == 3 and f"trained on {len(held)} of its held-out" in done.output
-    done = _ship(*options, "--hold", "split.csv", "--unseen", "run/checkpoint.pt")
-    assert done.exit_code == 2 and "give one of them" in done.output
+    done = _build_model(*options, "--hold", "split.csv", "--unseen", "run/checkpoint.pt")
+    assert done.exit_code == 2 and "not both" in done.output
 
 
 @pytest.mark.parametrize(
     ("labels", "edit", "told"),
     [
-        (5, lambda text: text, "it holds out one label only"),
+        (5, lambda text: text, "it holds out a single label"),
         (10, lambda text: text.replace("classes", "random"), 'its split is "random"'),
     ],
 )
-def test_ship_refuses_a_split_that_tells_no_radius(
+def test_build_model_refuses_a_split_without_a_radius(
     labels: int, edit: Callable[[str], str], told: str
 ) -> None:
     draw_photos(Path("set"), labels=labels, each=5)
     _store(Path("set"))
     Path("split.csv").write_text(edit(Path("split.csv").read_text()))
-    done = _ship("--model", MODEL, "--hold", "split.csv")
+    done = _build_model("--model", MODEL, "--hold", "split.csv")
     assert done.exit_code == 3 and told in done.output and done.output.count("\n") == 1
 
 
-def test_radius_is_measured_on_what_training_keeps_out() -> None:
+def test_radius_is_measured_on_labels_that_training_holds_out() -> None:
     photos = [photo(f"{label}{i}", label) for label in "abcdefghij" for i in range(3)]
     held = {each.label for each in hold_out(photos, "classes", 5)[1]}
     one = min(held)
-    assert unseen_labels(photos, photos) == held  # of a run: its backbone saw them neither
+    assert unseen_labels(photos, photos) == held  # as in a training run
     assert unseen_labels(photos, [each for each in photos if each.label == one]) == held
     assert unseen_labels(photos, [each for each in photos if each.label not in held]) == set()
     assert unseen_labels([each for each in photos if each.label in "abc"], photos) == set()
     lone = [photo(source, source, source=source) for source in "wxyz"]
-    assert unseen_labels(lone, lone) == set()  # half of one label is none
+    assert unseen_labels(lone, lone) == set()  # half of one label rounds to none
 
 
 def test_open_set_without_a_query_is_an_error() -> None:
