@@ -30,7 +30,7 @@ if TYPE_CHECKING:
         PhotoError,
         StorageError,
     )
-    from edge_runtime.gallery import Gallery
+    from edge_runtime.gallery import Counts, Gallery
     from edge_runtime.image.decode import Photo
     from edge_runtime.position import Position, QueryPosition
     from edge_runtime.recognition.pipeline import FusedResult
@@ -42,6 +42,7 @@ __version__ = "0.2.0"
 __all__ = [
     "CameraError",
     "CameraOptions",
+    "Counts",
     "EdgeRuntimeError",
     "Engine",
     "EnrollResult",
@@ -76,7 +77,7 @@ _MODULES = {
     "engine": ["Engine", "open_engine"],
     "enroll": ["EnrollResult"],
     "errors": [name for name in __all__ if name.endswith("Error")],
-    "gallery": ["Gallery"],
+    "gallery": ["Counts", "Gallery"],
     "image.decode": ["Photo"],
     "position": ["Position", "QueryPosition"],
     "recognition.pipeline": ["FusedResult"],

@@ -27,7 +27,7 @@ from edge_runtime.enroll import (
     labeled_photos,
 )
 from edge_runtime.errors import InputError
-from edge_runtime.gallery import Gallery, check_label, default_path
+from edge_runtime.gallery import Counts, Gallery, check_label, default_path
 from edge_runtime.image.change_gate import ChangeGate, GateOptions
 from edge_runtime.image.decode import Photo, find_photos, load_photo
 from edge_runtime.position import Position, QueryPosition
@@ -142,33 +142,35 @@ class Recognizer:
         options = EnrollOptions(views, thumbnails, position)
         return enroll_photos(self.engine, self.gallery, labeled_photos(folder), options)
 
-    def enroll_camera(self, label: str, camera: Camera = 0, count: int = 5) -> int:
-        """Enroll the next `count` frames of a camera; return how many came before its end.
+    def enroll_camera(self, label: str, camera: Camera = 0, count: int = 5) -> EnrollResult:
+        """Enroll the next `count` frames of a camera, or fewer if it ends.
 
         Raises `CameraError` when it fails; then nothing is enrolled.
         """
         _check_positive("count", count)
         label = check_label(label)
         with Capture(_source(camera)) as capture:
-            return enroll_frames(self.engine, self.gallery, label, capture, count).pictures_added
+            return enroll_frames(self.engine, self.gallery, label, capture, count)
 
     def labels(self) -> dict[str, int]:
         """Return the number of codes per label."""
         return self.gallery.labels()
 
-    def remove(self, label: str) -> int:
-        """Remove `label` with all its codes, and return their number.
+    def remove(self, label: str) -> Counts:
+        """Remove `label`, and return how many pictures and codes it had.
 
         Raises `NotEnrolledError`.
         """
-        return self.gallery.remove(label=check_label(label)).codes
+        return self.gallery.remove(label=check_label(label))
 
-    def rename(self, old: str, new: str) -> int:
-        """Give the codes of label `old` the label `new`, and return their number.
+    def rename(self, old: str, new: str) -> Counts:
+        """Give everything labeled `old` the label `new`, and return how much that is.
+
+        A picture that is enrolled under both labels is kept once, and not counted.
 
         Raises `NotEnrolledError`.
         """
-        return self.gallery.relabel(check_label(old), check_label(new)).codes
+        return self.gallery.relabel(check_label(old), check_label(new))
 
     # -- recognition --------------------------------------------------------------------------
 

@@ -91,10 +91,10 @@ def test_a_folder_is_all_its_photos(
     assert result.pictures_added == 2
     assert [Path(fault.where).name for fault in result.faults] == ["2.png"]
     assert recognizer.labels() == {"all": 1, "hall": 1, "stairs": 1}
-    assert recognizer.rename("all", "hall") == 0  # the same photo is there already
-    assert recognizer.rename("stairs", "steps") == 1
+    assert recognizer.rename("all", "hall") == (0, 0)  # the same photo is there already
+    assert recognizer.rename("stairs", "steps") == (1, 1)
     assert recognizer.labels() == {"hall": 1, "steps": 1}
-    assert recognizer.remove("steps") == 1
+    assert recognizer.remove("steps").codes == 1
     with pytest.raises(er.NotEnrolledError):
         recognizer.remove("stairs")
 
@@ -113,7 +113,7 @@ def test_a_photo_that_cannot_be_used_does_not_stop_the_others(
 
 def test_frames_of_a_camera_are_enrolled(recognizer: er.Recognizer, noise: Noise) -> None:
     camera = FakeSource(_film(noise, 1, 2, frames=1))
-    assert recognizer.enroll_camera("hall", camera, count=5) == 2
+    assert recognizer.enroll_camera("hall", camera, count=5).pictures_added == 2
     assert camera.closed == 1
     assert recognizer.query(noise(2)).label == "hall"
     with pytest.raises(er.InputError, match="count must be at least 1, got 0"):
