@@ -33,7 +33,7 @@ EXIT_CODE = 10
 
 
 class Findings:
-    """What was found: errors stop the compile, notes limit its result or name a cost."""
+    """Errors, which stop the compile, and notes, which limit its result or name a cost."""
 
     def __init__(self) -> None:
         self.errors: list[str] = []
@@ -183,8 +183,8 @@ def _check_emulator(options: argparse.Namespace, findings: Findings) -> None:
         findings.errors.append(f"TRIALS={options.trials} needs the emulator: {problem}")
         return
     findings.notes.append(
-        f"{problem}: unless stored evidence covers its bytes, the bundle is made but NOT VERIFIED, "
-        "and the runtime uses it only with --allow-unverified"
+        f"{problem}: unless stored evidence covers its bytes, the bundle is built but NOT "
+        "VERIFIED, and the runtime uses it only with --allow-unverified"
     )
 
 

@@ -1,4 +1,4 @@
-"""What a network does to the color channels of the picture before its first convolution."""
+"""The affine change of the picture's color channels before the first convolution."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def read_network(path: Path) -> Network:
 
 @dataclass(frozen=True)
 class _Value:
-    """What a tensor holds."""
+    """The content and layout of a tensor."""
 
     layer: int = -1
     """Index of the layer that computes it; -1: the picture."""
@@ -81,7 +81,7 @@ class _Reader:
     def __init__(self, graph: Graph, network: Network) -> None:
         self.graph, self.network, self.head = graph, network, HashHead(graph, network)
         self.values: dict[str, _Value] = {}
-        """By tensor name."""
+        """Tensor name -> value."""
 
     def read(self) -> Network:
         size = self.network.model.input.size

@@ -110,9 +110,8 @@ def valid(block: Block, config: BlockConfig, vector: Vector) -> bool:
     )
     if not config.fused:
         return fits and block.outputs // config.nr % config.tiles == 0
-    row = max(
-        block.width // config.mr, 1
-    )  # tiles per row; a task is whole rows or a part of one row
+    row = max(block.width // config.mr, 1)
+    # A task is one or more rows of tiles, or an equal part of one row.
     whole = config.tiles % row == 0 or row % config.tiles == 0
     return fits and whole and pixels // config.mr % config.tiles == 0
 

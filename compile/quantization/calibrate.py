@@ -60,21 +60,21 @@ def quantize(network: Network, pictures: Image, vector: Vector) -> Network:
     `pictures` [N, S, S, 3] are preprocessed calibration pictures. Ranges that the ONNX file states
     (`Layer.output_range`) are used unchanged.
     """
-    whole = pad_channels(network)
+    padded = pad_channels(network)
     exact: list[Floats] = []
     run: list[NDArray[Any]] = []
     inputs = _normalized(network, pictures)
-    for index, layer in enumerate(whole.layers):
+    for index, layer in enumerate(padded.layers):
         source = inputs if layer.source < 0 else exact[layer.source]
         sums = convolve(layer, source)
         if layer.residual is not None:
             sums += exact[layer.residual]
         exact.append(activate(sums, layer.limit))
         scale, zero = _range(layer, exact[-1])
-        before = None if layer.source < 0 else whole.layers[layer.source].quantized
-        other = None if layer.residual is None else whole.layers[layer.residual].quantized
+        before = None if layer.source < 0 else padded.layers[layer.source].quantized
+        other = None if layer.residual is None else padded.layers[layer.residual].quantized
         empty = QuantizedLayer(
-            scale, zero, before.zero if before else 0, _keeps_float_output(whole, index)
+            scale, zero, before.zero if before else 0, _keeps_float_output(padded, index)
         )
         rest = (before, other, network, vector)
         left = (pictures ^ 128).view(np.int8)[..., ::-1] if before is None else run[layer.source]
@@ -90,7 +90,7 @@ def quantize(network: Network, pictures: Image, vector: Vector) -> Network:
         if layer.quantized.weight.dtype == np.float32:
             found = products(layer, left)  # these include the bias, which has just changed
         run.append(finish(layer, found, right))
-    return whole
+    return padded
 
 
 def _keeps_float_output(network: Network, index: int) -> bool:

@@ -56,7 +56,7 @@ def random_pictures(size: int, count: int, seed: int = 3) -> np.ndarray:
 def call(
     kernels: list[Kernel], target: Target, folder: Path, buffers: list[list[np.ndarray]]
 ) -> None:
-    """Run each kernel on its buffers, its tasks one by one from the last to the first."""
+    """Run each kernel on its buffers, task by task from the last to the first."""
     write_object(kernels, tvm.target.Target(target.llvm()), folder / "k.o")
     run([*c_compiler(target.triple), "-shared", "k.o", "-o", "k.so"], folder)
     library = ctypes.CDLL(str(folder / "k.so"))
@@ -78,22 +78,24 @@ def numbers(*shape: int) -> np.ndarray:
     return aligned(CHANCE.normal(0, 1, shape).astype(np.float32))
 
 
-def codes(network: Network, target: Target, folder: Path, made: np.ndarray) -> np.ndarray:
-    """Packed codes of a network of integers, compiled by rule of thumb."""
+def codes(network: Network, target: Target, folder: Path, pictures: np.ndarray) -> np.ndarray:
+    """Return the packed codes of an int8 network that is compiled without a search."""
     choices = {w.key: space(w.shape, target.vector)[0] for w in workloads(network, "int8")}
     plan = make_plan(network, choices, target.vector, "int8")
     library = ctypes.CDLL(str(build_library(plan, target, folder)))
     library.edge_open.restype = ctypes.c_void_p
     opened = ctypes.c_void_p(library.edge_open(2))
-    found = np.zeros((len(made), 1), np.uint64)
-    for picture, code in zip(made, found, strict=True):
+    found = np.zeros((len(pictures), 1), np.uint64)
+    for picture, code in zip(pictures, found, strict=True):
         library.edge_hash(opened, *(ctypes.c_void_p(a.ctypes.data) for a in (picture, code)))
     library.edge_close(opened)
     return found
 
 
-def difference(model: Path, found: np.ndarray, made: np.ndarray) -> float:
+def difference(model: Path, found: np.ndarray, pictures: np.ndarray) -> float:
     reference = PortableEngine(model)
     bits = reference.model.bits
-    wrong = [hamming(c, reference.hash(p)[np.newaxis])[0] for c, p in zip(found, made, strict=True)]
-    return sum(map(int, wrong)) / (bits * len(made))
+    wrong = [
+        hamming(c, reference.hash(p)[np.newaxis])[0] for c, p in zip(found, pictures, strict=True)
+    ]
+    return sum(map(int, wrong)) / (bits * len(pictures))

@@ -1,8 +1,8 @@
-"""Small networks with random weights, for tests: every kind that the compiler must take.
+"""Write a small network with random weights, of a kind that the compiler supports.
 
     python -m compile.tests.sample v1 small.onnx [--size 96] [--width 0.25] [--bits 64]
 
-Not trained, so their codes mean nothing; their bits are still the same on every engine or not.
+The network is not trained, so its codes have no meaning. But all engines must agree on its bits.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ stride."""
 
 
 class Sample:
-    """Builds a graph node by node."""
+    """Builds an ONNX graph node by node."""
 
     def __init__(self, size: int, width: float, bits: int, *, batch_norm: bool = False) -> None:
         self.size, self.width, self.bits, self.batch_norm = size, width, bits, batch_norm
@@ -44,13 +44,13 @@ class Sample:
         self.last, self.channels, self.side = "image", 3, size
 
     def constant(self, value: np.ndarray) -> str:
-        """Its name."""
+        """Add the constant `value` and return its name."""
         name = f"c{len(self.constants)}"
         self.constants.append(numpy_helper.from_array(value.astype(np.float32), name))
         return name
 
     def node(self, kind: str, inputs: list[str], **attributes: object) -> str:
-        """Add it; the name of its output."""
+        """Add a node and return the name of its output."""
         name = f"n{len(self.nodes)}"
         self.nodes.append(helper.make_node(kind, inputs, [name], name, **attributes))
         return name
@@ -58,7 +58,7 @@ class Sample:
     def conv(
         self, outputs: int, window: int, stride: int, *, groups: int = 1, clip: bool = True
     ) -> None:
-        """Convolution with SAME padding as TensorFlow does it, and ReLU6."""
+        """Add a convolution with TensorFlow's SAME padding, and ReLU6."""
         fan = self.channels // groups * window**2
         weight = self.chance.normal(
             0, (2 / fan) ** 0.5, (outputs, self.channels // groups, window, window)
@@ -83,18 +83,18 @@ class Sample:
         self.channels, self.side = outputs, -(-self.side // stride)
 
     def scaled(self, channels: int) -> int:
-        """`channels` at this width, a multiple of 8."""
+        """Return `channels` scaled by the width, as a multiple of 8."""
         return max(8, int(channels * self.width + 4) // 8 * 8)
 
     def v1(self) -> None:
-        """MobileNet-v1's body."""
+        """Add the body of MobileNet-v1."""
         self.conv(self.scaled(32), 3, 2)
         for outputs, stride in V1:
             self.conv(self.channels, 3, stride, groups=self.channels)
             self.conv(self.scaled(outputs), 1, 1)
 
     def v2(self) -> None:
-        """Inverted residuals."""
+        """Add the inverted residuals of MobileNet-v2."""
         self.conv(self.scaled(32), 3, 2)
         for expansion, outputs, repeats, first in V2:
             for repeat in range(repeats):
@@ -108,7 +108,7 @@ class Sample:
         self.conv(self.scaled(320), 1, 1)
 
     def finish(self, path: Path, *, classes: int = 0) -> None:
-        """Pool, hash layer, [classifier,] and the file."""
+        """Add pooling, hash layer and (with `classes`) a classifier; write the file."""
         pooled = self.node("Flatten", [self.node("GlobalAveragePool", [self.last])])
         weight = self.chance.normal(0, 1, (self.bits, self.channels))
         bias = self.chance.normal(0, 0.5, self.bits)
@@ -138,7 +138,7 @@ class Sample:
 @click.option("--width", default=0.25)
 @click.option("--bits", default=64)
 def main(kind: str, path: Path, size: int, width: float, bits: int) -> None:
-    """Command: see the module."""
+    """Run the command; see the module."""
     sample = Sample(size, width, bits)
     getattr(sample, kind)()
     sample.finish(path)

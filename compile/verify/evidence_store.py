@@ -27,7 +27,7 @@ Evidence = dict[str, Any]
 
 @dataclass(frozen=True)
 class ProofKey:
-    """What evidence is about: the SHA-256 of library and model, and the CPU that ran them."""
+    """The subject of evidence: the SHA-256 of library and model, and the CPU that ran them."""
 
     library: str
     model: str

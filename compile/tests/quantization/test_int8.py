@@ -49,11 +49,11 @@ def test_gptq_loses_least_where_inputs_are_correlated() -> None:
     moments = inputs.T @ inputs / len(inputs)
 
     def lost(known: np.ndarray | None) -> float:
-        made, step = quantize_weights(
+        rounded, step = quantize_weights(
             weight, lambda w: w[:, :20].sum(axis=1), np.full(8, 1e-9), known
         )
-        assert np.abs(made[:, :20].astype(int)).sum(axis=1).max() <= 255
-        return float(np.square(inputs @ (weight - made * step[:, np.newaxis]).T).mean())
+        assert np.abs(rounded[:, :20].astype(int)).sum(axis=1).max() <= 255
+        return float(np.square(inputs @ (weight - rounded * step[:, np.newaxis]).T).mean())
 
     assert lost(moments) < 0.3 * lost(None)
 
