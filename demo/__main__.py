@@ -92,7 +92,7 @@ def _report(out: Path, scores: list[SceneScore], summary: Summary, checks: list[
         expected, answer = score.segment.label or "unknown", score.answer or "unknown"
         click.echo(
             f"   {'correct' if score.correct else 'WRONG':<7}  {expected:<12} -> {answer:<12} "
-            f"held for {score.share:.0%} of its frames"
+            f"reported for {score.share:.0%} of its frames"
         )
     click.echo(summary_table(summary))
     for check in checks:

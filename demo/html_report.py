@@ -20,8 +20,8 @@ from edge_runtime.report.schema import Verdict
 _PAGE = Template((Path(__file__).parent / "page.html").read_text())
 _THUMB = (320, 240)
 NOTE = (
-    "The film is a simulated hand-held film of the enrolled photographs themselves (for the "
-    "motorcycle, of the other picture of a stereo pair), so this score is not an accuracy figure "
+    "The film simulates a hand-held camera in front of the enrolled photographs themselves (for "
+    "the motorcycle, the other picture of a stereo pair), so this score is not an accuracy figure "
     "for new photos."
 )
 
@@ -95,7 +95,7 @@ def _scene(score: SceneScore, sources: dict[int, str]) -> str:
         f"<figure>{_picture(_match(score, sources), f'the best match: {match}')}"
         f"<figcaption>best match: {escape(match)}</figcaption></figure></div>"
         f"<h2>{escape(answer)} <small>{escape(verdict)}</small></h2>"
-        f"<p>held for {score.share:.0%} of the scene's frames; "
+        f"<p>reported for {score.share:.0%} of the scene's frames; "
         f"this query took {score.query_ms:.1f} ms</p></article>"
     )
 

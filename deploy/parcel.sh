@@ -1,5 +1,6 @@
 #!/bin/sh
-# deploy/parcel.sh FOLDER: what a board installs, the runtime and its pinned packages, laid out afresh.
+# deploy/parcel.sh FOLDER: write the files that a board installs, the runtime's source and the list
+# of pinned packages, to a new FOLDER.
 # It holds the source, not a wheel: a board with a C compiler builds the lookup for its own CPU, and
 # one without gets the same answers from numpy. models/ stays out, because the bundle has the model.
 set -eu

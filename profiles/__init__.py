@@ -1,3 +1,3 @@
-"""What boards are, how fast things are on them, and the measurements that say so."""
+"""Device descriptions and budgets, benchmarks, estimates and their reports."""
 
-import edge_runtime  # noqa: F401  (before OpenCV and ONNX Runtime, which it sets up)
+import edge_runtime  # noqa: F401  (configures OpenCV and ONNX Runtime, so it comes first)

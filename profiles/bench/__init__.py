@@ -1,1 +1,1 @@
-"""Benchmarks against the best peers, all in one run: medians and ratios."""
+"""Benchmarks beside the best peers: all contenders in one run, reported as medians and ratios."""

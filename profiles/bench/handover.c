@@ -1,6 +1,6 @@
-/* handover.c: how long a cache line takes from one core to another, nanoseconds. Two threads on
- * cores of their own write in turn; where two cores share a cache it takes half a hundred, across
- * a chip's clusters several times as long. */
+/* handover.c: measure how many nanoseconds a cache line takes from one core to another. Two threads
+ * pinned to different cores write in turn. Cores that share a cache take about 50 ns; across the
+ * clusters of a chip it takes several times as long. */
 #define _GNU_SOURCE
 #include <pthread.h>
 #include <sched.h>
@@ -47,7 +47,7 @@ int main(void)
     pin(cores[0]);
     struct timespec began, ended;
     for (int turn = 0; turn < TURNS; turn++) {
-        if (turn == TURNS / 10) clock_gettime(CLOCK_MONOTONIC, &began); /* both run by now */
+        if (turn == TURNS / 10) clock_gettime(CLOCK_MONOTONIC, &began); /* both threads are running */
         atomic_store_explicit(&ball, 2 * turn + 1, memory_order_release);
         wait_for(2 * turn + 2);
     }

@@ -1,12 +1,12 @@
-"""The lookup beside its peers: one thread each, interleaved in one process.
+"""Benchmark the lookup beside its peers: one thread each, interleaved in one process.
 
     python -m profiles.bench.lookup [--largest 1e8] [--photos FOLDER]...
                                     [--out profiles/reports/lookup-x86_64.json]
 
-Every contender answers the same queries over the same codes and must give the same distances, but
-for the one that is approximate by design: its share of right answers is kept. The limit is a plain
-read of the same bytes (bits / 8 a code) in the same run. With --photos, the codes that the shipped
-network gives to real photos (with their views, as enrolment makes them) are searched too.
+Every contender answers the same queries over the same codes and must return the same distances. For
+the one that is approximate by design, the report gives its share of correct answers. The limit is a
+plain read of the same bytes (bits / 8 per code) in the same run. With --photos, the codes that the
+shipped network gives to real photos (with their views, as in enrollment) are searched too.
 """
 
 from __future__ import annotations
@@ -33,25 +33,25 @@ from edge_runtime.image.decode import find_photos, read_photo
 from edge_runtime.lookup import Lookup, by_numpy
 from edge_runtime.recognition.pipeline import code_of
 from edge_runtime.system.device import read_device
-from profiles.bench.support.results import deliver
+from profiles.bench.support.results import write_report
 
 K = 10
 QUERIES = 7
-"""Different queries a case, so that no contender learns one by heart."""
+"""Different queries per case, so that no contender profits from repeating one."""
 CLUSTERS, FLIPS = 162, 0.02
 """Clustered codes: the paper's 162 places, each bit of a code flipped with this probability."""
 
 INDEXED = (1_000_000, 10_000_000)
-"""Sizes at which the multi-index is tried too."""
+"""Sizes at which the multi-index is measured too."""
 APPROXIMATE = "faiss BinaryMultiHash"
 
 Search = Callable[[Code], NDArray[Any]]
-"""A query, uint64 [W], to the K smallest distances."""
+"""Maps a query, uint64 [W], to the K smallest distances."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """What is searched."""
+    """One set of codes to search."""
 
     kind: str
     bits: int
@@ -59,7 +59,7 @@ class Case:
 
 
 def make_codes(case: Case, seed: int = 1) -> tuple[Code, Code]:
-    """Codes uint64 [count, W] and queries uint64 [QUERIES, W] of the case's kind."""
+    """Return codes, uint64 [count, W], and queries, uint64 [QUERIES, W], for the case."""
     generator = np.random.default_rng(seed)
     words, total = words_of(case.bits), case.count + QUERIES
     mask = np.uint64(2 ** min(case.bits, 64) - 1)
@@ -67,8 +67,8 @@ def make_codes(case: Case, seed: int = 1) -> tuple[Code, Code]:
     if case.kind == "uniform":
         codes = generator.integers(0, 2**64, shape, dtype=np.uint64) & mask
     else:
-        centres = generator.integers(0, 2**64, (CLUSTERS, words), dtype=np.uint64)
-        codes = centres[generator.integers(0, CLUSTERS, total)] & mask
+        centers = generator.integers(0, 2**64, (CLUSTERS, words), dtype=np.uint64)
+        codes = centers[generator.integers(0, CLUSTERS, total)] & mask
         changes = int(FLIPS * case.bits * total)
         rows = generator.integers(0, total, changes)
         places = generator.integers(0, case.bits, changes)
@@ -78,9 +78,9 @@ def make_codes(case: Case, seed: int = 1) -> tuple[Code, Code]:
 
 
 def contenders(codes: Code, bits: int, queries: Code) -> Iterator[tuple[str, Search]]:
-    """Everything that can search these codes here, ready to go, by name.
+    """Yield every installed contender by name, ready to search these codes.
 
-    An index is tried on the last of `queries`, as it is in use.
+    The index is tried on `queries`, as in normal use.
     """
     ours = Lookup(codes, bits, index=False)
     octets = ours.rows.reshape(-1)
@@ -97,7 +97,7 @@ def contenders(codes: Code, bits: int, queries: Code) -> Iterator[tuple[str, Sea
         yield "numpy", lambda query: by_numpy.nearest(codes, query, K)[1]
     if bits % 8 == 0 and bits % 64 == 0 and len(codes) <= 10_000_000:
         yield from _faiss(codes, bits)
-        if len(codes) <= 100_000:  # a hundred times slower: beyond, it only empties the caches
+        if len(codes) <= 100_000:  # 100 times slower; larger sizes would only evict the caches
             yield from _usearch(codes, bits)
 
 
@@ -108,7 +108,7 @@ def _faiss(codes: Code, bits: int) -> Iterator[tuple[str, Search]]:
         return
     faiss.omp_set_num_threads(1)
     index: Any = faiss.IndexBinaryFlat(bits)
-    index.use_heap = False  # the faster of its two ways for one query
+    index.use_heap = False  # the faster of its two methods for a single query
     index.add(codes.view(np.uint8))
     yield (
         f"faiss {faiss.__version__} BinaryFlat",
@@ -142,24 +142,24 @@ def _usearch(codes: Code, bits: int) -> Iterator[tuple[str, Search]]:
 
 
 def measure(case: Case, seconds: float, given: tuple[Code, Code] | None = None) -> dict[str, Any]:
-    """Microseconds a query for every contender, round after round in turn."""
+    """Return microseconds per query for every contender, measured in interleaved rounds."""
     codes, queries = given or make_codes(case)
-    field = dict(contenders(codes, case.bits, queries))
-    truth = {}
-    for name, search in field.items():
+    searches = dict(contenders(codes, case.bits, queries))
+    answers_by_name = {}
+    for name, search in searches.items():
         answers = [search(query) for query in queries]  # also the warm-up
         if name != "read":
-            truth[name] = [answer.tolist() for answer in answers]
-    first = next(iter(truth.values()))
-    hits = truth.pop(APPROXIMATE, None)
-    wrong = [name for name, answers in truth.items() if answers != first]
+            answers_by_name[name] = [answer.tolist() for answer in answers]
+    first = next(iter(answers_by_name.values()))
+    hits = answers_by_name.pop(APPROXIMATE, None)
+    wrong = [name for name, answers in answers_by_name.items() if answers != first]
     if wrong:
-        raise click.ClickException(f"{case}: {', '.join(wrong)} give other distances")
-    # The approximate one has a turn of its own: its tables leave nothing of others' in the caches.
-    exact = {name: search for name, search in field.items() if name != APPROXIMATE}
-    medians, rounds = _take_turns(exact, queries, seconds)
-    if APPROXIMATE in field:
-        medians |= _take_turns({APPROXIMATE: field[APPROXIMATE]}, queries, seconds / 4)[0]
+        raise click.ClickException(f"{case}: distances of {', '.join(wrong)} differ")
+    # The approximate contender runs separately, because its tables evict the others' cached data.
+    exact = {name: search for name, search in searches.items() if name != APPROXIMATE}
+    medians, rounds = _time_interleaved(exact, queries, seconds)
+    if APPROXIMATE in searches:
+        medians |= _time_interleaved({APPROXIMATE: searches[APPROXIMATE]}, queries, seconds / 4)[0]
     return {
         "kind": case.kind,
         "bits": case.bits,
@@ -170,16 +170,16 @@ def measure(case: Case, seconds: float, given: tuple[Code, Code] | None = None) 
     }
 
 
-def _take_turns(
-    field: dict[str, Search], queries: Code, seconds: float
+def _time_interleaved(
+    searches: dict[str, Search], queries: Code, seconds: float
 ) -> tuple[dict[str, float], int]:
-    """Median microseconds for each, and how many rounds there were."""
-    samples: dict[str, list[float]] = {name: [] for name in field}
+    """Return the median microseconds of each contender and the number of rounds."""
+    samples: dict[str, list[float]] = {name: [] for name in searches}
     deadline = time.perf_counter() + seconds
     rounds = 0
     while time.perf_counter() < deadline or rounds < 3:
         query = queries[rounds % len(queries)]
-        for name, search in field.items():
+        for name, search in searches.items():
             began = time.perf_counter_ns()
             search(query)
             samples[name].append((time.perf_counter_ns() - began) / 1e3)
@@ -187,13 +187,13 @@ def _take_turns(
     return {name: median(values) for name, values in samples.items()}, rounds
 
 
-def _agreement(found: list[list[int]], truth: list[list[int]]) -> float:
-    """The share of queries whose distances are all right."""
-    return sum(one == other for one, other in zip(found, truth, strict=True)) / len(truth)
+def _agreement(answers: list[list[int]], expected: list[list[int]]) -> float:
+    """Return the share of queries for which all distances are correct."""
+    return sum(one == other for one, other in zip(answers, expected, strict=True)) / len(expected)
 
 
 def real_codes(folders: tuple[Path, ...]) -> tuple[Code, Code]:
-    """The codes of the photos in `folders` and of their views; each hundredth photo is a query."""
+    """Return the codes of the photos' views as database, with every hundredth photo as a query."""
     engine = open_engine()
     codes, queries = [], []
     for number, photo in enumerate(path for folder in folders for path in find_photos(folder)):
@@ -209,11 +209,11 @@ def real_codes(folders: tuple[Path, ...]) -> tuple[Code, Code]:
 
 
 def measure_batch(rounds: int) -> list[dict[str, Any]]:
-    """The paper's own evaluation: 1,620 queries against 6,442 codes of 64 bits, milliseconds."""
+    """Time the paper's evaluation: 1,620 queries against 6,442 codes of 64 bits, milliseconds."""
     codes, _ = make_codes(Case("clustered", 64, 6442))
     queries, _ = make_codes(Case("clustered", 64, 1620), seed=2)
     ours = Lookup(codes, 64)
-    field: dict[str, Callable[[int], object]] = {
+    batches: dict[str, Callable[[int], object]] = {
         f"edge-runtime ({ours.kernel})": lambda k: (
             ours.nearest_batch(queries, k) if k < len(codes) else ours.ranking(queries)
         ),
@@ -226,17 +226,17 @@ def measure_batch(rounds: int) -> list[dict[str, Any]]:
         index = faiss.IndexBinaryFlat(64)
         index.add(codes.view(np.uint8))
         octets = queries.view(np.uint8)
-        field[f"faiss {faiss.__version__} BinaryFlat"] = lambda k: index.search(octets, k)
+        batches[f"faiss {faiss.__version__} BinaryFlat"] = lambda k: index.search(octets, k)
     except ImportError:
         pass
     results = []
     for k in (K, len(codes)):
-        samples: dict[str, list[float]] = {name: [] for name in field}
-        for turn in range(rounds + 1):
-            for name, search in field.items():
+        samples: dict[str, list[float]] = {name: [] for name in batches}
+        for round_number in range(rounds + 1):
+            for name, search in batches.items():
                 began = time.perf_counter_ns()
                 search(k)
-                if turn:
+                if round_number:  # the first round is the warm-up
                     samples[name].append((time.perf_counter_ns() - began) / 1e6)
         medians = {name: median(values) for name, values in samples.items()}
         results.append({"queries": 1620, "codes": 6442, "k": k, "median_ms": medians})
@@ -245,10 +245,19 @@ def measure_batch(rounds: int) -> list[dict[str, Any]]:
 
 @click.command(help=__doc__)
 @click.option("--largest", type=float, default=1e7, show_default=True, help="Most codes.")
-@click.option("--seconds", type=float, default=3.0, show_default=True, help="For each case.")
-@click.option("--photos", type=click.Path(path_type=Path), multiple=True, help="Real codes too.")
-@click.option("--batch", is_flag=True, help="Only batches, anew; the rest stays as in --out.")
-@click.option("--lengths", is_flag=True, help="Only other lengths than 64, likewise.")
+@click.option("--seconds", type=float, default=3.0, show_default=True, help="Per case.")
+@click.option(
+    "--photos",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="Search their codes too.",
+)
+@click.option("--batch", is_flag=True, help="Measure batches only, into --out.")
+@click.option(
+    "--lengths",
+    is_flag=True,
+    help="Measure other code lengths than 64 only, into --out.",
+)
 @click.option("--out", type=click.Path(path_type=Path))
 def main(
     largest: float,
@@ -258,24 +267,26 @@ def main(
     lengths: bool,
     out: Path | None,
 ) -> None:
-    """Command: see the module."""
-    others = [Case("uniform", bits, 10**7) for bits in (16, 32, 48, 128, 256) if largest >= 10**7]
+    """Benchmark the lookup and write the report."""
+    other_lengths = [
+        Case("uniform", bits, 10**7) for bits in (16, 32, 48, 128, 256) if largest >= 10**7
+    ]
     if batch or lengths:
-        kept = json.loads(out.read_text(encoding="utf-8")) if out else {"cases": []}
+        report = json.loads(out.read_text(encoding="utf-8")) if out else {"cases": []}
         if batch:
-            kept |= {"batch": measure_batch(5), "batch_apart": True}
+            report |= {"batch": measure_batch(5), "batch_apart": True}
         if lengths:
-            cases = [case for case in kept["cases"] if case["bits"] == 64]
-            cases += [measure(case, seconds) for case in others]
-            kept |= {"cases": cases, "lengths_apart": True}
-        deliver(kept, out)
+            cases = [case for case in report["cases"] if case["bits"] == 64]
+            cases += [measure(case, seconds) for case in other_lengths]
+            report |= {"cases": cases, "lengths_apart": True}
+        write_report(report, out)
         return
     cases = [
         Case(kind, 64, 10**power)
         for power in range(4, 9)
         for kind in ("uniform", "clustered")
         if 10**power <= largest
-    ] + others
+    ] + other_lengths
     results = []
     if photos:
         given = real_codes(photos)
@@ -295,7 +306,7 @@ def main(
         "cases": results,
         "batch": measure_batch(5),
     }
-    deliver(report, out)
+    write_report(report, out)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
-"""What the lookup's inner loop costs on emulated ARM CPUs: instructions a code, no times.
+"""Count the instructions per code of the lookup's inner loop on emulated ARM CPUs.
 
     python -m profiles.bench.lookup_emulated [--out profiles/reports/lookup-emulated.json]
 
-Each width scans the same number of uniform codes for the ten nearest, warm, on each CPU.
+On each CPU and for each code length, a warm scan finds the ten nearest of the same number of
+uniform codes. The counts are exact; they are not times.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import click
 from compile.emulation.qemu import count_program
 from compile.target.description import read_target
 from compile.target.toolchain import c_compiler, run
-from profiles.bench.support.results import deliver
+from profiles.bench.support.results import write_report
 
 NATIVE = Path(__file__).resolve().parents[2] / "edge_runtime" / "native"
 TARGETS = ("rpi3", "rpi4", "rpi5")
@@ -52,7 +53,7 @@ int main(void) {
 
 
 def count(name: str) -> dict[str, dict[str, float]]:
-    """Instructions and cache misses a code on the device `name`, by width."""
+    """Return instructions and cache misses per code on the device `name`, by code length."""
     target = read_target(name)
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
@@ -60,7 +61,7 @@ def count(name: str) -> dict[str, dict[str, float]]:
         (work / "main.c").write_text(PROGRAM % {"codes": CODES, "widths": widths}, encoding="utf-8")
         sources = [str(NATIVE / f"{part}.c") for part in ("search", "scan_neon", "scan_scalar")]
         compiler = c_compiler(target.triple)
-        # As setup.py compiles it: for any aarch64.
+        # The flags of setup.py, for any aarch64.
         flags = ["-std=gnu11", "-O3", "-static", f"-I{NATIVE}"]
         run([*compiler, *flags, "main.c", *sources, "-o", "main"], work)
         regions = count_program(work / "main", target)
@@ -77,12 +78,12 @@ def count(name: str) -> dict[str, dict[str, float]]:
 @click.command(help=__doc__)
 @click.option("--out", type=click.Path(path_type=Path))
 def main(out: Path | None) -> None:
-    """Command: see the module."""
+    """Count on every target and write the report."""
     counts = {}
     for name in TARGETS:
         counts[name] = {"cpu": read_target(name).cpu, "per_code": count(name)}
         click.echo(f"{name}: {counts[name]}", err=True)
-    deliver({"schema_version": 1, "emulated": True, "codes": CODES, "counts": counts}, out)
+    write_report({"schema_version": 1, "emulated": True, "codes": CODES, "counts": counts}, out)
 
 
 if __name__ == "__main__":

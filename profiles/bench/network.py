@@ -1,12 +1,12 @@
-"""The network beside its peers: interleaved in one process, one picture at a time.
+"""Benchmark the network beside its peers: interleaved in one process, one picture at a time.
 
     python -m profiles.bench.network [--bundle build/host] [--rounds 200] [--out REPORT.json]
 
-Ours in int8 is the bundle beside it, build/host-int8. Every contender must give the same
-activations (but int8), with its first call and with its last. What a call is timed from: ours has
-the camera's pixels, the peers a normalised picture; MNN and LiteRT copy theirs into memory of their
-own, anew before every call, which is not timed. CPU time is what all threads of the process used.
-The limit is the network's multiply-adds at the most that one core does in registers.
+The int8 bundle is the one beside BUNDLE, build/host-int8. Except for int8, every contender must
+give the same activations with its first and with its last call. A timed call of edge-runtime starts
+from the camera's pixels, a timed call of a peer from a normalized picture. MNN and LiteRT copy it
+into internal memory before every call; the copy is not timed. CPU time is that of all threads of
+the process. The limit is the number of multiply-adds divided by the peak rate of one core.
 """
 
 from __future__ import annotations
@@ -28,11 +28,16 @@ from compile.frontend.onnx_importer import read_network
 from edge_runtime.system.device import read_device
 from profiles.bench.peers.native import contenders
 from profiles.bench.support.cores import apart, handover, peak_gmac_s
-from profiles.bench.support.interleaved_timing import Contender, check, first, measure
+from profiles.bench.support.interleaved_timing import (
+    Contender,
+    check_answers,
+    first_answers,
+    time_interleaved,
+)
 from profiles.bench.support.network_input import MODEL, QUANTIZED_MODEL, ROOT, sample_picture
-from profiles.bench.support.results import deliver
+from profiles.bench.support.results import write_report
 
-BUSY = "while True: pass"
+BUSY_LOOP = "while True: pass"
 
 
 LOADING = """
@@ -53,9 +58,12 @@ print(json.dumps([taken * 1e3, (peak() - bare) / 1024]))
 
 
 def loading(bundle: Path, processes: int = 11) -> dict[str, float]:
-    """In fresh processes: from the engine's import to the first code, every file checked, and the
-    memory that numpy and the engine need above bare Python. The modules lie there as bytecode, as
-    an installation leaves them, also where this environment keeps Python from writing it."""
+    """Measure loading in fresh processes.
+
+    Returns the milliseconds from importing the engine to the first code, with all files verified,
+    and the memory of numpy and the engine above bare Python. The modules are compiled to bytecode
+    beforehand, as in an installation.
+    """
     with tempfile.TemporaryDirectory() as bytecode:
         environment = {**os.environ, "PYTHONPYCACHEPREFIX": bytecode}
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -83,11 +91,11 @@ def loading(bundle: Path, processes: int = 11) -> dict[str, float]:
 @click.option("--rounds", default=200, show_default=True)
 @click.option("--out", type=click.Path(path_type=Path))
 def main(bundle: Path, rounds: int, out: Path | None) -> None:
-    """Command: see the module."""
+    """Benchmark the network and write the report."""
     network = read_network(MODEL)
     picture = sample_picture(network.model.input.size)
     device = read_device()
-    peak, between = peak_gmac_s(), handover()
+    peak, handover_ns = peak_gmac_s(), handover()
     report: dict[str, Any] = {
         "schema_version": 1,
         "machine": platform.machine(),
@@ -106,32 +114,37 @@ def main(bundle: Path, rounds: int, out: Path | None) -> None:
     }
     for threads in (1, 2):
         with tempfile.TemporaryDirectory() as folder:
-            quantised = QUANTIZED_MODEL
-            field = dict(contenders(MODEL, quantised, bundle, picture, threads, Path(folder)))
-            check(first(field))
-            report["threads"][str(threads)] = measure(
-                field, rounds, threads=threads, between=between if threads > 1 else lambda: None
+            quantized = QUANTIZED_MODEL
+            engines = dict(contenders(MODEL, quantized, bundle, picture, threads, Path(folder)))
+            check_answers(first_answers(engines))
+            report["threads"][str(threads)] = time_interleaved(
+                engines,
+                rounds,
+                threads=threads,
+                handover_ns=handover_ns if threads > 1 else lambda: None,
             )
             click.echo(json.dumps(report["threads"][str(threads)], indent=1), err=True)
             if threads == 2:
-                report["busy"] = _among_others(field, rounds)
-    deliver(report, out)
+                report["busy"] = _on_busy_cores(engines, rounds)
+    write_report(report, out)
 
 
 def _int8(bundle: Path) -> dict[str, float] | None:
-    """Of the bundle beside it, if there is one."""
+    """Measure the loading of the int8 bundle beside `bundle`, if there is one."""
     other = bundle.with_name(bundle.name + "-int8")
     if not other.exists():
         return None
     return {"library_bytes": (other / "libedge.so").stat().st_size, **loading(other)}
 
 
-def _among_others(field: dict[str, Contender], rounds: int) -> dict[str, Any]:
-    """The same with every core kept busy by another program."""
-    others = [subprocess.Popen([sys.executable, "-c", BUSY]) for _ in range(os.cpu_count() or 1)]
+def _on_busy_cores(engines: dict[str, Contender], rounds: int) -> dict[str, Any]:
+    """Time the contenders on two threads while another program keeps every core busy."""
+    others = [
+        subprocess.Popen([sys.executable, "-c", BUSY_LOOP]) for _ in range(os.cpu_count() or 1)
+    ]
     try:
         time.sleep(0.5)
-        return measure(field, rounds, threads=2)
+        return time_interleaved(engines, rounds, threads=2)
     finally:
         for other in others:
             other.kill()

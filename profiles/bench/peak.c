@@ -1,4 +1,4 @@
-/* peak.c: the most multiply-adds a second that one core of this CPU can do, float32, in registers. */
+/* peak.c: measure the peak rate of one core in float32 multiply-adds per second, in registers. */
 #include <stdio.h>
 #include <time.h>
 
@@ -9,7 +9,7 @@ int main(void)
 {
     vector sums[CHAINS], a = {0}, b = {0};
 #pragma GCC unroll 24
-    for (int i = 0; i < CHAINS; i++) { /* the compiler must not see that they are equal */
+    for (int i = 0; i < CHAINS; i++) { /* hides from the compiler that they are equal */
         sums[i] = (vector){0};
         __asm__ volatile("" : "+x"(sums[i]));
     }

@@ -1,11 +1,13 @@
-"""Can the profiler's verdicts be trusted? The same thing measured twice must be no difference, and
-a stage that was made a tenth slower must be found, that stage and no other.
+"""Check the verdicts of the profiler.
+
+Two profiles of the same program must compare as equal. If one stage is made 10 % slower, the
+comparison must report that stage and no other.
 
     python -m profiles.bench.profiler [--tries 10] [--model BUNDLE] [--out FILE]
 
-Every try is three `edge-runtime profile --quick` runs in processes of their own: A, B the same, and
-C with the slowdown planted (the stage is done as ever and then waits a tenth as long again, on the
-core). Exit code 9: a bar was missed.
+Every trial consists of three `edge-runtime profile --quick` runs in separate processes: A and B
+without a change, and C with a slowdown (after its work, the stage spins for another 10 % of the
+time). Exit code 9: a target was missed.
 """
 
 from __future__ import annotations
@@ -26,13 +28,13 @@ from edge_runtime.errors import EXIT_CHECK_FAILED, ReportError
 from edge_runtime.report import Report, read_report
 from edge_runtime.report.compare import SAME, compare
 from edge_runtime.system.device import read_device
-from profiles.bench.support.results import deliver
+from profiles.bench.support.results import write_report
 
 STAGES = ("hash", "decode", "fit")
 FACTOR = 1.1
-BARS = {"same_share": 0.9, "found_share": 0.9, "overhead_share": 0.01}
+TARGETS = {"same_share": 0.9, "found_share": 0.9, "overhead_share": 0.01}
 
-SLOWED = """
+SLOWED_COMMAND = """
 import sys, time
 from edge_runtime.system.stage_timer import NO_TIMER
 stage, factor, *arguments = sys.argv[1:]
@@ -74,23 +76,23 @@ main(["profile", "--quick", *arguments])
 
 
 def one_run(stage: str, out: Path, model: Path | None, photos: Path) -> Report:
-    """A quick profile, with `stage` made slower ("": none)."""
+    """Take a quick profile with `stage` slowed down; "" slows nothing."""
     options = ["--gallery", str(out.parent / "none.sqlite"), "--out", str(out), str(photos)]
     if model:
         options += ["--model", str(model)]
     done = subprocess.run(
-        [sys.executable, "-c", SLOWED, stage, str(FACTOR), *options],
+        [sys.executable, "-c", SLOWED_COMMAND, stage, str(FACTOR), *options],
         capture_output=True,
         text=True,
         check=False,
     )
     if done.returncode not in (0, EXIT_CHECK_FAILED):
-        raise ReportError(f"a run failed: {done.stderr.strip()[-200:]}")
+        raise ReportError(f"a profile failed: {done.stderr.strip()[-200:]}")
     return read_report(out)
 
 
-def one_try(number: int, folder: Path, model: Path | None, photos: Path) -> dict[str, Any]:
-    """Three runs and what is said of them."""
+def one_trial(number: int, folder: Path, model: Path | None, photos: Path) -> dict[str, Any]:
+    """Run one trial and return the two comparisons."""
     stage = STAGES[number % len(STAGES)]
     a, b, c = (
         one_run(slow, folder / f"{number}{name}.json", model, photos)
@@ -116,38 +118,40 @@ def one_try(number: int, folder: Path, model: Path | None, photos: Path) -> dict
 
 
 def judge(tries: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The figures against their bars."""
+    """Compare the figures with their targets."""
     count = len(tries)
     figures = {
         "same_share": sum(t["verdict"] == SAME and not t["differing"] for t in tries) / count,
         "found_share": sum(list(t["found"]) == [t["planted"]] for t in tries) / count,
         "overhead_share": median(t["overhead_share"] for t in tries),
     }
-    bars = {
+    targets = {
         name: {
             "figure": figure,
-            "bar": BARS[name],
-            "met": figure <= BARS[name] if name == "overhead_share" else figure >= BARS[name],
+            "bar": TARGETS[name],
+            "met": figure <= TARGETS[name] if name == "overhead_share" else figure >= TARGETS[name],
         }
         for name, figure in figures.items()
     }
-    return {"bars": bars, "met": all(bar["met"] for bar in bars.values())}
+    return {"bars": targets, "met": all(target["met"] for target in targets.values())}
 
 
 @click.command(help=__doc__)
 @click.option("--tries", type=click.IntRange(1), default=10)
 @click.option("--model", type=click.Path(path_type=Path))
-@click.option("--keep", type=click.Path(path_type=Path), help="Keep the reports in this folder.")
+@click.option(
+    "--keep", type=click.Path(path_type=Path), help="Folder in which to keep the reports."
+)
 @click.option("--out", type=click.Path(path_type=Path))
 def main(tries: int, model: Path | None, keep: Path | None, out: Path | None) -> None:
-    """Command: see the module."""
+    """Run the trials and write the report."""
     with tempfile.TemporaryDirectory(prefix="edge-bench-") as name:
         folder = keep or Path(name)
         folder.mkdir(parents=True, exist_ok=True)
         write_enrollment_photos(folder / "photos")
-        found = [one_try(number, folder, model, folder / "photos") for number in range(tries)]
-    report = {"device": asdict(read_device()), "tries": found, **judge(found)}
-    deliver(report, out)
+        results = [one_trial(number, folder, model, folder / "photos") for number in range(tries)]
+    report = {"device": asdict(read_device()), "tries": results, **judge(results)}
+    write_report(report, out)
     sys.exit(0 if report["met"] else EXIT_CHECK_FAILED)
 
 

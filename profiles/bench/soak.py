@@ -1,10 +1,11 @@
-"""A million frames through the whole daemon: does it stay as small as it was?
+"""Send a million frames through the daemon and check that its memory does not grow.
 
     python -m profiles.bench.soak [--frames N] [--out FILE]
 
-A real `edge-runtime run` watches a film in an endless loop, as fast as it can: decoding, gate,
-network, gallery, decisions, sinks, page and metrics. All the while its page is asked, pictures are
-enrolled and removed, and SIGHUP makes it open its camera and gallery anew. Exit code 9: it grew.
+An `edge-runtime run` process watches a video in an endless loop at full speed: decoding, gate,
+network, gallery, decisions, sinks, web page and metrics. Meanwhile this program queries its web
+API, enrolls and removes pictures, and sends SIGHUP, which reopens the camera and the gallery. Exit
+code 9: the daemon grew.
 """
 
 from __future__ import annotations
@@ -24,19 +25,25 @@ import click
 from edge_runtime.cli.common import progress_bar
 from edge_runtime.errors import EXIT_CHECK_FAILED
 from edge_runtime.system.device import read_device
-from profiles.bench.support.harness import CONFIG, Running, enrol, tripod, write_film
-from profiles.bench.support.results import deliver
+from profiles.bench.support.harness import (
+    CONFIG,
+    DaemonProcess,
+    enroll_scenes,
+    tripod_frames,
+    write_video,
+)
+from profiles.bench.support.results import write_report
 
-FILM = ("chelsea.png", "coffee.png", "rocket.jpg", "grass.png")
-SIDE = (320, 240)
+SCENES = ("chelsea.png", "coffee.png", "rocket.jpg", "grass.png")
+FRAME_SIZE = (320, 240)
 DRIFT_BYTES = 2_000_000
 WARM_FRAMES = 2000
-"""At least so many come first, however short the run: until then buffers are made."""
+"""Shortest warm-up, during which buffers are allocated."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """The daemon at one moment."""
+    """The resources of the daemon at one moment."""
 
     frames: int
     rss_bytes: int
@@ -50,40 +57,40 @@ def soak(
     *,
     at_most_s: float = float("inf"),
 ) -> dict[str, Any]:
-    """The report of a run of so many frames, or, once warm, of `at_most_s`."""
+    """Run for `frames` frames, or for `at_most_s` seconds after the warm-up; return the report."""
     with tempfile.TemporaryDirectory(prefix="edge-soak-") as name:
         folder = Path(name)
-        enrol(folder / "g.sqlite")
+        enroll_scenes(folder / "g.sqlite")
         still = 500 if at_most_s == float("inf") else 60
-        write_film(folder / "film.mp4", tripod(still, FILM), SIDE, 25)
-        config = f'{CONFIG}[camera]\nsource = "film.mp4"\nloop = true\n'
-        daemon = Running(folder, config)
+        write_video(folder / "video.mp4", tripod_frames(still, SCENES), FRAME_SIZE, 25)
+        config = f'{CONFIG}[camera]\nsource = "video.mp4"\nloop = true\n'
+        daemon = DaemonProcess(folder, config)
         try:
             return _watch(daemon, frames, at_most_s, progress)
         finally:
-            daemon.end()
+            daemon.stop()
 
 
 def _watch(
-    daemon: Running, frames: int, at_most_s: float, progress: Callable[[float], None]
+    daemon: DaemonProcess, frames: int, at_most_s: float, progress: Callable[[float], None]
 ) -> dict[str, Any]:
     warm = max(WARM_FRAMES, frames // 100)
     samples: list[Sample] = []
     began_s = time.monotonic()
-    turn = 0
+    step = 0
     warm_s = 0.0
     while True:
         status = daemon.status()
-        seen = status["frames"]
-        if seen >= warm:
+        frames_seen = status["frames"]
+        if frames_seen >= warm:
             warm_s = warm_s or time.monotonic()
-            samples.append(_sample(daemon, seen))
-        progress(min(1.0, seen / frames))
+            samples.append(_sample(daemon, frames_seen))
+        progress(min(1.0, frames_seen / frames))
         late = bool(warm_s) and time.monotonic() - warm_s >= at_most_s
-        if len(samples) >= 10 and (seen >= max(frames, 2 * warm) or late):
+        if len(samples) >= 10 and (frames_seen >= max(frames, 2 * warm) or late):
             break
-        turn += 1
-        _disturb(daemon, turn)
+        step += 1
+        _disturb(daemon, step)
         time.sleep(0.1 if frames < 100_000 else 1.0)
     drift = median(s.rss_bytes for s in samples[-5:]) - median(s.rss_bytes for s in samples[:5])
     highest = max(s.rss_bytes for s in samples) - samples[0].rss_bytes
@@ -98,7 +105,7 @@ def _watch(
         "seconds": time.monotonic() - began_s,
         "warm_frames": warm,
         "events": status["events"],
-        "enrolments": turn // 2,
+        "enrolments": step // 2,
         "rss_at_start_bytes": first.rss_bytes,
         "rss_at_end_bytes": last.rss_bytes,
         "rss_drift_bytes": drift,
@@ -116,30 +123,30 @@ def _watch(
     }
 
 
-def _sample(daemon: Running, seen: int) -> Sample:
+def _sample(daemon: DaemonProcess, frames: int) -> Sample:
     process = daemon.process
-    return Sample(seen, process.memory_info().rss, process.num_threads(), process.num_fds())
+    return Sample(frames, process.memory_info().rss, process.num_threads(), process.num_fds())
 
 
-def _disturb(daemon: Running, turn: int) -> None:
-    """What goes on around a daemon in a year."""
-    if turn % 2:
-        daemon.ask("/api/labels/passing/frame", "POST")
+def _disturb(daemon: DaemonProcess, step: int) -> None:
+    """Do one of the things that happen to a daemon over a year."""
+    if step % 2:
+        daemon.request("/api/labels/passing/frame", "POST")
     else:
-        daemon.ask("/api/labels/passing", "DELETE")
-    if turn % 5 == 0:  # another rate: the camera is closed and opened anew
+        daemon.request("/api/labels/passing", "DELETE")
+    if step % 5 == 0:  # a new frame rate reopens the camera
         text = daemon.config.read_text().partition("fps")[0]
-        daemon.config.write_text(f"{text}fps = {10 + turn % 2}\n")
+        daemon.config.write_text(f"{text}fps = {10 + step % 2}\n")
         daemon.child.send_signal(signal.SIGHUP)
-    if turn % 7 == 0:
-        daemon.ask("/api/query", "POST", b"no photo")
+    if step % 7 == 0:
+        daemon.request("/api/query", "POST", b"no photo")
 
 
 @click.command()
 @click.option("--frames", type=click.IntRange(1000), default=1_000_000, show_default=True)
 @click.option("--out", type=click.Path(path_type=Path))
 def main(frames: int, out: Path | None) -> None:
-    """Soak the daemon."""
+    """Run the soak test."""
     with progress_bar("soaking", 1.0) as advance:
         done = 0.0
 
@@ -149,7 +156,7 @@ def main(frames: int, out: Path | None) -> None:
             done = share
 
         report = {"device": asdict(read_device()), **soak(frames, progress)}
-    deliver(report, out)
+    write_report(report, out)
     sys.exit(0 if report["met"] else EXIT_CHECK_FAILED)
 
 

@@ -1,1 +1,1 @@
-"""Estimates of boards that are not here: counts on an emulated CPU, and a calibrated model."""
+"""Latency estimates for boards: counts on an emulated CPU, and a calibrated model."""

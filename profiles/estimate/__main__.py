@@ -1,20 +1,19 @@
-"""How long a query would take on boards that nobody here has: estimates, never measurements.
+"""Estimate how long a query takes on each board. Estimates are not measurements.
 
     python -m profiles.estimate [TARGET...] [--precision int8] [--out FILE] [--refit]
 
-For each device (all of them, without a TARGET) and precision whose bundle is in build/ (`make
-compile TARGET=...`), the daemon's own path runs over a photo inside an emulated process of the
+For each device (without TARGET: all of them) and each precision whose bundle is in build/ (`make
+compile TARGET=...`), the daemon's query path runs on a photo inside an emulated process of the
 device, and the instructions and cache misses of every stage are counted (path.py, guest.py). A
-model fitted on published times of other networks (model.py) makes latencies of them. A bundle
-takes about a minute, once: what FILE has of the same bytes is not counted again
-(remove it after a change of the counting itself).
+model that is fitted on published times of other networks (latency.py) turns the counts into
+latencies. Counting takes about a minute per bundle and happens once: counts in FILE for the same
+bytes are reused. Remove FILE after a change of the counting itself.
 """
 
 from __future__ import annotations
 
 import itertools
 import json
-import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -23,12 +22,14 @@ from typing import Any
 
 import click
 
+from compile.emulation.userland import Userland
 from compile.target.description import HOST, Target, known_targets, read_target, tuned_by
 from edge_runtime.bundle import LIBRARY, MODEL, is_bundle, read_manifest
-from edge_runtime.errors import ReportError, TargetError, ToolchainError
-from profiles.bench.support.results import deliver, one_line
+from edge_runtime.errors import ReportError, TargetError
+from profiles.bench.support.results import exit_on_error, write_report
 from profiles.estimate.calibration import read_calibration
-from profiles.estimate.report import check_kind, likeness_of, new_report, put, remade
+from profiles.estimate.path import count_stages, make_material
+from profiles.estimate.report import add_counts, check_kind, likeness_of, new_report, with_estimates
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 REPORT = ROOT / "profiles" / "reports" / "estimates.json"
@@ -36,9 +37,9 @@ PRECISIONS = ("fp32", "fp16", "int8")
 
 
 def devices(names: tuple[str, ...]) -> list[Target]:
-    """The devices `names`, or all of them; raises `TargetError`."""
+    """Return the devices `names`, or all of them; raises `TargetError`."""
     if HOST in names:
-        raise TargetError("this machine needs no estimate", where=HOST, remedy="make profile")
+        raise TargetError("this machine can be measured instead", where=HOST, remedy="make profile")
     targets = [read_target(name) for name in names or known_targets() if name != HOST]
     for target in targets:
         likeness_of(target)
@@ -46,14 +47,16 @@ def devices(names: tuple[str, ...]) -> list[Target]:
 
 
 def bundle_of(target: Target, precision: str) -> Path:
-    """Where `make compile` leaves it."""
+    """Return the folder in which `make compile` leaves the bundle."""
     name = target.name if precision == "fp32" else f"{target.name}-{precision}"
     return ROOT / "build" / name
 
 
-def alike(target: Target, precision: str) -> Target:
-    """All of the device that its counts depend on: code, which follows from the tuning records,
-    emulated CPU, caches."""
+def counting_key(target: Target, precision: str) -> Target:
+    """Return the target reduced to the properties that its counts depend on.
+
+    These are the code, which follows from the tuning records, the emulated CPU and the caches.
+    """
     return replace(
         target,
         name="",
@@ -70,53 +73,47 @@ def alike(target: Target, precision: str) -> Target:
 
 
 def sources(target: Target, precision: str) -> list[Target]:
-    """The devices whose bundle tells what `target` would do: itself, and those that differ from it
-    in clock and memory alone, since they run the same code but for the name in it."""
+    """Return the devices whose existing bundle can be counted for `target`.
+
+    These are the target itself and devices that differ only in clock and memory: their code is
+    the same except for the name in it.
+    """
     others = [read_target(name) for name in known_targets() if name not in (HOST, target.name)]
-    wanted = alike(target, precision)
-    same = [target, *(other for other in others if alike(other, precision) == wanted)]
+    key = counting_key(target, precision)
+    same = [target, *(other for other in others if counting_key(other, precision) == key)]
     return [one for one in same if is_bundle(bundle_of(one, precision))]
 
 
 def count(
     report: dict[str, Any], targets: list[Target], precisions: tuple[str, ...]
 ) -> Iterator[dict[str, Any]]:
-    """Put the counts of every bundle that is not there yet into `report`, and give it each time."""
-    try:
-        from compile.emulation.userland import Userland
-        from profiles.estimate.path import count_stages, make_material
-    except ImportError as error:
-        raise ToolchainError(
-            f"{error.name} is not installed here",
-            where=sys.executable,
-            remedy="make estimate, or make setup-compile and .venv-compile/bin/python",
-        ) from error
+    """Add the counts of every missing bundle to `report`, and yield it after each."""
     userland = Userland()
     with tempfile.TemporaryDirectory(prefix="edge-estimate-") as folder:
         for target, precision in itertools.product(targets, precisions):
-            if not (found := sources(target, precision)):
+            if not (candidates := sources(target, precision)):
                 continue
-            source, bundle = found[0], bundle_of(found[0], precision)
+            source, bundle = candidates[0], bundle_of(candidates[0], precision)
             facts = _facts(source, bundle)
-            kept, twin = (_counted(report, one, precision, facts) for one in (target, source))
-            if kept:
+            own, counts = (_counted(report, one, precision, facts) for one in (target, source))
+            if own:
                 continue
-            if not twin:
+            if not counts:
                 userland.make()
                 material = make_material(bundle, Path(folder))
                 stages = count_stages(userland, source, bundle, material)
-                twin = {
+                counts = {
                     **facts,
                     "gallery_items": material.items,
                     "stages": {name: {"counts": one.as_dict()} for name, one in stages.items()},
                 }
-            put(report, target, precision, twin)
+            add_counts(report, target, precision, counts)
             click.echo(f"{target.name} {precision}: counted", err=True)
             yield report
 
 
 def _facts(source: Target, bundle: Path) -> dict[str, Any]:
-    """What was counted, as the report has it: the same bytes need not be counted again."""
+    """Return the entries that identify what was counted, so that it is not counted again."""
     manifest = read_manifest(bundle)
     return {
         "counted_on": source.name,
@@ -130,7 +127,7 @@ def _facts(source: Target, bundle: Path) -> dict[str, Any]:
 def _counted(
     report: dict[str, Any], target: Target, precision: str, facts: dict[str, Any]
 ) -> dict[str, Any] | None:
-    """What `report` has of the device already, if it is of the bundle of `facts`."""
+    """Return the entry of the device in `report` if it was counted on the bundle of `facts`."""
     entry = report["targets"].get(target.name, {"precisions": {}})["precisions"].get(precision)
     same = entry and all(entry[name] == fact for name, fact in facts.items())
     return entry if same else None
@@ -140,41 +137,41 @@ def _counted(
 @click.argument("names", metavar="[TARGET]...", nargs=-1)
 @click.option("--precision", "precisions", multiple=True, type=click.Choice(PRECISIONS))
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), default=REPORT)
-@click.option("--refit", is_flag=True, help="Count nothing: only the model is new.")
+@click.option("--refit", is_flag=True, help="Count nothing; only fit the model again.")
 def main(names: tuple[str, ...], precisions: tuple[str, ...], out: Path, refit: bool) -> None:
-    """Command: see the module."""
-    with one_line("estimate"):
+    """Estimate every device and print the results."""
+    with exit_on_error("estimate"):
         estimate(names, precisions or PRECISIONS, out, refit=refit)
 
 
 def estimate(
     names: tuple[str, ...], precisions: tuple[str, ...], out: Path, *, refit: bool
 ) -> None:
-    """Count, fit, write and tell; raises `EdgeRuntimeError`."""
-    if not out.parent.is_dir():  # to be known before minutes of counting
-        raise ReportError("no such folder", where=out.parent, remedy="name another with --out")
+    """Count, fit, write the report and print it; raises `EdgeRuntimeError`."""
+    if not out.parent.is_dir():  # check this before minutes of counting
+        raise ReportError("folder not found", where=out.parent, remedy="name another with --out")
     targets, calibration = devices(names), read_calibration()
     report = read_report(out) if out.exists() else new_report()
     for target in targets:
         bundles = any(sources(target, precision) for precision in precisions) and not refit
         if not bundles and target.name not in report["targets"]:
             raise ReportError(
-                "no bundle to estimate with",
+                "no bundle found",
                 where=target.name,
                 remedy=f"make compile TARGET={target.name}",
             )
     if not refit:
         for counted in count(report, targets, precisions):
-            deliver(remade(counted, calibration), out)  # what was counted is never lost
-    report = remade(report, calibration)
-    deliver(report, out)
+            write_report(with_estimates(counted, calibration), out)  # saves the counts so far
+    report = with_estimates(report, calibration)
+    write_report(report, out)
     for target in targets:
-        for line in told(report["targets"][target.name]):
+        for line in summary_lines(report["targets"][target.name]):
             click.echo(line)
 
 
 def read_report(path: Path) -> dict[str, Any]:
-    """An earlier report; raises `ReportError`."""
+    """Read an earlier report; raises `ReportError`."""
     try:
         report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(report, dict):
@@ -187,8 +184,8 @@ def read_report(path: Path) -> dict[str, Any]:
     return report
 
 
-def told(entry: dict[str, Any]) -> Iterator[str]:
-    """What the terminal shows of a device."""
+def summary_lines(entry: dict[str, Any]) -> Iterator[str]:
+    """Yield the lines that the terminal shows for a device."""
     for precision, bundle in entry["precisions"].items():
         query, low, high = (bundle[f"estimated_query{kind}_ms"] for kind in ("", "_low", "_high"))
         yield (

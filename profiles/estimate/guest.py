@@ -1,10 +1,10 @@
-"""Runs inside the emulated device: frames along the daemon's own path, marked at each of its laps.
+"""Run frames through the daemon's query path inside the emulated device, marking each stage.
 
     guest.py BUNDLE GALLERY PHOTO FRAMES
 
-The marks are for compile/emulation/counts.c. On stdout a line a region, in their order: the frame's
-number and the stage; a stage may have several. Region 0 is empty: what a pair of marks itself
-costs. What the daemon does after its decision (the events, its book-keeping) is called "publish".
+compile/emulation/counts.c reads the marks. Stdout gets one line per region, in order: the number of
+the frame and the stage. A stage may have several regions. Region 0 is empty and gives the cost of
+the marks themselves. Everything after the decision (events, bookkeeping) counts as "publish".
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ MAGIC, BEGIN, END = 0x45444745, 1, 2
 
 
 class Marks:
-    """Regions, one at a time."""
+    """Marks the regions, one at a time."""
 
     def __init__(self) -> None:
         self.frame = -1
@@ -39,31 +39,31 @@ class Marks:
         self._prctl = ctypes.CDLL(None).prctl
 
     def begin(self) -> None:
-        """A region begins."""
+        """Begin a region."""
         self._prctl(MAGIC, BEGIN)
 
     def end(self, stage: str) -> None:
-        """It has ended."""
+        """End the region and name it."""
         self._prctl(MAGIC, END)
         self.names.append(f"{self.frame} {stage}")
 
-    def hang_on_marks(self) -> None:
-        """From now on, every mark ends a region and begins the next."""
-        taken = StageTimer.mark
+    def hook_stage_timer(self) -> None:
+        """Make every mark of a stage timer end a region and begin the next."""
+        original = StageTimer.mark
 
         def mark(timer: StageTimer, stage: str) -> None:
             self.end(stage)
-            taken(timer, stage)
+            original(timer, stage)
             self.begin()
 
         StageTimer.mark = mark  # type: ignore[method-assign, assignment]
 
-    def hang_on_decision(self, decider: Decider) -> None:
-        """The decision over several frames belongs to "decide", as in a profile."""
-        taken = decider.update
+    def hook_decision(self, decider: Decider) -> None:
+        """Count the decision over several frames as "decide", as a profile does."""
+        original = decider.update
 
         def update(verdict: Verdict, frame: Frame, now_s: float) -> list[Event]:
-            events = taken(verdict, frame, now_s)
+            events = original(verdict, frame, now_s)
             self.end("decide")
             self.begin()
             return events
@@ -72,7 +72,7 @@ class Marks:
 
 
 def main(bundle: str, gallery: str, photo: str, frames: str) -> None:
-    """All of it."""
+    """Run `frames` frames and print the regions."""
     cv2.setNumThreads(1)  # as the daemon does
     engine = open_engine(bundle)
     if engine.name != "compiled":
@@ -81,23 +81,23 @@ def main(bundle: str, gallery: str, photo: str, frames: str) -> None:
     source.open()
     marks = Marks()
     with (
-        Gallery(Path(gallery), engine.model, read_only=True) as kept,
+        Gallery(Path(gallery), engine.model, read_only=True) as opened,
         Path("/dev/null").open("w", encoding="utf-8") as sink,
     ):
         outbox = Outbox(JsonSink(sink))
-        daemon = Daemon(CameraSupervisor(source), Pipeline(engine, kept), [outbox])
-        for _ in range(2):  # the first one also finds the function
+        daemon = Daemon(CameraSupervisor(source), Pipeline(engine, opened), [outbox])
+        for _ in range(2):  # the first call also resolves the function
             marks.begin()
             marks.end("marks")
-        marks.hang_on_marks()
-        marks.hang_on_decision(daemon.decider)
+        marks.hook_stage_timer()
+        marks.hook_decision(daemon.decider)
         for marks.frame in range(int(frames)):
             marks.begin()
-            shot = source.next()
+            captured = source.next()
             marks.end("decode")
-            if shot is None or shot.picture is None:
+            if captured is None or captured.picture is None:
                 raise SystemExit(f"{photo}: not a photo")
-            frame = Frame(shot.picture, marks.frame, shot.captured_at_s, shot.name)
+            frame = Frame(captured.picture, marks.frame, captured.captured_at_s, captured.name)
             marks.begin()
             if daemon.step(frame) is None:
                 raise SystemExit(daemon.last_error)

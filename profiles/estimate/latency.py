@@ -1,16 +1,17 @@
-"""Counts to latency: a few numbers a core, fitted on times that other people published.
+"""Turn counts into latency with a few parameters per core, fitted on published times.
 
-    time = (instructions, vector bytes and first-level misses, each by its cycles) / clock
-           + nanoseconds for each second-level miss
+    time = (instructions, vector bytes and first-level misses, each times its cycles) / clock
+           + second-level misses times nanoseconds
 
-The cycles belong to the core; the nanoseconds are the memory's, so every board has its own. They
-minimise the squared relative errors of the calibration's rows. None is below zero, nor are vector
-instructions ever faster than the core's pipes; and all are drawn lightly (`PULL`) to what is known
-of the core, so that what the rows do not tell stays plausible. With so few numbers the solution is
-exact: of every set of them that may be above its bound the least squares are taken, and the best
-that keeps all bounds wins.
+The cycles are properties of the core. The nanoseconds are a property of the memory, so every board
+has its own. The fit minimizes the squared relative errors over the rows of the calibration. No
+parameter may be negative, and vector instructions may not be faster than the core's pipelines. A
+weak regularization (`PULL`) draws every parameter toward the known properties of the core, so that
+parameters which the rows do not determine stay plausible. With so few parameters, the bounded
+least-squares problem is solved exactly: for every subset of parameters above their bound, the
+unbounded problem is solved, and the best solution that respects all bounds is taken.
 
-`python -m profiles.estimate.model` prints how well it predicts rows that it has never seen.
+`python -m profiles.estimate.model` prints how well the model predicts rows excluded from the fit.
 """
 
 from __future__ import annotations
@@ -33,29 +34,29 @@ GROUPS: dict[str, tuple[tuple[str, ...], float]] = {
     "cycles_per_scalar_instruction": (("int", "branch", "load", "store"), 1.0),
     "cycles_per_l1_miss": (("l1_misses",), 1.0),
 }
-"""A number of the fit: the counts it goes with, and their unit. Hints cost nothing: they pad."""
+"""Parameter of the fit: the counts it multiplies, and their unit. Hints cost nothing: they pad."""
 SCALAR = "cycles_per_scalar_instruction"
 MEMORY = "l2_misses"
 PULL = 0.05
-"""How lightly: a number that is wholly different from the assumed one counts as much as if every
-row were wrong by this share."""
+"""Weight of the regularization: a parameter that differs from its assumed value by 100 % costs as
+much as an error of this size in every row."""
 
 
 @dataclass(frozen=True)
 class Prior:
-    """What is assumed of a core where the calibration says nothing."""
+    """Assumptions about a core, for parameters that the calibration does not determine."""
 
     cycles: tuple[float, ...]
-    """In the order of GROUPS: the throughputs of Arm's optimisation guides (there is none for the
-    A53: its load path is 8 bytes wide), and a first-level miss that is partly hidden."""
+    """In the order of GROUPS: the throughputs from Arm's optimization guides (the A53 has no guide;
+    its load path is 8 bytes wide), and a first-level miss that is partly hidden."""
     memory_ns: float
     least: tuple[float, ...]
-    """Cycles that nothing can be below, likewise: the vector pipes are that many."""
+    """Lower bounds in the same order, which follow from the number of vector pipelines."""
     branchy: float
-    """Cycles a scalar instruction where branches rule: an interpreter, a decoder of bits. No row
-    of the calibration is such code, so this is an assumption, on the slow side: Python's N-body,
-    whose published time on a Raspberry Pi 4 is 158 s for 5 million steps at 1.5 GHz, executes
-    58 thousand instructions a step on the emulated one, 0.8 cycles each."""
+    """Cycles per scalar instruction in code dominated by branches: interpreters, bit decoders. No
+    row of the calibration is such code, so this is an assumption, on the slow side. For comparison:
+    Python's N-body takes 158 s for 5 million steps on a Raspberry Pi 4 at 1.5 GHz (published), and
+    executes 58 thousand instructions per step on the emulated one: 0.8 cycles each."""
 
 
 PRIORS = {
@@ -65,32 +66,32 @@ PRIORS = {
 }
 
 
-BARS = {"cortex-a53": 0.40, "cortex-a72": 0.25, "cortex-a76": 0.25}
-"""How wrong an estimate of something held back may be."""
+TARGETS = {"cortex-a53": 0.40, "cortex-a72": 0.25, "cortex-a76": 0.25}
+"""Largest allowed relative error of an estimate for excluded data."""
 
 
 @dataclass(frozen=True)
 class CoreModel:
-    """A fitted core."""
+    """The fitted parameters of one core."""
 
     core: str
     cycles: dict[str, float]
-    """By the names of GROUPS."""
+    """Cycles by the names of GROUPS."""
     memory_ns: dict[str, float]
-    """A second-level miss, by board."""
+    """Nanoseconds per second-level miss, by board."""
 
     @property
     def usual_memory_ns(self) -> float:
-        """For a board of which nothing was fitted: the median of the others."""
+        """The value for a board without a fitted one: the median of the others."""
         return median(self.memory_ns.values())
 
     def latency_ms(self, counts: Numbers, clock_mhz: float, memory_ns: float) -> float:
-        """The estimate for vector code such as a network's."""
+        """Return the estimate for vector code such as a network's."""
         cycles = _features(counts) @ np.array(list(self.cycles.values()))
         return float(cycles / (clock_mhz * 1e3) + counts[MEMORY] * memory_ns * 1e-6)
 
     def branchy_ms(self, counts: Numbers, clock_mhz: float, memory_ns: float) -> float:
-        """The estimate for code whose scalar instructions wait for each other and for branches."""
+        """Return the estimate for code dominated by branches and dependent instructions."""
         more = max(0.0, PRIORS[self.core].branchy - self.cycles[SCALAR])
         scalar = sum(counts[part] for part in GROUPS[SCALAR][0])
         return self.latency_ms(counts, clock_mhz, memory_ns) + more * scalar / (clock_mhz * 1e3)
@@ -98,24 +99,24 @@ class CoreModel:
 
 @dataclass(frozen=True)
 class Row:
-    """A published time beside the estimate."""
+    """A published time and its estimate."""
 
     core: str
     board: str
     net: str
     held_back: str
-    """Why it was not fitted on: its "network" or its "board"; empty: it was."""
+    """What was excluded from the fit: the "network" or the "board". Empty: the row was fitted."""
     published_ms: float
     estimated_ms: float
 
     @property
     def error(self) -> float:
-        """Relative: 0.1 is a tenth too slow."""
+        """Relative error: 0.1 means that the estimate is 10 % too high."""
         return self.estimated_ms / self.published_ms - 1
 
 
 def fit(core: str, calibration: Calibration, without: Collection[str] = ()) -> CoreModel:
-    """The numbers of `core`, from the rows that are not held back, less the networks `without`."""
+    """Fit the parameters of `core` on the rows that are not held back, excluding `without`."""
     boards = [board for board in calibration.of(core) if board.calibrates]
     prior = PRIORS[core]
     held = calibration.held_back | set(without)
@@ -134,9 +135,9 @@ def fit(core: str, calibration: Calibration, without: Collection[str] = ()) -> C
     start = np.array([*prior.cycles, *[prior.memory_ns] * len(boards)])
     if len(rows) < len(start):
         raise ReportError(
-            f"{len(rows)} rows are too few to fit {len(start)} numbers on",
+            f"{len(rows)} rows are too few to fit {len(start)} parameters",
             where=core,
-            remedy="python -m profiles.estimate.nets FOLDER counts more networks",
+            remedy="count more networks with python -m profiles.estimate.nets FOLDER",
         )
     a = np.vstack([np.array(rows), np.diag(PULL * np.sqrt(len(rows)) / start)])
     b = np.concatenate([np.ones(len(rows)), np.full(len(start), PULL * np.sqrt(len(rows)))])
@@ -150,13 +151,13 @@ def fit(core: str, calibration: Calibration, without: Collection[str] = ()) -> C
 
 
 def non_negative(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The x >= 0 with the least |a x - b|; `a` has full column rank and few columns."""
+    """Return the x >= 0 that minimizes |a x - b|; `a` has full column rank and few columns."""
     gram, right = a.T @ a, a.T @ b
     best, least = np.zeros(len(right)), 0.0
     for size in range(1, len(right) + 1):
         for chosen in itertools.combinations(range(len(right)), size):
             part = np.linalg.solve(gram[np.ix_(chosen, chosen)], right[list(chosen)])
-            value = -float(part @ right[list(chosen)])  # |a x - b| squared, less that of b
+            value = -float(part @ right[list(chosen)])  # |a x - b| squared minus |b| squared
             if (part >= 0).all() and value < least:
                 best, least = np.zeros(len(right)), value
                 best[list(chosen)] = part
@@ -164,7 +165,7 @@ def non_negative(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.f
 
 
 def rows(model: CoreModel, calibration: Calibration) -> list[Row]:
-    """Every published row of the model's core beside its estimate."""
+    """Return every published row of the model's core with its estimate."""
     found = []
     for board in calibration.of(model.core):
         memory_ns = model.memory_ns.get(board.board, model.usual_memory_ns)
@@ -186,7 +187,7 @@ def rows(model: CoreModel, calibration: Calibration) -> list[Row]:
 
 
 def left_out(core: str, calibration: Calibration) -> list[Row]:
-    """Each fitted network as it is estimated when it is left out of the fit, too."""
+    """Return the estimates of each fitted network when that network is left out of the fit."""
     found = []
     for net in sorted(set(calibration.counts[core]) - calibration.held_back):
         model = fit(core, calibration, [net])
@@ -197,7 +198,7 @@ def left_out(core: str, calibration: Calibration) -> list[Row]:
 
 
 def boards_left_out(core: str, calibration: Calibration) -> list[Row]:
-    """Each calibrating board as it is estimated when nothing of it but its clock is known."""
+    """Return the estimates of each calibrating board from a fit without that board."""
     found = []
     names = [board.board for board in calibration.of(core) if board.calibrates]
     for name in names if len(names) > 1 else []:
@@ -211,7 +212,7 @@ def boards_left_out(core: str, calibration: Calibration) -> list[Row]:
 
 
 def kinds(model: CoreModel, calibration: Calibration) -> dict[str, list[Row]]:
-    """All that the model can be judged by, by name; only what there is any of."""
+    """Return the groups of rows by which the model is judged, without empty groups."""
     found = rows(model, calibration)
     all_of_them = {
         "fitted": [row for row in found if not row.held_back],
@@ -224,17 +225,17 @@ def kinds(model: CoreModel, calibration: Calibration) -> dict[str, list[Row]]:
 
 
 def worst(some: Iterable[Row]) -> float:
-    """The largest error of the rows, either way."""
+    """Return the largest absolute error of the rows."""
     return max(abs(row.error) for row in some)
 
 
 def within(some: Iterable[Row]) -> list[Row]:
-    """The rows whose error is within the bar of their core."""
-    return [row for row in some if abs(row.error) <= BARS[row.core]]
+    """Return the rows whose error is within the target of their core."""
+    return [row for row in some if abs(row.error) <= TARGETS[row.core]]
 
 
 def usual(some: Iterable[Row]) -> float:
-    """The median error of the rows, either way."""
+    """Return the median absolute error of the rows."""
     return median(abs(row.error) for row in some)
 
 

@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import click
 
-from profiles.bench.support.results import one_line
+from profiles.bench.support.results import exit_on_error
 from profiles.estimate.calibration import read_calibration
-from profiles.estimate.latency import BARS, PRIORS, fit, kinds, rows, usual, within, worst
+from profiles.estimate.latency import PRIORS, TARGETS, fit, kinds, rows, usual, within, worst
 
 
 @click.command(help=__doc__)
 def main() -> None:
-    """Command: see the module."""
-    with one_line("model"):
+    """Fit every core and print its rows and errors."""
+    with exit_on_error("model"):
         calibration = read_calibration()
     for core in PRIORS:
         model = fit(core, calibration)
-        click.echo(f"{core}: {_told({**model.cycles, **model.memory_ns})}")
+        click.echo(f"{core}: {_listed({**model.cycles, **model.memory_ns})}")
         found = rows(model, calibration)
         for row in found:
             click.echo(
@@ -31,11 +31,11 @@ def main() -> None:
         for kind, some in kinds(model, calibration).items():
             click.echo(
                 f"  {kind.replace('_', ' ')}: {len(some)} rows, error median {usual(some):.0%}, "
-                f"worst {worst(some):.0%}, {len(within(some))} within {BARS[core]:.0%}"
+                f"worst {worst(some):.0%}, {len(within(some))} within {TARGETS[core]:.0%}"
             )
 
 
-def _told(numbers: dict[str, float]) -> str:
+def _listed(numbers: dict[str, float]) -> str:
     return ", ".join(f"{name} {value:.2f}" for name, value in numbers.items())
 
 

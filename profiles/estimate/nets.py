@@ -1,13 +1,13 @@
-"""What other people's networks cost on the emulated CPUs: one half of the calibration.
+"""Count published networks on the emulated CPUs, for the calibration of the estimates.
 
     python -m profiles.estimate.nets FOLDER [--core cortex-a72] [--only squeezenet]
 
 FOLDER holds the .param files of ncnn's own benchmark, github.com/Tencent/ncnn, benchmark/models at
-a4d2ea1d (`git clone`, or the archive of a release). Their times on real boards are published
-beside them; here the same networks run as there, weights of zero, one thread, default options, in
-ncnn's own wheel for ARM, and are counted: instructions by class and cache misses of the second
-call. The counts are kept in profiles/calibration/counts.json; what is there is not counted again.
-All of it takes about half an hour of one core.
+a4d2ea1d (`git clone`, or the archive of a release). Their times on real boards are published beside
+them. This command runs the same networks in the same way (zero weights, one thread, default
+options) in ncnn's own wheel for ARM and counts the second call: instructions by class, and cache
+misses. The counts go to profiles/calibration/counts.json; existing counts are not repeated. All
+networks together take about half an hour on one core.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from compile.emulation.userland import Userland
 from compile.target.description import read_target
 from edge_runtime.errors import ReportError
 from profiles.bench.peers.emulated import install, pinned
-from profiles.bench.support.results import deliver, one_line
+from profiles.bench.support.results import exit_on_error, write_report
 
 COUNTS = Path(__file__).resolve().parent.parent / "calibration" / "counts.json"
 CORES = {"cortex-a53": "rpi3", "cortex-a72": "rpi4", "cortex-a76": "rpi5"}
-"""A core, and the device whose caches and emulated CPU stand for it."""
+"""Core, and the device whose caches and emulated CPU represent it."""
 SIZES = {
     "alexnet": 227,
     "efficientnet_b0": 224,
@@ -48,7 +48,7 @@ SIZES = {
     "squeezenet": 227,
     "squeezenet_int8": 227,
 }
-"""Networks, and the pixels of a side of their input, as ncnn's benchncnn.cpp has them."""
+"""Network, and the side of its input in pixels, as in ncnn's benchncnn.cpp."""
 SCRIPT = """
 import ctypes, sys
 import numpy as np
@@ -76,32 +76,34 @@ for _ in range(2):
 @click.option("--core", "cores", multiple=True, type=click.Choice(sorted(CORES)))
 @click.option("--only", multiple=True, type=click.Choice(sorted(SIZES)))
 def main(folder: Path, cores: tuple[str, ...], only: tuple[str, ...]) -> None:
-    """Command: see the module."""
-    with one_line("nets"):
+    """Count the networks on every core."""
+    with exit_on_error("nets"):
         count(folder, cores or tuple(sorted(CORES)), only or tuple(sorted(SIZES)))
 
 
 def count(folder: Path, cores: tuple[str, ...], nets: tuple[str, ...]) -> None:
-    """Count what is not there yet, and keep each as soon as it is done."""
-    kept: dict[str, Any] = {"schema_version": 1, "ncnn": pinned("ncnn"), "counts": {}}
+    """Count the missing networks and save the counts after each."""
+    stored: dict[str, Any] = {"schema_version": 1, "ncnn": pinned("ncnn"), "counts": {}}
     if COUNTS.exists():
-        kept = json.loads(COUNTS.read_text(encoding="utf-8"))
+        stored = json.loads(COUNTS.read_text(encoding="utf-8"))
     userland = Userland()
     userland.make()
     install(userland, "ncnn")
     for core in cores:
-        of_core = kept["counts"].setdefault(core, {})
+        core_counts = stored["counts"].setdefault(core, {})
         for net in nets:
             path = folder / f"{net}.param"
-            if net in of_core:
+            if net in core_counts:
                 continue
             if not path.exists():
-                raise ReportError("no such file", where=path, remedy="name ncnn's benchmark/models")
+                raise ReportError(
+                    "file not found", where=path, remedy="name ncnn's benchmark/models"
+                )
             target = read_target(CORES[core])
             found, _ = count_marks(userland, target, "-c", SCRIPT, str(path), str(SIZES[net]))
-            of_core[net] = found[-1].as_dict()
-            click.echo(f"{core} {net}: {of_core[net]}", err=True)
-            deliver(kept, COUNTS)
+            core_counts[net] = found[-1].as_dict()
+            click.echo(f"{core} {net}: {core_counts[net]}", err=True)
+            write_report(stored, COUNTS)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""What the daemon's path costs on a device's emulated CPU, stage by stage.
+"""Count the daemon's query path on a device's emulated CPU, stage by stage.
 
-A real photo of 640 x 480 pixels as a JPEG, and a gallery of real photos, enrolled here with the
-same network; `guest.py` runs inside an emulated process of the device and marks every stage.
+The input is a real photo of 640 x 480 pixels as a JPEG and a gallery of real photos, enrolled on
+this machine with the same network. `guest.py` runs inside an emulated process of the device and
+marks every stage.
 """
 
 from __future__ import annotations
@@ -24,25 +25,25 @@ from edge_runtime.gallery import Gallery
 
 GUEST = Path(__file__).resolve().parent / "guest.py"
 FRAMES = 3
-"""The third is counted: all is warm, and the majority of five frames is there, so that an event
-goes out."""
+"""The third frame is counted: everything is warm, and the majority of the five-frame window is
+reached, so an event is published."""
 FRAME_SIZE = (640, 480)
-"""Width and height, pixels; a camera's common size."""
+"""Width and height in pixels; a common camera resolution."""
 LIMIT_S = 1200
 
 
 @dataclass(frozen=True)
 class Material:
-    """What is looked at, and looked for."""
+    """The input of the count: a photo and a gallery."""
 
     photo: Path
     gallery: Path
     items: int
-    """Codes in the gallery."""
+    """Number of codes in the gallery."""
 
 
 def make_material(bundle: Path, folder: Path) -> Material:
-    """A frame and a gallery for the network of `bundle`, in `folder`."""
+    """Create a frame and a gallery for the network of `bundle` in `folder`."""
     photos = folder / "photos"
     if not photos.exists():
         write_enrollment_photos(photos)
@@ -62,19 +63,24 @@ def make_material(bundle: Path, folder: Path) -> Material:
 def count_stages(
     userland: Userland, target: Target, bundle: Path, material: Material, frames: int = FRAMES
 ) -> dict[str, Counts]:
-    """By stage, in their order, what a warm frame costs; raises `ToolchainError`, `ReportError`."""
+    """Return the counts of a warm frame by stage, in order.
+
+    Raises `ToolchainError` and `ReportError`.
+    """
     arguments = [str(path.resolve()) for path in (GUEST, bundle, material.gallery, material.photo)]
-    found, said = count_marks(userland, target, *arguments, str(frames), timeout=LIMIT_S)
-    *names, events = said.splitlines()
-    if len(names) != len(found):
-        raise ReportError(f"{len(found)} regions for {len(names)} stages", where=target.name)
-    regions = [(*name.split(" ", 1), counts) for name, counts in zip(names, found, strict=True)]
-    marks = [counts for frame, _, counts in regions if frame == "-1"][-1]
+    all_counts, stdout = count_marks(userland, target, *arguments, str(frames), timeout=LIMIT_S)
+    *names, events = stdout.splitlines()
+    if len(names) != len(all_counts):
+        raise ReportError(
+            f"got {len(all_counts)} regions for {len(names)} stages", where=target.name
+        )
+    regions = list(zip((name.split(" ", 1) for name in names), all_counts, strict=True))
+    marks = [counts for (frame, _), counts in regions if frame == "-1"][-1]
     stages: dict[str, Counts] = {}
-    for frame, stage, counts in regions:
+    for (frame, stage), counts in regions:
         if frame == str(frames - 1):
             alone = counts.without(marks)
             stages[stage] = stages[stage].plus(alone) if stage in stages else alone
     if events == "events 0" and frames >= FRAMES:
-        raise ReportError("the frame was not recognised: no event", where=target.name)
+        raise ReportError("the frame was not recognized: no event", where=target.name)
     return stages

@@ -1,6 +1,6 @@
-"""The report: counts of the path's stages, and the latencies that the model makes of them.
+"""The report of estimates: counts of the stages, and latencies that the model derives from them.
 
-The counts are kept in it, so that a better model needs no emulation again (`remade`).
+The report contains the counts, so a better model needs no new emulation (`with_estimates`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from compile.target.description import Likeness, Target, read_target
 from edge_runtime.errors import ReportError, TargetError
 from profiles.estimate.calibration import Calibration, Numbers
 from profiles.estimate.latency import (
-    BARS,
+    TARGETS,
     CoreModel,
     Row,
     fit,
@@ -32,41 +32,44 @@ NOTE = (
     "running: compare them with a p50."
 )
 QUERY = ("fit", "gate", "hash", "pack", "lookup", "decide")
-"""The stages between a frame and what it shows, as the profiler's "query" has them."""
+"""The stages of a query, as in the profiler."""
 BRANCHY = 0.5
-"""A stage of which less than this share of instructions are vector ones is branchy code."""
+"""A stage with a smaller share of vector instructions than this is branchy code."""
 BRANCHY_FACTOR = 2.0
-"""Its estimate may be wrong by this factor, either way: no published row is such code."""
+"""Error factor of estimates for branchy code, either way: no published row is such code."""
 BOARDS = ("held_back_boards", "each_board_left_out_in_turn")
 VECTOR = ("fma", "vector", "vload", "vstore")
 Entry = dict[str, Any]
 
 
 def new_report() -> Entry:
-    """One without a device."""
+    """Return a report without devices."""
     return {"schema_version": SCHEMA_VERSION, "kind": KIND, "note": NOTE, "targets": {}}
 
 
-def put(report: Entry, target: Target, precision: str, bundle: Entry) -> None:
-    """Keep what was counted of a bundle; what stood there before is replaced."""
+def add_counts(report: Entry, target: Target, precision: str, bundle: Entry) -> None:
+    """Store the counts of a bundle, replacing earlier ones."""
     entry = report["targets"].setdefault(target.name, {"precisions": {}})
     entry["precisions"][precision] = bundle
 
 
 def check_kind(report: Entry, where: object) -> None:
-    """Raises `ReportError` unless it is a report of this kind and version."""
+    """Raise `ReportError` unless it is a report of this kind and version."""
     found = [report.get(key) for key in ("kind", "schema_version")]
     if found != [KIND, SCHEMA_VERSION]:
         raise ReportError(
-            f"a report of kind {found[0]}, schema version {found[1]}, "
-            f"not an {KIND} of version {SCHEMA_VERSION}",
+            f"expected a report of kind {KIND}, schema version {SCHEMA_VERSION}, "
+            f"got kind {found[0]}, version {found[1]}",
             where=where,
-            remedy="make it anew: python -m profiles.estimate --out ANOTHER",
+            remedy="create a new one: python -m profiles.estimate --out ANOTHER",
         )
 
 
-def remade(report: Entry, calibration: Calibration) -> Entry:
-    """The report with all its estimates made anew from its counts; raises `EdgeRuntimeError`."""
+def with_estimates(report: Entry, calibration: Calibration) -> Entry:
+    """Return the report with all estimates recomputed from its counts.
+
+    Raises `EdgeRuntimeError`.
+    """
     targets = {name: read_target(name) for name in sorted(report["targets"])}
     cores = sorted({likeness_of(target).core for target in targets.values()})
     models = {core: fit(core, calibration) for core in cores}
@@ -87,18 +90,18 @@ def remade(report: Entry, calibration: Calibration) -> Entry:
 
 
 def likeness_of(target: Target) -> Likeness:
-    """What the device is estimated by; raises `TargetError`."""
+    """Return the core and memory by which the device is estimated; raises `TargetError`."""
     if target.likeness is None:
         raise TargetError(
-            "nothing says what its estimates are made of",
+            "no [estimate] section",
             where=target.name,
-            remedy="add [estimate] with core and memory, as rpi4.toml has it",
+            remedy="add [estimate] with core and memory, as in rpi4.toml",
         )
     return target.likeness
 
 
 def is_published(target: Target, calibration: Calibration) -> bool:
-    """Whether the device is itself a board that the model was fitted on."""
+    """Return whether the device is one of the boards with published times."""
     likeness = likeness_of(target)
     return not likeness.by_analogy and any(
         (board.board, board.clock_mhz) == (likeness.memory, target.clock_mhz)
@@ -107,8 +110,11 @@ def is_published(target: Target, calibration: Calibration) -> bool:
 
 
 def error_of(target: Target, model: CoreModel, calibration: Calibration) -> float:
-    """The error that the device's estimates of vector code are given: the worst of a held-back
-    network, or of a held-back board if it is none of the published ones."""
+    """Return the relative error assigned to the device's estimates of vector code.
+
+    This is the worst error of a held-back network. For a device without published times, the
+    errors of held-back boards count as well.
+    """
     judged = kinds(model, calibration)
     boards = [row for kind in BOARDS for row in judged.get(kind, [])]
     itself = is_published(target, calibration)
@@ -122,9 +128,9 @@ def _target(
     model = models[likeness.core]
     if likeness.memory not in model.memory_ns:
         raise TargetError(
-            f'no such board to calibrate its memory by: "{likeness.memory}"',
+            f'no calibration data for the memory of "{likeness.memory}"',
             where=target.name,
-            remedy=f"[estimate] memory: one of {', '.join(model.memory_ns)}",
+            remedy=f"set [estimate] memory to one of {', '.join(model.memory_ns)}",
         )
     error = error_of(target, model, calibration)
     return {
@@ -195,7 +201,7 @@ def _sum(name: str, stages: Iterable[Entry]) -> Entry:
 def _core(model: CoreModel, calibration: Calibration) -> Entry:
     return {
         "cycles": {name: _round(value) for name, value in model.cycles.items()},
-        "bar": BARS[model.core],
+        "bar": TARGETS[model.core],
         "memory_ns_per_l2_miss": {name: _round(value) for name, value in model.memory_ns.items()},
         "errors": {
             name: {
@@ -222,5 +228,5 @@ def _row(row: Row) -> Entry:
 
 
 def _round(value: float) -> float:
-    """Four digits: the same on every machine, whatever its linear algebra."""
+    """Round to four digits, so that the linear algebra of every machine gives the same value."""
     return float(f"{value:.4g}")

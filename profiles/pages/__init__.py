@@ -1,1 +1,1 @@
-"""Documents generated from the reports in profiles/reports."""
+"""Generators of the pages in docs/results/, from the reports in profiles/reports/."""

@@ -1,4 +1,4 @@
-"""The benchmarks beside the peers: who is left out, and how that is told."""
+"""The benchmarks beside the peers: which peers are left out, and how the page reports it."""
 
 from __future__ import annotations
 
@@ -9,12 +9,20 @@ from typing import Any
 import click
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from compile.emulation.counters import Counts
+from compile.emulation.userland import Userland
+from compile.target.description import read_target
 from edge_runtime.errors import ToolchainError
 from profiles.bench.peers import emulated as emulated_peers
-from profiles.bench.peers.emulated import PEERS, Case, Counts, Peer, Userland, outcome, pinned
-from profiles.bench.support.interleaved_timing import Contender, check, first, measure
-from profiles.estimate.__main__ import read_target
+from profiles.bench.peers.emulated import PEERS, Case, Peer, outcome, pinned
+from profiles.bench.support.interleaved_timing import (
+    Contender,
+    check_answers,
+    first_answers,
+    time_interleaved,
+)
 from profiles.pages.network import emulated
 
 ANSWER = np.array([0.1, 0.9, 0.8, 0.2], np.float32)
@@ -22,14 +30,14 @@ COUNTS = Counts({"int": 2, "fma": 1}, 2, 3)
 
 
 def _outcome(
-    tmp_path: Path, said: str | Exception, precision: str = "fp32", target: str = "rpi4"
+    tmp_path: Path, result: str | Exception, precision: str = "fp32", target: str = "rpi4"
 ) -> Counts | str:
-    """Of a peer that says `said`, or fails with it."""
+    """Return the outcome of a peer that prints `result`, or raises it."""
 
     def count(*arguments: str) -> tuple[list[Counts], str]:
-        if isinstance(said, Exception):
-            raise said
-        return [COUNTS], said
+        if isinstance(result, Exception):
+            raise result
+        return [COUNTS], result
 
     peer = Peer("it", "ncnn", precision, lambda model, precision, work: [model], "")
     case = Case(Path("model.onnx"), np.zeros((3, 8, 8), np.float32), ANSWER, 1e-3)
@@ -48,12 +56,12 @@ def test_a_peer_that_gives_the_right_answer_is_counted(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("installed")
-def test_a_peer_that_does_not_run_is_left_out_with_its_reason(tmp_path: Path) -> None:
+def test_a_peer_that_does_not_run_is_left_out_with_the_reason(tmp_path: Path) -> None:
     died = ToolchainError("failed there: Illegal\ninstruction", where="rpi4")
     assert _outcome(tmp_path, died) == "rpi4: failed there: Illegal instruction"
     assert "not installed" in str(_outcome(tmp_path, ImportError("no module named MNN")))
-    assert _outcome(tmp_path, "[0.1, 0.7, 0.8, 0.2]") == "its activations are wrong by up to 0.200"
-    assert _outcome(tmp_path, "[0.9, 0.1, 0.8, 0.2]", "int8") == "only 50% of its bits are right"
+    assert _outcome(tmp_path, "[0.1, 0.7, 0.8, 0.2]") == "its activations differ by up to 0.200"
+    assert _outcome(tmp_path, "[0.9, 0.1, 0.8, 0.2]", "int8") == "only 50% of its bits are correct"
     assert _outcome(tmp_path, "", "fp16") == "a cortex-a72 has no fp16 arithmetic"
     assert _outcome(tmp_path, "[0.1, 0.9, 0.8, 0.2]", "fp16", "rpi5") == COUNTS
 
@@ -70,7 +78,7 @@ def test_every_peer_is_pinned() -> None:
     assert all(pinned(peer.package) for peer in PEERS)
 
 
-def test_the_page_gives_the_limit_and_says_who_is_left_out() -> None:
+def test_the_page_states_the_limit_and_the_peers_left_out() -> None:
     row = {"instructions": 2e6, "l1_misses": 1, "l2_misses": 1, "multiply_add_instructions": 80e6}
     report: dict[str, Any] = {
         "cpu": "cortex-a72",
@@ -86,9 +94,9 @@ def test_the_page_gives_the_limit_and_says_who_is_left_out() -> None:
     }
     *_, limit, left = emulated(report, Path("emulated-rpi4.json"))
     assert (
-        "are 100 M multiply-add instructions. Below it, edge-runtime (80.00 M) multiplies" in limit
+        "need 100 M multiply-add instructions. Below it, edge-runtime (80.00 M) multiplies" in limit
     )
-    assert left == "Left out: ncnn fp16 and MNN fp16, since it is slow; MNN fp32, since it died."
+    assert left == "Left out: ncnn fp16 and MNN fp16 (it is slow); MNN fp32 (it died)."
     report["left_out"] = {}
     assert "Left out" not in emulated(report, Path("emulated-rpi4.json"))[-1]
 
@@ -97,13 +105,13 @@ PICTURE = np.array([0.1, 0.9, 0.8], np.float32)
 
 
 def _keeps_its_input(*, filled: bool) -> Contender:
-    """As MNN does: its input lies in memory that it takes for something else when it runs."""
+    """A contender that reuses the memory of its input during a run, as MNN does."""
     memory = PICTURE.copy()
 
     def fill() -> None:
         memory[:] = PICTURE
 
-    def run() -> np.ndarray:
+    def run() -> NDArray[np.float32]:
         answer = memory.copy()
         memory[:] = 0
         return answer
@@ -111,27 +119,27 @@ def _keeps_its_input(*, filled: bool) -> Contender:
     return Contender(run, fill) if filled else Contender(run)
 
 
-def test_a_contender_that_overwrites_its_input_is_given_it_anew() -> None:
-    field = {
+def test_a_contender_that_overwrites_its_input_gets_it_again() -> None:
+    contenders = {
         "ONNX Runtime": Contender(lambda: PICTURE),
         "it": _keeps_its_input(filled=True),
     }
-    check(first(field))
+    check_answers(first_answers(contenders))
     for threads in (1, 2):
-        assert set(measure(field, 20, threads=threads)) == set(field)
+        assert set(time_interleaved(contenders, 20, threads=threads)) == set(contenders)
 
 
-def test_a_contender_that_is_right_at_first_and_wrong_at_last_is_found() -> None:
-    field = {
+def test_a_contender_that_becomes_wrong_after_its_first_call_is_detected() -> None:
+    contenders = {
         "ONNX Runtime": Contender(lambda: PICTURE),
         "it": _keeps_its_input(filled=False),
     }
-    check(first(field))
-    with pytest.raises(click.ClickException, match=r"it gives other activations, up to 0\.9"):
-        measure(field, 3)
+    check_answers(first_answers(contenders))
+    with pytest.raises(click.ClickException, match=r"activations of it differ by up to 0\.9"):
+        time_interleaved(contenders, 3)
 
 
-def test_what_is_no_number_is_no_answer() -> None:
+def test_nan_is_not_accepted_as_an_answer() -> None:
     answers = {"ONNX Runtime": PICTURE, "it": np.full(3, math.nan, np.float32)}
-    with pytest.raises(click.ClickException, match="it gives other activations"):
-        check(answers)
+    with pytest.raises(click.ClickException, match="activations of it differ"):
+        check_answers(answers)

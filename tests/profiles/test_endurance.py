@@ -1,5 +1,7 @@
-"""A tenth of a minute of the soak, and each kind of fault once, with the assertions of the long
-runs (`make soak`, `make faults`)."""
+"""Six seconds of the soak test and one fault of each kind.
+
+The assertions are those of the long runs, `make soak` and `make faults`.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,7 @@ from tests.support.processes import patience
 
 
 @pytest.mark.slow
-def test_it_stays_as_small_as_it_was() -> None:
+def test_the_daemon_does_not_grow() -> None:
     report = soak(200_000, at_most_s=6)
     assert report["met"], report
     assert report["rss_drift_bytes"] <= DRIFT_BYTES
@@ -23,10 +25,10 @@ def test_it_stays_as_small_as_it_was() -> None:
 
 
 @pytest.mark.slow
-def test_it_comes_back_from_every_kind_of_fault(tmp_path: Path) -> None:
+def test_the_daemon_recovers_from_every_kind_of_fault(tmp_path: Path) -> None:
     command = ["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(tmp_path)]
     if subprocess.run(command, capture_output=True, check=False).returncode:
-        pytest.skip("may not mount a small file system here")
+        pytest.skip("cannot mount a small file system")
     subprocess.run(["umount", "-l", str(tmp_path)], check=True)
     report = inject(12)
     assert report["met"], report

@@ -1,1 +1,1 @@
-"""The other engines that the benchmarks compare with."""
+"""The inference engines that the benchmarks compare with."""

@@ -1,6 +1,6 @@
-"""The peers on an emulated ARM CPU: their own wheels, and one call of each, counted.
+"""Count one call of each peer on an emulated ARM CPU, using the peer's own wheel.
 
-The files that they read are written here, by the packages of the same version for this machine.
+The model files are written on this machine by the same versions of the packages.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from compile.emulation.userland import PLATFORMS, PYTHON, ROOT, Userland
 from compile.target.description import Target
 from edge_runtime.errors import EdgeRuntimeError, ToolchainError
 
-SAME = 3 / 4
-"""Of the bits in fp16 and int8, at least: by nature another network, but not any."""
+REQUIRED_AGREEMENT = 3 / 4
+"""Smallest share of equal bits in fp16 and int8, whose networks differ from the float32 one."""
 PINS: Path = ROOT / "requirements" / "bench.txt"
 Count = Callable[..., tuple[list[Counts], str]]
-"""`compile.emulation.qemu.count_marks`, on the target: what Python does between its marks; its stdout."""
+"""`compile.emulation.qemu.count_marks` bound to a target: the counts between marks, and stdout."""
 
 BEGIN = """
 import ctypes, json, sys
@@ -54,13 +54,13 @@ accuracy = "high" if precision == "fp32" else "low"
 session = interpreter.createSession({"numThread": 1, "precision": accuracy})
 into, out = interpreter.getSessionInput(session), interpreter.getSessionOutput(session)
 shape, kind, order = (1, *tensor.shape), MNN.Halide_Type_Float, MNN.Tensor_DimensionType_Caffe
-def fill():  # before each call: it takes the input's memory for later layers
+def fill():  # before each call, because later layers overwrite the input
     into.copyFrom(MNN.Tensor(shape, kind, tensor, order))
-found = np.zeros(out.getShape(), np.float32)
-host = MNN.Tensor(found.shape, kind, found, order)
+result = np.zeros(out.getShape(), np.float32)
+host = MNN.Tensor(result.shape, kind, result, order)
 def run():
     interpreter.runSession(session)
-    out.copyToHostTensor(host)  # which makes float32 of fp16
+    out.copyToHostTensor(host)  # converts fp16 to float32
     return host.getData()
 """
 LITERT = """
@@ -110,15 +110,15 @@ def _for_litert(model: Path, _precision: str, work: Path) -> list[Path]:
 
 
 class Peer(NamedTuple):
-    """One of them in one precision."""
+    """A peer in one precision."""
 
     name: str
     package: str
     precision: str
     write: Callable[[Path, str, Path], list[Path]]
-    """The files it reads: of an ONNX file, in a precision, in a folder."""
+    """Writes the files that the peer reads: write(ONNX file, precision, folder)."""
     script: str
-    """Defines fill() and run(), which gives the activations."""
+    """Defines fill() and run(). run() returns the activations."""
 
 
 PEERS = [
@@ -132,51 +132,51 @@ PEERS = [
 
 
 class Case(NamedTuple):
-    """What all of them are given, and what should come out."""
+    """The input of all peers and the expected output."""
 
     model: Path
     tensor: NDArray[np.float32]
-    """[3, size, size], normalised."""
+    """[3, size, size], normalized."""
     expected: NDArray[np.float32]
     """Activations, [K]."""
-    close: float
-    """Their largest difference in float32."""
+    tolerance: float
+    """Largest allowed difference of an activation in float32."""
 
 
 def outcome(
     peer: Peer, case: Case, target: Target, userland: Userland, count: Count, work: Path
 ) -> Counts | str:
-    """What one warm call costs, its input ready, one thread; or in one line why it is left out."""
+    """Return the counts of one warm call on one thread, or one line that says why it failed."""
     if peer.precision == "fp16" and "asimdhp" not in target.features:
         return f"a {target.cpu} has no fp16 arithmetic"
     try:
         install(userland, peer.package)
         files = peer.write(case.model, peer.precision, work)
         np.save(work / "tensor.npy", case.tensor)
-        script, given = BEGIN + peer.script + END, [work / "tensor.npy", peer.precision, *files]
-        regions, said = count("-c", script, *map(str, given))
-        answer = np.array(json.loads((said.strip().splitlines() or [""])[-1]))
+        script, arguments = BEGIN + peer.script + END, [work / "tensor.npy", peer.precision, *files]
+        regions, stdout = count("-c", script, *map(str, arguments))
+        answer = np.array(json.loads((stdout.strip().splitlines() or [""])[-1]))
     except ImportError as error:
-        return f"{peer.package} is not installed here: {error}"
+        return f"{peer.package} is not installed: {error}"
     except (EdgeRuntimeError, ValueError, subprocess.SubprocessError) as error:
         return " ".join(str(error).split())
-    far = float(np.abs(answer - case.expected).max())
-    if peer.precision == "fp32" and not far <= case.close:
-        return f"its activations are wrong by up to {far:.3f}"
-    same = float(((answer > 0.5) == (case.expected > 0.5)).mean())
-    if not same >= SAME:
-        return f"only {same:.0%} of its bits are right"
+    difference = float(np.abs(answer - case.expected).max())
+    if peer.precision == "fp32" and not difference <= case.tolerance:
+        return f"its activations differ by up to {difference:.3f}"
+    agreement = float(((answer > 0.5) == (case.expected > 0.5)).mean())
+    if not agreement >= REQUIRED_AGREEMENT:
+        return f"only {agreement:.0%} of its bits are correct"
     return regions[-1]
 
 
 def pinned(package: str) -> str:
-    """The version that requirements/bench.txt asks for."""
+    """Return the version that requirements/bench.txt pins."""
     lines = PINS.read_text(encoding="utf-8").splitlines()
     return next(line.partition("==")[2] for line in lines if line.startswith(f"{package}=="))
 
 
 def install(userland: Userland, package: str) -> None:
-    """A peer's own wheel for the emulated CPU, once; raises `ToolchainError` if there is none."""
+    """Install a peer's wheel for the emulated CPU, once; raises `ToolchainError` on failure."""
     version = pinned(package)
     if (userland.site / f"{package.replace('-', '_')}-{version}.dist-info").exists():
         return

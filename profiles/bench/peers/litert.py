@@ -1,4 +1,4 @@
-"""The network as LiteRT (TensorFlow Lite) reads it, written without TensorFlow."""
+"""Write the network in the format of LiteRT (TensorFlow Lite) without TensorFlow."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ OPTIONS = {
 
 
 class Graph:
-    """A subgraph that grows: tensors with their buffers, operators with their codes."""
+    """A subgraph under construction: tensors with their buffers, operators with their codes."""
 
     def __init__(self) -> None:
         self.tensors: list[Any] = []
-        self.buffers = [schema.BufferT()]  # by rule the first one is empty
+        self.buffers = [schema.BufferT()]  # the format requires an empty first buffer
         self.codes: dict[int, int] = {}
         self.operators: list[Any] = []
 
     def tensor(self, name: str, shape: tuple[int, ...], dtype: str = "float32") -> int:
-        """Something that is computed."""
-        made = schema.TensorT()
-        made.name, made.shape, made.type = name, list(shape), TYPES[dtype]
-        self.tensors.append(made)
+        """Add a computed tensor and return its index."""
+        tensor = schema.TensorT()
+        tensor.name, tensor.shape, tensor.type = name, list(shape), TYPES[dtype]
+        self.tensors.append(tensor)
         return len(self.tensors) - 1
 
     def constant(self, name: str, value: Numbers) -> int:
-        """Something that is known."""
+        """Add a constant tensor and return its index."""
         number = self.tensor(name, value.shape, value.dtype.name)
         buffer = schema.BufferT()
         buffer.data = np.ascontiguousarray(value, value.dtype).view(np.uint8).reshape(-1)
@@ -50,22 +50,22 @@ class Graph:
         return number
 
     def operator(self, kind: str, inputs: list[int], output: int, **options: object) -> int:
-        """One more step; `options` are the fields of its table. Gives `output`."""
+        """Add an operator and return `output`. `options` are the fields of its option table."""
         code = getattr(schema.BuiltinOperator, kind)
-        made = schema.OperatorT()
-        made.opcodeIndex = self.codes.setdefault(code, len(self.codes))
-        made.inputs, made.outputs = inputs, [output]
+        operator = schema.OperatorT()
+        operator.opcodeIndex = self.codes.setdefault(code, len(self.codes))
+        operator.inputs, operator.outputs = inputs, [output]
         if options:
             table = OPTIONS[kind]
-            made.builtinOptionsType = getattr(schema.BuiltinOptions, table)
-            made.builtinOptions = getattr(schema, table + "T")()
+            operator.builtinOptionsType = getattr(schema.BuiltinOptions, table)
+            operator.builtinOptions = getattr(schema, table + "T")()
             for name, value in options.items():
-                setattr(made.builtinOptions, name, value)
-        self.operators.append(made)
+                setattr(operator.builtinOptions, name, value)
+        self.operators.append(operator)
         return output
 
     def write(self, path: Path, image: int, answer: int) -> None:
-        """As a file; `image` and `answer` are what goes in and comes out."""
+        """Write the model to `path`. `image` and `answer` are its input and output tensors."""
         graph, model = schema.SubGraphT(), schema.ModelT()
         graph.tensors, graph.operators = self.tensors, self.operators
         graph.inputs, graph.outputs = [image], [answer]
@@ -83,7 +83,7 @@ class Graph:
 
 
 def write_litert(network: Network, path: Path) -> None:
-    """All of `network`; raises ValueError for what it has and this does not write."""
+    """Write `network` to `path`; raises ValueError for unsupported layers."""
     graph = Graph()
     size = network.model.input.size
     image = graph.tensor("image", (1, size, size, 3))
@@ -109,7 +109,7 @@ def _convolution(graph: Graph, layer: Layer, source: int) -> int:
     before, after = total // 2, total - total // 2
     same = layer.pads == (before, before, after, after) or layer.window == 1
     if layer.residual is not None or layer.limit not in (None, 6.0) or not same:
-        raise ValueError(f"{layer.name}: its sum, activation or padding is not written")
+        raise ValueError(f"{layer.name}: residual sum, activation or padding is not supported")
     activation = schema.ActivationFunctionType
     options = {
         "padding": schema.Padding.SAME,
@@ -133,7 +133,7 @@ def _convolution(graph: Graph, layer: Layer, source: int) -> int:
 def litert(
     network: Network, tensor: Numbers, threads: int, work: Path
 ) -> tuple[Callable[[], None], Callable[[], Numbers]]:
-    """To give it `tensor` (float32 [1, 3, size, size]), and to run on it."""
+    """Return functions that set the input `tensor` (float32 [1, 3, size, size]) and run."""
     write_litert(network, work / "net.tflite")
     interpreter = Interpreter(str(work / "net.tflite"), num_threads=threads)
     interpreter.allocate_tensors()

@@ -1,4 +1,4 @@
-"""The network in the formats of its peers, and a callable for each engine that is installed."""
+"""Write the network in the formats of its peers and open every engine that is installed."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from profiles.bench.support.interleaved_timing import Answer, Contender
 
 def contenders(
     model: Path,
-    quantised: Path | None,
+    quantized: Path | None,
     bundle: Path | None,
     picture: Image,
     threads: int,
     work: Path,
 ) -> Iterator[tuple[str, Contender]]:
-    """Every engine that is installed, ready to run on `picture` with `threads` threads.
+    """Yield every installed engine by name, ready to run on `picture` with `threads` threads.
 
-    The peers get their input normalised and laid out; ours does that inside.
+    The peers get normalized input in their own layout. edge-runtime starts from the picture.
     """
     network = read_network(model)
     size = network.model.input.size
@@ -39,16 +39,16 @@ def contenders(
     if bundle is not None:
         for path, kind in ((bundle, ""), (bundle.with_name(bundle.name + "-int8"), " int8")):
             if path.exists():
-                yield _ours(f"edge-runtime{kind}", path, picture, threads)
+                yield _edge_runtime(f"edge-runtime{kind}", path, picture, threads)
     yield _onnxruntime("ONNX Runtime", model, tensor, threads)
-    if quantised is not None:
-        yield _onnxruntime("ONNX Runtime int8", quantised, tensor, threads)
+    if quantized is not None:
+        yield _onnxruntime("ONNX Runtime int8", quantized, tensor, threads)
     yield from _ncnn(network, tensor, threads, work)
     yield from _mnn(model, tensor, threads, work)
     yield from _litert(network, tensor, threads, work)
 
 
-def _ours(name: str, bundle: Path, picture: Image, threads: int) -> tuple[str, Contender]:
+def _edge_runtime(name: str, bundle: Path, picture: Image, threads: int) -> tuple[str, Contender]:
     engine = CompiledEngine(bundle, threads=threads)
     return name, Contender(lambda: _sigmoid(engine.logits(picture)))
 
@@ -62,7 +62,7 @@ def _onnxruntime(name: str, model: Path, tensor: Answer, threads: int) -> tuple[
 
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
-    options.add_session_config_entry("session.intra_op.allow_spinning", "1")  # its fastest
+    options.add_session_config_entry("session.intra_op.allow_spinning", "1")  # the fastest setting
     session = ort.InferenceSession(str(model), options, ["CPUExecutionProvider"])
     feed = {session.get_inputs()[0].name: tensor}
 
@@ -130,7 +130,7 @@ def _litert(
 
 
 def write_mnn(model: Path, path: Path) -> None:
-    """The network as MNN reads it, by its own converter; raises ImportError where it is not."""
+    """Convert the network with MNN's converter; raises ImportError if MNN is not installed."""
     if find_spec("MNN") is None:
         raise ImportError("no module named MNN")
     command = [sys.executable, "-m", "MNN.tools.mnnconvert", "-f", "ONNX", "--bizCode", "edge"]
@@ -139,24 +139,24 @@ def write_mnn(model: Path, path: Path) -> None:
 
 
 def write_ncnn(network: Network, param: Path, binary: Path, *, in_bytes: bool = False) -> None:
-    """The network as ncnn reads it: one line a layer, and the float32 weights in order.
+    """Write the network in ncnn's format: one line per layer, and the float32 weights in order.
 
-    `in_bytes`: with scales, so that ncnn makes integers of them: a channel's largest weight, and
-    the end of an activation, are 127.
+    `in_bytes`: add scales with which ncnn computes in int8. They map the largest weight of a
+    channel, and the largest activation, to 127.
     """
     lines, weights = ["Input image 0 1 image"], bytearray()
     for index, layer in enumerate(network.layers):
         source = "image" if layer.source < 0 else f"x{layer.source}"
         if layer.residual is not None:
-            raise ValueError("residual sums are not written")
+            raise ValueError("residual sums are not supported")
         weights += struct.pack("<I", 0) + layer.weight.astype("<f4").tobytes()
         weights += layer.bias.astype("<f4").tobytes()
         activation = "" if layer.limit is None else f" 9=3 -23310=2,0.0,{layer.limit:.1f}"
         if in_bytes:
             last = index == network.hash_source  # its output stays in float32
-            weights += _ncnn_scales(layer.weight, _reach(network, layer.source))
-            weights += b"" if last else struct.pack("<f", 127 / _reach(network, index))
-            # bytes end where the activation does, so that a plain ReLU is enough: it is faster
+            weights += _ncnn_scales(layer.weight, _largest_output(network, layer.source))
+            weights += b"" if last else struct.pack("<f", 127 / _largest_output(network, index))
+            # int8 saturates at the limit of the activation, so a plain ReLU suffices and is faster
             activation = activation if last else " 9=1"
             activation += f" 8={(1 if layer.kind == 'depthwise' else 2) + (0 if last else 100)}"
         lines.append(_ncnn_convolution(layer, source, f"x{index}") + activation)
@@ -169,26 +169,26 @@ def write_ncnn(network: Network, param: Path, binary: Path, *, in_bytes: bool = 
     weights += struct.pack("<I", 0) + network.hash_weight.astype("<f4").tobytes()
     weights += network.hash_bias.astype("<f4").tobytes()
     if in_bytes:
-        weights += _ncnn_scales(network.hash_weight, _reach(network, network.hash_source))
+        weights += _ncnn_scales(network.hash_weight, _largest_output(network, network.hash_source))
     lines.append("Sigmoid sigmoid 1 1 logits hash")
     param.write_text("\n".join(["7767517", f"{len(lines)} {len(lines)}", *lines]) + "\n")
     binary.write_bytes(weights)
 
 
-def _ncnn_scales(weight: Answer, reach: float) -> bytes:
-    """Of the weights of each output channel, then of the input, which ends at `reach`."""
+def _ncnn_scales(weight: Answer, largest_input: float) -> bytes:
+    """Return the scales of the weights of each output channel, then the scale of the input."""
     largest = np.abs(weight.reshape(len(weight), -1)).max(axis=1)
-    return np.append(127 / largest, 127 / reach).astype("<f4").tobytes()
+    return np.append(127 / largest, 127 / largest_input).astype("<f4").tobytes()
 
 
-def _reach(network: Network, index: int) -> float:
-    """The largest number that a layer gives; -1: that the normalised picture holds."""
+def _largest_output(network: Network, index: int) -> float:
+    """Return the largest output of layer `index`, or for -1 of the normalized picture."""
     if index < 0:
         spec = network.model.input
         return float(max(abs(spec.offset), abs(255 * spec.scale + spec.offset)))
     layer = network.layers[index]
     if layer.limit is None or not np.isfinite(layer.limit):
-        raise ValueError(f"{layer.name}: its activation has no end, so it needs calibration")
+        raise ValueError(f"{layer.name}: its activation is unbounded, so it needs calibration")
     return float(layer.limit)
 
 

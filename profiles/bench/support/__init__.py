@@ -1,1 +1,1 @@
-"""What the benchmarks share: harness, interleaved timing, result files."""
+"""Shared by the benchmarks: harness, interleaved timing, core measurements, report files."""

@@ -1,4 +1,4 @@
-"""What the cores can do whatever a program does: the yardsticks beside its times."""
+"""Properties of the CPU cores that are independent of the measured program."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from edge_runtime.system.cpu import cpu_features
 
 HERE = Path(__file__).resolve().parent.parent
 NEAR_NS = 100
-"""Cores that share a cache hand a line over in less; across a chip's clusters it takes twice to
-four times as long."""
+"""Cores that share a cache hand a cache line over in less time. Across the clusters of a chip it
+takes two to four times as long."""
 
 _ALONE = """
 import json, sys, time
@@ -34,7 +34,7 @@ print(median(samples) * 1e3)
 
 
 class Program:
-    """A small C program beside this module that prints one number."""
+    """A small C program of profiles/bench that prints one number."""
 
     def __init__(self, name: str, *flags: str) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="edge-cores-")
@@ -44,9 +44,9 @@ class Program:
         self._built = _output(command) is not None
 
     def __call__(self) -> float | None:
-        """The number; None: no C compiler here, or the program cannot measure it."""
-        shown = _output([str(self._program)]) if self._built else None
-        return float(shown.split()[0]) if shown else None
+        """Run it and return the number, or None without a C compiler or if it cannot measure."""
+        output = _output([str(self._program)]) if self._built else None
+        return float(output.split()[0]) if output else None
 
 
 def _output(command: list[str]) -> str | None:
@@ -57,22 +57,29 @@ def _output(command: list[str]) -> str | None:
 
 
 def peak_gmac_s() -> float | None:
-    """Of one core, 1e9 float32 multiply-adds a second in registers; None: see `Program`."""
+    """Return the peak of one core in 1e9 float32 multiply-adds per second, in registers.
+
+    None as for `Program`.
+    """
     features = cpu_features()
     size = 64 if "avx512f" in features else 32 if "avx2" in features else 16
-    found = Program("peak", "-ffast-math", f"-DVECTOR_BYTES={size}")()
-    return found / 1e9 if found else None
+    rate = Program("peak", "-ffast-math", f"-DVECTOR_BYTES={size}")()
+    return rate / 1e9 if rate else None
 
 
 def handover() -> Program:
-    """Nanoseconds that a cache line takes from one core to another. A virtual machine's cores are
-    moved about by its host: near each other now, apart a second later."""
+    """Return a program that measures the nanoseconds a cache line takes from core to core.
+
+    The host of a virtual machine moves its cores about, so the value can change within a second.
+    """
     return Program("handover", "-pthread")
 
 
 def apart(bundle: Path) -> dict[str, float]:
-    """Milliseconds of one process alone, and of two at once that share nothing: how much this
-    machine's cores slow each other down, whatever a program does."""
+    """Return the milliseconds per code of one process alone and of two independent ones at once.
+
+    The difference shows how much this machine's cores slow each other down.
+    """
     result = {}
     for name, count in (("one_process_p50_ms", 1), ("two_processes_p50_ms", 2)):
         command = [sys.executable, "-c", _ALONE, str(bundle)]

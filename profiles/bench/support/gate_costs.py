@@ -1,4 +1,4 @@
-"""What the scene-change gate lets through, and whether it costs recognitions; see `daemon.py`."""
+"""Measure how many frames the change gate lets through and whether it loses recognitions."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from edge_runtime.image.change_gate import ChangeGate
 from edge_runtime.image.lazy_jpeg import JpegPicture, Picture
 from edge_runtime.recognition.pipeline import Pipeline, code_of
 from edge_runtime.sinks import ListSink
-from profiles.bench.support.harness import enrol, tripod
+from profiles.bench.support.harness import enroll_scenes, tripod_frames
 
 QUALITY = 80
-"""Of a camera's JPEGs, as such cameras send them: about 44 kB each."""
+"""JPEG quality of typical network cameras: about 44 kB per frame."""
 Clip = Callable[[], Iterator[Image]]
 
 
 def gate_costs(engine: Engine, folder: Path) -> list[dict[str, Any]]:
-    """Each clip with and without the gate: what was held to be in view, frame by frame."""
+    """Compare the recognitions with and without the gate, frame by frame, for each clip."""
     clips: list[tuple[str, Clip, bool]] = [
         ("demo film, hand-held", lambda: _frames(_demo(folder)), False),
         ("tripod, four photos", _tripod, False),
@@ -43,12 +43,12 @@ def gate_costs(engine: Engine, folder: Path) -> list[dict[str, Any]]:
             ("bikes.mp4", "bikes, recorded in a street"),
         ):
             clips.append((what, lambda path=data / name: _frames(path), True))  # type: ignore[misc]
-    enrol(folder / "demo.sqlite")
+    enroll_scenes(folder / "demo.sqlite")
     return [_compare(engine, folder, *clip) for clip in clips]
 
 
 def _tripod() -> Iterator[Image]:
-    return tripod(120, ("chelsea.png", "coffee.png", "grass.png", "rocket.jpg"))
+    return tripod_frames(120, ("chelsea.png", "coffee.png", "grass.png", "rocket.jpg"))
 
 
 def _demo(folder: Path) -> Path:
@@ -61,21 +61,25 @@ def _demo(folder: Path) -> Path:
 def _frames(path: Path) -> Iterator[Image]:
     capture = cv2.VideoCapture(str(path))
     while True:
-        there, image = capture.read()
-        if not there:
+        success, image = capture.read()
+        if not success:
             return
         yield np.asarray(image, np.uint8)
 
 
 def _as_jpegs(clip: Clip) -> Iterator[Picture]:
-    """As a camera sends them that speaks Motion JPEG."""
+    """Yield the frames as a Motion JPEG camera sends them."""
     quality = [cv2.IMWRITE_JPEG_QUALITY, QUALITY]
     for frame in clip():
         yield JpegPicture(cv2.imencode(".jpg", frame, quality)[1].tobytes())
 
 
 def _compare(engine: Engine, folder: Path, name: str, clip: Clip, own: bool) -> dict[str, Any]:
-    """`own`: enrol a frame of every second of the clip itself, each under a label of its own."""
+    """Compare one clip.
+
+    `own`: enroll one frame per second of the clip, each under a separate label, instead of the
+    scenes of the demo.
+    """
     path = folder / "demo.sqlite"
     if own:
         path = folder / f"{len(list(folder.iterdir()))}.sqlite"
@@ -86,27 +90,27 @@ def _compare(engine: Engine, folder: Path, name: str, clip: Clip, own: bool) -> 
                     gallery.enroll([LabeledCode(f"second {number // 25}", code) for code in views])
     result: dict[str, Any] = {"clip": name}
     for kind, pictures in (("pixels", clip), ("jpegs", lambda: _as_jpegs(clip))):
-        plain, told = _held(engine, path, pictures(), None)
+        plain, events = _recognitions(engine, path, pictures(), None)
         gate = ChangeGate()
-        gated, told_gated = _held(engine, path, pictures(), gate)
+        gated, gated_events = _recognitions(engine, path, pictures(), gate)
         result |= {
             "frames": len(plain),
             kind: {
-                "events": len(told),
+                "events": len(events),
                 "hashed": gate.hashed,
                 "frames_held_otherwise": sum(a != b for a, b in zip(plain, gated, strict=True)),
-                "events_with_gate": len(told_gated),
-                "events_equal": told == told_gated,
+                "events_with_gate": len(gated_events),
+                "events_equal": events == gated_events,
             },
         }
     return result
 
 
-def _held(
+def _recognitions(
     engine: Engine, path: Path, pictures: Iterator[Image | Picture], gate: ChangeGate | None
 ) -> tuple[list[str | None], list[tuple[str, str]]]:
-    """What was held to be in view, frame by frame, and the events."""
-    held: list[str | None] = []
+    """Return the recognized label of every frame, and the events."""
+    labels: list[str | None] = []
     sink = ListSink()
     with (
         Gallery(path, engine.model, read_only=True) as gallery,
@@ -116,6 +120,6 @@ def _held(
             camera,
             Pipeline(engine, gallery, gate=gate),
             [sink],
-            observers=[lambda _frame, _result, now: held.append(now.label if now else None)],
+            observers=[lambda _frame, _result, now: labels.append(now.label if now else None)],
         ).run()
-    return held, [(event.kind, event.label) for event in sink.events]
+    return labels, [(event.kind, event.label) for event in sink.events]

@@ -1,4 +1,4 @@
-"""Contenders timed in turn, in one process, each of which must answer rightly to the end."""
+"""Time several engines in turn in one process, and check their answers before and after."""
 
 from __future__ import annotations
 
@@ -16,50 +16,51 @@ from profiles.bench.support.cores import NEAR_NS
 
 Answer = NDArray[np.float32]
 CLOSE = 1e-3
-"""Largest difference of an activation; not asked of int8, which is by nature another network."""
-BLOCK, PAUSE_S = 20, 0.1
+"""Largest allowed difference of an activation. int8 is exempt: it is a different network."""
+BLOCK_CALLS, PAUSE_S = 20, 0.1
 
 
 @dataclass(frozen=True)
 class Contender:
-    """An engine that is ready to run on the picture that it was made for."""
+    """An engine that is ready to run on its picture."""
 
     run: Callable[[], Answer]
-    """Gives the activations. This is what is timed."""
+    """Returns the activations. Only this call is timed."""
     fill: Callable[[], object] = lambda: None
-    """Called before every `run`, and not timed: of a peer that keeps its input in memory of its
-    own, which later layers may have taken since."""
+    """Called before every `run` and not timed. For engines that keep their input in internal memory
+    which later layers may overwrite."""
 
 
-def measure(
-    field: dict[str, Contender],
+def time_interleaved(
+    contenders: dict[str, Contender],
     rounds: int,
     *,
     threads: int = 1,
-    between: Callable[[], float | None] = lambda: None,
+    handover_ns: Callable[[], float | None] = lambda: None,
 ) -> dict[str, Any]:
-    """Milliseconds of wall and CPU time, in turn: one call each, or with threads BLOCK calls each
-    and a pause, since some leave threads spinning that would slow down the next one.
+    """Return wall and CPU times in milliseconds for each contender.
 
-    `between` says how many nanoseconds the cores are apart; calls are also told apart by it.
-    Raises ClickException where the last calls do not give the same activations any more.
+    The contenders take turns with one call each. With several threads each makes BLOCK_CALLS calls
+    and then pauses, because some leave spinning threads that would slow the next one down.
+    `handover_ns` measures the nanoseconds from core to core, by which calls are also grouped.
+    Raises ClickException if the activations of the last calls differ.
     """
     last: dict[str, Answer] = {}
-    samples: dict[str, list[_Call]] = {name: [] for name in field}
-    block, pause_s = (1, 0.0) if threads == 1 else (BLOCK, PAUSE_S)
-    for turn in range(rounds // block + 1):
-        for name, contender in field.items():
+    samples: dict[str, list[_Call]] = {name: [] for name in contenders}
+    block, pause_s = (1, 0.0) if threads == 1 else (BLOCK_CALLS, PAUSE_S)
+    for round_number in range(rounds // block + 1):
+        for name, contender in contenders.items():
             time.sleep(pause_s)
-            before, taken = between(), []
+            before_ns, times = handover_ns(), []
             for _ in range(block + (2 if block > 1 else 0)):
                 contender.fill()
                 wall, cpu = time.perf_counter_ns(), time.process_time_ns()
                 last[name] = contender.run()
-                taken.append((time.perf_counter_ns() - wall, time.process_time_ns() - cpu))
-            place = _place(before, between())
-            if turn:
-                samples[name] += [_Call(*times, place) for times in taken[-block:]]
-    check(last)
+                times.append((time.perf_counter_ns() - wall, time.process_time_ns() - cpu))
+            place = _place(before_ns, handover_ns())
+            if round_number:  # the first round is the warm-up
+                samples[name] += [_Call(*pair, place) for pair in times[-block:]]
+    check_answers(last)
     return {name: _row(calls) for name, calls in samples.items()}
 
 
@@ -70,7 +71,7 @@ class _Call(NamedTuple):
 
 
 def _place(before_ns: float | None, after_ns: float | None) -> str:
-    """Of a block of calls: near, far; empty where that is unknown or changed meanwhile."""
+    """Return "near" or "far" for a block of calls, or "" if unknown or changed during the block."""
     if before_ns is None or after_ns is None or (before_ns < NEAR_NS) != (after_ns < NEAR_NS):
         return ""
     return "near" if before_ns < NEAR_NS else "far"
@@ -84,24 +85,24 @@ def _row(calls: list[_Call]) -> dict[str, Any]:
         "cpu_p50_ms": median(call.cpu_ns for call in calls) / 1e6,
     }
     for place in ("near", "far"):
-        if there := [call.wall_ns for call in calls if call.place == place]:
-            row[place] = {"wall_p50_ms": median(there) / 1e6, "calls": len(there)}
+        if walls_there := [call.wall_ns for call in calls if call.place == place]:
+            row[place] = {"wall_p50_ms": median(walls_there) / 1e6, "calls": len(walls_there)}
     return row
 
 
-def first(field: dict[str, Contender]) -> dict[str, Answer]:
-    """What each of them answers when it is called for the first time."""
+def first_answers(contenders: dict[str, Contender]) -> dict[str, Answer]:
+    """Call each contender once and return the answers."""
     answers = {}
-    for name, contender in field.items():
+    for name, contender in contenders.items():
         contender.fill()
         answers[name] = contender.run()
     return answers
 
 
-def check(answers: dict[str, Answer]) -> None:
-    """All of them computed the same network; raises ClickException."""
-    truth = next(found for name, found in answers.items() if name.startswith("ONNX Runtime"))
-    for name, found in answers.items():
-        far = float(np.abs(found - truth).max())
-        if not far <= CLOSE and "int8" not in name:  # nor NaN
-            raise click.ClickException(f"{name} gives other activations, up to {far:.3f}")
+def check_answers(answers: dict[str, Answer]) -> None:
+    """Raise ClickException unless all contenders computed the same activations."""
+    reference = next(answer for name, answer in answers.items() if name.startswith("ONNX Runtime"))
+    for name, answer in answers.items():
+        difference = float(np.abs(answer - reference).max())
+        if not difference <= CLOSE and "int8" not in name:  # "not <=" also catches NaN
+            raise click.ClickException(f"activations of {name} differ by up to {difference:.3f}")

@@ -1,4 +1,4 @@
-"""Where a report goes, and how a command ends that could not make one."""
+"""Writing reports, and ending a command that could not produce one."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import click
 from edge_runtime.errors import EdgeRuntimeError, storage_error
 
 
-def deliver(report: dict[str, Any], out: Path | None) -> None:
-    """Write `report` as JSON to the file `out`, or else to stdout."""
+def write_report(report: dict[str, Any], out: Path | None) -> None:
+    """Write `report` as JSON to the file `out`, or to stdout if that is None."""
     text = json.dumps(report, indent=1)
     if out:
         out.write_text(text + "\n", encoding="utf-8")
@@ -24,8 +24,8 @@ def deliver(report: dict[str, Any], out: Path | None) -> None:
 
 
 @contextmanager
-def one_line(command: str) -> Iterator[None]:
-    """What goes wrong inside ends the process with one line and the error's exit code."""
+def exit_on_error(command: str) -> Iterator[None]:
+    """On an error inside the block, print one line and exit with the exit code of the error."""
     try:
         yield
     except (EdgeRuntimeError, OSError) as fault:
