@@ -370,7 +370,7 @@ def test_cameras_that_cannot_be_used(enrolled: Path) -> None:
     for camera, what in (
         ("99", "/dev/video99: no such camera device"),
         ("nowhere.mp4", "nowhere.mp4: no such camera"),
-        ("http://127.0.0.1:9/x", "nothing there"),
+        ("http://127.0.0.1:9/x", "no readable video at this address"),
     ):
         done = run_cli("run", "--gallery", enrolled, "--camera", camera)
         assert done.returncode == 7, done.stderr
