@@ -152,7 +152,7 @@ class Capture:
         try:
             try:
                 self.source.open()
-                self._pump()
+                self._read_pictures()
             finally:
                 self.source.close()
         except CameraError as error:
@@ -164,7 +164,7 @@ class Capture:
             self._ended = True
             self._condition.notify_all()
 
-    def _pump(self) -> None:
+    def _read_pictures(self) -> None:
         any_picture = False
         damaged = 0
         due_s = 0.0
@@ -189,7 +189,7 @@ class Capture:
                     raise self._lost(f"{damaged} damaged frames in a row")
                 continue
             damaged = 0
-            self._offer(shot, began_s)
+            self._publish(shot, began_s)
             # Accept a frame up to half an interval early; waiting for the next would be later.
             due_s = max(due_s + self.interval_s, time.monotonic() - self.interval_s / 2)
 
@@ -204,7 +204,7 @@ class Capture:
                 remedy="check that it is a complete video file or a folder of photos",
             )
 
-    def _offer(self, shot: Shot, began_s: float) -> None:
+    def _publish(self, shot: Shot, began_s: float) -> None:
         """Publish the picture as a frame; `began_s` is the time at which fetching began."""
         assert shot.picture is not None
         began_s = shot.requested_at_s or began_s

@@ -29,14 +29,14 @@ ALIGNMENT = 64
 """Luma rows are padded to a multiple of this many bytes."""
 
 
-def padded(width: int) -> int:
+def padded_row_bytes(width: int) -> int:
     """Return the padded length of a luma row in bytes."""
     return -(-width // ALIGNMENT) * ALIGNMENT
 
 
-def picture(data: bytes | bytearray, width: int, height: int) -> Image:
+def decode_i420(data: bytes | bytearray, width: int, height: int) -> Image:
     """Convert a padded I420 picture to uint8 `height` x `width` x 3 BGR."""
-    row = padded(width)
+    row = padded_row_bytes(width)
     planes = np.frombuffer(data, np.uint8).reshape(height * 3 // 2, row)
     # A padded chroma row is exactly half a padded luma row, so this is a valid wider picture.
     image = cv2.cvtColor(planes, cv2.COLOR_YUV2BGR_I420)
@@ -54,7 +54,7 @@ class RpicamSource(Source):
         self._options = options or CameraOptions()
         width, height = self._options.width, self._options.height
         self._size = (width - width % 2, height - height % 2)
-        self._bytes = padded(width) * self._size[1] * 3 // 2
+        self._bytes = padded_row_bytes(width) * self._size[1] * 3 // 2
         self._child: subprocess.Popen[bytes] | None = None
         self._messages: deque[str] = deque(maxlen=5)
 
@@ -91,7 +91,7 @@ class RpicamSource(Source):
         data = self._read()
         if data is None:
             return None
-        return Shot(Picture(picture(data, *self._size)), time.monotonic())
+        return Shot(Picture(decode_i420(data, *self._size)), time.monotonic())
 
     def skip(self) -> bool:
         """See `Source.skip`."""

@@ -52,7 +52,7 @@ class CameraSupervisor:
         self._retry_at_s = 0.0
         self._capture: Capture | None = None
         self._closed: list[Capture] = []
-        self._before = {"dropped": 0, "damaged": 0, "skipped": 0}
+        self._totals = {"dropped": 0, "damaged": 0, "skipped": 0}
         self._sequence = 0
 
     def poll(self, wait_s: float, unless: Callable[[], bool] = bool) -> Frame | None:
@@ -134,7 +134,7 @@ class CameraSupervisor:
         self.close()
 
     def _count(self, name: str) -> int:
-        return self._before[name] + (getattr(self._capture, name) if self._capture else 0)
+        return self._totals[name] + (getattr(self._capture, name) if self._capture else 0)
 
     def _open(self) -> None:
         first_frame_s, next_frame_s = self._limits_s
@@ -171,7 +171,7 @@ class CameraSupervisor:
         if capture is None:
             return
         capture.close(wait_s)
-        for name in self._before:
-            self._before[name] += getattr(capture, name)
+        for name in self._totals:
+            self._totals[name] += getattr(capture, name)
         self._sequence = capture.sequence
         self._closed.append(capture)

@@ -53,12 +53,12 @@ class _OpenCVSource(Source):
             self._capture.release()
             self._capture = None
 
-    def _adopt(self, capture: cv2.VideoCapture, fault: str, remedy: str) -> None:
+    def _use_capture(self, capture: cv2.VideoCapture, fault: str, remedy: str) -> None:
         if not capture.isOpened():
             raise CameraNotFoundError(fault, where=self.name, remedy=remedy)
         self._capture = capture
 
-    def _leave_encoded(self, key: int, value: int) -> None:
+    def _request_encoded(self, key: int, value: int) -> None:
         """Receive a camera's JPEGs undecoded, so that they can be decoded on demand.
 
         `key` and `value` are the backend's setting for this.
@@ -79,21 +79,25 @@ class DeviceSource(_OpenCVSource):
     live = True
 
     def __init__(
-        self, device: str, options: CameraOptions | None = None, *, known_as: Path | None = None
+        self,
+        device: str,
+        options: CameraOptions | None = None,
+        *,
+        persistent_path: Path | None = None,
     ) -> None:
         path = f"/dev/video{device}" if device.isdecimal() else device
         super().__init__(path, options or CameraOptions())
-        self._known_as = known_as
+        self._persistent_path = persistent_path
 
     def clone(self) -> DeviceSource:
         """See `Source.clone`."""
-        return DeviceSource(self.name, self._options, known_as=self._known_as)
+        return DeviceSource(self.name, self._options, persistent_path=self._persistent_path)
 
     def open(self) -> None:
         """See `Source.open`."""
         path = Path(self.name)
-        if self._known_as is not None and self._known_as.exists():
-            path = self._known_as
+        if self._persistent_path is not None and self._persistent_path.exists():
+            path = self._persistent_path
         if not path.exists():
             raise CameraNotFoundError(
                 "no such camera device",
@@ -108,7 +112,7 @@ class DeviceSource(_OpenCVSource):
             )
         device = path.resolve()  # by-id links change when a camera returns under another number
         capture = cv2.VideoCapture(str(device), cv2.CAP_V4L2)
-        self._adopt(
+        self._use_capture(
             capture,
             "not a camera that V4L2 can read",
             "list the devices with: v4l2-ctl --list-devices",
@@ -121,8 +125,8 @@ class DeviceSource(_OpenCVSource):
             (cv2.CAP_PROP_BUFFERSIZE, 1),  # a queue in the driver adds latency
         ):
             capture.set(key, value)
-        self._leave_encoded(cv2.CAP_PROP_CONVERT_RGB, 0)
-        self._known_as = self._known_as or by_id(device)
+        self._request_encoded(cv2.CAP_PROP_CONVERT_RGB, 0)
+        self._persistent_path = self._persistent_path or by_id(device)
 
 
 def by_id(device: Path) -> Path | None:
@@ -150,12 +154,12 @@ class StreamSource(_OpenCVSource):
             *(cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, OPEN_TIMEOUT_MS),
             *(cv2.CAP_PROP_READ_TIMEOUT_MSEC, READ_TIMEOUT_MS),
         ]
-        self._adopt(
+        self._use_capture(
             cv2.VideoCapture(self._address, cv2.CAP_FFMPEG, limits),
             "no readable video at this address",
             "check the address, the user name and password in it, and the network",
         )
-        self._leave_encoded(cv2.CAP_PROP_FORMAT, -1)
+        self._request_encoded(cv2.CAP_PROP_FORMAT, -1)
 
 
 class FileSource(_OpenCVSource):
@@ -178,7 +182,7 @@ class FileSource(_OpenCVSource):
 
     def open(self) -> None:
         """See `Source.open`."""
-        self._adopt(
+        self._use_capture(
             cv2.VideoCapture(self.name, cv2.CAP_FFMPEG),
             "not a video file, or damaged",
             "check that a video player opens it, or copy it again",

@@ -14,7 +14,7 @@ import pytest
 
 from edge_runtime.camera import CameraOptions, Capture, open_camera, parse_source
 from edge_runtime.camera.picamera import Picamera2Source
-from edge_runtime.camera.pipe import RpicamSource, padded, picture
+from edge_runtime.camera.pipe import RpicamSource, decode_i420, padded_row_bytes
 from edge_runtime.camera.video import DeviceSource, StreamSource
 from edge_runtime.errors import (
     CameraError,
@@ -71,7 +71,7 @@ def rpicam(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cat: Image) -> Insta
     def install(mode: str, width: int = 300, height: int = 200) -> Image:
         image = np.ascontiguousarray(cat[:height, :width])
         frame = tmp_path / "frame.i420"
-        frame.write_bytes(_i420(image, padded(width)))
+        frame.write_bytes(_i420(image, padded_row_bytes(width)))
         program = tmp_path / "rpicam-vid"
         program.write_text(PROGRAM.format(python=sys.executable, frame=str(frame), mode=mode))
         program.chmod(0o755)
@@ -84,7 +84,7 @@ def rpicam(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cat: Image) -> Insta
 @pytest.mark.parametrize("width", [300, 320, 130])
 def test_row_padding_is_removed(cat: Image, width: int) -> None:
     image = np.ascontiguousarray(cat[:200, :width])
-    image_read = picture(_i420(image, padded(width)), width, 200)
+    image_read = decode_i420(_i420(image, padded_row_bytes(width)), width, 200)
     assert image_read.shape == image.shape
     plain = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_BGR2YUV_I420), cv2.COLOR_YUV2BGR_I420)
     assert (image_read == plain).all()
@@ -222,7 +222,7 @@ def test_a_device_is_found_again_by_its_persistent_name(
     (links / "usb-Cam-index0").unlink()
     second.touch()
     (links / "usb-Cam-index0").symlink_to(second)
-    source = DeviceSource(str(first), known_as=links / "usb-Cam-index0").clone()
+    source = DeviceSource(str(first), persistent_path=links / "usb-Cam-index0").clone()
     with pytest.raises(CameraNotFoundError, match="not a camera that V4L2 can read"):
         source.open()  # it opens the second file, which exists but is not a camera
 
