@@ -1,4 +1,4 @@
-"""A private ssh server on this machine, which stands in as a board for tests.
+"""A private ssh server on this machine, which tests use as a board.
 
 It runs as the current user, listens on a free port of 127.0.0.1 only, and accepts only the key
 that it creates.
