@@ -97,7 +97,7 @@ class QueryPosition:
                 raise InputError(f"{name} must be a positive number, got {value:g}")
 
     def penalties(self, positions: PositionArray) -> NDArray[np.float64]:
-        """Return the bits to add to the distances of items at `positions`, float64 [n]."""
+        """Return the bits to add to the distances of codes enrolled at `positions`, float64 [n]."""
         added = np.zeros(len(positions))
         if self.meters_per_bit is not None:
             beyond = np.maximum(ground_distance_m(self.position, positions) - self.error_m, 0)

@@ -1,6 +1,6 @@
 """Late fusion: rank labels by the neighbors of one or several images of the same thing.
 
-Each image contributes its nearest neighbors. Method "best" ranks a label by its nearest item in any
+Each image contributes its nearest neighbors. Method "best" ranks a label by its nearest code in any
 image. Method "vote" ranks a label by its votes. A vote's weight halves with every bit of distance
 beyond the nearest neighbor of all images. A crowd just behind a lone neighbor therefore outvotes
 it, a crowd far behind does not, and a sharp image outvotes a blurred one.
@@ -16,7 +16,7 @@ from edge_runtime.errors import InputError
 from edge_runtime.types import Match, Verdict
 
 NEIGHBORS = 5
-"""Number of nearest items that vote."""
+"""Number of nearest codes that vote."""
 
 FusionMethod = Literal["vote", "best"]
 FUSION_METHODS: tuple[FusionMethod, ...] = get_args(FusionMethod)
@@ -28,7 +28,7 @@ class LabelScore:
 
     label: str
     match: Match
-    """The label's nearest item in any image."""
+    """The label's nearest code in any image."""
     share: float
     """The label's share of the votes, 0 to 1."""
     images: int
@@ -41,7 +41,7 @@ def label_scores(
     """Return the labels that have a neighbor within `radius` bits, best first.
 
     `neighbors` holds the neighbors of each image, nearest first. Equal labels are ranked by their
-    nearest item: the nearer item first, then the one that was enrolled first. Raises `InputError`
+    nearest code: the nearer code first, then the one that was enrolled first. Raises `InputError`
     for an unknown method.
     """
     if method not in FUSION_METHODS:
