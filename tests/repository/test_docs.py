@@ -1,9 +1,10 @@
-"""The documents are true: their commands run, their links lead somewhere.
+"""The commands and links in the documents work.
 
-A block fenced as `sh` is executed in a scratch folder that holds `photos/` (one sub-folder a
-label), `photo.jpg` and `clip.mp4`. One fenced as `sh make` names targets of the Makefile, which
-must exist (the demo and the tests cannot run inside themselves). One fenced as `sh board` needs a
-board or a camera: of it, only the sub-commands are checked.
+A block fenced as `sh` is executed in a scratch folder with `photos/` (one sub-folder per label),
+`photo.jpg` and `clip.mp4`. A block fenced as `sh make` names make targets, which must exist; the
+demo and the tests cannot run inside themselves. A block fenced as `sh board` needs a board or a
+camera; only its sub-commands are checked. A block fenced as `sh install` changes an environment and
+is not run; tests/wheel installs the wheels.
 """
 
 from __future__ import annotations

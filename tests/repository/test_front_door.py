@@ -32,6 +32,9 @@ MOST_TARGETS = 14
 FENCE = re.compile(r"^ *```.*?^ *```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?!https?:|mailto:|#)([^)#\s]+)")
 EXCERPT = re.compile(r"^( *)```(?:python|toml) (\S+)\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
+PATH = re.compile(r"`([\w.-]+/[\w./-]+\.(?:py|toml|c|h|yml|sh))`")
+BASES = ("", "edge_runtime", "compile", "training")
+"""Folders that the paths in a document are relative to."""
 HEADING = re.compile(r"^### (.+)$", re.MULTILINE)
 
 
@@ -131,6 +134,12 @@ def test_the_architecture_lists_every_sub_package() -> None:
         for path in (ROOT / heading).iterdir():
             if (path / "__init__.py").is_file() and path.name != "tests":
                 assert f"`{path.name}/`" in section, f"{heading}/{path.name}"
+
+
+@pytest.mark.parametrize("name", ["docs/ARCHITECTURE.md", "CONTRIBUTING.md"])
+def test_files_that_are_named_exist(name: str) -> None:
+    for path in PATH.findall((ROOT / name).read_text(encoding="utf-8")):
+        assert any((ROOT / base / path).exists() for base in BASES), f"{name} names {path}"
 
 
 def _code(text: str) -> list[str]:
