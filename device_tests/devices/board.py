@@ -55,10 +55,10 @@ class SshDevice(Device):
 
     def _open(self) -> None:
         finder = (ROOT / "deploy" / "python.sh").read_text(encoding="utf-8")
-        found = self._connection.run(f"sh -c {shlex.quote(finder)}")
-        if found.returncode:
-            raise BoardUnfitError(found.stderr.strip().splitlines()[-1], where=self.name)
-        self._system_python = found.stdout.strip()
+        finder_run = self._connection.run(f"sh -c {shlex.quote(finder)}")
+        if finder_run.returncode:
+            raise BoardUnfitError(finder_run.stderr.strip().splitlines()[-1], where=self.name)
+        self._system_python = finder_run.stdout.strip()
         agent = self._connection.open_session(
             self._agent_command("hold", self._run, f"{SILENCE_S:g}")
         )

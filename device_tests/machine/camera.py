@@ -47,5 +47,7 @@ def unplug(machine: Machine) -> None:
 def plug_usb(machine: Machine, port: Port) -> None:
     """Plug in the webcam at `port` and wait for its persistent name."""
     attach = f"sudo usbip --tcp-port {port.number} attach --remote {WORKSTATION} --busid {BUS_ID}"
-    found = f"for i in $(seq 600); do [ -e {LINK} ] && exit; sleep 0.1; done; exit 1"
-    machine.run(f"sudo modprobe -a vhci_hcd uvcvideo && {attach} && ({found}); ls -l {LINK}")
+    wait_for_link = f"for i in $(seq 600); do [ -e {LINK} ] && exit; sleep 0.1; done; exit 1"
+    machine.run(
+        f"sudo modprobe -a vhci_hcd uvcvideo && {attach} && ({wait_for_link}); ls -l {LINK}"
+    )

@@ -120,8 +120,8 @@ def what_systemd_enforces(context: Context) -> None:
     context.check("it cannot see home folders", home.strip() == "")
     output = context.machine.run("systemd-analyze security --no-pager edge-runtime.service").stdout
     line = next(line for line in output.splitlines() if "exposure level" in line)
-    found = re.search(r": ([0-9.]+)", line)
-    context.check(line.strip().lstrip("→ "), found and float(found[1]) < EXPOSURE)
+    level = re.search(r": ([0-9.]+)", line)
+    context.check(line.strip().lstrip("→ "), level and float(level[1]) < EXPOSURE)
 
 
 def begin_without_a_camera(context: Context) -> None:
@@ -129,8 +129,8 @@ def begin_without_a_camera(context: Context) -> None:
     context.machine.run("sudo systemctl stop edge-runtime")
     camera.forget_drivers(context.machine)
     context.machine.run("sudo systemctl start edge-runtime", limit_s=900)
-    found = wait_until_camera(context.machine, "degraded")
-    context.log(f"{found['state']}: {found['fault']}")
+    status = wait_until_camera(context.machine, "degraded")
+    context.log(f"{status['state']}: {status['fault']}")
     camera.plug(context.machine, 0)
     wait_until_camera(context.machine, "running")
     context.log("a camera that is plugged in after the start can be used")
@@ -152,8 +152,8 @@ def pull_the_cable(context: Context) -> None:
     """Pull the cable: reads fail, and the camera is opened again."""
     before = wait_until_camera(context.machine, "running")["restarts"]
     camera.pull_cable(context.machine, 0)
-    found = wait_until_camera(context.machine, "running", before + 1)
-    context.log(f"opened again: {found['restarts'] - before} restarts")
+    status = wait_until_camera(context.machine, "running", before + 1)
+    context.log(f"opened again: {status['restarts'] - before} restarts")
     wait_until_recognized(context.machine, LABEL)
     context.log("SURVIVED a pulled cable")
 
@@ -162,10 +162,10 @@ def unplug_and_come_back_elsewhere(context: Context) -> None:
     """Remove the driver; the camera comes back under another number."""
     camera.pull_cable(context.machine, 0)
     camera.unplug(context.machine)
-    found = wait_until_camera(context.machine, "degraded")
-    context.log(f"{found['state']}: {found['fault']}")
+    status = wait_until_camera(context.machine, "degraded")
+    context.log(f"{status['state']}: {status['fault']}")
     camera.plug(context.machine, 2)
-    wait_until_camera(context.machine, "running", found["restarts"])
+    wait_until_camera(context.machine, "running", status["restarts"])
     wait_until_recognized(context.machine, LABEL)
     context.log("SURVIVED an unplug and a return as /dev/video2")
 
@@ -236,9 +236,9 @@ def film_with_a_webcam(context: Context) -> None:
         camera.plug_usb(context.machine, port)
         configure(context.machine, CONFIG.replace(LINK, webcam.LINK))
         context.machine.run("sudo systemctl reload edge-runtime")
-        found = wait_until_camera(context.machine, "running", named=webcam.LINK)
+        status = wait_until_camera(context.machine, "running", named=webcam.LINK)
         context.check(
-            f"{found['name']} negotiated {webcam_device.format}", webcam_device.format == "MJPG"
+            f"{status['name']} negotiated {webcam_device.format}", webcam_device.format == "MJPG"
         )
         answer = enroll_frame(context.machine, "cup")
         context.check(f"enrolled its frame: {json.dumps(answer)}", answer["pictures_added"])
@@ -251,10 +251,10 @@ def film_with_a_webcam(context: Context) -> None:
         port.pull()
         wait_until_camera(context.machine, "degraded")
         camera.plug_usb(context.machine, port)
-        found = wait_until_camera(context.machine, "running", found["restarts"] + 1)
+        status = wait_until_camera(context.machine, "running", status["restarts"] + 1)
         wait_until_recognized(context.machine, "cup")
         context.check(
-            f"SURVIVED a pulled cable; {found['damaged']} damaged frames", webcam_device.format
+            f"SURVIVED a pulled cable; {status['damaged']} damaged frames", webcam_device.format
         )
     configure(context.machine, CONFIG)
     context.machine.run("sudo systemctl reload edge-runtime")

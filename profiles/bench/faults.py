@@ -273,8 +273,8 @@ def _recognizes(daemon: DaemonProcess, label: str, after: int) -> bool:
     code, status = daemon.request("/api/status")
     if code != 200 or not status["ready"] or status["frames"] <= after:
         return False
-    held = status["recognition"]
-    return held is not None and held["label"] == label
+    recognition = status["recognition"]
+    return recognition is not None and recognition["label"] == label
 
 
 class _SmallDisk:

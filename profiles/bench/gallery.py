@@ -41,9 +41,9 @@ from edge_runtime.gallery import Gallery
 before = psutil.Process().memory_info().rss
 began = time.perf_counter()
 gallery = Gallery(sys.argv[1], FakeEngine().model, read_only=True)
-found = gallery.search(np.array([7], np.uint64), 10)
+matches = gallery.search(np.array([7], np.uint64), 10)
 took = time.perf_counter() - began
-assert len(found) == 10
+assert len(matches) == 10
 print(took * 1e3, (psutil.Process().memory_info().rss - before) / 2**20)
 """
 
@@ -131,9 +131,9 @@ def large(path: Path, count: int) -> dict[str, float]:
             if commit % 2:
                 writer.remove(ids=[number for number in ids if number is not None])
             began = time.perf_counter()
-            found = reader.search(code, 1)
+            matches = reader.search(code, 1)
             picked_up.append((time.perf_counter() - began) * 1e3)
-            assert found[0].distance == 0
+            assert matches[0].distance == 0
     return {
         "codes": count,
         "last_batch_codes_per_s": grown[-1],

@@ -8,8 +8,8 @@
 #include <stdio.h>
 #include <time.h>
 
-enum { TURNS = 20000 };
-static _Alignas(256) atomic_int ball;
+enum { ROUNDS = 20000 };
+static _Alignas(256) atomic_int shared;
 static int cores[2];
 
 static void pin(int core)
@@ -22,15 +22,15 @@ static void pin(int core)
 
 static void wait_for(int value)
 {
-    while (atomic_load_explicit(&ball, memory_order_acquire) != value) {}
+    while (atomic_load_explicit(&shared, memory_order_acquire) != value) {}
 }
 
 static void *answer(void *unused)
 {
     pin(cores[1]);
-    for (int turn = 0; turn < TURNS; turn++) {
-        wait_for(2 * turn + 1);
-        atomic_store_explicit(&ball, 2 * turn + 2, memory_order_release);
+    for (int round = 0; round < ROUNDS; round++) {
+        wait_for(2 * round + 1);
+        atomic_store_explicit(&shared, 2 * round + 2, memory_order_release);
     }
     return unused;
 }
@@ -46,14 +46,14 @@ int main(void)
     if (found < 2 || pthread_create(&other, NULL, answer, NULL)) return 1;
     pin(cores[0]);
     struct timespec began, ended;
-    for (int turn = 0; turn < TURNS; turn++) {
-        if (turn == TURNS / 10) clock_gettime(CLOCK_MONOTONIC, &began); /* both threads are running */
-        atomic_store_explicit(&ball, 2 * turn + 1, memory_order_release);
-        wait_for(2 * turn + 2);
+    for (int round = 0; round < ROUNDS; round++) {
+        if (round == ROUNDS / 10) clock_gettime(CLOCK_MONOTONIC, &began); /* both run now */
+        atomic_store_explicit(&shared, 2 * round + 1, memory_order_release);
+        wait_for(2 * round + 2);
     }
     clock_gettime(CLOCK_MONOTONIC, &ended);
     pthread_join(other, NULL);
     double ns = (ended.tv_sec - began.tv_sec) * 1e9 + (ended.tv_nsec - began.tv_nsec);
-    printf("%.1f\n", ns / (TURNS - TURNS / 10) / 2);
+    printf("%.1f\n", ns / (ROUNDS - ROUNDS / 10) / 2);
     return 0;
 }

@@ -133,10 +133,10 @@ def _usearch(codes: Code, bits: int) -> Iterator[tuple[str, Search]]:
     rows = codes.view(np.uint8)
 
     def run(query: Code) -> NDArray[np.int64]:
-        found = search(
+        matches = search(
             rows, query.view(np.uint8), K, MetricKind.Hamming, exact=True, threads=1, dtype="b1"
         )
-        return np.sort(np.asarray(found.distances).astype(np.int64))
+        return np.sort(np.asarray(matches.distances).astype(np.int64))
 
     yield f"usearch {usearch.__version__} exact", run
 

@@ -32,7 +32,7 @@ static uint8_t codes[%(codes)d * 32 + 64];
 int main(void) {
     static const uint32_t widths[] = {%(widths)s};
     static int64_t rows[10], distances[10];
-    static uint32_t words[1 << 16], found;
+    static uint32_t words[1 << 16], match_count;
     uint64_t state = 88172645463325252u;
     for (size_t i = 0; i < sizeof codes; i++) {
         state ^= state << 13, state ^= state >> 7, state ^= state << 17;
@@ -40,11 +40,11 @@ int main(void) {
     }
     for (size_t i = 0; i < sizeof widths / sizeof *widths; i++) {
         const uint8_t *query = codes + 77 * 32;
-        for (int turn = 0; turn < 2; turn++) {
-            if (turn) prctl(0x45444745, 1);
+        for (int warm = 0; warm < 2; warm++) {
+            if (warm) prctl(0x45444745, 1);
             edge_search(edge_find_scanner(NULL), codes, %(codes)d, widths[i], query, 1, 10, NULL,
-                        words, rows, distances, &found);
-            if (turn) prctl(0x45444745, 2);
+                        words, rows, distances, &match_count);
+            if (warm) prctl(0x45444745, 2);
         }
     }
     return 0;

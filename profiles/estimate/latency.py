@@ -142,11 +142,11 @@ def fit(core: str, calibration: Calibration, without: Collection[str] = ()) -> C
     a = np.vstack([np.array(rows), np.diag(PULL * np.sqrt(len(rows)) / start)])
     b = np.concatenate([np.ones(len(rows)), np.full(len(start), PULL * np.sqrt(len(rows)))])
     least = np.array([*prior.least, *[0.0] * len(boards)])
-    found = (least + non_negative(a, b - a @ least)).tolist()
+    parameters = (least + non_negative(a, b - a @ least)).tolist()
     return CoreModel(
         core,
-        dict(zip(GROUPS, found[: len(GROUPS)], strict=True)),
-        dict(zip((board.board for board in boards), found[len(GROUPS) :], strict=True)),
+        dict(zip(GROUPS, parameters[: len(GROUPS)], strict=True)),
+        dict(zip((board.board for board in boards), parameters[len(GROUPS) :], strict=True)),
     )
 
 
@@ -166,14 +166,14 @@ def non_negative(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.f
 
 def rows(model: CoreModel, calibration: Calibration) -> list[Row]:
     """Return every published row of the model's core with its estimate."""
-    found = []
+    estimates = []
     for board in calibration.of(model.core):
         memory_ns = model.memory_ns.get(board.board, model.usual_memory_ns)
         for net, published in sorted(board.latency_ms.items()):
             if (counts := calibration.counts[model.core].get(net)) is None:
                 continue
             why = "network" if net in calibration.held_back else ""
-            found.append(
+            estimates.append(
                 Row(
                     model.core,
                     board.board,
@@ -183,23 +183,23 @@ def rows(model: CoreModel, calibration: Calibration) -> list[Row]:
                     model.latency_ms(counts, board.clock_mhz, memory_ns),
                 )
             )
-    return found
+    return estimates
 
 
 def left_out(core: str, calibration: Calibration) -> list[Row]:
     """Return the estimates of each fitted network when that network is left out of the fit."""
-    found = []
+    estimates = []
     for net in sorted(set(calibration.counts[core]) - calibration.held_back):
         model = fit(core, calibration, [net])
-        found += [
+        estimates += [
             row for row in rows(model, calibration) if row.net == net and row.held_back != "board"
         ]
-    return found
+    return estimates
 
 
 def boards_left_out(core: str, calibration: Calibration) -> list[Row]:
     """Return the estimates of each calibrating board from a fit without that board."""
-    found = []
+    estimates = []
     names = [board.board for board in calibration.of(core) if board.calibrates]
     for name in names if len(names) > 1 else []:
         boards = [
@@ -207,17 +207,17 @@ def boards_left_out(core: str, calibration: Calibration) -> list[Row]:
             for board in calibration.boards
         ]
         fewer = replace(calibration, boards=tuple(boards))
-        found += [row for row in rows(fit(core, fewer), fewer) if row.board == name]
-    return found
+        estimates += [row for row in rows(fit(core, fewer), fewer) if row.board == name]
+    return estimates
 
 
 def kinds(model: CoreModel, calibration: Calibration) -> dict[str, list[Row]]:
     """Return the groups of rows by which the model is judged, without empty groups."""
-    found = rows(model, calibration)
+    estimates = rows(model, calibration)
     all_of_them = {
-        "fitted": [row for row in found if not row.held_back],
-        "held_back_networks": [row for row in found if row.held_back == "network"],
-        "held_back_boards": [row for row in found if row.held_back == "board"],
+        "fitted": [row for row in estimates if not row.held_back],
+        "held_back_networks": [row for row in estimates if row.held_back == "network"],
+        "held_back_boards": [row for row in estimates if row.held_back == "board"],
         "each_network_left_out_in_turn": left_out(model.core, calibration),
         "each_board_left_out_in_turn": boards_left_out(model.core, calibration),
     }

@@ -22,8 +22,8 @@ def main() -> None:
     for core in PRIORS:
         model = fit(core, calibration)
         click.echo(f"{core}: {_listed({**model.cycles, **model.memory_ns})}")
-        found = rows(model, calibration)
-        for row in found:
+        all_rows = rows(model, calibration)
+        for row in all_rows:
             click.echo(
                 f"  {row.board:34}{row.net:22}{row.published_ms:9.1f}{row.estimated_ms:9.1f} "
                 f"{row.error:+6.0%} {row.held_back}"

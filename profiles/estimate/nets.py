@@ -100,8 +100,8 @@ def count(folder: Path, cores: tuple[str, ...], nets: tuple[str, ...]) -> None:
                     "file not found", where=path, remedy="name ncnn's benchmark/models"
                 )
             target = read_target(CORES[core])
-            found, _ = count_marks(userland, target, "-c", SCRIPT, str(path), str(SIZES[net]))
-            core_counts[net] = found[-1].as_dict()
+            regions, _ = count_marks(userland, target, "-c", SCRIPT, str(path), str(SIZES[net]))
+            core_counts[net] = regions[-1].as_dict()
             click.echo(f"{core} {net}: {core_counts[net]}", err=True)
             write_report(stored, COUNTS)
 

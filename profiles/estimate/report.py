@@ -55,11 +55,11 @@ def add_counts(report: Entry, target: Target, precision: str, bundle: Entry) -> 
 
 def check_kind(report: Entry, where: object) -> None:
     """Raise `ReportError` unless it is a report of this kind and version."""
-    found = [report.get(key) for key in ("kind", "schema_version")]
-    if found != [KIND, SCHEMA_VERSION]:
+    kind, version = report.get("kind"), report.get("schema_version")
+    if (kind, version) != (KIND, SCHEMA_VERSION):
         raise ReportError(
             f"expected a report of kind {KIND}, schema version {SCHEMA_VERSION}, "
-            f"got kind {found[0]}, version {found[1]}",
+            f"got kind {kind}, version {version}",
             where=where,
             remedy="create a new one: python -m profiles.estimate --out ANOTHER",
         )

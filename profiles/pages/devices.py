@@ -34,7 +34,7 @@ def document(reports: Path = REPORTS) -> str:
     estimates = _read(reports / "estimates.json")
     check_kind(estimates, reports / "estimates.json")
     targets = [read_target(name) for name in known_targets() if name != HOST]
-    measured = {target.name: measurement(reports / target.name) for target in targets}
+    measured = {target.name: newest_measurement(reports / target.name) for target in targets}
     parts = [
         "# Devices",
         "`python -m profiles.pages.devices` generates this page from `profiles/devices/`, "
@@ -53,7 +53,7 @@ def document(reports: Path = REPORTS) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def measurement(folder: Path) -> tuple[str, float, float] | None:
+def newest_measurement(folder: Path) -> tuple[str, float, float] | None:
     """Return the file name, p50 and p99 (ms per query) of the newest measurement in `folder`.
 
     Reports that are emulated, disturbed, cut short or quick do not count.
@@ -83,7 +83,7 @@ def _read(path: Path) -> Entry:
 
 
 def _measurement_status(measured: dict[str, Any]) -> str:
-    missing = [name for name, found in measured.items() if found is None]
+    missing = [name for name, measurement in measured.items() if measurement is None]
     if len(missing) == len(measured):
         return (
             "**No board has been measured yet.** If you have one, `make device-test TARGET=rpi4 "
@@ -105,8 +105,8 @@ def _overview(targets: list[Target], estimates: Entry, measured: dict[str, Any])
         best = min(bundles, key=lambda name: bundles[name]["estimated_query_ms"], default=None)
         quick = f"{best}: {_range(bundles[best], 'query')}" if best else "-"
         budget = " / ".join(f"{target.budgets.get(key, float('nan')):g}" for key in (P50, P99))
-        found = measured[target.name]
-        times = f"{found[1]:.1f} / {found[2]:.1f}" if found else "-"
+        measurement = measured[target.name]
+        times = f"{measurement[1]:.1f} / {measurement[2]:.1f}" if measurement else "-"
         lines.append(
             f"| [{target.name}](#{target.name}) | {target.cpu}, {target.clock_mhz / 1e3:g} GHz | "
             f"{budget} | {plain} | {quick} | {times} |"
@@ -147,7 +147,7 @@ def _ms(value: float) -> str:
     return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 1 else f"{value:.2f}"
 
 
-def _device(target: Target, entry: Entry | None, found: Any) -> list[str]:
+def _device(target: Target, entry: Entry | None, measured: Any) -> list[str]:
     parts = [
         f"## {target.name}",
         f"{target.board}: {target.cores} x {target.cpu} at {target.clock_mhz / 1e3:g} GHz, second-"
@@ -160,8 +160,8 @@ def _device(target: Target, entry: Entry | None, found: Any) -> list[str]:
         parts += _estimate(entry)
     if target.references:
         parts.append(_published(target.references))
-    if found:
-        name, p50_ms, p99_ms = found
+    if measured:
+        name, p50_ms, p99_ms = measured
         parts.append(
             f"Measured ([report](../../profiles/reports/{target.name}/{name})): "
             f"p50 {p50_ms:.1f} ms, p99 {p99_ms:.1f} ms."

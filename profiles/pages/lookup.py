@@ -55,9 +55,9 @@ def lookup_emulated(report: dict[str, Any], path: Path) -> list[str]:
     widths = list(next(iter(report["counts"].values()))["per_code"])
     rows = [["instructions per code", *(f"{bits} bits" for bits in widths)]]
     rows.append(["---"] * len(rows[0]))
-    for name, found in report["counts"].items():
-        counts = [f"{found['per_code'][bits]['instructions']:.2f}" for bits in widths]
-        rows.append([f"{name} ({found['cpu']})", *counts])
+    for name, target in report["counts"].items():
+        counts = [f"{target['per_code'][bits]['instructions']:.2f}" for bits in widths]
+        rows.append([f"{name} ({target['cpu']})", *counts])
     return [
         "## Lookup, ARM (emulated)",
         f"`python -m profiles.bench.lookup_emulated`: instructions per code on an emulated "

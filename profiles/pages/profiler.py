@@ -22,8 +22,8 @@ def profiler(report: dict[str, Any], path: Path) -> list[str]:
     times = ["| stage slowed down | ms before | ms after | stage reported |", "|---|---|---|---|"]
     for one in tries:
         before, after = one["planted_ms"]
-        found = ", ".join(one["found"]) or "none"
-        times.append(f"| {one['planted']} | {before:.3f} | {after:.3f} | {found} |")
+        reported = ", ".join(one["found"]) or "none"
+        times.append(f"| {one['planted']} | {before:.3f} | {after:.3f} | {reported} |")
     disturbed = sum(bool(one["brands"]) for one in tries)
     return [
         f"## The profiler, {device['machine']}",
