@@ -20,7 +20,7 @@
     │   ├── GalleryDamagedError          not a gallery file, or a checksum mismatch
     │   ├── GallerySchemaError           written by a newer version
     │   ├── GalleryBusyError             locked by another writer for too long
-    │   └── NotEnrolledError             the label or item to remove is not in the gallery
+    │   └── NotEnrolledError             the label or code is not in the gallery
     ├── StorageError                 6   disk full, read-only, or permission denied
     ├── CameraError                  7   the camera cannot be used
     │   ├── CameraNotFoundError          the device, file, folder or address does not exist
@@ -160,7 +160,7 @@ class GalleryBusyError(GalleryError):
 
 
 class NotEnrolledError(GalleryError):
-    """The label or item is not in the gallery."""
+    """The label or code is not in the gallery."""
 
 
 class StorageError(EdgeRuntimeError):
