@@ -269,4 +269,7 @@ def test_an_unverified_bundle_is_not_deployed(tmp_path: Path) -> None:
         env={**os.environ, "BUNDLE": str(tmp_path)},
     )
     assert done.returncode == 2
-    assert done.stderr.count("\n") == 1 and "is not verified (run: apt install qemu-user" in done.stderr
+    assert (
+        done.stderr.count("\n") == 1
+        and "is not verified (run: apt install qemu-user" in done.stderr
+    )
