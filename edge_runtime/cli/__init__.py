@@ -1,6 +1,7 @@
-"""The `edge-runtime` command: stdout carries data, stderr carries talk.
+"""The `edge-runtime` command. Results go to stdout, messages to stderr.
 
-Sub-commands are loaded when they are called, so that `--help` and small commands start at once.
+A sub-command's module is imported when it is called, so that `--help` and small commands start at
+once.
 """
 
 from __future__ import annotations
@@ -23,24 +24,25 @@ from edge_runtime.errors import EXIT_INTERRUPTED, EdgeRuntimeError, storage_erro
 
 DEBUG_VARIABLE = "EDGE_RUNTIME_DEBUG"
 
-# No answer needs large matrix products, but numpy's library for them starts a thread a core; these
-# spin beside the start, when the bundle is checked and loaded. The caller's own setting stands.
+# numpy's library for matrix products starts one thread per core at import. No command needs large
+# products, and the threads compete with the startup, where the bundle is checked and loaded. A
+# setting of the user takes precedence.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 _COMMANDS = {
-    "config": "Check, show or begin a configuration file.",
-    "doctor": "Is this machine able to do the job?",
-    "enroll": "Teach it places and objects from photos.",
-    "gallery": "What has been enrolled, and the care of its file.",
-    "profile": "How fast is it here, and what does it take?",
-    "query": "Which place or object is in a photo?",
-    "report": "Show, draw and compare what profile has measured.",
-    "run": "Watch a camera and say what it sees.",
+    "config": "Check, print or create a configuration file.",
+    "doctor": "Check whether this machine can run edge-runtime.",
+    "enroll": "Enroll photos of places and objects.",
+    "gallery": "List, edit, back up and check what is enrolled.",
+    "profile": "Measure speed and memory on this machine.",
+    "query": "Recognize the place or object in a photo.",
+    "report": "Show, plot and compare reports of profile.",
+    "run": "Watch a camera and report what it recognizes.",
 }
 
 
 class _LazyGroup(click.Group):
-    """Imports a sub-command's module when it is called; its help line is known without."""
+    """Imports a sub-command's module only when it is called. The list of commands needs none."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
@@ -59,69 +61,69 @@ class _LazyGroup(click.Group):
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="edge-runtime")
 def command() -> None:
-    """Point a camera at a place or an object and know which one it is, on this device alone."""
+    """Recognize places and objects with a camera, on this device alone."""
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command and exit; docs/ERRORS.md lists the exit codes."""
-    _leave(run_command(arguments))
+    _exit_process(run_command(arguments))
 
 
-def _leave(code: int) -> NoReturn:
-    """End the process as it is, with what was asked to be done at its end.
+def _exit_process(code: int) -> NoReturn:
+    """Run the exit handlers and end the process without finalizing the interpreter.
 
-    To take an interpreter apart that has numpy and OpenCV in it costs more CPU than all else that a
-    service does when it stops, and a thread that hangs in a driver would have to be waited for.
+    Finalizing an interpreter with numpy and OpenCV takes more CPU time than everything else that a
+    service does when it stops. It also waits for threads, even if one hangs in a driver.
     """
-    if os.environ.get(DEBUG_VARIABLE):  # profilers of Python want the usual end
+    if os.environ.get(DEBUG_VARIABLE):  # profilers of Python need the normal exit
         sys.exit(code)
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):  # nobody reads it any more
+        with suppress(OSError, ValueError):  # the reader is gone
             stream.flush()
     os._exit(code)
 
 
 def run_command(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; every error becomes one line on stderr and an exit code."""
+    """Run the command. Every error becomes one line on stderr and an exit code."""
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
-        # A label of another script, or a file's name that is no UTF-8, is written as stderr does.
+        # Characters that the terminal cannot encode are escaped, as they are on stderr.
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code = command.main(arguments, prog_name="edge-runtime", standalone_mode=False)
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except click.exceptions.Abort:
-        return _complain("interrupted", EXIT_INTERRUPTED)
+        return _report_error("interrupted", EXIT_INTERRUPTED)
     except click.ClickException as error:
         error.show()
         return error.exit_code
     except EdgeRuntimeError as error:
-        _trace()
-        return _complain(str(error), error.exit_code)
+        _print_traceback()
+        return _report_error(str(error), error.exit_code)
     except BrokenPipeError:
-        # Whoever read our output has seen enough. Python would complain again at exit.
+        # The reader of our output has closed the pipe. Python would report this again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
-        _trace()
-        # One that is not there might be ours, but that it may not be touched is no bug.
+        _print_traceback()
+        # A missing file may be a bug. A file that cannot be accessed is the user's to correct.
         if isinstance(error, OSError) and error.filename and error.errno != errno.ENOENT:
             fault = storage_error(error, error.filename)
             if fault:
-                return _complain(str(fault), fault.exit_code)
-        return _complain(
+                return _report_error(str(fault), fault.exit_code)
+        return _report_error(
             f"internal error: {type(error).__name__}: {error} "
-            f"(this is a bug; {DEBUG_VARIABLE}=1 shows where)",
+            f"(this is a bug; set {DEBUG_VARIABLE}=1 for a traceback)",
             1,
         )
 
 
-def _trace() -> None:
+def _print_traceback() -> None:
     if os.environ.get(DEBUG_VARIABLE):
         traceback.print_exc()
 
 
-def _complain(text: str, code: int) -> int:
+def _report_error(text: str, code: int) -> int:
     click.echo(f"edge-runtime: {' '.join(text.split())}", err=True)
     return code

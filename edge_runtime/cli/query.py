@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from edge_runtime.cli.common import (
+    count_of,
     engine_options,
     gallery_option,
     json_option,
@@ -21,6 +22,7 @@ from edge_runtime.errors import InputError, PhotoError
 
 if TYPE_CHECKING:
     from edge_runtime.gallery import Gallery
+    from edge_runtime.image import Image
     from edge_runtime.position import QueryPosition
     from edge_runtime.types import Match, Verdict
 
@@ -29,29 +31,44 @@ if TYPE_CHECKING:
 @gallery_option
 @engine_options
 @radius_option
-@click.option("--explain", is_flag=True, help="Also show the enrolled pictures that it matched.")
-@click.option("-k", "--neighbours", type=click.IntRange(1), default=5, show_default=True)
-@click.option("--label", "labels", multiple=True, help="Only among this label; may be repeated.")
-@click.option("--together", is_flag=True, help="All PHOTOs show the same thing: one answer.")
+@click.option("--explain", is_flag=True, help="Also list the matches with their photos.")
+@click.option(
+    "-k",
+    "--neighbours",
+    "neighbors",
+    type=click.IntRange(1),
+    default=5,
+    show_default=True,
+    help="Number of nearest codes that vote.",
+)
+@click.option("--label", "labels", multiple=True, help="Search only this label. May be repeated.")
+@click.option(
+    "--together", is_flag=True, help="Give one answer for all PHOTOs, which show the same thing."
+)
 @click.option(
     "--fusion",
     type=click.Choice(["vote", "best"]),
     default="vote",
     show_default=True,
-    help="With --together: labels ranked by votes, or by their nearest picture.",
+    help="With --together: rank labels by votes, or by their nearest code.",
 )
 @click.option(
     "--position",
     metavar="LAT,LON[,HEADING] | photo",
-    help='Where the photo was taken, in degrees; "photo": as its file says (Exif).',
+    help='Where the photo was taken, in degrees; "photo" reads its Exif data.',
 )
-@click.option("--within", type=click.FloatRange(0), help="Metres: leave out what is farther away.")
+@click.option(
+    "--within",
+    type=click.FloatRange(0),
+    help="Exclude pictures taken more than this many meters away.",
+)
 @click.option(
     "--metres-per-bit",
+    "meters_per_bit",
     type=click.FloatRange(0, min_open=True),
     default=25.0,
     show_default=True,
-    help="A match counts a bit worse for each so many metres to where it was taken.",
+    help="Meters between the positions that count as much as one differing bit.",
 )
 @json_option
 @click.argument("photos", nargs=-1, required=True, type=click.Path(path_type=Path))
@@ -61,19 +78,22 @@ def command(
     threads: int,
     radius: int | None,
     explain: bool,
-    neighbours: int,
+    neighbors: int,
     labels: tuple[str, ...],
     together: bool,
-    fusion: str,
+    fusion: Literal["vote", "best"],
     position: str | None,
     within: float | None,
-    metres_per_bit: float,
+    meters_per_bit: float,
     as_json: bool,
     photos: tuple[Path, ...],
 ) -> int:
-    """Which place or object is in a photo? One line for each PHOTO; with --json, one object."""
+    """Recognize the place or object in each PHOTO.
+
+    Prints one line per photo, or one JSON object per photo with --json.
+    """
     if within is not None and position is None:
-        raise click.UsageError("--within needs --position")
+        raise click.UsageError("--within requires --position")
 
     from edge_runtime.engine import open_engine
     from edge_runtime.gallery import Gallery
@@ -83,35 +103,36 @@ def command(
     engine = open_engine(model, threads=threads)
     show = _as_json if as_json else _as_text
     faults: list[PhotoError] = []
-    with Gallery(gallery, engine.model, read_only=True) as memory:
+    with Gallery(gallery, engine.model, read_only=True) as opened:
         pipeline = Pipeline(
-            engine, memory, neighbors=neighbours, radius=radius, labels=labels or None
+            engine, opened, neighbors=neighbors, radius=radius, labels=labels or None
         )
-        places = _Places(position, within, metres_per_bit)
-        looks = []
-        for photo, image, near, decode_ms in _read(photos, places, faults):
+        positions = _Positions(position, within, meters_per_bit)
+        matches = []
+        for photo, image, near, decode_ms in _read(photos, positions, faults):
             result = pipeline.query(image, near)
-            looks.append(result.matches)
+            matches.append(result.matches)
             if not together:
                 stage_ms = {"decode": decode_ms, **result.stage_ms}
                 facts = {"photo": str(photo), "stage_ms": stage_ms}
-                show(memory, str(photo), result.verdict, result.matches, explain, facts)
-        if together and looks:
-            found = label_scores(looks, pipeline.radius, "best" if fusion == "best" else "vote")
-            answer = fused_verdict(looks, found)
+                show(opened, str(photo), result.verdict, result.matches, explain, facts)
+        if together and matches:
+            scores = label_scores(matches, pipeline.radius, fusion)
+            verdict = fused_verdict(matches, scores)
             extra: dict[str, Any] = {
                 "photos": [str(photo) for photo in photos],
                 "label_scores": [
-                    {"label": one.label, "share": one.share, "photos": one.images} for one in found
+                    {"label": score.label, "share": score.share, "photos": score.images}
+                    for score in scores
                 ],
             }
-            best = tuple(one.match for one in found)
-            show(memory, f"{len(looks)} photos", answer, best, explain, extra)
+            best = tuple(score.match for score in scores)
+            show(opened, count_of(len(matches), "photo"), verdict, best, explain, extra)
     return InputError.exit_code if faults else 0
 
 
-class _Places:
-    """The position that each photo is looked up with."""
+class _Positions:
+    """The position of each query, from the options or from the photo."""
 
     def __init__(self, text: str | None, within: float | None, meters_per_bit: float) -> None:
         from edge_runtime.position import parse_position
@@ -122,7 +143,7 @@ class _Places:
         self._meters_per_bit = meters_per_bit
 
     def of(self, data: bytes) -> QueryPosition | None:
-        """Of the encoded photo `data`."""
+        """Return the position for the encoded photo `data`, None if it is unknown."""
         from edge_runtime.image.exif import read_exif_position
         from edge_runtime.position import QueryPosition
 
@@ -131,9 +152,9 @@ class _Places:
 
 
 def _read(
-    photos: tuple[Path, ...], places: _Places, faults: list[PhotoError]
-) -> Iterator[tuple[Path, Any, QueryPosition | None, float]]:
-    """Each photo that can be used, decoded, with its position and the milliseconds it took."""
+    photos: tuple[Path, ...], positions: _Positions, faults: list[PhotoError]
+) -> Iterator[tuple[Path, Image, QueryPosition | None, float]]:
+    """Yield each valid photo, decoded, with its position and the decoding time in milliseconds."""
     from edge_runtime.image.decode import decode_photo, read_bytes
     from edge_runtime.system.stage_timer import StageTimer
 
@@ -147,37 +168,37 @@ def _read(
             faults.append(error)
             continue
         timer.mark("decode")
-        yield photo, image, places.of(data), timer.stage_ms["decode"]
+        yield photo, image, positions.of(data), timer.stage_ms["decode"]
 
 
 def _as_json(
-    memory: Gallery,
+    gallery: Gallery,
     _name: str,
     verdict: Verdict,
     matches: tuple[Match, ...],
     _explain: bool,
     extra: dict[str, Any],
 ) -> None:
-    sources = memory.sources([match.id for match in matches])
+    sources = gallery.sources([match.id for match in matches])
     listed = [{**asdict(match), "source": sources.get(match.id)} for match in matches]
     print_json({**extra, **asdict(verdict), "matches": listed})
 
 
 def _as_text(
-    memory: Gallery,
+    gallery: Gallery,
     name: str,
     verdict: Verdict,
     matches: tuple[Match, ...],
     explain: bool,
     extra: dict[str, Any],
 ) -> None:
-    distance = "" if verdict.distance is None else f", nearest {verdict.distance} bits away"
-    sure = f"{verdict.confidence:.0%}" if verdict.label else "nothing near enough"
+    distance = "" if verdict.distance is None else f", distance {verdict.distance} bits"
+    confidence = f"{verdict.confidence:.0%}" if verdict.label else "no match within the radius"
     took = f", {sum(extra['stage_ms'].values()):.1f} ms" if "stage_ms" in extra else ""
-    click.echo(f"{name}: {verdict.label or 'unknown'} ({sure}{distance}{took})")
+    click.echo(f"{name}: {verdict.label or 'unknown'} ({confidence}{distance}{took})")
     if explain:
-        sources = memory.sources([match.id for match in matches])
+        sources = gallery.sources([match.id for match in matches])
         for match in matches:
-            ground = "" if match.metres is None else f"  {match.metres:,.0f} m"
+            meters = "" if match.metres is None else f"  {match.metres:,.0f} m"
             source = sources.get(match.id, "")
-            click.echo(f"    {match.distance:>3} bits{ground}  {match.label}  {source}")
+            click.echo(f"    {match.distance:>3} bits{meters}  {match.label}  {source}")

@@ -3,8 +3,7 @@
 import os
 from pathlib import Path
 
-from edge_runtime.gallery.labels import check_label
-from edge_runtime.gallery.records import Counts, LabelData, LabeledCode, Stats
+from edge_runtime.gallery.records import Counts, LabelData, LabeledCode, Stats, check_label
 from edge_runtime.gallery.store import Gallery
 
 __all__ = [

@@ -9,9 +9,8 @@ from datetime import UTC, datetime
 
 from edge_runtime.code import Code, check_codes
 from edge_runtime.errors import LabelError, NotEnrolledError
-from edge_runtime.gallery.labels import check_label
 from edge_runtime.gallery.pictures import count_pictures, count_rows
-from edge_runtime.gallery.records import Counts, LabelData, LabeledCode
+from edge_runtime.gallery.records import Counts, LabelData, LabeledCode, check_label
 from edge_runtime.gallery.rows import (
     begin_generation,
     checksum_of,

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.code import Code
+from edge_runtime.gallery.changes import no_such_label
+from edge_runtime.gallery.records import check_label
 from edge_runtime.gallery.snapshot import Snapshot
 from edge_runtime.lookup import RowFilter
 from edge_runtime.position import QueryPosition, ground_distance_m
@@ -52,6 +54,18 @@ def within(
     """Return all codes within `radius` bits of `code`, nearest first, ties by id."""
     row_filter = snapshot.row_filter if labels is None else snapshot.rows_with_labels(labels)
     return matches(snapshot, *snapshot.lookup.within(code, radius, row_filter))
+
+
+def label_ids(snapshot: Snapshot, labels: Collection[str] | None) -> list[int] | None:
+    """Return the ids of `labels`, None for all labels; raises `NotEnrolledError`."""
+    if labels is None:
+        return None
+    wanted = {check_label(label): label for label in labels}
+    ids = {name: number for number, name in snapshot.labels.items() if name in wanted}
+    for name, label in wanted.items():
+        if name not in ids:
+            raise no_such_label(label)
+    return list(ids.values())
 
 
 def matches(

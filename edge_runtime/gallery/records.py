@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from edge_runtime.code import Code
-from edge_runtime.errors import InputError
+from edge_runtime.errors import InputError, LabelError
 from edge_runtime.position import Position
 
 MAX_THUMBNAIL_BYTES = 65_536
+MAX_LABEL_LENGTH = 128
+"""Characters."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,3 +91,33 @@ class Stats:
     generation: int
     """The number of committed changes."""
     size_bytes: int
+
+
+def check_label(text: str) -> str:
+    """Return `text` as a label, trimmed and in Unicode normalization form C.
+
+    Any script is allowed. Slashes are not, since labels become MQTT topics, URLs and folder names;
+    neither are control characters, which a terminal would act on. Raises `LabelError`.
+    """
+    label = unicodedata.normalize("NFC", text).strip()
+    shown = repr(label[:40] + "..." if len(label) > 40 else label)
+    if not label:
+        raise LabelError(f"label must not be empty: {text!r}")
+    if label in (".", ".."):
+        raise LabelError(f"label must not be {shown}")
+    if len(label) > MAX_LABEL_LENGTH:
+        raise LabelError(
+            f"label must not exceed {MAX_LABEL_LENGTH} characters, got {len(label)}: {shown}"
+        )
+    if "/" in label or "\\" in label:
+        slash = "/" if "/" in label else "\\"
+        raise LabelError(
+            f"label must not contain '{slash}': {shown}", remedy='use "-" or a space instead'
+        )
+    if any(
+        unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp") for character in label
+    ):
+        raise LabelError(
+            f"label must not contain control characters: {shown}", remedy="type it again"
+        )
+    return label

@@ -13,9 +13,15 @@ from edge_runtime.code import Code
 from edge_runtime.errors import GalleryModelMismatchError
 from edge_runtime.gallery import changes, query
 from edge_runtime.gallery.content import Content, read_content
-from edge_runtime.gallery.labels import check_label
 from edge_runtime.gallery.pictures import count_by_label, count_enrolled, group_ids
-from edge_runtime.gallery.records import Counts, EnrollCounts, LabelData, LabeledCode, Stats
+from edge_runtime.gallery.records import (
+    Counts,
+    EnrollCounts,
+    LabelData,
+    LabeledCode,
+    Stats,
+    check_label,
+)
 from edge_runtime.gallery.rows import (
     Generation,
     Meta,
@@ -232,14 +238,14 @@ class Gallery:
         position of the query.
         """
         snapshot = self.snapshot()
-        return query.nearest(snapshot, code, k, self._label_ids(snapshot, labels), near)
+        return query.nearest(snapshot, code, k, query.label_ids(snapshot, labels), near)
 
     def within(
         self, code: Code, radius: int, *, labels: Collection[str] | None = None
     ) -> tuple[Match, ...]:
         """Return all enrolled codes within `radius` bits of `code`, nearest first, ties by id."""
         snapshot = self.snapshot()
-        return query.within(snapshot, code, radius, self._label_ids(snapshot, labels))
+        return query.within(snapshot, code, radius, query.label_ids(snapshot, labels))
 
     def sources(self, ids: Sequence[int]) -> dict[int, str]:
         """Return the source of each code in `ids`, without those that have been removed."""
@@ -334,13 +340,3 @@ class Gallery:
             finally:
                 if many:
                     self._connection.execute("PRAGMA foreign_keys = ON")
-
-    def _label_ids(self, snapshot: Snapshot, labels: Collection[str] | None) -> list[int] | None:
-        if labels is None:
-            return None
-        wanted = {check_label(label): label for label in labels}
-        ids = {name: number for number, name in snapshot.labels.items() if name in wanted}
-        for name, label in wanted.items():
-            if name not in ids:
-                raise changes.no_such_label(label)
-        return list(ids.values())

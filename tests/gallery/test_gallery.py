@@ -387,7 +387,7 @@ GOOD_LABELS = ["Kitchen", "  trimmed ", "厨房", "Käsetheke", "مطبخ", "a" 
 BAD_LABELS = {
     "": "empty",
     "   ": "empty",
-    "..": "empty",
+    "..": "must not be '..'",
     "a" * 300: "got 300",
     "a/b": "contain '/'",
     "a\\b": "contain",
