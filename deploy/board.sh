@@ -20,9 +20,11 @@ before=$(readlink "$PREFIX/current" 2>/dev/null || true)
 trap 'code=$?; [ $code = 0 ] || [ -e "$release/.good" ] || rm -rf "$release"; exit $code' EXIT
 
 python=$(PYTHON=${PYTHON:-} sh "$staging/python.sh" 2>&1) || fail "$python" 9
-command -v systemctl >/dev/null || fail "this system has no systemd; to run the daemon without it, see docs/DAEMON.md" 9
+command -v systemctl >/dev/null ||
+  fail "this system has no systemd; to run the daemon without it, see docs/DAEMON.md" 9
 free=$(df -Pk "$PREFIX" | awk 'NR==2 {print $4}')
-[ "$free" -gt 700000 ] || [ -n "$before" ] || fail "less than 700 MB free on $PREFIX; free some space" 6
+[ "$free" -gt 700000 ] || [ -n "$before" ] ||
+  fail "less than 700 MB free on $PREFIX; free some space" 6
 
 if [ "$OWNER" != "$(id -un)" ] && ! id "$OWNER" >/dev/null 2>&1; then
   log "creating the user $OWNER"
@@ -42,7 +44,8 @@ if [ ! -e "$release/.good" ]; then
   fi
   pip() { "$release/venv/bin/python" -m pip --disable-pip-version-check --no-input "$@"; }
   pip install --quiet --requirement "$staging/requirements.txt"
-  cp -r "$staging/source" "$release/source"  # the build writes root-owned files, which would break the next rsync
+  # The build writes root-owned files, which would break the next rsync: build a copy.
+  cp -r "$staging/source" "$release/source"
   pip install --quiet --force-reinstall --no-deps "$release/source"
   rm -rf "$release/source"
   cp -a "$staging/model" "$release/model"
@@ -56,7 +59,8 @@ fi
 "$release/venv/bin/python" -m edge_runtime config check "$CONFIG" >&2
 log "checking the board"
 "$release/venv/bin/python" -m edge_runtime doctor --model "$release/model" \
-  --gallery "${GALLERY:-/var/lib/edge-runtime/gallery.sqlite}" >&2 || fail "the board failed the checks above" 9
+  --gallery "${GALLERY:-/var/lib/edge-runtime/gallery.sqlite}" >&2 ||
+  fail "the board failed the checks above" 9
 touch "$release/.good"
 
 switch() {  # replaces the link atomically
