@@ -56,7 +56,7 @@ SUITES = ("install", "parity", "bundle", "gallery", "daemon", "profile", "estima
     "--keep", is_flag=True, help="Keep the installed packages on the board for the next run."
 )
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the reports and results.")
-@click.argument("options", nargs=-1)
+@click.argument("options", metavar="[PYTEST OPTION]...", nargs=-1)
 def main(names: str, **settings: Any) -> None:
     """Run the tests on every target."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # SIGTERM cleans up as Ctrl-C does

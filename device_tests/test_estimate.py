@@ -24,7 +24,7 @@ def test_every_stage_of_the_path_is_counted(
     material = make_material(bundle, tmp_path)
     stages = count_stages(Userland(), target, bundle, material, frames=1)
     assert list(stages) == ["decode", "fit", "hash", "lookup", "decide", "publish"]
-    assert material.items > 100
+    assert material.codes > 100
     assert stages["hash"].by_class["fma"] > 1e6
     assert stages["decode"].instructions > 1e6
     assert all(stage.by_class["fma"] < 1e3 for name, stage in stages.items() if name != "hash")

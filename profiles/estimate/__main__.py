@@ -104,7 +104,7 @@ def count(
                 stages = count_stages(userland, source, bundle, material)
                 counts = {
                     **facts,
-                    "gallery_items": material.items,
+                    "gallery_items": material.codes,
                     "stages": {name: {"counts": one.as_dict()} for name, one in stages.items()},
                 }
             add_counts(report, target, precision, counts)

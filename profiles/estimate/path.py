@@ -38,7 +38,7 @@ class Material:
 
     photo: Path
     gallery: Path
-    items: int
+    codes: int
     """Number of codes in the gallery."""
 
 
