@@ -1,4 +1,4 @@
-"""The command as people use it: real processes, real photos, every exit code."""
+"""The command in real processes: real photos, messages and every exit code."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def enrolled(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def own(enrolled: Path, tmp_path: Path) -> Path:
-    """A copy of the gallery that a test may change."""
+    """Return a copy of the gallery that a test may change."""
     return Path(shutil.copy(enrolled, tmp_path / "own.sqlite"))
 
 
@@ -85,7 +85,7 @@ def test_a_radius_beyond_the_width_is_refused(enrolled: Path, photos: Path) -> N
     _one_line(done, 3, "radius must be between 0 and 64, got 65")
 
 
-def test_radius_zero_knows_only_the_very_same_code(enrolled: Path, photos: Path) -> None:
+def test_radius_zero_matches_only_an_equal_code(enrolled: Path, photos: Path) -> None:
     same, other = photos / "cat" / "0.jpg", ROOT / "docs" / "demo.jpg"
     done = run_cli("query", "--gallery", enrolled, "--radius", 0, same, other)
     lines = done.stdout.splitlines()
@@ -219,13 +219,13 @@ def test_a_signal_ends_with_a_summary(
     assert child.stdout is not None
     assert "+ cat" in child.stdout.readline()
     child.send_signal(number)
-    _, talk = child.communicate(timeout=120)
+    _, messages = child.communicate(timeout=120)
     assert child.returncode == 0
-    assert "Traceback" not in talk
-    assert "frames in" in talk
+    assert "Traceback" not in messages
+    assert "frames in" in messages
 
 
-def test_an_interrupted_enrolment_keeps_its_finished_batches(photos: Path, tmp_path: Path) -> None:
+def test_an_interrupted_enrollment_keeps_committed_batches(photos: Path, tmp_path: Path) -> None:
     folder, gallery = tmp_path / "many" / "cat", tmp_path / "g.sqlite"
     folder.mkdir(parents=True)
     for n in range(3000):
@@ -238,25 +238,25 @@ def test_an_interrupted_enrolment_keeps_its_finished_batches(photos: Path, tmp_p
         text=True,
         cwd=ROOT,
     )
-    while not (gallery.exists() and _items(gallery)):
+    while not (gallery.exists() and _codes(gallery)):
         assert child.poll() is None
     child.send_signal(signal.SIGINT)
-    _, talk = child.communicate(timeout=120)
+    _, messages = child.communicate(timeout=120)
     assert child.returncode == errors.EXIT_INTERRUPTED
-    assert talk.strip() == "edge-runtime: interrupted"
-    assert 32 <= _items(gallery) < 3000
+    assert messages.strip() == "edge-runtime: interrupted"
+    assert 32 <= _codes(gallery) < 3000
     assert verify(gallery) == []
 
 
-def _items(path: Path) -> int:
+def _codes(path: Path) -> int:
     try:
         with Gallery(path, read_only=True) as gallery:
             return gallery.stats().codes
-    except errors.GalleryError:  # it is just being made
+    except errors.GalleryError:  # it is being created
         return 0
 
 
-def test_a_reader_that_has_seen_enough(enrolled: Path) -> None:
+def test_a_closed_output_pipe_is_not_an_error(enrolled: Path) -> None:
     script = f"{sys.executable} -m edge_runtime gallery list --gallery {enrolled} | head -1"
     done = subprocess.run(
         ["bash", "-o", "pipefail", "-c", script],
@@ -269,7 +269,7 @@ def test_a_reader_that_has_seen_enough(enrolled: Path) -> None:
     assert done.stdout.count("\n") == 1
 
 
-def test_bad_photos_do_not_stop_the_good_ones(photos: Path, tmp_path: Path) -> None:
+def test_invalid_photos_do_not_stop_the_others(photos: Path, tmp_path: Path) -> None:
     folder, gallery = tmp_path / "mixed", tmp_path / "g.sqlite"
     shutil.copytree(photos / "cat", folder / "cat")
     (folder / "cat" / "broken.jpg").write_bytes((folder / "cat" / "0.jpg").read_bytes()[:5000])
@@ -334,7 +334,7 @@ def test_galleries_that_cannot_be_used(enrolled: Path, tmp_path: Path, photos: P
     version = b"edge.version\x12\x01"
     assert shipped.count(version) == 1
     at = shipped.index(version) + len(version)
-    other.write_bytes(shipped[:at] + b"x" + shipped[at + 1 :])  # the same network, another id
+    other.write_bytes(shipped[:at] + b"x" + shipped[at + 1 :])  # the same network with another id
     done = run_cli("query", "--gallery", enrolled, "--model", other, photo)
     _one_line(done, 5, "its codes were made by model", "use that model with --model")
 
@@ -396,7 +396,7 @@ def test_doctor(enrolled: Path, tmp_path: Path) -> None:
     assert "-> connect it" in done.stdout
 
 
-def test_doctor_examines_what_a_configuration_needs(enrolled: Path, tmp_path: Path) -> None:
+def test_doctor_checks_what_a_configuration_needs(enrolled: Path, tmp_path: Path) -> None:
     clip = tmp_path / "clip.mp4"
     write_clip(clip, "motorcycle_right.png")
     config = tmp_path / "edge.toml"
@@ -414,7 +414,7 @@ def test_doctor_examines_what_a_configuration_needs(enrolled: Path, tmp_path: Pa
     assert run_cli("doctor", "--config", config).returncode == 3
 
 
-def test_doctor_knows_clocks_and_permissions(tmp_path: Path) -> None:
+def test_doctor_checks_clocks_and_cameras(tmp_path: Path) -> None:
     assert clock(0.0, True).status == "fail"
     assert clock(BUILT_S + 1.0, False).status == "warn"
     assert clock(BUILT_S + 1.0, True).status == "ok"
@@ -426,9 +426,9 @@ def test_doctor_knows_clocks_and_permissions(tmp_path: Path) -> None:
     assert (one.status, one.detail) == ("ok", "video0")
 
 
-def test_doctor_says_where_a_service_s_memory_is_not_limited(tmp_path: Path) -> None:
+def test_doctor_reports_a_missing_memory_limit(tmp_path: Path) -> None:
     controllers = tmp_path / "cgroup.controllers"
-    assert list(memory_limit(controllers)) == []  # no such control groups
+    assert list(memory_limit(controllers)) == []  # without control groups
     controllers.write_text("cpuset cpu io memory pids\n")
     assert list(memory_limit(controllers)) == []
     controllers.write_text("cpuset cpu io pids\n")  # Raspberry Pi OS
@@ -445,7 +445,7 @@ def test_doctor_names_the_group_that_is_missing(tmp_path: Path) -> None:
     assert "usermod -aG" in barred.remedy
 
 
-def test_doctor_survives_a_wheel_that_dies(enrolled: Path, tmp_path: Path) -> None:
+def test_doctor_survives_a_package_that_crashes(enrolled: Path, tmp_path: Path) -> None:
     """An illegal instruction at import is reported, with the rest of the findings."""
     (tmp_path / "onnxruntime.py").write_text(
         "import os, signal; os.kill(os.getpid(), signal.SIGILL)"
@@ -456,7 +456,7 @@ def test_doctor_survives_a_wheel_that_dies(enrolled: Path, tmp_path: Path) -> No
     assert "ok    gallery" in done.stdout
 
 
-def test_the_end_waits_for_no_thread_but_does_what_was_asked_for_it() -> None:
+def test_exit_runs_handlers_and_does_not_wait_for_threads() -> None:
     script = (
         "import atexit, threading, time\n"
         "from edge_runtime.cli import main\n"
@@ -471,8 +471,8 @@ def test_the_end_waits_for_no_thread_but_does_what_was_asked_for_it() -> None:
     assert done.stdout.splitlines()[-1] == "the end"
 
 
-def test_a_strip_of_a_photo_and_a_name_that_is_no_text(tmp_path: Path) -> None:
-    """A thumbnail of it would be none pixel high; bytes of another century's character set."""
+def test_a_very_long_photo_and_a_file_name_that_is_not_utf_8(tmp_path: Path) -> None:
+    """A scaled thumbnail would be 0 pixels high, and the file name is in Latin-1."""
     label = tmp_path / "photos" / "wall"
     label.mkdir(parents=True)
     strip = np.random.default_rng(0).integers(0, 255, (40, 14_000, 3), dtype=np.uint8)
@@ -489,7 +489,7 @@ def test_a_strip_of_a_photo_and_a_name_that_is_no_text(tmp_path: Path) -> None:
     assert "no such file or folder" in done.stderr
 
 
-def test_a_folder_that_may_not_be_looked_into_is_no_bug(
+def test_a_folder_without_permission_is_a_storage_error(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     def refuse(path: Path) -> bool:
@@ -501,7 +501,7 @@ def test_a_folder_that_may_not_be_looked_into_is_no_bug(
     assert "copy.sqlite: permission denied (check the owner" in capsys.readouterr().err
 
 
-def test_a_bug_of_ours_is_one_line_too(enrolled: Path, photos: Path) -> None:
+def test_an_internal_error_is_one_line(enrolled: Path, photos: Path) -> None:
     script = (
         "import sys, edge_runtime.recognition.pipeline as p\n"
         "p.preprocess = lambda *_: 1 / 0\n"

@@ -1,4 +1,4 @@
-"""The command where a home, a terminal, a disk or a file's name is not as usual."""
+"""The command with an unusual home folder, terminal, disk or file name."""
 
 from __future__ import annotations
 
@@ -41,9 +41,7 @@ def _command(*arguments: object, **environment: str) -> subprocess.CompletedProc
 
 
 @pytest.mark.parametrize("writable", [True, False])
-def test_onnx_runtime_keeps_no_identity_and_reports_to_nobody(
-    writable: bool, tmp_path: Path
-) -> None:
+def test_onnx_runtime_stores_no_id_and_sends_no_telemetry(writable: bool, tmp_path: Path) -> None:
     home = tmp_path / "home"
     if writable:
         home.mkdir()
@@ -60,16 +58,16 @@ def test_onnx_runtime_keeps_no_identity_and_reports_to_nobody(
     assert not writable or not list(home.rglob("*"))
 
 
-def test_a_terminal_that_knows_few_letters(tmp_path: Path, photo: Path) -> None:
+def test_a_terminal_with_a_limited_character_set(tmp_path: Path, photo: Path) -> None:
     gallery = tmp_path / "gallery.sqlite"
     assert run_cli("enroll", "--gallery", gallery, "--label", "Кухня", photo).returncode == 0
-    for encoding, said in (
+    for encoding, label in (
         ("iso-8859-1", "\\u041a\\u0443\\u0445\\u043d\\u044f"),
         ("utf-8", "Кухня"),
     ):
         done = _command("query", "--gallery", gallery, photo, PYTHONIOENCODING=encoding)
         assert (done.returncode, done.stderr) == (0, "")
-        assert f": {said} (100%" in done.stdout
+        assert f": {label} (100%" in done.stdout
         done = _command("query", "--json", "--gallery", gallery, photo, PYTHONIOENCODING=encoding)
         assert json.loads(done.stdout)["label"] == "Кухня"
     golden = ROOT / "tests" / "data" / "report-2.json"
@@ -77,7 +75,7 @@ def test_a_terminal_that_knows_few_letters(tmp_path: Path, photo: Path) -> None:
     assert (done.returncode, done.stderr) == (9, "")
 
 
-def test_a_report_names_files_whose_names_are_no_utf_8(tmp_path: Path, photo: Path) -> None:
+def test_a_report_with_file_names_that_are_not_utf_8(tmp_path: Path, photo: Path) -> None:
     folder = tmp_path / os.fsdecode(b"caf\xe9")
     folder.mkdir()
     photo.rename(folder / "cat.jpg")
@@ -87,27 +85,27 @@ def test_a_report_names_files_whose_names_are_no_utf_8(tmp_path: Path, photo: Pa
     assert read_report(path).program.arguments[-1].endswith("caf\\udce9")
 
 
-@pytest.mark.parametrize("kept", ["report.json", "export.jsonl", "backup.sqlite"])
-def test_a_place_that_cannot_be_written_is_one_line(
-    kept: str, tmp_path: Path, photo: Path, fake_engine: FakeEngine
+@pytest.mark.parametrize("name", ["report.json", "export.jsonl", "backup.sqlite"])
+def test_an_output_path_that_cannot_be_written_is_one_line(
+    name: str, tmp_path: Path, photo: Path, fake_engine: FakeEngine
 ) -> None:
     gallery = tmp_path / "gallery.sqlite"
     with Gallery(gallery, fake_engine.model, create=True):
         pass
-    place = photo / kept  # which is no folder; to remove what is not there fails likewise
+    path = photo / name  # below a file, so that removing it fails too
     done = run_cli(
         *{
-            "report.json": ("profile", "--seconds", 600, "--out", place, photo),
-            "export.jsonl": ("gallery", "export", "--gallery", gallery, place),
-            "backup.sqlite": ("gallery", "backup", "--gallery", gallery, place),
-        }[kept]
-    )  # a profile says so before it takes its ten minutes
+            "report.json": ("profile", "--seconds", 600, "--out", path, photo),
+            "export.jsonl": ("gallery", "export", "--gallery", gallery, path),
+            "backup.sqlite": ("gallery", "backup", "--gallery", gallery, path),
+        }[name]
+    )  # profile reports it before it measures for ten minutes
     assert done.returncode == StorageError.exit_code, done.stderr
     assert done.stderr.count("\n") == 1
     assert "internal error" not in done.stderr
 
 
-def test_a_report_is_not_touched_before_there_is_another(tmp_path: Path) -> None:
+def test_a_failed_profile_leaves_the_old_report_unchanged(tmp_path: Path) -> None:
     path = tmp_path / "report.json"
     path.write_text("the one before")
     done = run_cli("profile", "--out", path, "--model", tmp_path / "none", tmp_path / "none.jpg")

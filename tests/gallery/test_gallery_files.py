@@ -1,4 +1,4 @@
-"""The gallery's files: snapshots that never lie, damage that never passes, whole copies."""
+"""Gallery files: snapshots, backups, export and import, corruption, crashes."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ from tests.support.processes import ROOT
 MODEL = FakeEngine().model
 META = Meta(MODEL.id, MODEL.bits)
 KILLS = int(os.environ.get("EDGE_RUNTIME_KILLS", "20"))
-"""The long run is EDGE_RUNTIME_KILLS=500."""
+"""Number of kills. The long run uses EDGE_RUNTIME_KILLS=500."""
 FLIP_EVERY = int(os.environ.get("EDGE_RUNTIME_FLIP_EVERY", "97"))
-"""Bytes; the long run is EDGE_RUNTIME_FLIP_EVERY=1."""
+"""Step in bytes. The long run uses EDGE_RUNTIME_FLIP_EVERY=1."""
 
-TOGETHER_S = float(os.environ.get("EDGE_RUNTIME_TOGETHER_S", "3"))
-"""Seconds; the long run is EDGE_RUNTIME_TOGETHER_S=60."""
+CONCURRENT_S = float(os.environ.get("EDGE_RUNTIME_TOGETHER_S", "3"))
+"""Duration in seconds. The long run uses EDGE_RUNTIME_TOGETHER_S=60."""
 
 
 def _code(value: int) -> np.ndarray:
@@ -57,7 +57,7 @@ def _items(first: int, last: int, label: str = "cat") -> list[LabeledCode]:
 
 
 def _content(path: Path) -> list[tuple[int, str, int]]:
-    """All items as a fresh reader finds them by searching."""
+    """Return all codes that a new connection finds by searching."""
     with Gallery(path, MODEL, read_only=True) as gallery:
         found = gallery.search(_code(0), 10**6)
         return sorted((match.id, match.label, match.distance) for match in found)
@@ -65,7 +65,7 @@ def _content(path: Path) -> list[tuple[int, str, int]]:
 
 @pytest.fixture
 def always_saved(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep a snapshot file of galleries of any size."""
+    """Save a snapshot file for galleries of any size."""
     monkeypatch.setattr("edge_runtime.gallery.store.SNAPSHOT_FROM", 0)
 
 
@@ -88,7 +88,7 @@ def _without_snapshot(path: Path) -> list[tuple[int, str, int]]:
     return _content(path)
 
 
-def test_a_snapshot_is_left_behind_and_used(path: Path, always_saved: None) -> None:
+def test_a_snapshot_is_saved_and_used(path: Path, always_saved: None) -> None:
     _fill(path)
     snapshot = load_snapshot(snapshot_path(path), MODEL.id, MODEL.bits)
     assert snapshot is not None
@@ -96,7 +96,7 @@ def test_a_snapshot_is_left_behind_and_used(path: Path, always_saved: None) -> N
     assert _content(path) == _without_snapshot(path)
 
 
-def test_a_stale_snapshot_is_brought_up_to_date(path: Path, always_saved: None) -> None:
+def test_a_stale_snapshot_is_updated(path: Path, always_saved: None) -> None:
     _fill(path)
     old = snapshot_path(path).read_bytes()
     with Gallery(path, MODEL) as gallery:
@@ -110,7 +110,7 @@ def test_a_stale_snapshot_is_brought_up_to_date(path: Path, always_saved: None) 
 
 
 def test_a_snapshot_of_another_history_is_not_used(path: Path, always_saved: None) -> None:
-    """A restored backup, or a new gallery of the same name, with as many changes."""
+    """Such as that of a restored backup with the same number of changes."""
     _fill(path)
     backup(path, path.with_name("backup.sqlite"))
     with Gallery(path, MODEL) as gallery:
@@ -127,17 +127,22 @@ def test_a_snapshot_of_another_history_is_not_used(path: Path, always_saved: Non
 
 
 @pytest.mark.parametrize("damage", ["cut", "flip", "empty", "other"])
-def test_a_damaged_snapshot_is_made_anew(path: Path, always_saved: None, damage: str) -> None:
+def test_a_corrupt_snapshot_is_rebuilt(path: Path, always_saved: None, damage: str) -> None:
     _fill(path)
-    truth = _content(path)
+    expected = _content(path)
     file = snapshot_path(path)
     data = bytearray(file.read_bytes())
     data[len(data) // 2] ^= 1
     file.write_bytes(
-        {"cut": data[: len(data) // 2], "flip": data, "empty": b"", "other": b"x" * 999}[damage]
+        {
+            "cut": bytes(data[: len(data) // 2]),
+            "flip": bytes(data),
+            "empty": b"",
+            "other": b"x" * 999,
+        }[damage]
     )
     assert verify(path) == ["gallery.sqlite.codes: corrupt (it will be rebuilt)"]
-    assert _content(path) == truth
+    assert _content(path) == expected
     assert repair(path).codes_kept == 39
     assert verify(path) == []
 
@@ -149,7 +154,7 @@ def test_relabel_and_merge(path: Path) -> None:
         assert gallery.relabel("dog", "Hund").codes == 7
         assert gallery.labels() == {"Hund": 7, "cat": 10}
         assert {match.label for match in gallery.search(_code(0), 99)} == {"Hund", "cat"}
-        assert gallery.relabel("Hund", "cat").codes == 2  # five were enrolled under both
+        assert gallery.relabel("Hund", "cat").codes == 2  # five were already enrolled under both
         assert gallery.labels() == {"cat": 12}
         assert len(gallery.search(_code(0), 99)) == 12
         with pytest.raises(NotEnrolledError):
@@ -159,7 +164,7 @@ def test_relabel_and_merge(path: Path) -> None:
     assert verify(path) == []
 
 
-def test_payload(path: Path) -> None:
+def test_a_payload_is_stored(path: Path) -> None:
     with Gallery(path, MODEL, create=True) as gallery:
         gallery.enroll(_items(0, 1))
         gallery.set_payload("cat", '{"floor": 3}')
@@ -167,18 +172,18 @@ def test_payload(path: Path) -> None:
     assert verify(path) == []
 
 
-def test_compact_gives_space_back_and_keeps_everything(path: Path) -> None:
+def test_compact_releases_space_and_keeps_the_content(path: Path) -> None:
     with Gallery(path, MODEL, create=True) as gallery:
         gallery.enroll([LabeledCode("cat", _code(n), "x" * 200) for n in range(5000)])
         gallery.remove(ids=range(1, 4900))
-    truth = _content(path)
+    expected = _content(path)
     before, after = compact(path)
     assert after < before / 5
-    assert _content(path) == truth
+    assert _content(path) == expected
     assert verify(path) == []
 
 
-def test_readers_go_on_across_a_compaction(path: Path) -> None:
+def test_readers_continue_during_a_compaction(path: Path) -> None:
     _fill(path)
     with Gallery(path, MODEL, read_only=True) as reader:
         before = reader.search(_code(0), 99)
@@ -221,7 +226,7 @@ def test_restore_while_in_use(path: Path) -> None:
     assert verify(path) == []
 
 
-def test_restore_in_place_of_nothing_and_of_rubbish(path: Path) -> None:
+def test_restore_replaces_a_missing_and_a_corrupt_gallery(path: Path) -> None:
     _fill(path)
     before, copy = _content(path), path.with_name("copy.sqlite")
     backup(path, copy)
@@ -234,7 +239,7 @@ def test_restore_in_place_of_nothing_and_of_rubbish(path: Path) -> None:
     assert _content(path) == before
 
 
-def test_what_is_not_restored(path: Path) -> None:
+def test_restore_refuses_invalid_sources(path: Path) -> None:
     _fill(path)
     before, other = _content(path), path.with_name("other.sqlite")
     with pytest.raises(InputError, match="from itself"):
@@ -247,8 +252,8 @@ def test_what_is_not_restored(path: Path) -> None:
     ):
         restore(path, other)
     other.unlink()
-    stranger = FakeEngine("another").model
-    with Gallery(other, stranger, create=True) as gallery:
+    another = FakeEngine("another").model
+    with Gallery(other, another, create=True) as gallery:
         gallery.enroll(_items(1, 2))
     with pytest.raises(GalleryModelMismatchError):
         restore(path, other)
@@ -256,10 +261,10 @@ def test_what_is_not_restored(path: Path) -> None:
 
 
 @pytest.mark.parametrize("put", [shutil.move, shutil.copy])
-def test_a_log_does_not_outlive_the_file_that_it_belongs_to(
+def test_a_replaced_file_is_read_without_the_old_log(
     path: Path, put: Callable[[Path, Path], object]
 ) -> None:
-    """A file that is put in the place of a gallery in use is what is read from then on."""
+    """Replacing the file of a gallery in use must not mix it with the previous log."""
     _fill(path)
     before, copy = _content(path), path.with_name("copy.sqlite")
     backup(path, copy)
@@ -298,8 +303,8 @@ def test_a_flat_index_of_faiss_is_read(path: Path) -> None:
             import_codes(file, META)
 
 
-def test_an_index_for_faiss_is_written_to_the_byte(path: Path) -> None:
-    """Compared with what faiss 1.15 writes for an IndexBinaryIDMap; faiss itself reads it, too."""
+def test_a_faiss_index_is_written_byte_for_byte(path: Path) -> None:
+    """The file equals what faiss 1.15 writes for an IndexBinaryIDMap, and faiss can read it."""
     file = path.with_suffix(".faiss")
     items = [(7 + n, LabeledCode("x", _code(0x0102030405060700 + n))) for n in range(3)]
     export_codes(file, META, Content(items, {}))
@@ -315,7 +320,7 @@ def test_an_index_for_faiss_is_written_to_the_byte(path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".npz"])
-def test_export_and_import_bring_everything_back(path: Path, suffix: str) -> None:
+def test_export_and_import_preserve_codes_and_labels(path: Path, suffix: str) -> None:
     _fill(path)
     file, other = path.with_suffix(suffix), path.with_name("other.sqlite")
     with Gallery(path, MODEL, read_only=True) as gallery:
@@ -331,7 +336,7 @@ def test_export_and_import_bring_everything_back(path: Path, suffix: str) -> Non
         import_codes(file, Meta("f" * 64, 64))
 
 
-BAD_LINES = {
+INVALID_LINES = {
     '{"label": "x"}': "'code' is missing",
     '{"code": "0000000000000000"}': "'label' is missing",
     '{"label": "x", "code": "00"}': "expected a code of 8 bytes, got 1",
@@ -343,34 +348,34 @@ BAD_LINES = {
 }
 
 
-@pytest.mark.parametrize("line", BAD_LINES)
-def test_a_bad_line_is_named_by_number(path: Path, line: str) -> None:
+@pytest.mark.parametrize("line", INVALID_LINES)
+def test_an_invalid_line_is_reported_with_its_number(path: Path, line: str) -> None:
     file = path.with_suffix(".jsonl")
     good = json.dumps({"label": "x", "code": "00" * 8})
     head = json.dumps({"edge_runtime_gallery": 1, **META._asdict()})
     file.write_text("\n".join([head, good, line, good]) + "\n")
     with pytest.raises(InputError, match=r"line 3: ") as caught:
         import_codes(file, META)
-    assert BAD_LINES[line] in str(caught.value)
+    assert INVALID_LINES[line] in str(caught.value)
     bad: list[str] = []
     assert len(import_codes(file, META, bad)[0]) == 2
     assert len(bad) == 1
 
 
-def test_a_damaged_npz_is_no_export(path: Path) -> None:
-    """Whichever byte it is: its directory, a name, a method, the compressed arrays."""
+def test_a_corrupt_npz_is_refused(path: Path) -> None:
+    """Corruption of the directory, a name, a compression method or the compressed arrays."""
     _fill(path)
     file = path.with_suffix(".npz")
     with Gallery(path, MODEL, read_only=True) as gallery:
         export_codes(file, META, gallery.content())
     data = file.read_bytes()
-    luck = random.Random(1)
+    generator = random.Random(1)
     refused = 0
     for _ in range(300):
-        spoiled = bytearray(data)
-        for _ in range(luck.choice((1, 20))):
-            spoiled[luck.randrange(len(data))] = luck.randrange(256)
-        file.write_bytes(spoiled)
+        corrupt = bytearray(data)
+        for _ in range(generator.choice((1, 20))):
+            corrupt[generator.randrange(len(data))] = generator.randrange(256)
+        file.write_bytes(corrupt)
         try:
             import_codes(file, META)
         except EdgeRuntimeError:
@@ -382,8 +387,8 @@ def test_a_damaged_npz_is_no_export(path: Path) -> None:
         import_codes(file, META)
 
 
-def test_a_source_that_is_no_text_is_kept_as_far_as_it_is(path: Path) -> None:
-    """A file's name may have any bytes; Python hands them on as surrogates."""
+def test_a_source_that_is_not_utf_8_is_stored_with_replacements(path: Path) -> None:
+    """A file name may contain any bytes; Python represents them as surrogates."""
     with Gallery(path, MODEL, create=True) as gallery:
         ids = gallery.enroll(
             [LabeledCode("cat", _code(1), "caf\udce9.jpg"), LabeledCode("cat", _code(2), "\ud800")]
@@ -392,7 +397,7 @@ def test_a_source_that_is_no_text_is_kept_as_far_as_it_is(path: Path) -> None:
     assert verify(path) == []
 
 
-def test_files_that_are_no_export(path: Path) -> None:
+def test_files_that_are_not_an_export(path: Path) -> None:
     for name, content in (("a.jsonl", b"hello"), ("b.jsonl", b""), ("c.npz", b"x"), ("d.csv", b"")):
         file = path.with_name(name)
         file.write_bytes(content)
@@ -404,9 +409,9 @@ def test_files_that_are_no_export(path: Path) -> None:
         export_codes(Path("/proc/none.jsonl"), META, Content([], {}))
 
 
-def test_repair_keeps_what_can_be_trusted(path: Path) -> None:
+def test_repair_keeps_intact_codes(path: Path) -> None:
     _fill(path)
-    truth = _content(path)
+    expected = _content(path)
     backup(path, path.with_name("one-file.sqlite"))
     shutil.move(path.with_name("one-file.sqlite"), path)
     data = bytearray(path.read_bytes())
@@ -419,17 +424,17 @@ def test_repair_keeps_what_can_be_trusted(path: Path) -> None:
     assert outcome.codes_kept == 38
     assert Path(outcome.old).exists()
     assert verify(path) == []
-    assert _content(path) == [row for row in truth if row[0] != 18]
+    assert _content(path) == [row for row in expected if row[0] != 18]
     with Gallery(path, MODEL) as gallery:
         assert gallery.enroll(_items(900, 901)) == [41]
 
 
-def test_every_flipped_byte_is_noticed_or_harmless(path: Path) -> None:
-    """Noticed: by an error or by verify. Harmless: every answer is still right."""
+def test_every_flipped_byte_is_detected_or_harmless(path: Path) -> None:
+    """Detected by an error or by verify; harmless if every search result is unchanged."""
     _fill(path)
     backup(path, path.with_name("small.sqlite"))
     original = path.with_name("small.sqlite").read_bytes()
-    truth = _content(path)
+    expected = _content(path)
     victim = path.with_name("victim.sqlite")
     generator = random.Random(7)
     harmless = 0
@@ -445,18 +450,18 @@ def test_every_flipped_byte_is_noticed_or_harmless(path: Path) -> None:
         except EdgeRuntimeError:
             continue
         harmless += 1
-        assert _content(victim) == truth, f"byte {at}"
+        assert _content(victim) == expected, f"byte {at}"
     assert harmless
 
 
 @pytest.mark.parametrize("part", ["gallery.sqlite", "gallery.sqlite.codes"])
-def test_truncation_at_any_length_is_noticed_or_harmless(
+def test_truncation_at_any_length_is_detected_or_harmless(
     path: Path, always_saved: None, part: str
 ) -> None:
     _fill(path)
     with Gallery(path, MODEL):
-        pass  # the log is now in the database
-    truth = _content(path)
+        pass  # closing empties the log
+    expected = _content(path)
     whole = {file.name: file.read_bytes() for file in path.parent.iterdir()}
     for length in range(0, len(whole[part]), max(1, FLIP_EVERY * 7)):
         for name, data in whole.items():
@@ -466,7 +471,7 @@ def test_truncation_at_any_length_is_noticed_or_harmless(
         except EdgeRuntimeError:
             assert verify(path)
         else:
-            assert found == truth or verify(path), length
+            assert found == expected or verify(path), length
 
 
 WRITER = """
@@ -475,7 +480,7 @@ import edge_runtime.gallery.store as store
 from edge_runtime.engine.fake import FakeEngine
 from edge_runtime.gallery.maintenance import compact
 store.SNAPSHOT_FROM = 0
-store.changes.MANY = 100  # so that the largest enrolments here make the index anew
+store.changes.MANY = 100  # so that the largest batches rebuild the index
 model, path, seed = FakeEngine().model, __import__('pathlib').Path(sys.argv[1]), int(sys.argv[2])
 generator = np.random.default_rng(seed)
 while True:
@@ -510,25 +515,29 @@ def test_kill_9_at_any_moment_loses_nothing_that_was_acknowledged(path: Path) ->
         )
         assert child.stdout is not None
         lines = [child.stdout.readline() for _ in range(generator.randrange(1, 60))]
-        time.sleep(generator.random() * 0.003)  # the moment is the point, not the wait
+        time.sleep(generator.random() * 0.003)  # kills at a random moment
         child.send_signal(signal.SIGKILL)
         lines += child.stdout.readlines()
         child.stdout.close()
         child.wait()
-        asked: set[int] = set()
+        requested: set[int] = set()
         for line in lines:
             number = int(line[1:])
-            {b"+": alive.add, b"-": alive.discard, b"?": asked.add}[line[:1]](number)
+            {b"+": alive.add, b"-": alive.discard, b"?": requested.add}[line[:1]](number)
         assert verify(path) == []
         stored = {item_id for item_id, _, _ in _content(path)}
         lost = alive - stored
-        assert lost <= asked, f"acknowledged, and lost: {lost - asked}"
-        assert len(lost) <= 1, "one removal may have been committed without having been told"
-        assert len(stored - alive) in (0, 1, 7, 30, 250), "so may one enrolment"
+        assert lost <= requested, f"lost although acknowledged: {lost - requested}"
+        assert len(lost) <= 1, (
+            "at most one removal may be committed without having been acknowledged"
+        )
+        assert len(stored - alive) in (0, 1, 7, 30, 250), (
+            "at most one batch may be committed without having been acknowledged"
+        )
         alive = stored
 
 
-SEVERAL = """
+READ_OR_WRITE = """
 import sys, time, numpy as np
 from edge_runtime.engine.fake import FakeEngine
 from edge_runtime.gallery import Gallery, LabeledCode
@@ -549,27 +558,27 @@ print(turns)
 """
 
 
-def test_two_write_and_ten_read_at_once_and_a_killed_reader_holds_nobody_up(path: Path) -> None:
+def test_two_writers_and_ten_readers_while_another_reader_is_killed(path: Path) -> None:
     with Gallery(path, MODEL, create=True):
         pass
-    until = time.time() + 1 + TOGETHER_S
+    until = time.time() + 1 + CONCURRENT_S
     roles = [("write", 1), ("write", 2), *(("read", n) for n in range(11))]
     children = [
         subprocess.Popen(
-            [sys.executable, "-c", SEVERAL, role, path, str(number), str(until)],
+            [sys.executable, "-c", READ_OR_WRITE, role, path, str(number), str(until)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
         for role, number in roles
     ]
-    time.sleep(TOGETHER_S / 2)
+    time.sleep(CONCURRENT_S / 2)
     victim = children.pop()
     victim.kill()
     victim.communicate()
     turns = []
     for child in children:
-        out, talk = child.communicate(timeout=TOGETHER_S + 120)
-        assert child.returncode == 0, talk.decode()
+        out, messages = child.communicate(timeout=CONCURRENT_S + 120)
+        assert child.returncode == 0, messages.decode()
         turns.append(int(out))
     assert len(_content(path)) == 2 * sum(turns[:2])
     assert min(turns[:2]) > 0
@@ -578,7 +587,7 @@ def test_two_write_and_ten_read_at_once_and_a_killed_reader_holds_nobody_up(path
 
 @pytest.fixture
 def failing_disk(tmp_path: Path) -> Iterator[Callable[[int], subprocess.CompletedProcess[str]]]:
-    """Runs an enrolment in a process whose n-th write, fsync or rename fails."""
+    """Enroll in a process whose n-th write, fsync or rename fails."""
     source = ROOT / "tests" / "support" / "failing_disk.c"
     library = tmp_path / "failing_disk.so"
     compiler = shutil.which("cc")
@@ -588,7 +597,7 @@ def failing_disk(tmp_path: Path) -> Iterator[Callable[[int], subprocess.Complete
 
     def run(fail_at: int) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-c", ENROLL_AND_TELL, str(tmp_path / "gallery.sqlite")],
+            [sys.executable, "-c", ENROLL_AND_PRINT, str(tmp_path / "gallery.sqlite")],
             capture_output=True,
             text=True,
             check=False,
@@ -598,7 +607,7 @@ def failing_disk(tmp_path: Path) -> Iterator[Callable[[int], subprocess.Complete
     yield run
 
 
-ENROLL_AND_TELL = """
+ENROLL_AND_PRINT = """
 import os, sys, numpy as np
 import edge_runtime.gallery.store as store
 from edge_runtime.engine.fake import FakeEngine
@@ -607,7 +616,7 @@ store.SNAPSHOT_FROM = 0
 store.changes.MANY = 1
 try:
     with store.Gallery(sys.argv[1], FakeEngine().model, create=True) as gallery:
-        for count in (1, 2, 1, 2):  # one by one, and as if they were many
+        for count in (1, 2, 1, 2):  # as single codes and as large batches
             ids = gallery.enroll([store.LabeledCode("cat", np.array([7], np.uint64))] * count)
             print(ids[0], flush=True)
             gallery.search(np.array([7], np.uint64))
@@ -617,7 +626,7 @@ except EdgeRuntimeError as error:
 
 
 @pytest.mark.slow
-def test_io_errors_beneath_are_clear_and_lose_nothing(
+def test_io_errors_are_reported_and_lose_nothing(
     failing_disk: Callable[[int], subprocess.CompletedProcess[str]], path: Path
 ) -> None:
     stored: set[int] = set()
@@ -630,7 +639,7 @@ def test_io_errors_beneath_are_clear_and_lose_nothing(
         stored |= {int(line) for line in done.stdout.split()}
         if path.exists() and path.stat().st_size:
             findings = verify(path)
-            if findings:  # it failed while it was being made, so nothing was acknowledged
+            if findings:  # creating the file failed, so nothing was acknowledged
                 assert not stored, (fail_at, findings)
             else:
                 assert stored <= {item_id for item_id, _, _ in _content(path)}, fail_at
@@ -638,7 +647,7 @@ def test_io_errors_beneath_are_clear_and_lose_nothing(
     assert stored
 
 
-def test_a_gallery_that_is_not_there(path: Path) -> None:
+def test_maintenance_of_a_missing_or_corrupt_gallery(path: Path) -> None:
     for act in (verify, repair, compact):
         with pytest.raises(EdgeRuntimeError, match="no gallery file"):
             act(path)

@@ -1,4 +1,4 @@
-"""What a gallery keeps beside codes: payloads, thumbnails, positions; and how galleries move on."""
+"""Payloads, thumbnails and positions in a gallery; merging, and migration of older schemas."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ from tests.support.processes import ROOT
 MODEL = FakeEngine().model
 META = Meta(MODEL.id, MODEL.bits)
 OLD = {version: ROOT / "tests" / "data" / f"gallery-schema{version}.sqlite" for version in (1, 2)}
-"""Galleries by their schema, each written by a version that knew no later one."""
+"""Galleries by schema version, each written by the release that introduced the schema."""
 LAST_ID = {1: 6, 2: 7}
-"""Id 7 was given, and removed."""
+"""Highest id that was assigned. In schema 2, the code with id 7 was removed."""
 JPEG = b"\xff\xd8\xff\xe0 a picture"
 
 
@@ -61,11 +61,11 @@ def _fill(gallery: Gallery) -> None:
     )
 
 
-def _places(gallery: Gallery) -> dict[int, Position | None]:
+def _positions(gallery: Gallery) -> dict[int, Position | None]:
     return {number: item.position for number, item in gallery.content().codes}
 
 
-def test_notes_and_positions_are_kept(gallery: Gallery) -> None:
+def test_label_data_and_positions_are_stored(gallery: Gallery) -> None:
     _fill(gallery)
     assert gallery.label_data("cat") == LabelData('{"floor": 3}', JPEG)
     assert gallery.label_data("dog") == LabelData()
@@ -73,19 +73,21 @@ def test_notes_and_positions_are_kept(gallery: Gallery) -> None:
     gallery.set_payload("dog", "[1, 2]")
     with Gallery(gallery.path, MODEL, read_only=True) as other:
         assert other.label_data("dog") == LabelData("[1, 2]", JPEG + b"!")
-        assert _places(other) == {1: Position(52.01, 4.36, 90), 2: None, 3: Position(0, 0)}
+        assert _positions(other) == {1: Position(52.01, 4.36, 90), 2: None, 3: Position(0, 0)}
     gallery.set_thumbnail("dog", b"")
     assert gallery.label_data("dog") == LabelData("[1, 2]")
     gallery.enroll([_item(9)], {"cat": LabelData("[]", JPEG + b"later")})
-    assert gallery.label_data("cat") == LabelData('{"floor": 3}', JPEG)  # the first one stays
+    assert gallery.label_data("cat") == LabelData(
+        '{"floor": 3}', JPEG
+    )  # the first thumbnail is kept
     assert verify(gallery.path) == []
 
 
-def test_what_belongs_to_nothing_any_more_goes(gallery: Gallery) -> None:
+def test_removing_codes_removes_their_positions_and_label_data(gallery: Gallery) -> None:
     _fill(gallery)
     gallery.remove(ids=[1])
     gallery.remove(label="dog")
-    assert _places(gallery) == {2: None}
+    assert _positions(gallery) == {2: None}
     gallery.remove(label="cat")
     with sqlite3.connect(gallery.path) as connection:
         for table in ("thumbnail", "position", "label", "item"):
@@ -93,19 +95,19 @@ def test_what_belongs_to_nothing_any_more_goes(gallery: Gallery) -> None:
     connection.close()
 
 
-def test_relabelling_keeps_positions_and_the_better_known_note(gallery: Gallery) -> None:
+def test_relabel_keeps_positions_and_label_data(gallery: Gallery) -> None:
     _fill(gallery)
     gallery.relabel("cat", "tom")
     assert gallery.label_data("tom") == LabelData('{"floor": 3}', JPEG)
     gallery.relabel("tom", "dog")
     assert gallery.label_data("dog") == LabelData('{"floor": 3}', JPEG)
-    assert _places(gallery) == {1: Position(52.01, 4.36, 90), 2: None, 3: Position(0, 0)}
+    assert _positions(gallery) == {1: Position(52.01, 4.36, 90), 2: None, 3: Position(0, 0)}
     assert gallery.labels() == {"dog": 3}
 
 
-def test_bad_notes_are_refused(gallery: Gallery) -> None:
+def test_invalid_label_data_is_refused(gallery: Gallery) -> None:
     _fill(gallery)
-    for note, what in (
+    for data, what in (
         (LabelData(payload="{floor: 3}"), "cat: the payload is not valid JSON"),
         (LabelData(payload="[" * 100_000), "cat: the payload is not valid JSON"),
         (LabelData(payload='"\udce9"'), "cat: the payload is not valid JSON"),
@@ -113,9 +115,9 @@ def test_bad_notes_are_refused(gallery: Gallery) -> None:
         (LabelData(thumbnail=JPEG + bytes(70_000)), "must not exceed 65536 bytes, got 70014"),
     ):
         with pytest.raises(InputError, match=what):
-            gallery.set_label_data("cat", note)
+            gallery.set_label_data("cat", data)
         with pytest.raises(InputError, match=what):
-            gallery.enroll([_item(50)], {"cat": note})
+            gallery.enroll([_item(50)], {"cat": data})
     assert gallery.label_data("cat") == LabelData('{"floor": 3}', JPEG)
     assert len(gallery.content().codes) == 3
     with pytest.raises(NotEnrolledError):
@@ -131,7 +133,7 @@ def test_bad_notes_are_refused(gallery: Gallery) -> None:
         ("UPDATE position SET heading = 'x' WHERE item_id = 3", "code 3"),
     ],
 )
-def test_a_changed_note_or_position_is_noticed_and_left_out_by_repair(
+def test_a_modified_thumbnail_or_position_is_detected_and_dropped_by_repair(
     gallery: Gallery, change: str, what: str
 ) -> None:
     _fill(gallery)
@@ -144,29 +146,27 @@ def test_a_changed_note_or_position_is_noticed_and_left_out_by_repair(
     gallery.close()
     assert repair(gallery.path).codes_kept == 3
     assert verify(gallery.path) == []
-    with Gallery(gallery.path, MODEL) as mended:
+    with Gallery(gallery.path, MODEL) as repaired:
         lost = {"label 1": (True, 2), "code 1": (False, 1), "code 3": (False, 1)}[what]
         assert (
-            mended.label_data("cat").thumbnail == b"",
-            sum(map(bool, _places(mended).values())),
+            repaired.label_data("cat").thumbnail == b"",
+            sum(map(bool, _positions(repaired).values())),
         ) == (lost)
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".npz"])
-def test_export_and_import_bring_notes_and_positions_back(gallery: Gallery, suffix: str) -> None:
+def test_export_and_import_preserve_label_data_and_positions(gallery: Gallery, suffix: str) -> None:
     _fill(gallery)
     file = gallery.path.with_suffix(suffix)
     export_codes(file, META, gallery.content())
     with Gallery(gallery.path.with_name("other.sqlite"), MODEL, create=True) as other:
         other.enroll(*import_codes(file, META))
         assert other.content().label_data == gallery.content().label_data
-        assert _places(other) == _places(gallery)
+        assert _positions(other) == _positions(gallery)
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".npz", ".faiss"])
-def test_an_export_to_a_full_disk_leaves_nothing_half_done(
-    gallery: Gallery, small_disk: Path, suffix: str
-) -> None:
+def test_a_failed_export_leaves_no_files(gallery: Gallery, small_disk: Path, suffix: str) -> None:
     codes = np.random.default_rng(1).integers(0, 2**64, (100_000, 1), dtype=np.uint64)
     gallery.enroll(LabeledCode("cat", code) for code in codes)
     before = sorted(small_disk.iterdir())
@@ -175,49 +175,49 @@ def test_an_export_to_a_full_disk_leaves_nothing_half_done(
     assert sorted(small_disk.iterdir()) == before
 
 
-def test_an_export_of_the_first_format_is_still_read(gallery: Gallery) -> None:
+def test_an_export_in_format_1_can_be_imported(gallery: Gallery) -> None:
     file = gallery.path.with_suffix(".jsonl")
     head = {"edge_runtime_gallery": 1, **META._asdict()}
     file.write_text(f'{json.dumps(head)}\n{{"label": "x", "code": "{"00" * 8}"}}\n')
-    items, notes = import_codes(file, META)
-    assert [(item.label, item.position) for item in items] == [("x", None)]
-    assert notes == {}
+    codes, label_data = import_codes(file, META)
+    assert [(item.label, item.position) for item in codes] == [("x", None)]
+    assert label_data == {}
 
 
-def test_one_gallery_is_merged_into_another(gallery: Gallery, tmp_path: Path) -> None:
+def test_merge(gallery: Gallery, tmp_path: Path) -> None:
     _fill(gallery)
     with Gallery(tmp_path / "other.sqlite", MODEL, create=True) as other:
         other.enroll([_item(1), _item(7, "owl")], {"cat": LabelData("[]")})
-        assert other.merge(gallery).codes_added == 2  # the first cat was there
+        assert other.merge(gallery).codes_added == 2  # the first code of the cat was known
         assert other.labels() == {"cat": 2, "dog": 1, "owl": 1}
         assert other.label_data("cat") == LabelData("[]", JPEG)
         assert other.merge(gallery).codes_added == 0
         assert verify(other.path) == []
     with (
-        Gallery(tmp_path / "strange.sqlite", FakeEngine("other").model, create=True) as strange,
+        Gallery(tmp_path / "foreign.sqlite", FakeEngine("other").model, create=True) as foreign,
         pytest.raises(GalleryModelMismatchError, match=r"gallery\.sqlite: its codes were made by"),
     ):
-        strange.merge(gallery)
+        foreign.merge(gallery)
 
 
-def test_the_snapshot_file_keeps_positions(
+def test_the_snapshot_file_stores_positions(
     gallery: Gallery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("edge_runtime.gallery.store.SNAPSHOT_FROM", 0)
     gallery.enroll([_item(5)])
     gallery.search(np.zeros(1, np.uint64))
-    _fill(gallery)  # the first positions come to rows that are there
+    _fill(gallery)  # adds the first positions after rows without any
     expected = gallery.snapshot().columns().positions
     gallery.close()
     assert snapshot_path(gallery.path).exists()
     assert verify(gallery.path) == []
     with Gallery(gallery.path, MODEL) as again:
-        places = again.snapshot().positions
-        assert places is not None
-        np.testing.assert_array_equal(places, expected)
+        positions = again.snapshot().positions
+        assert positions is not None
+        np.testing.assert_array_equal(positions, expected)
 
 
-# -- an older gallery -----------------------------------------------------------------------------
+# -- older schemas --------------------------------------------------------------------------------
 
 
 def _content(path: Path, **options: bool) -> tuple[dict[str, int], str, list[int]]:
@@ -229,19 +229,23 @@ def _content(path: Path, **options: bool) -> tuple[dict[str, int], str, list[int
 AS_WRITTEN = ({"cat": 4, "dog": 1}, '{"floor": 3}', [1, 3, 4, 5, 6])
 
 
-OLD_PLACES = {1: {}, 2: {1: Position(52.01, 4.36, 90), 3: Position(0, 0)}}
+OLD_POSITIONS = {1: {}, 2: {1: Position(52.01, 4.36, 90), 3: Position(0, 0)}}
 
 
 @pytest.mark.parametrize("read_only", [False, True])
 @pytest.mark.parametrize("schema", OLD)
-def test_an_older_gallery_is_taken_over(tmp_path: Path, schema: int, read_only: bool) -> None:
+def test_an_older_gallery_is_migrated(tmp_path: Path, schema: int, read_only: bool) -> None:
     path = tmp_path / "g.sqlite"
     shutil.copy(OLD[schema], path)
     assert _content(path, read_only=read_only) == AS_WRITTEN
     assert verify(path) == []
     with Gallery(path, MODEL) as gallery:
-        places = {number: at for number, at in _places(gallery).items() if at is not None}
-        assert places == OLD_PLACES[schema]
+        positions = {
+            number: position
+            for number, position in _positions(gallery).items()
+            if position is not None
+        }
+        assert positions == OLD_POSITIONS[schema]
         again, new = gallery.enroll([_item(4), _item(9, position=Position(1, 2))])
         assert again is None
         assert new == LAST_ID[schema] + 1
@@ -250,7 +254,7 @@ def test_an_older_gallery_is_taken_over(tmp_path: Path, schema: int, read_only: 
 
 
 @pytest.mark.parametrize("schema", OLD)
-def test_an_old_gallery_that_may_not_be_written_is_read_as_it_is(
+def test_an_older_gallery_on_a_read_only_disk_is_read_unchanged(
     small_disk: Path, schema: int
 ) -> None:
     path = small_disk / "g.sqlite"
@@ -282,7 +286,7 @@ def test_kill_9_during_the_migration_loses_nothing(tmp_path: Path) -> None:
         child = subprocess.Popen([sys.executable, "-c", MIGRATE, path], stdout=subprocess.PIPE)
         assert child.stdout is not None
         child.stdout.read(1)
-        try:  # one of ten may finish, however busy the machine is
+        try:  # one of ten runs to its end, even on a busy machine
             child.wait(None if kill % 10 == 9 else 0.0003 * (kill % 40))
         except subprocess.TimeoutExpired:
             child.send_signal(signal.SIGKILL)
@@ -296,22 +300,22 @@ def test_kill_9_during_the_migration_loses_nothing(tmp_path: Path) -> None:
     assert migrated > 0
 
 
-def test_a_file_that_lies_about_its_schema_is_damaged(gallery: Gallery, tmp_path: Path) -> None:
+def test_a_file_with_a_wrong_schema_version_is_corrupt(gallery: Gallery, tmp_path: Path) -> None:
     _fill(gallery)
-    liar = tmp_path / "liar.sqlite"
-    backup(gallery.path, liar)
-    with sqlite3.connect(liar) as connection:
+    wrong = tmp_path / "wrong.sqlite"
+    backup(gallery.path, wrong)
+    with sqlite3.connect(wrong) as connection:
         connection.execute("PRAGMA user_version = 1")
     connection.close()
     for read_only in (False, True):
         with pytest.raises(GalleryDamagedError):
-            Gallery(liar, MODEL, read_only=read_only)
+            Gallery(wrong, MODEL, read_only=read_only)
 
 
-# -- enrolment ------------------------------------------------------------------------------------
+# -- enrollment -----------------------------------------------------------------------------------
 
 
-def test_a_labels_first_photo_becomes_its_thumbnail(gallery: Gallery, cat: Image) -> None:
+def test_the_first_photo_of_a_label_becomes_its_thumbnail(gallery: Gallery, cat: Image) -> None:
     folder = gallery.path.parent
     cv2.imwrite(str(folder / "1.png"), cat)
     cv2.imwrite(str(folder / "2.png"), cat[::-1])

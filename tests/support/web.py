@@ -41,7 +41,7 @@ class Client:
             self.host = "127.0.0.1"
         self.url = f"http://{self.host}:{self.port}"
 
-    def ask(self, method: str, path: str, body: bytes | None = None, **headers: str) -> Answer:
+    def ask(self, method: str, path: str, body: bytes | None = None, /, **headers: str) -> Answer:
         names = {name.replace("_", "-"): value for name, value in headers.items()}
         request = urllib.request.Request(self.url + path, body, names, method=method)
         try:

@@ -1,5 +1,4 @@
-"""The page in a real browser: enrol by click, see it recognised, remove it; with the keyboard, on a
-phone's screen, light and dark."""
+"""The page in a real browser: click, keyboard, phone screen, light and dark, screen reader."""
 
 from __future__ import annotations
 
@@ -20,7 +19,7 @@ pytestmark = pytest.mark.skipif(
     not (BROWSER and DRIVER), reason="no browser: apt install chromium chromium-driver"
 )
 PHONE = (390, 844)
-DESK = (1280, 900)
+DESKTOP = (1280, 900)
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +42,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, film: Path) -> Iterator[Clien
 
 
 class Page:
-    """A browser window, with waiting."""
+    """A browser window with helpers that wait for conditions."""
 
     def __init__(self, browser: Any, url: str) -> None:
         self.browser = browser
@@ -84,12 +83,12 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         options.add_argument(argument)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     driver = webdriver.Chrome(options, webdriver.ChromeService(DRIVER))
-    driver.set_window_size(*DESK)
+    driver.set_window_size(*DESKTOP)
     yield driver
     driver.quit()
 
 
-def test_enrol_by_click_see_it_recognised_remove_it(site: Client, browser: Any) -> None:
+def test_enroll_recognize_and_remove_by_click(site: Client, browser: Any) -> None:
     page = Page(browser, site.url)
     page.until(lambda: page.text("#state") == "running")
     page.until(
@@ -103,7 +102,7 @@ def test_enrol_by_click_see_it_recognised_remove_it(site: Client, browser: Any) 
     page.until(lambda: any("entered: the cat" in item.text for item in page.all("#events li")))
     assert page.text("#labels li p") == "the cat (1 photo)"
     width = "return document.getElementById('match').naturalWidth"
-    page.until(lambda: page.script(width) > 100)  # the enrolled photo, beside the camera's picture
+    page.until(lambda: page.script(width) > 100)  # the thumbnail beside the camera frame
     page.until(lambda: page.all("#stage-fit"))
     assert float(page.text("#stage-end_to_end td:last-child").split()[0]) > 0
     assert "Budget: 100 ms" in page.text("#speed-detail")
@@ -118,7 +117,7 @@ def test_enrol_by_click_see_it_recognised_remove_it(site: Client, browser: Any) 
     page.until(lambda: "left: the cat" in page.text("#events"))
 
 
-def test_a_photo_from_the_phone(site: Client, browser: Any, tmp_path: Path, cat: Image) -> None:
+def test_enroll_a_photo_file(site: Client, browser: Any, tmp_path: Path, cat: Image) -> None:
     (tmp_path / "cat.jpg").write_bytes(encoded(cat))
     (tmp_path / "note.jpg").write_bytes(b"not a photo")
     page = Page(browser, site.url)
@@ -146,7 +145,7 @@ def test_a_label_that_is_html_is_shown_as_text(site: Client, browser: Any) -> No
     page.until(lambda: not page.all("#labels li"))
 
 
-def test_the_keyboard_is_enough(site: Client, browser: Any) -> None:
+def test_the_page_works_by_keyboard(site: Client, browser: Any) -> None:
     from selenium.webdriver.common.action_chains import ActionChains
     from selenium.webdriver.common.keys import Keys
 
@@ -183,7 +182,7 @@ def test_the_keyboard_is_enough(site: Client, browser: Any) -> None:
 
 
 def _contrast(page: Page, selector: str) -> float:
-    """WCAG's ratio of an element's text to what lies behind it."""
+    """Return the contrast ratio (WCAG) between an element's text and its background."""
     return float(
         page.script(
             """
@@ -207,13 +206,18 @@ def _contrast(page: Page, selector: str) -> float:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("size", [PHONE, DESK, (320, 568)])
+@pytest.mark.parametrize("size", [PHONE, DESKTOP, (320, 568)])
 def test_any_screen_light_and_dark(
     site: Client, browser: Any, scheme: str, size: tuple[int, int]
 ) -> None:
     features = [{"name": "prefers-color-scheme", "value": scheme}]
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
-    metrics = {"width": size[0], "height": size[1], "deviceScaleFactor": 2, "mobile": size != DESK}
+    metrics = {
+        "width": size[0],
+        "height": size[1],
+        "deviceScaleFactor": 2,
+        "mobile": size != DESKTOP,
+    }
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
     try:
         page = Page(browser, site.url)
@@ -222,7 +226,7 @@ def test_any_screen_light_and_dark(
         for selector in ("h1", ".quiet", "#state", "#enroll-frame", "label.button", "figcaption"):
             assert _contrast(page, selector) >= 4.5, selector
         for button in page.all("#gallery button, #gallery .button"):
-            assert button.size["height"] >= 44, button.text  # a finger's width
+            assert button.size["height"] >= 44, button.text  # large enough for a finger
     finally:
         browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
         browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
@@ -244,7 +248,7 @@ def test_everything_has_a_name_for_a_screen_reader(site: Client, browser: Any) -
     assert page.find("#recognition").get_attribute("aria-live") == "polite"
 
 
-def test_it_speaks_to_no_other_host_and_complains_of_nothing(site: Client, browser: Any) -> None:
+def test_the_page_contacts_no_other_host_and_logs_no_errors(site: Client, browser: Any) -> None:
     import json
 
     browser.get_log("performance"), browser.get_log("browser")
@@ -257,7 +261,7 @@ def test_it_speaks_to_no_other_host_and_complains_of_nothing(site: Client, brows
     assert [e for e in browser.get_log("browser") if e["level"] == "SEVERE"] == []
 
 
-def test_a_token_opens_it(tmp_path: Path, film: Path, browser: Any) -> None:
+def test_log_in_with_the_token(tmp_path: Path, film: Path, browser: Any) -> None:
     (tmp_path / "token").write_text(TOKEN)
     process = start(tmp_path, film, http='host = "0.0.0.0"\nport = 0\ntoken_file = "token"')
     try:

@@ -1,4 +1,4 @@
-"""The page's server over real HTTP: truthful, closed to strangers, and hard to hurt."""
+"""The web server over real HTTP: answers, access control and invalid input."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, film: Path) -> Iterator[Clien
     assert "Traceback" not in "".join(process.said)
 
 
-def test_health_is_true_and_says_why(site: Client) -> None:
+def test_health_checks_report_the_state(site: Client) -> None:
     for path in ("/healthz", "/readyz"):
         answer = site.ask("GET", path)
         assert answer.status == 200
@@ -64,7 +64,7 @@ def test_health_is_true_and_says_why(site: Client) -> None:
         assert body["last_error"] is None
 
 
-def test_enrol_recognise_and_remove(site: Client, cat: Image) -> None:
+def test_enroll_recognize_and_remove(site: Client, cat: Image) -> None:
     photo = encoded(cat)
     before = site.ask("GET", "/healthz").json()["gallery_generation"]
     answer = site.ask("POST", "/api/labels/cat", photo, Content_Type="image/jpeg")
@@ -91,7 +91,7 @@ def test_enrol_recognise_and_remove(site: Client, cat: Image) -> None:
     assert site.ask("DELETE", "/api/labels/cat").status == 404
 
 
-def test_enrol_what_the_camera_sees(site: Client) -> None:
+def test_enroll_the_current_frame(site: Client) -> None:
     label = urllib.parse.quote("my desk 厨房")
     answer = site.ask("POST", f"/api/labels/{label}/frame")
     assert answer.status == 201, answer.body
@@ -99,12 +99,13 @@ def test_enrol_what_the_camera_sees(site: Client) -> None:
     assert site.ask("DELETE", f"/api/labels/{label}").status == 200
 
 
-def test_the_photo_of_a_label_is_kept(site: Client, cat: Image) -> None:
+def test_a_label_has_a_thumbnail(site: Client, cat: Image) -> None:
     assert site.ask("POST", "/api/labels/tom/frame").status == 201
     answer = site.ask("GET", "/api/labels/tom/photo")
     assert answer.headers["Content-Type"] == "image/jpeg"
-    kept = cv2.imdecode(np.frombuffer(answer.body, np.uint8), cv2.IMREAD_COLOR)
-    assert max(kept.shape[:2]) <= 160
+    thumbnail = cv2.imdecode(np.frombuffer(answer.body, np.uint8), cv2.IMREAD_COLOR)
+    assert thumbnail is not None
+    assert max(thumbnail.shape[:2]) <= 160
     site.ask("DELETE", "/api/labels/tom")
     assert site.ask("GET", "/api/labels/tom/photo").status == 404
 
@@ -112,7 +113,7 @@ def test_the_photo_of_a_label_is_kept(site: Client, cat: Image) -> None:
 def test_a_label_that_is_html_stays_text(site: Client, cat: Image) -> None:
     label = urllib.parse.quote(HTML, safe="")
     answer = site.ask("POST", f"/api/labels/{label}", encoded(cat), Content_Type="image/jpeg")
-    # A slash or not, it is either refused or kept as text; nothing answers with HTML.
+    # The label is stored as text, and no answer is HTML.
     assert answer.status == 201
     assert answer.headers["Content-Type"] == "application/json"
     assert site.ask("GET", "/api/labels").json()["labels"][0]["label"] == HTML
@@ -142,7 +143,7 @@ def _read_some(site: Client, path: str, until: bytes) -> bytes:
         return data
 
 
-def test_live_events_and_pictures(site: Client) -> None:
+def test_streams_of_events_and_frames(site: Client) -> None:
     data = _read_some(site, "/api/stream", b"event: status")
     data += _read_some(site, "/api/stream", b"\n\n")
     status = json.loads(data.split(b"data: ", 1)[1].split(b"\n", 1)[0])
@@ -161,7 +162,7 @@ def test_a_recognition_is_streamed_as_it_happens(site: Client) -> None:
     site.ask("DELETE", "/api/labels/streamed")
 
 
-def test_no_more_watchers_than_are_good_for_it(site: Client) -> None:
+def test_the_number_of_streams_is_limited(site: Client) -> None:
     streams = []
     try:
         for _ in range(8):
@@ -182,11 +183,11 @@ def _opens(site: Client) -> bool:
         return False
 
 
-# -- bad input --------------------------------------------------------------------------------
+# -- invalid input --------------------------------------------------------------------------------
 
 
 def _png_bomb(side: int) -> bytes:
-    """A PNG of a few kilobytes that decodes to `side` x `side` pixels."""
+    """Return a PNG of a few kilobytes that decodes to `side` x `side` pixels."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         check = zlib.crc32(kind + data)
@@ -200,7 +201,7 @@ def _png_bomb(side: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts)
 
 
-def test_bad_photos_are_refused_and_nothing_is_kept(site: Client, cat: Image) -> None:
+def test_invalid_photos_are_refused_and_not_enrolled(site: Client, cat: Image) -> None:
     good = encoded(cat)
     cases: list[tuple[bytes, str, int, str]] = [
         (b"", "image/jpeg", 422, "empty"),
@@ -222,7 +223,7 @@ def test_bad_photos_are_refused_and_nothing_is_kept(site: Client, cat: Image) ->
 
 
 @pytest.mark.parametrize("label", ["%2F", "a%2Fb", "%00", "x" * 200, "%20", "a%0Ab", "%FF"])
-def test_bad_labels_are_refused(site: Client, label: str, cat: Image) -> None:
+def test_invalid_labels_are_refused(site: Client, label: str, cat: Image) -> None:
     for method, path in (("POST", "/frame"), ("POST", ""), ("DELETE", ""), ("GET", "/photo")):
         body = encoded(cat) if method == "POST" else None
         answer = site.ask(method, f"/api/labels/{label}{path}", body, Content_Type="image/jpeg")
@@ -230,7 +231,7 @@ def test_bad_labels_are_refused(site: Client, label: str, cat: Image) -> None:
         assert answer.json()["error"]
 
 
-def test_requests_that_are_no_requests(site: Client) -> None:
+def test_malformed_requests(site: Client) -> None:
     for text in (
         b"\x00\x01\x02\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nX: "
@@ -250,7 +251,7 @@ def test_requests_that_are_no_requests(site: Client) -> None:
     assert site.ask("GET", "/healthz").status == 200
 
 
-def test_other_sites_pages_can_do_nothing(site: Client, cat: Image) -> None:
+def test_cross_site_requests_are_refused(site: Client, cat: Image) -> None:
     photo = encoded(cat)
     port = site.port
     for headers in (
@@ -275,7 +276,7 @@ def test_other_sites_pages_can_do_nothing(site: Client, cat: Image) -> None:
     assert "Access-Control-Allow-Origin" not in headers
 
 
-def test_the_page_asks_no_other_host(site: Client) -> None:
+def test_the_page_refers_to_no_other_host(site: Client) -> None:
     for path in ("/", "/app.js", "/style.css", "/icon.svg"):
         answer = site.ask("GET", path)
         assert answer.status == 200
@@ -284,12 +285,12 @@ def test_the_page_asks_no_other_host(site: Client) -> None:
 
 
 @pytest.mark.slow
-def test_every_endpoint_is_as_described_whatever_it_is_asked(site: Client) -> None:
-    """Schemathesis makes requests from the OpenAPI document, good ones and bad ones."""
+def test_every_endpoint_conforms_to_the_openapi_document(site: Client) -> None:
+    """Schemathesis generates valid and invalid requests from the OpenAPI document."""
     program = Path(sys.executable).with_name("schemathesis")
     if not program.exists():
         pytest.skip("schemathesis is not installed")
-    command = [
+    command: list[str | Path] = [
         *(
             program,
             "run",
@@ -319,7 +320,7 @@ def test_every_endpoint_is_as_described_whatever_it_is_asked(site: Client) -> No
 
 @pytest.fixture
 def closed(tmp_path: Path, film: Path) -> Iterator[Client]:
-    """A daemon that others can reach, so that it has a token."""
+    """Start a daemon that other machines can reach and that requires a token."""
     (tmp_path / "token").write_text(f"{TOKEN}\n")
     http = 'host = "0.0.0.0"\nport = 0\ntoken_file = "token"\nrequests_per_minute = 10\n'
     process = start(tmp_path, film, http=http + "live_view = false")
@@ -329,7 +330,7 @@ def closed(tmp_path: Path, film: Path) -> Iterator[Client]:
     assert process.end() < 2 * patience()
 
 
-def test_without_the_token_only_the_shell_and_a_yes_or_no(closed: Client) -> None:
+def test_without_the_token_only_the_page_files_and_bare_health_checks(closed: Client) -> None:
     assert closed.ask("GET", "/").status == 200
     assert closed.ask("GET", "/healthz").json() == {"status": "ok"}
     for method, path in (
@@ -348,7 +349,7 @@ def test_without_the_token_only_the_shell_and_a_yes_or_no(closed: Client) -> Non
     good = {"Authorization": f"Bearer {TOKEN}"}
     assert closed.ask("GET", "/api/status", **good).status == 200
     assert closed.ask("GET", "/healthz", **good).json()["state"] == "running"
-    assert closed.ask("GET", "/live.mjpg", **good).status == 404  # it is off
+    assert closed.ask("GET", "/live.mjpg", **good).status == 404  # it is disabled
     assert closed.ask("GET", "/api/status", Authorization="Bearer wrong").status == 401
 
 
@@ -366,7 +367,7 @@ def test_a_session_for_the_page(closed: Client) -> None:
         assert closed.ask("POST", "/api/session", body).status == status
 
 
-def test_guessing_and_hammering_are_slowed_down(closed: Client) -> None:
+def test_wrong_tokens_and_requests_are_rate_limited(closed: Client) -> None:
     answers = [
         closed.ask("GET", "/api/status", Authorization=f"Bearer {n}").status for n in range(12)
     ]
@@ -377,7 +378,7 @@ def test_guessing_and_hammering_are_slowed_down(closed: Client) -> None:
     assert answers[-1] == 429
 
 
-def test_a_rate_is_saved_up_for_half_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rate_limit_allows_bursts_of_half_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     now_s = [0.0]
     monkeypatch.setattr("edge_runtime.web.auth.time.monotonic", lambda: now_s[0])
     rate = Rate(60)
@@ -387,7 +388,7 @@ def test_a_rate_is_saved_up_for_half_a_minute(monkeypatch: pytest.MonkeyPatch) -
     assert [rate.allow("a") for _ in range(3)] == [True, True, False]
 
 
-# -- what can go wrong around it --------------------------------------------------------------
+# -- failures of the environment --------------------------------------------------------------
 
 
 def test_health_fails_when_the_camera_does(tmp_path: Path, film: Path) -> None:
@@ -398,20 +399,20 @@ def test_health_fails_when_the_camera_does(tmp_path: Path, film: Path) -> None:
     (tmp_path / "edge.toml").write_text(text.replace(str(film), "/dev/video97"))
     process.child.send_signal(signal.SIGHUP)
     process.until(lambda: client.ask("GET", "/readyz").status == 503)
-    trying = ("starting", "degraded")  # first the old camera is let go, and that is "stopped"
+    trying = ("starting", "degraded")  # the state is "stopped" until the old camera is closed
     process.until(lambda: client.ask("GET", "/readyz").json()["state"] in trying)
     process.until(
         lambda: (
             "no such camera device" in (client.ask("GET", "/healthz").json()["last_error"] or "")
         )
     )
-    assert client.ask("GET", "/healthz").status == 200  # the daemon itself is well
+    assert client.ask("GET", "/healthz").status == 200  # the daemon itself is healthy
     assert client.ask("POST", "/api/labels/x/frame").status == 503
     assert process.end() < 2 * patience()
 
 
-def test_a_stuck_work_loop_is_not_healthy(tmp_path: Path, film: Path) -> None:
-    """A page that answers is no proof of life: here the path's thread is held up for good."""
+def test_a_stuck_main_loop_is_not_healthy(tmp_path: Path, film: Path) -> None:
+    """The web server still answers while the daemon's thread is blocked."""
     start(tmp_path, film).end()
     script = (
         "import sys, threading, time\n"
@@ -455,5 +456,5 @@ def test_a_disk_that_fills_up_while_enrolling(small_disk: Path, film: Path, cat:
             assert "disk is full" in answer.json()["error"]
             break
     assert 507 in answers
-    client.process.until(lambda: client.ask("GET", "/readyz").status == 200)  # it goes on
+    client.process.until(lambda: client.ask("GET", "/readyz").status == 200)  # the daemon continues
     assert process.end() < 3 * patience()

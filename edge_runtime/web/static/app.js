@@ -7,7 +7,7 @@ const element = (name, text = "", attributes = {}) => {
   return created;
 };
 const ms = (value) => (value < 10 ? value.toFixed(2) : value.toFixed(0));
-const percent = (value) => `${Math.round(value * 100)} %`;
+const percent = (value) => `${Math.round(value * 100)}%`;
 const countOf = (number, noun) => `${number} ${noun}${number === 1 ? "" : "s"}`;
 const pathOf = (label) => `/api/labels/${encodeURIComponent(label)}`;
 const STAGES = ["decode", "wait", "fit", "gate", "hash", "lookup", "decide", "publish", "end_to_end"];
@@ -71,7 +71,7 @@ function showRecognition(status) {
       $("match").alt = `Enrolled photo of ${label}`;
     }
   }
-  const nearest = status.nearest ? `nearest: ${status.nearest.distance} bits` : "the gallery is empty";
+  const nearest = status.nearest ? `nearest: ${countOf(status.nearest.distance, "bit")}` : "the gallery is empty";
   $("recognition-detail").textContent = recognition
     ? `${percent(recognition.confidence)} of the frames, ${nearest}` : nearest;
 }
