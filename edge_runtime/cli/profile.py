@@ -31,18 +31,24 @@ PROC = Path("/proc/self/smaps")
 @click.command("profile")
 @gallery_option
 @engine_options
-@click.option("--camera", help="A camera or clip to measure with, as in edge-runtime run.")
+@click.option("--camera", help="Measure with this camera or video file, as in edge-runtime run.")
 @click.option(
     "--rate",
     type=click.FloatRange(0.01, 1000),
-    help="Pictures a second, each measured from when it was due.  [default: one by one]",
+    help="Images per second, each measured from its due time.  [default: one by one]",
 )
-@click.option("--gate", is_flag=True, help="Let unchanged pictures pass without hashing.")
-@click.option("--quick", is_flag=True, help="A look: 256 samples and 10 s, not 1,024 and 60 s.")
-@click.option("--samples", type=click.IntRange(1, 10**6), help="At least so many samples ...")
-@click.option("--seconds", type=click.FloatRange(0, 86_400), help="... and at least so long.")
+@click.option("--gate", is_flag=True, help="Do not hash unchanged images.")
 @click.option(
-    "--cold-starts", type=click.IntRange(1, 100), help="Fresh processes.  [default: 5; quick: 3]"
+    "--quick", is_flag=True, help="Measure 256 samples and 10 s instead of 1,024 and 60 s."
+)
+@click.option("--samples", type=click.IntRange(1, 10**6), help="Minimum number of samples.")
+@click.option(
+    "--seconds", type=click.FloatRange(0, 86_400), help="Minimum duration. Both minimums apply."
+)
+@click.option(
+    "--cold-starts",
+    type=click.IntRange(1, 100),
+    help="Number of cold starts.  [default: 5; quick: 3]",
 )
 @click.option(
     "--budgets",
@@ -52,7 +58,7 @@ PROC = Path("/proc/self/smaps")
 @click.option(
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Keep the report here; while it is being made, what there is of it.",
+    help="Write the report to this file. It is updated during the run.",
 )
 @json_option
 @click.argument("photos", nargs=-1, type=click.Path(path_type=Path), metavar="[PHOTO|FOLDER...]")
@@ -72,23 +78,26 @@ def command(
     as_json: bool,
     photos: tuple[Path, ...],
 ) -> int:
-    """Measure every stage of the path, cold start and memory, against the budget.
+    """Measure every stage of the pipeline, cold start and memory, and check the budgets.
 
-    Without photos and camera, the photos that were enrolled are used, where they still exist. Exit
-    code 9: over budget, or no measurement (emulated, throttled, swapped, disturbed by others).
+    Without photos and camera, the enrolled photos that still exist are used. The exit code is 9 if
+    the run is over budget, or if it is not a valid measurement (emulated, throttled, swapped,
+    disturbed by other programs).
     """
     from edge_runtime.engine import open_engine
     from edge_runtime.profiler.run import Profile
     from edge_runtime.report.budget import read_budgets
-    from edge_runtime.report.file import check_place, to_json, write_report
+    from edge_runtime.report.file import check_writable, to_json, write_report
 
     _needs_proc()
-    held = read_budgets(budgets) if budgets else None
+    from_file = read_budgets(budgets) if budgets else None
     source, kind, count = _source(camera, photos, gallery, rate)
     engine = open_engine(model, threads=threads)
-    lines, whose = (held, str(budgets.name)) if held and budgets else _bundle_budgets(engine)
+    limits, origin = (
+        (from_file, str(budgets.name)) if from_file and budgets else _bundle_budgets(engine)
+    )
     if out:
-        check_place(out)
+        check_writable(out)
     with progress_bar("profiling", 1.0) as advance, terminable():
         done = [0.0]
 
@@ -103,16 +112,16 @@ def command(
             gallery if gallery.exists() else None,
             kind=kind,
             photos=count,
-            budgets=lines,
-            budget_source=whose,
+            budgets=limits,
+            budget_source=origin,
             progress=progress,
-            keep=(lambda report: write_report(out, report)) if out else None,
+            save=(lambda report: write_report(out, report)) if out else None,
         )
         report = profile.run()
     try:
         if out:
             write_report(out, report)
-    finally:  # what was measured is told, though the disk has filled up meanwhile
+    finally:  # print the results even if the disk is full
         if as_json:
             sys.stdout.write(to_json(report).decode())
         elif report.warm is not None:
@@ -127,7 +136,7 @@ def command(
 def _needs_proc() -> None:
     if not PROC.exists():
         raise ReportError(
-            "this system has no /proc, which memory and neighbours are read from",
+            "this system has no /proc, from which memory and CPU use are read",
             where=sys.platform,
             remedy="measure on the board (make device-test TARGET=rpi4 HOST=pi@board), or on Linux",
         )
@@ -162,21 +171,23 @@ def _protocol(
 def _source(
     camera: str | None, photos: Sequence[Path], gallery: Path, rate: float | None
 ) -> tuple[Source, str, int | None]:
-    """What to look at, its kind, and how many photos it is."""
+    """Return the source of images, its kind, and the number of photos."""
     from edge_runtime.camera import CameraOptions, parse_source
     from edge_runtime.camera.folder import FolderSource
     from edge_runtime.image.decode import find_photos
 
     options = CameraOptions(loop=True)
     if camera is not None and photos:
-        raise InputError("both photos and a camera", where="--camera", remedy="name one of them")
+        raise InputError(
+            "cannot be combined with photos", where="--camera", remedy="give one of them"
+        )
     if camera is not None:
         source = parse_source(camera, options)
         if source.live and rate is not None:
             raise InputError(
-                "a camera gives its pictures at its own pace",
+                "a camera sets its own rate",
                 where="--rate",
-                remedy="leave it out, or name photos or a clip",
+                remedy="leave it out, or give photos or a video file",
             )
         kind = "camera" if source.live else "clip"
         return source, kind, None
@@ -185,7 +196,7 @@ def _source(
     ] or _enrolled_photos(gallery)
     if not files:
         raise ReportError(
-            "no photos to measure with", remedy="name some: edge-runtime profile PHOTO..."
+            "no photos to measure with", remedy="give some: edge-runtime profile PHOTO..."
         )
     for file in files:
         if not file.is_file():
@@ -193,24 +204,29 @@ def _source(
     return FolderSource(files, options), "photos", len(files)
 
 
-def _enrolled_photos(path: Path, most: int = 50) -> list[Path]:
+def _enrolled_photos(path: Path, limit: int = 50) -> list[Path]:
     from edge_runtime.gallery import Gallery
 
     if not path.exists():
         return []
     with Gallery(path, read_only=True) as gallery:
-        sources = gallery.sources(range(1, most + 1))
+        sources = gallery.sources(range(1, limit + 1))
     return [Path(source) for source in sources.values() if Path(source).is_file()]
 
 
 def _bundle_budgets(engine: Engine) -> tuple[dict[str, float], str]:
-    """Of the bundle that the engine's network came with, and whose they are; none if it came with
-    none, or if nothing can be read of it, as the engine has already said."""
+    """Return the budgets in the bundle of the engine's network, and their origin.
+
+    There are none without a bundle, or if the bundle cannot be read, which the engine has already
+    reported.
+    """
     from edge_runtime.bundle import MANIFEST, bundle_budgets, is_bundle
     from edge_runtime.report.budget import checked
 
     path = Path(engine.model.path)
-    folder = path if path.is_dir() else path.parent  # the portable engine runs the file in it
+    folder = (
+        path if path.is_dir() else path.parent
+    )  # the portable engine runs the ONNX file in the bundle
     if not is_bundle(folder):
         return {}, ""
     target, budgets = bundle_budgets(folder)

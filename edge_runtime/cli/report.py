@@ -19,13 +19,16 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 
 @click.group("report")
 def command() -> None:
-    """What `edge-runtime profile --out FILE` has kept."""
+    """Show, draw and compare reports of `edge-runtime profile --out FILE`."""
 
 
 @command.command("show")
 @click.argument("file", type=_FILE)
 def show(file: Path) -> int:
-    """Print a report. Exit code 9: it is over budget, or no measurement."""
+    """Print a report.
+
+    The exit code is 9 if it is over budget, or not a valid measurement.
+    """
     from edge_runtime.report import read_report
     from edge_runtime.report.text import show as print_report
 
@@ -36,9 +39,9 @@ def show(file: Path) -> int:
 
 @command.command("html")
 @click.argument("file", type=_FILE)
-@click.option("--out", type=_FILE, help="The page.  [default: FILE with the suffix .html]")
+@click.option("--out", type=_FILE, help="File to write.  [default: FILE with the suffix .html]")
 def html(file: Path, out: Path | None) -> None:
-    """Draw a report: one page with its plots inside, which needs nothing else."""
+    """Draw a report as one self-contained HTML page with plots."""
     from edge_runtime.report import read_report
     from edge_runtime.report.html_report import write_page
 
@@ -50,77 +53,87 @@ def html(file: Path, out: Path | None) -> None:
 @command.command("compare")
 @click.argument("a", type=_FILE)
 @click.argument("b", type=_FILE)
-@click.option("--force", is_flag=True, help="Even if they measured different things.")
+@click.option("--force", is_flag=True, help="Compare reports of different models or images, too.")
 @json_option
 def compare(a: Path, b: Path, force: bool, as_json: bool) -> int:
-    """Is B faster or slower than A, and where? Exit code 9: slower."""
+    """Compare report B with report A, stage by stage.
+
+    The exit code is 9 if B is slower.
+    """
     from edge_runtime.report import read_report
     from edge_runtime.report.compare import SLOWER
     from edge_runtime.report.compare import compare as compared
 
-    found = compared(read_report(a), read_report(b), force=force)
+    comparison = compared(read_report(a), read_report(b), force=force)
     if as_json:
-        print_json(found.to_dict())
+        print_json(comparison.to_dict())
     else:
-        _print(found)
-    return EXIT_CHECK_FAILED if found.verdict == SLOWER else 0
+        _print(comparison)
+    return EXIT_CHECK_FAILED if comparison.verdict == SLOWER else 0
 
 
-def _print(found: Comparison) -> None:
+def _print(comparison: Comparison) -> None:
     from rich.table import Table
 
-    for warning in found.warnings:
+    for warning in comparison.warnings:
         print_message(f"edge-runtime: {warning}")
     table = Table(box=None, pad_edge=False)
     for name in ("stage", ""):
         table.add_column(name)
-    for name in ("A ms", "B ms", "B / A", "steadied", "95 % interval"):
+    for name in ("A ms", "B ms", "B / A", "normalized", "95 % interval"):
         table.add_column(name, justify="right")
     table.add_column("verdict")
     styles = {"faster": "green", "slower": "red"}
-    for line in found.lines:
-        sure = line.steadied or line.ratio
+    for line in comparison.lines:
+        interval = line.normalized or line.ratio
         table.add_row(
             line.stage.replace("_", " ") if line.percent == 50 else "",
             f"p{line.percent}",
             f"{line.a_ms:.3f}",
             f"{line.b_ms:.3f}",
             f"{line.ratio.value:.3f}" if line.ratio else "",
-            f"{line.steadied.value:.3f}" if line.steadied else "",
-            f"{sure.low:.3f} to {sure.high:.3f}" if sure else "too few samples",
+            f"{line.normalized.value:.3f}" if line.normalized else "",
+            f"{interval.low:.3f} to {interval.high:.3f}" if interval else "too few samples",
             line.verdict if line.verdict in styles else "",
             style=styles.get(line.verdict, ""),
         )
     console().print(table, highlight=False)
-    click.echo(f"the machine itself took {found.machine.value:.3f} times as long in B")
-    for name, (left, right) in found.figures.items():
-        click.echo(f"{name}: {left:,.0f} and {right:,.0f}")
-    where = f" (in {', '.join(found.stages)})" if found.stages else ""
-    click.echo(f"B is {found.verdict}{where}" if found.verdict in styles else found.verdict + where)
+    click.echo(f"calibration loop: {comparison.machine.value:.3f}x the time of A in B")
+    for name, (left, right) in comparison.figures.items():
+        click.echo(f"{name}: {left:,.0f} (A), {right:,.0f} (B)")
+    where = f" (in {', '.join(comparison.stages)})" if comparison.stages else ""
+    click.echo(
+        f"B is {comparison.verdict}{where}"
+        if comparison.verdict in styles
+        else comparison.verdict + where
+    )
 
 
 @command.command("history")
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 @json_option
 def history(folder: Path, as_json: bool) -> None:
-    """All reports in FOLDER by date, each compared with the one before it of the same kind."""
+    """List all reports in FOLDER by date.
+
+    Each is compared with the previous one of the same device, engine, model and images.
+    """
     from rich.table import Table
 
     from edge_runtime.report.history import read_history
 
-    entries, faults = read_history(folder)
-    for fault in faults:
-        print_message(f"edge-runtime: skipped: {fault}")
+    entries, errors = read_history(folder)
+    for error in errors:
+        print_message(f"edge-runtime: skipped: {error}")
     if as_json:
         print_json([entry.to_dict() for entry in entries])
         return
     table = Table(box=None, pad_edge=False)
-    for name in ("made", "file", "device", "engine", "model", "commit"):
+    for name in ("date", "file", "device", "engine", "model", "commit"):
         table.add_column(name)
     for name in ("p50 ms", "p99 ms", "cold ms", "peak MB"):
         table.add_column(name, justify="right")
     table.add_column("verdict")
-    table.add_column("since the last")
+    table.add_column("change")
     for entry in entries:
         table.add_row(*entry.cells())
     console(200).print(table, highlight=False)

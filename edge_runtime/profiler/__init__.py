@@ -1,4 +1,4 @@
-"""Measures the daemon's own path on this machine; `run.profile` makes the report.
+"""Measure the daemon's own pipeline on this machine; `run.Profile` produces the report.
 
-Nothing is imported here: `coldstart` is run in fresh processes and times its imports itself.
+Nothing is imported here: `cold_start_child` runs in new processes and times its imports itself.
 """

@@ -1,8 +1,8 @@
-"""How fast is the machine itself just now? The same small work after every frame.
+"""A fixed small amount of work, timed after every frame, which shows the machine's own speed.
 
-A machine is not equally fast all the time: a neighbour on the same chip takes cache and memory, a
-clock moves. All stages feel it, each in its own measure; so does this. `report compare` uses it to
-tell a slower program from a slower minute.
+The speed of a machine varies: programs on other cores use cache and memory bandwidth, the clock
+changes. This affects every stage, to a different degree, and this loop, too. `report compare` uses
+it to distinguish a slower program from a temporarily slower machine.
 """
 
 from __future__ import annotations
@@ -13,25 +13,25 @@ import numpy as np
 
 TABLE_BYTES = 1 << 19
 READS = 2048
-"""Scattered over the table: they feel the caches, as the network's weights leave them."""
+"""Reads scattered over the table. Their time depends on the caches as the network leaves them."""
 ADDITIONS = 200
-"""In the interpreter: they feel the clock."""
+"""Additions in the interpreter. Their time depends on the clock frequency."""
 
 
-class Yardstick:
-    """Some tens of microseconds of work that never changes."""
+class CalibrationLoop:
+    """Some tens of microseconds of constant work."""
 
     def __init__(self) -> None:
         generator = np.random.default_rng(0)
         self._table = generator.integers(0, 256, TABLE_BYTES, dtype=np.uint8)
-        self._places = generator.permutation(TABLE_BYTES)[:READS]
-        self._found = np.empty(READS, np.uint8)
+        self._positions = generator.permutation(TABLE_BYTES)[:READS]
+        self._values = np.empty(READS, np.uint8)
         self._numbers = [number % 7 for number in range(ADDITIONS)]
 
     def measure_ms(self) -> float:
-        """Do it once."""
+        """Run the loop once and return its time."""
         began_ns = time.perf_counter_ns()
-        self._table.take(self._places, out=self._found, mode="clip")
+        self._table.take(self._positions, out=self._values, mode="clip")
         total = 0
         for number in self._numbers:
             total += number

@@ -1,4 +1,4 @@
-"""Drives the daemon's own loop over a source of pictures, in one of three paces."""
+"""Run the daemon's own loop over a source of images, at one of three paces."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from edge_runtime.errors import CameraLostError, ReportError
 from edge_runtime.recognition.pipeline import Pipeline
 from edge_runtime.sinks import Sink
 
-PATIENCE_S = 30.0
-"""Without a frame for so long, a run is cut short."""
+FRAME_LIMIT_S = 30.0
+"""A run ends early after this time without a frame."""
 
 
-class Driven(Source):
-    """Another source, which delivers when this one lets it."""
+class ControlledSource(Source):
+    """Wraps a source and controls when it delivers."""
 
     def __init__(self, inner: Source) -> None:
         self.name, self.live = inner.name, inner.live
@@ -38,16 +38,16 @@ class Driven(Source):
         """See `Source.next`."""
 
 
-class OneByOne(Driven):
-    """Fetches the next picture only when told to: nothing runs beside the path."""
+class OneByOne(ControlledSource):
+    """Loads the next image only after `go`: nothing runs in parallel to the pipeline."""
 
     def __init__(self, inner: Source) -> None:
         super().__init__(inner)
-        self._told = threading.Semaphore(0)
+        self._permits = threading.Semaphore(0)
 
     def go(self) -> None:
-        """Fetch one."""
-        self._told.release()
+        """Load one image."""
+        self._permits.release()
 
     def interrupt(self) -> None:
         """See `Source.interrupt`."""
@@ -55,17 +55,17 @@ class OneByOne(Driven):
 
     def next(self) -> Shot | None:
         """See `Source.next`."""
-        self._told.acquire()
+        self._permits.acquire()
         requested_at_s = time.monotonic()
         shot = self._inner.next()
         return shot and shot._replace(requested_at_s=requested_at_s)
 
 
-class Paced(Driven):
-    """Delivers at fixed times and says when each picture was due.
+class Paced(ControlledSource):
+    """Delivers at fixed times and records when each image was due.
 
-    A path that falls behind makes later pictures late, and their lateness counts: measuring only
-    from the moment at which the path was ready would omit just the worst (coordinated omission).
+    If the pipeline falls behind, later images are late, and the delay counts. To measure only from
+    the time when the pipeline was ready would omit the worst cases (coordinated omission).
     """
 
     def __init__(self, inner: Source, per_s: float) -> None:
@@ -85,42 +85,48 @@ class Paced(Driven):
 
 
 class Driver:
-    """A daemon over `source`; `one` takes it a frame further.
+    """A daemon on the frames of `source`; `process_one` processes the next frame.
 
-    A live source comes as it comes. Any other is driven one by one, or `per_s` pictures a second.
+    A live source sets its own pace. Any other source is read one by one, or with `per_s` images per
+    second.
     """
 
     def __init__(
         self, pipeline: Pipeline, source: Source, sink: Sink, *, per_s: float | None = None
     ) -> None:
         self.pace = "camera" if source.live else "paced" if per_s else "one by one"
-        self._turns: OneByOne | None = None
+        self._one_by_one: OneByOne | None = None
         if self.pace == "paced" and per_s:
             source = Paced(source, per_s)
         elif self.pace == "one by one":
-            source = self._turns = OneByOne(source)
+            source = self._one_by_one = OneByOne(source)
         self.daemon = Daemon(CameraSupervisor(source, wait=False), pipeline, [sink], samples=1)
 
-    def one(self) -> None:
-        """One more frame along the path; raises `CameraError` when there is none to be had."""
+    def process_one(self) -> None:
+        """Process the next frame.
+
+        Raises `ReportError` at the end of the source, and `CameraError` if it fails.
+        """
         daemon = self.daemon
         before, began_s = daemon.frames + daemon.faults, time.monotonic()
-        if self._turns is not None:
-            self._turns.go()
+        if self._one_by_one is not None:
+            self._one_by_one.go()
         while daemon.frames + daemon.faults == before:
             daemon.run_once()
             if daemon.camera.state is State.STOPPED:
                 raise ReportError(
-                    "the pictures ended", where=daemon.camera.source.name, remedy="name some more"
+                    "the source ended",
+                    where=daemon.camera.source.name,
+                    remedy="give more photos or a longer video",
                 )
-            if time.monotonic() - began_s > PATIENCE_S:
+            if time.monotonic() - began_s > FRAME_LIMIT_S:
                 raise CameraLostError(
-                    f"no frame for {PATIENCE_S:g} s", where=daemon.camera.source.name
+                    f"no frame for {FRAME_LIMIT_S:g} s", where=daemon.camera.source.name
                 )
 
     def close(self) -> None:
-        """Let the source go."""
-        if self._turns is not None:
-            self._turns.go()  # its thread waits for this
+        """Release the source."""
+        if self._one_by_one is not None:
+            self._one_by_one.go()  # unblock its thread
         self.daemon.camera.close()
         self.daemon.work_queue.close()

@@ -1,4 +1,4 @@
-"""The network step by step, beside what a core could do at best."""
+"""Time each operator of the network and compare it with the peak of a core."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ CALLS, WARMUP = 30, 3
 
 
 def peak_macs_per_s() -> float | None:
-    """Float32 multiply-adds a second of one core, in registers (native/peak.c).
+    """Return the float32 multiply-adds per second of one core, in registers (native/peak.c).
 
-    None where the package was installed without a compiler.
+    None if the package was installed without a compiler.
     """
     try:
         from edge_runtime._peak import peak
@@ -30,10 +30,10 @@ def peak_macs_per_s() -> float | None:
 
 
 def operators(engine: Engine, image: Image, calls: int = CALLS) -> Iterator[Operators]:
-    """The steps of `engine`; of a bundle also those of its network in ONNX Runtime.
+    """Yield the operators of `engine`, and for a bundle those of its network in ONNX Runtime.
 
-    `image` is fitted. The time that a step took is compared with the peak of as many cores as the
-    engine has threads.
+    `image` is preprocessed. The time of an operator is compared with the peak of as many cores as
+    the engine has threads.
     """
     peak = peak_macs_per_s()
     if steps := engine.steps(image, calls + WARMUP):
@@ -44,7 +44,7 @@ def operators(engine: Engine, image: Image, calls: int = CALLS) -> Iterator[Oper
             from edge_runtime.engine.portable import PortableEngine
 
             reference = PortableEngine(path / MODEL, threads=engine.threads)
-        except EdgeRuntimeError:  # a board may do without ONNX Runtime
+        except EdgeRuntimeError:  # ONNX Runtime is optional on a board
             return
         steps = reference.steps(image, calls + WARMUP)
         different = int(hamming(engine.hash(image), reference.hash(image)))

@@ -1,7 +1,7 @@
-"""How fast is it here, where do time and memory go, and is that within the budget?
+"""Profile the pipeline on this machine: time per stage, memory, and the verdict on the budget.
 
-What is timed is the daemon's own loop (`edge_runtime.daemon.Daemon`) with its stages where the
-daemon has them; cold figures come from fresh processes.
+The daemon's own loop (`edge_runtime.daemon.Daemon`) is measured, with the stages that it records
+anyway. Cold starts are measured in new processes.
 """
 
 from __future__ import annotations
@@ -24,48 +24,53 @@ from edge_runtime.errors import EdgeRuntimeError, ReportError, StorageError
 from edge_runtime.gallery import Gallery
 from edge_runtime.image.change_gate import ChangeGate
 from edge_runtime.image.preprocess import preprocess
-from edge_runtime.profiler import facts
-from edge_runtime.profiler.cold import Run, cold_start, cold_starts, memory_of
-from edge_runtime.profiler.conditions import Watch, brands_of, conditions, counters
+from edge_runtime.profiler import metadata
+from edge_runtime.profiler.cold_start import (
+    Run,
+    cold_start_medians,
+    memory_summary,
+    run_cold_start,
+)
+from edge_runtime.profiler.conditions import BoardMonitor, conditions, counters, flags_of
 from edge_runtime.profiler.driver import Driver
 from edge_runtime.profiler.operators import CALLS, operators
 from edge_runtime.profiler.overhead import overhead
-from edge_runtime.profiler.warm import Recorder
+from edge_runtime.profiler.recorder import Recorder
 from edge_runtime.recognition.pipeline import Pipeline
 from edge_runtime.report.budget import figure, judge
 from edge_runtime.report.schema import (
     SCHEMA_VERSION,
-    Brand,
     Conditions,
-    GalleryFacts,
-    InputFacts,
+    Flag,
+    GalleryDetails,
+    InputDetails,
     Operators,
     Overhead,
-    ProtocolFacts,
+    ProtocolDetails,
     Report,
 )
 from edge_runtime.sinks import JsonSink, Outbox
 from edge_runtime.types import Frame, QueryResult, Recognition
 
-KEEP_S = 10.0
-"""How often an unfinished report is handed to `keep`."""
+SAVE_INTERVAL_S = 10.0
+"""Interval at which the unfinished report is passed to `save`."""
 RUNNING = "never: the program or the machine died"
-"""What a report says that was kept while the run went on."""
+"""`Report.ended` in a report that was saved during the run."""
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """How much is measured."""
+    """The extent of a measurement."""
 
     quick: bool = False
     cold_starts: int = 5
     warmup: int = 50
     samples: int = 1024
-    """At least this many ..."""
+    """Minimum number of samples."""
     seconds: float = 60.0
-    """... and for at least this long."""
+    """Minimum duration. Both minimums apply."""
     per_s: float | None = None
-    """Pictures a second; None: one by one, or as the camera gives them."""
+    """Images per second; None: one by one, or as the camera delivers them."""
     gate: bool = False
 
 
@@ -74,26 +79,26 @@ QUICK = Protocol(quick=True, cold_starts=3, warmup=16, samples=256, seconds=10.0
 
 @dataclass
 class Profile:
-    """One run; `run` makes the report, also of a run that was cut short (`cause`)."""
+    """One run. `run` returns the report, even if the run ended early (see `cause`)."""
 
     engine: Engine
     source: Source
     protocol: Protocol = field(default_factory=Protocol)
     gallery: Path | None = None
-    """None: an empty one."""
+    """None: an empty gallery."""
     kind: str = "photos"
     photos: int | None = None
     budgets: Mapping[str, float] = field(default_factory=dict)
     budget_source: str = ""
     progress: Callable[[float], None] = lambda _share: None
-    """Hears the share done, 0 to 1."""
-    keep: Callable[[Report], None] | None = None
-    """Handed the unfinished report now and then."""
+    """Called with the completed share, 0 to 1."""
+    save: Callable[[Report], None] | None = None
+    """Called with the unfinished report every `SAVE_INTERVAL_S`."""
     cause: BaseException | None = None
-    """Why the run was cut short."""
+    """The error that ended the run early."""
 
     def run(self) -> Report:
-        """Measure. Errors and Ctrl-C end the measuring, not the report; see `cause`."""
+        """Measure. After an error or Ctrl-C, the report covers the run until then; see `cause`."""
         self._begin()
         try:
             with _scratch() as scratch:
@@ -105,10 +110,10 @@ class Profile:
         return self.report()
 
     def _begin(self) -> None:
-        self._made_at = datetime.now().astimezone().isoformat(timespec="seconds")
+        self._began_at = datetime.now().astimezone().isoformat(timespec="seconds")
         self._ended = RUNNING
-        self._program, self._device = facts.program(), facts.device()
-        self._gallery = GalleryFacts(item_count=0, label_count=0)
+        self._program, self._device = metadata.program(), metadata.device()
+        self._gallery = GalleryDetails(item_count=0, label_count=0)
         self._frame: Frame | None = None
         self._recorder = Recorder()
         self._lost = (0, 0)
@@ -125,7 +130,7 @@ class Profile:
             Gallery(path, self.engine.model, create=self.gallery is None) as gallery,
             (scratch / "events").open("w") as stream,
         ):
-            self._gallery = facts.gallery_facts(gallery)
+            self._gallery = metadata.gallery_details(gallery)
             gate = ChangeGate() if self.protocol.gate else None
             outbox = Outbox(JsonSink(stream))
             driver = Driver(
@@ -147,68 +152,70 @@ class Profile:
         photo = scratch / "photo.jpg"
         cv2.imwrite(str(photo), self._frame.image)
         for number in range(self.protocol.cold_starts):
-            self._cold.append(cold_start(self.engine, path, photo))
+            self._cold.append(run_cold_start(self.engine, path, photo))
             self.progress(0.8 + 0.2 * (number + 1) / self.protocol.cold_starts)
 
-    def _look(self, frame: Frame, _result: QueryResult, _held: Recognition | None) -> None:
+    def _store_first_frame(
+        self, frame: Frame, _result: QueryResult, _current: Recognition | None
+    ) -> None:
         self._frame = self._frame or frame
 
     def _warm(self, driver: Driver) -> None:
         protocol, daemon = self.protocol, driver.daemon
-        daemon.observers.append(self._look)
+        daemon.observers.append(self._store_first_frame)
         for _ in range(protocol.warmup or 1):
-            driver.one()
+            driver.process_one()
         if self._frame is None:
-            raise ReportError(daemon.last_error or "no frame could be judged")
+            raise ReportError(daemon.last_error or "no frame could be processed")
         daemon.observers[:] = [self._recorder]
-        watch = Watch(0.5 if protocol.quick else 1.0)
+        monitor = BoardMonitor(0.5 if protocol.quick else 1.0)
         lost = daemon.camera.dropped, daemon.faults
-        before, kept_s = counters(), time.monotonic()
-        began_s = kept_s
-        watch.begin()
+        before, saved_s = counters(), time.monotonic()
+        began_s = saved_s
+        monitor.begin()
         try:
-            while (done := self._share(began_s)) < 1:
-                driver.one()
+            while (done := self._completed_share(began_s)) < 1:
+                driver.process_one()
                 self._lost = daemon.camera.dropped - lost[0], daemon.faults - lost[1]
                 self.progress(0.75 * done)
-                if self.keep and time.monotonic() - kept_s > KEEP_S:
-                    self._conditions = conditions(watch, before, counters())
-                    self.keep(self.report())
-                    kept_s = time.monotonic()
+                if self.save and time.monotonic() - saved_s > SAVE_INTERVAL_S:
+                    self._conditions = conditions(monitor, before, counters())
+                    self.save(self.report())
+                    saved_s = time.monotonic()
         finally:
-            watch.end()
-            self._conditions = conditions(watch, before, counters())
+            monitor.end()
+            self._conditions = conditions(monitor, before, counters())
         self._growth = _growth(
-            [moment.rss_bytes for moment in watch.moments], self._recorder.size_bytes
+            [moment.rss_bytes for moment in monitor.moments], self._recorder.size_bytes
         )
-        self._overhead = overhead(driver, self._recorder, watch)
+        self._overhead = overhead(driver, self._recorder, monitor)
         self.progress(0.8)
 
-    def _share(self, began_s: float) -> float:
-        """Of the samples and of the time."""
+    def _completed_share(self, began_s: float) -> float:
+        """Return the completed share of samples or time, whichever is smaller."""
         protocol = self.protocol
         elapsed_s = time.monotonic() - began_s
-        of_time = elapsed_s / protocol.seconds if protocol.seconds else 1.0
-        return min(len(self._recorder) / max(protocol.samples, 1), of_time)
+        time_share = elapsed_s / protocol.seconds if protocol.seconds else 1.0
+        return min(len(self._recorder) / max(protocol.samples, 1), time_share)
 
     def report(self) -> Report:
-        """What is known so far."""
+        """Return the report on the run so far."""
         size = self._frame.image.shape if self._frame is not None else (None, None)
-        cold, every = cold_starts(self._cold) if self._cold else (None, [])
+        cold, all_cold = cold_start_medians(self._cold) if self._cold else (None, [])
         report = Report(
             schema_version=SCHEMA_VERSION,
-            made_at=self._made_at,
+            made_at=self._began_at,
             ended=self._ended,
             measurement=False,
             met=False,
-            brands=self._brands(),
+            brands=self._flags(),
             budget=[],
             program=self._program,
             device=self._device,
-            engine=facts.engine_info(self.engine),
-            model=facts.model_facts(self.engine),
+            engine=metadata.engine_info(self.engine),
+            model=metadata.model_details(self.engine),
             gallery=self._gallery,
-            input=InputFacts(
+            input=InputDetails(
                 kind=self.kind,
                 name=self.source.name,
                 photo_count=self.photos,
@@ -217,11 +224,11 @@ class Profile:
             ),
             protocol=self._protocol(),
             cold=cold,
-            cold_starts=every,
+            cold_starts=all_cold,
             warm=self._recorder.warm(dropped=self._lost[0], faults=self._lost[1])
             if len(self._recorder)
             else None,
-            memory=memory_of(self._cold, self._growth) if self._cold else None,
+            memory=memory_summary(self._cold, self._growth) if self._cold else None,
             conditions=self._conditions,
             operators=self._operators,
             overhead=self._overhead,
@@ -235,23 +242,23 @@ class Profile:
             met=measurement and all(line.met is not False for line in budget),
         )
 
-    def _brands(self) -> list[Brand]:
-        brands = []
+    def _flags(self) -> list[Flag]:
+        flags = []
         if self._ended != "finished":
-            brands.append(Brand(name="incomplete", detail=f"it ended {self._ended}"))
+            flags.append(Flag(name="incomplete", detail=f"the run ended {self._ended}"))
         if self._conditions is not None:
-            brands += brands_of(
+            flags += flags_of(
                 self._conditions,
                 emulated=self._device.emulated,
                 full_load=self._pace == "one by one",
             )
         elif self._device.emulated:
-            brands += [Brand(name="emulated", detail="an emulator ran it")]
-        return brands
+            flags += [Flag(name="emulated", detail="ran in an emulator")]
+        return flags
 
-    def _protocol(self) -> ProtocolFacts:
+    def _protocol(self) -> ProtocolDetails:
         protocol = self.protocol
-        return ProtocolFacts(
+        return ProtocolDetails(
             quick=protocol.quick,
             cold_start_count=protocol.cold_starts,
             warmup_count=protocol.warmup,
@@ -269,15 +276,15 @@ def _scratch() -> tempfile.TemporaryDirectory[str]:
         return tempfile.TemporaryDirectory(prefix="edge-profile-")
     except OSError as error:
         raise StorageError(
-            f"no temporary folder can be made: {error.strerror}",
-            remedy="name one with room in it: TMPDIR=/path",
+            f"cannot create a temporary folder: {error.strerror}",
+            remedy="set TMPDIR to a folder with free space",
         ) from error
 
 
-def _growth(rss: list[int], kept_bytes: int) -> int | None:
-    """The last tenth over the second tenth, less what the recorder itself took in between."""
+def _growth(rss: list[int], recorder_bytes: int) -> int | None:
+    """Return the growth from the second to the last tenth, without the recorder's own."""
     tenth = len(rss) // 10
     if tenth < 2:
         return None
     early, late = rss[tenth : 2 * tenth], rss[-tenth:]
-    return round(median(late) - median(early) - 0.85 * kept_bytes)
+    return round(median(late) - median(early) - 0.85 * recorder_bytes)

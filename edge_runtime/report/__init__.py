@@ -1,7 +1,7 @@
-"""The profiler's report: its schema, its file, its views, and the comparison of two.
+"""Profiling reports: schema, file format, views and comparison.
 
-`schema.Report` is the one description: files are validated against it, docs/report.schema.json and
-the table of fields in docs/PROFILING.md are made from it.
+`schema.Report` is the only description. Files are validated against it, and
+docs/report.schema.json and the table of fields in docs/PROFILING.md are generated from it.
 """
 
 from edge_runtime.report.file import read_report, write_report

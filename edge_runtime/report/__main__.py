@@ -1,4 +1,4 @@
-"""Bring docs/report.schema.json and the fields in docs/PROFILING.md up to date, in a checkout."""
+"""Update docs/report.schema.json and the table of fields in docs/PROFILING.md of a checkout."""
 
 import json
 from pathlib import Path

@@ -1,9 +1,9 @@
-"""What a device is held to, and the verdict on a report.
+"""Budgets of a device, and the verdict on a report.
 
-A budget is at most so much of a figure, and its name says which figure and which unit:
+A budget is the upper limit of a value. Its name states the value and the unit:
 query_p50_ms, query_p99_ms, end_to_end_p50_ms, end_to_end_p99_ms, STAGE_p99_ms, cold_start_ms,
 peak_rss_mb, model_mb. Budgets come from a device's description (profiles/devices/*.toml, table
-[budgets]), which `make compile` copies into the bundle; the papers' two lines always hold.
+[budgets]), which `make compile` copies into the bundle. The two limits of the papers always apply.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ PAPERS = {
 STAGES = (
     *("capture", "decode", "wait", "fit", "gate", "hash", "pack", "lookup", "decide", "publish"),
 )
-"""Of the path, in order; `Warm.stages` in edge_runtime/report/schema.py says what each is."""
+"""Stages of the pipeline, in order; see `Warm.stages` in edge_runtime/report/schema.py."""
 KNOWN = (
     *(f"{whole}_p{percent}_ms" for whole in ("query", "end_to_end") for percent in (50, 99)),
     *(f"{stage}_p99_ms" for stage in STAGES),
@@ -39,32 +39,35 @@ KNOWN = (
 
 
 def checked(budgets: Mapping[str, Any], where: object) -> dict[str, float]:
-    """`budgets`, all of whose names are known and whose values are numbers; or `ConfigError`."""
+    """Return `budgets` as floats; raises `ConfigError` for unknown names and invalid values."""
     for name, value in budgets.items():
         if name not in KNOWN:
             near = difflib.get_close_matches(name, KNOWN, 1)
-            remedy = f"did you mean {near[0]}?" if near else f"known are {', '.join(KNOWN)}"
-            raise ConfigError(f'there is no budget "{name}"', where=where, remedy=remedy)
+            remedy = f"did you mean {near[0]}?" if near else f"choose from: {', '.join(KNOWN)}"
+            raise ConfigError(f'unknown budget "{name}"', where=where, remedy=remedy)
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < inf:
-            raise ConfigError(
-                f"the budget {name} is {value!r}", where=where, remedy="give a number above 0"
-            )
+            raise ConfigError(f"budget {name} must be a number above 0, got {value!r}", where=where)
     return {name: float(value) for name, value in budgets.items()}
 
 
 def read_budgets(path: Path) -> dict[str, float]:
-    """The table [budgets] of a TOML file, a device's or one of its own; raises `ConfigError`."""
+    """Read the table [budgets] of a device description or another TOML file.
+
+    Raises `ConfigError`.
+    """
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         fault = storage_error(error, path)
         raise ConfigError(fault.what if fault else str(error), where=path) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"not TOML: {error}", where=path, remedy="see toml.io") from error
+        raise ConfigError(f"not valid TOML: {error}", where=path, remedy="see toml.io") from error
     budgets = tables.get("budgets")
     if not isinstance(budgets, dict) or not budgets:
         raise ConfigError(
-            "it has no table [budgets]", where=path, remedy="see profiles/devices/rpi4.toml"
+            "the table [budgets] is missing",
+            where=path,
+            remedy="see profiles/devices/rpi4.toml for an example",
         )
     return checked(budgets, path)
 
@@ -72,21 +75,21 @@ def read_budgets(path: Path) -> dict[str, float]:
 def judge(
     figure_of: Callable[[str], float | None], budgets: Mapping[str, float], source: str
 ) -> list[Verdict]:
-    """Every figure that has a budget: the device's from `source`, and the papers'.
+    """Return a verdict for every budget: those of the device, from `source`, and the papers'.
 
-    `figure_of` gives the figure that a budget's name asks for; None: it was not measured.
+    `figure_of` returns the value for the name of a budget, or None if it was not measured.
     """
     verdicts = []
-    for whose, lines in (({source: budgets} if budgets else {}) | PAPERS).items():
-        for name, most in lines.items():
+    for origin, limits in (({source: budgets} if budgets else {}) | PAPERS).items():
+        for name, limit in limits.items():
             value = figure_of(name)
-            met = None if value is None else value <= most
-            verdicts.append(Verdict(name=name, value=value, budget=most, source=whose, met=met))
+            met = None if value is None else value <= limit
+            verdicts.append(Verdict(name=name, value=value, budget=limit, source=origin, met=met))
     return verdicts
 
 
 def figure(report: Report, name: str) -> float | None:
-    """What `report` says about the budget `name`; None: it was not measured."""
+    """Return the value in `report` for the budget `name`; None if it was not measured."""
     if name == "model_mb":
         return report.model.file_bytes / 1e6
     if name == "peak_rss_mb":

@@ -1,16 +1,16 @@
-"""Two reports of the same thing: is B faster, slower, or is there no telling?
+"""Compare two reports of the same workload: is B faster or slower than A?
 
-Stage by stage, the ratio of medians and of 99th percentiles with a bootstrap interval. Even the
-same program on the same machine is never quite as fast twice: memory lies elsewhere, a neighbour
-came or went. So a difference of medians counts only
+For each stage, the ratios of medians and of 99th percentiles are computed with a bootstrap
+interval. Even the same program on the same machine varies from run to run: memory is laid out
+differently, other programs start and stop. Therefore a difference of medians counts only if
 
-- when the whole interval is beyond a margin, wider where a run was disturbed;
-- when the lower quartile says the same: code that became slower is slower always, but a neighbour
-  slows some of the samples;
-- when it is worth a name: microseconds of a stage that takes microseconds are not.
+- the whole interval is beyond a margin, which is wider if a run was disturbed;
+- the lower quartile gives the same verdict: slower code is slower in every sample, but another
+  program slows down only some samples;
+- it is a relevant part of the query: microseconds in a stage of microseconds are not.
 
-Before, what is known to differ is taken out (`edge_runtime.report.normalized`): photos that are
-unlike, and a machine that was not equally fast in both runs.
+Before that, known differences are removed (`edge_runtime.report.normalized`): photos that take
+different times, and a machine whose speed was not the same in both runs.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from typing import Any
 
 from edge_runtime.errors import ReportError
 from edge_runtime.report.bootstrap import Ratio, ratio
-from edge_runtime.report.normalized import machine, steadied, times_of
+from edge_runtime.report.normalized import calibration_times, normalized, times_of
 from edge_runtime.report.schema import Report
 
 FASTER, SLOWER, SAME = "faster", "slower", "no difference"
 MARGIN = 0.035
-"""Of a median, by which two runs of the same thing may differ."""
+"""Relative difference of medians that two runs of the same program may show."""
 MARGIN_P99 = 0.15
-"""Of a 99th percentile likewise."""
+"""The same for 99th percentiles."""
 LEAST_SHARE = 0.003
-"""Of the median query: smaller differences of a stage have no name."""
+"""Share of the median query. Smaller differences of a stage are ignored."""
 DISTURBED = 4.0
-"""How much wider all of these are where either report is no measurement."""
-FEWEST = 32
-"""Samples, of a stage, below which nothing is said."""
+"""Factor on all three if either report is not a valid measurement."""
+MIN_SAMPLES = 32
+"""A stage with fewer samples gets no verdict."""
 
 
 @dataclass(frozen=True)
@@ -45,39 +45,45 @@ class Line:
     a_ms: float
     b_ms: float
     ratio: Ratio | None
-    """B over A, as measured; None: too few samples."""
-    steadied: Ratio | None
-    """Of medians: had the machine been equally fast all the time. What the verdict is about."""
+    """B / A, as measured; None: too few samples."""
+    normalized: Ratio | None
+    """B / A of medians, corrected to a constant machine speed. It decides the verdict."""
     verdict: str
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """B against A."""
+    """The comparison of report B with report A."""
 
     verdict: str
-    """Of the whole: the median query, or end to end where that alone differs."""
+    """Overall verdict: on the median query, or on end to end if only that differs."""
     stages: tuple[str, ...]
-    """Those whose median differs."""
+    """Stages whose medians differ."""
     lines: tuple[Line, ...]
     machine: Ratio
-    """B over A of the yardstick: above 1, the machine itself was slower in B."""
+    """B / A of the calibration loop. Above 1, the machine itself was slower in B."""
     figures: dict[str, tuple[float, float]]
-    """What has one number a report, A's and B's: memory, cold start, size."""
+    """Values of A and B that each report has once: memory, cold start, size."""
     warnings: tuple[str, ...] = field(default=())
 
     def to_dict(self) -> dict[str, Any]:
-        """Ready for JSON."""
-        return asdict(self)
+        """Return plain values for JSON."""
+        data = asdict(self)
+        for line in data["lines"]:
+            line["steadied"] = line.pop("normalized")  # the key in the JSON format
+        return data
 
 
 def compare(a: Report, b: Report, *, force: bool = False) -> Comparison:
-    """Raises `ReportError` for reports of different models or inputs, unless `force`."""
+    """Compare two reports.
+
+    Raises `ReportError` if their models, images or paces differ, unless `force`.
+    """
     differences = list(_differences(a, b))
     if differences and not force:
         raise ReportError(
-            f"not the same thing: {'; '.join(differences)}",
-            remedy="--force compares them all the same",
+            f"the reports measure different things: {'; '.join(differences)}",
+            remedy="use --force to compare them anyway",
         )
     if a.warm is None or b.warm is None:
         raise ReportError(f"report {'A' if a.warm is None else 'B'} ended before its first sample")
@@ -98,37 +104,37 @@ def compare(a: Report, b: Report, *, force: bool = False) -> Comparison:
             if word != SAME and name not in ("query", "end_to_end")
         ),
         lines=tuple(lines),
-        machine=ratio(*machine(a, b), 50),
+        machine=ratio(*calibration_times(a, b), 50),
         figures=dict(_figures(a, b)),
-        warnings=(*differences, *_doubts(a, b)),
+        warnings=(*differences, *_warnings(a, b)),
     )
 
 
 def _differences(a: Report, b: Report) -> list[str]:
-    found = []
+    differences = []
     for what, left, right in (
         ("model", f"{a.model.name} {a.model.id[:12]}", f"{b.model.name} {b.model.id[:12]}"),
-        ("pictures", _pictures(a), _pictures(b)),
+        ("images", _images(a), _images(b)),
         ("pace", _pace(a), _pace(b)),
     ):
         if left != right:
-            found.append(f"{what}: {left} and {right}")
-    return found
+            differences.append(f"{what}: {left} and {right}")
+    return differences
 
 
-def _pictures(report: Report) -> str:
+def _images(report: Report) -> str:
     size = report.input
     return f"{size.kind} of {size.width_pixels} x {size.height_pixels}"
 
 
 def _pace(report: Report) -> str:
     per_s = report.protocol.pace_per_s
-    return report.protocol.pace + (f" at {per_s:g} a second" if per_s else "")
+    return report.protocol.pace + (f" at {per_s:g} per second" if per_s else "")
 
 
-def _doubts(a: Report, b: Report) -> list[str]:
-    doubts = [
-        f"{name} is no measurement: {', '.join(brand.name for brand in report.brands)}"
+def _warnings(a: Report, b: Report) -> list[str]:
+    warnings = [
+        f"{name} is not a valid measurement: {', '.join(flag.name for flag in report.brands)}"
         for name, report in (("A", a), ("B", b))
         if not report.measurement
     ]
@@ -143,8 +149,8 @@ def _doubts(a: Report, b: Report) -> list[str]:
         ("enrolled codes", a.gallery.item_count, b.gallery.item_count),
     ):
         if left != right:
-            doubts.append(f"{what}: {left} and {right}")
-    return doubts
+            warnings.append(f"{what}: {left} and {right}")
+    return warnings
 
 
 def _line(a: Report, b: Report, stage: str, percent: int) -> Line:
@@ -152,35 +158,35 @@ def _line(a: Report, b: Report, stage: str, percent: int) -> Line:
     assert b.warm is not None
     a_ms, b_ms = (float(getattr(w.stages[stage], f"p{percent}_ms")) for w in (a.warm, b.warm))
     times = times_of(a, b, stage)
-    if min(len(times.a), len(times.b)) < FEWEST:
+    if min(len(times.a), len(times.b)) < MIN_SAMPLES:
         return Line(stage, percent, a_ms, b_ms, None, None, SAME)
     raw = ratio(times.a, times.b, percent)
     if percent != 50:
         return Line(stage, percent, a_ms, b_ms, raw, None, _verdict(a, b, a_ms, raw, MARGIN_P99))
-    calm = steadied(a, b, times)
-    found = ratio(calm.a, calm.b, percent)
-    verdict = _verdict(a, b, a_ms, found, MARGIN)
-    if verdict != _verdict(a, b, a_ms, ratio(calm.a, calm.b, 25), MARGIN):
+    corrected = normalized(a, b, times)
+    ratio_of_medians = ratio(corrected.a, corrected.b, percent)
+    verdict = _verdict(a, b, a_ms, ratio_of_medians, MARGIN)
+    if verdict != _verdict(a, b, a_ms, ratio(corrected.a, corrected.b, 25), MARGIN):
         verdict = SAME
-    return Line(stage, percent, a_ms, b_ms, raw, found, verdict)
+    return Line(stage, percent, a_ms, b_ms, raw, ratio_of_medians, verdict)
 
 
-def _verdict(a: Report, b: Report, a_ms: float, found: Ratio, margin: float) -> str:
+def _verdict(a: Report, b: Report, a_ms: float, measured: Ratio, margin: float) -> str:
     assert a.warm is not None
     wider = 1.0 if a.measurement and b.measurement else DISTURBED
-    if abs(found.value - 1) * a_ms < wider * LEAST_SHARE * a.warm.stages["query"].p50_ms:
+    if abs(measured.value - 1) * a_ms < wider * LEAST_SHARE * a.warm.stages["query"].p50_ms:
         return SAME
     margin *= wider
-    return SLOWER if found.low > 1 + margin else FASTER if found.high < 1 - margin else SAME
+    return SLOWER if measured.low > 1 + margin else FASTER if measured.high < 1 - margin else SAME
 
 
 def _figures(a: Report, b: Report) -> list[tuple[str, tuple[float, float]]]:
-    found = [("model_bytes", (float(a.model.file_bytes), float(b.model.file_bytes)))]
+    figures = [("model_bytes", (float(a.model.file_bytes), float(b.model.file_bytes)))]
     if a.cold and b.cold:
-        found.append(("cold_start_ms", (a.cold.total_ms, b.cold.total_ms)))
+        figures.append(("cold_start_ms", (a.cold.total_ms, b.cold.total_ms)))
     if a.memory and b.memory:
-        found += [
+        figures += [
             ("peak_rss_bytes", (a.memory.peak_rss_bytes, b.memory.peak_rss_bytes)),
             ("uss_bytes", (a.memory.run.uss_bytes, b.memory.run.uss_bytes)),
         ]
-    return found
+    return figures

@@ -1,4 +1,4 @@
-"""The report's schema for programs (docs/report.schema.json) and for people (docs/PROFILING.md)."""
+"""Generate docs/report.schema.json and the table of fields in docs/PROFILING.md."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from msgspec import inspect as shape
 from edge_runtime.report.schema import SCHEMA_VERSION, Report
 
 BEGIN = "<!-- fields: python -m edge_runtime.report -->"
-"""In docs/PROFILING.md, above the table of fields; what follows is made anew."""
+"""Marker in docs/PROFILING.md. The table of fields that follows it is generated."""
 
 
 def json_schema() -> dict[str, Any]:
-    """JSON Schema (draft 2020-12) of a report."""
+    """Return the JSON Schema (draft 2020-12) of a report."""
     head = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": f"urn:edge-runtime:report:{SCHEMA_VERSION}",
@@ -25,7 +25,7 @@ def json_schema() -> dict[str, Any]:
 
 
 def fields(kind: type = Report, prefix: str = "") -> Iterator[tuple[str, str, str]]:
-    """Path, type and meaning of every field, tables followed by their own fields."""
+    """Yield path, type and meaning of every field. A table is followed by its own fields."""
     about = shape.type_info(kind)
     assert isinstance(about, shape.StructType)
     for field in about.fields:
@@ -46,9 +46,9 @@ def _unwrapped(kind: shape.Type) -> tuple[shape.Type, str]:
 
 
 def _table(kind: shape.Type) -> tuple[type | None, str]:
-    """The table that a field holds, if it does, and how to write that there are several."""
+    """Return the table that a field contains, or None, and the path suffix for collections."""
     if isinstance(kind, shape.UnionType):
-        return next((found for part in kind.types if (found := _table(part))[0]), (None, ""))
+        return next((result for part in kind.types if (result := _table(part))[0]), (None, ""))
     if isinstance(kind, shape.ListType):
         return _table(kind.item_type)[0], "[]"
     if isinstance(kind, shape.DictType):
@@ -77,12 +77,12 @@ def _name(kind: shape.Type) -> str:
 
 
 def table() -> str:
-    """All fields as Markdown."""
+    """Return all fields as a Markdown table."""
     rows = ["| field | type | meaning |", "|---|---|---|"]
     rows += [f"| `{path}` | {kind} | {text} |" for path, kind, text in fields()]
     return "\n".join(rows) + "\n"
 
 
 def document(text: str) -> str:
-    """docs/PROFILING.md, `text`, with its table of fields made anew."""
+    """Return docs/PROFILING.md, given as `text`, with its table of fields generated again."""
     return text.partition(BEGIN)[0] + BEGIN + "\n\n" + table()

@@ -1,4 +1,4 @@
-"""Reports as files: written whole or not at all, checked when read."""
+"""Read and write reports. Files are replaced atomically and validated when read."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from edge_runtime.errors import ReportError, discard, storage_error
 from edge_runtime.report.schema import SCHEMA_VERSION, Report
 
 MAX_BYTES = 1 << 28
-"""Twice what a million samples take, the most that can be asked for."""
+"""Twice the size of a report with a million samples, the maximum of --samples."""
 
 
 def to_json(report: Report) -> bytes:
-    """A line for each of the report's parts: readable, and small with many samples."""
+    """Return the report as JSON with one line per part: readable, and small with many samples."""
     parts = (
         f'"{name}": '.encode() + _encoded(getattr(report, name))
         for name in report.__struct_fields__
@@ -28,12 +28,12 @@ def to_json(report: Report) -> bytes:
 def _encoded(part: object) -> bytes:
     try:
         return msgspec.json.encode(part)
-    except UnicodeEncodeError:  # the name of a file need not be UTF-8, as JSON must
+    except UnicodeEncodeError:  # JSON must be UTF-8, but the name of a file need not be
         return msgspec.json.encode(_readable(msgspec.to_builtins(part)))
 
 
 def _readable(value: Any) -> Any:
-    """`value` with the bytes that are no UTF-8 written out, as in caf\\udce9."""
+    """Return `value` with bytes that are not UTF-8 escaped, as in caf\\udce9."""
     if isinstance(value, str):
         return value.encode("utf-8", "backslashreplace").decode()
     if isinstance(value, list):
@@ -43,10 +43,12 @@ def _readable(value: Any) -> Any:
     return value
 
 
-def check_place(path: Path) -> None:
-    """Whether a report can be kept in the file `path`, which is left as it is; raises
-    `StorageError`."""
-    new = _beside(path)
+def check_writable(path: Path) -> None:
+    """Check that a report can be written to `path`, without touching the file.
+
+    Raises `StorageError`.
+    """
+    new = _temporary(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         new.touch()
@@ -56,13 +58,13 @@ def check_place(path: Path) -> None:
         discard(new)
 
 
-def _beside(path: Path) -> Path:
+def _temporary(path: Path) -> Path:
     return path.with_name(path.name + ".new")
 
 
 def write_report(path: Path, report: Report) -> None:
-    """Replace the file `path`, durably; raises `StorageError`."""
-    new = _beside(path)
+    """Replace the file `path` atomically and durably; raises `StorageError`."""
+    new = _temporary(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with new.open("wb") as file:
@@ -76,32 +78,32 @@ def write_report(path: Path, report: Report) -> None:
 
 
 def read_report(path: Path) -> Report:
-    """The report in the file `path`; raises `ReportError`."""
+    """Read the report in the file `path`; raises `ReportError`."""
     try:
         if path.stat().st_size > MAX_BYTES:
-            raise ReportError("larger than any report", where=path)
+            raise ReportError(f"larger than {MAX_BYTES >> 20} MiB: not a report", where=path)
         data = path.read_bytes()
     except OSError as error:
         fault = storage_error(error, path)
         raise ReportError(
             fault.what if fault else str(error),
             where=path,
-            remedy="edge-runtime profile --out FILE makes one",
+            remedy="create one with: edge-runtime profile --out FILE",
         ) from error
     try:
-        found = json.loads(data)
+        document = json.loads(data)
     except (ValueError, RecursionError) as error:
         raise ReportError("truncated, or not JSON", where=path, remedy="copy it again") from error
-    version = found.get("schema_version") if isinstance(found, dict) else None
+    version = document.get("schema_version") if isinstance(document, dict) else None
     if version is None:
-        raise ReportError("JSON, but not a report of edge-runtime profile", where=path)
+        raise ReportError("not a report of edge-runtime profile", where=path)
     if version != SCHEMA_VERSION:
         raise ReportError(
-            f"its schema is version {version}, this program reads {SCHEMA_VERSION}",
+            f"schema version {version} is not supported (expected {SCHEMA_VERSION})",
             where=path,
             remedy="read it with the version of edge-runtime that wrote it, or measure again",
         )
     try:
-        return msgspec.convert(found, Report)
+        return msgspec.convert(document, Report)
     except msgspec.ValidationError as error:
-        raise ReportError(f"damaged: {error}", where=path, remedy="copy it again") from error
+        raise ReportError(f"corrupt: {error}", where=path, remedy="copy it again") from error

@@ -1,4 +1,4 @@
-"""Reports of a folder in the order that they were made, each beside its predecessor."""
+"""List the reports of a folder by date, each compared with its predecessor."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from edge_runtime.report.schema import Report
 
 @dataclass(frozen=True)
 class Entry:
-    """One report in a line. None: it does not say."""
+    """One line of the history. None: the report does not contain the value."""
 
     made_at: str
     file: str
@@ -28,17 +28,17 @@ class Entry:
     cold_start_ms: float | None
     peak_rss_bytes: int | None
     verdict: str
-    """"met", "missed", or why it is no measurement."""
+    """"met", "missed", or why the run is not a valid measurement."""
     change: str | None
-    """Against the latest one before it of the same device, engine, model and pictures; None: there
-    is none."""
+    """Verdict against the previous report of the same device, engine, model and images; None if
+    there is none."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Ready for JSON."""
+        """Return plain values for JSON."""
         return asdict(self)
 
     def cells(self) -> list[str]:
-        """For a table."""
+        """Return the cells of a table row."""
 
         def number(value: float | None, digits: int = 0) -> str:
             return "" if value is None else f"{value:.{digits}f}"
@@ -60,23 +60,26 @@ class Entry:
 
 
 def read_history(folder: Path) -> tuple[list[Entry], list[ReportError]]:
-    """Entries of the reports in `folder` (*.json, below it too), and what could not be read.
+    """Read all reports in `folder` (*.json, recursively).
 
-    Raises `ReportError` where there is no report at all.
+    Returns their entries, and the errors of files that could not be read. Raises `ReportError` if
+    there is no report at all.
     """
     reports: list[tuple[Path, Report]] = []
-    faults: list[ReportError] = []
+    errors: list[ReportError] = []
     for path in sorted(folder.rglob("*.json")):
         try:
             reports.append((path, read_report(path)))
         except ReportError as error:
-            faults.append(error)
+            errors.append(error)
     if not reports:
         raise (
-            faults[0]
-            if faults
+            errors[0]
+            if errors
             else ReportError(
-                "no reports in it", where=folder, remedy="edge-runtime profile --out FILE makes one"
+                "contains no reports",
+                where=folder,
+                remedy="create one with: edge-runtime profile --out FILE",
             )
         )
     reports.sort(key=lambda item: made_at(item[1]))
@@ -84,27 +87,30 @@ def read_history(folder: Path) -> tuple[list[Entry], list[ReportError]]:
     entries = []
     for path, report in reports:
         before = latest.get(_kind(report))
-        if report.warm:  # one that was cut short before its first sample is nothing to compare with
+        if report.warm:  # a run that ended before its first sample cannot be compared
             latest[_kind(report)] = report
         entries.append(_entry(str(path.relative_to(folder)), report, before))
-    return entries, faults
+    return entries, errors
 
 
 def made_at(report: Report) -> datetime:
-    """When `report` was begun: boards and workstations have clocks of different zones, or change
-    between summer and winter. One that does not say comes first."""
+    """Return when the run of `report` began; the earliest date if the report does not contain it.
+
+    Times are compared with their zones: boards and workstations may be in different ones, and the
+    zone changes between summer and winter.
+    """
     try:
-        made = datetime.fromisoformat(report.made_at)
+        began = datetime.fromisoformat(report.made_at)
     except ValueError:
         return datetime.min.replace(tzinfo=UTC)
-    return made if made.tzinfo else made.replace(tzinfo=UTC)
+    return began if began.tzinfo else began.replace(tzinfo=UTC)
 
 
 def _kind(report: Report) -> tuple[object, ...]:
-    device, engine, pictures = report.device, report.engine, report.input
+    device, engine, images = report.device, report.engine, report.input
     return (
         *(device.model, device.cpu, engine.name, engine.precision, engine.thread_count),
-        *(report.model.id, pictures.kind, pictures.width_pixels, pictures.height_pixels),
+        *(report.model.id, images.kind, images.width_pixels, images.height_pixels),
         *(report.protocol.pace, report.protocol.pace_per_s, report.protocol.gate, engine.target),
     )
 
@@ -112,11 +118,11 @@ def _kind(report: Report) -> tuple[object, ...]:
 def _entry(file: str, report: Report, before: Report | None) -> Entry:
     change = None
     if before is not None and before.warm and report.warm:
-        found = compare(before, report)
-        change = found.verdict + (f" ({', '.join(found.stages)})" if found.stages else "")
+        result = compare(before, report)
+        change = result.verdict + (f" ({', '.join(result.stages)})" if result.stages else "")
     verdict = "met" if report.met else "missed"
     if not report.measurement:
-        verdict = ", ".join(brand.name for brand in report.brands)
+        verdict = ", ".join(flag.name for flag in report.brands)
     query = report.warm.stages["query"] if report.warm else None
     return Entry(
         made_at=report.made_at,

@@ -1,4 +1,4 @@
-"""A report as one page that needs nothing else: plots, and the numbers behind them as tables."""
+"""Render a report as one self-contained page: plots, and their values as tables."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ table {{ border-collapse: collapse; margin: .5rem 0; }}
 .wide {{ overflow-x: auto; }}
 th, td {{ padding: .15rem .7rem .15rem 0; text-align: left; }}
 td.number, th.number {{ text-align: right; font-variant-numeric: tabular-nums; }}
-.brand {{ border: 2px solid #e45756; padding: .5rem 1rem; }}
+.invalid {{ border: 2px solid #e45756; padding: .5rem 1rem; }}
 .met {{ color: #3d9a50; }} .missed {{ color: #e45756; font-weight: bold; }}
 .note {{ opacity: .75; }}
 </style></head><body>
@@ -33,7 +33,7 @@ td.number, th.number {{ text-align: right; font-variant-numeric: tabular-nums; }
 
 
 def write_page(path: Path, report: Report) -> None:
-    """Write the page; raises `ExtraMissingError` without matplotlib, `StorageError`."""
+    """Write the page; raises `StorageError`, or `ExtraMissingError` without matplotlib."""
     text = page(report)
     try:
         path.write_text(text, encoding="utf-8")
@@ -42,12 +42,12 @@ def write_page(path: Path, report: Report) -> None:
 
 
 def page(report: Report) -> str:
-    """The page as HTML."""
+    """Return the page as HTML."""
     device = report.device.model or report.device.cpu or report.device.machine
-    doubt = "" if report.measurement else " (not a measurement)"
-    parts = [_HEAD.format(title=_text(f"edge-runtime on {device}{doubt}"))]
+    suffix = "" if report.measurement else " (not a valid measurement)"
+    parts = [_HEAD.format(title=_text(f"edge-runtime on {device}{suffix}"))]
     parts.append(f"<h1>edge-runtime on {_text(device)}</h1>")
-    parts += _brands(report)
+    parts += _flags(report)
     parts.append(f"<p>{_text(_about(report))}</p>")
     parts.append("<h2>Budget</h2>" + _budget(report))
     if report.warm is not None:
@@ -59,26 +59,28 @@ def page(report: Report) -> str:
             if name != "total_ms"
         }
         parts.append(f"<h2>Cold start: {report.cold.total_ms:.0f} ms</h2>")
-        parts.append(_note("Medians of fresh processes, with the files in the page cache."))
+        parts.append(_note("Medians over new processes, with the files in the page cache."))
         parts.append(plots.stacked("cold start by part", cold, "ms"))
     parts += _memory(report)
     for found in report.operators:
         parts.append(f"<h2>The network, engine {_text(found.engine)}: {found.total_ms:.2f} ms</h2>")
         if found.peak_macs_per_s:
-            peak = f"{found.peak_macs_per_s / 1e9:.0f} G float32 multiply-adds a second"
-            parts.append(_note(f"One core here can do {peak} in registers."))
-        parts.append(plots.steps(found))
+            peak = f"{found.peak_macs_per_s / 1e9:.0f} G float32 multiply-adds per second"
+            parts.append(_note(f"One core of this machine reaches {peak} in registers."))
+        parts.append(plots.operators(found))
     parts.append(_details(report))
     return "\n".join(parts) + "\n</body></html>\n"
 
 
-def _brands(report: Report) -> list[str]:
+def _flags(report: Report) -> list[str]:
     if report.measurement:
         return []
     lines = "".join(
-        f"<li><b>{_text(brand.name)}</b>: {_text(brand.detail)}</li>" for brand in report.brands
+        f"<li><b>{_text(flag.name)}</b>: {_text(flag.detail)}</li>" for flag in report.brands
     )
-    return [f'<div class="brand" role="alert"><b>Not a measurement</b><ul>{lines}</ul></div>']
+    return [
+        f'<div class="invalid" role="alert"><b>Not a valid measurement</b><ul>{lines}</ul></div>'
+    ]
 
 
 def _about(report: Report) -> str:
@@ -90,7 +92,7 @@ def _about(report: Report) -> str:
         f"{report.gallery.item_count} codes under {report.gallery.label_count} labels. Input: "
         f"{report.input.kind}, {report.input.width_pixels} x {report.input.height_pixels}, "
         f"{report.protocol.pace}."
-        + (" Quick: a look, nothing to quote." if report.protocol.quick else "")
+        + (" Quick run: few samples, for orientation only." if report.protocol.quick else "")
     )
 
 
@@ -102,7 +104,7 @@ def _budget(report: Report) -> str:
         kind = "met" if word == "met" else "missed" if word == "missed" else "note"
         mark = f'<span class="{kind}">{word}</span>'
         rows.append([_text(line.name), value, f"{line.budget:g}", mark, _text(line.source)])
-    return _table(("figure", "value", "budget", "verdict", "whose budget"), rows, numbers=(1, 2))
+    return _table(("budget", "value", "limit", "verdict", "source"), rows, numbers=(1, 2))
 
 
 def _warm(report: Report) -> list[str]:
@@ -114,17 +116,17 @@ def _warm(report: Report) -> list[str]:
         for stage, numbers in warm.stages.items()
     ]
     count = warm.stages["end_to_end"].sample_count
-    facts = [
-        f"{count} frames in {warm.elapsed_s:.0f} s, {warm.frames_per_s:.1f} a second, "
-        f"{warm.dropped_count} dropped, {warm.fault_count} faults."
+    notes = [
+        f"{count} frames in {warm.elapsed_s:.0f} s, {warm.frames_per_s:.1f} per second, "
+        f"{warm.dropped_count} dropped, {warm.fault_count} failed."
     ]
     if warm.sustained_ratio is not None:
-        facts.append(f"Last 30 s over first 30 s: {warm.sustained_ratio:.3f}.")
+        notes.append(f"Last 30 s / first 30 s: {warm.sustained_ratio:.3f}.")
     if report.overhead is not None:
-        facts.append(f"Measuring cost {report.overhead.p50_share:.2%} of a median query.")
+        notes.append(f"Measuring cost {report.overhead.p50_share:.2%} of a median query.")
     return [
-        "<h2>A query, when all is loaded</h2>",
-        _note(" ".join(facts)),
+        "<h2>Warm query</h2>",
+        _note(" ".join(notes)),
         plots.over_time(report),
         plots.distributions(report),
         "<h3>The median query</h3>",
@@ -149,11 +151,11 @@ def _memory(report: Report) -> list[str]:
     growth = (
         ""
         if memory.growth_bytes is None
-        else f" It grew by {memory.growth_bytes / 1e6:+.2f} MB over the run."
+        else f" Change over the run: {memory.growth_bytes / 1e6:+.2f} MB."
     )
     return [
         f"<h2>Memory: {memory.run.rss_bytes / 1e6:.0f} MB resident</h2>",
-        _note(f"At most {memory.peak_rss_bytes / 1e6:.0f} MB.{growth}"),
+        _note(f"Peak: {memory.peak_rss_bytes / 1e6:.0f} MB.{growth}"),
         plots.stacked("memory by part", parts, "MB"),
         _table(("MB, after", "RSS", "PSS", "USS", "private dirty"), rows, numbers=range(1, 5)),
     ]
@@ -169,11 +171,11 @@ def _details(report: Report) -> str:
         for name in ("others_cores_ratio", "stolen_share", "waiting_share", "swapped_bytes"):
             rows.append([f"conditions.{name}", _text(getattr(report.conditions, name))])
     body = _table(("field", "value"), rows)
-    return f"<details><summary>Everything else</summary>{body}</details>"
+    return f"<details><summary>All other fields</summary>{body}</details>"
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]], numbers: Iterable[int] = ()) -> str:
-    """`rows` are HTML; the columns `numbers` are set flush right."""
+    """Return a table; `rows` are HTML, and the columns `numbers` are aligned right."""
     right = set(numbers)
 
     def cells(tag: str, row: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""The plots of a report, as SVG that takes the page's own ink: light or dark."""
+"""Plot a report as SVG in the text color of the page, light or dark."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 INK = "#010203"
-"""Drawn as text and axes; becomes the colour of the page's text."""
+"""Color of text and axes. It is replaced by `currentColor`, the page's text color."""
 HUES = ("#4c78a8", "#f58518", "#54a24b", "#e45756", "#72b7b2", "#b279a2", "#eeca3b", "#9d755d",
         "#79706e", "#d67195")  # fmt: skip
 """Readable on white and on black."""
 WIDTH = 9.0
 """Inches."""
 WINDOW = 101
-"""Samples of the running median."""
+"""Number of samples in the running median."""
 
 Draw = Callable[["Axes"], None]
 
 
 def figure(title: str, height: float, *draws: Draw, share_x: bool = False) -> str:
-    """One SVG with a row for each of `draws`; `title` says what it shows, for who cannot see it.
+    """Return one SVG with one row per function in `draws`; `title` describes it to screen readers.
 
     Raises `ExtraMissingError` without matplotlib.
     """
@@ -37,7 +37,7 @@ def figure(title: str, height: float, *draws: Draw, share_x: bool = False) -> st
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ExtraMissingError(
-            "drawing needs matplotlib, which is not installed",
+            "plots need matplotlib, which is not installed",
             where="report html",
             remedy="pip install 'edge-runtime[report]'",
         ) from error
@@ -50,9 +50,9 @@ def figure(title: str, height: float, *draws: Draw, share_x: bool = False) -> st
     with matplotlib.rc_context(style):
         drawing = Figure(figsize=(WIDTH, height), layout="constrained")
         axes = drawing.subplots(len(draws), 1, squeeze=False, sharex=share_x)[:, 0]
-        for draw, at in zip(draws, axes, strict=True):
-            at.set_facecolor("none")
-            draw(at)
+        for draw, row in zip(draws, axes, strict=True):
+            row.set_facecolor("none")
+            draw(row)
         file = io.StringIO()
         drawing.savefig(file, format="svg", transparent=True, dpi=110, metadata={"Date": None})
     text = file.getvalue()
@@ -64,7 +64,7 @@ def figure(title: str, height: float, *draws: Draw, share_x: bool = False) -> st
 
 
 def over_time(report: Report) -> str:
-    """Every query, with the board's temperature and clock beside it."""
+    """Plot every query over time, with the board's temperature, clock and memory below."""
     assert report.warm is not None
     warm = report.warm
     moments = report.conditions.moments if report.conditions else []
@@ -75,7 +75,7 @@ def over_time(report: Report) -> str:
             draws.append(lambda axes, points=points, label=label: _line(axes, points, label))  # type: ignore[misc]
     rss = [(m.at_s, m.rss_bytes / 1e6) for m in moments]
     draws.append(lambda axes: _line(axes, rss, "RSS, MB"))
-    title = "query latency over time, with what the board said meanwhile"
+    title = "query latency over time, with temperature, clock and memory of the board"
     return figure(title, 2.2 + 1.1 * (len(draws) - 1), *draws, share_x=True)
 
 
@@ -100,7 +100,7 @@ def _line(axes: Axes, points: list[tuple[float, float]], label: str) -> None:
 
 
 def distributions(report: Report) -> str:
-    """Each stage from its fastest to its slowest, on a logarithmic scale, with its budget."""
+    """Plot the distribution of each stage on a logarithmic scale, with its budgets."""
     assert report.warm is not None
     warm = report.warm
     names = [name for name in warm.stages if warm.stages[name].max_ms > 0]
@@ -135,16 +135,16 @@ def distributions(report: Report) -> str:
 
 
 def waterfall(report: Report) -> str:
-    """One whole query: the one whose end-to-end time is the median."""
+    """Plot the stages of the query with the median end-to-end time."""
     assert report.warm is not None
     samples = report.warm.samples.stages_ms
     whole = samples["end_to_end"]
     order = sorted(range(len(whole)), key=lambda i: whole[i] or 0.0)
-    at = order[(len(order) - 1) // 2]
+    median = order[(len(order) - 1) // 2]
     stages = [
         (name, ms)
         for name in STAGES
-        if name != "capture" and (ms := samples.get(name, whole)[at]) and name in samples
+        if name != "capture" and (ms := samples.get(name, whole)[median]) and name in samples
     ]
 
     def draw(axes: Axes) -> None:
@@ -162,7 +162,7 @@ def waterfall(report: Report) -> str:
 
 
 def stacked(title: str, figures: dict[str, float], unit: str) -> str:
-    """One bar made of parts."""
+    """Plot one bar made of parts."""
 
     def draw(axes: Axes) -> None:
         begin = 0.0
@@ -177,21 +177,24 @@ def stacked(title: str, figures: dict[str, float], unit: str) -> str:
     return figure(title, 1.5, draw)
 
 
-def steps(found: Operators, most: int = 40) -> str:
-    """Each step's time, and what share of the core's peak it reached."""
-    shown: list[Any] = found.operators[:most]
+def operators(profile: Operators, limit: int = 40) -> str:
+    """Plot each operator's time, and its share of the core's peak."""
+    shown: list[Any] = profile.operators[:limit]
 
     def draw(axes: Axes) -> None:
         rows = range(len(shown))
-        axes.barh(rows, [step.p50_ms for step in shown], color=HUES[0])
-        for row, step in zip(rows, shown, strict=True):
-            if step.peak_share is not None:
+        axes.barh(rows, [operator.p50_ms for operator in shown], color=HUES[0])
+        for row, operator in zip(rows, shown, strict=True):
+            if operator.peak_share is not None:
                 axes.annotate(
-                    f" {step.peak_share:.0%} of peak", (step.p50_ms, row), va="center", fontsize=7
+                    f" {operator.peak_share:.0%} of peak",
+                    (operator.p50_ms, row),
+                    va="center",
+                    fontsize=7,
                 )
-        axes.set_yticks(rows, [step.name[:36] for step in shown], fontsize=7)
+        axes.set_yticks(rows, [operator.name[:36] for operator in shown], fontsize=7)
         axes.invert_yaxis()
         axes.margins(x=0.12)
         axes.set_xlabel("ms, median")
 
-    return figure(f"steps of the engine {found.engine}", 0.7 + 0.17 * len(shown), draw)
+    return figure(f"operators of the engine {profile.engine}", 0.7 + 0.17 * len(shown), draw)

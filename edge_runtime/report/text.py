@@ -1,4 +1,4 @@
-"""A report in the terminal."""
+"""Print a report in the terminal."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from rich.text import Text
 from edge_runtime.report.schema import Operators, Report, Summary
 
 BAR = 28
-"""Characters of a bar."""
+"""Length of the longest bar, characters."""
 TOP = 6
-"""Operators shown."""
+"""Number of operators shown."""
 _SPARKS = "▁▂▃▄▅▆▇█"
 
 
 def show(report: Report, console: Console) -> None:
-    """Print `report`, widest where there is most to say."""
+    """Print `report` to `console`."""
     console.print(Group(*parts(report)), highlight=False, soft_wrap=True)
 
 
 def parts(report: Report) -> Iterator[RenderableType]:
-    """From the verdict to the details."""
+    """Yield the parts of the output: conditions, stages, cold start, memory, verdict."""
     yield from _head(report)
     if report.warm is not None:
         yield _stages(report)
@@ -40,7 +40,7 @@ def parts(report: Report) -> Iterator[RenderableType]:
         of = report.memory.parts
         yield _bars(
             f"memory, {report.memory.run.rss_bytes / 1e6:.0f} MB resident, "
-            f"{report.memory.run.uss_bytes / 1e6:.0f} MB its own, "
+            f"{report.memory.run.uss_bytes / 1e6:.0f} MB unique, "
             f"peak {report.memory.peak_rss_bytes / 1e6:.0f} MB",
             {n.removesuffix("_bytes"): getattr(of, n) / 1e6 for n in of.__struct_fields__},
             "MB",
@@ -53,9 +53,9 @@ def parts(report: Report) -> Iterator[RenderableType]:
 def _head(report: Report) -> Iterator[Text]:
     device, engine, model = report.device, report.engine, report.model
     if not report.measurement:
-        yield Text("NOT A MEASUREMENT", style="bold red")
-        for brand in report.brands:
-            yield Text(f"  {brand.name}: {brand.detail}", style="red")
+        yield Text("NOT A VALID MEASUREMENT", style="bold red")
+        for flag in report.brands:
+            yield Text(f"  {flag.name}: {flag.detail}", style="red")
     yield Text(
         f"{device.model or device.cpu or device.machine}, {device.core_count} cores"
         + (f", governor {device.governor}" if device.governor else "")
@@ -70,11 +70,11 @@ def _head(report: Report) -> Iterator[Text]:
         f"{report.gallery.item_count} codes enrolled"
     )
     if report.protocol.quick:
-        yield Text("quick: few samples, a look and nothing to quote", style="yellow")
+        yield Text("quick run: few samples, for orientation only", style="yellow")
 
 
 def _range(report: Report) -> str:
-    """Temperature and clock from the first moment to the last."""
+    """Return the ranges of temperature and clock during the run."""
     moments = report.conditions.moments if report.conditions else []
     texts = []
     for name, unit in (("temperature_c", "C"), ("clock_mhz", "MHz")):
@@ -86,10 +86,10 @@ def _range(report: Report) -> str:
 
 def _stages(report: Report) -> Table:
     assert report.warm is not None
-    warm, pictures = report.warm, report.input
+    warm, images = report.warm, report.input
     count = warm.stages["end_to_end"].sample_count
     table = _table(
-        f"a query, warm: {count} frames of {pictures.width_pixels} x {pictures.height_pixels} "
+        f"warm query: {count} frames of {images.width_pixels} x {images.height_pixels} "
         f"in {warm.elapsed_s:.0f} s, milliseconds",
         *("stage", "right:p50", "right:p90", "right:p99", "right:max", "from 0 to p99"),
     )
@@ -102,7 +102,7 @@ def _stages(report: Report) -> Table:
 
 
 def _spark(samples: Sequence[float | None], numbers: Summary, bins: int = 16) -> str:
-    """A histogram from 0 to the 99th percentile in one line."""
+    """Return a one-line histogram from 0 to the 99th percentile."""
     if numbers.p99_ms <= 0:
         return ""
     counts = [0] * bins
@@ -115,11 +115,11 @@ def _spark(samples: Sequence[float | None], numbers: Summary, bins: int = 16) ->
 
 def _pace(report: Report) -> str:
     assert report.warm is not None
-    texts = [f"{report.warm.frames_per_s:.1f} frames a second, {report.protocol.pace}"]
+    texts = [f"{report.warm.frames_per_s:.1f} frames per second, {report.protocol.pace}"]
     if report.warm.dropped_count:
         texts.append(f"{report.warm.dropped_count} dropped")
     if report.warm.sustained_ratio is not None:
-        texts.append(f"last 30 s over first 30 s: {report.warm.sustained_ratio:.2f}")
+        texts.append(f"last 30 s / first 30 s: {report.warm.sustained_ratio:.2f}")
     if report.overhead is not None:
         texts.append(f"measuring costs {report.overhead.p50_share:.2%} of a query")
     return "; ".join(texts)
@@ -134,21 +134,25 @@ def _bars(title: str, figures: Mapping[str, float], unit: str) -> Table:
     return table
 
 
-def _operators(found: Operators) -> Table:
+def _operators(operators: Operators) -> Table:
     peak = (
-        f", a core's peak {found.peak_macs_per_s / 1e9:.0f} G multiply-adds a second"
-        if found.peak_macs_per_s
+        f", peak per core {operators.peak_macs_per_s / 1e9:.0f} G multiply-adds per second"
+        if operators.peak_macs_per_s
         else ""
     )
     table = _table(
-        f"slowest of {len(found.operators)} steps, engine {found.engine}, "
-        f"{found.total_ms:.2f} ms{peak}",
-        *("step", "kind", "right:p50 ms", "right:share", "right:of peak"),
+        f"slowest of {len(operators.operators)} operators, engine {operators.engine}, "
+        f"{operators.total_ms:.2f} ms{peak}",
+        *("operator", "kind", "right:p50 ms", "right:share", "right:of peak"),
     )
-    for step in sorted(found.operators, key=lambda step: -step.p50_ms)[:TOP]:
-        peak_share = "" if step.peak_share is None else f"{step.peak_share:.0%}"
+    for operator in sorted(operators.operators, key=lambda each: -each.p50_ms)[:TOP]:
+        peak_share = "" if operator.peak_share is None else f"{operator.peak_share:.0%}"
         table.add_row(
-            step.name, step.kind, f"{step.p50_ms:.3f}", f"{step.time_share:.1%}", peak_share
+            operator.name,
+            operator.kind,
+            f"{operator.p50_ms:.3f}",
+            f"{operator.time_share:.1%}",
+            peak_share,
         )
     return table
 
@@ -169,7 +173,7 @@ def _budget(report: Report) -> Table:
 
 
 def _table(title: str, *columns: str) -> Table:
-    """A table with a title; "right:" before a column's name sets it flush right."""
+    """Return a table with a title; "right:" before a column's name aligns it right."""
     table = Table(
         title=title,
         title_justify="left",

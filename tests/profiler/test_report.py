@@ -1,4 +1,4 @@
-"""Reports: their schema, their file, their page in a real browser, and the comparison of two."""
+"""Reports: schema, file format, comparison, and the page in a real browser."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ from tests.support.reports import GOLDEN, changed, report_of
 
 
 def _tables(kind: type) -> dict[str, shape.StructType]:
-    found = {}
+    tables = {}
     for about in shape.multi_type_info([kind]):
         waiting: list[shape.Type] = [about]
         while waiting:
             now = waiting.pop()
-            if isinstance(now, shape.StructType) and now.cls.__name__ not in found:
-                found[now.cls.__name__] = now
+            if isinstance(now, shape.StructType) and now.cls.__name__ not in tables:
+                tables[now.cls.__name__] = now
                 waiting += [field.type for field in now.fields]
             for name in ("type", "item_type", "value_type"):
                 if hasattr(now, name):
                     waiting.append(getattr(now, name))
             waiting += getattr(now, "types", ())
-    return found
+    return tables
 
 
 def _numeric(kind: shape.Type) -> bool:
@@ -60,7 +60,9 @@ def test_every_number_has_its_unit_in_its_name() -> None:
     assert len(tables) > 15
     for name, table in tables.items():
         for field in table.fields:
-            if _numeric(field.type) and name != "Verdict":  # there the name of the budget says it
+            if (
+                _numeric(field.type) and name != "Verdict"
+            ):  # there the name of the budget contains the unit
                 assert field.name in UNITS or field.name.endswith(tuple(f"_{u}" for u in UNITS)), (
                     f"{name}.{field.name}"
                 )
@@ -73,7 +75,7 @@ def test_every_field_is_documented() -> None:
         assert text.endswith((".", "...")), path
 
 
-def test_the_published_schema_and_page_are_up_to_date() -> None:
+def test_the_published_schema_and_guide_are_up_to_date() -> None:
     docs = ROOT / "docs"
     assert json.loads((docs / "report.schema.json").read_text()) == json_schema()
     text = (docs / "PROFILING.md").read_text()
@@ -81,7 +83,7 @@ def test_the_published_schema_and_page_are_up_to_date() -> None:
     assert json.loads(run_cli("report", "schema").stdout) == json_schema()
 
 
-def test_the_golden_report_is_still_read_and_written_to_the_byte(tmp_path: Path) -> None:
+def test_the_golden_report_is_read_and_written_unchanged(tmp_path: Path) -> None:
     report = read_report(GOLDEN)
     jsonschema_rs.validator_for(json_schema()).validate(json.loads(GOLDEN.read_text()))
     write_report(tmp_path / "again.json", report)
@@ -98,19 +100,19 @@ def test_ten_thousand_samples_stay_under_two_megabytes(tmp_path: Path) -> None:
 # -- the file -----------------------------------------------------------------------------------
 
 
-def test_what_is_no_report_of_this_version_is_refused(tmp_path: Path) -> None:
+def test_files_that_are_not_reports_are_rejected(tmp_path: Path) -> None:
     path = tmp_path / "report.json"
     whole = GOLDEN.read_text()
     later = json.loads(whole) | {"schema_version": SCHEMA_VERSION + 1}
     wrong = json.loads(whole) | {"made_at": 5}
     for text, message in (
-        (json.dumps(later), "its schema is version 3, this program reads 2"),
+        (json.dumps(later), "schema version 3 is not supported (expected 2)"),
         (whole[: len(whole) // 2], "truncated, or not JSON"),
         ("", "truncated, or not JSON"),
         ("[" * 100_000, "truncated, or not JSON"),
-        ("[1, 2]", "JSON, but not a report"),
-        ('{"a": 1}', "JSON, but not a report"),
-        (json.dumps(wrong), "damaged: Expected `str`, got `int` - at `$.made_at`"),
+        ("[1, 2]", "not a report of edge-runtime"),
+        ('{"a": 1}', "not a report of edge-runtime"),
+        (json.dumps(wrong), "corrupt: Expected `str`, got `int` - at `$.made_at`"),
     ):
         path.write_text(text)
         with pytest.raises(ReportError, match=re.escape(message)):
@@ -124,7 +126,7 @@ def test_what_is_no_report_of_this_version_is_refused(tmp_path: Path) -> None:
         read_report(path)
 
 
-def test_truncation_at_any_place_is_found(tmp_path: Path) -> None:
+def test_truncation_at_any_place_is_detected(tmp_path: Path) -> None:
     data, path = GOLDEN.read_bytes(), tmp_path / "cut.json"
     for size in range(0, len(data) - 2, 997):
         path.write_bytes(data[:size])
@@ -132,7 +134,7 @@ def test_truncation_at_any_place_is_found(tmp_path: Path) -> None:
             read_report(path)
 
 
-def test_a_full_disk_leaves_the_report_that_was_there(small_disk: Path) -> None:
+def test_a_full_disk_leaves_the_previous_report(small_disk: Path) -> None:
     path = small_disk / "report.json"
     report = report_of(100)
     write_report(path, report)
@@ -147,7 +149,7 @@ def test_a_full_disk_leaves_the_report_that_was_there(small_disk: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_same_thing_twice_is_no_difference() -> None:
+def test_two_runs_of_the_same_program_show_no_difference() -> None:
     verdicts = [
         compare(report_of(seed=seed), report_of(seed=seed + 100)).verdict for seed in range(20)
     ]
@@ -156,46 +158,47 @@ def test_the_same_thing_twice_is_no_difference() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", ["hash", "decode", "fit"])
-def test_a_tenth_slower_is_found_in_the_right_stage(stage: str) -> None:
-    factor = {"hash": 1.1, "decode": 1.1, "fit": 1.4}[stage]  # a tenth of fit has no name: 0.03 ms
+def test_a_slowdown_is_attributed_to_its_stage(stage: str) -> None:
+    factor = {"hash": 1.1, "decode": 1.1, "fit": 1.4}[stage]  # a tenth of fit, 0.03 ms, is ignored
     for seed in range(10):
-        found = compare(report_of(seed=seed), report_of(seed=seed + 100, slow={stage: factor}))
-        assert found.stages == (stage,)
+        result = compare(report_of(seed=seed), report_of(seed=seed + 100, slow={stage: factor}))
+        assert result.stages == (stage,)
         back = compare(report_of(seed=seed + 100, slow={stage: factor}), report_of(seed=seed))
         assert back.stages == (stage,)
         if stage == "hash":
-            assert (found.verdict, back.verdict) == ("slower", "faster")
+            assert (result.verdict, back.verdict) == ("slower", "faster")
 
 
 @pytest.mark.slow
-def test_a_slower_minute_is_no_slower_program() -> None:
-    """The machine a quarter slower: no stage is; one that was made slower is still found."""
+def test_a_slower_machine_is_not_a_slower_program() -> None:
+    """On a machine a quarter slower no stage counts as slower, unless it really is."""
     verdicts, stages = [], []
     for seed in range(10):
         a, b = report_of(seed=seed), report_of(seed=seed + 100, machine=1.25)
-        found = compare(a, b)
-        verdicts.append((found.verdict, found.stages))
+        result = compare(a, b)
+        verdicts.append((result.verdict, result.stages))
         slower = report_of(seed=seed + 200, machine=1.25, slow={"hash": 1.1})
         stages.append(compare(a, slower).stages)
-        assert 1.1 < found.machine.value < 1.4
+        assert 1.1 < result.machine.value < 1.4
     assert verdicts.count(("no difference", ())) >= 9
     assert stages.count(("hash",)) >= 9
 
 
-def test_a_neighbour_is_no_slowdown() -> None:
-    """Company for sixty per cent of the samples: the median shifts, the lower quartile does not."""
+def test_another_program_is_not_a_slowdown() -> None:
+    """It affects 60 % of the samples: the median changes, the lower quartile does not."""
     a, b = report_of(seed=1), report_of(seed=2)
     assert b.warm is not None
     samples = dict(b.warm.samples.stages_ms)
-    company = np.random.default_rng(5).random(640) < 0.6
+    disturbed = np.random.default_rng(5).random(640) < 0.6
     samples["hash"] = [
-        (ms or 0) * (1.4 if busy else 1) for ms, busy in zip(samples["hash"], company, strict=True)
+        (ms or 0) * (1.4 if busy else 1)
+        for ms, busy in zip(samples["hash"], disturbed, strict=True)
     ]
     warm = msgspec.structs.replace(
         b.warm, samples=msgspec.structs.replace(b.warm.samples, stages_ms=samples)
     )
-    found = compare(a, msgspec.structs.replace(b, warm=warm))
-    (line,) = [line for line in found.lines if (line.stage, line.percent) == ("hash", 50)]
+    result = compare(a, msgspec.structs.replace(b, warm=warm))
+    (line,) = [line for line in result.lines if (line.stage, line.percent) == ("hash", 50)]
     assert line.ratio is not None
     assert line.ratio.low > 1.1
     assert line.verdict == "no difference"
@@ -210,29 +213,31 @@ def test_disturbed_reports_must_differ_by_more() -> None:
     assert compare(a, disturbed[1]).stages == ("hash",)
 
 
-def test_photos_are_compared_each_with_itself() -> None:
-    """Photos of which one takes twice as long as another, and one of them is a tenth slower."""
+def test_each_photo_is_compared_with_itself() -> None:
+    """Photos take different times, and in B all of them take a tenth longer."""
     a, b = report_of(seed=1), report_of(seed=2, slow={"decode": 1.1})
-    unlike = []
+    reports = []
     for report in (a, b):
         assert report.warm is not None
         samples = dict(report.warm.samples.stages_ms)
         samples["decode"] = [(ms or 0) * (1 + n % 7) for n, ms in enumerate(samples["decode"])]
         stages = msgspec.structs.replace(report.warm.samples, stages_ms=samples)
         warm = msgspec.structs.replace(report.warm, samples=stages)
-        unlike.append(changed(msgspec.structs.replace(report, warm=warm), input={"photo_count": 7}))
-    assert compare(*unlike).stages == ("decode",)
+        reports.append(
+            changed(msgspec.structs.replace(report, warm=warm), input={"photo_count": 7})
+        )
+    assert compare(*reports).stages == ("decode",)
 
 
-def test_different_things_are_not_compared_unless_forced(tmp_path: Path) -> None:
+def test_different_workloads_are_compared_only_with_force(tmp_path: Path) -> None:
     a = report_of()
     other = changed(a, model={"id": "f" * 64})
-    with pytest.raises(ReportError, match=r"not the same thing: model: .* and .*--force"):
+    with pytest.raises(ReportError, match=r"measure different things: model: .* and .*--force"):
         compare(a, other)
     assert "model: " in compare(a, other, force=True).warnings[0]
-    with pytest.raises(ReportError, match="pictures: photos of 435 x 435 and photos of 640 x"):
+    with pytest.raises(ReportError, match="images: photos of 435 x 435 and photos of 640 x"):
         compare(a, changed(a, input={"width_pixels": 640}))
-    with pytest.raises(ReportError, match="pace: one by one and paced at 5 a second"):
+    with pytest.raises(ReportError, match="pace: one by one and paced at 5 per second"):
         compare(a, changed(a, protocol={"pace": "paced", "pace_per_s": 5.0}))
     moved = changed(a, device={"model": "Raspberry Pi 5"}, engine={"thread_count": 4})
     assert [text.partition(":")[0] for text in compare(a, moved).warnings] == [
@@ -264,26 +269,26 @@ def test_compare_on_the_command_line(tmp_path: Path) -> None:
     assert run_cli("report", "compare", a, b, "--force").returncode == 0
 
 
-def test_the_bootstrap_knows_what_it_does_not_know() -> None:
+def test_bootstrap_intervals() -> None:
     generator = np.random.default_rng(3)
     a = generator.normal(10, 1, 2000).tolist()
     b = [1.1 * x for x in generator.normal(10, 1, 2000)]
-    found = ratio(a, b, 50)
-    assert found.low < 1.1 < found.high
-    assert found == ratio(a, b, 50), "the same every time"
+    result = ratio(a, b, 50)
+    assert result.low < 1.1 < result.high
+    assert result == ratio(a, b, 50), "the result is deterministic"
     assert 0.9 < ratio(a[:40], b[:40], 99).low < ratio(a, b, 99).low
-    lasting = np.repeat(generator.normal(10, 1, 100), 20).tolist()  # 100 witnesses, not 2000
-    assert _width(lasting) > 1.7 * _width(generator.permutation(lasting).tolist())
+    correlated = np.repeat(generator.normal(10, 1, 100), 20).tolist()  # 100 independent values
+    assert _width(correlated) > 1.7 * _width(generator.permutation(correlated).tolist())
     assert ratio([0.0] * 40, [0.0] * 40, 50).value == 1
 
 
 def _width(samples: list[float]) -> float:
-    found = ratio(samples, samples, 50)
-    return found.high - found.low
+    result = ratio(samples, samples, 50)
+    return result.high - result.low
 
 
 @pytest.mark.slow
-def test_history_goes_by_date_and_compares_like_with_like(tmp_path: Path) -> None:
+def test_history_is_by_date_and_compares_the_same_workload(tmp_path: Path) -> None:
     folder = tmp_path / "reports"
     for number, slow in enumerate((1.0, 1.0, 1.3)):
         report = report_of(seed=number, slow={"hash": slow})
@@ -293,14 +298,14 @@ def test_history_goes_by_date_and_compares_like_with_like(tmp_path: Path) -> Non
     other = changed(report_of(seed=9), device={"model": "another board"})
     write_report(folder / "other.json", other)
     (folder / "broken.json").write_text("{")
-    entries, faults = read_history(folder)
+    entries, errors = read_history(folder)
     assert [entry.change for entry in entries if entry.file.startswith("rpi4")] == [
         None,
         "no difference",
         "slower (hash)",
     ]
     assert [entry.change for entry in entries if entry.file == "other.json"] == [None]
-    assert [str(fault) for fault in faults] == [
+    assert [str(error) for error in errors] == [
         f"{folder / 'broken.json'}: truncated, or not JSON (copy it again)"
     ]
     done = run_cli("report", "history", folder)
@@ -308,19 +313,19 @@ def test_history_goes_by_date_and_compares_like_with_like(tmp_path: Path) -> Non
     assert "slower (hash)" in done.stdout
     assert "skipped" in done.stderr
     assert len(json.loads(run_cli("report", "history", folder, "--json").stdout)) == 4
-    with pytest.raises(ReportError, match="no reports in it"):
+    with pytest.raises(ReportError, match="contains no reports"):
         read_history(tmp_path / "nothing")
 
 
-def _history(folder: Path, *reports: Report) -> list[str | None]:
-    """The changes, in the order of the history; the times are those of the reports."""
+def _history(folder: Path, *reports: Report) -> list[str]:
+    """Return the changes in the order of the history."""
     for number, report in enumerate(reports):
         write_report(folder / f"{number}.json", report)
     entries, _ = read_history(folder)
     return [f"{entry.file.removesuffix('.json')} {entry.change}" for entry in entries]
 
 
-def test_history_goes_by_when_it_was_and_not_by_what_clocks_showed(tmp_path: Path) -> None:
+def test_history_respects_time_zones(tmp_path: Path) -> None:
     summer = msgspec.structs.replace(report_of(), made_at="2026-10-25T02:50:00+02:00")
     winter = msgspec.structs.replace(
         report_of(seed=1, slow={"hash": 1.3}), made_at="2026-10-25T02:10:00+01:00"
@@ -333,7 +338,7 @@ def test_history_goes_by_when_it_was_and_not_by_what_clocks_showed(tmp_path: Pat
     ]
 
 
-def test_history_compares_with_the_last_one_that_can_be_compared(tmp_path: Path) -> None:
+def test_history_compares_with_the_last_comparable_report(tmp_path: Path) -> None:
     first, cut, last = (
         msgspec.structs.replace(report, made_at=f"2026-11-2{day}T10:00:00+00:00")
         for day, report in enumerate(
@@ -349,7 +354,7 @@ def test_history_compares_with_the_last_one_that_can_be_compared(tmp_path: Path)
     assert _history(tmp_path / "gate", first, gated) == ["0 None", "1 None"]
 
 
-def test_a_stage_that_took_no_time_is_compared_in_json_too(tmp_path: Path) -> None:
+def test_a_stage_with_zero_times_gives_valid_json(tmp_path: Path) -> None:
     data = msgspec.to_builtins(report_of())
     data["warm"]["samples"]["stages_ms"]["publish"] = [0.0] * 640
     data["warm"]["stages"]["publish"]["p50_ms"] = 0.0
@@ -359,10 +364,10 @@ def test_a_stage_that_took_no_time_is_compared_in_json_too(tmp_path: Path) -> No
     for pair in ((a, b), (b, a), (a, a)):
         done = run_cli("report", "compare", *pair, "--json")
         assert (done.returncode, done.stderr) == (0, "")
-        json.loads(done.stdout, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
+        json.loads(done.stdout, parse_constant=lambda word: pytest.fail(f"invalid JSON: {word}"))
 
 
-def test_the_longest_run_that_can_be_asked_for_is_read_again() -> None:
+def test_the_longest_possible_run_can_be_read() -> None:
     count = 2000
     assert len(to_json(report_of(count))) / count * 10**6 < MAX_BYTES
 
@@ -370,31 +375,31 @@ def test_the_longest_run_that_can_be_asked_for_is_read_again() -> None:
 # -- views --------------------------------------------------------------------------------------
 
 
-def test_no_view_hides_that_it_is_no_measurement() -> None:
+def test_every_view_shows_that_a_run_is_not_valid() -> None:
     done = run_cli("report", "show", GOLDEN)
     assert done.returncode == 9
-    assert done.stdout.startswith("NOT A MEASUREMENT\n  shared: ")
-    assert "met, but by no measurement" in done.stdout
+    assert done.stdout.startswith("NOT A VALID MEASUREMENT\n  shared: ")
+    assert "within budget, but the run is not valid" in done.stdout
     text = page(read_report(GOLDEN))
-    assert "Not a measurement" in text
-    assert "(not a measurement)</title>" in text
-    assert "met, but by no measurement" in text
+    assert "Not a valid measurement" in text
+    assert "(not a valid measurement)</title>" in text
+    assert "within budget, but the run is not valid" in text
     good = page(report_of())
-    assert "ot a measurement" not in good
+    assert "ot a valid measurement" not in good
 
 
 @pytest.mark.slow
-def test_heat_and_clock_are_drawn_beside_latency_where_the_board_tells() -> None:
+def test_temperature_and_clock_are_plotted_if_reported() -> None:
     report = report_of()
     assert report.conditions is not None
-    told = [
+    reported = [
         msgspec.structs.replace(moment, temperature_c=51.5 + n, clock_mhz=1800.0)
         for n, moment in enumerate(report.conditions.moments)
     ]
-    assert ">MHz<" in page(changed(report, conditions={"moments": told}))
-    assert ">\N{DEGREE SIGN}C<" in page(changed(report, conditions={"moments": told}))
-    silent = [msgspec.structs.replace(m, temperature_c=None, clock_mhz=None) for m in told]
-    assert ">\N{DEGREE SIGN}C<" not in page(changed(report, conditions={"moments": silent}))
+    assert ">MHz<" in page(changed(report, conditions={"moments": reported}))
+    assert ">\N{DEGREE SIGN}C<" in page(changed(report, conditions={"moments": reported}))
+    unreported = [msgspec.structs.replace(m, temperature_c=None, clock_mhz=None) for m in reported]
+    assert ">\N{DEGREE SIGN}C<" not in page(changed(report, conditions={"moments": unreported}))
 
 
 def test_the_page_opens_offline_in_a_browser(tmp_path: Path) -> None:
@@ -430,22 +435,22 @@ def test_the_page_opens_offline_in_a_browser(tmp_path: Path) -> None:
         wide = window.execute_script(
             "return document.documentElement.scrollWidth - document.documentElement.clientWidth"
         )
-        assert wide <= 0, "a phone's screen need not be scrolled sideways"
+        assert wide <= 0, "the page fits the width of a phone"
     finally:
         window.quit()
 
 
-def test_a_report_of_nothing_but_its_beginning_has_its_views(tmp_path: Path) -> None:
+def test_a_report_without_results_has_all_views(tmp_path: Path) -> None:
     bare = msgspec.structs.replace(
         read_report(GOLDEN),
         warm=None, cold=None, memory=None, conditions=None, operators=[], overhead=None, budget=[],
     )  # fmt: skip
     write_report(tmp_path / "bare.json", bare)
     assert run_cli("report", "show", tmp_path / "bare.json").returncode == 9
-    assert "Not a measurement" in page(bare)
+    assert "Not a valid measurement" in page(bare)
 
 
-def test_drawing_without_matplotlib_says_what_to_install(tmp_path: Path) -> None:
+def test_plots_without_matplotlib_name_the_extra(tmp_path: Path) -> None:
     (tmp_path / "matplotlib.py").write_text("raise ImportError")
     done = run_cli("report", "html", GOLDEN, "--out", tmp_path / "x.html", PYTHONPATH=str(tmp_path))
     assert done.returncode == 11
@@ -453,7 +458,7 @@ def test_drawing_without_matplotlib_says_what_to_install(tmp_path: Path) -> None
     assert not (tmp_path / "x.html").exists()
 
 
-def test_the_command_does_not_load_what_it_does_not_need() -> None:
+def test_report_show_does_not_import_heavy_packages() -> None:
     script = (
         "import sys\nfrom edge_runtime.cli import run_command\n"
         f"run_command(['report', 'show', {str(GOLDEN)!r}])\n"

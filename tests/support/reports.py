@@ -1,4 +1,4 @@
-"""Reports made from the golden one."""
+"""Reports derived from the golden report."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ from edge_runtime.report import Report
 from tests.support.processes import ROOT
 
 GOLDEN = ROOT / "tests" / "data" / "report-2.json"
-"""A real report as version 2 of the schema wrote it."""
+"""A real report, written with version 2 of the schema."""
 
-
-FEELS = {"hash": 0.15, "fit": 0.3, "decode": 0.4, "lookup": 0.8, "decide": 0.6, "wait": 1.0}
-"""In which power of the yardstick a stage feels the machine, as on one with company."""
+EXPONENTS = {"hash": 0.15, "fit": 0.3, "decode": 0.4, "lookup": 0.8, "decide": 0.6, "wait": 1.0}
+"""Exponent with which a stage follows the calibration loop on a shared machine."""
 
 
 def report_of(
@@ -26,10 +25,11 @@ def report_of(
     slow: dict[str, float] | None = None,
     machine: float = 1.0,
 ) -> Report:
-    """The golden report, a measurement, with `count` made-up samples; `slow`: factor by stage.
+    """Return the golden report as a valid measurement with `count` synthetic samples.
 
-    Times as on a quiet machine: some noise, now and then a burst, and a machine whose speed drifts
-    around `machine`, which the yardstick and the stages feel.
+    The times are those of an idle machine: some noise and occasional bursts. The speed of the
+    machine drifts around `machine` and affects the calibration loop and the stages. `slow` contains
+    a factor by stage.
     """
     data = json.loads(GOLDEN.read_text())
     generator = np.random.default_rng(seed)
@@ -41,17 +41,17 @@ def report_of(
     for stage, ms in medians.items():
         noise = generator.gamma(4, 0.01, count)
         burst = np.where(generator.random(count) < 0.01, 4.0, 0.0)
-        felt = speed ** FEELS.get(stage, 0.5)
-        columns[stage] = ms * (slow or {}).get(stage, 1.0) * felt * (1 + noise + burst)
+        factor = speed ** EXPONENTS.get(stage, 0.5)
+        columns[stage] = ms * (slow or {}).get(stage, 1.0) * factor * (1 + noise + burst)
     query = sum(columns[stage] for stage in ("fit", "hash", "pack", "lookup", "decide"))
     whole = query + sum(columns[stage] for stage in ("decode", "wait", "publish"))
     columns |= {"end_to_end": whole, "query": query}
     rounded = {stage: [round(float(x), 4) for x in column] for stage, column in columns.items()}
-    yardstick = 0.05 * speed * (1 + generator.gamma(4, 0.02, count))
+    calibration = 0.05 * speed * (1 + generator.gamma(4, 0.02, count))
     data["warm"]["samples"] = {
         "at_s": [round(i * 0.009, 4) for i in range(count)],
         "stages_ms": rounded,
-        "yardstick_ms": [round(float(x), 4) for x in yardstick],
+        "yardstick_ms": [round(float(x), 4) for x in calibration],
     }
     for stage, samples in rounded.items():
         ordered = sorted(samples)
@@ -66,7 +66,7 @@ def report_of(
 
 
 def changed(report: Report, **parts: dict[str, Any]) -> Report:
-    """`report` with some fields of some parts changed."""
+    """Return `report` with some fields of some parts changed."""
     return msgspec.structs.replace(
         report,
         **{

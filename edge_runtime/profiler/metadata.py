@@ -1,4 +1,4 @@
-"""What a report says of the program, the machine, the engine, the model and the pictures."""
+"""Describe the program, machine, engine, model and gallery of a run."""
 
 from __future__ import annotations
 
@@ -11,18 +11,20 @@ from pathlib import Path
 from edge_runtime import __version__
 from edge_runtime.engine import Engine
 from edge_runtime.gallery import Gallery
-from edge_runtime.report.schema import DeviceInfo, EngineInfo, GalleryFacts, ModelFacts, Program
+from edge_runtime.report.schema import DeviceInfo, EngineInfo, GalleryDetails, ModelDetails, Program
 from edge_runtime.system.cpu import cpu_features
 from edge_runtime.system.device import clock_mhz, read_device
 
 PACKAGES = ("numpy", "opencv-python-headless", "opencv-python", "onnxruntime", "psutil")
-TELLING = ("asimd", "asimddp", "asimdhp", "fphp", "i8mm", "sve", "bf16", "sse4_2", "avx", "avx2",
-           "fma", "f16c", "avx512f", "avx512_vnni", "amx_int8")  # fmt: skip
-"""Features of a processor that a network's speed depends on."""
+RELEVANT_FEATURES = (
+    *("asimd", "asimddp", "asimdhp", "fphp", "i8mm", "sve", "bf16"),
+    *("sse4_2", "avx", "avx2", "fma", "f16c", "avx512f", "avx512_vnni", "amx_int8"),
+)
+"""CPU features on which the speed of a network depends."""
 
 
 def program() -> Program:
-    """This program, and the checkout that it runs from, if it does."""
+    """Return the program, with the commit if it runs from a checkout."""
     root = Path(__file__).resolve().parents[2]
     commit = _git(root, "rev-parse", "HEAD") if (root / ".git").exists() else None
     modified = _git(root, "status", "--porcelain", "--untracked-files=no") if commit else None
@@ -46,37 +48,37 @@ def _git(root: Path, *arguments: str) -> str | None:
 
 
 def device() -> DeviceInfo:
-    """The machine."""
-    read, features = read_device(), cpu_features()
+    """Return the machine."""
+    info, features = read_device(), cpu_features()
     return DeviceInfo(
-        model=read.model,
-        soc=read.soc,
-        machine=read.machine,
-        cpu=read.cpu,
-        features=[name for name in TELLING if name in features],
+        model=info.model,
+        soc=info.soc,
+        machine=info.machine,
+        cpu=info.cpu,
+        features=[name for name in RELEVANT_FEATURES if name in features],
         core_count=len(os.sched_getaffinity(0)),
-        memory_bytes=read.memory_bytes,
-        system=read.system,
-        python=read.python,
+        memory_bytes=info.memory_bytes,
+        system=info.system,
+        python=info.python,
         packages=dict(_versions()),
-        governor=read.governor,
+        governor=info.governor,
         clock_limit_mhz=clock_mhz()[1],
-        emulated=read.emulated,
+        emulated=info.emulated,
     )
 
 
 def _versions() -> list[tuple[str, str]]:
-    found = []
+    versions = []
     for name in PACKAGES:
         try:
-            found.append((name, version(name)))
+            versions.append((name, version(name)))
         except PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def engine_info(engine: Engine) -> EngineInfo:
-    """The engine, and the bundle that it runs."""
+    """Return the engine, with the target and precision of its bundle."""
     return EngineInfo(
         name=engine.name,
         reason=engine.reason,
@@ -86,10 +88,10 @@ def engine_info(engine: Engine) -> EngineInfo:
     )
 
 
-def model_facts(engine: Engine) -> ModelFacts:
-    """The network."""
+def model_details(engine: Engine) -> ModelDetails:
+    """Return the model."""
     model = engine.model
-    return ModelFacts(
+    return ModelDetails(
         id=model.id,
         name=model.name,
         release=model.version,
@@ -99,7 +101,7 @@ def model_facts(engine: Engine) -> ModelFacts:
     )
 
 
-def gallery_facts(gallery: Gallery) -> GalleryFacts:
-    """How much is enrolled."""
+def gallery_details(gallery: Gallery) -> GalleryDetails:
+    """Return the size of the gallery."""
     stats = gallery.stats()
-    return GalleryFacts(item_count=stats.codes, label_count=stats.labels)
+    return GalleryDetails(item_count=stats.codes, label_count=stats.labels)

@@ -1,4 +1,4 @@
-"""Every frame's stages, kept while the daemon runs; and what they say."""
+"""Record the stage times of every frame, and summarize them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from array import array
 from statistics import fmean, median, pstdev
 
-from edge_runtime.profiler.calibration_loop import Yardstick
+from edge_runtime.profiler.calibration_loop import CalibrationLoop
 from edge_runtime.report.budget import STAGES
 from edge_runtime.report.schema import Samples, Summary, Warm
 from edge_runtime.system.stage_timer import percentile
@@ -15,51 +15,51 @@ from edge_runtime.types import Frame, QueryResult, Recognition
 
 SUSTAINED_S = 30.0
 QUERY = ("fit", "gate", "hash", "pack", "lookup", "decide")
-"""The stages that make up a query."""
+"""The stages of a query."""
 _DIGITS = 4
-"""Of a millisecond: a tenth of a microsecond."""
+"""Decimal digits of milliseconds: a resolution of 0.1 microseconds."""
 
 
 class Recorder:
-    """Observes the daemon; a few numbers a frame, in flat arrays."""
+    """Observes the daemon and stores a few numbers per frame in flat arrays."""
 
     def __init__(self) -> None:
         self.at_ns = array("q")
         self._columns = {stage: array("d") for stage in (*STAGES, "end_to_end")}
-        self._yardstick, self._yardstick_ms = Yardstick(), array("d")
+        self._calibration_loop, self._calibration_ms = CalibrationLoop(), array("d")
         self._took_ns = array("q")
 
     def __len__(self) -> int:
-        return len(self._took_ns)  # comes last: such a frame is kept whole
+        return len(self._took_ns)  # written last, so these frames are complete
 
-    def __call__(self, frame: Frame, result: QueryResult, _held: Recognition | None) -> None:
-        """Keep one frame's times."""
+    def __call__(self, frame: Frame, result: QueryResult, _current: Recognition | None) -> None:
+        """Store the times of one frame."""
         self.at_ns.append(time.perf_counter_ns())
         stage_ms = result.stage_ms
         for stage, column in self._columns.items():
             column.append(stage_ms.get(stage, math.nan))
-        self._yardstick_ms.append(self._yardstick.measure_ms())
+        self._calibration_ms.append(self._calibration_loop.measure_ms())
         self._took_ns.append(time.perf_counter_ns() - self.at_ns[-1])
 
     @property
     def size_bytes(self) -> int:
-        """Memory taken by what was kept."""
+        """Memory of the stored numbers."""
         return 8 * len(self) * (3 + len(self._columns))
 
     @property
     def frame_us(self) -> float:
-        """Microseconds that keeping a frame took, with caches as the path leaves them: median."""
+        """Median time to record a frame, with the caches as the pipeline leaves them."""
         return median(self._took_ns) / 1e3
 
     def query_ms(self) -> array[float]:
-        """Of each frame, fit to decide."""
+        """Return the query time of each frame: the stages fit to decide."""
         parts = [self._columns[stage] for stage in QUERY]
         return array("d", (sum(x for x in row if x == x) for row in zip(*parts, strict=True)))
 
     def warm(self, *, dropped: int, faults: int) -> Warm:
-        """What was kept; at least one frame."""
-        # Ctrl-C may have come in the middle of a frame.
-        del self.at_ns[len(self) :], self._yardstick_ms[len(self) :]
+        """Return the summary; at least one frame must be stored."""
+        # Ctrl-C may have interrupted the recording of a frame.
+        del self.at_ns[len(self) :], self._calibration_ms[len(self) :]
         for column in self._columns.values():
             del column[len(self) :]
         columns = {
@@ -85,13 +85,13 @@ class Recorder:
                     stage: [None if x != x else round(x, _DIGITS) for x in column]
                     for stage, column in columns.items()
                 },
-                yardstick_ms=[round(x, _DIGITS) for x in self._yardstick_ms],
+                yardstick_ms=[round(x, _DIGITS) for x in self._calibration_ms],
             ),
         )
 
 
 def summary(samples_ms: array[float]) -> Summary:
-    """A stage in numbers; nan: the stage was not run."""
+    """Summarize a stage; nan means that the stage did not run."""
     ordered = sorted(x for x in samples_ms if x == x)
     figures = {
         "min_ms": ordered[0],

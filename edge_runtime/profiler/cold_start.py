@@ -1,4 +1,4 @@
-"""Cold starts: fresh processes that do the path once, and what they take."""
+"""Measure cold starts: time and memory of new processes that answer their first query."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from edge_runtime.report.schema import ColdStart, Memory, MemoryParts, Usage
 LIMIT_S = 300.0
 
 Run = dict[str, Any]
-"""What `edge_runtime.profiler.coldstart` printed."""
+"""The output of `edge_runtime.profiler.cold_start_child`."""
 
 
-def cold_start(engine: Engine, gallery: Path, photo: Path) -> Run:
-    """One fresh process with the same model as `engine`; raises `ReportError`."""
-    command = [sys.executable, "-m", "edge_runtime.profiler.coldstart", str(time.time_ns())]
+def run_cold_start(engine: Engine, gallery: Path, photo: Path) -> Run:
+    """Start one new process with the model of `engine`; raises `ReportError`."""
+    command = [sys.executable, "-m", "edge_runtime.profiler.cold_start_child", str(time.time_ns())]
     arguments = [engine.model.path, str(gallery), str(photo), str(engine.threads)]
     try:
         done = subprocess.run(
@@ -42,25 +42,24 @@ def cold_start(engine: Engine, gallery: Path, photo: Path) -> Run:
     return run
 
 
-def cold_starts(runs: Iterable[Run]) -> tuple[ColdStart, list[ColdStart]]:
-    """Medians, and every one."""
+def cold_start_medians(runs: Iterable[Run]) -> tuple[ColdStart, list[ColdStart]]:
+    """Return the medians over all runs, and each run."""
     every = [run["cold"] for run in runs]
     return ColdStart(**_medians(every)), [ColdStart(**run) for run in every]
 
 
-def memory_of(runs: list[Run], growth_bytes: int | None) -> Memory:
-    """Medians of each phase, and the last phase attributed.
+def memory_summary(runs: list[Run], growth_bytes: int | None) -> Memory:
+    """Return the memory of each phase (medians), and the parts of the last phase.
 
-    What is mapped from library files belongs to the libraries; the rest of what a phase added
-    belongs to what that phase loaded, and what there was before loading the network to the
-    interpreter.
+    Pages mapped from library files are attributed to the libraries. Other growth is attributed to
+    what the phase loaded, and all memory before the network was loaded to the interpreter.
     """
     usage = {
         phase: Usage(**_rounded(_medians([run["phases"][phase]["usage"] for run in runs])))
         for phase in ("start", "imports", "engine", "gallery", "run")
     }
     parts = _rounded(_medians([_parts(run["phases"]) for run in runs]))
-    # Medians of parts need not make up the median of the whole: the working set takes the rest.
+    # Medians of parts need not sum to the median of the total: the working set absorbs the rest.
     parts["working_set_bytes"] += usage["run"].rss_bytes - sum(parts.values())
     return Memory(
         **usage,
@@ -71,7 +70,7 @@ def memory_of(runs: list[Run], growth_bytes: int | None) -> Memory:
 
 
 def _parts(phases: dict[str, dict[str, dict[str, int]]]) -> dict[str, float]:
-    own = {  # neither library nor compiled network
+    own = {  # without libraries and the compiled network
         phase: figures["kinds"]["memory"] + figures["kinds"]["file"]
         for phase, figures in phases.items()
     }

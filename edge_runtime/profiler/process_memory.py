@@ -1,16 +1,16 @@
-"""What Linux says of a process's memory. Imports nothing, so that a cold start may ask at once."""
+"""Read the memory of a process from /proc. Imports nothing, so that it fits a cold start."""
 
 NETWORK_FILE = "libedge.so"
-"""Of a bundle (`edge_runtime.bundle`, which a cold start has not loaded yet)."""
+"""The library in a bundle. `edge_runtime.bundle` is not imported yet in a cold start."""
 
 _FIGURES = {"Rss", "Pss", "Private_Clean", "Private_Dirty"}
 
 
 def memory(pid: int | str = "self") -> dict[str, dict[str, int]]:
-    """Bytes: "usage" (rss, pss, uss, private dirty) and resident bytes by "kind" of mapping.
+    """Return "usage" (rss, pss, uss, private dirty) and resident memory by "kinds", bytes.
 
-    Kinds: library, network (the compiled one), file (any other), memory (of no file).
-    Raises `OSError` where there is no /proc/PID/smaps.
+    Kinds of mappings: library, network (the compiled one), file (any other file) and memory
+    (without a file). Raises `OSError` without /proc/PID/smaps.
     """
     sums = dict.fromkeys(sorted(_FIGURES), 0)
     kinds = {"library": 0, "network": 0, "file": 0, "memory": 0}
@@ -23,7 +23,7 @@ def memory(pid: int | str = "self") -> dict[str, dict[str, int]]:
                 sums[name] += size
                 if name == "Rss":
                     kinds[kind] += size
-            elif "-" in name.partition(" ")[0]:  # an address range begins a mapping
+            elif "-" in name.partition(" ")[0]:  # a mapping begins with its address range
                 parts = line.split(maxsplit=5)
                 kind = _kind(parts[5].strip() if len(parts) == 6 else "")
     return {

@@ -1,8 +1,8 @@
-"""Run in a fresh process by the profiler: how long from its start to the first answer.
+"""The process whose cold start the profiler measures, up to its first result.
 
-    python -m edge_runtime.profiler.coldstart STARTED_NS MODEL GALLERY PHOTO THREADS
+    python -m edge_runtime.profiler.cold_start_child STARTED_NS MODEL GALLERY PHOTO THREADS
 
-STARTED_NS is `time.time_ns()` just before the process was made. Prints one JSON object.
+STARTED_NS is `time.time_ns()` just before the process was created. Prints one JSON object.
 """
 
 import time
@@ -12,14 +12,14 @@ _ENTERED_NS = time.time_ns()
 import json  # noqa: E402
 import sys  # noqa: E402
 
-from edge_runtime.profiler.proc import memory  # noqa: E402
+from edge_runtime.profiler.process_memory import memory  # noqa: E402
 
-ANSWERS = 16
-"""After which the memory of a running process is read."""
+QUERIES = 16
+"""Number of further queries before the memory of the running process is read."""
 
 
 def main() -> None:
-    """Do the path once, splitting the time; asking for the memory is not part of any split."""
+    """Answer one query and time its parts. Reading the memory is not part of any time."""
     started_ns, model, gallery_path, photo, threads = sys.argv[1:]
     cold = {"process_ms": (_ENTERED_NS - int(started_ns)) / 1e6}
     phases = {"start": memory()}
@@ -37,7 +37,7 @@ def main() -> None:
     from edge_runtime.recognition.pipeline import Pipeline
     from edge_runtime.system.memory import peak_rss_bytes
 
-    assert Daemon is not None  # what the daemon loads is loaded
+    assert Daemon is not None  # imported for its cost: the daemon loads it
     at_ns = end("imports", "imports", at_ns)
     engine = open_engine(model, threads=int(threads))
     at_ns = end("engine", "engine", at_ns)
@@ -46,7 +46,7 @@ def main() -> None:
     pipeline = Pipeline(engine, gallery)
     pipeline.query(read_photo(photo))
     end("first_result", "first_result", at_ns)
-    for _ in range(ANSWERS):
+    for _ in range(QUERIES):
         pipeline.query(read_photo(photo))
     phases["run"] = memory()
     cold["total_ms"] = sum(cold.values())
