@@ -49,7 +49,7 @@ def list_labels(gallery: Path, as_json: bool) -> None:
 @gallery_option
 @json_option
 def show_stats(gallery: Path, as_json: bool) -> None:
-    """Show the model, the numbers of pictures, codes and labels, and the size of the gallery."""
+    """Show the model, the counts and the size of the gallery."""
     from edge_runtime.gallery import Gallery
 
     with Gallery(gallery, read_only=True) as opened:
@@ -109,7 +109,11 @@ def relabel(gallery: Path, as_json: bool, old: str, new: str) -> None:
 @json_option
 @click.argument("source", type=click.Path(dir_okay=False, path_type=Path))
 def merge(gallery: Path, as_json: bool, source: Path) -> None:
-    """Enroll the content of the gallery file SOURCE, with its labels, payloads and positions."""
+    """Add the content of the gallery file SOURCE.
+
+    Labels, payloads, thumbnails and positions are included. What is enrolled already stays as it
+    is.
+    """
     from edge_runtime.gallery import Gallery
 
     with busy("merging"), Gallery(source, read_only=True) as other, Gallery(gallery) as opened:
@@ -255,7 +259,10 @@ def restore(gallery: Path, source: Path) -> None:
 @gallery_option
 @click.argument("target", type=click.Path(path_type=Path))
 def export_gallery(gallery: Path, target: Path) -> None:
-    """Export all codes and labels to TARGET (.jsonl, .npz or .faiss) for other programs."""
+    """Export codes and labels for other programs.
+
+    The name of TARGET ends in .jsonl, .npz or .faiss and selects the format.
+    """
     from edge_runtime.gallery import Gallery
     from edge_runtime.gallery.exchange import export_codes
     from edge_runtime.gallery.rows import Meta
@@ -278,7 +285,10 @@ def export_gallery(gallery: Path, target: Path) -> None:
 def import_gallery(
     gallery: Path, model: Path | None, skip_bad: bool, as_json: bool, source: Path
 ) -> int:
-    """Import SOURCE, a file that `export` wrote (.jsonl, .npz or .faiss). All or nothing."""
+    """Import a file that `export` wrote, all or nothing.
+
+    The name of SOURCE ends in .jsonl, .npz or .faiss.
+    """
     from edge_runtime.engine import open_engine
     from edge_runtime.errors import InputError
     from edge_runtime.gallery import Gallery

@@ -13,7 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edge_runtime.cli.common import allow_unverified_option, log_to_stderr, print_message
+from edge_runtime.cli.common import (
+    allow_unverified_option,
+    count_of,
+    log_to_stderr,
+    print_message,
+)
 from edge_runtime.cli.summary import summary_table
 
 if TYPE_CHECKING:
@@ -59,7 +64,7 @@ if TYPE_CHECKING:
     default=None,
     help="Keep trying if the camera is missing at the start.  [default: only with --config]",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(config: Path | None, as_json: bool, **options: Any) -> int:
     """Watch a camera and print which labels enter and leave the view.
 
@@ -137,8 +142,9 @@ def _greet(service: Service, servers: list[WebServer]) -> None:
     snapshot = service.pipeline.gallery.snapshot()
     camera, engine = service.daemon.camera, service.engine
     print_message(
-        f"watching {camera.source.name} for {len(snapshot.labels)} labels ({snapshot.count} "
-        f"codes), engine {engine.name}: {engine.reason}. Press Ctrl-C to stop."
+        f"watching {camera.source.name} for {count_of(len(snapshot.labels), 'label')} "
+        f"({count_of(snapshot.count, 'code')}), engine {engine.name}: {engine.reason}. "
+        "Press Ctrl-C to stop."
     )
     for server in servers:
         print_message(f"the page is at {server.url}")
