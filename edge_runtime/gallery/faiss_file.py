@@ -44,40 +44,40 @@ def write_faiss(file: IO[bytes], codes: FaissCodes) -> None:
 
 def read_faiss(data: bytes) -> FaissCodes:
     """Read an index of either kind; raises ValueError."""
-    kind, bits, size, count, at = _read_header(data, 0)
+    kind, bits, size, count, offset = _read_header(data, 0)
     if kind in _MAPS:
-        inner, inner_bits, _, inner_count, at = _read_header(data, at)
+        inner, inner_bits, _, inner_count, offset = _read_header(data, offset)
         if (inner, inner_bits, inner_count) != (_FLAT, bits, count):
             raise ValueError("the id map does not contain a flat index of the same size")
-    octets, at = _read_vector(data, at, 1, count * size)
+    octets, offset = _read_vector(data, offset, 1, count * size)
     ids = np.arange(count, dtype=np.int64)
     if kind in _MAPS:
-        raw, at = _read_vector(data, at, 8, count)
+        raw, offset = _read_vector(data, offset, 8, count)
         ids = raw.view("<i8").astype(np.int64, copy=False)
-    if at != len(data):
-        raise ValueError(f"{len(data) - at} bytes follow the index")
+    if offset != len(data):
+        raise ValueError(f"{len(data) - offset} bytes follow the index")
     return FaissCodes(bits, octets.reshape(count, size), ids)
 
 
-def _read_header(data: bytes, at: int) -> tuple[bytes, int, int, int, int]:
-    if len(data) < at + _HEADER.size:
+def _read_header(data: bytes, offset: int) -> tuple[bytes, int, int, int, int]:
+    if len(data) < offset + _HEADER.size:
         raise ValueError("truncated")
-    kind, bits, size, count, _trained, _metric = _HEADER.unpack_from(data, at)
+    kind, bits, size, count, _trained, _metric = _HEADER.unpack_from(data, offset)
     if kind not in (_FLAT, *_MAPS):
         raise ValueError("not a binary index of faiss, or not a supported kind of index")
     if bits < 8 or bits != 8 * size or count < 0:
         raise ValueError(f"invalid header: {count} codes of {bits} bits in {size} bytes")
-    return kind, bits, size, count, at + _HEADER.size
+    return kind, bits, size, count, offset + _HEADER.size
 
 
 def _read_vector(
-    data: bytes, at: int, item_bytes: int, expected: int
+    data: bytes, offset: int, item_bytes: int, expected: int
 ) -> tuple[NDArray[np.uint8], int]:
     """Return the bytes of a vector and the offset of its end."""
-    if len(data) < at + _LENGTH.size:
+    if len(data) < offset + _LENGTH.size:
         raise ValueError("truncated")
-    (count,) = _LENGTH.unpack_from(data, at)
-    at += _LENGTH.size
-    if count != expected or len(data) < at + count * item_bytes:
+    (count,) = _LENGTH.unpack_from(data, offset)
+    offset += _LENGTH.size
+    if count != expected or len(data) < offset + count * item_bytes:
         raise ValueError("truncated")
-    return np.frombuffer(data, np.uint8, count * item_bytes, at), at + count * item_bytes
+    return np.frombuffer(data, np.uint8, count * item_bytes, offset), offset + count * item_bytes

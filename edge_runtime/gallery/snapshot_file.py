@@ -95,16 +95,16 @@ def load_snapshot(path: Path, model_id: str, bits: int) -> Snapshot | None:
         model, width, number, stamp, count, size, has_positions = _HEAD.unpack_from(data, start)
         if model.decode() != model_id or width != bits:
             return None
-        at = start + _HEAD.size
-        labels = {int(key): name for key, name in json.loads(data[at : at + size]).items()}
-        at += size
+        offset = start + _HEAD.size
+        labels = {int(key): name for key, name in json.loads(data[offset : offset + size]).items()}
+        offset += size
         arrays: list[NDArray[Any]] = []
         shapes = [("<i8", (count,)), ("<u4", (count,)), ("<u8", (count, words_of(bits)))]
         for kind, shape in [*shapes, *([("<f8", (count, 3))] if has_positions else [])]:
-            at += -at % _ALIGNMENT
-            array = np.frombuffer(data, kind, int(np.prod(shape)), at).reshape(shape)
+            offset += -offset % _ALIGNMENT
+            array = np.frombuffer(data, kind, int(np.prod(shape)), offset).reshape(shape)
             arrays.append(array.astype(array.dtype.newbyteorder("="), copy=False))
-            at += array.nbytes
+            offset += array.nbytes
     except (ValueError, struct.error):
         return None
     return snapshot_of(Generation(number, stamp), labels, Columns(*arrays), bits)

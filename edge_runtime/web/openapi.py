@@ -31,6 +31,7 @@ _FAULTS = {
     421: "Host header not allowed",
     422: "Not a valid photo, label or number",
     429: "Too many requests",
+    431: "The request headers are too large",
     503: "Busy, or the camera delivers no frames",
     507: "The disk is full",
 }
@@ -61,7 +62,8 @@ def _responses(*good: tuple[int, str, Schema], faults: tuple[int, ...] = ()) -> 
     return {
         **{str(code): _json(text, schema) for code, text, schema in good},
         **{
-            str(code): _json(_FAULTS[code], schemas.ERROR) for code in (*faults, 401, 403, 421, 429)
+            str(code): _json(_FAULTS[code], schemas.ERROR)
+            for code in (*faults, 401, 403, 421, 429, 431)
         },
     }
 
