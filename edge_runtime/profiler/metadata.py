@@ -11,7 +11,7 @@ from pathlib import Path
 from edge_runtime import __version__
 from edge_runtime.engine import Engine
 from edge_runtime.gallery import Gallery
-from edge_runtime.report.schema import DeviceInfo, EngineInfo, GalleryDetails, ModelDetails, Program
+from edge_runtime.report.setup import DeviceInfo, EngineInfo, GalleryDetails, ModelDetails, Program
 from edge_runtime.system.cpu import cpu_features
 from edge_runtime.system.device import clock_mhz, read_device
 

@@ -38,17 +38,8 @@ from edge_runtime.profiler.overhead import overhead
 from edge_runtime.profiler.recorder import Recorder
 from edge_runtime.recognition.pipeline import Pipeline
 from edge_runtime.report.budget import figure, judge
-from edge_runtime.report.schema import (
-    SCHEMA_VERSION,
-    Conditions,
-    Flag,
-    GalleryDetails,
-    InputDetails,
-    Operators,
-    Overhead,
-    ProtocolDetails,
-    Report,
-)
+from edge_runtime.report.schema import SCHEMA_VERSION, Conditions, Flag, Operators, Overhead, Report
+from edge_runtime.report.setup import GalleryDetails, InputDetails, ProtocolDetails
 from edge_runtime.sinks import JsonSink, Outbox
 from edge_runtime.types import Frame, QueryResult, Recognition
 

@@ -23,7 +23,7 @@ from edge_runtime.report.describe import document, fields, json_schema
 from edge_runtime.report.file import MAX_BYTES, to_json
 from edge_runtime.report.history import read_history
 from edge_runtime.report.html_report import page
-from edge_runtime.report.schema import UNITS
+from edge_runtime.report.table import UNITS
 from tests.support.processes import ROOT, run_cli
 from tests.support.reports import GOLDEN, changed, report_of
 
