@@ -48,7 +48,7 @@ class Recorder:
 
     @property
     def frame_us(self) -> float:
-        """Median time to record a frame, with the caches as the pipeline leaves them."""
+        """Median time to store one frame, with the caches as the pipeline leaves them."""
         return median(self._took_ns) / 1e3
 
     def query_ms(self) -> array[float]:

@@ -260,7 +260,7 @@ class Report(Table, frozen=True, kw_only=True):
     cold: Annotated[ColdStart | None, about("Cold start, medians; null: ended before it.")]
     cold_starts: Annotated[list[ColdStart], about("All cold starts.")]
     warm: Annotated[Warm | None, about("The pipeline when everything is loaded.")]
-    memory: Annotated[Memory | None, about("Size of main memory.")]
+    memory: Annotated[Memory | None, about("Memory use.")]
     conditions: Annotated[Conditions | None, about("The environment of the run.")]
     operators: Annotated[list[Operators], about("The operators of the network, by engine.")]
     overhead: Annotated[Overhead | None, about("The cost of measuring.")]
