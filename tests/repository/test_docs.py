@@ -49,7 +49,7 @@ VERDICTS = """edge-runtime() {
     esac
 }
 """
-"""A verdict on this machine, busy as it may be, is no fault of the document."""
+"""A missed budget on this busy machine is not a fault of the document."""
 
 
 SLOW = {"PROFILING.md"}

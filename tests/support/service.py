@@ -39,7 +39,7 @@ class Process:
         self.said: list[str] = []
         self.events: list[dict[str, Any]] = []
         atexit.register(self.child.kill)  # one that a failed test left behind
-        # Daemons: a test that fails leaves its process behind, and pytest must end all the same.
+        # Daemon threads: pytest must end even if a failed test leaves its process behind.
         self._threads = [
             threading.Thread(target=listen, daemon=True) for listen in (self._hear, self._listen)
         ]
