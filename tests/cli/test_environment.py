@@ -122,5 +122,5 @@ def test_a_machine_without_a_temporary_folder(monkeypatch: pytest.MonkeyPatch) -
     source = FakeSource([Picture(np.zeros((64, 64, 3), np.uint8))])
     profile = Profile(FakeEngine(), source)
     assert not profile.run().met
-    assert str(profile.cause).endswith("(name one with room in it: TMPDIR=/path)")
+    assert str(profile.cause).endswith("(set TMPDIR to a folder with free space)")
     assert isinstance(profile.cause, StorageError)
