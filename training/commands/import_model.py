@@ -45,14 +45,14 @@ def main(model: Path, out: Path, given: ModelDescription) -> None:
     copy = import_model(model, given)
     write_bytes(out, copy.SerializeToString(deterministic=True))
     entries = metadata_of(copy)
-    description = {**json.loads(entries["edge.input"]), "threshold": float(entries["edge.threshold"]),
-                   "adopted": json.loads(entries[ADOPTED])}  # fmt: skip
-    log(f"{out}: {entries['edge.bits']} bits; {input_summary(description)}")
+    details = {**json.loads(entries["edge.input"]), "threshold": float(entries["edge.threshold"]),
+               "adopted": json.loads(entries[ADOPTED])}  # fmt: skip
+    log(f"{out}: {entries['edge.bits']} bits; {input_summary(details)}")
     report: dict[str, Any] = {
         "model": str(out),
         "id": identify(out)[0],
         "bits": int(entries["edge.bits"]),
     }
     click.echo(
-        json.dumps({**report, "radius": int(entries["edge.radius"]), "description": description})
+        json.dumps({**report, "radius": int(entries["edge.radius"]), "description": details})
     )

@@ -44,7 +44,7 @@ def protocols(
             "most queries belong to the gallery that the shipped model was trained on",
         )  # fmt: skip
         found["distinct_interleaved_untrained"] = (
-            stored, fresh, "the same, only queries that no training saw"
+            stored, fresh, "the same, only queries that were not used in training"
         )  # fmt: skip
     unseen = queries.where(lambda photo: photo.label in hidden)
     if unseen.photos:

@@ -27,34 +27,39 @@ _METHODS = (
 ABLATIONS = ("ablation", "ablation_ie_tower")
 _PROTOCOL = {
     "official": "official (ie_tower: middle fifth of each walk)",
-    "distinct": "distinct spots, middle fifth",
-    "distinct_interleaved": "distinct spots, interleaved (leaks: near copies, trained frames)",
-    "distinct_interleaved_untrained": "the same, only queries no training saw",
+    "distinct": "distinct places, middle fifth",
+    "distinct_interleaved": "distinct places, interleaved (leaks: near copies, trained frames)",
+    "distinct_interleaved_untrained": "the same, only queries not used in training",
 }
 
 
 def load(name: str) -> Any:
-    """The result file `name`.json; None if there is none. Raises ReportError when damaged."""
+    """Read the result file `name`.json; None if it does not exist.
+
+    Raises ReportError when the file is corrupt.
+    """
     path = RESULTS / f"{name}.json"
     return read(path) if path.exists() else None
 
 
 def document() -> str:
-    """The text of docs/results/ACCURACY.md."""
+    """Generate the text of docs/results/ACCURACY.md."""
     parts = [
         "# Accuracy",
-        "Generated from `training/results/*.json` by `python -m training accuracy-page`; a test compares"
-        " them. MAP@100 as in the paper: precision at each relevant item found in the top 100,"
-        " averaged over those found; Hamming ranking, ties by the order of a database shuffled"
-        " once. All figures are percent unless said otherwise. The models' figures are"
-        " measured on codes from the runtime's own path (`edge_runtime.image.preprocess`, its engine, its"
-        " packing); the method tables on features from ONNX Runtime after the same fit, the hash"
-        " layer applied in numpy.",
+        "Generated from `training/results/*.json` by `python -m training accuracy-page`; a test"
+        " checks that the page is up to date. MAP@100 is defined as in the paper: the precision at"
+        " each relevant item found in the top 100, averaged over the relevant items found there."
+        " Rankings are by Hamming distance; ties are broken by the order of the database, which is"
+        " shuffled once. All figures are percentages unless stated otherwise. The figures of the"
+        " models are measured on codes from the code path of the runtime"
+        " (`edge_runtime.image.preprocess`, its engine, its packing). The method tables are"
+        " measured on features from ONNX Runtime after the same preprocessing, with the hash layer"
+        " applied in numpy.",
     ]
     shipped = load("shipped")
     if shipped is None:
         raise ReportError(
-            "no shipped.json", where=RESULTS, remedy="run python -m training evaluate first"
+            "shipped.json is missing", where=RESULTS, remedy="run python -m training evaluate first"
         )
     parts += _shipped(shipped, load("v0"), load("shipped_int8"), load("ceilings"))
     layers, handmade = load("layers"), load("methods_handmade")
@@ -77,37 +82,38 @@ def document() -> str:
     tried = load("tried")
     if tried is not None:
         rows = [[row["what"], row["result"]] for row in tried["rows"]]
-        parts += ["## What was tried", tried["note"], markdown(["what", "result"], rows)]
+        parts += ["## Experiments", tried["note"], markdown(["experiment", "result"], rows)]
     parts += ["## Commands", commands(load("commands"))]
     return "\n\n".join(parts) + "\n"
 
 
 def _shipped(shipped: Any, first: Any, small: Any, ceilings: Any) -> list[str]:
-    rows, bars = [], {(source, protocol): bar for source, protocol, _, bar in TARGETS}
+    rows: list[list[object]] = []
+    targets = {(source, protocol): target for source, protocol, _, target in TARGETS}
     for source, entry in shipped["sets"].items():
         for protocol, row in entry["protocols"].items():
             others = [
                 number(other["sets"][source]["protocols"][protocol]["map100"]) if other else "-"
                 for other in (first, small)
             ]
-            bar = bars.get((source, protocol))
+            target = targets.get((source, protocol))
             rows.append(
                 [source, _PROTOCOL.get(protocol, protocol), row["queries"],
                  number(row["map100"]), number(row["map100_tie_aware"]),
-                 number(row["precision1"]), bar if bar else "",
+                 number(row["precision1"]), target if target else "",
                  number(ceilings[source][protocol]), *others]
             )  # fmt: skip
-    head = ["set", "split", "queries", "MAP@100", "tie-aware", "P@1", "bar", "best possible",
+    head = ["set", "split", "queries", "MAP@100", "tie-aware", "P@1", "target", "best possible",
             "version 0", "int8"]  # fmt: skip
     sizes = f"fp32 {shipped['bytes']:,} bytes" + (
         f", int8 {small['bytes']:,} bytes" if small else ""
     )
     note = (
-        "The shipped model is one network for both sets, trained on grocery train + val and the"
-        f" ie_tower gallery; 64 bits; {sizes}. `bar` is what the project asked of it."
-        " In ie_tower the labels `f22_cafeteria_main` and `f22_central_alt` hold the same 42"
-        " frames, so that a query of one cannot be told from the other: `best possible` is what a"
-        " code without any other error reaches."
+        "The shipped model is one network for both sets. It was trained on grocery train + val and"
+        f" on the ie_tower gallery, and its codes have 64 bits. Sizes: {sizes}. The column `target`"
+        " is the goal of the project. In ie_tower the labels `f22_cafeteria_main` and"
+        " `f22_central_alt` hold the same 42 frames, so a query of one cannot be told from the"
+        " other. `best possible` is what a code without any other error would reach."
     )
     return ["## The shipped model", note, markdown(head, rows)]
 
@@ -117,7 +123,7 @@ def _method_table(result: Any, source: str, which: str) -> str:
     codes = {name: row for name, row in table.items() if name != "float"}
     lengths = sorted({bits for row in codes.values() for bits in row}, key=int)
     rows = [
-        [name, *(number(row[bits]) if bits in row else "-" for bits in lengths)]
+        [f"`{name}`", *(number(row[bits]) if bits in row else "-" for bits in lengths)]
         for name in _METHODS
         if (row := codes.get(name)) is not None
     ]
@@ -127,7 +133,7 @@ def _method_table(result: Any, source: str, which: str) -> str:
 
 
 def _methods() -> list[str]:
-    parts = ["## Methods at 16, 32 and 64 bits, beside the published figures"]
+    parts = ["## Methods at 16, 32 and 64 bits, compared with the published figures"]
     published = load("published")
     lengths = ("16", "32", "64")
     rows = [
@@ -135,16 +141,16 @@ def _methods() -> list[str]:
         for name, row in published["methods"].items()
     ]
     parts += [
-        published["source"] + ". Another data set and a random split: the columns below compare"
-        " methods with each other, not with these.",
+        published["source"] + ". The data set is another one and the split is random: compare"
+        " the methods below with each other, not with these figures.",
         markdown(["published", *(f"{bits} bits" for bits in lengths)], rows),
-        "Here every method's hash layer is fitted to the same features, each for its own length."
-        " DLBH first tunes the features without a hash layer; on fixed ones only its second stage"
-        " is left, whose loss is the paper's: they differ by chance only."
-        " The paper's Table 3 compares whole networks (SSDH and DLBH there are AlexNets); with one"
-        " backbone for all, the three keep no fixed order on fixed features; what they do trained"
-        " end to end stands below."
-        " The methods without labels (ITQ, LSH) come last on labels that took part in the fit.",
+        "In the following tables, the hash layers of all methods are fitted to the same features,"
+        " each for its own length. DLBH first fine-tunes the features without a hash layer. On"
+        " fixed features only its second stage remains, and its loss is that of the paper, so the"
+        " two differ by chance only. Table 3 of the paper compares whole networks (its SSDH and"
+        " DLBH are AlexNets). With one backbone for all, the three have no fixed order on fixed"
+        " features; see below for end-to-end training. On labels that were part of the fit, the"
+        " unsupervised methods (ITQ, LSH) are the least accurate.",
     ]
     networks = [load(name) for name in ("methods_frozen", "methods_tuned")]
     handmade = load("methods_handmade")
@@ -166,8 +172,8 @@ def _unseen() -> list[str]:
         for source, entry in result["sets"].items():
             parts += [
                 f"### {source}, {result['backbone']} backbone",
-                f"{entry['unseen_labels']} labels were kept out of the fit of the hash layer and"
-                " then enrolled; their queries against the whole database, MAP@100,"
+                f"{entry['unseen_labels']} labels were held out of the fit of the hash layer and"
+                " then enrolled. MAP@100 of their queries against the whole database,"
                 f" {seed_count(result)}. Backbone: {result['note']}.",
                 _method_table(result, source, "unseen"),
                 _gain(entry["unseen"], load("methods_frozen")["sets"][source]["unseen"]),
@@ -176,27 +182,27 @@ def _unseen() -> list[str]:
 
 
 def seed_count(result: Any) -> str:
-    """On how many seeds a table of methods stands."""
+    """State the number of seeds behind a table of methods."""
     count = result.get("seeds", 1)
     return "one seed" if count == 1 else f"the mean of {count} seeds"
 
 
 def _gain(here: Any, frozen: Any) -> str:
-    """How far our layers are from the methods that need no training, in words."""
+    """State how far our layers are from the methods that need no training."""
     ours = here["paper"]["64"]
-    told = (
+    summary = (
         f"At 64 bits the paper's layer is {ours - here['itq']['64']:+.1f} points from ITQ and"
         f" {ours - here['lsh']['64']:+.1f} from LSH on the same features, and"
         f" {ours - frozen['itq']['64']:+.1f} from ITQ and {ours - frozen['lsh']['64']:+.1f} from"
         " LSH on ImageNet features."
     )
     if "neighbours" not in here:
-        return told
+        return summary
     gains = ", ".join(
         f"{value - here['itq'][bits]:+.1f} at {bits} bits"
         for bits, value in here["neighbours"].items()
     )
-    return f"{told} `neighbours`, on the same features, is {gains} from ITQ."
+    return f"{summary} `neighbours`, on the same features, is {gains} from ITQ."
 
 
 def _disturbed(shipped: Any) -> list[str]:
@@ -216,7 +222,8 @@ def _disturbed(shipped: Any) -> list[str]:
     if not parts:
         return []
     head = (
-        "Only the queries are disturbed; strengths are in `training/eval/corruptions.py`. MAP@100."
+        "MAP@100. Only the queries are disturbed. The strengths are in"
+        " `training/eval/corruptions.py`."
     )
     return ["## Disturbed queries", head, *parts]
 
@@ -232,9 +239,9 @@ def _open_set(shipped: Any) -> list[str]:
         )  # fmt: skip
     return [
         "## Open set",
-        "Galleries of 10 labels drawn 50 times; queries of these are known, queries of the set's"
-        " other labels unknown; the measure is the distance to the nearest neighbour. The shipped"
-        f" radius is {shipped['radius']} (how it was chosen: models/MODEL_CARD.md). All labels"
-        " took part in training here.",
+        "Each of 50 draws enrolls the photos of 10 labels. Queries of these labels are known,"
+        " queries of the other labels of the set are unknown, and the score is the distance to the"
+        f" nearest neighbor. The shipped radius is {shipped['radius']}; models/MODEL_CARD.md states"
+        " how it was chosen. All labels were part of the training set here.",
         markdown(["set", "area under ROC", "known accepted", "unknown accepted"], rows),
     ]

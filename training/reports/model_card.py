@@ -13,7 +13,7 @@ OURS = {
     "grocery": {"photos": 2936, "labels": 81},
     "ie_tower": {"photos": 2310, "labels": 124},
 }
-"""The sets that the shipped model was made of, as its evidence counts them."""
+"""The training sets of the shipped model, counted as in its evidence file."""
 _FACTS = {
     "grocery": "GroceryStoreDataset train + val (MIT)",
     "ie_tower": "the gallery part of ie-tower-visual-place-recognition (MIT)",
@@ -21,49 +21,50 @@ _FACTS = {
 
 
 def card(shipped: Any, ship: Any, small: Any, listed: Any) -> str:
-    """The text of the card, from the evaluations `shipped` and `small` and the export `ship`."""
+    """Generate a card from the evaluations `shipped` and `small` (int8) and the evidence `ship`."""
     rows = [
         [source, row["split"], row["queries"], number(row["map100"]), number(row["precision1"])]
         for source, entry in shipped["sets"].items()
         for row in entry["protocols"].values()
     ]
     measured, parity, run = ship["open_set"], ship["parity"], ship["backbone"]
-    strangers = _radius_basis(run, ship, _shipped_photos(ship))
+    basis = _radius_basis(run, ship, _shipped_photos(ship))
     parts = [
         f"# {shipped['model']}, version {shipped['version']}",
-        f"A photo becomes {shipped['bits']} bits that are compared by Hamming distance."
+        f"Converts a photo to {shipped['bits']} bits that are compared by Hamming distance."
         f" {shipped['bytes']:,} bytes, SHA-256 `{shipped['id']}`.",
-        "- **Made from**: MobileNet-v1 1.0 224 with the ImageNet weights of TF-slim (Apache-2.0);"
+        "- **Training**: MobileNet-v1 1.0 224 with the ImageNet weights of TF-slim (Apache-2.0);"
         f" {_made(run, ship)} {_photos(ship)}\n"
         "- **Input**: `image`, float32 [1, 3, 224, 224], RGB, value = pixel / 127.5 - 1, the whole"
         " photo squashed to the square by `edge_runtime.image.preprocess`.\n"
         f"- **Output**: `hash`, float32 [1, {shipped['bits']}], sigmoid activations; bit k is 1"
-        " where activation k is above 0.5, packed by `edge_runtime.code`.\n"
-        f'- **Radius {shipped["radius"]}**: a nearest neighbour farther away is "unknown".'
-        f" Measured on labels (a fifth) that {strangers}:"
-        " galleries of 10 of them, queries of these and of the others, 50 draws; the radius with"
-        " the largest difference of accepted known and accepted unknown queries:"
+        " where activation k is above 0.5. `edge_runtime.code` packs the bits.\n"
+        f"- **Radius {shipped['radius']}**: a query is unknown if its nearest neighbor is farther"
+        f" away. Measured on a fifth of the labels, {basis}. In each of 50 draws, 10 of these"
+        " labels were enrolled, and queries of these and of the other labels were looked up. The"
+        " radius has the largest difference between accepted known and accepted unknown queries:"
         f" {100 * measured['accepted_known']:.0f} % and {100 * measured['accepted_unknown']:.0f} %"
-        f" (area under the ROC curve {measured['auroc']:.2f}). Other galleries, other distances:"
-        " the nearest of many strangers is nearer than the nearest of few.\n"
+        f" (area under the ROC curve {measured['auroc']:.2f}). Distances depend on the gallery: the"
+        " nearest of many unrelated codes is closer than the nearest of few.\n"
         f"- **Parity** with torch: {parity['bits_differing']} bits differ on {parity['photos']}"
         f" photos, activations by at most {parity['largest']:.1e}.\n"
-        f"- **Know before use**: {_limits(ship)} `python -m training finetune` fits the hash layer to"
+        f"- **Limitations**: {_limits(ship)} `python -m training finetune` fits the hash layer to"
         " your own photos.",
-        "## How it was judged",
-        "MAP over the top 100 and precision of the nearest neighbour, percent. The queries took no"
-        f" part in {_judged(ship)}",
+        "## Evaluation",
+        "MAP over the top 100 and precision of the nearest neighbor, in percent. The queries were"
+        f" not used in {_evaluation_note(ship)}",
         markdown(["set", "split", "queries", "MAP@100", "P@1"], rows),
     ]
     if small is not None:
-        lost = [
+        scores = [
             f"{source} {small['sets'][source]['protocols']['official']['map100']:.1f}"
             for source in small["sets"]
         ]
         parts.append(
             f"The int8 version (`{small['model']}.onnx`, {small['bytes']:,} bytes, per channel,"
-            f" calibrated on training photos) reaches MAP@100 {', '.join(lost)} on the official"
-            " split of each set. Its codes differ from fp32 codes: do not mix them in one gallery."
+            f" calibrated on training photos) reaches MAP@100 {', '.join(scores)} on the official"
+            " split of each set. Its codes differ from those of the fp32 model: do not mix the two"
+            " in one gallery."
         )
     if listed is not None:
         parts += ["## Commands", commands(listed)]
@@ -71,109 +72,118 @@ def card(shipped: Any, ship: Any, small: Any, listed: Any) -> str:
 
 
 def _shipped_photos(ship: Any) -> bool:
-    """Whether all photos are those of the shipped model, whose facts are known here."""
-    sets = ship.get("sets", OURS)  # evidence from before sets were noted is the shipped model's
+    """Return whether all photos are those of the shipped model, which this module describes."""
+    sets = ship.get("sets", OURS)  # older evidence lists no sets
     return all(OURS.get(name) == held for name, held in sets.items())
 
 
 def _photos(ship: Any) -> str:
-    """The photos that were used, in a sentence or two."""
+    """Describe the training photos."""
     if _shipped_photos(ship):
         used = [_FACTS[name] for name in ship.get("sets", OURS)]
         both = (
-            ", one model for both; one of them, the building, has two labels of the same frames"
-            " (see docs/results/ACCURACY.md)"
+            ", one model for both sets; two labels of the building hold the same frames (see"
+            " docs/results/ACCURACY.md)"
         )
-        told = f"{' and '.join(used)}, {ship['photos']:,} photos of {ship['labels']} labels"
+        summary = f"{' and '.join(used)}, {ship['photos']:,} photos of {ship['labels']} labels"
         return (
-            f"Photos: {told}{both if len(used) > 1 else ''}. The file is Apache-2.0 like the rest"
-            " of the project."
+            f"Photos: {summary}{both if len(used) > 1 else ''}. The file is licensed under"
+            " Apache-2.0, like the rest of the project."
         )
     listed = " and ".join(
         f"`{name}` ({held['photos']:,} photos of {held['labels']} labels)"
         for name, held in ship["sets"].items()
     )
-    more = " What the features were trained on, that model's card says." if _reused(ship) else ""
-    return f"Photos that were used: {listed}; {ship['split']}.{more}"
+    more = (
+        " The card of that model states what its features were trained on." if _reused(ship) else ""
+    )
+    return f"Photos: {listed}; {ship['split']}.{more}"
 
 
 def _reused(ship: Any) -> bool:
-    """Whether only the hash layer is new, on the features of a finished model."""
+    """Return whether the hash layer was fitted to the features of a finished model."""
     return "model" in ship["backbone"]
 
 
 def _limits(ship: Any) -> str:
     if _shipped_photos(ship):
         return (
-            "trained on groceries and on the insides of one building. What else it can tell apart"
-            " is measured under unseen labels in docs/results/ACCURACY.md;"
+            "the model was trained on groceries and on the inside of one building. The section on"
+            " unseen labels in docs/results/ACCURACY.md measures what else it can tell apart."
         )
-    return "how well it tells apart what is not among the photos above was not measured;"
+    return "accuracy on objects that are not among the photos above was not measured."
 
 
-def _judged(ship: Any) -> str:
+def _evaluation_note(ship: Any) -> str:
     if _shipped_photos(ship):
         return (
-            "training or in the choice of method and schedule; the radius was measured on the"
-            " queries of held-out labels, and the blending was decided on with sight of some of"
-            " them. More in docs/results/ACCURACY.md."
+            "training or to choose the method and the schedule. The radius was measured on the"
+            " queries of held-out labels, and some of them were known when the weight averaging was"
+            " decided. docs/results/ACCURACY.md has more."
         )
     fitted = "the fit of the hash layer" if _reused(ship) else "training"
-    return f"{fitted}; the radius was measured on those of held-out labels."
+    return f"{fitted}. The radius was measured on the queries of held-out labels."
 
 
 def _radius_basis(run: Any, ship: Any, ours: bool) -> str:
-    """To what the labels were unknown on which the radius was measured."""
+    """State to which parts of the network the labels of the radius measurement were unknown."""
     measured_on = ship["open_set"]["backbone"]
     if "hold" in ship:
-        kept = "the layer was fitted without"
-        return f"{kept}; the finished network below it may know them" if "model" in run else kept
+        basis = "which the layer was fitted without"
+        finished = "model" in run
+        return f"{basis}; the finished network below it may know them" if finished else basis
     if run == "frozen":
-        return "the hash layer used for it never saw"
+        return "which the hash layer used for it has not seen"
     if measured_on == "the same" and not ours and "model" in run:
-        return "a second hash layer never saw"
+        return "which a second hash layer has not seen"
     if measured_on == "the same":
-        return "a second hash layer never saw, though the backbone was trained on them"
+        return "which a second hash layer has not seen, although the backbone was trained on them"
     return (
-        "neither backbone nor hash layer used for it ever saw; that backbone is a shorter run of"
-        f" the same kind ({measured_on['epochs_done']} epochs on {measured_on['labels']} labels)"
+        "which neither the backbone nor the hash layer used for it has seen; that backbone is a"
+        f" shorter run of the same kind ({measured_on['epochs_done']} epochs on"
+        f" {measured_on['labels']} labels)"
     )
 
 
 def _made(run: Any, ship: Any) -> str:
-    """How the network was made, in a sentence."""
+    """Describe in one sentence how the network was made."""
     head = ship["head"]
     layer = (
         f"a hash layer of {head['bits']} sigmoid units fitted ({head['method']}) to its fp32"
         f" features of every photo and of {ship['passes']} augmented views of each."
     )
     if run == "frozen":
-        return f"kept frozen; {layer}"
+        return f"used as a frozen backbone; {layer}"
     if "model" in run:
-        return f"the features of `{run['model']}`, version {run['version']}, as they are; {layer}"
+        return f"the features of `{run['model']}`, version {run['version']}, unchanged; {layer}"
     stages = ", ".join(f"{epochs} epochs at {size} px" for size, epochs in run["stages"])
     return (
-        f"trained by `training.fit.train` (method {run['method']}, {stages}, {run['optimiser']}, rate"
-        f" {run['rate']}, the first {run['frozen']} convolutions kept; averaged weights)"
-        f"{_blended(run)}; then {layer}"
+        f"trained by `python -m training train` (method {run['method']}, {stages},"
+        f" {run['optimiser']}, rate {run['rate']}, the first {run['frozen']} convolutions frozen;"
+        f" averaged weights){_averaging(run)}; then {layer}"
     )
 
 
-def _blended(run: Any) -> str:
+def _averaging(run: Any) -> str:
     share = run.get("blended")
     return (
-        f", blended with the ImageNet weights ({share:.0%} trained; Wortsman et al. 2022), which"
-        " costs a little on the labels it was trained on and gains on others"
+        f", averaged with the ImageNet weights ({share:.0%} trained; Wortsman et al. 2022), which"
+        " costs a little on the labels of the training set and gains on others"
         if share
         else ""
     )
 
 
 def read(path: Path | None) -> Any:
-    """A result file; None where no path is given. Raises ReportError when it is none."""
+    """Read a result file, or return None if no path is given.
+
+    Raises ReportError when the file cannot be read.
+    """
     if path is None:
         return None
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ReportError(f"damaged: {error}", where=path, remedy="evaluate again") from error
+        raise ReportError(
+            f"cannot be read: {error}", where=path, remedy="run the evaluation again"
+        ) from error

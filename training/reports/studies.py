@@ -1,4 +1,4 @@
-"""Sections of docs/results/ACCURACY.md: code lengths, ingredients, limits (training/layers, ablate)."""
+"""Sections of docs/results/ACCURACY.md: code lengths, ablations and limits."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ JUDGED = {
     "ie_tower/official": "ie_tower",
     "ie_tower/distinct_interleaved": "distinct, interleaved",
 }
-# What the project asked of short codes: points of MAP@100 on grocery below 64 bits, at most.
 SHORT_CODE_TARGETS = {16: 4.0, 32: 1.5}
+"""Bits -> most points of MAP@100 on grocery that the project accepts to lose against 64 bits."""
 SHIPPED = "shipped"
 PAPERS = ("paper", "ssdh", "dlbh")
-"""The learnt methods of the papers' Table 3, the best first."""
+"""The learned methods of the paper's Table 3, best first."""
 _LAYERS = ("paper", "contrastive", "relational")
 
 
 def mean(row: Any, which: str, judged: str) -> float:
-    """Of a row's figures over the seeds; `which` is "binary" or "real"."""
+    """Return the mean of a row over the seeds; `which` is "binary" or "real"."""
     values = [seed[judged] for seed in row[which].values()]
     return float(sum(values) / len(values))
 
@@ -41,17 +41,17 @@ def _rows(layers: Any, **wanted: Any) -> list[Any]:
 
 
 def code_lengths(layers: Any) -> list[str]:
-    """Every length by two methods, each fitted for its length, with the bars of short codes."""
+    """Tables of every length and method, and the targets of short codes."""
     parts = [
         "## Code lengths",
-        "Each layer is fitted for its own length to the shipped backbone's features of the photos"
-        " as they are: mean MAP@100 over three seeds, in brackets the least and the most."
-        " `contrastive` is the paper's layer with a supervised contrastive term on its activations"
-        " (`training/methods/contrastive.py`): its scale was chosen at 16 bits, on photos held out"
-        " of the training of another backbone and with sight of these queries. `relational` is that"
-        " one taught by a classifier of the float features besides"
-        " (`training/methods/relational.py`), which `make hash` takes. `before binarising`"
-        " compares the same layer's activations by cosine.",
+        "Each layer is fitted for its own length to the features that the shipped backbone computes"
+        " for the unaugmented photos: mean MAP@100 over three seeds, with the lowest and the"
+        " highest in brackets. `contrastive` adds a supervised contrastive term on the activations"
+        " to the paper's layer (`training/methods/contrastive.py`). Its scale was chosen at 16"
+        " bits, on photos held out of the training of another backbone, and these queries were"
+        " known at the time. `relational` is also taught by a classifier of the float features"
+        " (`training/methods/relational.py`); `make hash` uses it. `before binarization` compares"
+        " the activations of the same layer by cosine.",
     ]
     for judged, title in JUDGED.items():
         lengths = sorted({row["bits"] for row in _rows(layers, backbone=SHIPPED, passes=0)})
@@ -61,42 +61,43 @@ def code_lengths(layers: Any) -> list[str]:
             found = {n: rows.get(n) for n in lengths}
             lines.append([method, *(_spread(r, judged) if r else "-" for r in found.values())])
             real = (number(mean(r, "real", judged)) if r else "-" for r in found.values())
-            lines.append([f"{method}, before binarising", *real])
+            lines.append([f"{method}, before binarization", *real])
         lines.append(
             ["float features, cosine", *["-"] * (len(lengths) - 1),
              number(layers["float"][SHIPPED][judged])]
         )  # fmt: skip
         parts += [f"### {title}", markdown(["layer", *(f"{n} bits" for n in lengths)], lines)]
-    return [*parts, _bars(layers)]
+    return [*parts, _short_code_targets(layers)]
 
 
-def _bars(layers: Any) -> str:
+def _short_code_targets(layers: Any) -> str:
     judged = "grocery/official"
     rows = {
         (row["method"], row["bits"]): mean(row, "binary", judged)
         for row in _rows(layers, backbone=SHIPPED, passes=0)
     }
-    said = []
+    sentences = []
     for method in (name for name in _LAYERS if (name, 64) in rows):
-        for bits, bar in sorted(SHORT_CODE_TARGETS.items()):
+        for bits, target in sorted(SHORT_CODE_TARGETS.items()):
             own = rows[method, 64] - rows[method, bits]
             shipped = rows["paper", 64] - rows[method, bits]
-            verdict = "met" if shipped <= bar else "missed"
-            said.append(
-                f"{method} at {bits} bits loses {shipped:.2f} ({verdict};"
-                f" against 64 bits of its own {own:.2f})"
+            verdict = "met" if shipped <= target else "missed"
+            sentences.append(
+                f"`{method}` at {bits} bits loses {shipped:.2f} ({verdict};"
+                f" {own:.2f} against its own 64 bits)"
             )
     return (
-        "Asked for on grocery: 32 bits at most 1.5 points, 16 bits at most 4 below 64 bits. Against"
-        f" 64 bits of the shipped kind of layer (paper, {rows['paper', 64]:.2f}), "
-        + "; ".join(said)
-        + ". A network for another length, fp32 and int8, with its card: `make hash BITS=16"
-        " DATA=DIR`; it starts from the shipped file."
+        "The targets on grocery: 32 bits lose at most 1.5 points against 64 bits, 16 bits at most"
+        " 4. Compared with 64 bits of the shipped kind of layer"
+        f" (`paper`, {rows['paper', 64]:.2f}), "
+        + "; ".join(sentences)
+        + ". `make hash BITS=16 DATA=DIR` makes a network with another code length, in fp32 and"
+        " int8, with its card. It starts from the shipped file."
     )
 
 
 def ingredients(layers: Any) -> list[str]:
-    """The ablation: backbones and layers at 64 bits, one changed at a time."""
+    """Table of backbones and layers at 64 bits that differ in one ingredient."""
     lines = []
     for row in _rows(layers, bits=64):
         plain = layers["float"][row["backbone"]]["grocery/official"]
@@ -105,26 +106,26 @@ def ingredients(layers: Any) -> list[str]:
              *(_spread(row, judged) for judged in JUDGED), number(plain)]
         )  # fmt: skip
     return [
-        "## What each ingredient gives",
-        "64 bits, mean MAP@100 over three seeds of the hash layer (least to most); one training run"
-        " each backbone, so differences of a point between backbones may be chance. `shipped` is"
-        " `all layers trained`, blended with a quarter of ImageNet's weights. `views` are"
-        " augmented views of each photo that the layer is fitted to besides the photo itself;"
-        " the last column ranks grocery by the backbone's float features.",
+        "## The effect of each ingredient",
+        "64 bits, mean MAP@100 over three seeds of the hash layer (lowest to highest). Each"
+        " backbone was trained once, so a difference of one point between backbones may be chance."
+        " `shipped` is `all layers trained`, averaged with a quarter of the ImageNet weights."
+        " `views` counts the augmented views per photo that the layer is fitted to in addition to"
+        " the photo itself. The last column ranks grocery by the float features of the backbone.",
         markdown(["backbone", "layer", "views", *JUDGED.values(), "float, grocery"], lines),
     ]
 
 
 def equal_budget(ablations: Iterable[Any], handmade: Any) -> list[str]:
-    """Methods trained end to end under one short budget (training/ablate), a table for each set."""
+    """Methods trained end to end with one short budget, one table per set."""
     parts = [
-        "## Trained end to end under an equal, short budget",
-        "One seed, MAP@100 of the official queries; the first seven convolutions are frozen unless"
-        " said. `own` are the codes of the layer that was trained along, `refitted` those of the"
-        " paper's layer fitted to its features afterwards, as the shipped one is. So few"
-        " epochs rank how fast a method learns, not how far it comes: DLBH spends the first half of"
-        " them on the features alone, so its layer learns half as long as the others', which costs"
-        " its own codes. Nothing was chosen by it.",
+        "## End-to-end training with an equal, short budget",
+        "One seed, MAP@100 of the official queries. The first seven convolutions are frozen unless"
+        " stated otherwise. `own` evaluates the codes of the layer that was trained with the"
+        " network; `refitted` those of the paper's layer, fitted to the features afterwards, as in"
+        " the shipped model. So few epochs rank how fast a method learns, not how far it gets. DLBH"
+        " spends the first half of them on the features alone, so its layer is trained half as long"
+        " as the others, which costs its own codes. No choice was based on this table.",
     ]
     for ablation in ablations:
         rows = ablation["rows"]
@@ -137,12 +138,12 @@ def equal_budget(ablations: Iterable[Any], handmade: Any) -> list[str]:
         ]  # fmt: skip
         parts += [
             f"### {ablation['set']}, trained end to end",
-            f"{ablation['photos']:,} photos, {ablation['stages']} (pixels x epochs), judged at"
+            f"{ablation['photos']:,} photos, {ablation['stages']} (pixels x epochs), evaluated at"
             f" {ablation['size']} px."
             + (
-                " Each row differs from the first in one thing."
+                " Each row differs from the first in one ingredient."
                 if "base" in rows
-                else " The recipe and the rows' names are those of the table before."
+                else " The recipe and the names of the rows are those of the table above."
             ),
             markdown(["what", "bits", "own", "refitted", "float"], lines),
             _order(ablation, handmade),
@@ -151,8 +152,9 @@ def equal_budget(ablations: Iterable[Any], handmade: Any) -> list[str]:
 
 
 def ranked(ablation: Any, handmade: Any) -> dict[int, dict[str, float]]:
-    """Bits -> MAP@100 of what the papers compare, in their order: own codes of the methods trained
-    end to end, then features made by hand and hashed by ITQ.
+    """Return bits -> MAP@100 of what the paper compares, in its order.
+
+    First the own codes of the methods trained end to end, then handcrafted features with ITQ.
     """
     found = {}
     rows = ablation["rows"]
@@ -165,14 +167,12 @@ def ranked(ablation: Any, handmade: Any) -> dict[int, dict[str, float]]:
 
 
 def in_order(figures: Mapping[str, float]) -> bool:
-    """Whether each of `figures` is above the next."""
+    """Return whether each of `figures` is above the next."""
     return all(one > other for one, other in pairwise(figures.values()))
 
 
 def weakest(found: Mapping[int, Mapping[str, float]]) -> tuple[float, str]:
-    """The smallest distance of neighbours in the order `found` (as `ranked` gives it), in points
-    and in words.
-    """
+    """Return the smallest step between consecutive methods of `ranked`, in points and in words."""
     gap, one, other, bits = min(
         (figures[one] - figures[other], one, other, bits)
         for bits, figures in found.items()
@@ -182,25 +182,26 @@ def weakest(found: Mapping[int, Mapping[str, float]]) -> tuple[float, str]:
 
 
 def _order(ablation: Any, handmade: Any) -> str:
-    """Whether the papers' order holds for the own codes."""
-    said, found = [], ranked(ablation, handmade)
+    """State whether the paper's order holds for the own codes."""
+    sentences, found = [], ranked(ablation, handmade)
     for bits, figures in found.items():
         named = ", ".join(f"{name} {value:.1f}" for name, value in figures.items())
         holds = "it holds" if in_order(figures) else "it does not hold"
-        said.append(f"at {bits} bits {holds} ({named})")
-    if not said:
-        return f"The papers' order was not judged on {ablation['set']}."
+        sentences.append(f"at {bits} bits {holds} ({named})")
+    if not sentences:
+        return f"The paper's order was not checked on {ablation['set']}."
     return (
-        f"The papers' order on {ablation['set']}, their layer above SSDH above DLBH above features"
-        f" made by hand: {'; '.join(said)}. The weakest step: {weakest(found)[1]}; one seed, so"
-        " that a point or two may be chance. The papers compare a MobileNet with AlexNets; here all"
-        " networks have one backbone, so only losses and stages differ."
+        f"The paper's order on {ablation['set']} is its layer above SSDH above DLBH above"
+        f" handcrafted features: {'; '.join(sentences)}. The smallest step: {weakest(found)[1]}."
+        " This is one seed, so one or two points may be chance. The paper compares a MobileNet with"
+        " AlexNets. Here all networks have the same backbone, so only losses and stages differ."
     )
 
 
 def handcrafted_comparison(handmade: Any, results: Iterable[Any], frozen: Any) -> str:
-    """Where the papers' layers on the fixed features of `results` stand to features made by hand;
-    and ITQ on those of `frozen`, which is given no labels either.
+    """Compare the paper's layers on the fixed features of `results` with handcrafted features.
+
+    ITQ on the features of `frozen` is compared too, because it uses no labels either.
     """
     tables = {name: entry["seen"]["itq"] for name, entry in handmade["sets"].items()}
     below = [
@@ -217,15 +218,16 @@ def handcrafted_comparison(handmade: Any, results: Iterable[Any], frozen: Any) -
         each = ", ".join(f"{seen[n] - value:+.1f} ({n} bits)" for n, value in plain.items())
         gains.append(f"{each} on {source}")
     return (
-        "The papers' hand-made features (VHB, SSFS) are not public. Ours, hashed by ITQ, stay below"
-        " the papers' three layers on fixed features, at every length, on both sets and backbones"
-        f"{', but for ' + ', '.join(below) if below else ''}. Beside them, ITQ on ImageNet's"
-        f" features, which no label tuned either: {'; '.join(gains)}."
+        "The handcrafted features of the paper (VHB, SSFS) are not public. Ours, hashed by ITQ,"
+        " stay below the paper's three layers on fixed features, at every length, on both sets and"
+        f" backbones{', except for ' + ', '.join(below) if below else ''}. For comparison, ITQ on"
+        " ImageNet features, which were not tuned on any label either, differs from ITQ on the"
+        f" handcrafted features by {'; '.join(gains)}."
     )
 
 
 def limits(layers: Any, shipped: Any, ceilings: Any) -> list[str]:
-    """What stops the shipped network from its bars, in figures."""
+    """Explain in figures what keeps the shipped network from its targets."""
     spots = "distinct_interleaved"
     found = shipped["sets"]["ie_tower"]["protocols"][spots]["map100"]
     judged = "grocery/official"
@@ -241,32 +243,33 @@ def limits(layers: Any, shipped: Any, ceilings: Any) -> list[str]:
         for pair in shipped["sets"]["grocery"]["worst_pairs"][:6]
     )
     return [
-        "## What limits it",
-        "On grocery the features, not the code: their own float ranking reaches"
-        f" {layers['float'][SHIPPED][judged]:.1f}, the 64-bit layer before binarising"
-        f" {mean(rows['paper', 64], 'real', judged):.1f} and its bits {codes['paper', 64]:.1f};"
-        f" {longest} bits reach {codes['paper', longest]:.1f}, with the contrastive term"
-        f" {codes['contrastive', longest]:.1f}. Seeds of the layer alone move a figure by about a"
-        " point. Queries whose"
-        f" nearest neighbour has another label are of kinds that look alike: {pairs}. Short codes"
-        " are another matter: there binarising costs"
+        "## What limits accuracy",
+        "On grocery, the features are the limit, not the code. Their float ranking reaches"
+        f" {layers['float'][SHIPPED][judged]:.1f}, the 64-bit layer before binarization"
+        f" {mean(rows['paper', 64], 'real', judged):.1f} before binarization and"
+        f" {codes['paper', 64]:.1f} after it. {longest} bits reach {codes['paper', longest]:.1f},"
+        f" and {codes['contrastive', longest]:.1f} with the contrastive term. The seed of the layer"
+        " alone moves a figure by about one point. Queries whose nearest neighbor has another label"
+        f" belong to products that look alike: {pairs}. Short codes are different: binarization"
+        " costs"
         f" {lost[16]:.1f} points at 16 bits, against {lost[64]:.1f} at 64.",
-        "Last stages with gentler augmentation, and their average, raised the float ranking and not"
-        " the codes. A classifier of all labels on the same features, not bound to 64 linear bits,"
-        " stays just below the bar as well, and so does the average of the classifiers of three"
-        " backbones: what is missing is not in any of them, nor to be had by distilling one into"
-        " another. Layers taught by such a classifier (`relational`) gain on photos held out of"
-        " a shorter training, and at 16 and 32 bits on places (two to three points); on the shipped"
-        " features at 64 bits they do not."
-        " Scale counts: training shows parts of photos, so things look larger there than"
-        " to the runtime, which squashes whole photos; photos cropped a little, or an input of 256"
-        " pixels, gain about a point on groceries and cost about as much on places, where the edge"
-        " of the photo counts. A better first network is not the way out either:"
-        " EfficientNet-Lite2, far ahead with ImageNet's features, comes to 87.0 with a 64-bit layer"
-        " once it is tuned, and its classifier, at 224 pixels, just to the bar; taught by it, this"
-        " network's float ranking gains a point on groceries and four on places, and its 64 bits"
-        " nothing (figures under What was tried). What is left is more photos, more bits, or more"
-        " pixels."
-        " In the interleaved split two labels with the same frames leave"
-        f" {ceilings['ie_tower'][spots]:.1f} to be reached; the shipped one reaches {found:.1f}.",
+        "Last stages with gentler augmentation, and their average, improved the float ranking but"
+        " not the codes. A classifier of all labels on the same features, which is not restricted"
+        " to 64 linear bits, also stays just below the target, and so does the average of the"
+        " classifiers of three backbones. What is missing is in none of them, so distilling one"
+        " into another cannot add it. Layers that are taught by such a classifier (`relational`)"
+        " gain on photos held out of a shorter training run and, at 16 and 32 bits, on places (two"
+        " to three points). On the shipped features at 64 bits they do not."
+        " Scale matters. Training shows parts of photos, so objects look larger there than to the"
+        " runtime, which squashes whole photos. Slightly cropped photos, or an input of 256 pixels,"
+        " gain about one point on groceries and cost about as much on places, where the border of"
+        " the photo counts."
+        " A better pretrained network does not help either. EfficientNet-Lite2 is far ahead with"
+        " its ImageNet features, but reaches 87.0 with a 64-bit layer once it is fine-tuned. Its"
+        " classifier, at 224 pixels, just reaches the target. When this network is distilled from"
+        " it, the float ranking gains one point on groceries and four on places, and the 64-bit"
+        " codes gain nothing (figures under Experiments). What remains is more photos, more bits or"
+        " more pixels."
+        " In the interleaved split, two labels with the same frames limit the best possible figure"
+        f" to {ceilings['ie_tower'][spots]:.1f}; the shipped model reaches {found:.1f}.",
     ]

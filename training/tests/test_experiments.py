@@ -25,7 +25,7 @@ from training.tests.conftest import ROOT, draw_photos
 MODEL = ROOT / "models" / "mobilenet_v1_hash64.onnx"
 
 
-def test_contrast_is_the_sources_sum() -> None:
+def test_contrast_is_the_sum_of_the_paper() -> None:
     rng = np.random.default_rng(3)
     codes, targets = rng.normal(size=(7, 5)), np.array([0, 0, 1, 1, 1, 2, 0])
     unit = codes / np.linalg.norm(codes, axis=1, keepdims=True)
@@ -34,14 +34,14 @@ def test_contrast_is_the_sources_sum() -> None:
         others = [j for j in range(7) if j != i]
         total = sum(np.exp(SCALE * unit[i] @ unit[j]) for j in others)
         same = [j for j in others if targets[j] == targets[i]]
-        if same:  # photo 5 is alone
+        if same:  # photo 5 is the only one of its label
             logs = [np.log(np.exp(SCALE * unit[i] @ unit[j]) / total) for j in same]
             terms.append(-np.mean(logs))
     found = contrast(torch.from_numpy(codes), torch.from_numpy(targets))
     assert float(found) == pytest.approx(np.mean(terms))
 
 
-def test_contrast_of_strangers_is_nothing() -> None:
+def test_contrast_of_distinct_labels_is_zero() -> None:
     codes = torch.ones(3, 4, requires_grad=True)
     loss = contrast(codes, torch.arange(3))
     loss.backward()
@@ -62,7 +62,7 @@ def test_relations_are_those_of_the_teacher() -> None:
     assert float(relate(taught, taught)) == pytest.approx(least)
 
 
-def test_neighbours_are_those_of_the_features_whatever_the_labels() -> None:
+def test_neighbors_come_from_the_features_and_not_from_the_labels() -> None:
     torch.manual_seed(5)
     head, features = Neighbors(12, 8, 4), torch.randn(16, 12)
     one, other = (head(features, targets) for targets in (torch.zeros(16), torch.arange(16)))
@@ -92,7 +92,7 @@ def split_set(folder: Path) -> Path:
     return folder
 
 
-def test_layers_fill_one_file_for_several_backbones(
+def test_code_lengths_of_several_backbones_share_one_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     split_set(tmp_path / "set")
@@ -111,26 +111,26 @@ def test_layers_fill_one_file_for_several_backbones(
     assert result["splits"]["set"]["split"] == "the set's own split"
 
 
-def test_layers_of_other_photos_get_another_file(
+def test_rows_of_other_photos_need_another_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    draw_photos(tmp_path / "set", each=5)  # a plain folder: a fifth is held out
+    draw_photos(tmp_path / "set", each=5)  # a plain folder, of which a fifth is held out
     monkeypatch.setattr(backbone, "load_start", lambda weights, checkpoint: Backbone(0.25).eval())
     shown = "--data set --weights none --size 32 --bits 16 --seeds 1 --name one --out out.json"
     assert (
         CliRunner().invoke(code_lengths.main, [*shown.split(), "--methods", "paper"]).exit_code == 0
     )
     found = json.loads((tmp_path / "out.json").read_text())["splits"]
-    options = f"--data set --model {MODEL} --out judged.json"
+    options = f"--data set --model {MODEL} --out evaluated.json"
     assert CliRunner().invoke(evaluate.main, options.split()).exit_code == 0
-    judged = json.loads((tmp_path / "judged.json").read_text())["sets"]["set"]["protocols"]
-    assert found["set"] == {key: judged["official"][key] for key in ("split", "split_sha256")}
-    (tmp_path / "set" / "label0" / "000.png").write_bytes(b"no picture")
+    evaluated = json.loads((tmp_path / "evaluated.json").read_text())["sets"]["set"]["protocols"]
+    assert found["set"] == {key: evaluated["official"][key] for key in ("split", "split_sha256")}
+    (tmp_path / "set" / "label0" / "000.png").write_bytes(b"not an image")
     done = CliRunner().invoke(code_lengths.main, [*shown.split(), "--methods", "contrastive"])
-    assert done.exit_code == 3 and "its rows are of other photos" in done.output
+    assert done.exit_code == 3 and "its rows were computed on other photos" in done.output
 
 
-def test_ablation_goes_on_and_names_what_it_does_not_know(
+def test_ablation_resumes_and_names_unknown_variants(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     split_set(tmp_path / "set")
@@ -146,10 +146,10 @@ def test_ablation_goes_on_and_names_what_it_does_not_know(
     assert result["rows"]["contrastive16"]["bits"] == 16
     assert 0 < result["rows"]["base"]["own"] <= 100
     done = CliRunner().invoke(ablation.main, [*shown.split(), "--only", "more"])
-    assert done.exit_code == 3 and "no variant more" in done.output
+    assert done.exit_code == 3 and "unknown variant more" in done.output
 
 
-def test_short_codes_are_held_against_their_bars() -> None:
+def test_short_codes_are_compared_with_their_targets() -> None:
     def row(bits: int, grocery: float) -> dict[str, object]:
         figures = dict.fromkeys(studies.JUDGED, grocery)
         return {"backbone": "shipped", "method": "paper", "bits": bits, "passes": 0,
@@ -159,8 +159,8 @@ def test_short_codes_are_held_against_their_bars() -> None:
     rows += [{**each, "method": "contrastive"} for each in rows]
     plain = {"shipped": dict.fromkeys(studies.JUDGED, 87.0)}
     text = "\n".join(studies.code_lengths({"rows": dict(enumerate(rows)), "float": plain}))
-    assert "paper at 16 bits loses 6.00 (missed" in text
-    assert "contrastive at 32 bits loses 1.00 (met" in text
+    assert "`paper` at 16 bits loses 6.00 (missed" in text
+    assert "`contrastive` at 32 bits loses 1.00 (met" in text
 
 
 @pytest.mark.parametrize("command", [code_lengths.main, compare_methods.main])
@@ -168,7 +168,7 @@ def test_short_codes_are_held_against_their_bars() -> None:
     "wrong",
     ["--methods papper", "--bits many", "--bits 16,0", "--bits=-1", "--bits 4097", "--bits=,"],
 )
-def test_method_or_length_that_is_none_ends_in_one_line(command: click.Command, wrong: str) -> None:
+def test_unknown_method_or_length_ends_in_one_line(command: click.Command, wrong: str) -> None:
     shown = "--data set --weights none --name one --out out.json"
     done = CliRunner().invoke(command, [*shown.split(), *wrong.split()])
     assert done.exit_code == 3 and done.output.count("\n") == 1
@@ -192,7 +192,7 @@ def test_a_finished_model_is_enough_for_the_tables(tmp_path: Path, command: clic
     assert done.exit_code == 2 and "give one of" in done.output
 
 
-def test_features_made_by_hand_are_compared_without_a_network(tmp_path: Path) -> None:
+def test_handcrafted_features_need_no_network(tmp_path: Path) -> None:
     split_set(tmp_path / "set")
     shown = (
         "--data set --features hand-made --name hand-made --methods itq --only seen --out a.json"
@@ -209,15 +209,15 @@ def test_features_made_by_hand_are_compared_without_a_network(tmp_path: Path) ->
     assert done.exit_code == 2 and "hand-made takes no" in done.output
 
 
-def test_features_made_by_hand_see_shape_colour_and_layout() -> None:
+def test_handcrafted_features_see_shape_color_and_layout() -> None:
     rng = np.random.default_rng(6)
     square = np.kron(rng.integers(0, 256, (8, 8, 3)), np.ones((16, 16, 1))).astype(np.uint8)
     features = handcrafted.describe(square)
-    shape, colour, layout = np.split(features, [1764, 1764 + 192])
-    for part in (shape, colour, layout):
+    shape, color, layout = np.split(features, [1764, 1764 + 192])
+    for part in (shape, color, layout):
         assert np.linalg.norm(part) == pytest.approx(1, abs=1e-5)
-    grey = handcrafted.describe(np.ascontiguousarray(square[..., ::-1]))[1764 : 1764 + 192]
-    assert not np.allclose(colour, grey, atol=0.05)  # red for blue
+    swapped = handcrafted.describe(np.ascontiguousarray(square[..., ::-1]))[1764 : 1764 + 192]
+    assert not np.allclose(color, swapped, atol=0.05)  # red for blue
     darker = np.split(handcrafted.describe(square // 2), [1764, 1764 + 192])
     np.testing.assert_allclose(darker[0], shape, atol=0.05)
     np.testing.assert_allclose(darker[2], layout, atol=0.05)
@@ -234,7 +234,7 @@ def test_shape_is_hog_of_upright_edges() -> None:
     assert not cells[:, 0].any() and cells[:, 3].any()
 
 
-def test_order_of_the_papers_is_judged_from_the_figures() -> None:
+def test_order_of_the_paper_is_checked_from_the_figures() -> None:
     def row(own: float, bits: int) -> dict[str, object]:
         return {"what": "a method", "bits": bits, "own": own, "refitted": 1.0, "float": 2.0}
 
@@ -248,25 +248,25 @@ def test_order_of_the_papers_is_judged_from_the_figures() -> None:
     text = "\n".join(studies.equal_budget([shown, alone], handcrafted))
     assert "at 16 bits it does not hold (paper 3.0, ssdh 1.0, dlbh 2.0, hand-made 0.5)" in text
     assert "at 32 bits it does not hold (paper 3.0, ssdh 2.0, dlbh 1.0, hand-made 1.5)" in text
-    assert "weakest step: ssdh is -1.0 from dlbh at 16 bits" in text
+    assert "smallest step: ssdh is -1.0 from dlbh at 16 bits" in text
     assert text.count("at 64 bits it holds") == 2 and text.count("differs from the first") == 1
     del rows["paper"], rows["paper16"], rows["paper32"]
-    assert "was not judged" in studies.equal_budget([shown], handcrafted)[-1]
+    assert "was not checked" in studies.equal_budget([shown], handcrafted)[-1]
 
 
-def test_features_made_by_hand_are_held_against_the_papers_layers() -> None:
+def test_handcrafted_features_are_compared_with_the_layers_of_the_paper() -> None:
     def table(paper: float, itq: float) -> dict[str, object]:
         rows = {"paper": {"16": paper}, "ssdh": {"16": 50.0}, "dlbh": {"16": 50.0}}
         return {"backbone": "b", "sets": {"s": {"seen": {**rows, "itq": {"16": itq}}}}}
 
     handcrafted, above, level = table(0, 30.0), table(40.0, 28.5), table(30.0, 31.0)
-    said = studies.handcrafted_comparison(handcrafted, [above], above)
-    assert "sets and backbones. Beside" in said and "-1.5 (16 bits) on s" in said
-    said = studies.handcrafted_comparison(handcrafted, [above, level], level)
-    assert "but for paper at 16 bits on s (b backbone)" in said and "+1.0 (16 bits)" in said
+    text = studies.handcrafted_comparison(handcrafted, [above], above)
+    assert "sets and backbones. For comparison" in text and "-1.5 (16 bits) on s" in text
+    text = studies.handcrafted_comparison(handcrafted, [above, level], level)
+    assert "except for paper at 16 bits on s (b backbone)" in text and "+1.0 (16 bits)" in text
 
 
-def test_bars_are_judged_from_the_figures() -> None:
+def test_targets_are_compared_with_the_figures() -> None:
     names = ("shipped", "shipped_int8", "layers", "methods_unseen", "methods_frozen",
              "methods_handmade")  # fmt: skip
     results = [*(accuracy.load(name) for name in names), [accuracy.load("ablation")]]
@@ -277,6 +277,6 @@ def test_bars_are_judged_from_the_figures() -> None:
         assert f"| grocery, official, MAP@100 | at least 89 | {figure} | {verdict} |" in table
     plain["map100"] = 95.0  # so that each disturbance costs more, and int8
     table = targets.target_table(*results)[-1]
-    assert "at most 6 lost | 12.4 | missed | the worst: occlusion" in table
-    assert "| ie_tower, each disturbance, medium | nothing | 6.8 | for the record |" in table
-    assert "at most 0.5 lost | 8.3 | missed | the worse set: grocery" in table
+    assert "at most 6 lost | 12.4 | missed | worst: occlusion" in table
+    assert "| ie_tower, each disturbance, medium | none | 6.8 | for the record |" in table
+    assert "at most 0.5 lost | 8.3 | missed | worse set: grocery" in table

@@ -143,10 +143,10 @@ def test_shipped_model_gets_a_layer_of_another_length(tiny: Path, tmp_path: Path
     done = CliRunner().invoke(card_command.main, options.split())
     assert done.exit_code == 0, done.output
     text = (tmp_path / "CARD.md").read_text()
-    assert f"becomes {bits} bits" in text and f"[1, {bits}]" in text
+    assert f"Converts a photo to {bits} bits" in text and f"[1, {bits}]" in text
     assert "`tiny` (204 photos of 18 labels); the set's own split." in text
-    assert "that a second hash layer never saw:" in text
-    for word in ("GroceryStoreDataset", "the building", "groceries", "blending"):
+    assert "which a second hash layer has not seen." in text
+    for word in ("GroceryStoreDataset", "the building", "groceries", "averaging"):
         assert word not in text
 
 
@@ -160,7 +160,7 @@ def test_card_of_the_shipped_photos_keeps_its_text() -> None:
     other = {**noted, "sets": {"grocery": {"photos": 20, "labels": 4}}}  # the same name only
     text = model_card.card(results[0], other, results[1], None)
     assert "GroceryStoreDataset" not in text and "`grocery` (20 photos of 4 labels)" in text
-    assert "took no part in training; " in text
+    assert "were not used in training. " in text
 
 
 def test_layer_needs_exactly_one_backbone() -> None:
