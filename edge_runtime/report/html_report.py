@@ -62,12 +62,14 @@ def page(report: Report) -> str:
         parts.append(_note("Medians over new processes, with the files in the page cache."))
         parts.append(plots.stacked("cold start by part", cold, "ms"))
     parts += _memory(report)
-    for found in report.operators:
-        parts.append(f"<h2>The network, engine {_text(found.engine)}: {found.total_ms:.2f} ms</h2>")
-        if found.peak_macs_per_s:
-            peak = f"{found.peak_macs_per_s / 1e9:.0f} G float32 multiply-adds per second"
+    for engine in report.operators:
+        parts.append(
+            f"<h2>The network, engine {_text(engine.engine)}: {engine.total_ms:.2f} ms</h2>"
+        )
+        if engine.peak_macs_per_s:
+            peak = f"{engine.peak_macs_per_s / 1e9:.0f} G float32 multiply-adds per second"
             parts.append(_note(f"One core of this machine reaches {peak} in registers."))
-        parts.append(plots.operators(found))
+        parts.append(plots.operators(engine))
     parts.append(_details(report))
     return "\n".join(parts) + "\n</body></html>\n"
 

@@ -62,8 +62,8 @@ def parse_settings(text: str, *, where: object = "configuration") -> Settings:
         tables = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         what, _, place = str(error).partition(" (at ")
-        found = re.match(r"line (\d+)", place)
-        line = int(found[1]) if found else text.count("\n", 0, len(text.rstrip())) + 1
+        number = re.match(r"line (\d+)", place)
+        line = int(number[1]) if number else text.count("\n", 0, len(text.rstrip())) + 1
         raise ConfigError(
             f"not valid TOML: {what}", where=f"{where}:{line}", remedy="see toml.io"
         ) from error
@@ -77,8 +77,8 @@ def parse_settings(text: str, *, where: object = "configuration") -> Settings:
 
 
 def _explained(message: str, text: str, where: object) -> ConfigError:
-    found = _PLACE.match(message)
-    what, key = (found[1], found[2]) if found else (message, "")
+    match = _PLACE.match(message)
+    what, key = (match[1], match[2]) if match else (message, "")
     if unknown := _UNKNOWN.match(what):
         key, what = ".".join(filter(None, (key, unknown[1]))), "unknown key"
     elif missing := _MISSING.match(what):

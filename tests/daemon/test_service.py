@@ -1,4 +1,4 @@
-"""The daemon as a process: signals, reload, a gallery that is replaced, the service manager."""
+"""The daemon as a process: signals, reload, replacement of the gallery, service manager."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from tests.support.service import CONFIG, Process, enroll_near
 
 @pytest.fixture(scope="module")
 def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A second of a cat."""
+    """A video of a cat, one second long."""
     path = tmp_path_factory.mktemp("film") / "cat.mp4"
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 20, (640, 480))
     frame = cv2.resize(read_scene("chelsea.png"), (640, 480))
@@ -64,36 +64,36 @@ def running(config: Path) -> Iterator[Process]:
     process.end(signal.SIGKILL)
 
 
-def test_it_sees_and_ends_when_told_to(running: Process) -> None:
-    event = running.until_seen("enter", "cat")
+def test_it_recognizes_and_stops_at_sigterm(running: Process) -> None:
+    event = running.until_event("enter", "cat")
     assert event["latency_ms"] > 0
     assert event["frame_time"] < event["time"]
     assert running.end() < 2 * patience()
-    assert running.child.returncode == 0, running.said
+    assert running.child.returncode == 0, running.log_lines
     assert running.events[-1]["kind"] == "summary"
     assert running.events[-1]["frames"] > 0
-    said = "".join(running.said)
-    assert said.count("RUNNING after") == 1
-    assert said.count("STOPPED after") == 1
-    assert "Traceback" not in said
+    log = "".join(running.log_lines)
+    assert log.count("RUNNING after") == 1
+    assert log.count("STOPPED after") == 1
+    assert "Traceback" not in log
 
 
-def test_sighup_reloads_what_it_can_and_says_what_it_cannot(
+def test_sighup_reloads_and_names_tables_that_need_a_restart(
     running: Process, config: Path, engine: Engine, film: Path
 ) -> None:
-    running.until_seen("enter", "cat")
+    running.until_event("enter", "cat")
     text = config.read_text()
     config.write_text(text + "fps = -1\n")
     running.child.send_signal(signal.SIGHUP)
-    running.until_said("not reloaded: ")
-    running.until_said("edge.toml:7: camera.fps: expected `float` > 0")
+    running.until_logged("not reloaded: ")
+    running.until_logged("edge.toml:7: camera.fps: expected `float` > 0")
     config.write_text(text + "[model]\nthreads = 2\n[decision]\nradius = 0\nwindow = 1\n")
     running.child.send_signal(signal.SIGHUP)
-    running.until_said("reloaded: decision")
-    running.until_said("needs a restart to take effect: model")
-    running.until_seen("leave", "cat")  # nothing lies within 0 bits
+    running.until_logged("reloaded: decision")
+    running.until_logged("needs a restart to take effect: model")
+    running.until_event("leave", "cat")  # no code is within 0 bits
     config.write_text(text)
-    for _ in range(50):  # a storm changes nothing
+    for _ in range(50):  # many signals at once are harmless
         running.child.send_signal(signal.SIGHUP)
     count = len(running.events)
     running.until(lambda: len(running.events) > count)
@@ -101,7 +101,7 @@ def test_sighup_reloads_what_it_can_and_says_what_it_cannot(
 
 
 class Hook:
-    """A web server that events are sent to; it may be away, and keeps its port."""
+    """A web server that receives events. It can be stopped and restarted on the same port."""
 
     def __init__(self) -> None:
         self.labels: list[str] = []
@@ -141,29 +141,29 @@ class Hook:
 
 @pytest.fixture
 def hook() -> Iterator[Hook]:
-    made = Hook()
-    yield made
-    made.stop()
+    hook = Hook()
+    yield hook
+    hook.stop()
 
 
-def test_a_reload_leaves_alone_the_sinks_that_it_does_not_change(
+def test_a_reload_does_not_touch_unchanged_sinks(
     config: Path, hook: Hook, tmp_path: Path, film: Path
 ) -> None:
     hook.stop()
     config.write_text(config.read_text() + f'[webhook]\nurl = "{hook.url}"\nattempts = 100\n')
     with_hook = Process("--config", config)
     try:
-        with_hook.until_said("no response")  # the event waits
+        with_hook.until_logged("no response")  # the event waits
         config.write_text(config.read_text().replace('"json"', '"none"'))
         with_hook.child.send_signal(signal.SIGHUP)
-        with_hook.until_said("reloaded: output")
+        with_hook.until_logged("reloaded: output")
         hook.start()
         with_hook.until(lambda: hook.labels == ["cat"])
     finally:
         with_hook.end(signal.SIGKILL)
 
 
-def test_a_reload_reads_the_secrets_anew(
+def test_a_reload_reads_the_secrets_again(
     config: Path, hook: Hook, tmp_path: Path, engine: Engine, cat: Image
 ) -> None:
     (tmp_path / "token").write_text("first\n")
@@ -174,7 +174,7 @@ def test_a_reload_reads_the_secrets_anew(
         process.until(lambda: hook.tokens == ["Bearer first"])
         (tmp_path / "token").write_text("second\n")
         process.child.send_signal(signal.SIGHUP)
-        process.until_said("reloaded: webhook")
+        process.until_logged("reloaded: webhook")
         with Gallery(tmp_path / "g.sqlite", engine.model) as gallery:
             gallery.relabel("cat", "tom")
         process.until(lambda: hook.labels[-1] == "tom")
@@ -183,47 +183,47 @@ def test_a_reload_reads_the_secrets_anew(
         process.end(signal.SIGKILL)
 
 
-def test_a_camera_that_vanishes_and_comes_back(
+def test_a_camera_that_disappears_and_returns(
     running: Process, config: Path, film: Path, tmp_path: Path
 ) -> None:
-    running.until_seen("enter", "cat")
+    running.until_event("enter", "cat")
     text = config.read_text()
     config.write_text(text.replace(str(film), "/dev/video97"))
     running.child.send_signal(signal.SIGHUP)
-    running.until_said("DEGRADED after")
-    running.until_said("no such camera device")
+    running.until_logged("DEGRADED after")
+    running.until_logged("no such camera device")
     config.write_text(text)
     running.child.send_signal(signal.SIGHUP)
-    running.until(lambda: "".join(running.said).count("RUNNING after") == 2)
+    running.until(lambda: "".join(running.log_lines).count("RUNNING after") == 2)
     assert running.end() < 2 * patience()
 
 
-def test_a_gallery_that_is_replaced_or_ruined(
+def test_a_gallery_that_is_replaced_or_corrupt(
     running: Process, engine: Engine, tmp_path: Path, cat: Image
 ) -> None:
-    running.until_seen("enter", "cat")
+    running.until_event("enter", "cat")
     other = tmp_path / "other.sqlite"
     enroll_near(engine, other, tom=cat)
     other.replace(tmp_path / "g.sqlite")
-    running.until_seen("enter", "tom")
-    (tmp_path / "ruined").write_bytes(b"no database at all" * 100)
-    (tmp_path / "ruined").replace(tmp_path / "g.sqlite")
-    running.until_said("corrupt, or not a gallery file")
+    running.until_event("enter", "tom")
+    (tmp_path / "corrupt").write_bytes(b"no database at all" * 100)
+    (tmp_path / "corrupt").replace(tmp_path / "g.sqlite")
+    running.until_logged("corrupt, or not a gallery file")
     enroll_near(engine, other, tim=cat)
     other.replace(tmp_path / "g.sqlite")
-    running.until_seen("enter", "tim")
+    running.until_event("enter", "tim")
 
 
-def test_what_is_enrolled_while_it_runs_is_seen(
+def test_changes_of_the_gallery_take_effect(
     running: Process, engine: Engine, tmp_path: Path, cat: Image
 ) -> None:
-    running.until_seen("enter", "cat")
+    running.until_event("enter", "cat")
     with Gallery(tmp_path / "g.sqlite", engine.model) as gallery:
         gallery.relabel("cat", "tiger")
-    running.until_seen("enter", "tiger")
+    running.until_event("enter", "tiger")
 
 
-def test_the_service_manager_hears_from_the_work_loop(config: Path, tmp_path: Path) -> None:
+def test_the_main_loop_notifies_the_service_manager(config: Path, tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))
         manager.settimeout(30)
@@ -231,22 +231,22 @@ def test_the_service_manager_hears_from_the_work_loop(config: Path, tmp_path: Pa
             "--config", config, NOTIFY_SOCKET=str(tmp_path / "notify"), WATCHDOG_USEC="400000"
         )
 
-        def hear() -> str:
+        def receive() -> str:
             return manager.recv(4096).decode()
 
         try:
-            while "READY=1" not in hear():
+            while "READY=1" not in receive():
                 pass
             for _ in range(3):
-                while "WATCHDOG=1" not in hear():
+                while "WATCHDOG=1" not in receive():
                     pass
             process.child.send_signal(signal.SIGHUP)
-            while "RELOADING=1\nMONOTONIC_USEC=" not in hear():
+            while "RELOADING=1\nMONOTONIC_USEC=" not in receive():
                 pass
-            while "READY=1" not in hear():
+            while "READY=1" not in receive():
                 pass
             process.child.send_signal(signal.SIGTERM)
-            while "STOPPING=1" not in hear():
+            while "STOPPING=1" not in receive():
                 pass
             process.child.wait(10)
         finally:
@@ -254,7 +254,7 @@ def test_the_service_manager_hears_from_the_work_loop(config: Path, tmp_path: Pa
         assert process.child.returncode == 0
 
 
-def test_a_reader_that_goes_away_ends_it_quietly(config: Path) -> None:
+def test_a_closed_output_pipe_stops_it_quietly(config: Path) -> None:
     script = f"{sys.executable} -m edge_runtime run --config {config} | head -1"
     done = subprocess.run(
         ["bash", "-c", script], capture_output=True, text=True, check=False, cwd=ROOT, timeout=60
@@ -266,7 +266,7 @@ def test_a_reader_that_goes_away_ends_it_quietly(config: Path) -> None:
 # -- parts ------------------------------------------------------------------------------------
 
 
-def test_a_wait_for_a_frame_ends_when_the_daemon_is_told_to_stop(
+def test_stop_ends_the_wait_for_a_frame(
     engine: Engine, config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(loop, "MAX_WAIT_S", 600.0)
@@ -279,7 +279,7 @@ def test_a_wait_for_a_frame_ends_when_the_daemon_is_told_to_stop(
         daemon = loop.Daemon(camera, Pipeline(engine, gallery))
         threading.Timer(0.3, daemon.stop, ["stop requested"]).start()
         daemon.run()
-        assert camera.state is State.STARTING  # it did not come to the end of its patience
+        assert camera.state is State.STARTING  # long before the deadline
         forever.set()
 
 
@@ -318,7 +318,7 @@ def test_queued_work_runs_on_the_main_loops_thread_and_is_bounded() -> None:
         work_queue.run(int)
 
 
-def test_a_hot_board_goes_slow_until_it_has_cooled() -> None:
+def test_a_hot_board_reduces_its_rate_until_it_has_cooled() -> None:
     thermostat = Thermostat(80)
     degrees = [70, 79, 80, 78, 76, 75, 74, 79]
     slow = [thermostat.update(Reading(float(c), ())) for c in degrees]
@@ -328,16 +328,16 @@ def test_a_hot_board_goes_slow_until_it_has_cooled() -> None:
     assert not thermostat.update(Reading(None, None))
 
 
-def _said(film: str, cooldown_s: float) -> list[str]:
-    """Events of a film with one label a letter and one frame a second; "." is unknown."""
+def _events(film: str, cooldown_s: float) -> list[str]:
+    """Return the events of a film: each letter is a label, each frame a second, "." unknown."""
     decider = Decider(window=1, cooldown_s=cooldown_s)
-    said = []
+    events = []
     for number, letter in enumerate(film):
         verdict = Verdict(None if letter == "." else letter, 1.0, 3)
         frame = Frame(Picture(np.zeros((1, 1, 3), np.uint8)), number, float(number))
         for event in decider.update(verdict, frame, float(number)):
-            said.append(("+" if event.kind == "enter" else "-") + event.label + str(number))
-    return said
+            events.append(("+" if event.kind == "enter" else "-") + event.label + str(number))
+    return events
 
 
 @pytest.mark.parametrize(
@@ -349,11 +349,11 @@ def _said(film: str, cooldown_s: float) -> list[str]:
         ("aaaaaaaaaaaaaaa.", ["+a0", "-a15"]),
     ],
 )
-def test_a_cool_down_keeps_labels_from_chattering(film: str, events: list[str]) -> None:
-    assert _said(film, 10.0) == events
+def test_a_cool_down_limits_repeated_announcements(film: str, events: list[str]) -> None:
+    assert _events(film, 10.0) == events
 
 
-def test_the_same_message_is_not_said_endlessly(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_repeated_message_is_rate_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     now_s = [0.0]
     monkeypatch.setattr("edge_runtime.system.logs.time.monotonic", lambda: now_s[0])
     limit, shown = RateLimit(), []

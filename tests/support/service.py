@@ -24,7 +24,7 @@ from tests.support.processes import ROOT
 
 
 class Process:
-    """`edge-runtime run` with a film in an endless loop, and a thread that reads what it says."""
+    """A process of `edge-runtime run`, with threads that collect its log and events."""
 
     def __init__(self, *arguments: object, script: str = "", **variables: str) -> None:
         program = ["-c", script] if script else ["-m", "edge_runtime"]
@@ -36,22 +36,23 @@ class Process:
             cwd=ROOT,
             env={**os.environ, **variables},
         )
-        self.said: list[str] = []
+        self.log_lines: list[str] = []
         self.events: list[dict[str, Any]] = []
-        atexit.register(self.child.kill)  # one that a failed test left behind
+        atexit.register(self.child.kill)  # in case a test fails
         # Daemon threads: pytest must end even if a failed test leaves its process behind.
         self._threads = [
-            threading.Thread(target=listen, daemon=True) for listen in (self._hear, self._listen)
+            threading.Thread(target=read, daemon=True)
+            for read in (self._read_log, self._read_events)
         ]
         for thread in self._threads:
             thread.start()
 
-    def _hear(self) -> None:
+    def _read_log(self) -> None:
         assert self.child.stderr
         for line in self.child.stderr:
-            self.said.append(line)
+            self.log_lines.append(line)
 
-    def _listen(self) -> None:
+    def _read_events(self) -> None:
         assert self.child.stdout
         for line in self.child.stdout:
             self.events.append(json.loads(line))
@@ -59,15 +60,15 @@ class Process:
     def until(self, condition: Callable[[], Any], limit_s: float = 30.0) -> Any:
         end_s = time.monotonic() + limit_s
         while not (found := condition()):
-            assert self.child.poll() is None, self.said
-            assert time.monotonic() < end_s, self.said
+            assert self.child.poll() is None, self.log_lines
+            assert time.monotonic() < end_s, self.log_lines
             time.sleep(0.02)
         return found
 
-    def until_said(self, text: str) -> None:
-        self.until(lambda: any(text in line for line in list(self.said)))
+    def until_logged(self, text: str) -> None:
+        self.until(lambda: any(text in line for line in list(self.log_lines)))
 
-    def until_seen(self, kind: str, label: str) -> dict[str, Any]:
+    def until_event(self, kind: str, label: str) -> dict[str, Any]:
         def find() -> dict[str, Any] | None:
             found = (e for e in list(self.events) if e["kind"] == kind and e["label"] == label)
             return next(found, None)
@@ -75,7 +76,7 @@ class Process:
         return self.until(find)  # type: ignore[no-any-return]
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> float:
-        """Ends it; gives how many seconds that took."""
+        """Stop the process; return how many seconds that took."""
         began_s = time.monotonic()
         if self.child.poll() is None:
             self.child.send_signal(number)

@@ -32,8 +32,8 @@ class Client:
 
     def __init__(self, process: Process) -> None:
         self.process = process
-        process.until_said("the page is at ")
-        said = "".join(process.said)
+        process.until_logged("the page is at ")
+        said = "".join(process.log_lines)
         found = re.search(r"the page is at http://([^:]+):(\d+)/", said)
         assert found
         self.host, self.port = found[1], int(found[2])

@@ -71,7 +71,7 @@ def test_answers_have_exactly_the_documented_fields(site: Client, cat: Image) ->
     assert check("GET", "/api/labels", 200).json()["labels"] == [
         {"label": "cat", "pictures": 2, "codes": 12}
     ]
-    site.process.until_seen("enter", "cat")
+    site.process.until_event("enter", "cat")
     assert check("GET", "/api/events", 200).json()["events"]
     assert check("POST", "/api/query", 200, photo).json()["matches"]
     site.process.until(lambda: site.ask("GET", "/api/status").json()["recognition"])

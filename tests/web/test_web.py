@@ -47,7 +47,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, film: Path) -> Iterator[Clien
     yield client
     assert process.end() < 2 * patience()
     assert process.child.returncode == 0
-    assert "Traceback" not in "".join(process.said)
+    assert "Traceback" not in "".join(process.log_lines)
 
 
 def test_health_checks_report_the_state(site: Client) -> None:
@@ -77,7 +77,7 @@ def test_enroll_recognize_and_remove(site: Client, cat: Image) -> None:
     assert (found["label"], found["distance"]) == ("cat", 0)
     assert found["matches"][0]["source"] == "upload"
     assert {"fit", "hash", "lookup"} <= set(found["stage_ms"])
-    site.process.until_seen("enter", "cat")
+    site.process.until_event("enter", "cat")
     site.process.until(lambda: site.ask("GET", "/api/status").json()["recognition"])
     site.process.until(lambda: site.ask("GET", "/healthz").json()["gallery_generation"] > before)
     events = site.ask("GET", "/api/events?limit=1").json()["events"]
@@ -87,7 +87,7 @@ def test_enroll_recognize_and_remove(site: Client, cat: Image) -> None:
     ]
     removed = site.ask("DELETE", "/api/labels/cat").json()
     assert removed == {"label": "cat", "pictures_removed": 1, "codes_removed": 6}
-    site.process.until_seen("leave", "cat")
+    site.process.until_event("leave", "cat")
     assert site.ask("DELETE", "/api/labels/cat").status == 404
 
 
@@ -95,7 +95,7 @@ def test_enroll_the_current_frame(site: Client) -> None:
     label = urllib.parse.quote("my desk 厨房")
     answer = site.ask("POST", f"/api/labels/{label}/frame")
     assert answer.status == 201, answer.body
-    site.process.until_seen("enter", "my desk 厨房")
+    site.process.until_event("enter", "my desk 厨房")
     assert site.ask("DELETE", f"/api/labels/{label}").status == 200
 
 
