@@ -34,7 +34,7 @@ BANNED = {
     r"\b\w{3,}isation\b": "American spelling: -ization",
     r"\b(normal|quant|binar|optim|recogn|summar|serial|initial|vector|synchron|standard|general|"
     r"organ|minim|maxim|special)is(e|es|ed|ing|er)\b": "American spelling: -ize",
-    r"\b(colour|neighbour|behaviour|favour|honour)": "American spelling: -or",
+    r"\b(colour(?!=)|neighbour|behaviour|favour|honour)": "American spelling: -or",
     r"\b(licence|grey|centre|metres?)\b": "American spelling",
     r"\bwhat was asked\b|\bas it is told\b|\bhas to say\b": "say what it is",
     r"\bshould (it|they|he|hashing) ": "if it ...",

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 FENCE = re.compile(r"^(```|~~~).*?^\1", re.MULTILINE | re.DOTALL)
-INLINE_CODE = re.compile(r"`[^`\n]*`")
+INLINE_CODE = re.compile(r"`[^`\n]*`|(?<!\w)--[a-z-]+ \w+")
+"""Code in backticks, and options with their value."""
 C_COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*", re.DOTALL)
 SHELL_COMMENT = re.compile(r"(?:^|\s)#[^\n]*")
 STRING_TOKENS = {tokenize.STRING, getattr(tokenize, "FSTRING_MIDDLE", tokenize.STRING)}

@@ -104,6 +104,10 @@ def test_the_x86_64_wheel_works_in_a_new_environment(
     assert __version__ in _run([environment / "bin" / "edge-runtime", "--version"], scratch)
 
 
+@pytest.mark.skipif(
+    not (shutil.which("qemu-aarch64") and shutil.which("apt-get")),
+    reason="emulation is not available: apt install qemu-user",
+)
 def test_the_aarch64_wheel_works_on_an_emulated_board(
     wheels: dict[str, Path], scratch: Path, tmp_path: Path
 ) -> None:

@@ -87,7 +87,7 @@ def _light(image: Image, rng: np.random.Generator, strength: Strength) -> Image:
     colour = strength.colour
     brightness, contrast, saturation = rng.uniform(1 - colour, 1 + colour, 3)
     gains = brightness * rng.uniform(1 - strength.tint, 1 + strength.tint, 3)
-    # One 3 x 4 affine colour matrix: saturation around grey, contrast around the mean, gains.
+    # One 3 x 4 affine color matrix: saturation around gray, contrast around the mean, gains.
     grey = np.array([0.114, 0.587, 0.299])
     matrix = saturation * np.eye(3) + (1 - saturation) * np.tile(grey, (3, 1))
     mean = np.asarray(cv2.mean(image)[:3])
@@ -114,7 +114,7 @@ def motion_blur(image: Image, length: int, angle: float) -> Image:
 
 
 def flash(image: Image, power: float, rng: np.random.Generator) -> Image:
-    """A round reflection somewhere on the picture; `power` 1 saturates its centre."""
+    """A round reflection somewhere on the picture; `power` 1 saturates its center."""
     height, width = image.shape[:2]
     centre = rng.uniform(0.2, 0.8, 2) * (height, width)
     radius = rng.uniform(0.15, 0.35) * max(height, width)
@@ -125,7 +125,7 @@ def flash(image: Image, power: float, rng: np.random.Generator) -> Image:
 
 
 def occlude(image: Image, share: float, rng: np.random.Generator) -> Image:
-    """Cover `share` of the area by one rectangle of a random flat colour or of noise."""
+    """Cover `share` of the area by one rectangle of a random flat color or of noise."""
     height, width = image.shape[:2]
     ratio = np.exp(rng.uniform(np.log(0.4), np.log(2.5)))
     high = min(height, round(np.sqrt(share * ratio) * height))

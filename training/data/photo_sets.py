@@ -36,7 +36,7 @@ SAMPLE = "tiny"  # a set of this name beside others is a sample of them, for tes
 
 
 class DataError(InputError):
-    """A set of photos that cannot be used: says which, where, and what to do."""
+    """A set of photos cannot be used; the message states where and what to do."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def read_set(folder: Path) -> list[Photo]:
     manifest = folder / "manifest.csv"
     photos = _from_manifest(manifest) if manifest.exists() else _from_tree(folder)
     if not photos:
-        raise DataError("no photo", where=folder, remedy="put one sub-folder per label in it")
+        raise DataError("no photos", where=folder, remedy="put one sub-folder per label in it")
     return sorted(photos, key=lambda photo: photo.name)
 
 
@@ -83,7 +83,7 @@ def read_sets(folders: Iterable[Path]) -> list[Photo]:
             if not (nested and each.name == SAMPLE):
                 photos += read_set(each)
     if not photos:
-        raise DataError("no photo", where=folder, remedy="give --data a folder of photos")
+        raise DataError("no photos", where=folder, remedy="give --data a folder of photos")
     if len({photo.source for photo in photos}) > 1:
         photos = [replace(photo, label=f"{photo.source}/{photo.label}") for photo in photos]
     return photos
@@ -94,18 +94,20 @@ def _from_manifest(manifest: Path) -> list[Photo]:
     label = next((column for column in _LABEL_COLUMNS if column in columns), None)
     if label is None or "path" not in columns:
         raise DataError(
-            "it lacks the column path or label",
+            "the column path or label is missing",
             where=manifest,
             remedy="name them in its first line",
         )
     if "distinct" in columns and "interleaved" not in columns:
         raise DataError(
-            "it has the column distinct without interleaved",
+            "column distinct without column interleaved",
             where=f"{manifest}:1",
             remedy="add the other, or give this one another name",
         )
     if not rows:
-        raise DataError("it names no photo", where=manifest, remedy="add a line for each photo")
+        raise DataError(
+            "the manifest lists no photos", where=manifest, remedy="add one line per photo"
+        )
     photos = []
     for line, row in rows:
         if fault := _fault_of(row, len(columns), label):
@@ -131,14 +133,14 @@ def _rows(manifest: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise DataError(
-            "it is not UTF-8", where=f"{manifest}:{line}", remedy="save it as CSV in UTF-8"
+            "not UTF-8", where=f"{manifest}:{line}", remedy="save it as CSV in UTF-8"
         ) from error
     reader = csv.DictReader(io.StringIO(text, newline=""))
     try:
         rows = [(reader.line_num, row) for row in reader]
     except csv.Error as error:
         where = f"{manifest}:{reader.line_num}"
-        raise DataError(f"it is no CSV: {error}", where=where, remedy="save it again") from error
+        raise DataError(f"not a CSV file: {error}", where=where, remedy="save it again") from error
     return list(reader.fieldnames or ()), rows
 
 
@@ -156,7 +158,7 @@ def _fault_of(row: dict[str, str], columns: int, label: str) -> tuple[str, str] 
         count = sum(value is not None for value in row.values()) + len(extra) - bool(extra)
         return (
             f"the first line names {columns} fields, this one has {count}",
-            "mend it; quote what holds a comma",
+            "correct the line; quote fields that contain a comma",
         )
     for column in ("path", label):
         if not row[column].strip():
@@ -183,7 +185,7 @@ def _from_tree(folder: Path) -> list[Photo]:
     if photos and left_out:
         log(f"note: {folder}: left out: {left_out}; convert them to JPEG")
     elif left_out:
-        raise DataError(f"no photo but {left_out}", where=folder, remedy="convert them to JPEG")
+        raise DataError(f"no photos except {left_out}", where=folder, remedy="convert them to JPEG")
     elif deep := sorted({path.parts[-3] for path in _visible(folder, "*/*/*", SUFFIXES)}):
         nearest = "train" if "train" in deep else deep[0]
         raise DataError(
@@ -251,7 +253,7 @@ def warnings_about(photos: list[Photo]) -> list[str]:
     lines = []
     counts = Counter(photo.label for photo in photos)
     for label in sorted(label for label, count in counts.items() if count == 1):
-        lines.append(f"label {label} has one photo: it can be learnt but not be judged")
+        lines.append(f"label {label} has one photo: it can be learned but not evaluated")
     seen: dict[bytes, Photo] = {}
     shared: Counter[tuple[str, str]] = Counter()
     for photo in photos:

@@ -102,7 +102,7 @@ Parts = Mapping[str, Sequence[Photo]]
 
 
 def split_csv(splits: Iterable[tuple[str, Parts]]) -> bytes:
-    """Named splits as CSV, a line a photo: split name, part, source, path."""
+    """Named splits as CSV, one line per photo: split name, part, source, path."""
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     writer.writerow(_HEAD)
@@ -121,7 +121,7 @@ def describe_splits(
     database: Sequence[Photo], queries: Sequence[Photo], words: str
 ) -> dict[str, dict[str, str]]:
     """For results: of each set its split in `words`, and the `digest` of its photos, which is the
-    one that training.eval.evaluate gives for the same photos.
+    one that `python -m training evaluate` gives for the same photos.
     """
     found = {}
     for source in sorted({photo.source for photo in database}):
@@ -142,22 +142,22 @@ def save_split(path: Path, name: str, parts: Parts) -> str:
 def read_split(path: Path) -> tuple[str, dict[str, set[tuple[str, str]]]]:
     """The name of a stored split, and the (source, name) of the photos of each part.
 
-    Raises DataError when `path` is no such file.
+    Raises DataError when `path` is not such a file.
     """
     try:
         rows = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8"), newline="")))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        what = error.strerror if isinstance(error, OSError) else "it is no CSV in UTF-8"
+        what = error.strerror if isinstance(error, OSError) else "not a CSV file in UTF-8"
         raise _no_split(path, str(what)) from error
     if not rows or rows[0] != _HEAD:
         raise _no_split(path, f"its first line is not {','.join(_HEAD)}")
     parts: dict[str, set[tuple[str, str]]] = defaultdict(set)
     for line, row in enumerate(rows[1:], start=2):
         if len(row) != len(_HEAD) or row[0] != rows[1][0]:
-            raise _no_split(f"{path}:{line}", "it is no line of one split")
+            raise _no_split(f"{path}:{line}", "not a line of the same split")
         parts[row[1]].add((row[2], row[3]))
     if not parts:
-        raise _no_split(path, "it names no photo")
+        raise _no_split(path, "the file lists no photos")
     return rows[1][0], parts
 
 
@@ -168,7 +168,7 @@ def held_out_labels(path: Path, photos: Sequence[Photo]) -> set[str]:
     """
     name, parts = read_split(path)
     if name != "classes":
-        raise _no_split(path, f'its split is "{name}": no label is held out whole')
+        raise _no_split(path, f'its split is "{name}", which does not hold out whole labels')
     held, shown = (
         {photo.label for photo in photos if (photo.source, photo.name) in parts[part]}
         for part in ("validation", "train")
@@ -176,7 +176,7 @@ def held_out_labels(path: Path, photos: Sequence[Photo]) -> set[str]:
     if not held:
         count = len(parts["validation"])
         raise DataError(
-            f"none of its {count} held-out photos is among the data",
+            f"none of its {count} held-out photos is in the data",
             where=path,
             remedy="give --data the sets that it parts",
         )
@@ -187,7 +187,7 @@ def held_out_labels(path: Path, photos: Sequence[Photo]) -> set[str]:
 
 def _no_split(where: object, what: str) -> DataError:
     return DataError(
-        what, where=where, remedy="name the split.csv of training.fit.train --hold classes"
+        what, where=where, remedy="give the split.csv of python -m training train --hold classes"
     )
 
 

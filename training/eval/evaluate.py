@@ -101,9 +101,8 @@ def _open_set(
     known = {photo.label for photo in database.photos}
     if len(known) > 1 and any(photo.label in known for photo in queries.photos):
         return {name: open_set_of(database, queries, bits)}
-    log(
-        f"note: {source}: the {name.replace('_', ' ')} needs queries of at least two labels; left out"
-    )
+    measure = name.replace("_", " ")
+    log(f"note: {source}: the {measure} needs queries of at least two labels; left out")
     return {}
 
 

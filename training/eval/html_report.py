@@ -54,10 +54,10 @@ def write_report(folder: Path, result: dict[str, Any], rankings: dict[str, Ranki
             parts.append("<h3>Disturbed queries, MAP@100</h3>")
             parts.append(_picture(folder, f"{source}-disturbed.png", _disturbed(entry)))
             parts.append(_table(["disturbance", *severities], rows))
-        parts.append("<h3>Worst pairs (nearest neighbour)</h3>")
+        parts.append("<h3>Worst pairs (nearest neighbor)</h3>")
         pairs = [list(pair.values()) for pair in entry["worst_pairs"]]
         parts.append(_table(["label", "taken for", "times"], pairs))
-        parts.append("<h3>Worst queries, each beside its nearest neighbours</h3>")
+        parts.append("<h3>Worst queries, each beside its nearest neighbors</h3>")
         worst = cv2.imencode(".jpg", worst_queries(rankings[source]))[1].tobytes()
         parts.append(_picture(folder, f"{source}-worst.jpg", worst))
         parts.append("<h3>Labels</h3>")
@@ -82,8 +82,8 @@ def _picture(folder: Path, name: str, data: bytes) -> str:
 
 def _open_sets(entry: dict[str, Any], radius: int) -> list[str]:
     rows = [
-        [name.replace("_", " "), f"{entry[name]['auroc']:.3f}", *acceptance_rates(entry[name], radius),
-         entry[name]["radius"]]
+        [name.replace("_", " "), f"{entry[name]['auroc']:.3f}",
+         *acceptance_rates(entry[name], radius), entry[name]["radius"]]
         for name in OPEN_SETS if name in entry
     ]  # fmt: skip
     head = ["", "area under ROC", f"known accepted at radius {radius}, %",
@@ -152,7 +152,7 @@ def _png(figure: Figure) -> bytes:
 
 
 def worst_queries(ranking: Ranking) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """uint8 picture: a row for each of the worst queries, its nearest neighbours to the right.
+    """uint8 picture: a row for each of the worst queries, its nearest neighbors to the right.
 
     A green frame is the right label, a red one a wrong one.
     """

@@ -122,7 +122,7 @@ def open_set_episodes(
 ) -> OpenSet:
     """Open set as a board meets it: a few labels enrolled, queries of others held against them.
 
-    `database` and `queries` are (codes [N, W], labels [N]); each episode enrols all database
+    `database` and `queries` are (codes [N, W], labels [N]); each episode enrolls all database
     photos of `enrolled` (at most half) of `labels`, drawn at random; queries of these are known,
     queries of the other `labels` unknown. The nearest distance grows as a gallery shrinks, so the
     gallery's size is part of the result. Raises ReportError for fewer than two labels, or no query.

@@ -160,7 +160,7 @@ def per_label(ranking: Ranking) -> dict[str, dict[str, float]]:
 
 
 def worst_pairs(ranking: Ranking, count: int = 15) -> list[dict[str, Any]]:
-    """The label pairs confused most often by the nearest neighbour."""
+    """The label pairs confused most often by the nearest neighbor."""
     pairs: dict[tuple[str, str], int] = {}
     for row, photo in enumerate(ranking.queries.photos):
         found = ranking.database.photos[int(ranking.order[row, 0])].label

@@ -1,4 +1,4 @@
-"""What a training run left: its recipe, its averaged network, its layers, its answers."""
+"""Read the results of a training run: recipe, averaged network, method layers, outputs."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ from training.models.mobilenet_v1 import Backbone
 def _load_run(path: Path) -> dict[str, Any]:
     state = load_checkpoint(path, {})
     if state is None:
-        raise CheckpointError("no such checkpoint", where=path, remedy="train first")
+        raise CheckpointError("checkpoint not found", where=path, remedy="train first")
     lacking = [key for key in ("averaged", "epoch") if key not in state]
     lacking += [key for key in ("recipe", "classes", "width") if key not in state["identity"]]
     if lacking:
         raise CheckpointError(
-            f"it is no checkpoint of a training run: no {lacking[0]} in it",
+            f"not a checkpoint of a training run: {lacking[0]} is missing",
             where=path,
-            remedy="give one made by training.fit.train",
+            remedy="give a checkpoint written by python -m training train",
         )
     return state
 
 
 def describe_run(path: Path) -> dict[str, Any]:
-    """The recipe, labels and epochs done of a run's checkpoint; raises CheckpointError."""
+    """Return recipe, number of labels and completed epochs of a run; raises CheckpointError."""
     state = _load_run(path)
     recipe: dict[str, Any] = ast.literal_eval(state["identity"]["recipe"])
     return {**recipe, "labels": len(state["identity"]["classes"]), "epochs_done": state["epoch"]}
 
 
 def classes_of_run(path: Path) -> list[str]:
-    """The labels that a run's checkpoint was trained on; raises CheckpointError."""
+    """Return the labels that a run's checkpoint was trained on; raises CheckpointError."""
     classes: list[str] = _load_run(path)["identity"]["classes"]
     return classes
 
@@ -56,23 +56,23 @@ def _averaged(state: dict[str, Any], part: str) -> dict[str, Tensor]:
 
 
 def load_backbone(path: Path) -> Backbone:
-    """The averaged backbone of a run's checkpoint; raises CheckpointError."""
+    """Load the averaged backbone of a run's checkpoint; raises CheckpointError."""
     state = _load_run(path)
     backbone = Backbone(state["identity"]["width"])
     try:
         backbone.load_state_dict(_averaged(state, "backbone"))
     except RuntimeError as error:  # its message names every layer
         raise CheckpointError(
-            "it is of another architecture",
+            "the checkpoint has another architecture",
             where=path,
-            remedy="give one made by training.fit.train",
+            remedy="give a checkpoint written by python -m training train",
         ) from error
     backbone.eval()
     return backbone
 
 
 def load_head(path: Path, classes: list[str]) -> dict[str, Tensor]:
-    """The averaged layers of the method of a checkpoint; none if its labels are not `classes`.
+    """Load the averaged layers of the method; empty if the labels of the run are not `classes`.
 
     Raises CheckpointError.
     """
@@ -81,8 +81,7 @@ def load_head(path: Path, classes: list[str]) -> dict[str, Tensor]:
 
 
 def load_teachers(paths: Sequence[Path], classes: list[str]) -> Answer:
-    """What the averaged networks of runs with a classifier answer together, for labels `classes`:
-    the logarithm of their mean probabilities.
+    """Load classifiers of labels `classes` and return the log of their mean probabilities.
 
     Raises CheckpointError.
     """
@@ -101,11 +100,13 @@ def load_teachers(paths: Sequence[Path], classes: list[str]) -> Answer:
 
 
 def _classifier(path: Path, classes: list[str]) -> nn.Module:
-    """Images to logits."""
+    """Load a network that maps images to logits."""
     state = _load_run(path)
     if state["identity"]["classes"] != classes:
         raise CheckpointError(
-            "it was taught other labels", where=path, remedy="train it on the same photos"
+            "the teacher was trained on other labels",
+            where=path,
+            remedy="train it on the same photos",
         )
     backbone, head = load_initial_network(None, path), _averaged(state, "head")
     classifier = nn.Linear(backbone.features, len(classes))
@@ -115,7 +116,7 @@ def _classifier(path: Path, classes: list[str]) -> nn.Module:
         )
     except (KeyError, RuntimeError) as error:  # none, or one of codes
         raise CheckpointError(
-            "it is no teacher: it has no classifier of features",
+            "not a teacher: it has no classifier of features",
             where=path,
             remedy="give runs with --method teacher or joint",
         ) from error
@@ -123,7 +124,7 @@ def _classifier(path: Path, classes: list[str]) -> nn.Module:
 
 
 def load_initial_network(weights: Path | None, checkpoint: Path | None) -> Backbone | Lite2:
-    """As `load_start`, or a teacher: of weights that end in .pth, or of its checkpoint."""
+    """Like `load_start`, but also load a teacher from .pth weights or from its checkpoint."""
     if weights is not None and checkpoint is None and weights.suffix == ".pth":
         return load_lite2(weights)
     if checkpoint is not None and weights is None:
@@ -137,7 +138,7 @@ def load_initial_network(weights: Path | None, checkpoint: Path | None) -> Backb
 
 
 def load_start(weights: Path | None, checkpoint: Path | None) -> Backbone:
-    """The backbone a command starts from; raises click.UsageError unless exactly one is given."""
+    """Load the initial backbone; raises click.UsageError unless exactly one source is given."""
     if weights is not None and checkpoint is None:
         return load_imagenet(weights)
     if checkpoint is not None and weights is None:

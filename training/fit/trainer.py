@@ -148,7 +148,7 @@ def train(
     if state is not None:
         _go_on(state, out / "checkpoint.pt", model, averaged, optimiser)
         first, step = state["epoch"], state["step"]
-        log(f"going on after epoch {first}")
+        log(f"resuming after epoch {first}")
     else:
         (out / "log.csv").unlink(missing_ok=True)  # of a run that was deleted
     started = time.monotonic()
@@ -200,13 +200,13 @@ def train(
 
 
 def _go_on(state: dict[str, Any], path: Path, *parts: nn.Module | torch.optim.Optimizer) -> None:
-    """Put `state`, read from `path`, into network, average and optimiser."""
+    """Put `state`, read from `path`, into network, average and optimizer."""
     try:
         for part, name in zip(parts, ("model", "averaged", "optimiser"), strict=True):
             part.load_state_dict(state[name])
     except (KeyError, RuntimeError, ValueError) as error:  # their messages name every layer
         raise CheckpointError(
-            "it is of another program's version, or a blend: training cannot go on from it",
+            "cannot resume from it: written by another version, or an average of checkpoints",
             where=path,
             remedy="delete it to start over, or choose another --out",
         ) from error

@@ -1,7 +1,7 @@
-"""Features made by hand, from OpenCV alone: the baseline that a learnt network must beat.
+"""Features made by hand, from OpenCV alone: the baseline that a learned network must beat.
 
 What image search used before networks: shape as histograms of oriented gradients (HOG; Dalal &
-Triggs 2005), colour as a histogram of hue, saturation and value (Swain & Ballard 1991, with square
+Triggs 2005), color as a histogram of hue, saturation and value (Swain & Ballard 1991, with square
 roots: Arandjelovic & Zisserman 2012), and the scene's layout as the energy of Gabor filters in a
 coarse grid (GIST; Oliva & Torralba 2001). Each part has length 1, so that none drowns the others.
 The papers' own hand-made methods (VHB, SSFS) are not public; this stands for their kind.

@@ -30,7 +30,7 @@ def contrast(codes: Tensor, targets: Tensor) -> Tensor:
     """-log of the share of its own label's photos in each photo's softmax over all others."""
     unit = functional.normalize(codes)
     oneself = torch.eye(len(unit), dtype=torch.bool, device=unit.device)
-    nearness = (SCALE * unit @ unit.T).masked_fill(oneself, -1e4)  # -inf times zero is no number
+    nearness = (SCALE * unit @ unit.T).masked_fill(oneself, -1e4)  # -inf times zero is not a number
     same = (targets[:, None] == targets).masked_fill(oneself, False)
     logs = functional.log_softmax(nearness, 1)
     found = same.sum(1)

@@ -1,4 +1,4 @@
-"""CSQ (Yuan et al. 2020): central similarity with quantisation."""
+"""CSQ (Yuan et al. 2020): central similarity with quantization."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from torch.nn import functional
 
 from training.methods.base import Head, spread_targets
 
-QUANTISATION = 1e-4  # lambda_1 of the source
+QUANTIZATION = 1e-4  # lambda_1 of the source
 
 
 class CSQ(Head):
-    """Binary cross-entropy of the activations to their class's hash centre, plus quantisation."""
+    """Binary cross-entropy of the activations to their class's hash center, plus quantization."""
 
     def __init__(self, features: int, bits: int, classes: int):
         super().__init__(features, bits, classes)
@@ -24,6 +24,6 @@ class CSQ(Head):
         logits = self.hash(features)
         central = functional.binary_cross_entropy_with_logits(logits, self.centres[targets])
         away = (2 * torch.sigmoid(logits) - 1).abs() - 1
-        quantisation = torch.log(torch.cosh(away)).sum(1).mean()
-        loss: Tensor = central + QUANTISATION * quantisation
+        quantization = torch.log(torch.cosh(away)).sum(1).mean()
+        loss: Tensor = central + QUANTIZATION * quantization
         return loss

@@ -1,10 +1,10 @@
 """DLBH (Lin et al. 2015): a latent sigmoid layer put before the classifier of a tuned network.
 
-Two stages. In the first half of a training the features are tuned by a softmax classifier, without
-a hash layer; in the second the latent layer is put in and learnt beside a classifier that sees only
-it, while the features learn ten times slower. Both halves share the run's one schedule of the
-learning rate. On fixed features (training/heads) there is nothing to tune, so the second stage is
-all there is, and its loss is the paper's.
+Two stages. In the first half of a training, a softmax classifier tunes the features, without a hash
+layer. In the second half, the latent layer is added and learned together with a classifier that
+sees only this layer, while the features learn ten times slower. One learning rate schedule spans
+both halves. On fixed features (training/hash_layer/fit.py) there is nothing to tune. Then only the
+second stage remains, and its loss is that of the paper.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from training.methods.base import Head
 
-SWITCH = 0.5  # share of a training after which the latent layer is put in
+SWITCH = 0.5  # share of a training after which the latent layer is added
 FEATURE_RATE = 0.1  # the pretrained layers learn ten times slower than the new ones
 
 

@@ -22,10 +22,10 @@ def fit_itq(features: Floats, bits: int, seed: int) -> LinearMap:
             remedy="ask for fewer, or take another method",
         )
     mean = features.mean(0, dtype=np.float64)
-    centred = features - mean
-    _, vectors = np.linalg.eigh(centred.T @ centred / len(features))
+    centered = features - mean
+    _, vectors = np.linalg.eigh(centered.T @ centered / len(features))
     principal = vectors[:, ::-1][:, :bits]
-    values = centred @ principal
+    values = centered @ principal
     rng = np.random.default_rng((seed, bits))
     rotation = np.linalg.qr(rng.standard_normal((bits, bits)))[0]
     for _ in range(ITERATIONS):

@@ -1,4 +1,4 @@
-"""LSH: signs of random projections of the centred features (Charikar 2002). No training."""
+"""LSH: signs of random projections of the centered features (Charikar 2002). No training."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from training.methods.base import Floats, LinearMap
 
 
 def fit_lsh(features: Floats, bits: int, seed: int) -> LinearMap:
-    """Random projections [bits, F] drawn by `seed`, centred on features float32 [N, F]."""
+    """Random projections [bits, F] drawn by `seed`, centered on features float32 [N, F]."""
     rng = np.random.default_rng((seed, bits))
     weight = rng.standard_normal((bits, features.shape[1])).astype(np.float32)
     return weight, -(weight @ features.mean(0)).astype(np.float32)

@@ -12,10 +12,10 @@ SCALE, MARGIN = 8.0, 0.2  # the source's values for 64 bits
 
 
 class OrthoHash(Head):
-    """Cross-entropy over s (cos(v, o_c) - m [c is the label]); v batch-normalised, o_c fixed.
+    """Cross-entropy over s (cos(v, o_c) - m [c is the label]); v batch-normalized, o_c fixed.
 
     The batch norm (no affine part) centres each bit, so that it is on half of the time; the
-    cosine to a +-1 target keeps v close to binary, so that no quantisation term is needed.
+    cosine to a +-1 target keeps v close to binary, so that no quantization term is needed.
     """
 
     def __init__(self, features: int, bits: int, classes: int):

@@ -35,10 +35,10 @@ class Relational(Paper):
         activations = self.activations(features)
         codes = 2 * activations - 1
         answers = self.teacher(features)
-        learnt = functional.cross_entropy(answers, targets, label_smoothing=SMOOTHING)
+        learned = functional.cross_entropy(answers, targets, label_smoothing=SMOOTHING)
         error = functional.cross_entropy(self.classifier(activations), targets)
         taught = functional.softmax(answers.detach(), 1)
-        return learnt + error + contrast(codes, targets) + relate(codes, taught)
+        return learned + error + contrast(codes, targets) + relate(codes, taught)
 
 
 def relate(codes: Tensor, taught: Tensor, sharpness: float = SCALE) -> Tensor:
@@ -51,7 +51,7 @@ def relate(codes: Tensor, taught: Tensor, sharpness: float = SCALE) -> Tensor:
 
     def nearness(values: Tensor, scale: float) -> Tensor:
         unit = functional.normalize(values)
-        return (scale * unit @ unit.T).masked_fill(oneself, -1e4)  # -inf times zero is no number
+        return (scale * unit @ unit.T).masked_fill(oneself, -1e4)  # -inf times zero is not a number
 
     wanted = functional.softmax(nearness(taught, sharpness), 1)
     found = functional.log_softmax(nearness(codes, SCALE), 1)

@@ -1,4 +1,4 @@
-"""Checkpoints that a kill, a full disk or another architecture cannot turn into a loss."""
+"""Checkpoints that survive a kill, a full disk and a change of architecture."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from training.data.photo_sets import Photo
 from training.files import write_whole
 
 INPUTS = ("photos", "first weights", "teachers")
-"""Keys of an identity that checkpoints made before 2026-11-22 lack, and may."""
+"""Keys of an identity that may be absent: checkpoints made before 2026-11-22 lack them."""
 
 
 class CheckpointError(ModelError):
@@ -23,15 +23,15 @@ class CheckpointError(ModelError):
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Put `state` at `path`, whole or not at all; raises StorageError when the disk refuses."""
+    """Write `state` to `path` atomically; raises StorageError when writing fails."""
     write_whole(path, lambda file: torch.save(state, file))
 
 
 def load_checkpoint(path: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
-    """The state saved at `path`, None if there is none.
+    """Read the state saved at `path`; None if the file does not exist.
 
-    Raises CheckpointError when it is damaged, no run's, or its `identity` (architecture, classes,
-    recipe) is not this one.
+    Raises CheckpointError when the file is corrupt, is not of a training run, or has another
+    `identity` (architecture, classes, recipe).
     """
     if not path.exists():
         return None
@@ -39,14 +39,14 @@ def load_checkpoint(path: Path, identity: dict[str, Any]) -> dict[str, Any] | No
         state: Any = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # of a damaged file torch raises almost anything
         raise CheckpointError(
-            f"damaged checkpoint: {error}", where=path, remedy="delete it to start over"
+            f"corrupt checkpoint: {error}", where=path, remedy="delete it to start over"
         ) from error
     found = state.get("identity") if isinstance(state, dict) else None
     if not isinstance(found, dict):
         raise CheckpointError(
-            "it is no checkpoint of a training run",
+            "not a checkpoint of a training run",
             where=path,
-            remedy="give one made by training.fit.train",
+            remedy="give a checkpoint written by python -m training train",
         )
     for key, value in identity.items():
         made_with = found.get(key, value if key in INPUTS else None)

@@ -109,7 +109,7 @@ class Lite2(nn.Module):
         return [self.stem, *self.blocks[: self.frozen]] if self.frozen else []
 
     def train(self, mode: bool = True) -> Lite2:
-        """As in torch, but frozen blocks stay in evaluation mode."""
+        """Set the mode as in torch, but frozen blocks stay in evaluation mode."""
         super().train(mode)
         for part in self._kept():
             part.eval()

@@ -72,7 +72,7 @@ class Backbone(nn.Module):
         self.units[:units].requires_grad_(False).eval()
 
     def train(self, mode: bool = True) -> Backbone:
-        """As in torch, but frozen units stay in evaluation mode."""
+        """Set the mode as in torch, but frozen units stay in evaluation mode."""
         super().train(mode)
         self.units[: self.frozen].eval()
         return self

@@ -53,12 +53,12 @@ def metadata_of(model: onnx.ModelProto) -> dict[str, str]:
 def import_model(path: Path, said: ModelDescription) -> onnx.ModelProto:
     """A copy of the foreign model `path` that describes itself, with what was `said` of it.
 
-    Raises ModelInvalidError when it is no image hash network or more must be said, InputError when
-    what was said contradicts the file.
+    Raises ModelInvalidError when it is not an image hash network or the description is incomplete,
+    and InputError when the description contradicts the file.
     """
     model = read_model(path)
     if "edge.format" in metadata_of(model):
-        raise _invalid(path, "it describes itself already", "use it as it is")
+        raise _invalid(path, "the model already describes itself", "use it as it is")
     image, dims = _image(model.graph, path)
     layout = _layout(dims, said, path)
     output = _output(model.graph, said, path)
@@ -143,7 +143,7 @@ def input_summary(found: dict[str, Any]) -> str:
     )
     if not story:
         return line
-    assumed = f"; nobody said: {', '.join(story['assumed'])}" if story["assumed"] else ""
+    assumed = f"; assumed: {', '.join(story['assumed'])}" if story["assumed"] else ""
     return f"{line}; adopted, {story['layout']}, output {story['output']}{assumed}"
 
 
@@ -164,7 +164,9 @@ def _image(graph: onnx.GraphProto, path: Path) -> tuple[onnx.ValueInfoProto, _Di
     shown = [CHANNELS if each is None else each for each in dims]
     if len(dims) != 4 or CHANNELS not in (shown[1], shown[3]) or tensor.elem_type not in _TAKES:
         kind = TensorProto.DataType.Name(tensor.elem_type).lower()
-        what = f"its input {inputs[0].name} is {_shown(dims)} of {kind}, no photo of three channels"
+        what = (
+            f"its input {inputs[0].name} is {_shown(dims)} of {kind}, not a photo of three channels"
+        )
         raise _invalid(path, what, "a photo is [1, 3, S, S] or [1, S, S, 3] of floats or uint8")
     if dims[0] not in (None, 1):
         raise _invalid(path, f"it takes {dims[0]} photos at once", "export it with batch 1 or free")
@@ -244,6 +246,6 @@ def _values(
 
 
 def _assumed(said: ModelDescription, radius: int, threshold: float) -> list[str]:
-    """What was neither said nor needs to be, with the value taken."""
+    """Return the options that were not given, with their default values."""
     taken = {"colour": "rgb", "radius": radius, "threshold": f"{threshold:g} (its last operator)"}
-    return [f"{key} {value}" for key, value in taken.items() if getattr(said, key) is None]
+    return [f"{key}={value}" for key, value in taken.items() if getattr(said, key) is None]

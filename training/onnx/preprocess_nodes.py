@@ -25,7 +25,7 @@ def input_nodes(
 ) -> list[onnx.NodeProto]:
     """Nodes from `IMAGE`, float32 [1, 3, S, S] RGB, to the foreign input, in the foreign order.
 
-    Constants are nodes: what old files call initialisers must be inputs as well.
+    Constants are nodes: what old files call initializers must be inputs as well.
     """
     nodes: list[onnx.NodeProto] = []
     value = IMAGE
@@ -78,7 +78,7 @@ def expose_output(model: onnx.ModelProto, output: str, size: int, path: Path) ->
     found = _tried(model, size, path)
     large = [each for each in found.shape if each != 1]
     if len(large) > 1 or not found.size:
-        what = f"its output is {list(found.shape)} for one photo, no vector of activations"
+        what = f"its output is {list(found.shape)} for one photo, not a vector of activations"
         raise ModelInvalidError(
             what, where=path, remedy="name another with --output, or export the codes"
         )
@@ -112,7 +112,7 @@ def _rename(graph: onnx.GraphProto, old: str, new: str) -> None:
 
 
 def _tried(model: onnx.ModelProto, size: int, path: Path) -> NDArray[Any]:
-    """What the model gives for a grey photo."""
+    """What the model gives for a gray photo."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     grey = np.full((1, CHANNELS, size, size), 0.5, np.float32)

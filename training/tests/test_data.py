@@ -63,14 +63,14 @@ def test_oddities_are_reported(tmp_path: Path) -> None:
     (tmp_path / "set" / "lone" / "copy.png").write_bytes(first.read_bytes())
     lines = warnings_about(read_set(tmp_path / "set"))
     assert lines == [
-        "label lone has one photo: it can be learnt but not be judged",
+        "label lone has one photo: it can be learned but not evaluated",
         "labels label0 and lone share 1 identical photos",
     ]
 
 
 def test_corrupt_photo_is_skipped_with_its_name(tmp_path: Path) -> None:
     draw_photos(tmp_path / "set", each=2)
-    (tmp_path / "set" / "label0" / "000.png").write_bytes(b"no picture")
+    (tmp_path / "set" / "label0" / "000.png").write_bytes(b"not an image")
     cache = open_cache(read_set(tmp_path / "set"))
     assert len(cache) == 5
     assert len(cache.skipped) == 1 and "label0/000.png" in cache.skipped[0]
@@ -137,12 +137,15 @@ HEAD = "path,label,split,seq"
             f"{HEAD}\na.png,a,b,train,1",
             r"manifest\.csv:2: the first line names 4 fields, this one has 5",
         ),
-        ("path,label,distinct\na.png,a,1", r"manifest\.csv:1: .*distinct without interleaved"),
-        (f"{HEAD}\na.png,a,train,1\nb.png,caf\xe9,train,2", r"manifest\.csv:3: it is not UTF-8"),
+        (
+            "path,label,distinct\na.png,a,1",
+            r"manifest\.csv:1: .*distinct without column interleaved",
+        ),
+        (f"{HEAD}\na.png,a,train,1\nb.png,caf\xe9,train,2", r"manifest\.csv:3: not UTF-8"),
         (f"{HEAD}\na.png,a,train,1\nb.png, ,train,2", r"manifest\.csv:3: its label is empty"),
         (f"{HEAD}\n,a,train,1", r"manifest\.csv:2: its path is empty"),
         ("path,place\na.png,", r"manifest\.csv:2: its place is empty"),
-        (HEAD, "it names no photo"),
+        (HEAD, "lists no photos"),
     ],
 )
 def test_faulty_manifest_is_one_line_with_its_place(

@@ -98,10 +98,10 @@ def test_teacher_is_tuned_and_a_student_learns_its_answers(weights: Path, tmp_pa
     assert done.exit_code == 0, done.output
 
     done = command("other", *options, "--teacher", "start.pt")
-    assert done.exit_code == 4 and "it is no teacher" in done.output
+    assert done.exit_code == 4 and "not a teacher" in done.output
     torch.save({**start, "identity": {**small, "classes": ["x"]}}, tmp_path / "x.pt")
     done = command("other", *options, "--teacher", "x.pt")
-    assert done.exit_code == 4 and "it was taught other labels" in done.output
+    assert done.exit_code == 4 and "the teacher was trained on other labels" in done.output
     done = command("other", *options)
     assert done.exit_code == 2 and "go together" in done.output
     assert not (tmp_path / "other" / "checkpoint.pt").exists()

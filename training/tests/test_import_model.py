@@ -147,7 +147,7 @@ def test_foreign_model_is_judged_as_its_adopted_copy(tmp_path: Path) -> None:
     done = _evaluate(*said)
     assert done.exit_code == 0, done.output
     line = next(line for line in done.output.splitlines() if line.startswith("theirs: "))
-    assert "nhwc" in line and "output code" in line and "nobody said: colour rgb, radius 5" in line
+    assert "nhwc" in line and "output code" in line and "assumed: colour=rgb, radius=5" in line
     result = json.loads((tmp_path / "out.json").read_text())
     found = result["description"]
     assert found["adopted"]["mean"] == list(MEAN) and found["threshold"] == 0
@@ -191,7 +191,7 @@ def test_evaluation_says_what_of_a_description_is_missing(
         (["--layout", "nhwc"], "--layout: theirs.onnx takes [1, 3, 48, 48], not nhwc"),
         (["--output", "codes"], "--output: theirs.onnx has no output codes (it has code)"),
         (["--radius", "25"], "--radius: 25 is more than the 24 bits"),
-        (["--out", "theirs.onnx"], "--out: it is the model itself"),
+        (["--out", "theirs.onnx"], "--out: output and model are the same file"),
     ],
 )
 def test_what_contradicts_the_file_is_one_line(
@@ -245,13 +245,13 @@ PHOTO: dict[str, list[int | str]] = {"pixels": [1, 3, 32, 32]}
         (b"", "not an ONNX model"),
         (b"no model", "not an ONNX model"),
         (_made({**PHOTO, "text": [1, 7]}, [1, 8]), "it has 2 inputs (pixels, text)"),
-        (_made({"ids": [1, 77]}, [1, 8]), "its input ids is [1, 77] of float, no photo"),
-        (_made({"grey": [1, 1, 32, 32]}, [1, 8]), "no photo of three channels"),
-        (_made(PHOTO, [1, 8], TensorProto.INT64), "[1, 3, 32, 32] of int64, no photo"),
+        (_made({"ids": [1, 77]}, [1, 8]), "its input ids is [1, 77] of float, not a photo"),
+        (_made({"grey": [1, 1, 32, 32]}, [1, 8]), "not a photo of three channels"),
+        (_made(PHOTO, [1, 8], TensorProto.INT64), "[1, 3, 32, 32] of int64, not a photo"),
         (_made({"pixels": [8, 3, 32, 32]}, [1, 8]), "it takes 8 photos at once"),
         (_made({"pixels": ["n", 3, 32, 48]}, [1, 8]), "[?, 3, 32, 48] is not square"),
         (_made({"pixels": ["n", "c", "h", "w"]}, [1, 8]), "--size and --layout are missing"),
-        (_made(PHOTO, [1, 8, 7, 7]), "its output is [1, 8, 7, 7] for one photo, no vector"),
+        (_made(PHOTO, [1, 8, 7, 7]), "its output is [1, 8, 7, 7] for one photo, not a vector"),
         (_made(PHOTO, [1, 5000]), "5000 bits"),
         (_made(PHOTO, [1, 8], outputs=("code", "classes")), "2 outputs (code, classes)"),
     ],
@@ -265,7 +265,7 @@ def test_model_that_cannot_be_adopted_is_one_line(
 
 
 def test_model_that_describes_itself_or_is_not_there_is_one_line(tmp_path: Path) -> None:
-    _one_line(_adopt("--model", str(SHIPPED)), 4, "it describes itself already")
+    _one_line(_adopt("--model", str(SHIPPED)), 4, "the model already describes itself")
     _one_line(_adopt("--model", "absent.onnx"), 4, "absent.onnx")
 
 

@@ -63,7 +63,7 @@ def test_last_stage_with_another_method_takes_what_fits(first: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("start", "told"), [("broken.pt", "damaged"), ("absent.pt", "no such checkpoint")]
+    ("start", "told"), [("broken.pt", "corrupt"), ("absent.pt", "checkpoint not found")]
 )
 def test_start_that_is_none_ends_in_one_line(tmp_path: Path, start: str, told: str) -> None:
     draw_photos(tmp_path / "set")
@@ -93,12 +93,12 @@ def test_file_that_is_no_checkpoint_ends_in_one_line(
     ):
         done = command(*options, "--stages", "32x1")
         assert done.exit_code == 4 and "Traceback" not in done.output
-        assert done.output.splitlines()[-1].startswith("error: other.pt: it is no checkpoint")
+        assert done.output.splitlines()[-1].startswith("error: other.pt: not a checkpoint")
     (tmp_path / "next").mkdir(exist_ok=True)
     torch.save(state, tmp_path / "next" / "checkpoint.pt")
     done = command("--start", str(first), "--stages", "32x1")
     last = done.output.splitlines()[-1]
-    assert done.exit_code == 4 and last.startswith("error: next/checkpoint.pt: it ")
+    assert done.exit_code == 4 and last.startswith("error: next/checkpoint.pt: ")
 
 
 def test_checkpoint_of_another_architecture_is_refused(first: Path, tmp_path: Path) -> None:
@@ -157,7 +157,7 @@ def test_mirrored_sets_are_named_and_part_of_the_run(tmp_path: Path) -> None:
     shown = options.split()
     done = command(*shown, "--mirror", "grocery")
     assert done.exit_code == 3 and done.output.count("\n") == 1
-    assert done.output.startswith('error: --mirror: no set "grocery" (known: set')
+    assert done.output.startswith('error: --mirror: unknown set "grocery" (known: set')
     assert command(*shown, "--mirror", "set", "--mirror", "set").exit_code == 0
     recipe = describe_run(tmp_path / "next" / "checkpoint.pt")
     assert (recipe["flip_sources"], recipe["batch"], recipe["warmup"]) == (("set",), 6, 0.2)
@@ -207,7 +207,7 @@ def test_narrow_network_is_trained_from_scratch(first: Path, tmp_path: Path) -> 
 def test_run_goes_on_from_its_own_inputs_only(first: Path, tmp_path: Path) -> None:
     options = ("--start", str(first), "--stages", "32x1")
     assert command(*options).exit_code == 0
-    assert "going on after epoch 1" in command(*options).output
+    assert "resuming after epoch 1" in command(*options).output
     again = torch.load(first, weights_only=True)
     torch.save({**again, "note": 1}, tmp_path / "other.pt")
     done = command("--start", "other.pt", *options[2:])

@@ -117,7 +117,7 @@ def test_run_of_another_version_is_refused(cache: PixelCache, tmp_path: Path) ->
     state = torch.load(path, weights_only=True)
     state["optimiser"]["param_groups"].pop()
     torch.save(state, path)
-    with pytest.raises(CheckpointError, match="cannot go on from it"):
+    with pytest.raises(CheckpointError, match="cannot resume from it"):
         run(cache, tmp_path / "run")
 
 
@@ -147,7 +147,7 @@ def test_full_disk_keeps_the_checkpoint_before(
 
 def test_damaged_checkpoint_is_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "checkpoint.pt").write_bytes(b"broken")
-    with pytest.raises(CheckpointError, match="damaged"):
+    with pytest.raises(CheckpointError, match="corrupt"):
         load_checkpoint(tmp_path / "checkpoint.pt", {})
 
 
