@@ -72,8 +72,8 @@ def main(
     bench = Bench(cache, PhotoReader(queries), labels, list(index), size)
     result: dict[str, Any] = {
         "set": ", ".join(sorted({photo.source for photo in cache.photos})), "stages": stages,
-        "size": size, "photos": len(cache), "queries": len(bench.asked),
-        "splits": describe_splits(cache.photos, bench.asked.photos, split), "rows": {},
+        "size": size, "photos": len(cache), "queries": len(bench.query_reader),
+        "splits": describe_splits(cache.photos, bench.query_reader.photos, split), "rows": {},
     }  # fmt: skip
     if out.exists():
         result["rows"] = json.loads(out.read_text(encoding="utf-8"))["rows"]

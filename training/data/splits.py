@@ -169,7 +169,7 @@ def held_out_labels(path: Path, photos: Sequence[Photo]) -> set[str]:
     name, parts = read_split(path)
     if name != "classes":
         raise _no_split(path, f'its split is "{name}", which does not hold out whole labels')
-    held, shown = (
+    held, visible = (
         {photo.label for photo in photos if (photo.source, photo.name) in parts[part]}
         for part in ("validation", "train")
     )
@@ -180,7 +180,7 @@ def held_out_labels(path: Path, photos: Sequence[Photo]) -> set[str]:
             where=path,
             remedy="give --data the sets that it parts",
         )
-    if both := sorted(held & shown):
+    if both := sorted(held & visible):
         raise _no_split(path, f"label {both[0]} has photos in both parts")
     return held
 
@@ -199,19 +199,21 @@ def _by_label(photos: Sequence[Photo]) -> dict[str, list[int]]:
 
 
 def _parted(photos: Sequence[Photo], held: set[int], name: str) -> tuple[list[Photo], list[Photo]]:
-    kept = [photo for i, photo in enumerate(photos) if i not in held]
-    return _checked(kept, [photos[i] for i in sorted(held)], name)
+    database = [photo for i, photo in enumerate(photos) if i not in held]
+    return _checked(database, [photos[i] for i in sorted(held)], name)
 
 
-def _checked(kept: list[Photo], held: list[Photo], name: str) -> tuple[list[Photo], list[Photo]]:
-    for part, what in ((kept, "train on"), (held, "hold out")):
+def _checked(
+    database: list[Photo], held: list[Photo], name: str
+) -> tuple[list[Photo], list[Photo]]:
+    for part, what in ((database, "train on"), (held, "hold out")):
         if not part:
             raise DataError(
                 f"the split leaves no photo to {what}",
                 where=name,
                 remedy="add photos or labels",
             )
-    return kept, held
+    return database, held
 
 
 HOLD_OUT = {"random": random_split, "stretch": stretch_split, "classes": class_split}

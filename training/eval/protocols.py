@@ -23,16 +23,17 @@ def protocols(
     `everything` holds the codes of those that could be read; `hidden` are labels that were kept out
     of training. Raises DataError for an empty side.
     """
-    kept, asked, split = default_split(photos)
-    names, asked_names = ({photo.name for photo in part} for part in (kept, asked))
-    database = everything.where(lambda photo: photo.name in names)
-    queries = everything.where(lambda photo: photo.name in asked_names)
+    database_photos, query_photos, split = default_split(photos)
+    database_names = {photo.name for photo in database_photos}
+    query_names = {photo.name for photo in query_photos}
+    database = everything.where(lambda photo: photo.name in database_names)
+    queries = everything.where(lambda photo: photo.name in query_names)
     found = {"official": (database, queries, split)}
     if all("distinct" in photo.extra for photo in photos):
         clear = everything.where(lambda photo: photo.extra["distinct"] == "1")
         queried = clear.where(lambda photo: photo.extra["interleaved"] == "query")
         stored = clear.where(lambda photo: photo.extra["interleaved"] == "gallery")
-        fresh = queried.where(lambda photo: photo.name in asked_names)
+        fresh = queried.where(lambda photo: photo.name in query_names)
         found["distinct"] = (
             database,
             queries.where(lambda photo: photo.extra["distinct"] == "1"),

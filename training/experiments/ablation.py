@@ -66,7 +66,7 @@ class Bench:
     """The photos all variants share: what they train on, and what judges them."""
 
     cache: PixelCache
-    asked: PhotoReader
+    query_reader: PhotoReader
     labels: NDArray[np.int64]
     names: list[str]
     size: int  # input side in pixels at which they are judged
@@ -79,7 +79,7 @@ class Bench:
         trained = train(self.cache, self.labels, self.names, backbone, recipe, folder)
         run = feature_runner(trained.backbone, self.size)
         database = Part(self.cache.photos, clean_features(run, self.cache, self.size))
-        queries = Part(self.asked.photos, clean_features(run, self.asked, self.size))
+        queries = Part(self.query_reader.photos, clean_features(run, self.query_reader, self.size))
         fitted = HeadRecipe(method="paper", bits=recipe.bits)
         head = fit_head([database.features], self.labels, len(self.names), fitted)
         return {

@@ -35,17 +35,21 @@ def judge(photos: list[Photo], features: Floats, measure: Measure) -> dict[str, 
     return result
 
 
-def by_cosine(database: list[Photo], base: Floats, queries: list[Photo], asked: Floats) -> float:
+def by_cosine(
+    database: list[Photo], base: Floats, queries: list[Photo], query_features: Floats
+) -> float:
     """MAP@100 in percent of ranking by cosine."""
-    return float_map(Part(database, base), Part(queries, asked))
+    return float_map(Part(database, base), Part(queries, query_features))
 
 
-def by_bits(database: list[Photo], base: Floats, queries: list[Photo], asked: Floats) -> float:
+def by_bits(
+    database: list[Photo], base: Floats, queries: list[Photo], query_features: Floats
+) -> float:
     """MAP@100 in percent of ranking signs by Hamming distance."""
     identity = np.eye(base.shape[1], dtype=np.float32), np.zeros(base.shape[1], np.float32)
     sides = [
         CodeSet(database, to_codes(base, identity)),
-        CodeSet(queries, to_codes(asked, identity)),
+        CodeSet(queries, to_codes(query_features, identity)),
     ]
     return mean_ap(*sides)
 

@@ -75,21 +75,21 @@ def compare(
     sources = sorted({photo.source for photo in database.photos})
     seen, unseen = class_split(database.photos, UNSEEN_SHARE, UNSEEN_SEED)
     hidden = {photo.label for photo in unseen}
-    shown = {photo.label for photo in seen}
+    seen_labels = {photo.label for photo in seen}
     table: dict[str, dict[str, Any]] = {
         source: {"seen": {}, "unseen": {}, "unseen_labels": sum(
             label.startswith(f"{source}/") or len(sources) == 1 for label in hidden)}
         for source in sources
     }  # fmt: skip
     for source in sources:
-        base, asked = database.of(source), queries.of(source)
+        base, query_part = database.of(source), queries.of(source)
         width = str(base.features.shape[1])
-        table[source]["seen"]["float"] = {width: round(float_map(base, asked), 2)}
-        asked = asked.labelled(hidden)
-        table[source]["unseen"]["float"] = {width: round(float_map(base, asked), 2)}
+        table[source]["seen"]["float"] = {width: round(float_map(base, query_part), 2)}
+        query_part = query_part.labelled(hidden)
+        table[source]["unseen"]["float"] = {width: round(float_map(base, query_part), 2)}
     for name in methods:
         for bits in lengths:
-            for which, fitted in (("seen", database), ("unseen", database.labelled(shown))):
+            for which, fitted in (("seen", database), ("unseen", database.labelled(seen_labels))):
                 if only not in ("", which):
                     continue
                 index = label_indices(fitted.photos)
@@ -100,13 +100,13 @@ def compare(
                     for seed in seeds
                 ]  # fmt: skip
                 for source in sources:
-                    base, asked = database.of(source), queries.of(source)
+                    base, query_part = database.of(source), queries.of(source)
                     if which == "unseen":
-                        asked = asked.labelled(hidden)
+                        query_part = query_part.labelled(hidden)
                     value = mean(
                         mean_ap(
                             CodeSet(base.photos, to_codes(base.features, head)),
-                            CodeSet(asked.photos, to_codes(asked.features, head)),
+                            CodeSet(query_part.photos, to_codes(query_part.features, head)),
                         )
                         for head in heads
                     )

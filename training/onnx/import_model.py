@@ -50,8 +50,8 @@ def metadata_of(model: onnx.ModelProto) -> dict[str, str]:
     return {entry.key: entry.value for entry in model.metadata_props}
 
 
-def import_model(path: Path, said: ModelDescription) -> onnx.ModelProto:
-    """A copy of the foreign model `path` that describes itself, with what was `said` of it.
+def import_model(path: Path, given: ModelDescription) -> onnx.ModelProto:
+    """Return a copy of the foreign model `path` that describes itself, by the options `given`.
 
     Raises ModelInvalidError when it is not an image hash network or the description is incomplete,
     and InputError when the description contradicts the file.
@@ -60,11 +60,11 @@ def import_model(path: Path, said: ModelDescription) -> onnx.ModelProto:
     if "edge.format" in metadata_of(model):
         raise _invalid(path, "the model already describes itself", "use it as it is")
     image, dims = _image(model.graph, path)
-    layout = _layout(dims, said, path)
-    output = _output(model.graph, said, path)
-    threshold = said.threshold if said.threshold is not None else _middle(model.graph, output)
-    size = _side(dims, layout, said, path)
-    known = {"--size": size, "--layout": layout, "--scale": said.scale, "--threshold": threshold}
+    layout = _layout(dims, given, path)
+    output = _output(model.graph, given, path)
+    threshold = given.threshold if given.threshold is not None else _middle(model.graph, output)
+    size = _side(dims, layout, given, path)
+    known = {"--size": size, "--layout": layout, "--scale": given.scale, "--threshold": threshold}
     if missing := [option for option, value in known.items() if value is None]:
         raise _invalid(
             path,
@@ -72,8 +72,8 @@ def import_model(path: Path, said: ModelDescription) -> onnx.ModelProto:
             f"{'is' if len(missing) == 1 else 'are'} missing",
             "describe it: python -m training import-model --help",
         )
-    assert size and layout and said.scale and threshold is not None
-    spec, mean, std = _values(said, said.scale, size)
+    assert size and layout and given.scale and threshold is not None
+    spec, mean, std = _values(given, given.scale, size)
     kind = image.type.tensor_type.elem_type
     if kind == TensorProto.UINT8 and ((spec.scale, spec.offset) != (1, 0) or mean is not None):
         raise InputError(
@@ -82,21 +82,21 @@ def import_model(path: Path, said: ModelDescription) -> onnx.ModelProto:
     ours = onnx.ModelProto()
     ours.CopyFrom(model)
     compose.add_prefix(ours, _PREFIX, rename_functions=False, inplace=True)
-    nodes = input_nodes(_PREFIX + image.name, kind, layout, said.colour or "rgb", mean, std)
+    nodes = input_nodes(_PREFIX + image.name, kind, layout, given.colour or "rgb", mean, std)
     del ours.graph.value_info[:]  # of the foreign batch and side
     prepend_nodes(ours.graph, _PREFIX + image.name, nodes, size)
     bits = expose_output(ours, _PREFIX + output, size, path)
-    radius = said.radius if said.radius is not None else round(_SPREAD * bits)
+    radius = given.radius if given.radius is not None else round(_SPREAD * bits)
     if radius > bits:
         raise InputError(f"{radius} is more than the {bits} bits", where="--radius")
     info = ModelInfo(
-        id="", path="", size_bytes=0, name=said.name or path.stem, version="", bits=bits,
+        id="", path="", size_bytes=0, name=given.name or path.stem, version="", bits=bits,
         threshold=threshold, radius=radius, input=spec,
     )  # fmt: skip
     story = {
-        "original": identify(path)[0], "layout": layout, "colour": said.colour or "rgb",
-        "mean": said.mean, "std": said.std, "scale": said.scale, "offset": said.offset or 0.0,
-        "output": output, "assumed": _assumed(said, radius, threshold),
+        "original": identify(path)[0], "layout": layout, "colour": given.colour or "rgb",
+        "mean": given.mean, "std": given.std, "scale": given.scale, "offset": given.offset or 0.0,
+        "output": output, "assumed": _assumed(given, radius, threshold),
     }  # fmt: skip
     parse_metadata(info.to_metadata(), path=path, model_id="", size_bytes=0)  # can it be?
     del ours.metadata_props[:]
@@ -105,21 +105,23 @@ def import_model(path: Path, said: ModelDescription) -> onnx.ModelProto:
 
 
 @contextmanager
-def self_described(path: Path, said: ModelDescription) -> Iterator[Path]:
-    """`path` itself if it describes itself, else a copy that does, for as long as it is needed.
+def self_described(path: Path, given: ModelDescription) -> Iterator[Path]:
+    """Yield `path` if the model describes itself, else a temporary copy that does.
 
     Raises InputError when a model that describes itself is described once more.
     """
     if "edge.format" in metadata_of(read_model(path)):
-        if said.options:
+        if given.options:
             raise InputError(
-                "it describes itself", where=path, remedy=f"leave out {' '.join(said.options)}"
+                "the model describes itself",
+                where=path,
+                remedy=f"leave out {' '.join(given.options)}",
             )
         yield path
         return
     with tempfile.TemporaryDirectory(prefix="adopted-") as folder:
         copy = Path(folder) / path.name
-        write_bytes(copy, import_model(path, said).SerializeToString(deterministic=True))
+        write_bytes(copy, import_model(path, given).SerializeToString(deterministic=True))
         yield copy
 
 
@@ -177,13 +179,13 @@ def _shown(dims: _Dims) -> str:
     return f"[{', '.join('?' if each is None else str(each) for each in dims)}]"
 
 
-def _layout(dims: _Dims, said: ModelDescription, path: Path) -> str | None:
-    """Where the channels are, as said or if the dimensions tell; InputError if these differ."""
+def _layout(dims: _Dims, given: ModelDescription, path: Path) -> str | None:
+    """Return the layout, given or read from the dimensions; raise InputError if they differ."""
     places = {"nchw": dims[1], "nhwc": dims[3]}
-    if said.layout:
-        if places[said.layout] not in (None, CHANNELS):
-            raise InputError(f"{path} takes {_shown(dims)}, not {said.layout}", where="--layout")
-        return said.layout
+    if given.layout:
+        if places[given.layout] not in (None, CHANNELS):
+            raise InputError(f"{path} takes {_shown(dims)}, not {given.layout}", where="--layout")
+        return given.layout
     for fitting in ({CHANNELS}, {CHANNELS, None}):
         found = [layout for layout, channels in places.items() if channels in fitting]
         if len(found) == 1:
@@ -191,31 +193,31 @@ def _layout(dims: _Dims, said: ModelDescription, path: Path) -> str | None:
     return None
 
 
-def _side(dims: _Dims, layout: str | None, said: ModelDescription, path: Path) -> int | None:
-    """The side of the square in pixels, said or the file's; None where neither tells.
+def _side(dims: _Dims, layout: str | None, given: ModelDescription, path: Path) -> int | None:
+    """Return the side of the square in pixels, given or from the file; None if neither has it.
 
     Raises InputError when the two differ.
     """
     if layout is None:
-        return said.size
+        return given.size
     sides = {each for each in (dims[2:] if layout == "nchw" else dims[1:3]) if each}
     if len(sides) > 1:
         what = f"its input {_shown(dims)} is not square"
         raise _invalid(path, what, "the runtime squashes photos to a square")
-    side = next(iter(sides), said.size)
-    if said.size not in (None, side):
-        raise InputError(f"{path} takes {_shown(dims)}, not {said.size} pixels", where="--size")
+    side = next(iter(sides), given.size)
+    if given.size not in (None, side):
+        raise InputError(f"{path} takes {_shown(dims)}, not {given.size} pixels", where="--size")
     return side
 
 
-def _output(graph: onnx.GraphProto, said: ModelDescription, path: Path) -> str:
+def _output(graph: onnx.GraphProto, given: ModelDescription, path: Path) -> str:
     names = [each.name for each in graph.output]
-    wanted = said.output or (OUTPUT if OUTPUT in names else names[0])
+    wanted = given.output or (OUTPUT if OUTPUT in names else names[0])
     if wanted not in names:
         raise InputError(
             f"{path} has no output {wanted}", where="--output", remedy=f"it has {', '.join(names)}"
         )
-    if len(names) > 1 and not said.output and OUTPUT not in names:
+    if len(names) > 1 and not given.output and OUTPUT not in names:
         what = f"it has {len(names)} outputs ({', '.join(names)}), and --output is missing"
         raise _invalid(path, what, "name the one that codes are made of")
     return wanted
@@ -230,14 +232,14 @@ def _middle(graph: onnx.GraphProto, output: str) -> float | None:
 
 
 def _values(
-    said: ModelDescription, scale: float, size: int
+    given: ModelDescription, scale: float, size: int
 ) -> tuple[InputSpec, Channels, Channels]:
     """What the runtime computes of a pixel, and the mean and spread [3] that are left to do.
 
     Channels that are treated alike leave nothing: scale and offset do it all.
     """
-    mean, std = said.mean or (0.0,) * CHANNELS, said.std or (1.0,) * CHANNELS
-    offset = said.offset or 0.0
+    mean, std = given.mean or (0.0,) * CHANNELS, given.std or (1.0,) * CHANNELS
+    offset = given.offset or 0.0
     if len(set(mean)) == len(set(std)) == 1:
         spec = InputSpec(size=size, scale=scale / std[0], offset=(offset - mean[0]) / std[0])
         return spec, None, None
@@ -245,7 +247,7 @@ def _values(
     return spec, np.array(mean, np.float32), np.array(std, np.float32)
 
 
-def _assumed(said: ModelDescription, radius: int, threshold: float) -> list[str]:
+def _assumed(given: ModelDescription, radius: int, threshold: float) -> list[str]:
     """Return the options that were not given, with their default values."""
     taken = {"colour": "rgb", "radius": radius, "threshold": f"{threshold:g} (its last operator)"}
-    return [f"{key}={value}" for key, value in taken.items() if getattr(said, key) is None]
+    return [f"{key}={value}" for key, value in taken.items() if getattr(given, key) is None]
