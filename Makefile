@@ -75,5 +75,5 @@ deploy:  ## install the daemon and its bundle on a board: make deploy TARGET=rpi
 	$(call require,HOST,make deploy TARGET=rpi4 HOST=pi@board)
 	deploy/push.sh $(TARGET) $(HOST)
 
-clean:  ## remove build products, but not the environments
-	rm -rf build/demo *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+clean:  ## remove build/demo, dist/, *.egg-info and the caches of tests and tools; keep the rest of build/
+	rm -rf build/demo dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
