@@ -1,4 +1,4 @@
-"""A disk cache, `build/cache`, for results that take long to compute and never vary.
+"""A disk cache, `build/cache`, for deterministic results that are slow to compute.
 
 A file's name is the digest of everything its content depends on. Most digests include the
 compiler's own sources and TVM's version, so a change to either invalidates them. Deleting the

@@ -12,14 +12,16 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+DEVICES = ROOT / "profiles" / "devices"
 USERLAND = ROOT / "build" / "userland"
-OLDEST = (3, 11)
+OLDEST, NEWEST = (3, 11), (3, 13)
 PRECISIONS = ("fp32", "fp16", "int8")
 WHEELS = (("Linux", "x86_64"), ("Linux", "aarch64"), ("Darwin", "arm64"))
 """Platforms with a wheel of TVM."""
@@ -50,6 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--model", default="")
     parser.add_argument("--photos", default="")
     parser.add_argument("--trials", default="")
+    parser.add_argument("--pictures", default="")
     parser.add_argument("--runner", default="")
     options = parser.parse_args(arguments)
     findings = examine(options)
@@ -69,7 +72,7 @@ def examine(options: argparse.Namespace) -> Findings:
 
 
 def _check_options(options: argparse.Namespace, findings: Findings) -> None:
-    devices = sorted(path.stem for path in (ROOT / "profiles" / "devices").glob("*.toml"))
+    devices = sorted(path.stem for path in DEVICES.glob("*.toml"))
     known = ["host", *devices]
     if options.target not in known:
         findings.errors.append(
@@ -80,17 +83,38 @@ def _check_options(options: argparse.Namespace, findings: Findings) -> None:
         findings.errors.append(
             f"unknown PRECISION {options.precision}; use one of {', '.join(PRECISIONS)}"
         )
-    if options.model and not Path(options.model).is_file():
+    if options.precision == "fp16" and options.target in known and not _has_fp16(options.target):
+        findings.errors.append(
+            f"the CPU of {options.target} does not support fp16; use PRECISION=fp32 or int8"
+        )
+    for name in ("trials", "pictures"):
+        value = getattr(options, name)
+        if value and not re.fullmatch("[0-9]+", value):
+            findings.errors.append(f"{name.upper()} must be a whole number, got {value}")
+    if options.model and Path(options.model).is_dir():
+        findings.errors.append(f"MODEL {options.model} is a folder; name an ONNX file")
+    elif options.model and not Path(options.model).is_file():
         findings.errors.append(f"MODEL {options.model} does not exist; name an ONNX file")
     if options.photos and not Path(options.photos).is_dir():
         findings.errors.append(f"PHOTOS {options.photos} does not exist; name a folder of photos")
 
 
+def _has_fp16(target: str) -> bool:
+    """Whether the target has fp16 arithmetic, in its description or in /proc/cpuinfo."""
+    path = Path("/proc/cpuinfo") if target == "host" else DEVICES / f"{target}.toml"
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    return bool(re.search(r"^features\b.*\basimdhp\b", text, re.IGNORECASE | re.MULTILINE))
+
+
 def _check_environment(options: argparse.Namespace, findings: Findings) -> None:
     """Check Python, the platform and the disk, if the environment has to be made."""
     free_mb = shutil.disk_usage(ROOT).free >> 20
+    extra = {"the arm64 system": USERLAND_DISK_MB} if _unpacks_userland(options) else {}
     if (options.environment / ".ready").exists():
-        _check_space(free_mb, BUNDLE_MB, "a bundle", findings)
+        _check_space(free_mb, {**extra, "a bundle": BUNDLE_MB}, findings)
         return
     here = (platform.system(), platform.machine())
     if here not in WHEELS:
@@ -99,7 +123,7 @@ def _check_environment(options: argparse.Namespace, findings: Findings) -> None:
             "arm64 Mac, and copy the bundle"
         )
     _check_python(options.python, findings)
-    _check_space(free_mb, DISK_MB + BUNDLE_MB, "the environment and a bundle", findings)
+    _check_space(free_mb, {"the environment": DISK_MB, **extra, "a bundle": BUNDLE_MB}, findings)
     findings.notes.append(
         f"no environment for compiling yet: downloading {DOWNLOAD_MB} MB into "
         f"{options.environment.name} ({DISK_MB / 1000:.1f} GB on disk, about {SECONDS} s)"
@@ -107,11 +131,10 @@ def _check_environment(options: argparse.Namespace, findings: Findings) -> None:
 
 
 def _check_python(python: str, findings: Findings) -> None:
-    wanted = ".".join(map(str, OLDEST))
+    wanted, newest = (".".join(map(str, version)) for version in (OLDEST, NEWEST))
     if not python:
         findings.errors.append(
-            f"no Python {wanted} or newer here; install one and name it: "
-            "make compile PYTHON=/path/to/python3"
+            f"Python {wanted} to {newest} not found; install it, or set PYTHON=/path/to/python3"
         )
         return
     script = f"import sys; sys.exit(sys.version_info < {OLDEST})"
@@ -139,10 +162,20 @@ def _runs(python: str, script: str) -> bool:
     return done.returncode == 0
 
 
-def _check_space(free_mb: int, needed_mb: int, what: str, findings: Findings) -> None:
-    if free_mb < needed_mb:
+def _unpacks_userland(options: argparse.Namespace) -> bool:
+    """Whether a verification under the emulator may have to unpack the arm64 system."""
+    is_arm = options.target != "host"
+    can_unpack = shutil.which("qemu-aarch64") and shutil.which("apt-get")
+    return bool(is_arm and can_unpack and not (USERLAND / "done").exists())
+
+
+def _check_space(free_mb: int, needed_mb: dict[str, int], findings: Findings) -> None:
+    total_mb = sum(needed_mb.values())
+    if free_mb < total_mb:
+        parts = ", ".join(f"{what} {size_mb:,} MB" for what, size_mb in needed_mb.items())
         findings.errors.append(
-            f"{ROOT} has {free_mb:,} MB free, but {what} need {needed_mb:,} MB; free some space"
+            f"{ROOT} has {free_mb:,} MB free, but the compile needs {total_mb:,} MB ({parts}); "
+            "free some space"
         )
 
 
@@ -157,7 +190,8 @@ def _check_tools(options: argparse.Namespace, findings: Findings) -> None:
         package = "gcc" if is_host else f"gcc-{architecture}-linux-gnu"
         findings.notes.append(
             f"no C compiler for {architecture} (apt install {package}): the Python package ziglang "
-            "links the library, whose bytes then differ from GCC's: stored evidence does not apply"
+            "links the library instead. Its bytes differ from GCC's, so stored evidence does not "
+            "apply"
         )
     if not is_host:
         _check_emulator(options, findings)

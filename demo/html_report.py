@@ -34,7 +34,7 @@ def write_page(
     checks: list[Verdict],
     engine: Engine,
 ) -> None:
-    """Write the self-contained HTML page `path`; `sources` maps item ids to enrolled photos."""
+    """Write the self-contained HTML page `path`; `sources` maps code ids to enrolled photos."""
     correct = sum(score.correct for score in scores)
     path.write_text(
         _PAGE.substitute(

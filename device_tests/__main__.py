@@ -136,13 +136,13 @@ def check_fits(target: Target, device: Device) -> None:
         raise BoardUnfitError(
             f"its architecture is {info.machine}, {target.name} needs {wanted}",
             where=device.name,
-            remedy="name its type with TARGET=; 32-bit systems are not supported",
+            remedy="set TARGET to the board's type; 32-bit systems are not supported",
         )
     if missing := sorted(set(target.features) - set(info.features)):
         raise BoardUnfitError(
             f"its CPU ({info.model}) lacks {', '.join(missing)}, which {target.name} has",
             where=device.name,
-            remedy="name its type with TARGET=",
+            remedy="set TARGET to the board's type",
         )
 
 

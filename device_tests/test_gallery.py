@@ -1,11 +1,11 @@
-"""Acknowledged items survive whatever happens to the device."""
+"""Acknowledged codes survive kill -9."""
 
 from __future__ import annotations
 
 from device_tests.devices.base import Device
 
 
-def test_kill_9_during_enrollment_loses_no_acknowledged_item(
+def test_kill_9_during_enrollment_loses_no_acknowledged_code(
     device: Device, remote_bundle: str
 ) -> None:
     path, kills = f"{device.folder}/durable.sqlite", 1 if device.emulated else 20

@@ -1,7 +1,8 @@
 """Geographic positions: where an image was taken, as a second cue beside its content.
 
 Liu et al. 2017 name the phone's position as the modality to fuse with mobile visual search. Here it
-reorders or filters items that look alike. It never compensates for items that look different.
+reorders or filters pictures that look alike. It never compensates for pictures that look
+different.
 """
 
 from __future__ import annotations
@@ -75,13 +76,13 @@ class QueryPosition:
     """A query's position and how it affects the ranking.
 
     A neighbor's score is its distance in bits, plus one bit per `meters_per_bit` of ground distance
-    beyond `error_m`, plus one bit per `degrees_per_bit` between the headings. Items without a
+    beyond `error_m`, plus one bit per `degrees_per_bit` between the headings. Codes without a
     position get no penalty.
     """
 
     position: Position
     within_m: float | None = None
-    """Items farther away than this are excluded; None excludes no item."""
+    """Codes farther away than this are excluded; None excludes no code."""
     meters_per_bit: float | None = None
     """None ignores the ground distance."""
     degrees_per_bit: float | None = None

@@ -3,13 +3,14 @@
 TRIALS ?=
 RUNNER ?=
 PHOTOS ?=
+PICTURES ?=
 
 .PHONY: setup-compile test-compile fast-emulator estimate
 
 # Runs before the environment is made, on any Python 3: it reports what is missing and what it costs.
 PREFLIGHT = command -v python3 >/dev/null || { echo "make: python3 not found; install Python 3.11 or newer" >&2; exit 1; }; \
   python3 compile/preflight.py "$(TARGET)" --python "$(PYTHON)" --environment $(COMPILE) --precision "$(PRECISION)" \
-  --model "$(if $(MODEL_GIVEN),$(MODEL))" --photos "$(PHOTOS)" --trials "$(TRIALS)" --runner "$(RUNNER)"
+  --model "$(if $(MODEL_GIVEN),$(MODEL))" --photos "$(PHOTOS)" --trials "$(TRIALS)" --pictures "$(PICTURES)" --runner "$(RUNNER)"
 
 setup-compile: $(COMPILE)/.ready  ## make the environment for compiling (TVM; 0.4 GB to download)
 

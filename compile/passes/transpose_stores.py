@@ -1,7 +1,7 @@
 """Transpose columns to rows in registers before they are stored.
 
 A tile of D (kernels/separable.py) is computed one vector of channels at a time, but its pixels are
-adjacent in memory. Each vector would be stored number by number. Instead, 24 instructions that
+adjacent in memory. Each vector would be stored one value at a time. Instead, 24 instructions that
 interleave two vectors transpose eight vectors of eight, and eight instructions store them.
 """
 

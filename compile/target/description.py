@@ -97,7 +97,7 @@ class Target:
         if precision == "fp16" and "asimdhp" in self.features:
             return replace(self, vector=Vector(2 * self.vector.lanes, self.vector.by_lane))
         raise TargetError(
-            f"its CPU has no {precision} arithmetic"
+            "its CPU does not support fp16"
             if precision == "fp16"
             else f'unknown precision "{precision}"',
             where=self.name,

@@ -27,6 +27,7 @@ def options(folder: Path, **changes: str) -> argparse.Namespace:
             "model": "",
             "photos": "",
             "trials": "",
+            "pictures": "",
             "runner": "",
             **changes,
         }
@@ -88,9 +89,17 @@ def test_the_host_needs_no_emulator(tmp_path: Path, tools: set[str]) -> None:
     [
         ({"target": "rpi9"}, "unknown TARGET rpi9; use one of host, phone-a53"),
         ({"precision": "int4"}, "unknown PRECISION int4"),
+        (
+            {"precision": "fp16"},
+            "the CPU of rpi4 does not support fp16; use PRECISION=fp32 or int8",
+        ),
+        ({"trials": "many"}, "TRIALS must be a whole number, got many"),
+        ({"trials": "-1"}, "TRIALS must be a whole number, got -1"),
+        ({"pictures": "1e3"}, "PICTURES must be a whole number, got 1e3"),
+        ({"model": "/tmp"}, "MODEL /tmp is a folder; name an ONNX file"),
         ({"model": "/none.onnx"}, "MODEL /none.onnx does not exist"),
         ({"photos": "/none"}, "PHOTOS /none does not exist"),
-        ({"python": ""}, "no Python 3.11 or newer here"),
+        ({"python": ""}, "Python 3.11 to 3.13 not found"),
         ({"python": "/none/python"}, "/none/python is not Python 3.11 or newer"),
     ],
 )
@@ -99,13 +108,42 @@ def test_what_cannot_work_is_an_error(
 ) -> None:
     errors = preflight.examine(options(tmp_path, **changes)).errors
     assert len(errors) == 1 and errors[0].startswith(complaint)
+    assert "\n" not in errors[0]
+
+
+def test_valid_numbers_and_fp16_where_the_cpu_has_it(tmp_path: Path, tools: set[str]) -> None:
+    changes = {"precision": "fp16", "trials": "0", "pictures": "1000"}
+    assert not preflight.examine(options(tmp_path, target="rpi5", **changes)).errors
 
 
 def test_a_full_disk(tmp_path: Path, tools: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil.disk_usage(tmp_path)._replace(free=500 << 20)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    monkeypatch.setattr(preflight, "USERLAND", tmp_path)
+    (error,) = preflight.examine(options(tmp_path, target="host")).errors
+    assert "500 MB free" in error and "needs 1,450 MB" in error
     (error,) = preflight.examine(options(tmp_path)).errors
-    assert "500 MB free" in error and "need 1,450 MB" in error
+    assert "needs 1,810 MB" in error and "the arm64 system 360 MB" in error
+    (tmp_path / ".ready").touch()
+    assert not preflight.examine(options(tmp_path, environment=tmp_path)).errors  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("missing", ["qemu-aarch64", "apt-get"])
+def test_the_arm64_system_takes_no_space_if_it_is_not_unpacked(
+    missing: str, tmp_path: Path, tools: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage(tmp_path)._replace(free=200 << 20)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    monkeypatch.setattr(preflight, "USERLAND", tmp_path)
+    (tmp_path / ".ready").touch()
+    ready = options(tmp_path, environment=tmp_path)  # type: ignore[arg-type]
+    (error,) = preflight.examine(ready).errors
+    assert "needs 460 MB" in error
+    tools.remove(missing)
+    assert not preflight.examine(ready).errors
+    tools.add(missing)
+    (tmp_path / "done").touch()
+    assert not preflight.examine(ready).errors
 
 
 def test_a_python_without_venv(tmp_path: Path, tools: set[str]) -> None:

@@ -1,6 +1,6 @@
 """Golden codes: ONNX Runtime's codes of views of photographs, the reference of every comparison.
 
-They take longest of all that a verification needs and do not depend on the compiled library. So
+Computing them is the slowest part of a verification and does not depend on the compiled library. So
 they are computed on a separate thread while the library is built, and cached (compile/cache.py).
 """
 

@@ -42,8 +42,8 @@ def verify(
     """Return parity, speed and, below fp32, accuracy of the bundle in `staging`.
 
     An int8 network has the same bits on every CPU. So an emulated one is compared with the same
-    network on this machine, and that one is judged on a thousand pictures. Evidence `before` for
-    the same bytes on another CPU applies here, too: then only the speed is measured.
+    network on this machine, whose accuracy is measured on a thousand pictures. Evidence `before`
+    for the same bytes on another CPU applies here, too: then only the speed is measured.
     """
     request.log("measuring its speed" if before else "verifying that it is equal, and its speed")
     target = request.target

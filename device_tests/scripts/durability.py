@@ -1,4 +1,4 @@
-"""Kill a process while it fills a gallery, and check that no acknowledged item is lost.
+"""Kill a process while it fills a gallery, and check that no acknowledged code is lost.
 
 python durability.py GALLERY BUNDLE KILLS
 """
@@ -31,12 +31,12 @@ with Gallery(Path(sys.argv[1]), open_bundle(Path(sys.argv[2])).model, create=Tru
         codes = generator.integers(0, 2**63, (int(generator.integers(1, 30)), 1), np.uint64)
         ids = gallery.enroll([LabeledCode("cat", code) for code in codes])
         lines = (f"{i} {int(code[0])}\\n" for i, code in zip(ids, codes))
-        os.write(1, "".join(lines).encode())  # acknowledges the items
+        os.write(1, "".join(lines).encode())  # acknowledges the codes
 """
 
 
 def main() -> None:
-    """Fill, kill, and compare the gallery with the acknowledged items."""
+    """Fill, kill, and compare the gallery with the acknowledged codes."""
     path, bundle, kills = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
     generator, acknowledged = random.Random(7), {}
     for kill in range(kills):

@@ -42,7 +42,8 @@ if TYPE_CHECKING:
     "--views/--no-views",
     default=True,
     show_default=True,
-    help="Also enroll five crops of each picture, to recognize it from nearer or from the side.",
+    help="Also enroll five crops of each picture, so that it is recognized from closer up or "
+    "off-center.",
 )
 @click.option(
     "--thumbnails/--no-thumbnails",

@@ -3,9 +3,9 @@
 - Photos differ: decoding one may take twice as long as another. If both runs queried the same
   photos in rotation, each photo's times are divided by its usual time in both runs.
 - The machine's speed varies with other programs, and each stage responds to it differently. The
-  calibration loop, a fixed small amount of work, is timed after every frame. How a stage follows it
-  within a run shows how long it would take on a machine of constant speed. This is an analysis of
-  covariance (Fisher 1932) on the logarithms of block medians.
+  calibration loop, a fixed small amount of work, is timed after every frame. The correlation of a
+  stage with the loop within a run shows how long the stage would take at constant machine speed.
+  This is an analysis of covariance (Fisher 1932) on the logarithms of block medians.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ class ModelSettings(_Table, frozen=True, kw_only=True):
 
 
 class GallerySettings(_Table, frozen=True, kw_only=True):
-    """The enrolled items."""
+    """The enrolled pictures."""
 
     path: Annotated[
         str,

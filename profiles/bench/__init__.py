@@ -1,1 +1,4 @@
-"""Benchmarks beside the best peers: all contenders in one run, reported as medians and ratios."""
+"""Benchmarks against the best alternatives: all contenders in one run.
+
+Results are medians and ratios.
+"""

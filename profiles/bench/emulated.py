@@ -3,7 +3,7 @@
     make bench-emulated TARGET=rpi4
 
 Each contender makes one warm call on one thread, which compile/emulation/counts.c counts. The
-bundles are build/TARGET (fp32), build/TARGET-fp16 and build/TARGET-int8, as far as they exist. A
+bundles are build/TARGET (fp32), build/TARGET-fp16 and build/TARGET-int8, if they exist. A
 peer that does not run on the target is left out, and the report states the reason.
 """
 

@@ -48,7 +48,7 @@ print(took * 1e3, (psutil.Process().memory_info().rss - before) / 2**20)
 """
 
 
-def items(count: int, seed: int = 1, *, photos: bool = False) -> list[LabeledCode]:
+def random_codes(count: int, seed: int = 1, *, photos: bool = False) -> list[LabeledCode]:
     """Return random codes, spread over LABELS labels.
 
     `photos`: give each code the digest of a photo, so that the gallery checks for duplicates.
@@ -62,7 +62,7 @@ def items(count: int, seed: int = 1, *, photos: bool = False) -> list[LabeledCod
 
 
 def rate(count: int, act: Callable[[], object]) -> float:
-    """Return the rate per second of `act`, which processes `count` items."""
+    """Return the rate per second of `act`, which processes `count` codes."""
     began = time.perf_counter()
     act()
     return count / (time.perf_counter() - began)
@@ -72,20 +72,23 @@ def enrollment(folder: Path) -> dict[str, float]:
     """Return codes per second, and plain fsync calls per second on the same disk."""
     batches, photos, singles, syncs = [], [], [], []
     for batch in range(BATCHES):
-        batch_items, photo_items = items(BATCH, batch), items(BATCH, batch, photos=True)
+        batch_codes, photo_codes = (
+            random_codes(BATCH, batch),
+            random_codes(BATCH, batch, photos=True),
+        )
         with Gallery(folder / f"{batch}.photos.sqlite", MODEL, create=True) as gallery:
-            photos.append(rate(BATCH, partial(gallery.enroll, photo_items)))
+            photos.append(rate(BATCH, partial(gallery.enroll, photo_codes)))
         with (
             Gallery(folder / f"{batch}.sqlite", MODEL, create=True) as gallery,
             (folder / "plain").open("wb") as plain,
         ):
-            batches.append(rate(BATCH, partial(gallery.enroll, batch_items)))
+            batches.append(rate(BATCH, partial(gallery.enroll, batch_codes)))
 
             def one_by_one(
-                gallery: Gallery = gallery, batch_items: list[LabeledCode] = batch_items
+                gallery: Gallery = gallery, batch_codes: list[LabeledCode] = batch_codes
             ) -> None:
-                for item in batch_items[:SINGLE]:
-                    gallery.enroll([item])
+                for code in batch_codes[:SINGLE]:
+                    gallery.enroll([code])
 
             def sync_one_by_one(plain: Any = plain) -> None:
                 for _ in range(SINGLE):
@@ -113,8 +116,8 @@ def large(path: Path, count: int) -> dict[str, float]:
     grown = []
     with Gallery(path, MODEL, create=True) as gallery:
         for first in range(0, count, BATCH):
-            batch_items = items(min(BATCH, count - first), first)
-            grown.append(rate(len(batch_items), partial(gallery.enroll, batch_items)))
+            batch_codes = random_codes(min(BATCH, count - first), first)
+            grown.append(rate(len(batch_codes), partial(gallery.enroll, batch_codes)))
         gallery.search(np.zeros(1, np.uint64))
     runs = []
     for _ in range(5):

@@ -1,4 +1,4 @@
-"""Benchmark the lookup beside its peers: one thread each, interleaved in one process.
+"""Benchmark the lookup against its peers: one thread each, interleaved in one process.
 
     python -m profiles.bench.lookup [--largest 1e8] [--photos FOLDER]...
                                     [--out profiles/reports/lookup-x86_64.json]

@@ -1,4 +1,4 @@
-"""Benchmark the network beside its peers: interleaved in one process, one picture at a time.
+"""Benchmark the network against its peers: interleaved in one process, one picture at a time.
 
     python -m profiles.bench.network [--bundle build/host] [--rounds 200] [--out REPORT.json]
 

@@ -71,7 +71,8 @@ def _placed(report: dict[str, Any]) -> list[str]:
         lines.append("| " + " | ".join(cells) + " |")
     calls = {place: two["edge-runtime"].get(place, {}).get("calls", 0) for place in ("near", "far")}
     return [
-        f"These two cores belong to a virtual machine, whose host moves them about. A cache line "
+        f"These two cores belong to a virtual machine, whose host may move them between "
+        f"physical cores. A cache line "
         f"goes from one to the other in less than {NEAR_NS} ns (near, as on a board whose cores "
         f"share a cache) or in two to four times as long (far). The distance was measured before "
         f"and after every block of calls. Of the calls of edge-runtime, {calls['near']} were near "

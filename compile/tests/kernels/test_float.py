@@ -187,7 +187,7 @@ def test_pixels_are_transposed_in_registers(name: str, lanes: int, most: int) ->
     kernels = separable.kernels("k", block, config, target.vector)
     loop = innermost(assembly(kernels[:1], tvm.target.Target(target.llvm())))
     assert sum(line.startswith("fmla") for line in loop) == 14 * 9
-    assert not any(re.match(r"st1\t.*\]\[", line) for line in loop), "stored number by number"
+    assert not any(re.match(r"st1\t.*\]\[", line) for line in loop), "stored one value at a time"
     assert len(loop) <= most
 
 
