@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from edge_runtime.api import Recognizer, Watch
     from edge_runtime.camera import CameraOptions
-    from edge_runtime.camera.base import Source
+    from edge_runtime.camera.base import Shot, Source
     from edge_runtime.engine import Engine, open_engine
     from edge_runtime.enroll import EnrollResult
     from edge_runtime.errors import (
@@ -25,13 +25,17 @@ if TYPE_CHECKING:
         EdgeRuntimeError,
         GalleryError,
         InputError,
+        LabelError,
         ModelError,
+        NoPhotosError,
         NotEnrolledError,
         PhotoError,
         StorageError,
     )
     from edge_runtime.gallery import Counts, Gallery
+    from edge_runtime.image import Image
     from edge_runtime.image.decode import Photo
+    from edge_runtime.image.lazy_jpeg import Picture
     from edge_runtime.position import Position, QueryPosition
     from edge_runtime.recognition.pipeline import FusedResult
     from edge_runtime.recognition.voting import LabelScore
@@ -50,18 +54,23 @@ __all__ = [
     "FusedResult",
     "Gallery",
     "GalleryError",
+    "Image",
     "InputError",
+    "LabelError",
     "LabelScore",
     "Match",
     "ModelError",
+    "NoPhotosError",
     "NotEnrolledError",
     "Photo",
     "PhotoError",
+    "Picture",
     "Position",
     "QueryPosition",
     "QueryResult",
     "Recognition",
     "Recognizer",
+    "Shot",
     "Source",
     "StorageError",
     "Verdict",
@@ -73,12 +82,14 @@ __all__ = [
 _MODULES = {
     "api": ["Recognizer", "Watch"],
     "camera": ["CameraOptions"],
-    "camera.base": ["Source"],
+    "camera.base": ["Shot", "Source"],
     "engine": ["Engine", "open_engine"],
     "enroll": ["EnrollResult"],
     "errors": [name for name in __all__ if name.endswith("Error")],
     "gallery": ["Counts", "Gallery"],
+    "image": ["Image"],
     "image.decode": ["Photo"],
+    "image.lazy_jpeg": ["Picture"],
     "position": ["Position", "QueryPosition"],
     "recognition.pipeline": ["FusedResult"],
     "recognition.voting": ["LabelScore"],
@@ -97,7 +108,7 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})
 
 
 # OpenCV reads these variables once, when it is loaded. 64 megapixels decode to 192 MiB, which a

@@ -107,15 +107,20 @@ class Recognizer:
     ) -> EnrollResult:
         """Enroll `photos` under `label`; a folder means all photos in it.
 
-        A photo that is enrolled under the label already is left as it is. `views`: also enroll
-        parts of each photo, which match from nearer by or off to a side. `thumbnail`: keep a small
-        copy of the label's first photo. `position`: where the photos were taken; "photo": where
-        each file says (Exif).
+        Photos already enrolled under the label are skipped. `views`: also enroll crops of each
+        photo, so that it matches from closer up or off-center. `thumbnail`: store a small copy of
+        the label's first photo. `position`: where the photos were taken; "photo": read it from the
+        Exif data of each file.
 
         Raises `PhotoError` for the first photo that cannot be used, after enrolling the others.
-        Raises `LabelError`, `NoPhotosError`, `GalleryError` or `StorageError`.
+        Raises `InputError` if no photos are given, `NoPhotosError` for a folder without photos, and
+        `LabelError`, `GalleryError` or `StorageError`.
         """
         label = check_label(label)
+        if not photos:
+            raise InputError(
+                "no photos given", where=label, remedy="pass at least one photo or folder"
+            )
         result = enroll_photos(
             self.engine,
             self.gallery,
@@ -142,19 +147,31 @@ class Recognizer:
         options = EnrollOptions(views, thumbnails, position)
         return enroll_photos(self.engine, self.gallery, labeled_photos(folder), options)
 
-    def enroll_camera(self, label: str, camera: Camera = 0, count: int = 5) -> EnrollResult:
+    def enroll_camera(
+        self,
+        label: str,
+        camera: Camera = 0,
+        count: int = 5,
+        *,
+        views: bool = True,
+        options: CameraOptions | None = None,
+    ) -> EnrollResult:
         """Enroll the next `count` frames of a camera, or fewer if it ends.
 
-        Raises `CameraError` when it fails; then nothing is enrolled.
+        `views`: as for `enroll`. `options`: requested of the camera; a `Source` ignores them.
+
+        Raises `CameraError` if the camera fails; then nothing is enrolled.
         """
         _check_positive("count", count)
         label = check_label(label)
-        with Capture(_source(camera)) as capture:
-            return enroll_frames(self.engine, self.gallery, label, capture, count)
+        with Capture(_source(camera, options)) as capture:
+            return enroll_frames(
+                self.engine, self.gallery, label, capture, count, EnrollOptions(views)
+            )
 
-    def labels(self) -> dict[str, int]:
-        """Return the number of codes per label."""
-        return self.gallery.labels()
+    def labels(self) -> dict[str, Counts]:
+        """Return the number of pictures and codes of each label."""
+        return self.gallery.label_counts()
 
     def remove(self, label: str) -> Counts:
         """Remove `label`, and return how many pictures and codes it had.
@@ -164,7 +181,7 @@ class Recognizer:
         return self.gallery.remove(label=check_label(label))
 
     def rename(self, old: str, new: str) -> Counts:
-        """Give everything labeled `old` the label `new`, and return how much that is.
+        """Rename label `old` to `new`, and return the number of pictures and codes changed.
 
         A picture that is enrolled under both labels is kept once, and not counted.
 
@@ -275,12 +292,15 @@ class Watch(Iterator[Recognition]):
         raise StopIteration
 
     def events(self) -> Generator[Event, None, None]:
-        """Iterate over events instead: each label that enters the view or leaves it."""
+        """Iterate over events instead: each label that enters the view or leaves it.
+
+        `events` and `next` read the same stream. `next` skips the "leave" events.
+        """
         return self._events
 
     @property
     def current(self) -> Recognition | None:
-        """What is in view now; None: nothing that is known."""
+        """The label in view now, or None if nothing is recognized."""
         return self._daemon.decider.current
 
     def stop(self) -> None:

@@ -24,8 +24,9 @@ def open_engine(model: str | os.PathLike[str] | None = None, *, threads: int = 1
     """Open the best engine for the model that `find_model` finds; raises `ModelError`.
 
     A model file runs on the portable engine, a bundle on the compiled engine. If the bundle is
-    damaged or compiled for another CPU, a warning is logged and its model.onnx runs on the portable
-    engine. If that file is missing or damaged too, the bundle's error is raised.
+    damaged, compiled for another CPU or unverified, a warning is logged and its model.onnx runs on
+    the portable engine. If that file is missing or damaged too, the bundle's error is raised.
+    EDGE_RUNTIME_ALLOW_UNVERIFIED=1 allows unverified bundles.
     """
     path: Path = find_model(model)
     if not is_bundle(path):

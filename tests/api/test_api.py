@@ -53,7 +53,8 @@ def test_type_checkers_and_python_see_the_same_names() -> None:
     for name, module in declared.items():
         assert module is not None
         assert getattr(er, name) is getattr(import_module(module), name)
-    assert set(er.__all__) <= set(dir(er))
+    assert {name for name in dir(er) if not name.startswith("__")} == {*declared}
+    assert {"__version__", "__doc__"} <= set(dir(er))
     with pytest.raises(AttributeError, match="no attribute 'recognizers'"):
         er.recognizers  # noqa: B018
 
@@ -69,7 +70,7 @@ def test_a_path_bytes_and_an_array_are_photos(
     result = recognizer.enroll("hall", str(path), path.read_bytes(), noise(2))
     assert (result.pictures_added, result.pictures_known, result.faults) == (2, 1, [])
     assert recognizer.enroll("hall", path, noise(2)).pictures_known == 2
-    assert recognizer.labels() == {"hall": 12}
+    assert recognizer.labels() == {"hall": er.Counts(pictures=2, codes=12)}
     for photo in (path, path.read_bytes(), noise(1)):
         answer = recognizer.query(photo)
         assert (answer.label, answer.distance) == ("hall", 0)
@@ -90,10 +91,10 @@ def test_a_folder_is_all_its_photos(
     result = recognizer.enroll_folder(folder, views=False)
     assert result.pictures_added == 2
     assert [Path(fault.where).name for fault in result.faults] == ["2.png"]
-    assert recognizer.labels() == {"all": 1, "hall": 1, "stairs": 1}
+    assert recognizer.labels() == dict.fromkeys(("all", "hall", "stairs"), er.Counts(1, 1))
     assert recognizer.rename("all", "hall") == (0, 0)  # the same photo is there already
     assert recognizer.rename("stairs", "steps") == (1, 1)
-    assert recognizer.labels() == {"hall": 1, "steps": 1}
+    assert recognizer.labels() == dict.fromkeys(("hall", "steps"), er.Counts(1, 1))
     assert recognizer.remove("steps").codes == 1
     with pytest.raises(er.NotEnrolledError):
         recognizer.remove("stairs")
@@ -108,7 +109,17 @@ def test_a_photo_that_cannot_be_used_does_not_stop_the_others(
             recognizer.query(photo)
     with pytest.raises(er.PhotoError):
         recognizer.enroll("hall", broken[0], noise(2), views=False)
-    assert recognizer.labels() == {"hall": 1}
+    assert recognizer.labels() == {"hall": er.Counts(1, 1)}
+
+
+def test_enrolling_nothing_is_an_error(recognizer: er.Recognizer, tmp_path: Path) -> None:
+    with pytest.raises(er.InputError, match="hall: no photos given"):
+        recognizer.enroll("hall")
+    with pytest.raises(er.NoPhotosError):
+        recognizer.enroll("hall", tmp_path)
+    with pytest.raises(er.LabelError):
+        recognizer.enroll("")
+    assert recognizer.labels() == {}
 
 
 def test_frames_of_a_camera_are_enrolled(recognizer: er.Recognizer, noise: Noise) -> None:
@@ -116,6 +127,8 @@ def test_frames_of_a_camera_are_enrolled(recognizer: er.Recognizer, noise: Noise
     assert recognizer.enroll_camera("hall", camera, count=5).pictures_added == 2
     assert camera.closed == 1
     assert recognizer.query(noise(2)).label == "hall"
+    camera = FakeSource(_film(noise, 3, frames=1))
+    assert recognizer.enroll_camera("stairs", camera, views=False).codes_added == 1
     with pytest.raises(er.InputError, match="count must be at least 1, got 0"):
         recognizer.enroll_camera("hall", camera, count=0)
 
@@ -202,6 +215,30 @@ def test_each_thing_that_comes_into_view_is_recognized_once(
         *(("enter", "stairs"), ("leave", "stairs")),
         ("enter", "hall"),
     ]
+
+
+def test_events_and_next_share_one_stream(recognizer: er.Recognizer, noise: Noise) -> None:
+    recognizer.enroll("hall", noise(1))
+    recognizer.enroll("stairs", noise(2))
+    watch = recognizer.watch(FakeSource(_film(noise, 1, 2, 3)))
+    assert next(watch).label == "hall"
+    assert next(watch).label == "stairs"
+    assert [(event.kind, event.label) for event in watch.events()] == [("leave", "stairs")]
+
+
+def test_options_are_requested_of_the_camera_that_is_enrolled(
+    recognizer: er.Recognizer, noise: Noise, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requested: list[object] = []
+
+    def parse(text: str, options: er.CameraOptions | None) -> er.Source:
+        requested.extend((text, options))
+        return FakeSource(_film(noise, 1, frames=1))
+
+    monkeypatch.setattr("edge_runtime.api.parse_source", parse)
+    options = er.CameraOptions(width=1280, height=720)
+    recognizer.enroll_camera("hall", 1, options=options)
+    assert requested == ["1", options]
 
 
 @pytest.mark.parametrize("gate", [True, False])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import os
 import re
@@ -35,6 +36,7 @@ def test_every_example_runs(tmp_path: Path) -> None:
     lines = done.stdout.splitlines()
     assert lines[0].startswith("cat ")
     assert lines[1] == "cat"
+    assert "['cat']" in lines  # a source of one's own
     assert "missing.jpg: no such file or folder. Please check the path." in lines
     assert [line.split()[:2] for line in lines if "T" in line][:1] == [["enter", "cat"]]
 
@@ -59,3 +61,9 @@ def test_every_method_and_argument_is_described(owner: type) -> None:
         if inspect.isfunction(member):
             for argument in list(inspect.signature(member).parameters)[1:]:
                 assert re.search(rf"\b{argument}\b", PAGE), f"{name}: {argument}"
+
+
+@pytest.mark.parametrize("owner", [er.Match, er.LabelScore, er.FusedResult, er.Event])
+def test_every_field_of_a_result_is_described(owner: type) -> None:
+    for field in dataclasses.fields(owner):
+        assert f"`{field.name}`" in PAGE, field.name
