@@ -40,7 +40,7 @@ GENTLE = Strength(0.6, 8.0, 0.03, 0.04, 0.0, 0.2, 0.05, 0.1, 0.03, 0.15, 0.1, 0.
 
 
 def augment(image: Image, size: int, rng: np.random.Generator, strength: Strength) -> Image:
-    """A random view of `image` (uint8 H x W x 3 BGR) as uint8 size x size x 3 BGR."""
+    """Return a random view of `image` (uint8 H x W x 3 BGR) as uint8 size x size x 3 BGR."""
     view = _warp(image, size, rng, strength)
     view = _light(view, rng, strength)
     if rng.random() < strength.blur_p:
@@ -114,7 +114,7 @@ def motion_blur(image: Image, length: int, angle: float) -> Image:
 
 
 def flash(image: Image, power: float, rng: np.random.Generator) -> Image:
-    """A round reflection somewhere on the picture; `power` 1 saturates its center."""
+    """Add a round reflection at a random place; `power` 1 saturates its center."""
     height, width = image.shape[:2]
     centre = rng.uniform(0.2, 0.8, 2) * (height, width)
     radius = rng.uniform(0.15, 0.35) * max(height, width)
@@ -125,7 +125,7 @@ def flash(image: Image, power: float, rng: np.random.Generator) -> Image:
 
 
 def occlude(image: Image, share: float, rng: np.random.Generator) -> Image:
-    """Cover `share` of the area by one rectangle of a random flat color or of noise."""
+    """Cover `share` of the area with one rectangle of a random flat color or noise."""
     height, width = image.shape[:2]
     ratio = np.exp(rng.uniform(np.log(0.4), np.log(2.5)))
     high = min(height, round(np.sqrt(share * ratio) * height))
@@ -141,7 +141,7 @@ def occlude(image: Image, share: float, rng: np.random.Generator) -> Image:
 
 
 def jpeg(image: Image, quality: int) -> Image:
-    """The photo after a JPEG round trip at `quality` (1..100)."""
+    """Compress the photo as JPEG at `quality` (1..100) and decode it again."""
     done, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not done:
         raise RuntimeError("OpenCV could not encode a JPEG")

@@ -1,4 +1,4 @@
-"""From pixels to the input of a network."""
+"""Convert pixels to the input tensor of a network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Batches of augmented photos, made ahead by threads; (seed, epoch, photo) fixes every pixel."""
+"""Prefetch batches of augmented photos in threads; (seed, epoch, photo) fixes every pixel."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Loader:
         batch: int,
         seed: int,
     ):
-        """`strengths[i]` is the augmentation of photo i (places must not be mirrored, say)."""
+        """`strengths[i]` is the augmentation of photo i (for example, places are not mirrored)."""
         self.cache, self.targets, self.strengths = cache, targets, strengths
         self.batch, self.seed = batch, seed
 
@@ -35,7 +35,7 @@ class Loader:
         return max(1, len(self.cache) // self.batch)
 
     def epoch(self, epoch: int, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """The batches of one epoch at `size` pixels; the last, incomplete one is left out."""
+        """Yield the batches of one epoch at `size` pixels; drop the last, incomplete batch."""
         order = np.random.default_rng((self.seed, epoch)).permutation(len(self.cache))
         batches = [order[i * self.batch : (i + 1) * self.batch] for i in range(len(self))]
         with ThreadPoolExecutor(_WORKERS) as pool:

@@ -57,7 +57,7 @@ class Photo:
 
 
 def read_set(folder: Path) -> list[Photo]:
-    """All photos of one set, sorted by name.
+    """Return all photos of one set, sorted by name.
 
     Raises DataError when the folder is missing, holds no photo, or its manifest is faulty.
     """
@@ -71,9 +71,9 @@ def read_set(folder: Path) -> list[Photo]:
 
 
 def read_sets(folders: Iterable[Path]) -> list[Photo]:
-    """The photos of several sets, one after the other; labels carry the set's name in front.
+    """Return the photos of several sets in order; each label is prefixed with its set's name.
 
-    A folder without photos of its own whose sub-folders hold a manifest.csv stands for those.
+    A folder that has no photos itself is expanded to its sub-folders with a manifest.csv.
     """
     photos: list[Photo] = []
     for folder in folders:
@@ -126,7 +126,7 @@ def _from_manifest(manifest: Path) -> list[Photo]:
 
 
 def _rows(manifest: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
-    """The columns of a manifest, and its rows with the number of the line that each ends on."""
+    """Return the columns of a manifest and its rows, each with its last line number."""
     data = manifest.read_bytes()
     try:
         text = data.decode("utf-8-sig")  # spreadsheets put a byte order mark in front
@@ -149,9 +149,9 @@ def _split_word(row: dict[str, str]) -> str:
 
 
 def _fault_of(row: dict[str, str], columns: int, label: str) -> tuple[str, str] | None:
-    """What is wrong with a manifest's row of `columns` fields, and what to do; None if nothing.
+    """Return the fault of a manifest row and its remedy, or None if the row is valid.
 
-    `label` is the column that holds the label.
+    The row must have `columns` fields; `label` is the column that holds the label.
     """
     if None in row or None in row.values():
         extra = row.get(None, ())  # type: ignore[call-overload]
@@ -205,7 +205,7 @@ def _visible(folder: Path, pattern: str, suffixes: frozenset[str]) -> list[Path]
 
 
 def count_by_set(photos: Iterable[Photo]) -> dict[str, dict[str, int]]:
-    """The number of photos and of labels of each set, by its name."""
+    """Count the photos and labels of each set, keyed by the set's name."""
     held: dict[str, list[str]] = defaultdict(list)
     for photo in photos:
         held[photo.source].append(photo.label)
@@ -216,12 +216,12 @@ def count_by_set(photos: Iterable[Photo]) -> dict[str, dict[str, int]]:
 
 
 def label_indices(photos: Iterable[Photo]) -> dict[str, int]:
-    """Label -> class index, in sorted order."""
+    """Map each label to its class index, in sorted order."""
     return {label: i for i, label in enumerate(sorted({photo.label for photo in photos}))}
 
 
 def require_labels(photos: Iterable[Photo], least: int, where: Path) -> None:
-    """Raises DataError for `photos` of fewer than `least` labels."""
+    """Raise DataError if `photos` have fewer than `least` labels."""
     count = len({photo.label for photo in photos})
     if count < least:
         what = f"readable training photos of {count} label{'' if count == 1 else 's'}"
@@ -231,7 +231,7 @@ def require_labels(photos: Iterable[Photo], least: int, where: Path) -> None:
 
 
 def _content(photo: Photo) -> bytes | None:
-    """A digest of the photo's file; None where it cannot be read (decoding reports that)."""
+    """Return a digest of the photo's file, or None if it is unreadable (decoding reports that)."""
     try:
         return hashlib.sha256(photo.path.read_bytes()).digest()
     except OSError:
@@ -239,7 +239,7 @@ def _content(photo: Photo) -> bytes | None:
 
 
 def duplicate_labels(photos: Iterable[Photo]) -> dict[str, str]:
-    """Label -> the first label that has the very same photos, where there is such a one."""
+    """Map each label to the first label with identical photos, if one exists."""
     contents: dict[str, set[bytes | None]] = defaultdict(set)
     for photo in photos:
         contents[photo.label].add(_content(photo))
@@ -249,7 +249,7 @@ def duplicate_labels(photos: Iterable[Photo]) -> dict[str, str]:
 
 
 def warnings_about(photos: list[Photo]) -> list[str]:
-    """One line for each thing a person should know: lone photos of a label, shared photos."""
+    """Return one warning per problem: labels with a single photo, labels that share photos."""
     lines = []
     counts = Counter(photo.label for photo in photos)
     for label in sorted(label for label, count in counts.items() if count == 1):

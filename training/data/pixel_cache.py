@@ -1,4 +1,4 @@
-"""Photos decoded once: uint8 pixels of all photos in one flat file that training maps into memory.
+"""Decode photos once into one flat file of uint8 pixels that training maps into memory.
 
 Photos larger than needed are shrunk (short side `SHORT_SIDE`), so the file and the resident memory
 stay bounded whatever a phone delivers. A photo that cannot be read is skipped and named.
@@ -30,7 +30,7 @@ _VERSION = 1
 
 @dataclass(frozen=True)
 class PixelCache:
-    """Decoded photos. `photos` are those that could be read, in order."""
+    """Decoded photos. `photos` lists the readable ones, in order."""
 
     photos: list[Photo]
     skipped: list[str]
@@ -41,13 +41,13 @@ class PixelCache:
         return len(self.photos)
 
     def __getitem__(self, index: int) -> NDArray[np.uint8]:
-        """Pixels uint8 H x W x 3 BGR of photo `index` (a read-only view)."""
+        """Return a read-only view of photo `index`: uint8 H x W x 3 BGR."""
         offset, height, width = self._places[index]
         return self._flat[offset : offset + height * width * 3].reshape(height, width, 3)
 
 
 def open_cache(photos: Sequence[Photo], folder: Path = Path("build/cache")) -> PixelCache:
-    """The decoded pixels of `photos`, from `folder` if they are there, else decoded into it."""
+    """Return the decoded pixels of `photos`, cached in `folder`; decode them if missing."""
     stamp = hashlib.sha256(f"{_VERSION} {SHORT_SIDE}".encode())
     for photo in photos:
         try:
@@ -66,7 +66,7 @@ def open_cache(photos: Sequence[Photo], folder: Path = Path("build/cache")) -> P
 
 
 def _is_whole(base: Path) -> bool:
-    """Whether the pixels are there, as many as the index says: a disk's fault may cut a file."""
+    """Return whether the pixel file has the size in the index; a disk fault may truncate it."""
     try:
         places = json.loads(base.with_suffix(".json").read_text())["places"]
         size = base.with_suffix(".bin").stat().st_size
@@ -117,9 +117,9 @@ def _write(photos: Sequence[Photo], base: Path) -> None:
 
 
 class PhotoReader:
-    """Photos decoded each time they are asked for, at full size: for evaluation.
+    """Decode photos on each access, at full size, for evaluation.
 
-    Has the interface of `PixelCache`; what it gives is what the runtime would see.
+    It has the interface of `PixelCache` and returns the pixels that the runtime would see.
     """
 
     def __init__(self, photos: Sequence[Photo]):
@@ -140,7 +140,7 @@ class PhotoReader:
         return len(self.photos)
 
     def __getitem__(self, index: int) -> NDArray[np.uint8]:
-        """Pixels uint8 H x W x 3 BGR of photo `index`."""
+        """Return the pixels of photo `index`: uint8 H x W x 3 BGR."""
         return read_photo(self.photos[index].path)
 
 

@@ -30,11 +30,11 @@ _HEAD = ["split", "part", "source", "path"]  # of a stored one
 def default_split(
     photos: Sequence[Photo], seed: int = SPLIT_SEED
 ) -> tuple[list[Photo], list[Photo], str]:
-    """Database, queries and the split's name: each set's own, or a stretch where it has none.
+    """Return database, queries and split name: each set's own split, or a stretch without one.
 
-    Sets are parted one by one, so that one is held out alike alone and beside others. What is held
-    out becomes a query by its `split` as well: parted again, be it without what could not be read,
-    it is parted alike.
+    Each set is split separately, so its split does not depend on the other sets. The `split` of
+    each held-out photo is set to query. Splitting the result again therefore gives the same
+    split, even after unreadable photos are removed.
     """
     database: list[Photo] = []
     queries: list[Photo] = []
@@ -57,7 +57,10 @@ def default_split(
 def random_split(
     photos: Sequence[Photo], share: float, seed: int
 ) -> tuple[list[Photo], list[Photo]]:
-    """Kept and held out: `share` of each label's photos at random, none of a lone photo."""
+    """Hold out a random `share` of each label's photos, none from a label with one photo.
+
+    Returns the photos kept and the photos held out.
+    """
     rng = np.random.default_rng(seed)
     held: set[int] = set()
     for members in _by_label(photos).values():
@@ -69,7 +72,10 @@ def random_split(
 def stretch_split(
     photos: Sequence[Photo], share: float, seed: int
 ) -> tuple[list[Photo], list[Photo]]:
-    """Kept and held out: one contiguous run of `share` of each label's photos, placed by `seed`."""
+    """Hold out one contiguous run of `share` of each label's photos, placed by `seed`.
+
+    Returns the photos kept and the photos held out.
+    """
     return _parted(photos, _stretches(photos, share, seed), "stretch")
 
 
@@ -87,7 +93,7 @@ def _stretches(photos: Sequence[Photo], share: float, seed: int) -> set[int]:
 def class_split(
     photos: Sequence[Photo], share: float, seed: int
 ) -> tuple[list[Photo], list[Photo]]:
-    """Seen and unseen: `share` of each source's labels are held out whole."""
+    """Hold out all photos of a `share` of each source's labels; return (seen, unseen)."""
     rng = np.random.default_rng(seed)
     hidden: set[str] = set()
     for source in sorted({photo.source for photo in photos}):
@@ -102,7 +108,7 @@ Parts = Mapping[str, Sequence[Photo]]
 
 
 def split_csv(splits: Iterable[tuple[str, Parts]]) -> bytes:
-    """Named splits as CSV, one line per photo: split name, part, source, path."""
+    """Format named splits as CSV, one line per photo: split name, part, source, path."""
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     writer.writerow(_HEAD)
@@ -113,15 +119,16 @@ def split_csv(splits: Iterable[tuple[str, Parts]]) -> bytes:
 
 
 def split_digest(name: str, parts: Parts) -> str:
-    """SHA-256 of a split's CSV, hexadecimal: equal digests, equal photos."""
+    """Return the hexadecimal SHA-256 of a split's CSV; equal digests mean equal photos."""
     return hashlib.sha256(split_csv([(name, parts)])).hexdigest()
 
 
 def describe_splits(
     database: Sequence[Photo], queries: Sequence[Photo], words: str
 ) -> dict[str, dict[str, str]]:
-    """For results: of each set its split in `words`, and the `digest` of its photos, which is the
-    one that `python -m training evaluate` gives for the same photos.
+    """Describe each set's split for results: its `words` and the `digest` of its photos.
+
+    `python -m training evaluate` gives the same digest for the same photos.
     """
     found = {}
     for source in sorted({photo.source for photo in database}):
@@ -140,9 +147,9 @@ def save_split(path: Path, name: str, parts: Parts) -> str:
 
 
 def read_split(path: Path) -> tuple[str, dict[str, set[tuple[str, str]]]]:
-    """The name of a stored split, and the (source, name) of the photos of each part.
+    """Return the name of a stored split and the (source, name) of each part's photos.
 
-    Raises DataError when `path` is not such a file.
+    Raises DataError when `path` is not a split file.
     """
     try:
         rows = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8"), newline="")))
@@ -162,9 +169,9 @@ def read_split(path: Path) -> tuple[str, dict[str, set[tuple[str, str]]]]:
 
 
 def held_out_labels(path: Path, photos: Sequence[Photo]) -> set[str]:
-    """The labels of `photos` that the stored split `path` keeps out of training whole.
+    """Return the labels of `photos` that the stored split `path` holds out completely.
 
-    Raises DataError when it keeps none of them out, or not whole.
+    Raises DataError when it holds out none of them, or only part of a label.
     """
     name, parts = read_split(path)
     if name != "classes":
@@ -220,5 +227,5 @@ HOLD_OUT = {"random": random_split, "stretch": stretch_split, "classes": class_s
 
 
 def hold_out(photos: list[Photo], hold: str, seed: int) -> tuple[list[Photo], list[Photo]]:
-    """Training photos and validation photos: a fifth held out by the split `hold`, or "none"."""
+    """Split into training and validation photos: hold out a fifth by `hold`, unless "none"."""
     return HOLD_OUT[hold](photos, 0.2, seed) if hold in HOLD_OUT else (photos, [])
