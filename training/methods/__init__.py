@@ -1,4 +1,4 @@
-"""The hashing methods, one file each, by the name that `--method` takes."""
+"""Register the hashing methods, one file each, under the names that `--method` takes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from training.methods.paper import Paper
 from training.methods.relational import Relational
 from training.methods.ssdh import SSDH
 
-# Methods that learn from labels, by gradient: usable end to end or on frozen features.
+# Methods trained by gradient descent on labels, end to end or on frozen features.
 SUPERVISED: dict[str, type[Head]] = {
     "paper": Paper,
     "ssdh": SSDH,
@@ -30,9 +30,9 @@ SUPERVISED: dict[str, type[Head]] = {
     "teacher": Teacher,
     "distilled": Distilled,
 }
-# Those of them that are for the whole network: on fixed features they are OrthoHash.
+# Supervised methods for end-to-end training only. On fixed features they equal OrthoHash.
 END_TO_END_ONLY = ("joint", "teacher", "distilled")
-# Methods that need no labels and no training: fitted to features in closed form.
+# Methods without labels or gradient training. Each fits a linear map to features.
 UNSUPERVISED = {"lsh": fit_lsh, "itq": fit_itq}
 
 __all__ = ["END_TO_END_ONLY", "SUPERVISED", "UNSUPERVISED", "Head", "Method"]

@@ -1,4 +1,4 @@
-"""What every hashing method is: features -> a linear map whose signs are the bits."""
+"""Define the interface of a hashing method: a linear map of features whose signs are the bits."""
 
 from __future__ import annotations
 
@@ -14,23 +14,24 @@ LinearMap = tuple[Floats, Floats]  # weight [K, F], bias [K]: bit k = (weight f 
 
 
 class Method(Protocol):
-    """An unsupervised method: fits a linear map to features float32 [N, F]."""
+    """Unsupervised method that fits a linear map to features."""
 
     def __call__(self, features: Floats, bits: int, seed: int) -> LinearMap:
-        """Weight [bits, F] and bias [bits]."""
+        """Fit to features float32 [N, F]; return weight [bits, F] and bias [bits]."""
         ...
 
 
 class Head(nn.Module):
-    """A trainable hash layer with its loss; `hash` is the linear layer, [F] -> [K].
+    """Trainable hash layer with its loss.
 
-    `forward(features [N, F], targets int64 [N])` is the mean loss of the batch.
+    `hash` is the linear layer, [F] -> [K]. `forward(features [N, F], targets int64 [N])` returns
+    the mean loss of the batch.
     """
 
     batches = 1
-    """How many times larger a batch is when the layer is fitted to fixed features (heads)."""
+    """Factor on the batch size when `training.hash_layer.fit` fits the layer to fixed features."""
     slows = False
-    """Whether `begin` ever slows the features down: they then have a learning rate of their own."""
+    """Whether `begin` may return less than 1; the features then get their own learning rate."""
 
     def __init__(self, features: int, bits: int, classes: int):
         super().__init__()
@@ -40,32 +41,36 @@ class Head(nn.Module):
         nn.init.zeros_(self.hash.bias)
 
     def begin(self, share: float) -> float:
-        """Told before each step of end-to-end training that `share`, 0 to 1, of it is done.
+        """Prepare a step of end-to-end training; `share`, 0 to 1, is the part already done.
 
-        Returns the features' learning rate as a share of the method's own layers'. No state may
-        come of it but `share`'s: a run that goes on must end as one that was never killed.
+        Return the learning rate of the features as a share of the rate of the method's own layers.
+        Any state set here must depend on `share` only, so that a resumed run ends with the same
+        result as an uninterrupted one.
         """
         return 1.0
 
     def forward(self, features: Tensor, targets: Tensor) -> Tensor:
-        """The loss."""
+        """Return the mean loss of features float [N, F] with targets int64 [N]."""
         raise NotImplementedError
 
     def learn(self, features: Tensor, answers: Tensor) -> Tensor:
-        """The loss against a teacher's logits, float [N, classes]; most methods take none."""
+        """Return the loss against a teacher's logits `answers`, float [N, classes].
+
+        Raises NotImplementedError for a method without a teacher, as most are.
+        """
         raise NotImplementedError(f"{type(self).__name__} takes no teacher")
 
     def linear(self) -> LinearMap:
-        """The map that makes the bits, as the exported hash layer."""
+        """Return the linear map that produces the bits, as in the exported hash layer."""
         weight = self.hash.weight.detach().float().cpu().numpy()
         return weight, self.hash.bias.detach().float().cpu().numpy()
 
 
 def spread_targets(classes: int, bits: int, seed: int = 7) -> Tensor:
-    """One +-1 target a class, float [classes, bits], far from each other in Hamming distance.
+    """Return one +-1 target per class, float [classes, bits], far apart in Hamming distance.
 
-    Greedy: of 256 random codes the one farthest from its nearest predecessor is kept. (A Hadamard
-    matrix has only 2 * bits such rows, fewer than there are classes.)
+    The search is greedy: it draws 256 random codes per class and takes the one farthest from its
+    nearest predecessor. A Hadamard matrix has only 2 * bits such rows, fewer than the classes.
     """
     rng = np.random.default_rng((seed, classes, bits))
     chosen: list[NDArray[np.float32]] = []

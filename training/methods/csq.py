@@ -12,7 +12,7 @@ QUANTIZATION = 1e-4  # lambda_1 of the source
 
 
 class CSQ(Head):
-    """Binary cross-entropy of the activations to their class's hash center, plus quantization."""
+    """Binary cross-entropy of activations and the hash center of their class, plus quantization."""
 
     def __init__(self, features: int, bits: int, classes: int):
         super().__init__(features, bits, classes)
@@ -20,7 +20,7 @@ class CSQ(Head):
         self.register_buffer("centres", (spread_targets(classes, bits) + 1) / 2)
 
     def forward(self, features: Tensor, targets: Tensor) -> Tensor:
-        """L_C + lambda_1 L_Q (the source's equations 4 to 8), log cosh as the smooth L1."""
+        """Return L_C + lambda_1 L_Q (source, equations 4 to 8) with log cosh as the smooth L1."""
         logits = self.hash(features)
         central = functional.binary_cross_entropy_with_logits(logits, self.centres[targets])
         away = (2 * torch.sigmoid(logits) - 1).abs() - 1

@@ -1,4 +1,4 @@
-"""DLBH (Lin et al. 2015): a latent sigmoid layer put before the classifier of a tuned network.
+"""DLBH (Lin et al. 2015): a latent sigmoid layer before the classifier of a tuned network.
 
 Two stages. In the first half of a training, a softmax classifier tunes the features, without a hash
 layer. In the second half, the latent layer is added and learned together with a classifier that
@@ -20,7 +20,7 @@ FEATURE_RATE = 0.1  # the pretrained layers learn ten times slower than the new 
 
 
 class DLBH(Head):
-    """A classifier of the features first; then the latent layer on nearly fixed features."""
+    """Train a classifier of the features first, then the latent layer on nearly fixed ones."""
 
     slows = True
 
@@ -31,12 +31,12 @@ class DLBH(Head):
         self.tuning = False
 
     def begin(self, share: float) -> float:
-        """The first stage up to SWITCH, the second from there on."""
+        """Select the first stage before SWITCH and the second from SWITCH on."""
         self.tuning = share < SWITCH
         return 1.0 if self.tuning else FEATURE_RATE
 
     def forward(self, features: Tensor, targets: Tensor) -> Tensor:
-        """Cross-entropy of the stage's classifier."""
+        """Return the cross-entropy of the current stage's classifier."""
         if self.tuning:
             return functional.cross_entropy(self.tuner(features), targets)
         latent = torch.sigmoid(self.hash(features))

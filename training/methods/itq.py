@@ -1,4 +1,4 @@
-"""ITQ (Gong & Lazebnik 2011): PCA, then the rotation that loses least when signs are taken."""
+"""ITQ (Gong & Lazebnik 2011): PCA, then a rotation that minimizes the quantization error."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ ITERATIONS = 50
 
 
 def fit_itq(features: Floats, bits: int, seed: int) -> LinearMap:
-    """PCA of float32 [N, F] to `bits` dimensions, rotated (the source's section 2.2).
+    """Reduce features float32 [N, F] to `bits` dimensions by PCA and rotate them.
 
-    Raises InputError for more bits than features.
+    Source: section 2.2. Raises InputError if there are more bits than features.
     """
     if bits > features.shape[1]:
         raise InputError(

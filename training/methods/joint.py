@@ -1,8 +1,9 @@
-"""OrthoHash and a float classifier at once: the classifier keeps the features worth hashing.
+"""Train OrthoHash together with a classifier of the float features.
 
-Beyond the papers. A code of K bits passes little gradient while it is still coarse; cross-entropy
-of a plain classifier on the features (label smoothing, Szegedy et al. 2016) teaches the backbone
-from the first step, and OrthoHash shapes the same features so that signs of a linear map keep them.
+This combination is not from the papers. A code of K bits passes little gradient while it is still
+coarse. The cross-entropy of a plain classifier on the features (label smoothing, Szegedy et al.
+2016) trains the backbone from the first step. OrthoHash shapes the same features so that the signs
+of a linear map preserve them.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ class Joint(OrthoHash):
         self.classifier = nn.Linear(features, classes)
 
     def forward(self, features: Tensor, targets: Tensor) -> Tensor:
-        """The sum of both losses, weights 1."""
+        """Return the sum of both losses, each with weight 1."""
         plain = functional.cross_entropy(
             self.classifier(features), targets, label_smoothing=self.smoothing
         )

@@ -8,7 +8,7 @@ from training.methods.base import Floats, LinearMap
 
 
 def fit_lsh(features: Floats, bits: int, seed: int) -> LinearMap:
-    """Random projections [bits, F] drawn by `seed`, centered on features float32 [N, F]."""
+    """Draw random projections [bits, F] with `seed` and center them on features float32 [N, F]."""
     rng = np.random.default_rng((seed, bits))
     weight = rng.standard_normal((bits, features.shape[1])).astype(np.float32)
     return weight, -(weight @ features.mean(0)).astype(np.float32)

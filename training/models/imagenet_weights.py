@@ -1,4 +1,4 @@
-"""ImageNet weights of MobileNet-v1 1.0 (TF-slim, Apache-2.0) from an .npz of its arrays."""
+"""Load the ImageNet weights of MobileNet-v1 1.0 (TF-slim, Apache-2.0) from an .npz file."""
 
 from __future__ import annotations
 
@@ -21,11 +21,13 @@ _REMEDY = "give the .npz of TF-slim MobileNet-v1 1.0 with --weights"
 
 
 class WeightsError(ModelError):
-    """A file that does not hold the ImageNet weights."""
+    """The file does not contain the expected ImageNet weights."""
 
 
 def load_imagenet(path: Path) -> Backbone:
-    """A width-1.0 backbone with the arrays of `path`: kernels HWIO (depthwise HWC1), BN apart.
+    """Load a backbone of width 1.0 from the arrays in `path`.
+
+    Kernels are HWIO (depthwise: HWC1); batch norms are separate arrays.
 
     Raises WeightsError when the file is missing, unreadable or lacks an array.
     """

@@ -2,7 +2,7 @@
 
 conv 3x3 s2, thirteen depthwise-separable blocks, global average pool to 1024 features, a hash layer
 of K units fully connected to them (equation 3: a = sigmoid(W f + e); equation 4: bit = a > 0.5) and
-a classifier that sees nothing but the codes. Padding is TensorFlow's SAME: at stride 2 on an even
+a classifier that sees only the codes. Padding is TensorFlow's SAME: at stride 2 on an even
 side one row is added below and one column on the right, none above or on the left.
 """
 
@@ -38,7 +38,7 @@ class SameConv(nn.Conv2d):
 
 
 def unit(inputs: int, outputs: int, kernel: int, stride: int, groups: int = 1) -> nn.Sequential:
-    """Convolution, batch norm, ReLU6."""
+    """Return a convolution followed by batch norm and ReLU6."""
     return nn.Sequential(
         SameConv(inputs, outputs, kernel, stride, groups),
         nn.BatchNorm2d(outputs, eps=BN_EPSILON, momentum=0.03),
@@ -63,10 +63,10 @@ class Backbone(nn.Module):
         self.frozen = 0
 
     def freeze(self, units: int) -> None:
-        """Keep the first `units` as they are, batch norm statistics included.
+        """Freeze the first `units`, including their batch norm statistics.
 
-        The first seven (to 128 channels) see general edges and textures, yet take half of the
-        time of a training step, for their large maps.
+        The first seven (up to 128 channels) detect general edges and textures. Their maps are
+        large, so training them would take half of the time of a step.
         """
         self.frozen = units
         self.units[:units].requires_grad_(False).eval()
@@ -78,7 +78,7 @@ class Backbone(nn.Module):
         return self
 
     def forward(self, x: Tensor) -> Tensor:
-        """Pooled features; 1024 of them at width 1.0."""
+        """Return the pooled features, 1024 of them at width 1.0."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.frozen == 0):
             x = self.units[: self.frozen](x)
         pooled: Tensor = self.units[self.frozen :](x).mean((2, 3))
@@ -95,5 +95,5 @@ class HashNetwork(nn.Module):
         self.hash = nn.Linear(self.backbone.features, bits)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Sigmoid activations (paper, equation 3); bit k is 1 where activation k exceeds 0.5."""
+        """Return the activations (paper, equation 3); bit k is 1 where activation k exceeds 0.5."""
         return torch.sigmoid(self.hash(self.backbone(x)))
