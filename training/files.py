@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Write files atomically."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from edge_runtime.errors import StorageError, storage_error
 
 
 def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Let `write` fill a file beside `path`, flush it to the disk, then put it in its place.
+    """Let `write` fill a file beside `path`, flush it to the disk, then rename it to `path`.
 
-    Raises StorageError when the disk refuses; what stood at `path` before stays whole.
+    Raises StorageError when writing fails; a file that existed at `path` stays intact.
     """
     part = path.with_name(path.name + ".part")
     try:
@@ -37,11 +37,11 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file of `data`; raises StorageError when the disk refuses."""
+    """Write `data` to `path` atomically; raises StorageError when writing fails."""
     write_whole(path, lambda file: file.write(data))
 
 
 def write_json(path: Path, result: dict[str, Any]) -> None:
-    """Write a result file; raises StorageError when the disk refuses."""
+    """Write `result` as JSON to `path` atomically; raises StorageError when writing fails."""
     text = json.dumps(result, indent=1, sort_keys=True) + "\n"
     write_bytes(path, text.encode())

@@ -17,7 +17,7 @@ BATCH, BATCHES, SIZE = 32, 16, 224
 
 
 def average_weights(parts: Sequence[tuple[Backbone, float]]) -> Backbone:
-    """The weights of all `parts`, each times its share; the shares sum to 1."""
+    """Return the average of (backbone, share) `parts`; the shares must sum to 1."""
     mixed = Backbone(parts[0][0].width)
     states = [(part.state_dict(), share) for part, share in parts]
     mixed.load_state_dict(

@@ -23,7 +23,7 @@ class Recipe:
     mixed: float = 0.0  # share of batches that are mixed (mixup or cutmix, half each)
     dropout: float = 0.1
     frozen: int = 7  # units at the start of the backbone that are not trained
-    flip_sources: tuple[str, ...] = ()  # sets that are seen mirrored too: left is like right there
+    flip_sources: tuple[str, ...] = ()  # sets whose photos may be mirrored
     augmentation: str = "strong"  # one of AUGMENTATIONS
     seed: int = 1
 
@@ -42,9 +42,10 @@ class Recipe:
 
 
 def parse_stages(text: str) -> tuple[tuple[int, int], ...]:
-    """ "160x20,224x8" -> ((160, 20), (224, 8)): pixels x epochs; raises InputError.
+    """Parse stages: "160x20,224x8" (pixels x epochs) -> ((160, 20), (224, 8)).
 
-    A side is 32 pixels or more (the network halves it five times), an epoch one or more.
+    Raises InputError for a side below 32 pixels (the network halves it five times) or fewer than
+    one epoch.
     """
     try:
         stages = tuple((int(a), int(b)) for a, b in (part.split("x") for part in text.split(",")))

@@ -1,9 +1,9 @@
-"""End-to-end training of the backbone with a hashing method, resumable at any moment.
+"""Train the backbone end to end with a hashing method; a run can be resumed at any time.
 
-    python -m training.fit.trainer --data DIR... --weights FILE --out build/train/NAME
+    python -m training train --data DIR... --weights FILE --out build/train/NAME
 
-Writes OUT/checkpoint.pt after each epoch and OUT/log.csv; the averaged weights are what counts.
-A run that was killed goes on with the same command and ends with the same result.
+Each epoch writes OUT/checkpoint.pt and adds a row to OUT/log.csv. The result is the averaged
+weights. To resume a killed run, repeat its command; it ends with the same result.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class TrainingModel(nn.Module, Generic[Net]):
 def mix(
     images: Tensor, targets: Tensor, rng: np.random.Generator
 ) -> tuple[Tensor, list[tuple[Tensor, float]]]:
-    """Mixup (Zhang 2018) or CutMix (Yun 2019), by a coin, of a batch with itself shuffled."""
+    """Mix a batch with its shuffled copy by mixup (Zhang 2018) or CutMix (Yun 2019), at random."""
     other = torch.from_numpy(rng.permutation(len(images)))
     share = float(rng.beta(1.0, 1.0))
     if rng.random() < 0.5:
@@ -83,7 +83,10 @@ def mix(
 
 
 def _optimiser(model: TrainingModel[Net], recipe: Recipe) -> torch.optim.Optimizer:
-    """Its first two groups hold the features where the method slows them, else everything."""
+    """Create the optimizer.
+
+    Its first two groups hold the backbone if the method slows the features, else all parameters.
+    """
     parts = (model.backbone, model.head) if model.head.slows else (model,)
     groups = [group for part in parts for group in _groups(part, recipe.decay)]
     if recipe.optimiser == "adamw":
@@ -92,7 +95,7 @@ def _optimiser(model: TrainingModel[Net], recipe: Recipe) -> torch.optim.Optimiz
 
 
 def _groups(model: nn.Module, decay: float) -> list[dict[str, Any]]:
-    """Weight decay on matrices only: decayed batch norms and depthwise kernels lose accuracy."""
+    """Decay only weights of matrices; on batch norms and depthwise kernels it costs accuracy."""
     decayed: list[nn.Parameter] = []
     free: list[nn.Parameter] = []
     for parameter in filter(lambda each: each.requires_grad, model.parameters()):
@@ -113,11 +116,12 @@ def train(
     teacher: Answer | None = None,
     inputs: Mapping[str, str] | None = None,
 ) -> TrainingModel[Net]:
-    """Train on `cache` with class indices `labels` int64 [N]; returns the averaged network.
+    """Train on `cache` with class indices `labels` int64 [N]; return the averaged network.
 
-    `head` holds first weights of the method's layers by name; what does not fit is passed over.
-    `teacher` answers every batch as the network sees it, for methods that `learn`. `inputs` tell
-    runs of one recipe apart (checkpoint.digests): none goes on from the checkpoint of another.
+    `head` holds initial weights of the method's layers by name; arrays that do not fit are ignored.
+    `teacher` returns logits for every augmented batch, for methods with `learn`. `inputs` identify
+    the inputs of the run (checkpoint.digests), so that runs of one recipe on different inputs do
+    not resume from each other's checkpoint.
     """
     torch.manual_seed(recipe.seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -150,7 +154,7 @@ def train(
         first, step = state["epoch"], state["step"]
         log(f"resuming after epoch {first}")
     else:
-        (out / "log.csv").unlink(missing_ok=True)  # of a run that was deleted
+        (out / "log.csv").unlink(missing_ok=True)  # left by a run whose checkpoint was deleted
     started = time.monotonic()
     for epoch in range(first, recipe.epochs):
         torch.manual_seed(recipe.seed * 1000 + epoch)  # dropout; the same after a resume
@@ -172,7 +176,7 @@ def train(
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             optimiser.step()
-            if step * 50 >= total:  # the first 2 % would only weigh the average down
+            if step * 50 >= total:  # the first 2 % would make the average worse
                 averaged.update_parameters(model)
             step += 1
             seen += float(loss.detach())
@@ -200,7 +204,7 @@ def train(
 
 
 def _go_on(state: dict[str, Any], path: Path, *parts: nn.Module | torch.optim.Optimizer) -> None:
-    """Put `state`, read from `path`, into network, average and optimizer."""
+    """Restore network, average and optimizer from `state`, read from `path`."""
     try:
         for part, name in zip(parts, ("model", "averaged", "optimiser"), strict=True):
             part.load_state_dict(state[name])
@@ -213,7 +217,7 @@ def _go_on(state: dict[str, Any], path: Path, *parts: nn.Module | torch.optim.Op
 
 
 def _rate(recipe: Recipe, done: float) -> float:
-    """Linear warm-up, then a cosine to zero; `done` is the share of steps taken."""
+    """Return the learning rate: linear warm-up, then cosine to 0; `done` is the share of steps."""
     if done < recipe.warmup:
         return recipe.rate * (done / recipe.warmup + 1e-3)
     return (

@@ -1,4 +1,4 @@
-"""Hash layers fitted to the features of a set of photos, and the codes that they make."""
+"""Fit hash layers to the features of a set of photos, and compute their codes."""
 
 from __future__ import annotations
 

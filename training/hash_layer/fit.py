@@ -14,7 +14,7 @@ from training.methods.base import Floats, LinearMap
 
 @dataclass(frozen=True)
 class HeadRecipe:
-    """How a hash layer is fitted to features."""
+    """Settings for fitting a hash layer to features."""
 
     method: str = "paper"
     bits: int = 64

@@ -1,10 +1,10 @@
-"""Features made by hand, from OpenCV alone: the baseline that a learned network must beat.
+"""Compute handcrafted features with OpenCV: the baseline that a learned network must beat.
 
-What image search used before networks: shape as histograms of oriented gradients (HOG; Dalal &
+Image search used these before networks: shape as histograms of oriented gradients (HOG; Dalal &
 Triggs 2005), color as a histogram of hue, saturation and value (Swain & Ballard 1991, with square
 roots: Arandjelovic & Zisserman 2012), and the scene's layout as the energy of Gabor filters in a
-coarse grid (GIST; Oliva & Torralba 2001). Each part has length 1, so that none drowns the others.
-The papers' own hand-made methods (VHB, SSFS) are not public; this stands for their kind.
+coarse grid (GIST; Oliva & Torralba 2001). Each part has length 1, so that none dominates.
+The handcrafted methods of the papers (VHB, SSFS) are not public; these features represent them.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from training.data.input_tensor import Floats
 
 SIZE = 128
-"""CodeSet in pixels of the square that features are made of."""
-_DIRECTIONS, _CELL, _CLIP = 9, 16, 0.2  # of HOG: over half a turn; in pixels; of a block's values
+"""Side in pixels of the square image that features are computed from."""
+_DIRECTIONS, _CELL, _CLIP = 9, 16, 0.2  # HOG: directions in 180 degrees, pixels, limit of a value
 _BINS, _RANGES = [12, 4, 4], [0, 180, 0, 256, 0, 256]  # hue (OpenCV's, in 2 degrees), S, V
 _WAVELENGTHS, _ORIENTATIONS, _GRID = (4.0, 8.0, 16.0), 8, 4
 
 
 def _filters() -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
-    """Even and odd Gabor filters without mean, so that flat areas have no energy."""
+    """Return even and odd Gabor filters with zero mean, so that flat areas have no energy."""
     pairs = []
     for wavelength in _WAVELENGTHS:
         for turn in range(_ORIENTATIONS):
@@ -41,12 +41,12 @@ _GABOR = _filters()
 
 
 def _shape(grey: NDArray[np.float32]) -> Floats:
-    """HOG, float32 [blocks * 4 * directions]: blocks of 2 x 2 cells, a cell apart (L2-Hys)."""
+    """Return HOG, float32 [blocks * 4 * directions]: 2 x 2 cells per block, stride 1 (L2-Hys)."""
     across, down = (cv2.Sobel(grey, cv2.CV_32F, *order, ksize=1) for order in ((1, 0), (0, 1)))
     length, angle = cv2.cartToPolar(across, down)
     place = angle.astype(np.float64) % np.pi * (_DIRECTIONS / np.pi)
     first = np.floor(place)
-    share = (place - first).astype(np.float32)  # of the vote that the next direction gets
+    share = (place - first).astype(np.float32)  # of the vote, for the next direction
     cells = []
     for direction in range(_DIRECTIONS):
         votes = np.where(first % _DIRECTIONS == direction, 1 - share, 0)
@@ -61,7 +61,7 @@ def _shape(grey: NDArray[np.float32]) -> Floats:
 
 
 def _layout(grey: NDArray[np.float32]) -> Floats:
-    """Mean Gabor energy in each cell of the grid, float32 [wavelengths * orientations * cells]."""
+    """Return the mean Gabor energy per cell, float32 [wavelengths * orientations * cells]."""
     maps = []
     for even, odd in _GABOR:
         parts = (cv2.filter2D(grey, cv2.CV_32F, each) for each in (even, odd))
@@ -71,13 +71,13 @@ def _layout(grey: NDArray[np.float32]) -> Floats:
 
 
 def _unit(part: Floats) -> Floats:
-    """`part` with length 1; zeros where it is zero (a flat photo has no shape)."""
+    """Scale `part` to length 1; leave zeros as they are (a flat photo has no shape)."""
     length = float(np.linalg.norm(part))
     return part / np.float32(length) if length else part
 
 
 def describe(square: NDArray[np.uint8]) -> Floats:
-    """Features float32 [F] of uint8 SIZE x SIZE x 3, BGR."""
+    """Return the features float32 [F] of an image uint8 SIZE x SIZE x 3, BGR."""
     grey = cv2.cvtColor(square, cv2.COLOR_BGR2GRAY).astype(np.float32)
     hsv = cv2.cvtColor(square, cv2.COLOR_BGR2HSV)
     colour = cv2.calcHist([hsv], [0, 1, 2], None, _BINS, _RANGES).ravel()
@@ -86,6 +86,6 @@ def describe(square: NDArray[np.uint8]) -> Floats:
 
 
 def run(image: Floats) -> Floats:
-    """As a network's: float32 [1, 3, SIZE, SIZE] RGB in -1..1 -> features float32 [1, F]."""
+    """Compute features like a network: float32 [1, 3, SIZE, SIZE] RGB in -1..1 -> [1, F]."""
     pixels = np.rint((image[0, ::-1].transpose(1, 2, 0) + 1.0) * 127.5).astype(np.uint8)
     return describe(np.ascontiguousarray(pixels))[None]

@@ -14,8 +14,8 @@ SCALE, MARGIN = 8.0, 0.2  # the source's values for 64 bits
 class OrthoHash(Head):
     """Cross-entropy over s (cos(v, o_c) - m [c is the label]); v batch-normalized, o_c fixed.
 
-    The batch norm (no affine part) centres each bit, so that it is on half of the time; the
-    cosine to a +-1 target keeps v close to binary, so that no quantization term is needed.
+    The batch norm has no affine part. It centers each bit, so the bit is 1 half of the time. The
+    cosine to a +-1 target keeps v close to binary, so no quantization term is needed.
     """
 
     def __init__(self, features: int, bits: int, classes: int):
@@ -25,17 +25,17 @@ class OrthoHash(Head):
         self.register_buffer("targets", functional.normalize(spread_targets(classes, bits)))
 
     def cosine(self, features: Tensor) -> Tensor:
-        """Cosine of each code to each class target, [N, classes]."""
+        """Return the cosine of each code to each class target, float [N, classes]."""
         return functional.normalize(self.norm(self.hash(features))) @ self.targets.T
 
     def forward(self, features: Tensor, targets: Tensor) -> Tensor:
-        """Large-margin cosine softmax (the source's equation 7)."""
+        """Return the large-margin cosine softmax loss (source, equation 7)."""
         cosine = self.cosine(features)
         margin = MARGIN * functional.one_hot(targets, self.classes)
         return functional.cross_entropy(SCALE * (cosine - margin), targets)
 
     def linear(self) -> LinearMap:
-        """The batch norm folded into the hash layer."""
+        """Return the hash layer with the batch norm folded into it."""
         weight, bias = self.hash.weight.detach().double(), self.hash.bias.detach().double()
         mean, var = self.norm.running_mean, self.norm.running_var
         assert mean is not None and var is not None

@@ -17,9 +17,9 @@ class Paper(Head):
         self.classifier = nn.Linear(bits, classes)
 
     def activations(self, features: Tensor) -> Tensor:
-        """a = sigmoid(W f + e), [N, K]."""
+        """Return a = sigmoid(W f + e), float [N, K]."""
         return torch.sigmoid(self.hash(features))
 
     def forward(self, features: Tensor, targets: Tensor) -> Tensor:
-        """Cross-entropy of softmax(V a + b)."""
+        """Return the cross-entropy of softmax(V a + b)."""
         return functional.cross_entropy(self.classifier(self.activations(features)), targets)

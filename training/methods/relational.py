@@ -1,13 +1,15 @@
-"""Distillation from full precision: the codes rank as a classifier on the float features does.
+"""Distill a classifier of the float features into the ranking by codes.
 
-Beyond the papers; after relational distillation (Park et al. 2019) and similarity-preserving
-distillation (Tung & Mori 2019). Photos compared by a classifier's soft answers are ranked better
-than by 64 bits of the same features, and those answers also say which other labels a photo nearly
-was. So besides the contrastive method's loss, each photo's distribution of nearness to the others
-of its batch, in relaxed codes, is drawn to the one in those answers. The classifier learns along
-(label smoothing keeps its answers soft), gets no gradient from the codes and is thrown away: the
-code stays one linear layer. (The features' own cosine as the teacher helps less, and costs on
-places: see docs/results/ACCURACY.md, what was tried.)
+This method is not from the papers. It follows relational distillation (Park et al. 2019) and
+similarity-preserving distillation (Tung & Mori 2019). The soft outputs of a classifier rank photos
+better than 64 bits of the same features, and they also show which other labels a photo resembles.
+The loss is that of the contrastive method plus a term that fits each photo's distribution of
+nearness to the others of its batch, in relaxed codes, to the distribution in those outputs.
+
+The classifier is trained at the same time. Label smoothing keeps its outputs soft. It gets no
+gradient from the codes and is discarded afterwards, so the code remains one linear layer. The
+cosine of the features as the teacher helps less, and costs accuracy on places (Experiments in
+docs/results/ACCURACY.md).
 """
 
 from __future__ import annotations
@@ -22,16 +24,16 @@ from training.methods.paper import Paper
 
 
 class Relational(Paper):
-    """The contrastive method's two terms, the teacher's own error and `relate`; weights 1."""
+    """Both terms of the contrastive method, the teacher's error and `relate`, all with weight 1."""
 
-    batches = 4  # relations, and photos of one's own label, are few in a small batch
+    batches = 4  # a small batch has few relations and few photos of the same label
 
     def __init__(self, features: int, bits: int, classes: int):
         super().__init__(features, bits, classes)
         self.teacher = nn.Linear(features, classes)
 
     def forward(self, features: Tensor, targets: Tensor) -> Tensor:
-        """The sum of the four terms."""
+        """Return the sum of the four terms."""
         activations = self.activations(features)
         codes = 2 * activations - 1
         answers = self.teacher(features)
@@ -42,16 +44,17 @@ class Relational(Paper):
 
 
 def relate(codes: Tensor, taught: Tensor, sharpness: float = SCALE) -> Tensor:
-    """Cross-entropy from the teacher's nearness of each photo to the others to the codes' own.
+    """Return the cross-entropy of the nearness in `codes` against the nearness in `taught`.
 
-    Nearness is the cosine times SCALE, the teacher's times `sharpness`, in a softmax over all other
-    photos of the batch; `codes` float [N, K], `taught` float [N, any].
+    `codes` are float [N, K] and `taught`, the teacher's vectors, float [N, any]. The nearness of a
+    photo to the others of the batch is a softmax of its cosines, times SCALE for `codes` and times
+    `sharpness` for `taught`.
     """
     oneself = torch.eye(len(codes), dtype=torch.bool, device=codes.device)
 
     def nearness(values: Tensor, scale: float) -> Tensor:
         unit = functional.normalize(values)
-        return (scale * unit @ unit.T).masked_fill(oneself, -1e4)  # -inf times zero is not a number
+        return (scale * unit @ unit.T).masked_fill(oneself, -1e4)  # -inf * 0 is NaN
 
     wanted = functional.softmax(nearness(taught, sharpness), 1)
     found = functional.log_softmax(nearness(codes, SCALE), 1)

@@ -12,7 +12,7 @@ class SSDH(Paper):
     """Classification error, minus mean (a - 0.5)^2, plus (mean_k(a) - 0.5)^2; all weights 1."""
 
     def forward(self, features: Tensor, targets: Tensor) -> Tensor:
-        """E1 + E2 + E3 of the survey's description of SSDH."""
+        """Return E1 + E2 + E3, as the survey describes SSDH."""
         a = self.activations(features)
         error = functional.cross_entropy(self.classifier(a), targets)
         undecided = -(a - 0.5).square().mean()

@@ -19,7 +19,7 @@ INPUTS = ("photos", "first weights", "teachers")
 
 
 class CheckpointError(ModelError):
-    """A checkpoint that cannot be used here."""
+    """The checkpoint cannot be used for this run."""
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
@@ -37,7 +37,7 @@ def load_checkpoint(path: Path, identity: dict[str, Any]) -> dict[str, Any] | No
         return None
     try:
         state: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # of a damaged file torch raises almost anything
+    except Exception as error:  # torch raises almost anything for a damaged file
         raise CheckpointError(
             f"corrupt checkpoint: {error}", where=path, remedy="delete it to start over"
         ) from error
@@ -62,8 +62,10 @@ def load_checkpoint(path: Path, identity: dict[str, Any]) -> dict[str, Any] | No
 def digests(
     photos: Sequence[Photo], first: Path | None, teachers: Sequence[Path]
 ) -> dict[str, str]:
-    """What a run is made of, a digest for each of INPUTS: the photos' names, labels and sizes in
-    bytes, the file `first` that holds the first weights, the files `teachers`.
+    """Return a SHA-256 digest for each of INPUTS, to identify the inputs of a run.
+
+    They cover the names, labels and sizes in bytes of the photos, the file `first` with the initial
+    weights, and the files `teachers`.
     """
     listed = (f"{p.source}/{p.name} {p.label} {p.path.stat().st_size}\n" for p in photos)
     files = ([first] if first else [], teachers)

@@ -1,4 +1,4 @@
-"""The text of docs/results/ACCURACY.md, generated from the committed result files."""
+"""Generate the text of docs/results/ACCURACY.md from the committed result files."""
 
 from __future__ import annotations
 

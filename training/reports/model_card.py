@@ -1,4 +1,4 @@
-"""The text of a model card, generated from result files."""
+"""Generate the text of a model card from result files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sections of docs/results/ACCURACY.md: code lengths, ablations and limits."""
+"""Generate sections of docs/results/ACCURACY.md: code lengths, ablations and limits."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _rows(layers: Any, **wanted: Any) -> list[Any]:
 
 
 def code_lengths(layers: Any) -> list[str]:
-    """Tables of every length and method, and the targets of short codes."""
+    """Generate tables of every length and method, and the targets of short codes."""
     parts = [
         "## Code lengths",
         "Each layer is fitted for its own length to the features that the shipped backbone computes"
@@ -97,7 +97,7 @@ def _short_code_targets(layers: Any) -> str:
 
 
 def ingredients(layers: Any) -> list[str]:
-    """Table of backbones and layers at 64 bits that differ in one ingredient."""
+    """Generate the table of backbones and layers at 64 bits that differ in one ingredient."""
     lines = []
     for row in _rows(layers, bits=64):
         plain = layers["float"][row["backbone"]]["grocery/official"]
@@ -117,7 +117,7 @@ def ingredients(layers: Any) -> list[str]:
 
 
 def equal_budget(ablations: Iterable[Any], handmade: Any) -> list[str]:
-    """Methods trained end to end with one short budget, one table per set."""
+    """Generate one table per set of methods trained end to end with one short budget."""
     parts = [
         "## End-to-end training with an equal, short budget",
         "One seed, MAP@100 of the official queries. The first seven convolutions are frozen unless"
@@ -152,7 +152,7 @@ def equal_budget(ablations: Iterable[Any], handmade: Any) -> list[str]:
 
 
 def ranked(ablation: Any, handmade: Any) -> dict[int, dict[str, float]]:
-    """Return bits -> MAP@100 of what the paper compares, in its order.
+    """Return bits -> MAP@100 of the methods that the paper compares, in its order.
 
     First the own codes of the methods trained end to end, then handcrafted features with ITQ.
     """

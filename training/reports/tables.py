@@ -1,4 +1,4 @@
-"""Markdown that the generated documents share."""
+"""Format the markdown of the generated documents."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The section of docs/results/ACCURACY.md that compares the targets with the results."""
+"""Generate the section of docs/results/ACCURACY.md that compares targets with results."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TARGETS = (
 )
 """(set, split, figure, minimum) of the shipped model."""
 DISTURBED, INT8 = 6.0, 0.5
-"""Most points that may be lost: at medium severity on grocery, and by int8."""
+"""Maximum loss in points: at medium severity on grocery, and by int8."""
 CHANCE = 1.0
 """Points by which one seed may be off."""
 _SEVERITY = "medium"
