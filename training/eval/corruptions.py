@@ -1,7 +1,7 @@
 """The disturbances of the survey's open issues, at three severities each, for evaluation.
 
-Applied to the photo before the runtime's own `fit`; a photo's index seeds its disturbance, so that
-all models are judged on the same pixels.
+Each is applied before the runtime's `edge_runtime.image.preprocess`. A photo's index seeds its
+disturbance, so that all models are judged on the same pixels.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ CORRUPTIONS: dict[str, tuple[_Disturbance, tuple[float, float, float], str]] = {
 
 
 def corruption(name: str, severity: str) -> Callable[[Image, int], Image]:
-    """`disturb(image uint8 H x W x 3, photo index) -> image` for one name and severity."""
+    """Return `disturb(image uint8 H x W x 3, photo index) -> image` for a name and severity."""
     function, strengths, _ = CORRUPTIONS[name]
     strength = strengths[SEVERITIES.index(severity)]
     kind = sorted(CORRUPTIONS).index(name)

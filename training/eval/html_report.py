@@ -1,4 +1,4 @@
-"""The evaluation as one HTML page: tables, plots, and a contact sheet of the worst queries."""
+"""Write the evaluation as one HTML page: tables, plots, contact sheet of worst queries."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def _table(head: list[str], rows: list[list[Any]]) -> str:
 
 
 def _curves(entry: dict[str, Any], radius: int) -> bytes:
-    """Precision over recall of each protocol, and the open sets' ROC with the model's radius."""
+    """Plot precision over recall per protocol, and the open-set ROC with the model's radius."""
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(10, 4))
     for name, row in entry["protocols"].items():
         recall, precision = zip(*row["recall_precision"], strict=True)
@@ -129,7 +129,7 @@ def _curves(entry: dict[str, Any], radius: int) -> bytes:
 
 
 def _disturbed(entry: dict[str, Any]) -> bytes:
-    """MAP@100 of each disturbance by severity, beside the undisturbed value."""
+    """Plot MAP@100 of each disturbance by severity, beside the undisturbed value."""
     plain, table = entry["protocols"]["official"]["map100"], entry["disturbances"]
     figure, axes = pyplot.subplots(figsize=(10, 4))
     places = np.arange(len(table))
@@ -152,9 +152,9 @@ def _png(figure: Figure) -> bytes:
 
 
 def worst_queries(ranking: Ranking) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """uint8 picture: a row for each of the worst queries, its nearest neighbors to the right.
+    """Draw one row per worst query, with its nearest neighbors to the right (uint8 image).
 
-    A green frame is the right label, a red one a wrong one.
+    A green frame marks a correct label, a red frame a wrong one.
     """
     ap = average_precision(ranking.relevant, TOP)
     rows = []
@@ -170,7 +170,7 @@ def worst_queries(ranking: Ranking) -> np.ndarray[Any, np.dtype[np.uint8]]:
 
 
 def contact_sheet(photos: list[Photo], across: int = 12) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """uint8 picture of `photos`, `across` in a row."""
+    """Draw `photos` as one uint8 image, `across` per row."""
     tiles = [_tile(photo, (200, 200, 200)) for photo in photos]
     blank = np.full_like(tiles[0], 255)
     tiles += [blank] * (-len(tiles) % across)

@@ -22,7 +22,7 @@ Distances = NDArray[np.uint16]  # codes have up to 4096 bits
 
 
 def distances(queries: Code, database: Code) -> Distances:
-    """Hamming distances [Q, D] of uint64 codes [Q, W] and [D, W]."""
+    """Return the Hamming distances [Q, D] of uint64 codes [Q, W] and [D, W]."""
     result = np.empty((len(queries), len(database)), np.uint16)
     for row, query in enumerate(queries):
         result[row] = hamming(query[None], database)
@@ -30,12 +30,12 @@ def distances(queries: Code, database: Code) -> Distances:
 
 
 def rank(distance: Distances) -> NDArray[np.intp]:
-    """Database positions [Q, D], nearest first, ties by position."""
+    """Return database positions [Q, D], nearest first, ties by position."""
     return np.argsort(distance, axis=1, kind="stable")
 
 
 def average_precision(relevant: NDArray[np.bool_], top: int | None = None) -> Doubles:
-    """AP [Q] of ranked relevance bool [Q, D] over the relevant found in the first `top`."""
+    """Return AP [Q] of ranked relevance bool [Q, D] over the relevant items in the first `top`."""
     found = relevant[:, :top]
     hits = np.cumsum(found, axis=1)
     precision = hits / np.arange(1, found.shape[1] + 1)
@@ -45,16 +45,16 @@ def average_precision(relevant: NDArray[np.bool_], top: int | None = None) -> Do
 
 
 def precision_at(relevant: NDArray[np.bool_], top: int) -> float:
-    """Mean share of relevant items among the first `top`."""
+    """Return the mean share of relevant items among the first `top`."""
     return float(relevant[:, :top].mean())
 
 
 def tie_aware_ap(distance: Distances, same: NDArray[np.bool_], top: int) -> Doubles:
-    """Expected AP@top [Q] over random orders within equal distances.
+    """Return the expected AP@top [Q] over random orders within equal distances.
 
     For a tie group that starts at rank s with c items, r of them relevant, an item at place k
     (1..c) of the group is relevant with probability r/c, and then (k-1)(r-1)/(c-1) others of the
-    group stand before it on average. The divisor is the expected number of relevant in the top.
+    group precede it on average. The divisor is the expected number of relevant in the top.
     """
     result = np.zeros(len(distance))
     for row in range(len(distance)):
@@ -76,7 +76,10 @@ def tie_aware_ap(distance: Distances, same: NDArray[np.bool_], top: int) -> Doub
 
 
 def precision_recall(relevant: NDArray[np.bool_], points: int = 21) -> tuple[Doubles, Doubles]:
-    """Recall and mean interpolated precision, `points` each, over queries with a relevant item."""
+    """Return recall and mean interpolated precision at `points` recall levels.
+
+    Only queries with a relevant item count.
+    """
     relevant = relevant[relevant.any(1)]
     hits = np.cumsum(relevant, axis=1)
     precision = hits / np.arange(1, relevant.shape[1] + 1)
@@ -101,7 +104,7 @@ class OpenSet:
 
 
 def open_set(known: Ints, unknown: Ints, bits: int) -> OpenSet:
-    """From nearest distances int [K] and [U]: the radius with the largest Youden index."""
+    """Find the radius with the largest Youden index from nearest distances int [K] and [U]."""
     radii = np.arange(bits + 1)
     accepted_known = (known[:, None] <= radii).mean(0)
     accepted_unknown = (unknown[:, None] <= radii).mean(0)
@@ -120,7 +123,7 @@ def open_set_episodes(
     episodes: int = 50,
     seed: int = 1,
 ) -> OpenSet:
-    """Open set as a board meets it: a few labels enrolled, queries of others held against them.
+    """Measure the open set on small galleries: enroll a few labels and query all labels.
 
     `database` and `queries` are (codes [N, W], labels [N]); each episode enrolls all database
     photos of `enrolled` (at most half) of `labels`, drawn at random; queries of these are known,

@@ -1,7 +1,7 @@
-"""Which photos are looked up among which: the protocols that a set of photos is judged by.
+"""Define the evaluation protocols: which query photos are searched in which database.
 
-`official` is the default split of training/splits. `distinct...` are for sets whose manifest says
-which labels look like no other. `unseen` asks for labels that training did not know.
+`official` is the default split of training/data/splits. `distinct...` are for sets whose manifest
+marks the labels that look unlike all others. `unseen` queries labels held out of training.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from training.eval.retrieval import CodeSet, best_possible_map, retrieve
 def protocols(
     photos: list[Photo], everything: CodeSet, hidden: Set[str] = frozenset()
 ) -> dict[str, tuple[CodeSet, CodeSet, str]]:
-    """Named (database, queries, split in words) for one set of `photos`.
+    """Return named (database, queries, split in words) for one set of `photos`.
 
-    `everything` holds the codes of those that could be read; `hidden` are labels that were kept out
+    `everything` holds the codes of the readable photos; `hidden` are labels that were kept out
     of training. Raises DataError for an empty side.
     """
     database_photos, query_photos, split = default_split(photos)
@@ -66,7 +66,7 @@ def protocols(
 
 
 def ceilings_of(photos: list[Photo]) -> dict[str, dict[str, float]]:
-    """MAP@100 in percent by set and split that a code without error reaches."""
+    """Return the MAP@100 in percent, by set and split, that an error-free code reaches."""
     result: dict[str, dict[str, float]] = {}
     for source in sorted({photo.source for photo in photos}):
         own = [photo for photo in photos if photo.source == source]

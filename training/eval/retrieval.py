@@ -1,4 +1,4 @@
-"""Judging a hash model: its codes through the runtime's own path, and the figures made of them."""
+"""Compute codes through the runtime's own code path, and retrieval figures from the codes."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _WORKERS = 2
 
 
 class Hasher:
-    """Photos to codes by the runtime's engine and `fit`, on a few engines at a time."""
+    """Convert photos to codes with the runtime's engine and preprocessing, on several engines."""
 
     def __init__(self, model: Path):
         self._engines: queue.SimpleQueue[Engine] = queue.SimpleQueue()
@@ -49,7 +49,7 @@ class Hasher:
     def hash_all(
         self, cache: PhotoSource, disturb: Callable[[Image, int], Image] | None = None
     ) -> Code:
-        """Packed codes uint64 [N, W] of every photo, after `disturb(image, index)` if given."""
+        """Return codes uint64 [N, W] of all photos, after `disturb(image, index)` if given."""
 
         def one(index: int) -> Code:
             image = cache[index]
@@ -73,12 +73,12 @@ class CodeSet:
     codes: Code
 
     def where(self, chosen: Callable[[Photo], bool]) -> CodeSet:
-        """The part of this side whose photos are `chosen`."""
+        """Return the part of this side whose photos are `chosen`."""
         rows = [i for i, photo in enumerate(self.photos) if chosen(photo)]
         return CodeSet([self.photos[i] for i in rows], self.codes[rows])
 
     def shuffled(self) -> CodeSet:
-        """The same photos in an order that does not put a label's photos side by side."""
+        """Return the same photos shuffled, so that a label's photos are not adjacent."""
         rows = np.random.default_rng(SHUFFLE_SEED).permutation(len(self.photos))
         return CodeSet([self.photos[i] for i in rows], self.codes[rows])
 
@@ -95,7 +95,7 @@ class Ranking:
 
     @property
     def relevant(self) -> NDArray[np.bool_]:
-        """Relevance bool [Q, D] in ranked order."""
+        """Return relevance bool [Q, D] in ranked order."""
         return np.take_along_axis(self.same, self.order, axis=1)
 
 
@@ -109,15 +109,15 @@ def retrieve(database: CodeSet, queries: CodeSet) -> Ranking:
 
 
 def mean_ap(database: CodeSet, queries: CodeSet) -> float:
-    """MAP@100 in percent."""
+    """Return MAP@100 in percent."""
     relevant = retrieve(database, queries).relevant
     return 100 * float(average_precision(relevant, TOP).mean())
 
 
 def best_possible_map(ranking: Ranking, alike: dict[str, str]) -> float:
-    """MAP@100 in percent of a perfect code, that cannot tell labels with the same photos apart.
+    """Return MAP@100 in percent of a perfect code that cannot separate identical labels.
 
-    `alike` names for each such label one that stands for it (data.duplicate_labels).
+    `alike` maps a label to another with the same photos (see `duplicate_labels`).
     """
     names, wanted = (
         np.array([alike.get(photo.label, photo.label) for photo in side.photos])
@@ -128,7 +128,7 @@ def best_possible_map(ranking: Ranking, alike: dict[str, str]) -> float:
 
 
 def figures(ranking: Ranking) -> dict[str, Any]:
-    """All retrieval figures of one ranking, in percent."""
+    """Return all retrieval figures of one ranking, in percent."""
     relevant = ranking.relevant
     recall, precision = precision_recall(relevant)
     return {
@@ -147,7 +147,7 @@ def figures(ranking: Ranking) -> dict[str, Any]:
 
 
 def per_label(ranking: Ranking) -> dict[str, dict[str, float]]:
-    """MAP@100 and number of queries of each label."""
+    """Return MAP@100 and the number of queries of each label."""
     ap = average_precision(ranking.relevant, TOP)
     labels = np.array([photo.label for photo in ranking.queries.photos])
     return {
@@ -160,7 +160,7 @@ def per_label(ranking: Ranking) -> dict[str, dict[str, float]]:
 
 
 def worst_pairs(ranking: Ranking, count: int = 15) -> list[dict[str, Any]]:
-    """The label pairs confused most often by the nearest neighbor."""
+    """Return the label pairs confused most often by the nearest neighbor."""
     pairs: dict[tuple[str, str], int] = {}
     for row, photo in enumerate(ranking.queries.photos):
         found = ranking.database.photos[int(ranking.order[row, 0])].label
@@ -171,7 +171,7 @@ def worst_pairs(ranking: Ranking, count: int = 15) -> list[dict[str, Any]]:
 
 
 def open_set_of(database: CodeSet, queries: CodeSet, bits: int) -> dict[str, Any]:
-    """Galleries of 10 labels against queries of others, all labels of `database` taking part."""
+    """Measure the open set with galleries of 10 labels, drawn from all labels of `database`."""
     index = label_indices(database.photos)
     kept = queries.where(lambda photo: photo.label in index)
     measured = open_set_episodes(
@@ -189,13 +189,13 @@ def open_set_of(database: CodeSet, queries: CodeSet, bits: int) -> dict[str, Any
 
 
 def acceptance_rates(measured: dict[str, Any], radius: int) -> tuple[float, float]:
-    """Percent of the known and of the unknown queries of an open set within `radius`."""
+    """Return the percentages of known and unknown open-set queries within `radius`."""
     known, unknown = (measured[side][radius] for side in ("accepted_known", "accepted_unknown"))
     return 100 * known, 100 * unknown
 
 
 def code_health(codes: Code, bits: NDArray[np.bool_]) -> dict[str, float]:
-    """How well the bits are used: balance of the worst bit, largest correlation, distinct codes."""
+    """Measure bit usage: balance of the worst bit, largest correlation, distinct codes."""
     values = np.asarray(bits, np.float64)
     balance = values.mean(0)
     spread = values.std(0) > 0

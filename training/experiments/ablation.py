@@ -1,4 +1,4 @@
-"""Training runs of equal length that differ from a base recipe in one ingredient."""
+"""Compare training runs of equal length that differ from a base recipe in one ingredient."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Variant:
 
 
 def variants(base: Recipe, lengths: Iterable[int]) -> dict[str, Variant]:
-    """All rows by their names, the most telling first."""
+    """Return all rows by name, the most informative first."""
     rows = {"base": Variant("method joint, strong augmentation, mixing, averaged weights", base)}
     for name in METHODS:
         rows[name] = Variant(f"method {name} instead of joint", replace(base, method=name))
@@ -63,7 +63,7 @@ def variants(base: Recipe, lengths: Iterable[int]) -> dict[str, Variant]:
 
 @dataclass(frozen=True)
 class Bench:
-    """The photos all variants share: what they train on, and what judges them."""
+    """The training and evaluation photos that all variants share."""
 
     cache: PixelCache
     query_reader: PhotoReader
@@ -92,6 +92,6 @@ class Bench:
 
 
 def _map(database: Part, queries: Part, head: LinearMap) -> float:
-    """MAP@100 in percent of the codes that `head` makes."""
+    """Return MAP@100 in percent of the codes that `head` computes."""
     sides = [CodeSet(part.photos, to_codes(part.features, head)) for part in (database, queries)]
     return round(mean_ap(*sides), 2)

@@ -19,7 +19,7 @@ Measure = Callable[[list[Photo], Floats, list[Photo], Floats], float]
 
 
 def judge(photos: list[Photo], features: Floats, measure: Measure) -> dict[str, float]:
-    """MAP@100 by "source/protocol" of features float32 [N, F] of all `photos`."""
+    """Return MAP@100 by "source/protocol" of features float32 [N, F] of all `photos`."""
     result = {}
     for source in sorted({photo.source for photo in photos}):
         own = [photo for photo in photos if photo.source == source]
@@ -38,14 +38,14 @@ def judge(photos: list[Photo], features: Floats, measure: Measure) -> dict[str, 
 def by_cosine(
     database: list[Photo], base: Floats, queries: list[Photo], query_features: Floats
 ) -> float:
-    """MAP@100 in percent of ranking by cosine."""
+    """Return MAP@100 in percent of ranking by cosine."""
     return float_map(Part(database, base), Part(queries, query_features))
 
 
 def by_bits(
     database: list[Photo], base: Floats, queries: list[Photo], query_features: Floats
 ) -> float:
-    """MAP@100 in percent of ranking signs by Hamming distance."""
+    """Return MAP@100 in percent of ranking signs by Hamming distance."""
     identity = np.eye(base.shape[1], dtype=np.float32), np.zeros(base.shape[1], np.float32)
     sides = [
         CodeSet(database, to_codes(base, identity)),
@@ -57,8 +57,9 @@ def by_bits(
 def fitted(
     photos: list[Photo], features: Floats, database: list[Floats], recipe: HeadRecipe
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """MAP@100 of a layer fitted to the passes `database`, which are of the first `photos`: of its
-    bits, and of its activations.
+    """Return MAP@100 of a fitted layer's bits and of its activations.
+
+    The layer is fitted to the passes `database`, which cover the first `photos`.
     """
     known = photos[: len(database[0])]
     index = label_indices(known)

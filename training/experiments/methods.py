@@ -35,22 +35,22 @@ class Part:
     features: Floats
 
     def where(self, chosen: NDArray[np.bool_]) -> Part:
-        """The rows `chosen`."""
+        """Return the rows `chosen`."""
         return Part(
             [p for p, c in zip(self.photos, chosen, strict=True) if c], self.features[chosen]
         )
 
     def labelled(self, labels: set[str]) -> Part:
-        """The photos of `labels`."""
+        """Return the photos of `labels`."""
         return self.where(np.array([photo.label in labels for photo in self.photos]))
 
     def of(self, source: str) -> Part:
-        """The photos of one set."""
+        """Return the photos of one set."""
         return self.where(np.array([photo.source == source for photo in self.photos]))
 
 
 def float_map(database: Part, queries: Part) -> float:
-    """MAP@100 in percent of ranking float features by cosine."""
+    """Return MAP@100 in percent of ranking float features by cosine."""
     rows = np.random.default_rng(SHUFFLE_SEED).permutation(len(database.photos))
     names = np.array([database.photos[int(row)].label for row in rows])
     wanted = np.array([photo.label for photo in queries.photos])
@@ -68,9 +68,9 @@ def compare(
     only: str = "",
     methods: tuple[str, ...] = METHODS,
 ) -> dict[str, dict[str, Any]]:
-    """The table: source -> "seen" / "unseen" -> method -> bits -> MAP@100 in percent.
+    """Return source -> "seen" / "unseen" -> method -> bits -> MAP@100 in percent.
 
-    The mean over `seeds`. `only` "seen" or "unseen" leaves the other half out.
+    Values are means over `seeds`. `only` "seen" or "unseen" omits the other half.
     """
     sources = sorted({photo.source for photo in database.photos})
     seen, unseen = class_split(database.photos, UNSEEN_SHARE, UNSEEN_SEED)

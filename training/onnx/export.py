@@ -1,4 +1,4 @@
-"""torch -> ONNX: batch norm folded into the convolutions, batch 1, checked against torch.
+"""Export torch to ONNX: fold batch norm into the convolutions, batch 1, check against torch.
 
 The graph is built node by node (no tracer), so it holds exactly the operators a board needs:
 Conv, Clip (ReLU6), GlobalAveragePool, Flatten, Gemm, Sigmoid.
@@ -28,11 +28,11 @@ Floats = NDArray[np.float32]
 
 
 class ExportError(ModelError):
-    """The exported file is not what torch computes, or is larger than a board allows."""
+    """The exported file differs from torch's results or is larger than a board allows."""
 
 
 def folded(unit: nn.Module) -> tuple[Floats, Floats]:
-    """Kernel float32 [O, I, k, k] and bias [O] of conv + batch norm, computed in float64."""
+    """Return kernel float32 [O, I, k, k] and bias [O] of conv + batch norm, computed in float64."""
     conv, norm = unit[0], unit[1]
     scale = norm.weight.double() / torch.sqrt(norm.running_var.double() + norm.eps)
     kernel = conv.weight.double() * scale[:, None, None, None]
@@ -46,7 +46,7 @@ def build(
     head: tuple[Floats, Floats] | None,
     metadata: Mapping[str, str] | None = None,
 ) -> onnx.ModelProto:
-    """The ONNX model of `backbone` for float32 [1, 3, size, size] named `image`.
+    """Build the ONNX model of `backbone` for float32 [1, 3, size, size] named `image`.
 
     With `head` = (weight [K, F], bias [K]) the output is `hash` [1, K], sigmoid activations;
     without, it is `features` [1, F].
@@ -105,9 +105,9 @@ def build(
 
 
 def save(model: onnx.ModelProto, path: Path) -> None:
-    """Write `model` whole or not at all.
+    """Write `model` to `path` atomically.
 
-    Raises ExportError when it is over `MAX_BYTES`, StorageError when the disk refuses it.
+    Raises ExportError when it exceeds `MAX_BYTES`, StorageError when the write fails.
     """
     data = model.SerializeToString()
     if len(data) > MAX_BYTES:
@@ -118,7 +118,7 @@ def save(model: onnx.ModelProto, path: Path) -> None:
 
 
 def session(model: bytes | Path, threads: int = 1) -> Callable[[Floats], Floats]:
-    """A function float32 [1, 3, S, S] -> float32 [1, N] running `model` in ONNX Runtime."""
+    """Return a function float32 [1, 3, S, S] -> float32 [1, N] that runs `model`."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

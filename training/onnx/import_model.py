@@ -21,9 +21,9 @@ from training.files import write_bytes
 from training.onnx.model_description import CHANNELS, ModelDescription
 from training.onnx.preprocess_nodes import Channels, expose_output, input_nodes, prepend_nodes
 
-ADOPTED = "edge.adopted"  # metadata: JSON of how a foreign model was taken
-_SPREAD = 0.2  # of the bits: the radius that nobody measured
-_PREFIX = "theirs/"  # of the foreign graph's names, so that none is ours
+ADOPTED = "edge.adopted"  # metadata key: JSON of how a foreign model was imported
+_SPREAD = 0.2  # share of the bits: default radius when none was measured
+_PREFIX = "theirs/"  # keeps the foreign graph's names distinct from ours
 _MIDDLE = {"Sigmoid": 0.5, "HardSigmoid": 0.5, "Tanh": 0.0, "Softsign": 0.0, "Sign": 0.0}
 """Of a last operator: the middle of what it gives."""
 _SHAPING = {"Flatten", "Reshape", "Squeeze", "Unsqueeze", "Identity", "Cast", "Transpose"}
@@ -32,7 +32,7 @@ _Dims = list[int | None]
 
 
 def read_model(path: Path) -> onnx.ModelProto:
-    """The ONNX file `path`. Raises ModelNotFoundError, or ModelInvalidError when it is none."""
+    """Read the ONNX file `path`. Raises ModelNotFoundError or ModelInvalidError."""
     identify(path)
     try:
         model = onnx.load(path)
@@ -46,7 +46,7 @@ def read_model(path: Path) -> onnx.ModelProto:
 
 
 def metadata_of(model: onnx.ModelProto) -> dict[str, str]:
-    """The model's metadata entries."""
+    """Return the model's metadata entries."""
     return {entry.key: entry.value for entry in model.metadata_props}
 
 
@@ -98,7 +98,9 @@ def import_model(path: Path, given: ModelDescription) -> onnx.ModelProto:
         "mean": given.mean, "std": given.std, "scale": given.scale, "offset": given.offset or 0.0,
         "output": output, "assumed": _assumed(given, radius, threshold),
     }  # fmt: skip
-    parse_metadata(info.to_metadata(), path=path, model_id="", size_bytes=0)  # can it be?
+    parse_metadata(
+        info.to_metadata(), path=path, model_id="", size_bytes=0
+    )  # validates the metadata
     del ours.metadata_props[:]
     helper.set_model_props(ours, {**info.to_metadata(), ADOPTED: json.dumps(story)})
     return ours
@@ -126,14 +128,14 @@ def self_described(path: Path, given: ModelDescription) -> Iterator[Path]:
 
 
 def description(path: Path, info: ModelInfo) -> dict[str, Any]:
-    """How the model `path` is fed and read, for results: what it says, and how it was adopted."""
+    """Describe the input and output of `path` for results, and how it was imported."""
     entries = metadata_of(onnx.load(path, load_external_data=False))
     story = {"adopted": json.loads(entries[ADOPTED])} if ADOPTED in entries else {}
     return {**asdict(info.input), "threshold": info.threshold, **story}
 
 
 def input_summary(found: dict[str, Any]) -> str:
-    """A description, in a line."""
+    """Format a description on one line."""
     story = found.get("adopted", {})
     value = "pixel * {scale:.6g} {offset:+.6g}".format(**(story or found))
     if story.get("mean") or story.get("std"):
@@ -154,7 +156,7 @@ def _invalid(path: Path, what: str, remedy: str) -> ModelInvalidError:
 
 
 def _image(graph: onnx.GraphProto, path: Path) -> tuple[onnx.ValueInfoProto, _Dims]:
-    """The one input and its dimensions; None: free."""
+    """Return the only input and its dimensions; None marks a free dimension."""
     constants = {tensor.name for tensor in graph.initializer}
     inputs = [each for each in graph.input if each.name not in constants]
     if len(inputs) != 1:
@@ -224,7 +226,7 @@ def _output(graph: onnx.GraphProto, given: ModelDescription, path: Path) -> str:
 
 
 def _middle(graph: onnx.GraphProto, output: str) -> float | None:
-    """The middle of what the last operator gives; None where it gives anything."""
+    """Return the middle of the last operator's output range, or None if it is unbounded."""
     made_by = {name: node for node in graph.node for name in node.output}
     while (node := made_by.get(output)) and node.op_type in _SHAPING:
         output = node.input[0]
@@ -234,9 +236,9 @@ def _middle(graph: onnx.GraphProto, output: str) -> float | None:
 def _values(
     given: ModelDescription, scale: float, size: int
 ) -> tuple[InputSpec, Channels, Channels]:
-    """What the runtime computes of a pixel, and the mean and spread [3] that are left to do.
+    """Return the runtime's input spec and the remaining mean and std [3] for the graph.
 
-    Channels that are treated alike leave nothing: scale and offset do it all.
+    When all channels are treated alike, scale and offset suffice and nothing remains.
     """
     mean, std = given.mean or (0.0,) * CHANNELS, given.std or (1.0,) * CHANNELS
     offset = given.offset or 0.0

@@ -1,4 +1,4 @@
-"""What a user states about an ONNX hash model that carries no description of its own."""
+"""Describe an ONNX hash model that has no description in its metadata."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ CHANNELS = 3
 
 @dataclass(frozen=True)
 class ModelDescription:
-    """How a foreign model is fed and read; None where the user stated nothing.
+    """Input and output format of a foreign model; None where the user gave no value.
 
     An input value is (pixel * scale + offset - mean) / std, with mean and std per channel in the
     model's own channel order.
@@ -29,5 +29,5 @@ class ModelDescription:
 
     @property
     def options(self) -> list[str]:
-        """The command-line options that were given."""
+        """Return the command-line options that were given."""
         return [f"--{each.name}" for each in fields(self) if getattr(self, each.name) is not None]

@@ -1,4 +1,4 @@
-"""ONNX surgery on a foreign hash network: what stands before its input and behind its output."""
+"""Edit a foreign ONNX hash network: prepend preprocessing and expose its output."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ Channels = NDArray[np.float32] | None
 def input_nodes(
     image: str, kind: int, layout: str, colour: str, mean: Channels, std: Channels
 ) -> list[onnx.NodeProto]:
-    """Nodes from `IMAGE`, float32 [1, 3, S, S] RGB, to the foreign input, in the foreign order.
+    """Return nodes that convert `IMAGE`, float32 [1, 3, S, S] RGB, to the foreign input.
 
-    Constants are nodes: what old files call initializers must be inputs as well.
+    The result has the foreign channel order and layout. Constants are nodes because old files
+    require every initializer to be an input as well.
     """
     nodes: list[onnx.NodeProto] = []
     value = IMAGE
@@ -70,7 +71,7 @@ def prepend_nodes(
 
 
 def expose_output(model: onnx.ModelProto, output: str, size: int, path: Path) -> int:
-    """Make `output` the only one, `OUTPUT`, float32 [1, K]; returns K."""
+    """Make `output` the only output, named `OUTPUT`, float32 [1, K]; return K."""
     graph = model.graph
     wanted = next(each for each in graph.output if each.name == output)
     del graph.output[:]
@@ -112,7 +113,7 @@ def _rename(graph: onnx.GraphProto, old: str, new: str) -> None:
 
 
 def _tried(model: onnx.ModelProto, size: int, path: Path) -> NDArray[Any]:
-    """What the model gives for a gray photo."""
+    """Return the model's output for a gray photo."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     grey = np.full((1, CHANNELS, size, size), 0.5, np.float32)

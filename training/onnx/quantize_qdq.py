@@ -30,7 +30,7 @@ PHOTOS = 300
 
 
 class Calibration(CalibrationDataReader):
-    """Feeds fitted photos, one at a time."""
+    """Feed preprocessed photos one at a time."""
 
     def __init__(self, cache: PixelCache, size: int):
         self._images: Iterator[Floats] = (
@@ -38,7 +38,7 @@ class Calibration(CalibrationDataReader):
         )
 
     def get_next(self) -> dict[str, Floats] | None:
-        """The next input, None at the end."""
+        """Return the next input, or None at the end."""
         image = next(self._images, None)
         return None if image is None else {IMAGE: image}
 
@@ -46,7 +46,7 @@ class Calibration(CalibrationDataReader):
 def quantize(model: Path, cache: PixelCache, out: Path, method: CalibrationMethod) -> None:
     """Write the int8 version of `model`, calibrated on `cache`, at `out`.
 
-    Raises ExportError when it is over `MAX_BYTES`.
+    Raises ExportError when it exceeds `MAX_BYTES`.
     """
     size = PortableEngine(model).model.input.size
     with tempfile.TemporaryDirectory() as folder:
@@ -76,7 +76,7 @@ def quantize(model: Path, cache: PixelCache, out: Path, method: CalibrationMetho
 
 
 def agreement(one: Path, other: Path, cache: PixelCache) -> float:
-    """Share of equal bits of two models over `cache`."""
+    """Return the share of equal bits of two models over `cache`."""
     engines = [PortableEngine(path, threads=2) for path in (one, other)]
     size = engines[0].model.input.size
     equal = []
