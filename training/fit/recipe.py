@@ -23,7 +23,7 @@ class Recipe:
     mixed: float = 0.0  # share of batches that are mixed (mixup or cutmix, half each)
     dropout: float = 0.1
     frozen: int = 7  # units at the start of the backbone that are not trained
-    flip_sources: tuple[str, ...] = ()  # sets whose photos may be mirrored
+    flip_sources: tuple[str, ...] = ()  # sets without left or right, mirrored at random
     augmentation: str = "strong"  # one of AUGMENTATIONS
     seed: int = 1
 
