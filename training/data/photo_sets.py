@@ -2,7 +2,7 @@
 
 A manifest has the columns `path` and `label` (or `place` / `fine_name`), and may have `split` (in
 the words of SPLITS), `seq` (a number: the order in which the photos were taken) and any others,
-which stay with the photo as `extra`. A folder tree has no splits: see training/splits.
+which stay with the photo as `extra`. A folder tree has no splits: see training/data/splits.py.
 """
 
 from __future__ import annotations

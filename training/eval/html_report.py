@@ -1,4 +1,4 @@
-"""Write the evaluation as one HTML page: tables, plots, contact sheet of worst queries."""
+"""Write the evaluation as one HTML page: tables, plots and a contact sheet of the worst queries."""
 
 from __future__ import annotations
 

@@ -32,7 +32,10 @@ _Dims = list[int | None]
 
 
 def read_model(path: Path) -> onnx.ModelProto:
-    """Read the ONNX file `path`. Raises ModelNotFoundError or ModelInvalidError."""
+    """Read the ONNX file `path`.
+
+    Raises ModelNotFoundError, or ModelInvalidError when it is not an ONNX model.
+    """
     identify(path)
     try:
         model = onnx.load(path)
