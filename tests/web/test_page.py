@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
 import pytest
 
 from edge_runtime.image import Image
@@ -20,16 +18,6 @@ pytestmark = pytest.mark.skipif(
 )
 PHONE = (390, 844)
 DESKTOP = (1280, 900)
-
-
-@pytest.fixture(scope="module")
-def film(tmp_path_factory: pytest.TempPathFactory, cat: Image) -> Path:
-    path = tmp_path_factory.mktemp("film") / "cat.mp4"
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 20, (640, 480))
-    for _ in range(20):
-        writer.write(np.asarray(cv2.resize(cat, (640, 480)), np.uint8))
-    writer.release()
-    return path
 
 
 @pytest.fixture(scope="module")

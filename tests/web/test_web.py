@@ -29,16 +29,6 @@ from tests.support.web import HTML, TOKEN, Client, encoded, start
 
 
 @pytest.fixture(scope="module")
-def film(tmp_path_factory: pytest.TempPathFactory, cat: Image) -> Path:
-    path = tmp_path_factory.mktemp("film") / "cat.mp4"
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 20, (640, 480))
-    for _ in range(20):
-        writer.write(np.asarray(cv2.resize(cat, (640, 480)), np.uint8))
-    writer.release()
-    return path
-
-
-@pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory, film: Path) -> Iterator[Client]:
     folder = tmp_path_factory.mktemp("site")
     process = start(folder, film, http="port = 0\nrequests_per_minute = 100000")
