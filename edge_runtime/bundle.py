@@ -10,7 +10,8 @@ A bundle is a folder with `manifest.json` and the files that it lists:
 The manifest:
 
     format     1
-    model      id, name, version, bits, threshold, bit_order, radius, input (edge_runtime.model)
+    model      id, name, version, bits, threshold, bit_order, radius, input, features,
+               same_codes_as (edge_runtime.model); the last two may be missing
     target     name, board, triple, cpu, features (required CPU features)
     precision  fp32, fp16, int8, or portable
     budgets    limits from the device's description
@@ -230,6 +231,8 @@ def _parse(manifest: dict[str, Any], path: Path) -> Bundle:
         metadata = {
             "edge.format": MODEL_FORMAT,
             "edge.input": json.dumps(fields["input"]),
+            "edge.features": str(fields.get("features", 0)),
+            "edge.same_codes_as": ",".join(fields.get("same_codes_as", ())),
             **{
                 f"edge.{key}": str(fields[key])
                 for key in ("name", "version", "bits", "threshold", "bit_order", "radius")

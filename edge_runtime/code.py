@@ -7,6 +7,8 @@ significant first; bits past K are zero. On a little-endian machine, this memory
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -20,6 +22,16 @@ _ONES = np.unpackbits(np.arange(256, dtype=np.uint8)[:, np.newaxis], axis=1).sum
 
 Code = NDArray[np.uint64]
 """One code, uint64 [W] with W = `words_of(bits)`, or several, uint64 [n, W]."""
+
+
+@dataclass(frozen=True, eq=False)
+class Embedding:
+    """What one run of a network computes of an image."""
+
+    code: Code
+    """uint64 [W]."""
+    features: NDArray[np.float32] | None
+    """The pooled features that enter the hash layer, [F]; None if the model gives none."""
 
 
 def words_of(bits: int) -> int:

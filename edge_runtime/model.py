@@ -11,6 +11,14 @@ separated. Its id is the SHA-256 digest of the file. Metadata keys (all values a
     edge.bit_order   "little" (edge_runtime.code)
     edge.radius      Hamming distance up to which a nearest neighbor counts as known
     edge.input       JSON: size, geometry, `colour`, scale, offset (value = pixel * scale + offset)
+
+and, if they apply:
+
+    edge.features        F, the length of the pooled features, which enter the hash layer
+    edge.same_codes_as   ids of earlier files whose codes are identical, separated by commas
+
+The graph's first output is `hash`, float32 [1, K]. A file with edge.features has a second output,
+`features`, float32 [1, F].
 """
 
 from __future__ import annotations
@@ -18,6 +26,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -30,6 +39,8 @@ FORMAT = "1"
 MODEL_FILE = "mobilenet_v1_hash64.onnx"
 PACKAGED_MODEL_FILE = "mobilenet_v1_hash64_int8.onnx"
 MODEL_VARIABLE = "EDGE_RUNTIME_MODEL"
+MAX_FEATURES = 1 << 16
+_ID = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -61,10 +72,18 @@ class ModelInfo:
     threshold: float
     radius: int
     input: InputSpec
+    features: int = 0
+    """Length F of the pooled features that the network gives beside the hash; 0: it gives none."""
+    same_codes_as: tuple[str, ...] = ()
+    """Ids of earlier model files whose codes are identical, so their galleries can be used."""
+
+    def accepts_codes_of(self, model_id: str) -> bool:
+        """Return whether codes of the model `model_id` can be compared with this model's."""
+        return model_id == self.id or model_id in self.same_codes_as
 
     def to_metadata(self) -> dict[str, str]:
         """Return the metadata entries that `parse_metadata` reads."""
-        return {
+        entries = {
             "edge.format": FORMAT,
             "edge.name": self.name,
             "edge.version": self.version,
@@ -74,6 +93,11 @@ class ModelInfo:
             "edge.radius": str(self.radius),
             "edge.input": json.dumps(asdict(self.input)),
         }
+        if self.features:
+            entries["edge.features"] = str(self.features)
+        if self.same_codes_as:
+            entries["edge.same_codes_as"] = ",".join(self.same_codes_as)
+        return entries
 
 
 def parse_metadata(
@@ -115,6 +139,8 @@ def parse_metadata(
                 scale=float(fields["scale"]),
                 offset=float(fields["offset"]),
             ),
+            features=int(metadata.get("edge.features", "0")),
+            same_codes_as=_ids(metadata.get("edge.same_codes_as", "")),
         )
     except KeyError as error:
         raise fail(f"metadata lacks {error}") from error
@@ -127,6 +153,8 @@ def parse_metadata(
         )
     if not 1 <= info.input.size <= 4096:
         raise fail(f"input size must be between 1 and 4096 pixels, got {info.input.size}")
+    if not 0 <= info.features <= MAX_FEATURES:
+        raise fail(f"features must be between 0 and {MAX_FEATURES}, got {info.features}")
     for key, value, known in (
         ("edge.bit_order", metadata.get("edge.bit_order", BIT_ORDER), BIT_ORDER),
         ("edge.input.geometry", info.input.geometry, "squash"),
@@ -135,6 +163,14 @@ def parse_metadata(
         if value != known:
             raise fail(f'unsupported {key} "{value}", this version supports "{known}"')
     return info
+
+
+def _ids(text: str) -> tuple[str, ...]:
+    """Return the ids in `text`, separated by commas; raises ValueError if one is not an id."""
+    ids = tuple(filter(None, (each.strip() for each in text.split(","))))
+    if wrong := next((each for each in ids if not _ID.fullmatch(each)), None):
+        raise ValueError(f'"{wrong}" in edge.same_codes_as is not a SHA-256 in hexadecimal')
+    return ids
 
 
 def find_model(path: str | os.PathLike[str] | None = None) -> Path:

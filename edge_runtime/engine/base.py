@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from edge_runtime.code import Code
+from edge_runtime.code import Code, Embedding
 from edge_runtime.model import ModelInfo
 from edge_runtime.system.stage_timer import NO_TIMER, StageTimer
 
@@ -48,6 +48,14 @@ class Engine(ABC):
         engine that can separate them marks the stages "hash" and "pack" on `timer`; others mark
         only "hash". Raises `EngineError`.
         """
+
+    def embed(self, image: Image, timer: StageTimer = NO_TIMER) -> Embedding:
+        """Return the code and the pooled features of a preprocessed `image`, from one run.
+
+        The code is the one that `hash` returns. The features are None if the model gives none
+        (`model.features` is 0). Marks the same stages as `hash`; raises `EngineError`.
+        """
+        return Embedding(self.hash(image, timer), None)
 
     def steps(self, image: Image, calls: int) -> list[Step]:
         """Hash a preprocessed `image` `calls` times; return the time of each step, in order.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.bundle import multiply_adds, open_bundle
-from edge_runtime.code import Code
+from edge_runtime.code import Code, Embedding
 from edge_runtime.engine.base import Engine, Step
 from edge_runtime.errors import BundleInvalidError, EngineError
 from edge_runtime.system.stage_timer import NO_TIMER, StageTimer
@@ -24,7 +25,9 @@ from edge_runtime.system.stage_timer import NO_TIMER, StageTimer
 if TYPE_CHECKING:  # loads OpenCV, which this engine does not need
     from edge_runtime.image import Image
 
-API_VERSION = 1
+API_VERSION = 2
+WITHOUT_FEATURES = 1
+"""The earlier interface, still supported: `edge_info` ends at arena_bytes, no `edge_features`."""
 
 
 class _Info(ctypes.Structure):
@@ -37,6 +40,7 @@ class _Info(ctypes.Structure):
         ("target", ctypes.c_char_p),
         ("precision", ctypes.c_char_p),
         ("arena_bytes", ctypes.c_uint64),
+        ("features", ctypes.c_int32),
     )
 
 
@@ -51,14 +55,19 @@ class CompiledEngine(Engine):
             raise BundleInvalidError("the bundle contains no compiled network", where=path)
         self._library = _load(bundle.library)
         info = self._library.edge_version().contents
-        found = (info.size, info.bits, (info.model_id or b"").decode())
-        if found != (bundle.model.input.size, bundle.model.bits, bundle.model.id):
+        model, features = bundle.model, 0
+        if info.api_version == WITHOUT_FEATURES:
+            model = replace(model, features=0)
+        else:
+            features = info.features
+        found = (info.size, info.bits, features, (info.model_id or b"").decode())
+        if found != (model.input.size, model.bits, model.features, model.id):
             raise BundleInvalidError(
                 "the library was compiled from a different model than the manifest names",
                 where=bundle.library,
                 remedy="compile the bundle again",
             )
-        self.model = bundle.model
+        self.model = model
         self.target, self.precision = bundle.target, bundle.precision
         self.threads = threads
         self.reason = f"bundle for {bundle.target}, {bundle.precision}, matches this CPU"
@@ -76,6 +85,20 @@ class CompiledEngine(Engine):
             raise EngineError(self._error(), where=self.model.path)
         timer.mark("hash")
         return code
+
+    def embed(self, image: Image, timer: StageTimer = NO_TIMER) -> Embedding:
+        """See `Engine.embed`."""
+        if not self.model.features:
+            return Embedding(self.hash(image, timer), None)
+        pixels = self._pixels(image)
+        code = np.empty(self._words, dtype=np.uint64)
+        features = np.empty(self.model.features, dtype=np.float32)
+        if self._library.edge_features(
+            self._network, pixels.ctypes.data, code.ctypes.data, features.ctypes.data
+        ):
+            raise EngineError(self._error(), where=self.model.path)
+        timer.mark("hash")
+        return Embedding(code, features)
 
     def logits(self, image: Image) -> NDArray[np.float32]:
         """Return the hash layer's sums before the sigmoid, float32 [K], for parity tests."""
@@ -138,26 +161,29 @@ def _load(path: Path) -> ctypes.CDLL:
             f"cannot load the library: {error}", where=path, remedy="compile the bundle again"
         ) from error
     pointer, number = ctypes.c_void_p, ctypes.c_int32
+    functions = [
+        ("edge_open", pointer, [number]),
+        ("edge_hash", number, [pointer] * 3),
+        ("edge_logits", number, [pointer] * 3),
+        ("edge_profile", number, [pointer, pointer, number]),
+        ("edge_kernel", ctypes.c_char_p, [number]),
+        ("edge_close", None, [pointer]),
+        ("edge_error", ctypes.c_char_p, []),
+    ]
     try:
-        for name, result, arguments in (
-            ("edge_version", ctypes.POINTER(_Info), []),
-            ("edge_open", pointer, [number]),
-            ("edge_hash", number, [pointer, pointer, pointer]),
-            ("edge_logits", number, [pointer, pointer, pointer]),
-            ("edge_profile", number, [pointer, pointer, number]),
-            ("edge_kernel", ctypes.c_char_p, [number]),
-            ("edge_close", None, [pointer]),
-            ("edge_error", ctypes.c_char_p, []),
-        ):
+        library.edge_version.restype = ctypes.POINTER(_Info)
+        version = library.edge_version().contents.api_version
+        if version not in (WITHOUT_FEATURES, API_VERSION):
+            raise BundleInvalidError(
+                f"unsupported interface version {version}, expected {API_VERSION}",
+                where=path,
+                remedy="compile the bundle again, or update edge-runtime",
+            )
+        if version != WITHOUT_FEATURES:
+            functions.append(("edge_features", number, [pointer] * 4))
+        for name, result, arguments in functions:
             function = getattr(library, name)
             function.restype, function.argtypes = result, arguments
     except AttributeError as error:
         raise BundleInvalidError(f"not a compiled network: {error}", where=path) from error
-    version = library.edge_version().contents.api_version
-    if version != API_VERSION:
-        raise BundleInvalidError(
-            f"unsupported interface version {version}, expected {API_VERSION}",
-            where=path,
-            remedy="compile the bundle again, or update edge-runtime",
-        )
     return library

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 
-from edge_runtime.code import Code, binarize, pack
+import numpy as np
+
+from edge_runtime.code import Code, Embedding, binarize, pack
 from edge_runtime.engine.base import Engine
 from edge_runtime.image import Image
 from edge_runtime.image.preprocess import preprocess
@@ -30,10 +32,16 @@ class FakeEngine(Engine):
             threshold=0.5,
             radius=8,
             input=InputSpec(size=64),
+            features=64,
         )
 
     def hash(self, image: Image, timer: StageTimer = NO_TIMER) -> Code:
         """See `Engine.hash`."""
+        return self.embed(image, timer).code
+
+    def embed(self, image: Image, timer: StageTimer = NO_TIMER) -> Embedding:
+        """See `Engine.embed`; the features are the means of the 64 cells, 0 to 1."""
         cells = preprocess(image, 8).mean(axis=2).reshape(64)
         timer.mark("hash")
-        return pack(binarize(cells, float(cells.mean())))
+        code = pack(binarize(cells, float(cells.mean())))
+        return Embedding(code, (cells / 255).astype(np.float32))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_runtime.code import Code, binarize, pack
+from edge_runtime.code import Code, Embedding, binarize, pack
 from edge_runtime.engine.base import Engine, Step
 from edge_runtime.errors import EngineError, ModelInvalidError
 from edge_runtime.image import Image
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 OUTPUT = "hash"
 """Name of the output with the activations. If no output has this name, the first one is used."""
+FEATURES = "features"
+"""Name of the output with the pooled features, which a model with edge.features has."""
 
 
 class PortableEngine(Engine):
@@ -70,10 +72,16 @@ class PortableEngine(Engine):
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         names = [output.name for output in outputs]
         output = outputs[names.index(OUTPUT) if OUTPUT in names else 0]
-        for what, found, expected in (
+        checks: list[tuple[str, object, list[int]]] = [
             ("input", inputs[0].shape, [1, 3, size, size]),
             ("output", output.shape, [1, bits]),
-        ):
+        ]
+        self._outputs = [output.name]
+        if self.model.features:
+            found = outputs[names.index(FEATURES)].shape if FEATURES in names else "missing"
+            checks.append((f"output {FEATURES}", found, [1, self.model.features]))
+            self._outputs.append(FEATURES)
+        for what, found, expected in checks:
             if found != expected:
                 raise ModelInvalidError(
                     f"model {what} is {found}, but its metadata requires {expected}",
@@ -84,13 +92,7 @@ class PortableEngine(Engine):
 
     def activations(self, image: Image) -> NDArray[np.float32]:
         """Return the sigmoid activations, float32 [K], for evaluation and parity tests."""
-        normalize(image, self.model.input, self._tensor[0])
-        try:
-            (output,) = self._session.run([self._output], {self._input: self._tensor})
-        except Exception as error:  # no public base class, as above
-            raise EngineError(f"ONNX Runtime failed: {error}", where=self.model.path) from error
-        activations: NDArray[np.float32] = output[0]
-        return activations
+        return self._run(image, [self._output])[0]
 
     def hash(self, image: Image, timer: StageTimer = NO_TIMER) -> Code:
         """See `Engine.hash`."""
@@ -99,6 +101,23 @@ class PortableEngine(Engine):
         code = pack(binarize(activations, self.model.threshold))
         timer.mark("pack")
         return code
+
+    def embed(self, image: Image, timer: StageTimer = NO_TIMER) -> Embedding:
+        """See `Engine.embed`."""
+        activations, *features = self._run(image, self._outputs)
+        timer.mark("hash")
+        code = pack(binarize(activations, self.model.threshold))
+        timer.mark("pack")
+        return Embedding(code, features[0] if features else None)
+
+    def _run(self, image: Image, outputs: list[str]) -> list[NDArray[np.float32]]:
+        """Return the `outputs` of the network for `image`, without the batch axis."""
+        normalize(image, self.model.input, self._tensor[0])
+        try:
+            results = self._session.run(outputs, {self._input: self._tensor})
+        except Exception as error:  # no public base class, as above
+            raise EngineError(f"ONNX Runtime failed: {error}", where=self.model.path) from error
+        return [result[0] for result in results]
 
     def steps(self, image: Image, calls: int) -> list[Step]:
         """See `Engine.steps`; uses ONNX Runtime's profiler in a separate session."""

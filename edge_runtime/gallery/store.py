@@ -90,7 +90,7 @@ class Gallery:
         if meta is None:
             raise damaged(self.path, "the model that it belongs to is not recorded")
         self.model_id, self.bits = meta.model_id, meta.bits
-        if model is not None and self.model_id != model.id:
+        if model is not None and not model.accepts_codes_of(self.model_id):
             raise GalleryModelMismatchError(
                 f"its codes were made by model {self.model_id[:12]}, not by {model.id[:12]}",
                 where=self.path,

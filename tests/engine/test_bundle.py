@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from edge_runtime.bundle import (
     write_manifest,
 )
 from edge_runtime.engine import open_engine
-from edge_runtime.engine.compiled import CompiledEngine
+from edge_runtime.engine.compiled import API_VERSION, CompiledEngine
 from edge_runtime.engine.portable import PortableEngine
 from edge_runtime.errors import (
     BundleInvalidError,
@@ -50,13 +51,24 @@ FAKE = """
 #include <string.h>
 struct info {
     int32_t api, size, bits, words; const char *id, *target, *precision; uint64_t arena;
+#if API > 1
+    int32_t features;
+#endif
 };
-static const struct info info = {API, 224, 64, 1, "ID", "host", "fp32", 0};
+static const struct info info = {API, 224, 64, 1, "ID", "host", "fp32", 0
+#if API > 1
+    , FEATURES
+#endif
+};
 static int opened;
 const struct info *edge_version(void) { return &info; }
 void *edge_open(int32_t threads) { return threads == 7 ? 0 : (opened++, &opened); }
 int32_t edge_hash(void *n, const uint8_t *bgr, uint64_t *code)
 { *code = bgr[0] == 255 ? 0 : ((uint64_t)bgr[0] << 8 | bgr[1]); return bgr[0] == 255; }
+#if API > 1
+int32_t edge_features(void *n, const uint8_t *bgr, uint64_t *code, float *f)
+{ memset(f, 0, 4 * FEATURES); f[1] = bgr[1]; return edge_hash(n, bgr, code); }
+#endif
 int32_t edge_logits(void *n, const uint8_t *bgr, float *l) { memset(l, 0, 256); return 0; }
 int32_t edge_profile(void *n, uint64_t *ns, int32_t count) { if (ns) *ns = 1500000; return 1; }
 const char *edge_kernel(int32_t i) { return i ? 0 : "k0: all of it"; }
@@ -73,21 +85,26 @@ def valid_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_bundle(folder)
 
 
-def make_bundle(folder: Path, *, api: int = 1, model_id: str = "") -> Path:
+def make_bundle(
+    folder: Path, *, api: int = API_VERSION, model_id: str = "", features: int = 1024
+) -> Path:
     compiler = shutil.which("cc")
     if not compiler:
         pytest.skip("no C compiler is installed")
     model = find_model()
     shutil.copy(model, folder / MODEL)
-    text = FAKE.replace("API", str(api)).replace('"ID"', f'"{model_id or identify(model)[0]}"')
+    text = FAKE.replace('"ID"', f'"{model_id or identify(model)[0]}"')
     (folder / "fake.c").write_text(text)
+    defines = [f"-DAPI={api}", f"-DFEATURES={features}"]
     subprocess.run(
-        [compiler, "-shared", "-fPIC", folder / "fake.c", "-o", folder / "libedge.so"], check=True
+        [compiler, *defines, "-shared", "-fPIC", folder / "fake.c", "-o", folder / "libedge.so"],
+        check=True,
     )
     (folder / "fake.c").unlink()
+    info = PortableEngine(model).model
     write_manifest(
         folder,
-        PortableEngine(model).model,
+        info if api > 1 else replace(info, features=0),  # older compilers knew no features
         target={
             "name": "host",
             "triple": f"{platform.machine()}-linux-gnu",
@@ -139,6 +156,39 @@ def test_a_bundle_is_opened_by_the_compiled_engine(bundle: Path) -> None:
         engine.hash(picture())
 
 
+def test_code_and_features_come_from_one_call(bundle: Path) -> None:
+    engine = open_engine(bundle)
+    embedding = engine.embed(picture())
+    assert embedding.code.tolist() == engine.hash(picture()).tolist()
+    assert embedding.features is not None
+    assert embedding.features.dtype == np.float32
+    assert embedding.features.tolist() == [0, 5, *[0] * 1022]
+    with pytest.raises(EngineError, match="simulated failure"):
+        engine.embed(picture(255))
+    engine.close()
+    with pytest.raises(EngineError, match="the engine is closed"):
+        engine.embed(picture())
+
+
+def test_a_library_of_the_first_interface_gives_no_features(tmp_path: Path) -> None:
+    make_bundle(tmp_path, api=1)
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    del manifest["model"]["features"], manifest["model"]["same_codes_as"]  # as written then
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    engine = CompiledEngine(tmp_path)
+    assert (engine.model.features, engine.model.same_codes_as) == (0, ())
+    embedding = engine.embed(picture())
+    assert embedding.code.tolist() == [3 << 8 | 5]
+    assert embedding.features is None
+
+
+def test_the_manifest_keeps_what_the_model_says(bundle: Path) -> None:
+    model = open_bundle(bundle).model
+    shipped = PortableEngine(find_model()).model
+    assert model.features == shipped.features == 1024
+    assert model.same_codes_as == shipped.same_codes_as != ()
+
+
 def test_images_of_a_wrong_shape_or_type_never_reach_the_library(bundle: Path) -> None:
     engine = open_engine(bundle)
     wrong: list[Any] = [np.zeros((96, 96, 3), np.uint8), np.zeros((224, 224, 3), np.float32)]
@@ -165,6 +215,10 @@ def test_an_error_of_the_library_is_reported(bundle: Path) -> None:
         ({"format": 2}, BundleInvalidError, "unsupported bundle format 2, expected 1"),
         ({"model": {}}, BundleInvalidError, "malformed manifest"),
         ({"model.bits": "many"}, BundleInvalidError, "malformed manifest"),
+        ({"model.features": "many"}, BundleInvalidError, "malformed manifest"),
+        ({"model.features": -1}, BundleInvalidError, "features must be between"),
+        ({"model.same_codes_as": 7}, BundleInvalidError, "malformed manifest"),
+        ({"model.same_codes_as": ["short"]}, BundleInvalidError, "is not a SHA-256"),
         ({"files.../x": {"sha256": "", "bytes": 0}}, BundleInvalidError, "must not contain a path"),
         ({"target.features": ["sve9"]}, BundleMismatchError, "this CPU lacks sve9"),
         ({"target.triple": "riscv64-linux-gnu"}, BundleMismatchError, "but this machine is"),
@@ -244,10 +298,12 @@ def test_a_damaged_network_is_no_fallback(bundle: Path) -> None:
 
 
 def test_a_library_with_another_model_or_interface_is_rejected(tmp_path: Path) -> None:
-    for name, changes, what in (
+    changed: tuple[tuple[str, dict[str, Any], str], ...] = (
         ("a", {"model_id": "0" * 64}, "compiled from a different model"),
         ("b", {"api": 9}, "unsupported interface version 9"),
-    ):
+        ("c", {"features": 512}, "compiled from a different model"),
+    )
+    for name, changes, what in changed:
         folder = tmp_path / name
         folder.mkdir()
         make_bundle(folder, **changes)

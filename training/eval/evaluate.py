@@ -53,6 +53,7 @@ def evaluate(
     result: dict[str, Any] = {
         "model": hasher.info.name, "version": hasher.info.version, "id": hasher.info.id,
         "bytes": hasher.info.size_bytes, "bits": bits, "radius": hasher.info.radius,
+        "features": hasher.info.features, "same_codes_as": list(hasher.info.same_codes_as),
         "description": description(model, hasher.info), "sets": {},
     }  # fmt: skip
     rankings: dict[str, Ranking] = {}

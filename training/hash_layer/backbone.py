@@ -8,7 +8,7 @@ with another code length, or one for your own photos.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
@@ -25,6 +25,7 @@ from training.hash_layer.features import Run, feature_runner
 from training.methods.base import LinearMap
 from training.models.mobilenet_v1 import Backbone, HashNetwork
 from training.onnx.export import FEATURES, HASH, ExportError, build, session
+from training.onnx.features_output import with_features
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,10 @@ def read_head(model: onnx.ModelProto) -> LinearMap:
 
 
 def replace_head(model: onnx.ModelProto, head: LinearMap, info: ModelInfo) -> onnx.ModelProto:
-    """Return a copy of `model` with another hash layer, of any length, and another description."""
+    """Return a copy of `model` with another hash layer, of any length, and another description.
+
+    Its codes are those of no other model, whatever `info` says.
+    """
     changed = onnx.ModelProto()
     changed.CopyFrom(model)
     for tensor in changed.graph.initializer:
@@ -146,5 +150,5 @@ def replace_head(model: onnx.ModelProto, head: LinearMap, info: ModelInfo) -> on
         helper.make_tensor_value_info(HASH, TensorProto.FLOAT, [1, len(head[1])])
     )
     del changed.metadata_props[:]
-    helper.set_model_props(changed, info.to_metadata())
-    return changed
+    helper.set_model_props(changed, replace(info, same_codes_as=()).to_metadata())
+    return with_features(changed)

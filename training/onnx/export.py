@@ -24,6 +24,7 @@ from training.models.mobilenet_v1 import Backbone
 OPSET, IR_VERSION = 17, 9
 MAX_BYTES = 13_200_000
 IMAGE, FEATURES, HASH = "image", "features", "hash"  # names in the graph
+FEATURES_KEY = "edge.features"
 Floats = NDArray[np.float32]
 
 
@@ -48,8 +49,8 @@ def build(
 ) -> onnx.ModelProto:
     """Build the ONNX model of `backbone` for float32 [1, 3, size, size] named `image`.
 
-    With `head` = (weight [K, F], bias [K]) the output is `hash` [1, K], sigmoid activations;
-    without, it is `features` [1, F].
+    With `head` = (weight [K, F], bias [K]) the outputs are `hash` [1, K], sigmoid activations, and
+    the `features` [1, F] that enter the head; without, only the features.
     """
     nodes: list[onnx.NodeProto] = []
     weights: list[onnx.TensorProto] = []
@@ -83,23 +84,27 @@ def build(
         side = -(-side // stride)
     nodes.append(helper.make_node("GlobalAveragePool", ["last"], ["pooled"]))
     nodes.append(helper.make_node("Flatten", ["pooled"], [FEATURES], axis=1))
-    value, width = FEATURES, backbone.features
+    outputs, described = {FEATURES: backbone.features}, dict(metadata or {})
     if head is not None:
-        names = [value, constant("hash.weight", head[0]), constant("hash.bias", head[1])]
+        names = [FEATURES, constant("hash.weight", head[0]), constant("hash.bias", head[1])]
         nodes.append(helper.make_node("Gemm", names, ["hash.logits"], transB=1))
-        nodes.append(helper.make_node("Sigmoid", ["hash.logits"], ["hash"]))
-        value, width = "hash", head[0].shape[0]
+        nodes.append(helper.make_node("Sigmoid", ["hash.logits"], [HASH]))
+        outputs = {HASH: head[0].shape[0], **outputs}
+        described[FEATURES_KEY] = str(backbone.features)
     graph = helper.make_graph(
         nodes,
         "mobilenet_v1_hash",
         [helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, size, size])],
-        [helper.make_tensor_value_info(value, TensorProto.FLOAT, [1, width])],
+        [
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, width])
+            for name, width in outputs.items()
+        ],
         weights,
     )
     opsets = [helper.make_opsetid("", OPSET)]
     model = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
     model.producer_name = "edge-runtime training"
-    helper.set_model_props(model, dict(metadata or {}))
+    helper.set_model_props(model, described)
     onnx.checker.check_model(model, full_check=True)
     return model
 

@@ -23,7 +23,8 @@ from edge_runtime.image.preprocess import preprocess
 from training.data.input_tensor import to_input
 from training.data.pixel_cache import PixelCache
 from training.files import write_bytes
-from training.onnx.export import IMAGE, ExportError, Floats
+from training.onnx.export import FEATURES_KEY, IMAGE, ExportError, Floats
+from training.onnx.features_output import with_features, without_features
 
 MAX_BYTES = 3_700_000
 PHOTOS = 300
@@ -50,8 +51,13 @@ def quantize(model: Path, cache: PixelCache, out: Path, method: CalibrationMetho
     """
     size = PortableEngine(model).model.input.size
     with tempfile.TemporaryDirectory() as folder:
-        prepared, small_path = (Path(folder) / name for name in ("prepared.onnx", "small.onnx"))
-        quant_pre_process(str(model), str(prepared), skip_symbolic_shape=True)
+        plain, prepared, small_path = (
+            Path(folder) / f"{name}.onnx" for name in ("plain", "prepared", "small")
+        )
+        full = onnx.load(model)
+        described = without_features(full)
+        onnx.save(described, plain)
+        quant_pre_process(str(plain), str(prepared), skip_symbolic_shape=True)
         quantize_static(
             str(prepared),
             str(small_path),
@@ -63,10 +69,12 @@ def quantize(model: Path, cache: PixelCache, out: Path, method: CalibrationMetho
             calibrate_method=method,
         )
         small = onnx.load(small_path)
-    metadata = {entry.key: entry.value for entry in onnx.load(model).metadata_props}
+    metadata = {entry.key: entry.value for entry in described.metadata_props}
     metadata["edge.name"] += "_int8"
     del small.metadata_props[:]
     helper.set_model_props(small, metadata)
+    if any(entry.key == FEATURES_KEY for entry in full.metadata_props):
+        small = with_features(small)
     data = small.SerializeToString()
     if len(data) > MAX_BYTES:
         raise ExportError(

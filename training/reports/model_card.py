@@ -38,7 +38,8 @@ def card(shipped: Any, ship: Any, small: Any, listed: Any) -> str:
         "- **Input**: `image`, float32 [1, 3, 224, 224], RGB, value = pixel / 127.5 - 1, the whole"
         " photo squashed to the square by `edge_runtime.image.preprocess`.\n"
         f"- **Output**: `hash`, float32 [1, {shipped['bits']}], sigmoid activations; bit k is 1"
-        " where activation k is above 0.5. `edge_runtime.code` packs the bits.\n"
+        " where activation k is above 0.5. `edge_runtime.code` packs the bits."
+        f"{_features(shipped)}\n"
         f"- **Radius {shipped['radius']}**: a query is unknown if its nearest neighbor is farther"
         f" away. Measured on a fifth of the labels, {basis}. In each of 50 draws, 10 of these"
         " labels were enrolled, and queries of these and of the other labels were looked up. The"
@@ -69,6 +70,20 @@ def card(shipped: Any, ship: Any, small: Any, listed: Any) -> str:
     if listed is not None:
         parts += ["## Commands", commands(listed)]
     return "\n\n".join(parts) + "\n"
+
+
+def _features(shipped: Any) -> str:
+    """Describe the second output, and the earlier files with the same codes."""
+    width, earlier = shipped.get("features"), shipped.get("same_codes_as")
+    text = (
+        f" `features`, float32 [1, {width}], are the pooled features that enter the hash layer."
+        if width
+        else ""
+    )
+    if earlier:
+        ids = " and ".join(f"`{each}`" for each in earlier)
+        text += f" The codes are those of the earlier file {ids}, so its galleries remain valid."
+    return text
 
 
 def _shipped_photos(ship: Any) -> bool:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,15 @@ import torch
 
 from edge_runtime.engine.portable import PortableEngine
 from edge_runtime.errors import StorageError
-from edge_runtime.model import InputSpec, ModelInfo
+from edge_runtime.model import MODEL_FILE, InputSpec, ModelInfo
 from training.data.input_tensor import to_input
 from training.hash_layer.backbone import cut_at_features, from_backbone, read_head, replace_head
 from training.models.imagenet_weights import WeightsError, load_imagenet
 from training.models.mobilenet_v1 import Backbone, HashNetwork, SameConv
 from training.onnx import export
 from training.onnx.export import ExportError, build, check_parity, save, session
+from training.onnx.features_output import with_features, without_features
+from training.tests.conftest import ROOT
 
 
 def small_network(bits: int = 16) -> HashNetwork:
@@ -108,6 +111,51 @@ def test_cut_and_new_head(tmp_path: Path) -> None:
     one = session(model.SerializeToString())(image)
     other = session(changed.SerializeToString())(image)
     np.testing.assert_allclose(one + other, 1, atol=1e-5)
+
+
+def test_exported_features_are_those_of_torch(tmp_path: Path) -> None:
+    network, path = small_network(), tmp_path / "model.onnx"
+    save(build(network.backbone, 64, head(network), described(16, 64)), path)
+    square = np.random.default_rng(3).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    embedding = PortableEngine(path).embed(square)
+    expected = network.backbone(torch.from_numpy(to_input(square))).detach().numpy()[0]
+    assert embedding.features is not None
+    np.testing.assert_allclose(embedding.features, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v1_hash64", "mobilenet_v1_hash64_int8"])
+def test_features_are_added_to_a_finished_file(name: str, tmp_path: Path) -> None:
+    shipped = onnx.load(ROOT / "models" / f"{name}.onnx")
+    plain = without_features(shipped)
+    assert [each.name for each in plain.graph.output] == ["hash"]
+    path = tmp_path / "model.onnx"
+    save(with_features(with_features(plain, "a" * 64), "b" * 64), path)
+    engine, old = PortableEngine(path), tmp_path / "old.onnx"
+    save(plain, old)
+    assert (engine.model.features, engine.model.same_codes_as) == (1024, ("a" * 64, "b" * 64))
+    square = np.random.default_rng(3).integers(0, 256, (224, 224, 3), dtype=np.uint8)
+    embedding, before = engine.embed(square), PortableEngine(old)
+    np.testing.assert_array_equal(engine.activations(square), before.activations(square))
+    assert before.embed(square).features is None
+    assert embedding.features is not None and embedding.features.shape == (1024,)
+    other = PortableEngine(ROOT / "models" / f"{name}.onnx").embed(square)
+    np.testing.assert_array_equal(embedding.features, other.features)
+
+
+def test_features_need_a_hash_layer() -> None:
+    network = small_network()
+    with pytest.raises(ExportError, match="no Gemm and Sigmoid"):
+        with_features(build(network.backbone, 64, None))
+
+
+def test_a_new_head_has_the_codes_of_no_earlier_file(tmp_path: Path) -> None:
+    model = without_features(onnx.load(ROOT / "models" / MODEL_FILE))
+    weight, bias = read_head(model)
+    info = PortableEngine(ROOT / "models" / MODEL_FILE).model
+    path = tmp_path / "model.onnx"
+    save(replace_head(model, (weight[:32], bias[:32]), replace(info, bits=32)), path)
+    found = PortableEngine(path).model
+    assert (found.bits, found.features, found.same_codes_as) == (32, 1024, ())
 
 
 def test_weights_that_are_none(tmp_path: Path) -> None:
