@@ -69,7 +69,7 @@ class Recognizer:
         `model`: an ONNX file or the folder of a bundle; None: see `find_model`.
         `engine`: an open engine to use in place of `model` and `threads`; it stays open.
         `threads`: CPU threads for the network.
-        `neighbors`: how many of the nearest codes vote.
+        `neighbors`: how many of the nearest pictures vote.
         `radius`: bits up to which a match counts; None: as measured for the model.
         `labels`: recognize only these; None: all.
 

@@ -34,15 +34,15 @@ class Frame:
 
 @dataclass(frozen=True)
 class Match:
-    """An enrolled code found by a query."""
+    """An enrolled picture found by a query, represented by its code nearest to the query."""
 
     id: int
-    """Id of the code in the gallery."""
+    """Id of that code in the gallery."""
     label: str
     distance: int
     """Hamming distance to the query, bits."""
     source: str = ""
-    """The photo from which the code was enrolled."""
+    """The photo that was enrolled."""
     penalty: float = 0.0
     """Bits added for the distance between the positions, if the query has one."""
     metres: float | None = None
@@ -59,12 +59,12 @@ class Verdict:
     """The result for a single image or frame."""
 
     label: str | None
-    """None if unknown: no enrolled code is within the radius."""
+    """None if unknown: no enrolled picture is within the radius."""
     confidence: float
     """The label's share of the votes, 0 to 1; 0 when unknown."""
     distance: int | None
-    """Bits to the nearest code of the label, or to the nearest code of any label when unknown; None
-    if the gallery is empty."""
+    """Bits to the nearest picture of the label, or of any label when unknown; None if the gallery
+    is empty."""
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 @gallery_option
 @engine_options
 @radius_option
-@click.option("--explain", is_flag=True, help="Also list the matches with their photos.")
+@click.option("--explain", is_flag=True, help="Also list the nearest pictures, each once.")
 @click.option(
     "-k",
     "--neighbours",
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     type=click.IntRange(1),
     default=5,
     show_default=True,
-    help="Number of nearest codes that vote.",
+    help="Number of nearest pictures that vote.",
 )
 @click.option("--label", "labels", multiple=True, help="Search only this label. May be repeated.")
 @click.option(
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     type=click.Choice(["vote", "best"]),
     default="vote",
     show_default=True,
-    help="With --together: rank labels by votes, or by their nearest code.",
+    help="With --together: rank labels by votes, or by their nearest picture.",
 )
 @click.option(
     "--position",

@@ -41,7 +41,7 @@ from edge_runtime.gallery.schema import (
     transaction,
     translated,
 )
-from edge_runtime.gallery.snapshot_file import load_snapshot, snapshot_path
+from edge_runtime.gallery.snapshot_file import is_outdated, load_snapshot, snapshot_path
 from edge_runtime.gallery.snapshot_update import update_snapshot
 from edge_runtime.position import Position
 
@@ -105,7 +105,7 @@ def _faults(connection: sqlite3.Connection, path: Path) -> Iterator[str]:
             intact = False
             yield f"code {item_id}: the checksum of its position does not match"
     file = snapshot_path(path)
-    if intact and file.exists():
+    if intact and file.exists() and not is_outdated(file):
         snapshot = load_snapshot(file, meta.model_id, meta.bits)
         if snapshot is None:
             yield f"{file.name}: corrupt (it will be rebuilt)"

@@ -12,10 +12,10 @@ A row that has neither a digest nor a source counts as a picture of its own.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from edge_runtime.gallery.records import Counts, EnrollCounts, LabeledCode
-from edge_runtime.gallery.rows import ItemRow
+from edge_runtime.gallery.rows import ItemRow, read_items
 
 DIGEST_BYTES = 32
 """The size of a SHA-256 digest."""
@@ -40,6 +40,45 @@ def row_key(row: ItemRow) -> object:
     if row.digest is not None:
         return row.digest[:DIGEST_BYTES]
     return (row.created_at, row.source) if row.source else row.id
+
+
+def first_ids(rows: Iterable[ItemRow]) -> list[int]:
+    """Return, for each of `rows`, the id of the first row of its picture.
+
+    `rows` is in the order of the ids, and contains all rows of each picture or none.
+    """
+    firsts: dict[tuple[int, object], int] = {}
+    return [
+        row.id
+        if row.digest is None and not row.source
+        else firsts.setdefault((row.label_id, row_key(row)), row.id)
+        for row in rows
+    ]
+
+
+def read_companions(
+    connection: sqlite3.Connection, rows: Sequence[ItemRow], last: int
+) -> Iterator[ItemRow]:
+    """Yield the rows with ids up to `last` that belong to the pictures of `rows`."""
+    wanted = {(row.label_id, row_key(row)) for row in rows}
+    times: dict[int, list[str]] = {}
+    for row in rows:
+        if row.digest is None and row.source:
+            times.setdefault(row.label_id, []).append(row.created_at)
+    queries: list[tuple[str, tuple[object, ...]]] = [
+        ("digest BETWEEN ? AND ?", (label_id, key, key + DIGEST_BYTES * b"\xff"))
+        for label_id, key in wanted
+        if isinstance(key, bytes)
+    ]
+    # One query for all frames of a label: each reads every row of the label without a digest.
+    queries += [
+        ("digest IS NULL AND created_at BETWEEN ? AND ?", (label_id, min(known), max(known)))
+        for label_id, known in times.items()
+    ]
+    for condition, values in queries:
+        for row in read_items(connection, f"WHERE label_id = ? AND {condition}", values):
+            if row.id <= last and (row.label_id, row_key(row)) in wanted:
+                yield row
 
 
 def count_rows(rows: Iterable[ItemRow]) -> Counts:

@@ -1,4 +1,4 @@
-"""Search a snapshot for the nearest codes, by Hamming distance and by position."""
+"""Search a snapshot for the nearest pictures or codes, by Hamming distance and by position."""
 
 from __future__ import annotations
 
@@ -12,8 +12,12 @@ from edge_runtime.gallery.changes import no_such_label
 from edge_runtime.gallery.records import check_label
 from edge_runtime.gallery.snapshot import Snapshot
 from edge_runtime.lookup import RowFilter
-from edge_runtime.position import QueryPosition, ground_distance_m
+from edge_runtime.position import PositionArray, QueryPosition, ground_distance_m
 from edge_runtime.types import Match
+
+VIEWS = 6
+"""More codes than this are rare in a picture. A search for k pictures begins with VIEWS * k codes;
+if these are of fewer pictures, it is repeated with twice as many."""
 
 
 def nearest(
@@ -23,35 +27,72 @@ def nearest(
     labels: Collection[int] | None = None,
     near: QueryPosition | None = None,
 ) -> tuple[Match, ...]:
-    """Return the `k` codes nearest to `code` (uint64 [W]): exact, ties by id.
+    """Return the `k` pictures nearest to `code` (uint64 [W]): exact, ties by id.
 
-    `labels` restricts the search to labels with these ids. With `near`, the order is that of the
-    score: the distance plus the penalty for the position.
+    The match of a picture is the nearest of its codes. `labels` restricts the search to labels with
+    these ids. With `near`, the order is that of the score: the distance plus the penalty for the
+    position.
     """
     row_filter = snapshot.row_filter if labels is None else snapshot.rows_with_labels(labels)
-    if near is None or snapshot.positions is None:
-        rows, distances = snapshot.lookup.nearest(code, k, row_filter)
-        return matches(snapshot, rows, distances)
+    if near is not None and snapshot.positions is not None:
+        return _nearest_by_score(snapshot, snapshot.positions, code, k, row_filter, near)
+    take = k if snapshot.pictures is None else VIEWS * k
+    while True:
+        rows, distances = snapshot.nearest_rows(code, take, row_filter)
+        if snapshot.pictures is None:
+            return matches(snapshot, rows, distances)
+        # The codes are sorted, so the first of a picture is its nearest.
+        best = _first_of_each(snapshot.pictures[rows])[:k]
+        if len(best) == k or len(rows) < take:
+            return matches(snapshot, rows[best], distances[best])
+        take *= 2
+
+
+def _nearest_by_score(
+    snapshot: Snapshot,
+    positions: PositionArray,
+    code: Code,
+    k: int,
+    row_filter: RowFilter,
+    near: QueryPosition,
+) -> tuple[Match, ...]:
     if near.within_m is not None:
-        reachable = row_filter.mask(len(snapshot.ids)) & near.reaches(snapshot.positions)
+        reachable = row_filter.mask(len(snapshot.ids)) & near.reaches(positions)
         row_filter = RowFilter(np.packbits(reachable, bitorder="little"))
     # A penalty is never negative. A code whose distance exceeds the k-th best score cannot rank
     # among the best k, so more and more of the nearest codes are scored until that is reached.
-    take = 4 * k
+    take = 4 * k if snapshot.pictures is None else 4 * VIEWS * k
     while True:
-        rows, distances = snapshot.lookup.nearest(code, take, row_filter)
-        penalties = near.penalties(snapshot.positions[rows])
+        rows, distances = snapshot.nearest_rows(code, take, row_filter)
+        penalties = near.penalties(positions[rows])
         scores = distances + penalties
-        best = np.lexsort((rows, scores))[:k]
-        if len(rows) < take or not k or scores[best[-1]] < distances[-1]:
+        best = np.lexsort((rows, scores))
+        if snapshot.pictures is not None:
+            best = best[_first_of_each(snapshot.pictures[rows[best]])]
+        best = best[:k]
+        if len(rows) < take or not k or (len(best) == k and scores[best[-1]] < distances[-1]):
             return matches(snapshot, rows[best], distances[best], penalties[best], near)
         take *= 4
+
+
+def _first_of_each(pictures: NDArray[np.int64]) -> list[int]:
+    """Return the index of each picture's first occurrence, in order.
+
+    For the few codes of a search, a dict is faster than `np.unique`.
+    """
+    firsts: dict[int, int] = {}
+    for index, picture in enumerate(pictures.tolist()):
+        firsts.setdefault(picture, index)
+    return list(firsts.values())
 
 
 def within(
     snapshot: Snapshot, code: Code, radius: int, labels: Collection[int] | None = None
 ) -> tuple[Match, ...]:
-    """Return all codes within `radius` bits of `code`, nearest first, ties by id."""
+    """Return all codes within `radius` bits of `code`, nearest first, ties by id.
+
+    Each code of a picture is a match of its own.
+    """
     row_filter = snapshot.row_filter if labels is None else snapshot.rows_with_labels(labels)
     return matches(snapshot, *snapshot.lookup.within(code, radius, row_filter))
 

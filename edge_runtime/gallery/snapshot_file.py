@@ -4,8 +4,8 @@ The file is memory-mapped. It is written atomically and has a checksum. At any d
 the database is authoritative.
 
 Layout, little-endian: magic, CRC-32 of everything after it, `_HEAD`, the labels as JSON; then, each
-padded to 64 bytes, ids int64 [n], label ids uint32 [n], codes uint64 [n, W] and, if any row has a
-position, positions float64 [n, 3].
+padded to 64 bytes, ids int64 [n], label ids uint32 [n], codes uint64 [n, W], if any row has a
+position, positions float64 [n, 3], and, if any picture has several rows, pictures int64 [n].
 """
 
 from __future__ import annotations
@@ -26,9 +26,11 @@ from edge_runtime.code import words_of
 from edge_runtime.gallery.rows import Generation
 from edge_runtime.gallery.snapshot import Columns, Snapshot, snapshot_of
 
-_MAGIC = b"edgecod2"
-_HEAD = struct.Struct("<64sIQ8sQQ?")
-"""Model id, bits, generation, its stamp, rows, bytes of JSON, whether positions follow."""
+_MAGIC = b"edgecod4"
+_OLD_MAGICS = (b"edgecod1", b"edgecod2")  # 3 is not used: one flipped bit would make it 1 or 2
+_HEAD = struct.Struct("<64sIQ8sQQ??")
+"""Model id, bits, generation, its stamp, rows, bytes of JSON, whether positions and pictures
+follow."""
 _ALIGNMENT = 64
 
 
@@ -37,22 +39,28 @@ def snapshot_path(gallery: Path) -> Path:
     return gallery.with_name(gallery.name + ".codes")
 
 
+def is_outdated(path: Path) -> bool:
+    """Return whether an older version wrote the file at `path`; it is replaced in due course."""
+    with path.open("rb") as file:
+        return file.read(len(_MAGIC)) in _OLD_MAGICS
+
+
 def save_snapshot(path: Path, snapshot: Snapshot, model_id: str) -> None:
     """Write `snapshot` to `path` atomically; raises OSError."""
     columns = snapshot.columns()
     names = json.dumps(snapshot.labels, ensure_ascii=False).encode()
-    has_positions = columns.positions is not None
     head = _HEAD.pack(
         model_id.encode(),
         snapshot.lookup.bits,
         *snapshot.generation,
         len(columns.ids),
         len(names),
-        has_positions,
+        columns.positions is not None,
+        columns.pictures is not None,
     )
+    optional = (columns.positions, columns.pictures)
     arrays: list[NDArray[Any]] = [columns.ids, columns.label_ids, columns.codes]
-    if columns.positions is not None:
-        arrays.append(columns.positions)
+    arrays += [array for array in optional if array is not None]
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
@@ -92,15 +100,23 @@ def load_snapshot(path: Path, model_id: str, bits: int) -> Snapshot | None:
         with memoryview(data) as view, view[start:] as body:
             if zlib.crc32(body) != int.from_bytes(data[len(_MAGIC) : start], "little"):
                 return None
-        model, width, number, stamp, count, size, has_positions = _HEAD.unpack_from(data, start)
+        model, width, number, stamp, count, size, *has = _HEAD.unpack_from(data, start)
         if model.decode() != model_id or width != bits:
             return None
         offset = start + _HEAD.size
         labels = {int(key): name for key, name in json.loads(data[offset : offset + size]).items()}
         offset += size
-        arrays: list[NDArray[Any]] = []
-        shapes = [("<i8", (count,)), ("<u4", (count,)), ("<u8", (count, words_of(bits)))]
-        for kind, shape in [*shapes, *([("<f8", (count, 3))] if has_positions else [])]:
+        arrays: list[Any] = []
+        for present, kind, shape in (
+            (True, "<i8", (count,)),
+            (True, "<u4", (count,)),
+            (True, "<u8", (count, words_of(bits))),
+            (has[0], "<f8", (count, 3)),
+            (has[1], "<i8", (count,)),
+        ):
+            if not present:
+                arrays.append(None)
+                continue
             offset += -offset % _ALIGNMENT
             array = np.frombuffer(data, kind, int(np.prod(shape)), offset).reshape(shape)
             arrays.append(array.astype(array.dtype.newbyteorder("="), copy=False))

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from edge_runtime.code import words_of
+from edge_runtime.gallery.pictures import first_ids, read_companions
 from edge_runtime.gallery.rows import (
     ItemRow,
     in_history,
@@ -35,21 +36,34 @@ def update_snapshot(
         labels[label.id] = label.name
     if earlier is None or not in_history(connection, earlier.generation):
         earlier = empty(bits)
-    removed, relabeled = [], {}
-    for (item_id,) in connection.execute(
+    touched = connection.execute(
         "SELECT DISTINCT item_id FROM change WHERE generation > ? AND item_id <= ?",
         (earlier.generation.number, earlier.last_id),
-    ):
-        row = next(read_items(connection, "WHERE id = ?", (item_id,)), None)
-        if row is None:
-            removed.append(item_id)
-        else:
-            _check([row], labels, bits, path)
-            relabeled[item_id] = row.label_id
+    )
+    rows = {item_id: _read(connection, item_id) for (item_id,) in touched}
+    moved = [row for row in rows.values() if row is not None]
     new = list(read_items(connection, "WHERE id > ?", (earlier.last_id,)))
-    _check(new, labels, bits, path)
-    columns = _columns(connection, path, bits, earlier.last_id, new)
-    return earlier.changed(generation, labels, np.array(removed, np.int64), relabeled, columns)
+    _check([*moved, *new], labels, bits, path)
+    # A picture changes if a row of it is removed, moved or added.
+    for item_id in earlier.companions(rows.keys()):
+        rows.setdefault(item_id, _read(connection, item_id))
+    if earlier.last_id:
+        for row in read_companions(connection, [*moved, *new], earlier.last_id):
+            rows[row.id] = row
+    kept = sorted(row for row in rows.values() if row is not None)
+    firsts = first_ids([*kept, *new])
+    return earlier.changed(
+        generation,
+        labels,
+        np.array([item_id for item_id, row in rows.items() if row is None], np.int64),
+        {row.id: row.label_id for row in moved},
+        {row.id: first for row, first in zip(kept, firsts, strict=False)},
+        _columns(connection, path, bits, earlier.last_id, new, firsts[len(kept) :]),
+    )
+
+
+def _read(connection: sqlite3.Connection, item_id: int) -> ItemRow | None:
+    return next(read_items(connection, "WHERE id = ?", (item_id,)), None)
 
 
 def _check(rows: list[ItemRow], labels: dict[int, str], bits: int, path: Path) -> None:
@@ -60,11 +74,20 @@ def _check(rows: list[ItemRow], labels: dict[int, str], bits: int, path: Path) -
 
 
 def _columns(
-    connection: sqlite3.Connection, path: Path, bits: int, last: int, rows: list[ItemRow]
+    connection: sqlite3.Connection,
+    path: Path,
+    bits: int,
+    last: int,
+    rows: list[ItemRow],
+    firsts: list[int],
 ) -> Columns:
-    """Return `rows`, all rows after the id `last`, as columns."""
+    """Return `rows`, all rows after the id `last`, as columns.
+
+    `firsts` are the ids of the first rows of their pictures.
+    """
     ids = np.array([row.id for row in rows], np.int64)
     codes = np.frombuffer(b"".join(row.code for row in rows), dtype="<u8")
+    pictures = np.array(firsts, np.int64)
     positions = None
     new_positions = list(read_positions(connection, last))
     if new_positions:
@@ -79,4 +102,5 @@ def _columns(
         np.array([row.label_id for row in rows], np.uint32),
         codes.reshape(len(rows), words_of(bits)).astype(np.uint64, copy=False),
         positions,
+        None if np.array_equal(pictures, ids) else pictures,
     )

@@ -232,10 +232,10 @@ class Gallery:
         labels: Collection[str] | None = None,
         near: QueryPosition | None = None,
     ) -> tuple[Match, ...]:
-        """Return the `k` enrolled codes nearest to `code` (uint64 [W]): exact, ties by id.
+        """Return the `k` enrolled pictures nearest to `code` (uint64 [W]): exact, ties by id.
 
-        `labels` restricts the search to these labels; raises `NotEnrolledError`. `near` gives the
-        position of the query.
+        The match of a picture is the nearest of its codes. `labels` restricts the search to these
+        labels; raises `NotEnrolledError`. `near` gives the position of the query.
         """
         snapshot = self.snapshot()
         return query.nearest(snapshot, code, k, query.label_ids(snapshot, labels), near)
@@ -243,7 +243,10 @@ class Gallery:
     def within(
         self, code: Code, radius: int, *, labels: Collection[str] | None = None
     ) -> tuple[Match, ...]:
-        """Return all enrolled codes within `radius` bits of `code`, nearest first, ties by id."""
+        """Return all enrolled codes within `radius` bits of `code`, nearest first, ties by id.
+
+        Unlike in `search`, each code of a picture is a match of its own.
+        """
         snapshot = self.snapshot()
         return query.within(snapshot, code, radius, query.label_ids(snapshot, labels))
 

@@ -1,9 +1,13 @@
 """Late fusion: rank labels by the neighbors of one or several images of the same thing.
 
-Each image contributes its nearest neighbors. Method "best" ranks a label by its nearest code in any
-image. Method "vote" ranks a label by its votes. A vote's weight halves with every bit of distance
-beyond the nearest neighbor of all images. A crowd just behind a lone neighbor therefore outvotes
-it, a crowd far behind does not, and a sharp image outvotes a blurred one.
+The neighbors of an image are the enrolled pictures nearest to it, each with the distance of its
+nearest view. Method "best" ranks a label by its nearest picture in any image. Method "vote" ranks a
+label by its votes: each neighbor has one, whose weight halves with every bit of distance beyond the
+nearest neighbor of all images. A crowd just behind a lone neighbor therefore outvotes it, a crowd
+far behind does not, and a sharp image outvotes a blurred one.
+
+No crowd outvotes an exact match, at 0 bits and without a penalty: if there are any, only these
+vote. A picture that was enrolled is therefore recognized, unless others have the very same code.
 """
 
 from __future__ import annotations
@@ -16,7 +20,7 @@ from edge_runtime.errors import InputError
 from edge_runtime.types import Match, Verdict
 
 NEIGHBORS = 5
-"""Number of nearest codes that vote."""
+"""Number of nearest pictures that vote."""
 
 FusionMethod = Literal["vote", "best"]
 FUSION_METHODS: tuple[FusionMethod, ...] = get_args(FusionMethod)
@@ -28,9 +32,9 @@ class LabelScore:
 
     label: str
     match: Match
-    """The label's nearest code in any image."""
+    """The label's nearest picture in any image."""
     share: float
-    """The label's share of the votes, 0 to 1."""
+    """The label's share of the votes, 0 to 1; 0 if only other labels match exactly."""
     images: int
     """Number of images in which the label is among the neighbors."""
 
@@ -41,7 +45,7 @@ def label_scores(
     """Return the labels that have a neighbor within `radius` bits, best first.
 
     `neighbors` holds the neighbors of each image, nearest first. Equal labels are ranked by their
-    nearest code: the nearer code first, then the one that was enrolled first. Raises `InputError`
+    nearest picture: the nearer first, then the one that was enrolled first. Raises `InputError`
     for an unknown method.
     """
     if method not in FUSION_METHODS:
@@ -59,7 +63,9 @@ def label_scores(
         nearest_match = best.setdefault(match.label, match)
         if (match.score, match.id) < (nearest_match.score, nearest_match.id):
             best[match.label] = match
-        votes[match.label] = votes.get(match.label, 0.0) + 2.0 ** (nearest - match.score)
+        outvoted = nearest == 0 and match.score > 0
+        weight = 0.0 if outvoted else 2.0 ** (nearest - match.score)
+        votes[match.label] = votes.get(match.label, 0.0) + weight
     total = sum(votes.values())
     scores = [
         LabelScore(

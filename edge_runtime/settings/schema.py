@@ -127,7 +127,7 @@ class DecisionSettings(_Table, frozen=True, kw_only=True):
         int, Meta(ge=1, le=1000, description="Frames over which a majority decides.")
     ] = 5
     neighbours: Annotated[
-        int, Meta(ge=1, le=100, description="Number of nearest codes that vote.")
+        int, Meta(ge=1, le=100, description="Number of nearest pictures that vote.")
     ] = 5
     radius: Annotated[
         int,

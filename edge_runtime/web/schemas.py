@@ -51,10 +51,10 @@ STAGE_MS = described(mapping(NUMBER), "Milliseconds per stage.")
 STATE = described({"enum": [state.value for state in State]}, "State of the camera.")
 ENGINE = record(name=TEXT, reason=described(TEXT, "Why this engine is used."), threads=COUNT)
 MATCH = record(
-    id=COUNT,
+    id=described(COUNT, "Id of the picture's nearest code."),
     label=TEXT,
-    distance=described(COUNT, "Bits."),
-    source=TEXT,
+    distance=described(COUNT, "Bits to the picture's nearest code."),
+    source=described(TEXT, "The photo that was enrolled; empty in the status."),
     penalty=described(NUMBER, "Bits added for the distance between positions."),
     metres=described(nullable(NUMBER), "Ground distance from the query's position, meters."),
 )
@@ -76,7 +76,7 @@ QUERY = record(
     label=described(nullable(TEXT), "null: unknown"),
     confidence=NUMBER,
     distance=nullable(COUNT),
-    matches=array(MATCH),
+    matches=described(array(MATCH), "The nearest pictures, each once, nearest first."),
     stage_ms=STAGE_MS,
 )
 LABELS = record(labels=array(record(label=TEXT, pictures=PICTURES, codes=CODES)))
@@ -148,5 +148,5 @@ STATUS = record(
     rss_bytes=COUNT,
     budget_ms=described(NUMBER, "Time budget per frame."),
     live_view=FLAG,
-    nearest=nullable(MATCH),
+    nearest=described(nullable(MATCH), "The picture nearest to the latest frame."),
 )

@@ -59,7 +59,7 @@ def _items(first: int, last: int, label: str = "cat") -> list[LabeledCode]:
 def _content(path: Path) -> list[tuple[int, str, int]]:
     """Return all codes that a new connection finds by searching."""
     with Gallery(path, MODEL, read_only=True) as gallery:
-        found = gallery.search(_code(0), 10**6)
+        found = gallery.within(_code(0), MODEL.bits)
         return sorted((match.id, match.label, match.distance) for match in found)
 
 
@@ -145,6 +145,20 @@ def test_a_corrupt_snapshot_is_rebuilt(path: Path, always_saved: None, damage: s
     assert _content(path) == expected
     assert repair(path).codes_kept == 39
     assert verify(path) == []
+
+
+def test_a_snapshot_of_an_older_version_is_ignored_and_replaced(
+    path: Path, always_saved: None
+) -> None:
+    _fill(path)
+    expected, file = _content(path), snapshot_path(path)
+    file.write_bytes(b"edgecod2" + file.read_bytes()[8:])
+    assert load_snapshot(file, MODEL.id, MODEL.bits) is None
+    assert verify(path) == []
+    assert _content(path) == expected
+    with Gallery(path, MODEL) as gallery:
+        gallery.search(_code(0))
+    assert load_snapshot(file, MODEL.id, MODEL.bits) is not None
 
 
 def test_relabel_and_merge(path: Path) -> None:
