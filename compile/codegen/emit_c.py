@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from compile.codegen.memory_planner import ALIGNMENT, Tensor, TensorRef
+from compile.codegen.pack_weights import feature_constants
 from compile.codegen.plan import Argument, Plan, Step
 from compile.kernels.base import DTYPES
 
@@ -24,6 +25,7 @@ def emit_c(plan: Plan, code_for: str) -> tuple[str, bytes]:
     preparations = [_in_precision(step, plan.precision) for step in plan.preparations]
     all_steps = [*steps, *preparations]
     runs = [_run(index, step, constants, places) for index, step in enumerate(all_steps)]
+    features = _features(plan, constants, places)
     model = plan.network.model
     threshold = plan.network.hash_threshold
     parts = [
@@ -36,10 +38,12 @@ def emit_c(plan: Plan, code_for: str) -> tuple[str, bytes]:
         _table("edge_plan", steps, 0),
         _table("edge_preparations", plan.preparations, len(steps)),
         f"const float edge_plan_threshold = {float(np.float32(threshold))!r}f;",
+        f"const int32_t edge_plan_sums = {plan.sums};",
+        features,
         "const struct edge_info edge_plan_info = {\n"
         f"    EDGE_API_VERSION, {model.input.size}, {model.bits}, {-(-model.bits // 64)},\n"
         f"    {json.dumps(model.id)}, {json.dumps(code_for)}, {json.dumps(plan.precision)}, "
-        f"{plan.arena_bytes}u}};",
+        f"{plan.arena_bytes}u, {model.features}}};",
     ]
     return "\n\n".join(parts) + "\n", bytes(constants)
 
@@ -70,6 +74,24 @@ def _run(index: int, step: Step, constants: bytearray, places: dict[bytes, int])
         f"static void run{index}(const struct edge_frame *f, int32_t begin, int32_t end)\n"
         f"{{\n    {step.kernel.name}({arguments}, begin, end);\n}}"
     )
+
+
+def _features(plan: Plan, constants: bytearray, places: dict[bytes, int]) -> str:
+    """Define `edge_plan_features`. In int8 the sums are exact, and each channel has its scale."""
+    head = "void edge_plan_features(const struct edge_frame *f, float *features)\n{\n"
+    count = plan.network.model.features
+    if not count:
+        return head + "    (void)f, (void)features;\n}"
+    factor, zero = feature_constants(plan.network)
+    if plan.precision == "int8":
+        table = _expression(factor, constants, places)
+        declared = f"    const int32_t *sums = f->sums;\n    const float *factor = {table};\n"
+        value = f"(float)(sums[i] - ({zero})) * factor[i]"
+    else:
+        declared = "    const float *sums = f->sums;\n"
+        value = f"sums[i] * {float(factor[0])!r}f"
+    loop = f"    for (int32_t i = 0; i < {count}; i++)\n        features[i] = {value};\n"
+    return head + declared + loop + "}"
 
 
 def _expression(argument: Argument, constants: bytearray, places: dict[bytes, int]) -> str:

@@ -86,6 +86,15 @@ def _bias(quantized: QuantizedLayer, vector: Vector) -> NDArray[Any]:
     return np.asarray(quantized.bias - 128 * rows.sum(axis=1, dtype=np.int32))
 
 
+def feature_constants(network: Network) -> tuple[Weights, int]:
+    """Return factor [F] and zero: feature = factor * (sum - zero), with the sum over all pixels."""
+    layer, count = network.layers[network.hash_source], network.model.features
+    pixels, quantized = layer.out_size**2, layer.quantized
+    if quantized is None:
+        return np.full(count, 1 / pixels, np.float32), 0
+    return (quantized.scale[:count] / pixels).astype(np.float32), quantized.zero * pixels
+
+
 def head_constants(network: Network, pixels: int) -> tuple[NDArray[Any], Weights, float | None]:
     """Return W, B of the hash head, and the factor of its sums (None: 1 / pixels)."""
     weight = np.ascontiguousarray(network.hash_weight.T)

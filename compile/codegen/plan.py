@@ -64,6 +64,8 @@ class Plan:
     preparations: list[Step] = field(default_factory=list)
     """Steps that run once, when a network is opened."""
     arena_bytes: int = 0
+    sums: int = 0
+    """Channels that the head averages. Their sums are kept until the next run."""
 
     @property
     def kernels(self) -> list[Kernel]:
@@ -108,7 +110,9 @@ def _add_head(plan: Plan, source: Tensor, vector: Vector) -> None:
     width = vector.dividing(source.channels, bits)
     weight, bias, scale = head_constants(network, pixels)
     kernel = head.kernel("head", pixels, source.channels, bits, width, dtype, scale)
-    arguments: list[Argument] = [TensorRef(source, interior=True), weight, bias, "f->logits"]
+    arguments: list[Argument] = [TensorRef(source, interior=True), weight, bias]
+    arguments += ["f->sums", "f->logits"]
+    plan.sums = source.channels
     _add(plan, kernel, arguments, None, [])
     plan.steps[-1].description = "pool and hash layer"
     plan.steps[-1].multiply_adds = weight.size

@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 
 from compile.frontend.ir import Network
-from compile.frontend.onnx_graph import Graph
+from compile.frontend.onnx_graph import FEATURES, Graph
 from edge_runtime.errors import ModelInvalidError
 
 TRANSPARENT = frozenset({"Flatten", "Reshape", "Squeeze", "Identity", "Dropout"})
@@ -71,7 +71,7 @@ class HashHead:
             raise self.graph.unsupported(node, "the compiler does not support it here")
 
     def check(self) -> None:
-        """Raise unless the graph's output is a hash with the number of bits in the metadata."""
+        """Raise unless the hash and the features are as the metadata says."""
         if self.graph.output not in self.sums | self.hashed:
             what = "the output is not a dense layer of pooled features"
             raise self.graph.unsupported(self.graph.nodes[-1], what)
@@ -79,6 +79,16 @@ class HashHead:
         if self._bits != bits:
             raise ModelInvalidError(
                 f"the hash layer has {self._bits} outputs, but the metadata says {bits} bits",
+                where=self.graph.where,
+                remedy="export it again with training/",
+            )
+
+        features, source = self.network.model.features, self.network.hash_source
+        if features and (
+            self.pooled.get(FEATURES) != source or self.network.layers[source].outputs != features
+        ):
+            raise ModelInvalidError(
+                f"the output {FEATURES} is not the {features} averages that enter the hash layer",
                 where=self.graph.where,
                 remedy="export it again with training/",
             )

@@ -16,16 +16,21 @@ from edge_runtime.errors import ModelInvalidError, NetworkUnsupportedError
 
 HASH = "hash"
 """Name of the hash output. A graph without one uses its first output."""
+FEATURES = "features"
+"""Name of the output with the pooled features, which a model with edge.features has."""
 Numbers = NDArray[np.float64]
 Affine = tuple[Numbers, Numbers]
 """(factor, shift) of value * factor + shift. Each has shape [1] or [C]."""
 
 
 class Graph:
-    """An ONNX graph without outputs other than the hash (such as a classifier) and their nodes."""
+    """An ONNX graph without other outputs (such as a classifier) and their nodes."""
 
-    def __init__(self, graph: onnx.GraphProto, where: str) -> None:
-        """Read `graph` from the file `where`; raises `ModelInvalidError`."""
+    def __init__(self, graph: onnx.GraphProto, where: str, *, features: bool = False) -> None:
+        """Read what computes the hash, and with `features` those, from the file `where`.
+
+        Raises `ModelInvalidError` if the output is missing.
+        """
         self.where = where
         self.constants = {item.name: numpy_helper.to_array(item) for item in graph.initializer}
         self.inputs = [each for each in graph.input if each.name not in self.constants]
@@ -35,7 +40,13 @@ class Graph:
                 "the graph has no output", where=where, remedy="export it again with training/"
             )
         self.output = HASH if HASH in names else names[0]
-        wanted, nodes = {self.output}, []
+        if features and FEATURES not in names:
+            raise ModelInvalidError(
+                f"the graph has no output {FEATURES}, but the metadata says it has",
+                where=where,
+                remedy="export it again with training/",
+            )
+        wanted, nodes = {self.output, *([FEATURES] if features else [])}, []
         for node in reversed(graph.node):
             if wanted & set(node.output):
                 nodes.append(node)

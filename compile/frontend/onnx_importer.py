@@ -54,7 +54,8 @@ def read_network(path: Path) -> Network:
         ) from error
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     info = parse_metadata(metadata, path=path, model_id=model_id, size_bytes=size_bytes)
-    return _Reader(Graph(model.graph, str(path)), Network(info)).read()
+    graph = Graph(model.graph, str(path), features=info.features > 0)
+    return _Reader(graph, Network(info)).read()
 
 
 @dataclass(frozen=True)

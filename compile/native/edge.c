@@ -67,16 +67,19 @@ edge *edge_open(int32_t threads)
     }
     edge *network = calloc(1, sizeof *network);
     size_t logits = ((size_t)edge_plan_info.bits * sizeof(float) + 63) / 64 * 64;
+    size_t sums = (size_t)edge_plan_sums * sizeof(float);
     size_t arena = (size_t)edge_plan_info.arena_bytes;
     void *memory = NULL;
-    if (!network || posix_memalign(&memory, HUGE, (arena + logits + HUGE - 1) / HUGE * HUGE)) {
+    size_t bytes = arena + logits + sums;
+    if (!network || posix_memalign(&memory, HUGE, (bytes + HUGE - 1) / HUGE * HUGE)) {
         message = "out of memory";
         free(network);
         return NULL;
     }
-    madvise(memory, arena + logits, MADV_HUGEPAGE); /* fewer page walks; may fail */
+    madvise(memory, bytes, MADV_HUGEPAGE); /* fewer page walks; may fail */
     network->frame.arena = memory;
     network->frame.logits = (float *)((uint8_t *)memory + arena);
+    network->frame.sums = (uint8_t *)memory + arena + logits;
     network->pool = pool_open(threads);
     if (!network->pool) {
         message = "a thread could not be started";
@@ -153,6 +156,18 @@ int32_t edge_hash(edge *network, const uint8_t *bgr, uint64_t *code)
     memset(code, 0, sizeof *code * (size_t)edge_plan_info.words);
     for (int32_t i = 0; i < edge_plan_info.bits; i++)
         code[i / 64] |= (uint64_t)(network->frame.logits[i] > edge_plan_threshold) << (i % 64);
+    return 0;
+}
+
+int32_t edge_features(edge *network, const uint8_t *bgr, uint64_t *code, float *features)
+{
+    if (!edge_plan_info.features) {
+        message = "the network gives no features";
+        return -1;
+    }
+    if (edge_hash(network, bgr, code))
+        return -1;
+    edge_plan_features(&network->frame, features);
     return 0;
 }
 

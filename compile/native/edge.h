@@ -16,7 +16,7 @@
 extern "C" {
 #endif
 
-#define EDGE_API_VERSION 1
+#define EDGE_API_VERSION 2
 #define EDGE_MAX_WORDS 64
 #define EDGE_EXPORT __attribute__((visibility("default")))
 
@@ -31,6 +31,7 @@ struct edge_info {
     const char *target;      /* LLVM triple and CPU, such as "aarch64-linux-gnu cortex-a72" */
     const char *precision;   /* fp32, fp16 or int8 */
     uint64_t arena_bytes;    /* memory of an open network, without its constants */
+    int32_t features;        /* pooled features that the network gives beside the code, or 0 */
 };
 
 /* Describe this library. Safe on any CPU of its architecture, before anything else is called. */
@@ -45,7 +46,12 @@ EDGE_EXPORT edge *edge_open(int32_t threads);
  * edge_error. */
 EDGE_EXPORT int32_t edge_hash(edge *network, const uint8_t *bgr, uint64_t *code);
 
-/* The same before the threshold: `logits` receives `bits` numbers. For evaluation and tests. */
+/* The same, with the pooled features that enter the hash layer, from one run of the network:
+ * `features` receives as many numbers as edge_info says. Fails if that is 0. */
+EDGE_EXPORT int32_t edge_features(edge *network, const uint8_t *bgr, uint64_t *code,
+                                  float *features);
+
+/* The code before the threshold: `logits` receives `bits` numbers. For evaluation and tests. */
 EDGE_EXPORT int32_t edge_logits(edge *network, const uint8_t *bgr, float *logits);
 
 /* For profiling: from now on every call stores the nanoseconds of each kernel in `nanoseconds`,

@@ -8,6 +8,7 @@ struct edge_frame {
     const uint8_t *image;
     uint8_t *arena;
     float *logits;
+    void *sums;                    /* of each channel that is averaged: int32 in int8, else float */
 };
 
 /* The border of zeros around a tensor that the next convolution reads beyond its edge. */
@@ -34,5 +35,9 @@ extern const int32_t edge_plan_steps;
 extern const struct edge_step edge_preparations[];  /* run once, when a network is opened */
 extern const int32_t edge_preparations_steps;
 extern const float edge_plan_threshold;  /* a logit above it is a 1 */
+extern const int32_t edge_plan_sums;     /* count of the sums */
+
+/* Turn the sums of the last run into the features. */
+void edge_plan_features(const struct edge_frame *, float *features);
 
 #endif

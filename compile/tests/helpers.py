@@ -35,10 +35,11 @@ def save_sample(
     bits: int = 64,
     classes: int = 0,
     batch_norm: bool = False,
+    features: bool = True,
 ) -> Path:
     sample = Sample(size, width, bits, batch_norm=batch_norm)
     getattr(sample, kind)()
-    sample.finish(path, classes=classes)
+    sample.finish(path, classes=classes, features=features)
     return path
 
 

@@ -107,9 +107,10 @@ class Sample:
                     self.last = self.node("Add", [before, self.last])
         self.conv(self.scaled(320), 1, 1)
 
-    def finish(self, path: Path, *, classes: int = 0) -> None:
+    def finish(self, path: Path, *, classes: int = 0, features: bool = True) -> None:
         """Add pooling, hash layer and (with `classes`) a classifier; write the file."""
-        pooled = self.node("Flatten", [self.node("GlobalAveragePool", [self.last])])
+        pooled, averages = "features", self.node("GlobalAveragePool", [self.last])
+        self.nodes.append(helper.make_node("Flatten", [averages], [pooled], pooled))
         weight = self.chance.normal(0, 1, (self.bits, self.channels))
         bias = self.chance.normal(0, 0.5, self.bits)
         sums = self.node("Gemm", [pooled, self.constant(weight), self.constant(bias)], transB=1)
@@ -121,12 +122,16 @@ class Sample:
             outputs.insert(
                 0, helper.make_tensor_value_info(logits, TensorProto.FLOAT, [1, classes])
             )
+        if features:
+            shape = [1, self.channels]
+            outputs.append(helper.make_tensor_value_info(pooled, TensorProto.FLOAT, shape))
         image = helper.make_tensor_value_info(
             "image", TensorProto.FLOAT, [1, 3, self.size, self.size]
         )
         graph = helper.make_graph(self.nodes, "sample", [image], outputs, self.constants)
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-        info = ModelInfo("", "", 0, "sample", "0", self.bits, 0.5, 8, InputSpec(size=self.size))
+        info = ModelInfo("", "", 0, "sample", "0", self.bits, 0.5, 8, InputSpec(size=self.size),
+                         self.channels if features else 0)  # fmt: skip
         helper.set_model_props(model, info.to_metadata())
         onnx.save(model, path)
 

@@ -137,8 +137,10 @@ def test_the_stem_matches_numpy(
 
 def test_the_head_matches_numpy(host: Target, tmp_path: Path) -> None:
     a, w, b, logits = numbers(9, 48), numbers(48, 16), numbers(16), numbers(16)
+    sums = numbers(48)
     kernel = head.kernel("k", 9, 48, 16, host.vector.dividing(48, 16))
-    call([kernel], host, tmp_path, [[a, w, b, logits]])
+    call([kernel], host, tmp_path, [[a, w, b, sums, logits]])
+    assert np.abs(sums - a.sum(axis=0)).max() < 1e-4
     assert np.abs(logits - (a.mean(axis=0) @ w + b)).max() < 1e-4
 
 
