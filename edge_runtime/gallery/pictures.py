@@ -15,7 +15,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 
 from edge_runtime.gallery.records import Counts, EnrollCounts, LabeledCode
-from edge_runtime.gallery.rows import ItemRow, read_items
+from edge_runtime.gallery.rows import ITEM_COLUMNS, ItemRow
 
 DIGEST_BYTES = 32
 """The size of a SHA-256 digest."""
@@ -75,9 +75,14 @@ def read_companions(
         ("digest IS NULL AND created_at BETWEEN ? AND ?", (label_id, min(known), max(known)))
         for label_id, known in times.items()
     ]
-    for condition, values in queries:
-        for row in read_items(connection, f"WHERE label_id = ? AND {condition}", values):
-            if row.id <= last and (row.label_id, row_key(row)) in wanted:
+    for condition, bounds in queries:
+        # Not `read_items`: sorting takes longer than finding the rows. "+id" keeps SQLite on the index.
+        for values in connection.execute(
+            f"SELECT {ITEM_COLUMNS} FROM item WHERE label_id = ? AND {condition} AND +id <= ?",
+            (*bounds, last),
+        ):
+            row = ItemRow(*values)
+            if (row.label_id, row_key(row)) in wanted:
                 yield row
 
 
