@@ -76,7 +76,8 @@ def read_companions(
         for label_id, known in times.items()
     ]
     for condition, bounds in queries:
-        # Not `read_items`: sorting takes longer than finding the rows. "+id" keeps SQLite on the index.
+        # Not `read_items`: sorting takes longer than finding the rows. "+id" makes SQLite use the
+        # index of digests.
         for values in connection.execute(
             f"SELECT {ITEM_COLUMNS} FROM item WHERE label_id = ? AND {condition} AND +id <= ?",
             (*bounds, last),
