@@ -9,8 +9,12 @@ from pathlib import Path
 from setuptools import Extension, setup
 from setuptools.command.build_py import build_py
 
-MODEL = Path("models/mobilenet_v1_hash64_int8.onnx")
-"""The model that the wheel carries as `edge_runtime/data/` (`edge_runtime.model.find_model`)."""
+CARRIED = (
+    Path("models/mobilenet_v1_general_int8.onnx"),
+    Path("models/mobilenet_v1_general.prior.npz"),
+)
+"""The model that the wheel carries in `edge_runtime/data/`, and its feature prior
+(`edge_runtime.model.find_model`, `find_prior`)."""
 
 
 class BuildWithModel(build_py):
@@ -21,12 +25,13 @@ class BuildWithModel(build_py):
     """
 
     def run(self) -> None:
-        """Build the modules, then add the model."""
+        """Build the modules, then add the model and its prior."""
         super().run()
-        if MODEL.is_file() and not self.editable_mode:
-            data = Path(self.build_lib, "edge_runtime", "data")
-            self.mkpath(str(data))
-            self.copy_file(str(MODEL), str(data / MODEL.name))
+        data = Path(self.build_lib, "edge_runtime", "data")
+        for file in CARRIED:
+            if file.is_file() and not self.editable_mode:
+                self.mkpath(str(data))
+                self.copy_file(str(file), str(data / file.name))
 
 
 def extension(name: str, folder: str, *flags: str) -> Extension:

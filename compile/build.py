@@ -15,7 +15,13 @@ from compile.codegen.workloads import ScheduleConfig, Workload, workloads
 from compile.emulation.qemu import missing_for_emulation
 from compile.frontend.ir import Network
 from compile.frontend.onnx_importer import read_network
-from compile.promote import check_destination, promote, promote_unverified, write_portable_bundle
+from compile.promote import (
+    check_destination,
+    copy_model,
+    promote,
+    promote_unverified,
+    write_portable_bundle,
+)
 from compile.quantization.cached import cached_network, network_parts
 from compile.quantization.calibrate import quantize
 from compile.target.description import Target
@@ -40,7 +46,6 @@ from edge_runtime.bundle import (
     EVIDENCE,
     LIBRARY,
     MANIFEST,
-    MODEL,
     is_bundle,
     read_manifest,
     verify_files,
@@ -157,7 +162,7 @@ def _stage(request: Request, plan: Plan, target: Target) -> Path:
     work = staging / "work"
     request.log(f"building {LIBRARY}: {len(plan.steps)} steps, {len(plan.kernels)} kernels")
     build_library(plan, target, work).replace(staging / LIBRARY)
-    shutil.copyfile(request.model, staging / MODEL)
+    copy_model(request.model, staging)
     shutil.rmtree(work)
     describe(staging, plan.network, target, request.precision)
     return staging

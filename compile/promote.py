@@ -11,7 +11,7 @@ import onnx
 from compile.verify.request import Request
 from edge_runtime.bundle import LIBRARY, MODEL, is_bundle, is_verified, write_manifest
 from edge_runtime.errors import CompileError
-from edge_runtime.model import identify, parse_metadata
+from edge_runtime.model import PRIOR_FILE, find_prior, identify, parse_metadata
 
 
 def check_destination(out: Path) -> None:
@@ -48,6 +48,13 @@ def promote_unverified(staging: Path, out: Path) -> Path:
     return promote(staging, out)
 
 
+def copy_model(model: Path, folder: Path) -> None:
+    """Copy the ONNX file `model` and its feature prior, if any, into the bundle in `folder`."""
+    shutil.copyfile(model, folder / MODEL)
+    if prior := find_prior(model):
+        shutil.copyfile(prior, folder / PRIOR_FILE)
+
+
 def write_portable_bundle(request: Request) -> Path:
     """Write a bundle without a library, for a network that cannot be compiled.
 
@@ -63,7 +70,7 @@ def write_portable_bundle(request: Request) -> Path:
     staging = out.with_name(out.name + ".new")
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir(parents=True)
-    shutil.copyfile(request.model, staging / MODEL)
+    copy_model(request.model, staging)
     target = request.target
     write_manifest(
         staging,

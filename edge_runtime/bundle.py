@@ -5,6 +5,7 @@ A bundle is a folder with `manifest.json` and the files that it lists:
     libedge.so      the compiled network, for exactly one kind of CPU; missing where the network
                     could not be compiled (precision "portable")
     model.onnx      the same network for the portable engine: fallback and reference
+    prior.npz       the feature prior of the model (edge_runtime.model.find_prior), if it has one
     evidence.json   evidence that it is equal and faster, and how it was made
 
 The manifest:

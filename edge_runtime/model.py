@@ -36,8 +36,22 @@ from edge_runtime.code import BIT_ORDER
 from edge_runtime.errors import ModelInvalidError, ModelNotFoundError, storage_error
 
 FORMAT = "1"
-MODEL_FILE = "mobilenet_v1_hash64.onnx"
-PACKAGED_MODEL_FILE = "mobilenet_v1_hash64_int8.onnx"
+MODEL_FILE = "mobilenet_v1_general.onnx"
+PACKAGED_MODEL_FILE = "mobilenet_v1_general_int8.onnx"
+SPECIALIST_FILES = {
+    "mobilenet_v1_hash64.onnx": (
+        "225a1ba41746537ed0d7b87d5825c4ced37a018cfa63a3d14c78ecaf762b6612",
+        "8503bfe2514534b8d329be7e91db22a969b493eb43c1266da98da81ec042d54a",
+    ),
+    "mobilenet_v1_hash64_int8.onnx": (
+        "a6a070c57d27e04ae59d8f58f9dce0042cdbcd1f7a9bd738e22615f5d5f89a49",
+        "b1bd8fffec718c5c4b672a114926d62857cdaa57ec9d64c13066d2fc6e4b82b6",
+    ),
+}
+"""Files of models/ that were the default before, with the ids whose codes they accept: networks for
+the groceries and places of the sets that they were trained on."""
+PRIOR_FILE = "prior.npz"
+"""The feature prior in a bundle. That of NAME.onnx is NAME.prior.npz (`prior_path`)."""
 MODEL_VARIABLE = "EDGE_RUNTIME_MODEL"
 MAX_FEATURES = 1 << 16
 _ID = re.compile(r"[0-9a-f]{64}")
@@ -197,6 +211,35 @@ def find_model(path: str | os.PathLike[str] | None = None) -> Path:
         + " or ".join(map(str, shipped)),
         remedy=f"pass --model FILE or set {MODEL_VARIABLE}=FILE",
     )
+
+
+def specialist_file(model_id: str) -> str | None:
+    """Return the specialist of models/ that accepts codes of the model `model_id`; None: none."""
+    return next((file for file, ids in SPECIALIST_FILES.items() if model_id in ids), None)
+
+
+def prior_path(model: str | os.PathLike[str]) -> Path:
+    """Return where the feature prior of `model`, an ONNX file or the folder of a bundle, belongs.
+
+    A prior describes the features of a network (training/hash_layer/prior.py has its arrays).
+    """
+    path = Path(model)
+    return path / PRIOR_FILE if path.is_dir() else path.with_suffix(".prior.npz")
+
+
+def find_prior(model: str | os.PathLike[str]) -> Path | None:
+    """Return the feature prior of `model`, an ONNX file or the folder of a bundle; None without.
+
+    NAME_int8.onnx shares the prior of NAME.onnx, unless it has its own. The ONNX file of a bundle
+    has the prior of the bundle.
+    """
+    path = Path(model)
+    files = [prior_path(path)]
+    if not path.is_dir():
+        files.append(path.with_name(f"{path.stem.removesuffix('_int8')}.prior.npz"))
+        if (path.parent / "manifest.json").is_file():
+            files.append(path.with_name(PRIOR_FILE))
+    return next((file for file in files if file.is_file()), None)
 
 
 def identify(path: str | os.PathLike[str]) -> tuple[str, int]:

@@ -13,6 +13,8 @@ VERBS = {
     "evaluate": ("evaluate", "Measure the retrieval accuracy of an ONNX hash model."),
     "quantize": ("quantize", "Convert an fp32 ONNX model to int8."),
     "import-model": ("import_model", "Convert an ONNX hash model that was made elsewhere."),
+    "blend": ("blend", "Blend a trained model with ImageNet weights: the general model."),
+    "compare-shares": ("compare_shares", "Compare blends on new objects and on their own sets."),
     "average-weights": ("average_weights", "Average a trained backbone with its ImageNet weights."),
     "compare-methods": (
         "compare_methods",

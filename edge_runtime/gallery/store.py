@@ -33,7 +33,7 @@ from edge_runtime.gallery.schema import checkpoint, connect, damaged, transactio
 from edge_runtime.gallery.snapshot import Snapshot
 from edge_runtime.gallery.snapshot_file import load_snapshot, save_snapshot, snapshot_path
 from edge_runtime.gallery.snapshot_update import update_snapshot
-from edge_runtime.model import ModelInfo
+from edge_runtime.model import ModelInfo, specialist_file
 from edge_runtime.position import QueryPosition
 from edge_runtime.types import Match
 
@@ -91,10 +91,12 @@ class Gallery:
             raise damaged(self.path, "the model that it belongs to is not recorded")
         self.model_id, self.bits = meta.model_id, meta.bits
         if model is not None and not model.accepts_codes_of(self.model_id):
+            specialist = specialist_file(self.model_id)
+            theirs = f"--model models/{specialist}" if specialist else "that model with --model"
             raise GalleryModelMismatchError(
                 f"its codes were made by model {self.model_id[:12]}, not by {model.id[:12]}",
                 where=self.path,
-                remedy="use that model with --model, or enroll the photos into another --gallery",
+                remedy=f"use {theirs}, or enroll the photos into another --gallery",
             )
 
     # -- changes ------------------------------------------------------------------------------

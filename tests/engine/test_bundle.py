@@ -42,7 +42,14 @@ from edge_runtime.errors import (
     ModelNotFoundError,
 )
 from edge_runtime.image import Image
-from edge_runtime.model import find_model, identify
+from edge_runtime.model import (
+    MODEL_FILE,
+    PRIOR_FILE,
+    find_model,
+    find_prior,
+    identify,
+    prior_path,
+)
 from edge_runtime.system.cpu import cpu_features
 from tests.support.processes import ROOT, run_cli
 
@@ -86,13 +93,19 @@ def valid_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def make_bundle(
-    folder: Path, *, api: int = API_VERSION, model_id: str = "", features: int = 1024
+    folder: Path,
+    *,
+    api: int = API_VERSION,
+    model_id: str = "",
+    features: int = 1024,
+    model: Path = ROOT / "models" / MODEL_FILE,
 ) -> Path:
     compiler = shutil.which("cc")
     if not compiler:
         pytest.skip("no C compiler is installed")
-    model = find_model()
     shutil.copy(model, folder / MODEL)
+    if prior := find_prior(model):
+        shutil.copy(prior, folder / PRIOR_FILE)
     text = FAKE.replace('"ID"', f'"{model_id or identify(model)[0]}"')
     (folder / "fake.c").write_text(text)
     defines = [f"-DAPI={api}", f"-DFEATURES={features}"]
@@ -182,11 +195,24 @@ def test_a_library_of_the_first_interface_gives_no_features(tmp_path: Path) -> N
     assert embedding.features is None
 
 
-def test_the_manifest_keeps_what_the_model_says(bundle: Path) -> None:
-    model = open_bundle(bundle).model
-    shipped = PortableEngine(find_model()).model
+def test_the_manifest_keeps_what_the_model_says(tmp_path: Path) -> None:
+    specialist = ROOT / "models" / "mobilenet_v1_hash64.onnx"
+    model = open_bundle(make_bundle(tmp_path, model=specialist)).model
+    shipped = PortableEngine(specialist).model
     assert model.features == shipped.features == 1024
     assert model.same_codes_as == shipped.same_codes_as != ()
+
+
+def test_the_prior_of_a_bundle_is_checked_like_its_other_files(bundle: Path) -> None:
+    prior = bundle / PRIOR_FILE
+    assert find_prior(bundle) == prior == find_prior(open_bundle(bundle).path)
+    assert prior.read_bytes() == prior_path(find_model()).read_bytes()
+    prior.write_bytes(prior.read_bytes()[:-1])
+    with pytest.raises(BundleInvalidError, match=r"prior\.npz: damaged"):
+        open_bundle(bundle)
+    prior.unlink()
+    with pytest.raises(BundleInvalidError, match=r"prior\.npz: missing from the bundle"):
+        open_bundle(bundle)
 
 
 def test_images_of_a_wrong_shape_or_type_never_reach_the_library(bundle: Path) -> None:

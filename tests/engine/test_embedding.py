@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from edge_runtime.code import Code
-from edge_runtime.engine import Engine
 from edge_runtime.engine.base import Engine as BaseEngine
 from edge_runtime.engine.fake import FakeEngine
 from edge_runtime.engine.portable import PortableEngine
@@ -145,9 +144,9 @@ def test_malformed_metadata_is_rejected(key: str, value: str) -> None:
 
 
 def test_a_gallery_of_a_model_with_the_same_codes_opens(
-    tmp_path: Path, engine: Engine, fake_engine: FakeEngine
+    tmp_path: Path, fake_engine: FakeEngine
 ) -> None:
-    assert engine.model.same_codes_as == (OLD_ID,)
+    assert PortableEngine(MODEL).model.same_codes_as == (OLD_ID,)
     old = info()
     path = tmp_path / "gallery.sqlite"
     with Gallery(path, old, create=True):

@@ -66,7 +66,7 @@ LAYERS = {
         {"onnx"},
         {"eval", "fit"},
         {"hash_layer"},
-        {"experiments", "reports"},
+        {"experiments", "options", "reports"},
         {"commands"},
         {"__main__"},
     ),
@@ -192,8 +192,9 @@ def test_the_wheel_contains_only_the_runtime_and_its_model(tmp_path: Path) -> No
     (wheel,) = tmp_path.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0].split("-")[0] for name in names} == {"edge_runtime"}
-    assert [name for name in names if name.endswith(".onnx")] == [
-        "edge_runtime/data/mobilenet_v1_hash64_int8.onnx"
+    assert sorted(name for name in names if name.endswith((".onnx", ".npz"))) == [
+        "edge_runtime/data/mobilenet_v1_general.prior.npz",
+        "edge_runtime/data/mobilenet_v1_general_int8.onnx",
     ]
     assert "edge_runtime/py.typed" in names
     assert "edge_runtime/engine/portable.py" in names

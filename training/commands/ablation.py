@@ -24,13 +24,13 @@ import numpy as np
 
 from edge_runtime.errors import InputError
 from training.cli import log, report_errors
-from training.commands.options import SIDE, parse_lengths
 from training.data.photo_sets import label_indices, read_sets
 from training.data.pixel_cache import PhotoReader, open_cache
 from training.data.splits import default_split, describe_splits
 from training.experiments.ablation import BASE, Bench, variants
 from training.files import write_json
 from training.fit.recipe import parse_stages
+from training.options import SIDE, parse_lengths
 
 
 @click.command(help=__doc__)

@@ -26,9 +26,8 @@ import click
 import numpy as np
 
 from edge_runtime.image.preprocess import preprocess
-from edge_runtime.model import MODEL_FILE, InputSpec, ModelInfo, identify
+from edge_runtime.model import InputSpec, ModelInfo, identify
 from training.cli import log, report_errors
-from training.commands.options import BITS
 from training.data.input_tensor import to_input
 from training.data.photo_sets import (
     DataError,
@@ -48,8 +47,9 @@ from training.hash_layer.codes import compute_passes, fit_without
 from training.hash_layer.features import clean_features
 from training.hash_layer.fit import HeadRecipe
 from training.hash_layer.radius import MIN_LABELS, measure_radius, unseen_labels
-from training.methods import SUPERVISED, UNSUPERVISED
+from training.methods import CLOSED_FORM, SUPERVISED
 from training.onnx.export import check_parity, save
+from training.options import BITS
 
 PARITY_PHOTOS = 500
 
@@ -88,7 +88,7 @@ def _held_out(hold: Path, photos: list[Photo], checkpoint: Path | None) -> set[s
 )
 @click.option(
     "--method",
-    type=click.Choice(sorted({*SUPERVISED, *UNSUPERVISED})),
+    type=click.Choice(sorted({*SUPERVISED, *CLOSED_FORM})),
     default="paper",
     show_default=True,
     help="Method that fits the hash layer.",
@@ -173,7 +173,7 @@ def main(
     }
     if hold:
         evidence_data["hold"] = {"labels": len(held_out), "split_sha256": identify(hold)[0]}
-    path = out / (MODEL_FILE if bits == 64 else f"mobilenet_v1_hash{bits}.onnx")
+    path = out / f"mobilenet_v1_hash{bits}.onnx"
     info = ModelInfo(
         id="", path=str(path), size_bytes=0, name=path.stem, version=model_version, bits=bits,
         threshold=0.5, radius=radius, input=InputSpec(size=backbone.size),

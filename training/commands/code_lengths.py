@@ -23,7 +23,6 @@ import numpy as np
 
 from edge_runtime.errors import InputError
 from training.cli import log, report_errors
-from training.commands.options import SIDE, parse_lengths, parse_methods
 from training.data.photo_sets import read_sets
 from training.data.pixel_cache import open_cache
 from training.data.splits import default_split, describe_splits
@@ -35,6 +34,7 @@ from training.hash_layer.backbone import (
 )
 from training.hash_layer.features import augmented_features, clean_features
 from training.hash_layer.fit import HeadRecipe
+from training.options import SIDE, parse_lengths, parse_methods
 
 
 @click.command(help=__doc__)

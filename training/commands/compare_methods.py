@@ -21,7 +21,6 @@ from pathlib import Path
 import click
 
 from training.cli import report_errors
-from training.commands.options import SIDE, parse_lengths, parse_methods
 from training.data.photo_sets import read_sets
 from training.data.pixel_cache import PhotoReader
 from training.data.splits import default_split, describe_splits
@@ -37,6 +36,7 @@ from training.hash_layer.backbone import (
     load_feature_model,
 )
 from training.hash_layer.features import Run, clean_features
+from training.options import SIDE, parse_lengths, parse_methods
 
 
 def feature_source(

@@ -19,13 +19,13 @@ from pathlib import Path
 import click
 
 from training.cli import report_errors
-from training.commands.options import description_options
 from training.determinism import set_determinism
 from training.eval.evaluate import evaluate, table
 from training.eval.html_report import write_report
 from training.files import write_bytes, write_json
 from training.onnx.import_model import self_described
 from training.onnx.model_description import ModelDescription
+from training.options import description_options
 
 
 @click.command(help=__doc__)

@@ -25,7 +25,7 @@ import onnx
 from numpy.typing import NDArray
 
 from edge_runtime.engine.portable import PortableEngine
-from edge_runtime.model import MODEL_FILE, MODEL_VARIABLE, find_model
+from edge_runtime.model import MODEL_VARIABLE, find_model
 from training.cli import log, report_errors
 from training.data.input_tensor import Floats
 from training.data.photo_sets import label_indices, read_sets, require_labels, warnings_about
@@ -110,6 +110,7 @@ def main(
     set_determinism(seed)
     path = find_model(model)
     backbone, info = from_model(path), PortableEngine(path).model
+    own = out / f"mobilenet_v1_hash{info.bits}.onnx"
     photos = read_sets(data)
     for line in warnings_about(photos):
         log(f"note: {line}")
@@ -148,7 +149,7 @@ def main(
         report["radius_of"] = radius_basis(len(unseen), len(labels))
         log(f"radius {measured.radius}, measured on {report['radius_of']}")
         described = replace(info, name="mobilenet_v1_hash_own", radius=measured.radius)
-        save(backbone.with_head(head, described), out / MODEL_FILE)
-        report["model"] = str(out / MODEL_FILE)
-    log(verdict(report, out / MODEL_FILE))
+        save(backbone.with_head(head, described), own)
+        report["model"] = str(own)
+    log(verdict(report, own))
     click.echo(json.dumps(report))

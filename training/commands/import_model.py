@@ -20,7 +20,6 @@ import click
 from edge_runtime.errors import InputError
 from edge_runtime.model import identify
 from training.cli import log, report_errors
-from training.commands.options import description_options
 from training.files import write_bytes
 from training.onnx.import_model import (
     ADOPTED,
@@ -29,6 +28,7 @@ from training.onnx.import_model import (
     metadata_of,
 )
 from training.onnx.model_description import ModelDescription
+from training.options import description_options
 
 
 @click.command(help=__doc__)

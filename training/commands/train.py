@@ -21,7 +21,6 @@ import numpy as np
 
 from edge_runtime.errors import InputError
 from training.cli import log, report_errors
-from training.commands.options import BITS
 from training.data.photo_sets import Photo, label_indices, read_sets, require_labels, warnings_about
 from training.data.pixel_cache import open_cache
 from training.data.splits import (
@@ -40,6 +39,7 @@ from training.methods import SUPERVISED
 from training.models.checkpoint import digests
 from training.models.efficientnet_lite2 import Lite2
 from training.models.mobilenet_v1 import Backbone
+from training.options import BITS
 
 PART = click.FloatRange(0, 1, max_open=True)
 

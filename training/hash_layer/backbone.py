@@ -18,12 +18,14 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from edge_runtime.engine.portable import PortableEngine
-from edge_runtime.model import ModelInfo
+from edge_runtime.model import ModelInfo, identify
 from training.data.input_tensor import Floats
 from training.fit.run_dir import describe_run, load_start
 from training.hash_layer.features import Run, feature_runner
 from training.methods.base import LinearMap
+from training.models.imagenet_weights import load_imagenet
 from training.models.mobilenet_v1 import Backbone, HashNetwork
+from training.onnx.blend import blend
 from training.onnx.export import FEATURES, HASH, ExportError, build, session
 from training.onnx.features_output import with_features
 
@@ -72,8 +74,28 @@ def from_model(path: Path) -> FeatureModel:
     Raises ModelError unless `path` is an fp32 model exported by training/.
     """
     info = PortableEngine(path).model  # validates the file with one-line errors
-    model = onnx.load(path)
-    run = session(cut_at_features(model, path).SerializeToString())
+    provenance = {"model": info.name, "version": info.version, "id": info.id}
+    return _from_onnx(onnx.load(path), info, provenance)
+
+
+def from_blend(path: Path, weights: Path, share: float) -> FeatureModel:
+    """Use `share` of the weights of the finished model `path` and the rest of ImageNet's.
+
+    `weights` is the .npz file of the ImageNet weights. Raises ModelError as `from_model` does, and
+    when the two networks differ in their architecture.
+    """
+    info = PortableEngine(path).model
+    imagenet = build(load_imagenet(weights), info.input.size, None)
+    provenance = {
+        "share": share,
+        "model": {"name": info.name, "version": info.version, "id": info.id},
+        "imagenet_sha256": identify(weights)[0],
+    }
+    return _from_onnx(blend(onnx.load(path), imagenet, share), info, provenance)
+
+
+def _from_onnx(model: onnx.ModelProto, info: ModelInfo, provenance: object) -> FeatureModel:
+    run = session(cut_at_features(model, info.path).SerializeToString())
 
     def add_head(head: LinearMap, info: ModelInfo) -> onnx.ModelProto:
         return replace_head(model, head, info)
@@ -85,7 +107,6 @@ def from_model(path: Path) -> FeatureModel:
 
         return activations
 
-    provenance = {"model": info.name, "version": info.version, "id": info.id}
     return FeatureModel(run, info.input.size, provenance, add_head, expected)
 
 

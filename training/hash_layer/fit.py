@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from training.methods import SUPERVISED, UNSUPERVISED
+from training.methods import CLOSED_FORM, SUPERVISED
 from training.methods.base import Floats, LinearMap
 
 
@@ -32,10 +32,11 @@ def fit_head(
     """Fit a hash layer (weight [K, F], bias [K]) by `recipe.method`.
 
     `features` are passes over the same N photos, float32 [N, F] each: clean features first, then
-    those of augmented views. `labels` are int64 [N]. Unsupervised methods use the first pass only.
+    those of augmented views. `labels` are int64 [N]. Methods in closed form use the first pass
+    only.
     """
-    if recipe.method in UNSUPERVISED:
-        return UNSUPERVISED[recipe.method](features[0], recipe.bits, recipe.seed)
+    if recipe.method in CLOSED_FORM:
+        return CLOSED_FORM[recipe.method](features[0], labels, recipe.bits, recipe.seed)
     torch.manual_seed(recipe.seed)
     inputs = torch.from_numpy(np.concatenate(features))
     targets = torch.from_numpy(np.tile(labels, len(features)))

@@ -9,11 +9,12 @@ import numpy as np
 from training.data.input_tensor import Floats
 from training.data.photo_sets import DataError, Photo, label_indices
 from training.data.splits import class_split
-from training.eval.metrics import OpenSet, open_set_episodes
+from training.eval.metrics import OpenSet, distances, open_set_episodes
 from training.hash_layer.codes import Passes, to_codes
 from training.methods.base import LinearMap
 
 UNSEEN_SHARE, UNSEEN_SEED = 0.2, 5
+ENROLLED, EPISODES = 10, 50
 MIN_LABELS = 4
 """Two labels to fit a layer to, and two unseen ones to measure the radius on."""
 
@@ -54,3 +55,23 @@ def measure_radius(
         np.array(sorted(names[label] for label in labels & names.keys()), np.int64),
         len(head[1]),
     )
+
+
+def radius_against(
+    strangers: Floats, database: Passes, head: LinearMap, named: float = 0.02
+) -> int:
+    """Return the largest radius at which at most `named` of all strangers find a neighbor.
+
+    `strangers` float32 [N, F] are features of photos of no label. As in `measure_radius`, each of
+    50 galleries holds all photos of ten labels.
+    """
+    index = label_indices(database.cache.photos)
+    labels = np.array([index[photo.label] for photo in database.cache.photos], np.int64)
+    codes, asked = to_codes(database.features[0], head), to_codes(strangers, head)
+    rng = np.random.default_rng(1)
+    nearest = [
+        distances(asked, codes[np.isin(labels, rng.permutation(len(index))[:ENROLLED])]).min(1)
+        for _ in range(EPISODES)
+    ]
+    accepted = (np.concatenate(nearest)[:, None] <= np.arange(len(head[1]) + 1)).mean(0)
+    return max(int((accepted <= named).sum()) - 1, 0)

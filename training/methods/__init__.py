@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from training.methods.base import Head, Method
+from training.methods.base import Head, LabelledMethod, Method
 from training.methods.contrastive import Contrastive
 from training.methods.csq import CSQ
 from training.methods.distilled import Distilled, Teacher
@@ -15,6 +15,7 @@ from training.methods.orthohash import OrthoHash
 from training.methods.paper import Paper
 from training.methods.relational import Relational
 from training.methods.ssdh import SSDH
+from training.methods.whitened import fit_whitened
 
 # Methods trained by gradient descent on labels, end to end or on frozen features.
 SUPERVISED: dict[str, type[Head]] = {
@@ -33,6 +34,13 @@ SUPERVISED: dict[str, type[Head]] = {
 # Supervised methods for end-to-end training only. On fixed features they equal OrthoHash.
 END_TO_END_ONLY = ("joint", "teacher", "distilled")
 # Methods without labels or gradient training. Each fits a linear map to features.
-UNSUPERVISED = {"lsh": fit_lsh, "itq": fit_itq}
+UNSUPERVISED: dict[str, Method] = {"lsh": fit_lsh, "itq": fit_itq}
+# Methods in closed form, for the layer of a general model.
+CLOSED_FORM: dict[str, LabelledMethod] = {
+    "lsh": lambda features, labels, bits, seed: fit_lsh(features, bits, seed),
+    "itq": lambda features, labels, bits, seed: fit_itq(features, bits, seed),
+    "itq-half": lambda features, labels, bits, seed: fit_itq(features, bits, seed, whiten=0.5),
+    "whitened": fit_whitened,
+}
 
-__all__ = ["END_TO_END_ONLY", "SUPERVISED", "UNSUPERVISED", "Head", "Method"]
+__all__ = ["CLOSED_FORM", "END_TO_END_ONLY", "SUPERVISED", "UNSUPERVISED", "Head", "Method"]

@@ -21,6 +21,16 @@ class Method(Protocol):
         ...
 
 
+class LabelledMethod(Protocol):
+    """Method in closed form that fits a linear map to features and their labels."""
+
+    def __call__(
+        self, features: Floats, labels: NDArray[np.int64], bits: int, seed: int
+    ) -> LinearMap:
+        """Fit to features float32 [N, F] and labels int64 [N]; return weight [bits, F] and bias."""
+        ...
+
+
 class Head(nn.Module):
     """Trainable hash layer with its loss.
 

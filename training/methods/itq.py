@@ -10,10 +10,11 @@ from training.methods.base import Floats, LinearMap
 ITERATIONS = 50
 
 
-def fit_itq(features: Floats, bits: int, seed: int) -> LinearMap:
+def fit_itq(features: Floats, bits: int, seed: int, whiten: float = 0.0) -> LinearMap:
     """Reduce features float32 [N, F] to `bits` dimensions by PCA and rotate them.
 
-    Source: section 2.2. Raises InputError if there are more bits than features.
+    Source: section 2.2. Before the rotation, each dimension is divided by its standard deviation to
+    the power `whiten`. Raises InputError if there are more bits than features.
     """
     if bits > features.shape[1]:
         raise InputError(
@@ -23,8 +24,10 @@ def fit_itq(features: Floats, bits: int, seed: int) -> LinearMap:
         )
     mean = features.mean(0, dtype=np.float64)
     centered = features - mean
-    _, vectors = np.linalg.eigh(centered.T @ centered / len(features))
+    variances, vectors = np.linalg.eigh(centered.T @ centered / len(features))
     principal = vectors[:, ::-1][:, :bits]
+    if whiten:
+        principal = principal * np.maximum(variances[::-1][:bits], 1e-12) ** (-whiten / 2)
     values = centered @ principal
     rng = np.random.default_rng((seed, bits))
     rotation = np.linalg.qr(rng.standard_normal((bits, bits)))[0]

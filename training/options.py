@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from edge_runtime.errors import InputError
-from training.methods import SUPERVISED, UNSUPERVISED
+from training.methods import CLOSED_FORM, SUPERVISED
 from training.onnx.model_description import CHANNELS, ModelDescription
 
 R = TypeVar("R")
@@ -25,7 +25,7 @@ SIDE = click.IntRange(32, 1024)
 def parse_methods(text: str) -> tuple[str, ...]:
     """Parse "paper,itq" as ("paper", "itq"); raises InputError for an unknown method."""
     names = tuple(text.split(","))
-    known = (*UNSUPERVISED, *SUPERVISED)
+    known = (*CLOSED_FORM, *SUPERVISED)
     for name in names:
         if name not in known:
             raise InputError(

@@ -1,0 +1,104 @@
+"""Compare blends of a trained model and ImageNet weights, on new objects and on its own sets.
+
+\b
+    python -m training compare-shares --model models/mobilenet_v1_hash64.onnx --weights NPZ
+        --shares 0,0.25,1 --data DIR... --new DIR... --out training/results/general.json
+
+--data are the sets that the model was trained on, --new folders of objects that no training saw.
+Features are judged, not codes. --network adds the features of another ONNX network, which must take
+the same input. Rows that the output file has already are kept, so that an interrupted run goes on.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from edge_runtime.errors import InputError
+from edge_runtime.model import identify
+from training.cli import log, report_errors
+from training.data.photo_sets import Photo, count_by_set, read_set, read_sets
+from training.data.splits import default_split
+from training.determinism import set_determinism
+from training.experiments.shares import DRAWS, ENROLLED, NAMED, QUERIES, judge
+from training.files import write_json
+from training.hash_layer.backbone import from_blend
+from training.onnx.export import session
+
+SIZE = 224
+
+
+def _named(text: str) -> tuple[str, Path]:
+    """Parse NAME=FILE; raises InputError."""
+    name, equals, path = text.partition("=")
+    if not (name and equals and Path(path).is_file()):
+        raise InputError(f'"{text}" is not NAME=FILE', where="--network", remedy="check the path")
+    return name, Path(path)
+
+
+@click.command(help=__doc__)
+@click.option("--model", type=Path, required=True, help="A trained fp32 ONNX hash model.")
+@click.option("--weights", type=Path, required=True, help="ImageNet weights (.npz).")
+@click.option("--shares", default="0,0.15,0.25,0.35,0.5,1", show_default=True)
+@click.option("--network", multiple=True, help="Another network with features [1, F]: NAME=FILE.")
+@click.option("--data", multiple=True, type=Path, required=True, help="Sets of the training.")
+@click.option("--new", multiple=True, type=Path, required=True, help="Folders of new objects.")
+@click.option("--seed", default=1, show_default=True)
+@click.option("--out", type=Path, required=True)
+@report_errors
+def main(
+    model: Path,
+    weights: Path,
+    shares: str,
+    network: tuple[str, ...],
+    data: tuple[Path, ...],
+    new: tuple[Path, ...],
+    seed: int,
+    out: Path,
+) -> None:
+    """Run the command."""
+    set_determinism(seed)
+    try:
+        parts = [float(share) for share in shares.split(",")]
+    except ValueError as error:
+        raise InputError(
+            f'"{shares}" is not a list of shares', where="--shares", remedy="write 0,0.25,1"
+        ) from error
+    others = [_named(text) for text in network]
+    objects = {folder.name: read_set(folder) for folder in new}
+    photos = read_sets(data)
+    database, queries, split = default_split(photos)
+    sets: dict[str, tuple[list[Photo], list[Photo]]] = {
+        name: (own, []) for name, own in objects.items()
+    } | {
+        source: (
+            [photo for photo in database if photo.source == source],
+            [photo for photo in queries if photo.source == source],
+        )
+        for source in sorted({photo.source for photo in photos})
+    }
+    rows = json.loads(out.read_text())["rows"] if out.exists() else {}
+    names = [f"{share:g}" for share in parts]
+    for name, share in zip(names, parts, strict=True):
+        if name not in rows:
+            log(f"judging the share {name}")
+            rows[name] = judge(from_blend(model, weights, share).run, SIZE, sets, seed)
+            write_json(out, {"rows": rows})
+    for name, path in others:
+        if name not in rows:
+            log(f"judging {name}")
+            rows[name] = judge(session(path), SIZE, sets, seed)
+            write_json(out, {"rows": rows})
+    result = {
+        "rows": {name: rows[name] for name in [*names, *(name for name, _ in others)]},
+        "shares": names,
+        "bytes": {name: path.stat().st_size for name, path in others},
+        "model": identify(model)[0],
+        "split": split,
+        "new": {name: count_by_set(own)[name] for name, own in objects.items()},
+        "labels": ENROLLED, "draws": DRAWS, "named": NAMED, "queries": QUERIES, "seed": seed,
+    }  # fmt: skip
+    write_json(out, result)
+    click.echo(json.dumps(result))
