@@ -89,7 +89,7 @@ def test_features_below_fp32_are_what_the_hash_layer_reads(
     """The hash layer applied to the features gives the library's own logits.
 
     In int8 these are exact sums times weights that are rounded to float16, by up to 1/2048. How far
-    the features are from fp32 depends on the calibration: on the pictures that it has not seen, a
+    the features are from fp32 depends on the calibration: on pictures that it has not seen, a
     channel saturates where it exceeds the calibrated range. `most` is the relative error allowed.
     """
     model = save_sample(tmp_path / "m.onnx", width=width)  # 0.3: channels are padded

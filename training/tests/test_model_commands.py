@@ -180,7 +180,10 @@ def test_int8_model_is_small_and_agrees(tiny: Path, tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     report = json.loads(done.output.splitlines()[-1])
     assert report["bytes"] <= quantize_qdq.MAX_BYTES and report["equal_bits"] > 0.8
-    assert Hasher(tmp_path / "int8.onnx").info.name.endswith("_int8")
+    info = Hasher(tmp_path / "int8.onnx").info
+    assert info.name.endswith("_int8")
+    # It gives features, but its codes are those of no earlier file.
+    assert (info.features, info.same_codes_as) == (1024, ())
 
 
 def test_stats_and_sheet(tmp_path: Path) -> None:

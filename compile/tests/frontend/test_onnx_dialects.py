@@ -147,7 +147,7 @@ def averages(edit: Edit) -> None:
         ]
 
     def flat(node: onnx.NodeProto) -> list[onnx.NodeProto]:
-        return [helper.make_node("Identity", list(node.input), ["pooled"])]
+        return [helper.make_node("Identity", list(node.input), ["pooled"]), node]
 
     for kind, make in (("GlobalAveragePool", pool), ("Flatten", flat), ("Gemm", dense)):
         edit.replace(kind, make)
