@@ -11,6 +11,7 @@ VERBS = {
     "build-model": ("build_model", "Fit a hash layer to a backbone and export the ONNX model."),
     "finetune": ("finetune", "Fit the hash layer of the shipped model to your own photos."),
     "evaluate": ("evaluate", "Measure the retrieval accuracy of an ONNX hash model."),
+    "strangers": ("strangers", "Judge a model on new objects that it was not trained on."),
     "quantize": ("quantize", "Convert an fp32 ONNX model to int8."),
     "import-model": ("import_model", "Convert an ONNX hash model that was made elsewhere."),
     "blend": ("blend", "Blend a trained model with ImageNet weights: the general model."),
@@ -24,10 +25,10 @@ VERBS = {
     "ablation": ("ablation", "Train variants of a recipe under the same short budget."),
     "set-stats": ("set_stats", "Describe sets of photos: labels, splits, sizes, duplicates."),
     "accuracy-page": (
-        "accuracy_page",
+        "pages.accuracy_page",
         "Generate docs/results/ACCURACY.md and models/MODEL_CARD.md.",
     ),
-    "model-card": ("model_card", "Generate the card of a model from its result files."),
+    "model-card": ("pages.model_card", "Generate the card of a model from its result files."),
 }
 """Verb -> module in `training.commands` and one line of help."""
 

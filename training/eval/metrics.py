@@ -103,15 +103,20 @@ class OpenSet:
     radius: int
 
 
+def auroc(known: Ints | Doubles, unknown: Ints | Doubles) -> float:
+    """Return the area under the ROC of distances [K] and [U], where known ones are smaller."""
+    less = (known[:, None] < unknown).mean()
+    equal = (known[:, None] == unknown).mean()
+    return float(less + equal / 2)
+
+
 def open_set(known: Ints, unknown: Ints, bits: int) -> OpenSet:
     """Find the radius with the largest Youden index from nearest distances int [K] and [U]."""
     radii = np.arange(bits + 1)
     accepted_known = (known[:, None] <= radii).mean(0)
     accepted_unknown = (unknown[:, None] <= radii).mean(0)
-    less = (known[:, None] < unknown).mean()
-    equal = (known[:, None] == unknown).mean()
     best = int(np.argmax(accepted_known - accepted_unknown))
-    return OpenSet(accepted_known, accepted_unknown, float(less + equal / 2), best)
+    return OpenSet(accepted_known, accepted_unknown, auroc(known, unknown), best)
 
 
 def open_set_episodes(

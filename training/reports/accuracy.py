@@ -8,6 +8,7 @@ from typing import Any
 from edge_runtime.errors import ReportError
 from training.eval.corruptions import SEVERITIES
 from training.reports.model_card import read
+from training.reports.strangers import new_objects
 from training.reports.studies import (
     code_lengths,
     equal_budget,
@@ -62,6 +63,7 @@ def document() -> str:
             "shipped.json is missing", where=RESULTS, remedy="run python -m training evaluate first"
         )
     parts += _shipped(shipped, load("v0"), load("shipped_int8"), load("ceilings"))
+    parts += new_objects([read(path) for path in sorted(RESULTS.glob("strangers_*.json"))])
     layers, handmade = load("layers"), load("methods_handmade")
     ablations = [found for name in ABLATIONS if (found := load(name)) is not None]
     evidence = (

@@ -17,8 +17,9 @@ from edge_runtime.image.decode import read_photo
 from edge_runtime.image.preprocess import preprocess
 from edge_runtime.model import identify
 from training.cli import report_errors
-from training.commands import accuracy_page, build_model, evaluate, finetune, quantize, set_stats
-from training.commands import model_card as card_command
+from training.commands import build_model, evaluate, finetune, quantize, set_stats
+from training.commands.pages import accuracy_page
+from training.commands.pages import model_card as card_command
 from training.data.photo_sets import read_set
 from training.data.pixel_cache import PhotoReader, open_cache
 from training.eval.retrieval import CodeSet, Hasher, retrieve

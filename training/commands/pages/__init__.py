@@ -1,0 +1,1 @@
+"""Commands that generate documents from result files."""

@@ -1,0 +1,244 @@
+"""New objects, enrolled and queried through the runtime, and strangers."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from edge_runtime.code import Embedding
+from edge_runtime.engine import Engine
+from edge_runtime.engine.fake import FakeEngine
+from edge_runtime.enroll import views_of
+from edge_runtime.gallery import Gallery
+from edge_runtime.image import Image
+from edge_runtime.image.preprocess import preprocess
+from edge_runtime.model import identify
+from edge_runtime.system.stage_timer import NO_TIMER, StageTimer
+from training.commands import strangers as command
+from training.data.photo_sets import read_set
+from training.eval import strangers
+from training.eval.caching_engine import CachingEngine
+from training.eval.photo_pool import Pool
+from training.eval.strangers import ALL, FIGURES, Protocol, judge, judge_sets
+from training.reports.strangers import new_objects
+from training.tests.conftest import ROOT, draw_photos
+
+MODEL = ROOT / "models" / "mobilenet_v1_hash64.onnx"
+SHORT = Protocol(labels=(2, ALL), photos=(1, 3), draws=3, left_out=2)
+
+
+class CountingEngine(FakeEngine):
+    """Counts the runs of the network."""
+
+    runs = 0
+
+    def embed(self, image: Image, timer: StageTimer = NO_TIMER) -> Embedding:
+        self.runs += 1
+        return super().embed(image, timer)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    draw_photos(tmp_path / "set", labels=4, each=5)
+    return tmp_path / "set"
+
+
+def _run(*options: object) -> Result:
+    given = ["--model", MODEL, *options]
+    return CliRunner().invoke(command.main, [str(each) for each in given])
+
+
+def _judged(folder: Path, protocol: Protocol = SHORT, **options: Any) -> list[dict[str, Any]]:
+    engine = CachingEngine(FakeEngine())
+    rows: list[dict[str, Any]] = judge_sets(engine, [folder], None, protocol, **options)["rows"]
+    return rows
+
+
+def test_command_writes_the_result_and_a_table(folder: Path) -> None:
+    done = _run("--data", folder, "--photos", "1,3", "--labels", "2,all", "--draws", 2,
+                "--note", "drawn", "--out", "out.json")  # fmt: skip
+    assert done.exit_code == 0, done.output
+    result = json.loads(Path("out.json").read_text())
+    assert (result["set"], result["all_photos"], result["all_labels"]) == ("set", 20, 4)
+    assert result["note"] == "drawn" and result["model"] == "mobilenet_v1_hash64"
+    assert [(row["photos"], row["labels"]) for row in result["rows"]] == [
+        (1, 2), (1, 4), (3, 2), (3, 4),
+    ]  # fmt: skip
+    for row in result["rows"]:
+        assert row["queries"] == 2 * row["labels"] * (5 - row["photos"])
+        for name in FIGURES:
+            found = row[name]
+            assert 0 <= found["lowest"] <= found["median"] <= found["highest"] <= 100
+    assert "strangers named" in done.output and done.output.count("(") >= len(FIGURES)
+
+
+def test_galleries_hold_what_the_protocol_says(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[dict[str, tuple[int, int]]] = []
+
+    def record(engine: Engine, gallery: Gallery) -> None:
+        counts = gallery.label_counts().items()
+        seen.append({label: (each.pictures, each.codes) for label, each in counts})
+
+    monkeypatch.setattr(strangers, "fit_to_gallery", record)
+    rows = _judged(folder, Protocol(labels=(2, ALL), photos=(3,), draws=2, left_out=2))
+    assert all(set(held.values()) == {(3, 18)} for held in seen)
+    # Per draw: two labels; then all four, and two times all but one.
+    assert [len(held) for held in seen] == [2, 2, 4, 3, 3, 4, 3, 3]
+    left_out = Counter(label for held in seen if len(held) == 3 for label in seen[2].keys() - held)
+    assert left_out == dict.fromkeys(seen[2], 1), "the draws go through all labels"
+    assert [row["strangers"] for row in rows] == [2 * 2 * 5, 2 * 2 * 5]
+
+
+def test_clear_objects_are_right_and_copies_of_them_are_named(folder: Path) -> None:
+    protocol = Protocol(labels=(ALL,), photos=(2,), draws=2)
+    engine = CachingEngine(FakeEngine())
+    (row,) = judge_sets(engine, [folder], None, protocol)["rows"]
+    assert row["right"]["lowest"] == row["precision1"]["lowest"] == row["map100"]["lowest"] == 100
+    assert row["named"]["highest"] == 0 and row["auroc"]["lowest"] == 1
+    assert row["unknown"]["highest"] == row["wrong"]["highest"] == 0
+    shutil.copytree(folder, "copies")
+    (row,) = judge_sets(engine, [folder], Path("copies"), protocol)["rows"]
+    assert row["named"]["lowest"] == 100 and row["strangers"] == 2 * 20
+    assert row["auroc"]["highest"] < 0.5  # copies of enrolled photos are nearest of all
+
+
+def test_labels_that_look_alike_are_wrong_and_unlike_ones_unknown(folder: Path) -> None:
+    for label, index in (("label0", 0), ("label1", 1)):
+        rng = np.random.default_rng(index)
+        for path in sorted((folder / label).iterdir()):
+            cv2.imwrite(str(path), rng.integers(0, 256, (64, 80, 3), dtype=np.uint8))
+    row = _judged(folder, Protocol(labels=(ALL,), photos=(2,), draws=1))[0]
+    # Photos of noise share nothing: the queries of these two labels are unknown.
+    assert row["unknown"]["median"] == 50 and row["right"]["median"] == 50
+    for path in sorted((folder / "label2").iterdir()):
+        shutil.copy(folder / "label3" / path.name, path)
+    row = _judged(folder, Protocol(labels=(ALL,), photos=(2,), draws=1))[0]
+    assert row["unknown"]["median"] == 50 and row["wrong"]["median"] > 0
+    assert row["right"]["median"] + row["wrong"]["median"] == 50
+
+
+def test_rows_are_repeatable_and_independent_of_each_other(folder: Path) -> None:
+    rows = _judged(folder)
+    assert _judged(folder) == rows
+    alone = _judged(folder, Protocol(labels=(ALL,), photos=(3,), draws=3, left_out=2))
+    assert alone == rows[-1:]
+
+
+def test_each_view_is_computed_once(folder: Path) -> None:
+    counting = CountingEngine()
+    pool = Pool(read_set(folder), 20, 1)
+    judge(CachingEngine(counting), pool, SHORT)
+    assert 20 < counting.runs <= 20 * 6
+    image = pool.image(pool.by_label["label0"][0])
+    squares = [preprocess(view, 64) for view in views_of(image)]
+    caching = CachingEngine(counting)
+    counting.runs = 0
+    for square in squares * 2:
+        found, expected = caching.embed(square), FakeEngine().embed(square)
+        np.testing.assert_array_equal(found.code, expected.code)
+        np.testing.assert_array_equal(found.features, expected.features)
+        np.testing.assert_array_equal(caching.hash(square), expected.code)
+        assert not found.code.flags.writeable
+    assert counting.runs == len(squares)
+
+
+def test_label_with_too_few_photos_is_only_a_stranger(folder: Path) -> None:
+    for path in sorted((folder / "label0").iterdir())[1:]:
+        path.unlink()
+    done = _run("--data", folder, "--photos", "1,5", "--labels", "2,3,4,all", "--draws", 1,
+                "--out", "out.json")  # fmt: skip
+    assert done.exit_code == 0, done.output
+    assert "label label0 has one photo" in done.output
+    assert "not measured with 5 photos: labels with more: 0" in done.output
+    rows = json.loads(Path("out.json").read_text())["rows"]
+    assert [(row["photos"], row["labels"], row["strangers"]) for row in rows] == [
+        (1, 2, 6), (1, 3, 1),
+    ]  # fmt: skip
+
+
+def test_several_folders_are_one_set(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "more")
+    result = judge_sets(
+        FakeEngine(), [folder, tmp_path / "more"], None,
+        Protocol(labels=(ALL,), photos=(4,), draws=1, left_out=1),
+    )  # fmt: skip
+    assert result["set"] == "set + more" and result["all_labels"] == 8
+
+
+def test_unreadable_photo_is_skipped_and_named(folder: Path) -> None:
+    (folder / "label1" / "002.png").write_bytes(b"")
+    result = judge_sets(FakeEngine(), [folder], None, SHORT)
+    assert result["all_photos"] == 19 and "label1/002.png" in result["skipped"][0]
+
+
+def test_only_labels_that_training_held_out(folder: Path) -> None:
+    rows = [
+        f"classes,{'validation' if each.label < 'label2' else 'train'},set,{each.name}"
+        for each in read_set(folder)
+    ]
+    Path("split.csv").write_text("\n".join(["split,part,source,path", *rows]))
+    result = judge_sets(FakeEngine(), [folder], None, SHORT, Path("split.csv"))
+    assert result["all_labels"] == 2 and len(result["unseen"]) == 64
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--data", "absent"], "absent: not a folder"),
+        (["--data", "set", "--strangers", "absent"], "absent: not a folder"),
+        (["--data", "set", "--strangers", "set"], "strangers cannot come from the folder"),
+        (["--data", "set", "--photos", "one"], '"one" is not a list of numbers'),
+        (["--data", "set", "--photos", "1,0"], '"1,0" is not a list of numbers'),
+        (["--data", "set", "--labels", "most"], '"most" is not a list of numbers'),
+        (["--data", "set", "--photos", "20"], "20 photos per label leave no query of 20"),
+        (["--data", "set", "--labels", "9"], "no gallery of this size (labels: 4"),
+        (["--data", "one"], "no gallery of this size (labels: 1"),
+    ],
+)
+def test_bad_input_ends_in_one_line(folder: Path, options: list[str], told: str) -> None:
+    shutil.copytree(folder / "label0", "one/label0")
+    done = _run(*options)
+    assert done.exit_code == 3 and told in done.output, done.output
+    lines = [line for line in done.output.splitlines() if not line.startswith("note: ")]
+    assert len(lines) == 1 and lines[0].startswith("error: ")
+
+
+def test_one_label_is_judged_with_strangers_of_another_folder(folder: Path) -> None:
+    shutil.copytree(folder / "label0", "one/label0")
+    done = _run("--data", "one", "--strangers", folder, "--photos", "1", "--draws", "1")
+    assert done.exit_code == 0 and "20 photos of 4 labels of set" in done.output
+
+
+def test_page_shows_models_beside_each_other() -> None:
+    figures = {name: {"median": 20.04, "lowest": 10, "highest": 30} for name in FIGURES}
+    rows = [{"photos": 3, "labels": n, "queries": 9, "strangers": 9, **figures} for n in (5, 15)]
+    result = {
+        "set": "things", "model": "one", "note": "seen by none", "all_photos": 81,
+        "all_labels": 15, "protocol": {"draws": 5, "strangers": "others"}, "rows": rows,
+    }  # fmt: skip
+    page = new_objects([result, {**result, "model": "two", "note": ""}])
+    assert "### things" in page and "one: seen by none." in page[3]
+    assert "With 3 photos of each of 15 labels, `two` answers 20 %" in page[4]
+    lines = page[-1].splitlines()[2:]
+    assert [line.split(" | ")[:3] for line in lines] == [
+        ["| 3", str(n), f"`{model}`"] for n in (5, 15) for model in ("one", "two")
+    ]
+    assert "20.0 (10.0 to 30.0)" in lines[0] and "20.040 (10.000" in lines[0]
+    assert new_objects([]) == []
+
+
+def test_results_belong_to_models_of_this_repository() -> None:
+    known = {identify(path)[0] for path in (ROOT / "models").glob("*.onnx")}
+    paths = sorted((ROOT / "training" / "results").glob("strangers_*.json"))
+    stale = [path.name for path in paths if json.loads(path.read_text())["id"] not in known]
+    assert paths and not stale, "run their commands in commands.json again"
