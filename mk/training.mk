@@ -11,9 +11,9 @@ setup-train: $(TRAIN)/.ready  ## make the environment for training (torch, about
 test-train: $(TRAIN)/.ready  ## run the tests of training/
 	$(TRAIN)/bin/python -m pytest training/tests
 
-hash: $(TRAIN)/.ready  ## give the shipped network another code length and evaluate it: make hash BITS=16 DATA=dir [METHOD=paper]
+hash: $(TRAIN)/.ready  ## give a network another code length and evaluate it: make hash BITS=16 DATA=dir [MODEL=file] [METHOD=paper]
 	$(call require,DATA,make hash BITS=16 DATA=photos/)
-	$(TRAIN)/bin/python -m training build-model --model models/mobilenet_v1_hash64.onnx $(addprefix --data ,$(DATA)) --bits $(BITS) \
+	$(TRAIN)/bin/python -m training build-model --model $(MODEL) $(addprefix --data ,$(DATA)) --bits $(BITS) \
 	  --method $(or $(METHOD),relational) --passes 0 --out $(dir $(HASH)) --evidence $(HASH).ship.json
 	$(TRAIN)/bin/python -m training quantize --model $(HASH).onnx $(addprefix --data ,$(DATA)) --out $(HASH)_int8.onnx
 	$(TRAIN)/bin/python -m training evaluate --model $(HASH).onnx $(addprefix --data ,$(DATA)) --out $(HASH).json
@@ -21,10 +21,10 @@ hash: $(TRAIN)/.ready  ## give the shipped network another code length and evalu
 	$(TRAIN)/bin/python -m training model-card --evaluation $(HASH).json --small $(HASH)_int8.json \
 	  --evidence $(HASH).ship.json --out $(HASH).md
 
-evaluate: $(TRAIN)/.ready  ## evaluate a model on photos: make evaluate DATA=dir [BITS=64] [MODEL=file [DESCRIBE="--scale 1/255 ..."]] [UNSEEN=split.csv]
+evaluate: $(TRAIN)/.ready  ## evaluate a model on photos: make evaluate DATA=dir [MODEL=file [DESCRIBE="--scale 1/255 ..."]] [UNSEEN=split.csv]
 	$(call require,DATA,make evaluate DATA=photos/)
 	$(TRAIN)/bin/python -m training evaluate --model $(MODEL) $(addprefix --data ,$(DATA)) $(DESCRIBE) $(if $(UNSEEN),--unseen $(UNSEEN)) \
 	  --disturbances --out build/evaluate/result.json --page build/evaluate
 
-accuracy: $(TRAIN)/.ready  ## write the accuracy page and the model card from training/results/
+accuracy: $(TRAIN)/.ready  ## write the accuracy page and the model cards from training/results/
 	$(TRAIN)/bin/python -m training accuracy-page

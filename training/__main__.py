@@ -15,18 +15,24 @@ VERBS = {
     "quantize": ("quantize", "Convert an fp32 ONNX model to int8."),
     "import-model": ("import_model", "Convert an ONNX hash model that was made elsewhere."),
     "blend": ("blend", "Blend a trained model with ImageNet weights: the general model."),
-    "compare-shares": ("compare_shares", "Compare blends on new objects and on their own sets."),
+    "compare-shares": (
+        "studies.compare_shares",
+        "Compare blends on new objects and on their own sets.",
+    ),
     "average-weights": ("average_weights", "Average a trained backbone with its ImageNet weights."),
     "compare-methods": (
-        "compare_methods",
+        "studies.compare_methods",
         "Compare hashing methods on the features of a backbone.",
     ),
-    "code-lengths": ("code_lengths", "Compare hash layers of 16 to 128 bits over several seeds."),
-    "ablation": ("ablation", "Train variants of a recipe under the same short budget."),
+    "code-lengths": (
+        "studies.code_lengths",
+        "Compare hash layers of 16 to 128 bits over several seeds.",
+    ),
+    "ablation": ("studies.ablation", "Train variants of a recipe under the same short budget."),
     "set-stats": ("set_stats", "Describe sets of photos: labels, splits, sizes, duplicates."),
     "accuracy-page": (
         "pages.accuracy_page",
-        "Generate docs/results/ACCURACY.md and models/MODEL_CARD.md.",
+        "Generate docs/results/ACCURACY.md and the cards in models/.",
     ),
     "model-card": ("pages.model_card", "Generate the card of a model from its result files."),
 }

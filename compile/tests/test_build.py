@@ -32,6 +32,7 @@ from edge_runtime.engine.portable import PortableEngine
 from edge_runtime.errors import (
     TargetError,
 )
+from edge_runtime.model import PRIOR_FILE
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -64,8 +65,11 @@ def test_mobile_networks_give_the_bits_of_onnx_runtime(
         batch_norm=norm,
         classes=classes,
     )
+    (tmp_path / "m.prior.npz").write_bytes(b"prior")
     result = build(model, host, tmp_path / "out")
     assert result.evidence["parity"]["passed"], result.evidence["parity"]
+    assert (result.bundle / PRIOR_FILE).read_bytes() == b"prior"
+    assert PRIOR_FILE in read_manifest(result.bundle)["files"]
     engine, reference = CompiledEngine(tmp_path / result.bundle), PortableEngine(model)
     for picture in random_pictures(size, 5):
         expected = reference.activations(picture)

@@ -24,7 +24,7 @@ from compile.tuning.database import Records
 from compile.tuning.progress import Progress
 from compile.verify import criteria
 from compile.verify.request import Request
-from edge_runtime.bundle import MODEL, is_verified, open_bundle
+from edge_runtime.bundle import MODEL, is_verified, open_bundle, read_manifest
 from edge_runtime.engine import open_engine
 from edge_runtime.errors import (
     CompileError,
@@ -32,6 +32,7 @@ from edge_runtime.errors import (
     NoPhotosError,
     StorageError,
 )
+from edge_runtime.model import PRIOR_FILE
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -66,11 +67,14 @@ def test_an_unsupported_network_still_gets_a_portable_bundle(
     model.graph.node[at].input[0] = "odd"
     model.graph.node.insert(at, odd)
     onnx.save(model, tmp_path / "odd.onnx")
+    (tmp_path / "odd.prior.npz").write_bytes(b"prior")
     with pytest.raises(NetworkUnsupportedError, match='Softplus "strange"'):
         build(tmp_path / "odd.onnx", host, tmp_path / "out")
     engine = open_engine(tmp_path / "out")
     assert engine.name == "portable"
     assert "no compiled network" in engine.reason
+    assert set(read_manifest(tmp_path / "out")["files"]) == {MODEL, PRIOR_FILE}
+    assert (tmp_path / "out" / PRIOR_FILE).read_bytes() == b"prior"
     engine.hash(random_pictures(96, 1)[0])
 
 

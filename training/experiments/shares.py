@@ -18,11 +18,13 @@ from numpy.typing import NDArray
 from edge_runtime.enroll import views_of
 from edge_runtime.image.preprocess import preprocess
 from training.data.input_tensor import Floats
-from training.data.photo_sets import Photo
+from training.data.photo_sets import Photo, label_indices
 from training.data.pixel_cache import PhotoReader
 from training.eval.metrics import average_precision
 from training.eval.retrieval import SHUFFLE_SEED, TOP
-from training.hash_layer.features import Run, run_all
+from training.hash_layer.features import Run, clean_features, run_all
+from training.methods import CLOSED_FORM
+from training.methods.base import LinearMap
 
 ENROLLED, DRAWS, NAMED = 8, 20, 0.02
 """Labels in a gallery, random galleries, and the share of strangers that may be named."""
@@ -34,10 +36,17 @@ PHOTOS = (1, 3)
 
 @dataclass(frozen=True)
 class Pictures:
-    """Photos with unit features float32 [N, V, F] of V views each, the whole photo first."""
+    """Photos with features float32 [N, V, F] of V views each, the whole photo first."""
 
     labels: NDArray[np.str_]
-    features: Floats
+    raw: Floats
+
+    @property
+    def features(self) -> Floats:
+        """Return the features at length 1."""
+        lengths = np.linalg.norm(self.raw, axis=-1, keepdims=True)
+        unit: Floats = self.raw / np.maximum(lengths, 1e-9)
+        return unit
 
 
 def see(run: Run, size: int, photos: Sequence[Photo], *, views: bool) -> Pictures:
@@ -51,7 +60,6 @@ def see(run: Run, size: int, photos: Sequence[Photo], *, views: bool) -> Picture
         return preprocess(np.ascontiguousarray(view), size)
 
     rows = run_all(run, len(reader) * count, image)
-    rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)
     labels = np.array([photo.label for photo in reader.photos])
     return Pictures(labels, rows.reshape(len(reader), count, -1))
 
@@ -66,6 +74,7 @@ def judge_galleries(
     ROC curve of that nearness. Without `queries`, the photos that are not enrolled are the queries.
     """
     found = []
+    stored, asked_features = database.features, (queries or database).features
     usable = [n for n in np.unique(database.labels) if (database.labels == n).sum() >= photos]
     for draw in range(DRAWS):
         rng = np.random.default_rng((seed, draw))
@@ -76,8 +85,8 @@ def judge_galleries(
         asked = database if queries is None else queries
         rest = np.arange(len(asked.labels))
         rest = rng.permutation(np.setdiff1d(rest, rows) if queries is None else rest)[:QUERIES]
-        enrolled = database.features[rows]
-        cosines = asked.features[rest, 0] @ enrolled.reshape(-1, enrolled.shape[2]).T
+        enrolled = stored[rows]
+        cosines = asked_features[rest, 0] @ enrolled.reshape(-1, enrolled.shape[2]).T
         best = cosines.argmax(1)
         truth = asked.labels[rest]
         right = database.labels[rows][best // enrolled.shape[1]] == truth
@@ -106,6 +115,53 @@ def mean_precision(database: Pictures, queries: Pictures) -> float:
     ranked = database.labels[order][np.argsort(-cosines, axis=1, kind="stable")]
     found = average_precision(ranked == queries.labels[:, None], TOP)
     return round(100 * float(found.mean()), 2)
+
+
+def judge_layers(
+    run: Run,
+    size: int,
+    sets: Mapping[str, tuple[Sequence[Photo], Sequence[Photo]]],
+    bits: int,
+    seeds: Sequence[int],
+) -> dict[str, dict[str, Any]]:
+    """Judge the codes of every method in closed form on the new objects among `sets`.
+
+    The layers are fitted to the database photos of the sets that have queries. Returns the means
+    over `seeds`: method -> set -> photos per label -> figures.
+    """
+    stored = [photo for photos, asked in sets.values() for photo in photos if asked]
+    reader = PhotoReader(stored)
+    features = clean_features(run, reader, size)
+    index = label_indices(reader.photos)
+    labels = np.array([index[photo.label] for photo in reader.photos], np.int64)
+    new = {
+        name: see(run, size, photos, views=True)
+        for name, (photos, asked) in sets.items()
+        if not asked
+    }
+    table: dict[str, dict[str, Any]] = {}
+    for method, fit in CLOSED_FORM.items():
+        heads = [fit(features, labels, bits, seed) for seed in seeds]
+        table[method] = {
+            name: {
+                str(photos): _mean(
+                    [judge_galleries(_codes(pictures, head), None, photos, 1) for head in heads]
+                )
+                for photos in PHOTOS
+            }
+            for name, pictures in new.items()
+        }
+    return table
+
+
+def _codes(pictures: Pictures, head: LinearMap) -> Pictures:
+    """Return codes as unit vectors, whose cosines order them like Hamming distances."""
+    signs = np.where(pictures.raw @ head[0].T + head[1] > 0, 1, -1)
+    return Pictures(pictures.labels, (signs / len(head[1]) ** 0.5).astype(np.float32))
+
+
+def _mean(found: Sequence[dict[str, float]]) -> dict[str, float]:
+    return {name: round(float(np.mean([each[name] for each in found])), 2) for name in found[0]}
 
 
 def judge(

@@ -7,6 +7,7 @@ from typing import Any
 
 from edge_runtime.errors import ReportError
 from training.eval.corruptions import SEVERITIES
+from training.reports.general import general_section
 from training.reports.model_card import read
 from training.reports.strangers import new_objects
 from training.reports.studies import (
@@ -62,6 +63,9 @@ def document() -> str:
         raise ReportError(
             "shipped.json is missing", where=RESULTS, remedy="run python -m training evaluate first"
         )
+    general = load("general")
+    if general is not None:
+        parts += general_section(general, load("shipped_general"), shipped)
     parts += _shipped(shipped, load("v0"), load("shipped_int8"), load("ceilings"))
     parts += new_objects([read(path) for path in sorted(RESULTS.glob("strangers_*.json"))])
     layers, handmade = load("layers"), load("methods_handmade")
@@ -111,13 +115,14 @@ def _shipped(shipped: Any, first: Any, small: Any, ceilings: Any) -> list[str]:
         f", int8 {small['bytes']:,} bytes" if small else ""
     )
     note = (
-        "The shipped model is one network for both sets. It was trained on grocery train + val and"
+        "The specialist is one network for both sets, and was the default before the general model."
+        " The sections below call it the shipped model. It was trained on grocery train + val and"
         f" on the ie_tower gallery, and its codes have 64 bits. Sizes: {sizes}. The column `target`"
         " is the goal of the project. In ie_tower the labels `f22_cafeteria_main` and"
         " `f22_central_alt` hold the same 42 frames, so a query of one cannot be told from the"
         " other. `best possible` is what a code without any other error would reach."
     )
-    return ["## The shipped model", note, markdown(head, rows)]
+    return ["## The specialist", note, markdown(head, rows)]
 
 
 def _method_table(result: Any, source: str, which: str) -> str:
@@ -240,10 +245,10 @@ def _open_set(shipped: Any) -> list[str]:
              number(100 * measured["accepted_unknown"][radius])]
         )  # fmt: skip
     return [
-        "## Open set",
+        "## Open set of the specialist",
         "Each of 50 draws enrolls the photos of 10 labels. Queries of these labels are known,"
         " queries of the other labels of the set are unknown, and the score is the distance to the"
-        f" nearest neighbor. The shipped radius is {shipped['radius']}; models/MODEL_CARD.md states"
+        f" nearest neighbor. Its radius is {shipped['radius']}; models/SPECIALIST_CARD.md states"
         " how it was chosen. All labels were part of the training set here.",
         markdown(["set", "area under ROC", "known accepted", "unknown accepted"], rows),
     ]

@@ -10,7 +10,8 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from training.commands import ablation, code_lengths, compare_methods, evaluate
+from training.commands import evaluate
+from training.commands.studies import ablation, code_lengths, compare_methods
 from training.data.input_tensor import to_input
 from training.experiments import ablation as ablation_study
 from training.hash_layer import backbone, handcrafted

@@ -1,8 +1,8 @@
-"""Generate docs/results/ACCURACY.md and models/MODEL_CARD.md from the committed result files.
+"""Generate docs/results/ACCURACY.md and the cards in models/ from the committed result files.
 
 \b
-    python -m training accuracy-page            write both files
-    python -m training accuracy-page --check    exit with code 9 if either file is out of date
+    python -m training accuracy-page            write the files
+    python -m training accuracy-page --check    exit with code 9 if one of them is out of date
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from training.reports.accuracy import (
     document,
     load,
 )
+from training.reports.general import general_card
 from training.reports.model_card import card
 
 
@@ -28,7 +29,13 @@ def main(check: bool) -> None:
     """Run the command."""
     texts = {
         ROOT / "docs" / "results" / "ACCURACY.md": document(),
-        ROOT / "models" / "MODEL_CARD.md": card(
+        ROOT / "models" / "MODEL_CARD.md": general_card(
+            load("shipped_general"),
+            load("ship_general"),
+            load("shipped_general_int8"),
+            load("commands"),
+        ),
+        ROOT / "models" / "SPECIALIST_CARD.md": card(
             load("shipped"), load("ship"), load("shipped_int8"), load("commands")
         ),
     }

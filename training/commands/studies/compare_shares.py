@@ -5,7 +5,8 @@
         --shares 0,0.25,1 --data DIR... --new DIR... --out training/results/general.json
 
 --data are the sets that the model was trained on, --new folders of objects that no training saw.
-Features are judged, not codes. --network adds the features of another ONNX network, which must take
+Features are judged, not codes; --layers also judges the codes of each method in closed form.
+--network adds the features of another ONNX network, which must take
 the same input. Rows that the output file has already are kept, so that an interrupted run goes on.
 """
 
@@ -22,12 +23,12 @@ from training.cli import log, report_errors
 from training.data.photo_sets import Photo, count_by_set, read_set, read_sets
 from training.data.splits import default_split
 from training.determinism import set_determinism
-from training.experiments.shares import DRAWS, ENROLLED, NAMED, QUERIES, judge
+from training.experiments.shares import DRAWS, ENROLLED, NAMED, QUERIES, judge, judge_layers
 from training.files import write_json
 from training.hash_layer.backbone import from_blend
 from training.onnx.export import session
 
-SIZE = 224
+SIZE, BITS, LAYER_SEEDS = 224, 64, (1, 2, 3)
 
 
 def _named(text: str) -> tuple[str, Path]:
@@ -45,6 +46,9 @@ def _named(text: str) -> tuple[str, Path]:
 @click.option("--network", multiple=True, help="Another network with features [1, F]: NAME=FILE.")
 @click.option("--data", multiple=True, type=Path, required=True, help="Sets of the training.")
 @click.option("--new", multiple=True, type=Path, required=True, help="Folders of new objects.")
+@click.option(
+    "--layers", type=click.FloatRange(0, 1), help="Share whose hash layers are compared, too."
+)
 @click.option("--seed", default=1, show_default=True)
 @click.option("--out", type=Path, required=True)
 @report_errors
@@ -55,6 +59,7 @@ def main(
     network: tuple[str, ...],
     data: tuple[Path, ...],
     new: tuple[Path, ...],
+    layers: float | None,
     seed: int,
     out: Path,
 ) -> None:
@@ -79,22 +84,28 @@ def main(
         )
         for source in sorted({photo.source for photo in photos})
     }
-    rows = json.loads(out.read_text())["rows"] if out.exists() else {}
+    earlier = json.loads(out.read_text()) if out.exists() else {}
+    rows, found = earlier.get("rows", {}), earlier.get("layers", {})
     names = [f"{share:g}" for share in parts]
     for name, share in zip(names, parts, strict=True):
         if name not in rows:
             log(f"judging the share {name}")
             rows[name] = judge(from_blend(model, weights, share).run, SIZE, sets, seed)
-            write_json(out, {"rows": rows})
+            write_json(out, earlier | {"rows": rows})
     for name, path in others:
         if name not in rows:
             log(f"judging {name}")
             rows[name] = judge(session(path), SIZE, sets, seed)
-            write_json(out, {"rows": rows})
+            write_json(out, earlier | {"rows": rows})
+    if layers is not None:
+        log(f"comparing hash layers at the share {layers:g}")
+        run = from_blend(model, weights, layers).run
+        found = judge_layers(run, SIZE, sets, BITS, LAYER_SEEDS)
     result = {
         "rows": {name: rows[name] for name in [*names, *(name for name, _ in others)]},
         "shares": names,
         "bytes": {name: path.stat().st_size for name, path in others},
+        "layers": found, "layer_bits": BITS, "layer_seeds": len(LAYER_SEEDS),
         "model": identify(model)[0],
         "split": split,
         "new": {name: count_by_set(own)[name] for name, own in objects.items()},
