@@ -113,8 +113,8 @@ def general_section(result: Any, shipped: Any, specialist: Any) -> list[str]:
         "The default network is an average: 25 % of the weights of the specialist, which was"
         " trained on grocery and ie_tower, and 75 % of the ImageNet weights that its training"
         " started from. **The training forgot the world**: compare the rows 1 (the specialist) and"
-        " 0 (ImageNet) on new objects. A quarter of it loses nothing there, and keeps much of what"
-        " it learned.",
+        " 0 (ImageNet) on new objects. A quarter of it costs little or nothing there, and keeps"
+        " a part of what it learned. From 0.35 on, new objects with one photo each lose.",
         f"Features, cosine, fp32. New objects that no training saw: {counts}. **grocery and"
         " ie_tower were part of the specialist's training**, so every row but 0 and EfficientNet"
         f" knows their labels. Each of {result['draws']} galleries holds {result['labels']} labels"

@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from edge_runtime.image import Image
+from edge_runtime.model import MODEL_FILE, PACKAGED_MODEL_FILE
 
 ROOT = Path(__file__).resolve().parents[3]
-MODEL = ROOT / "models" / "mobilenet_v1_hash64.onnx"
-QUANTIZED_MODEL = ROOT / "models" / "mobilenet_v1_hash64_int8.onnx"
+MODEL = ROOT / "models" / MODEL_FILE
+QUANTIZED_MODEL = ROOT / "models" / PACKAGED_MODEL_FILE
 
 
 def sample_picture(size: int) -> Image:

@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 from onnx import numpy_helper
 
+from edge_runtime.model import identify
 from training.__main__ import main
 from training.data.photo_sets import read_set
 from training.experiments.shares import Pictures, judge, judge_galleries, mean_precision
@@ -141,3 +142,15 @@ def test_the_general_model_is_what_its_evidence_says() -> None:
     path = ROOT / "models" / evidence["model"]
     assert path.stat().st_size == evidence["bytes"]
     assert evidence["head"]["method"] == "whitened" and evidence["backbone"]["share"] == 0.25
+
+
+def test_the_results_show_what_was_forgotten_and_what_the_blend_keeps() -> None:
+    result = json.loads((ROOT / "training/results/general.json").read_text())
+    assert result["model"] == identify(MODEL)[0]
+    imagenet, general, specialist = (result["rows"][share] for share in ("0", "0.25", "1"))
+    for photos in ("1", "3"):
+        right = [row["objects"][photos]["right"] for row in (imagenet, general, specialist)]
+        assert right[2] + 30 < right[0] <= right[1]
+    assert imagenet["grocery"]["map100"] + 10 < general["grocery"]["map100"]
+    layers = result["layers"]
+    assert max(layers, key=lambda name: layers[name]["objects"]["3"]["precision1"]) == "whitened"
