@@ -27,6 +27,7 @@ from edge_runtime.enroll import (
     labeled_photos,
 )
 from edge_runtime.errors import InputError
+from edge_runtime.fitting.calibration import FALSE_NAME_RATE
 from edge_runtime.gallery import Counts, Gallery, check_label, default_path
 from edge_runtime.image.change_gate import ChangeGate, GateOptions
 from edge_runtime.image.decode import Photo, find_photos, load_photo
@@ -60,6 +61,7 @@ class Recognizer:
         threads: int = 1,
         neighbors: int = NEIGHBORS,
         radius: int | None = None,
+        false_name_rate: float = FALSE_NAME_RATE,
         labels: Collection[str] | None = None,
         read_only: bool = False,
     ) -> None:
@@ -70,7 +72,8 @@ class Recognizer:
         `engine`: an open engine to use in place of `model` and `threads`; it stays open.
         `threads`: CPU threads for the network.
         `neighbors`: how many of the nearest pictures vote.
-        `radius`: bits up to which a match counts; None: as measured for the model.
+        `radius`: bits up to which a match counts; None: as calibrated.
+        `false_name_rate`: share of unknown things that may be given a name, 0 to 1.
         `labels`: recognize only these; None: all.
 
         Raises `ModelError`, `GalleryError`, `StorageError` or `InputError`.
@@ -86,7 +89,12 @@ class Recognizer:
             )
             try:
                 self._pipeline = Pipeline(
-                    self.engine, self.gallery, neighbors=neighbors, radius=radius, labels=labels
+                    self.engine,
+                    self.gallery,
+                    neighbors=neighbors,
+                    radius=radius,
+                    false_name_rate=false_name_rate,
+                    labels=labels,
                 )
             except BaseException:
                 self.gallery.close()
@@ -244,6 +252,7 @@ class Recognizer:
             self.gallery,
             neighbors=shared.neighbors,
             radius=shared.radius,
+            false_name_rate=shared.false_name_rate,
             labels=shared.labels,
             gate=ChangeGate(GateOptions(settle_frames=window)) if gate else None,
         )

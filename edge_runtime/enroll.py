@@ -19,6 +19,7 @@ import numpy as np
 from edge_runtime.camera import Capture
 from edge_runtime.engine import Engine
 from edge_runtime.errors import NoPhotosError, PhotoError
+from edge_runtime.fitting.quantized import quantize
 from edge_runtime.gallery import Gallery, LabelData, LabeledCode, check_label
 from edge_runtime.gallery.pictures import count_enrolled, view_digest
 from edge_runtime.image import Image
@@ -31,7 +32,7 @@ from edge_runtime.image.decode import (
 )
 from edge_runtime.image.exif import read_exif_position
 from edge_runtime.position import Position
-from edge_runtime.recognition.pipeline import code_of
+from edge_runtime.recognition.pipeline import embedding_of
 
 BATCH = 32
 """Photos per commit. A power cut in the middle of a folder loses at most this many."""
@@ -222,18 +223,20 @@ class _Batch:
         digest: bytes | None,
         position: Position | None,
     ) -> None:
-        self._pictures.append(
-            [
+        codes = []
+        for number, view in enumerate(views_of(image) if self._options.views else [image]):
+            embedding = embedding_of(self._engine, view)
+            codes.append(
                 LabeledCode(
                     label,
-                    code_of(self._engine, view),
+                    embedding.code,
                     source,
                     None if digest is None else view_digest(digest, number),
                     position,
+                    None if embedding.features is None else quantize(embedding.features),
                 )
-                for number, view in enumerate(views_of(image) if self._options.views else [image])
-            ]
-        )
+            )
+        self._pictures.append(codes)
         if self._options.thumbnails and label not in self._label_data:
             self._label_data[label] = LabelData(thumbnail=thumbnail_of(image))
 

@@ -47,6 +47,8 @@ class Match:
     """Bits added for the distance between the positions, if the query has one."""
     metres: float | None = None
     """Ground distance from the query's position, meters; None if either position is unknown."""
+    similarity: float | None = None
+    """Cosine of the features, -1 to 1; None if the gallery has no features."""
 
     @property
     def score(self) -> float:
@@ -55,16 +57,32 @@ class Match:
 
 
 @dataclass(frozen=True)
+class LabelSimilarity:
+    """How similar a query is to a label."""
+
+    label: str
+    similarity: float
+    """The mean of two cosines: with the most similar picture, and with the mean of the label. 1 if
+    the query is an enrolled picture; less where the positions differ."""
+    match: Match
+    """The most similar picture of the label."""
+
+
+@dataclass(frozen=True)
 class Verdict:
     """The result for a single image or frame."""
 
     label: str | None
-    """None if unknown: no enrolled picture is within the radius."""
+    """None if unknown."""
     confidence: float
-    """The label's share of the votes, 0 to 1; 0 when unknown."""
+    """Probability that the label is right, calibrated on the gallery, 0 to 1; 0 when unknown. In a
+    gallery without features, the label's share of the votes."""
     distance: int | None
     """Bits to the nearest picture of the label, or of any label when unknown; None if the gallery
     is empty."""
+    similarity: float | None = None
+    """Similarity to the label, or to the most similar label when unknown; None if the gallery has
+    no features."""
 
 
 @dataclass(frozen=True)
@@ -104,9 +122,11 @@ class QueryResult:
 
     verdict: Verdict
     matches: tuple[Match, ...]
-    """Nearest first; ties in order of id."""
+    """Nearest first (most similar first, if the gallery has features); ties in order of id."""
     stage_ms: dict[str, float] = field(default_factory=dict)
     """Milliseconds spent in each stage, in order of execution."""
+    label_similarities: tuple[LabelSimilarity, ...] | None = None
+    """Labels of the nearest codes, most similar first; None if the gallery has no features."""
 
     @property
     def label(self) -> str | None:

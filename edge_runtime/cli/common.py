@@ -84,7 +84,16 @@ def radius_option(function: F) -> F:
     return click.option(
         "--radius",
         type=click.IntRange(0),
-        help="Largest distance at which a match counts, in bits.  [default: calibrated per model]",
+        help="Largest distance at which a match counts, in bits.  [default: as calibrated]",
+    )(function)
+
+
+def false_name_rate_option(function: F) -> F:
+    """Add the option --false-name-rate SHARE."""
+    return click.option(
+        "--false-name-rate",
+        type=click.FloatRange(0, 0.5, min_open=True),
+        help="Share of unknown things that may be given a name.  [default: 0.02]",
     )(function)
 
 

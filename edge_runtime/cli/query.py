@@ -12,6 +12,7 @@ import click
 from edge_runtime.cli.common import (
     count_of,
     engine_options,
+    false_name_rate_option,
     gallery_option,
     json_option,
     print_json,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 @gallery_option
 @engine_options
 @radius_option
+@false_name_rate_option
 @click.option("--explain", is_flag=True, help="Also list the nearest pictures, each once.")
 @click.option(
     "-k",
@@ -77,6 +79,7 @@ def command(
     model: Path | None,
     threads: int,
     radius: int | None,
+    false_name_rate: float | None,
     explain: bool,
     neighbors: int,
     labels: tuple[str, ...],
@@ -96,38 +99,42 @@ def command(
         raise click.UsageError("--within requires --position")
 
     from edge_runtime.engine import open_engine
+    from edge_runtime.fitting.calibration import FALSE_NAME_RATE
     from edge_runtime.gallery import Gallery
     from edge_runtime.recognition.pipeline import Pipeline
-    from edge_runtime.recognition.voting import fused_verdict, label_scores
 
     engine = open_engine(model, threads=threads)
     show = _as_json if as_json else _as_text
     faults: list[PhotoError] = []
     with Gallery(gallery, engine.model, read_only=True) as opened:
         pipeline = Pipeline(
-            engine, opened, neighbors=neighbors, radius=radius, labels=labels or None
+            engine,
+            opened,
+            neighbors=neighbors,
+            radius=radius,
+            false_name_rate=false_name_rate or FALSE_NAME_RATE,
+            labels=labels or None,
         )
         positions = _Positions(position, within, meters_per_bit)
-        matches = []
+        results = []
         for photo, image, near, decode_ms in _read(photos, positions, faults):
             result = pipeline.query(image, near)
-            matches.append(result.matches)
+            results.append(result)
             if not together:
                 stage_ms = {"decode": decode_ms, **result.stage_ms}
                 facts = {"photo": str(photo), "stage_ms": stage_ms}
                 show(opened, str(photo), result.verdict, result.matches, explain, facts)
-        if together and matches:
-            scores = label_scores(matches, pipeline.radius, fusion)
-            verdict = fused_verdict(matches, scores)
+        if together and results:
+            fused = pipeline.fuse(results, fusion)
             extra: dict[str, Any] = {
                 "photos": [str(photo) for photo in photos],
                 "label_scores": [
                     {"label": score.label, "share": score.share, "photos": score.images}
-                    for score in scores
+                    for score in fused.label_scores
                 ],
             }
-            best = tuple(score.match for score in scores)
-            show(opened, count_of(len(matches), "photo"), verdict, best, explain, extra)
+            best = tuple(score.match for score in fused.label_scores)
+            show(opened, count_of(len(results), "photo"), fused.verdict, best, explain, extra)
     return InputError.exit_code if faults else 0
 
 
@@ -193,7 +200,7 @@ def _as_text(
     extra: dict[str, Any],
 ) -> None:
     distance = "" if verdict.distance is None else f", distance {verdict.distance} bits"
-    confidence = f"{verdict.confidence:.0%}" if verdict.label else "no match within the radius"
+    confidence = f"{verdict.confidence:.0%}" if verdict.label else "nothing similar enough"
     took = f", {sum(extra['stage_ms'].values()):.1f} ms" if "stage_ms" in extra else ""
     click.echo(f"{name}: {verdict.label or 'unknown'} ({confidence}{distance}{took})")
     if explain:
@@ -201,4 +208,5 @@ def _as_text(
         for match in matches:
             meters = "" if match.metres is None else f"  {match.metres:,.0f} m"
             source = sources.get(match.id, "")
-            click.echo(f"    {match.distance:>3} bits{meters}  {match.label}  {source}")
+            cosine = "" if match.similarity is None else f"  {match.similarity:.3f}"
+            click.echo(f"    {match.distance:>3} bits{cosine}{meters}  {match.label}  {source}")

@@ -16,6 +16,7 @@ import click
 from edge_runtime.cli.common import (
     allow_unverified_option,
     count_of,
+    false_name_rate_option,
     log_to_stderr,
     print_message,
 )
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     type=click.IntRange(0),
     help='Largest distance of a match, bits; beyond it the answer is "unknown".',
 )
+@false_name_rate_option
 @click.option(
     "--camera",
     help="Index, /dev path, rpicam, video file, folder of photos, or http or rtsp URL.",
@@ -102,6 +104,7 @@ _CONFIG_KEYS = {
     "model": ("model", "path"),
     "threads": ("model", "threads"),
     "radius": ("decision", "radius"),
+    "false_name_rate": ("decision", "false_name_rate"),
     "window": ("decision", "window"),
     "camera": ("camera", "source"),
     "wait": ("camera", "wait"),

@@ -230,9 +230,9 @@ class Service:
     def _apply(self, settings: Settings) -> None:
         """Apply the settings that are plain values and need nothing to be reopened."""
         decision, gate = settings.decision, settings.gate
-        model = self.engine.model
         self.pipeline.neighbors = decision.neighbours
-        self.pipeline.radius = model.radius if decision.radius < 0 else decision.radius
+        self.pipeline.radius = None if decision.radius < 0 else decision.radius
+        self.pipeline.false_name_rate = decision.false_name_rate
         options = GateOptions(gate.threshold, decision.window, gate.refresh_s)
         if not gate.enabled:
             self.pipeline.gate = None

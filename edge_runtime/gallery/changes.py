@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 from edge_runtime.code import Code, check_codes
 from edge_runtime.errors import LabelError, NotEnrolledError
+from edge_runtime.gallery.features.rows import write_features, write_pictures
 from edge_runtime.gallery.pictures import count_pictures, count_rows
 from edge_runtime.gallery.records import Counts, LabelData, LabeledCode, check_label
 from edge_runtime.gallery.rows import (
@@ -89,6 +90,22 @@ def insert(connection: sqlite3.Connection, batch: Batch) -> list[int | None]:
             (item_id, entry.position)
             for item_id, entry in zip(new_ids, entries, strict=True)
             if entry.position is not None
+        ),
+    )
+    write_features(
+        connection,
+        (
+            (item_id, entry.features)
+            for item_id, entry in zip(new_ids, entries, strict=True)
+            if entry.features is not None
+        ),
+    )
+    write_pictures(
+        connection,
+        (
+            (item_id, entry.picture)
+            for item_id, entry in zip(new_ids, entries, strict=True)
+            if entry.picture
         ),
     )
     changed = [_add_label_data(connection, label, data) for label, data in batch.label_data.items()]

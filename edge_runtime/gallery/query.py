@@ -42,7 +42,7 @@ def nearest(
         if snapshot.pictures is None:
             return matches(snapshot, rows, distances)
         # The codes are sorted, so the first of a picture is its nearest.
-        best = _first_of_each(snapshot.pictures[rows])[:k]
+        best = first_of_each(snapshot.pictures[rows])[:k]
         if len(best) == k or len(rows) < take:
             return matches(snapshot, rows[best], distances[best])
         take *= 2
@@ -68,14 +68,14 @@ def _nearest_by_score(
         scores = distances + penalties
         best = np.lexsort((rows, scores))
         if snapshot.pictures is not None:
-            best = best[_first_of_each(snapshot.pictures[rows[best]])]
+            best = best[first_of_each(snapshot.pictures[rows[best]])]
         best = best[:k]
         if len(rows) < take or not k or (len(best) == k and scores[best[-1]] < distances[-1]):
             return matches(snapshot, rows[best], distances[best], penalties[best], near)
         take *= 4
 
 
-def _first_of_each(pictures: NDArray[np.int64]) -> list[int]:
+def first_of_each(pictures: NDArray[np.int64]) -> list[int]:
     """Return the index of each picture's first occurrence, in order.
 
     For the few codes of a search, a dict is faster than `np.unique`.

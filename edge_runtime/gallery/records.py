@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from edge_runtime.code import Code
 from edge_runtime.errors import InputError, LabelError
+from edge_runtime.fitting.quantized import QuantizedFeatures
 from edge_runtime.position import Position
 
 MAX_THUMBNAIL_BYTES = 65_536
@@ -28,6 +29,10 @@ class LabeledCode:
     """Identifies the view of the picture (see `view_digest`). A label stores each digest once."""
     position: Position | None = None
     """Where the picture was taken."""
+    features: QuantizedFeatures | None = None
+    """int8 [F], if the model gives any (see `edge_runtime.fitting.quantized`)."""
+    picture: bytes = b""
+    """The picture as a JPEG to keep, or empty; on the code of the whole picture."""
 
 
 @dataclass(frozen=True)

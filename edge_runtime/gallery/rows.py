@@ -7,11 +7,13 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import islice
+from pathlib import Path
 from typing import NamedTuple
 from zlib import crc32
 
-from edge_runtime.errors import InputError
-from edge_runtime.gallery.schema import PICTURE_INDEX
+from edge_runtime.errors import GalleryModelMismatchError, InputError
+from edge_runtime.gallery.schema import PICTURE_INDEX, damaged, transaction
+from edge_runtime.model import ModelInfo, specialist_file
 from edge_runtime.position import Position
 
 ITEM_COLUMNS = "id, label_id, code, source, digest, created_at, checksum"
@@ -201,6 +203,33 @@ def write_meta(connection: sqlite3.Connection, meta: Meta) -> None:
         "INSERT OR IGNORE INTO meta VALUES (?, ?)",
         [(key, str(value)) for key, value in values.items()],
     )
+
+
+def bind(connection: sqlite3.Connection, path: Path, model: ModelInfo | None) -> Meta:
+    """Return the model of the gallery at `path`, and bind an empty gallery to `model`.
+
+    Raises `GalleryDamagedError`, or `GalleryModelMismatchError` if its codes are not those of
+    `model`.
+    """
+    try:
+        meta = read_meta(connection)
+        if meta is None and model is not None:
+            with transaction(connection):
+                write_meta(connection, Meta(model.id, model.bits))
+            meta = read_meta(connection)
+    except ValueError as error:
+        raise damaged(path, f"cannot read which model it belongs to: {error}") from error
+    if meta is None:
+        raise damaged(path, "the model that it belongs to is not recorded")
+    if model is not None and not model.accepts_codes_of(meta.model_id):
+        specialist = specialist_file(meta.model_id)
+        theirs = f"--model models/{specialist}" if specialist else "that model with --model"
+        raise GalleryModelMismatchError(
+            f"its codes were made by model {meta.model_id[:12]}, not by {model.id[:12]}",
+            where=path,
+            remedy=f"use {theirs}, or enroll the photos into another --gallery",
+        )
+    return meta
 
 
 class Generation(NamedTuple):

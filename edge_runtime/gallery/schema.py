@@ -89,6 +89,27 @@ _STEPS: tuple[tuple[str, ...], ...] = (
         "DROP TABLE kept_id",
         PICTURE_INDEX,
     ),
+    (  # to schema 4: what a code fitted to the gallery is made from
+        # The features of a code, int8.
+        """CREATE TABLE feature (
+        item_id INTEGER PRIMARY KEY REFERENCES item (id) ON DELETE CASCADE,
+        value BLOB NOT NULL,
+        checksum INTEGER NOT NULL
+    )""",
+        # The picture as the network saw it, kept on the row of the whole picture.
+        """CREATE TABLE picture (
+        item_id INTEGER PRIMARY KEY REFERENCES item (id) ON DELETE CASCADE,
+        jpeg BLOB NOT NULL,
+        checksum INTEGER NOT NULL
+    )""",
+        """CREATE TABLE layer (
+        id INTEGER PRIMARY KEY CHECK (id = 1),
+        bits INTEGER NOT NULL,
+        weights BLOB NOT NULL,
+        details TEXT NOT NULL,
+        checksum INTEGER NOT NULL
+    )""",
+    ),
 )
 """The statements from each schema to the next. A new gallery runs all of them, an older one the
 remaining steps. A released step is never edited."""

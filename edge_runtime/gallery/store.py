@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from edge_runtime.code import Code
+from edge_runtime.code import Code, Embedding
 from edge_runtime.errors import GalleryModelMismatchError
+from edge_runtime.fitting.calibration import Calibration
 from edge_runtime.gallery import changes, query
 from edge_runtime.gallery.content import Content, read_content
+from edge_runtime.gallery.features.memory import GalleryMemory
+from edge_runtime.gallery.features.search import Ranking, rank
 from edge_runtime.gallery.pictures import count_by_label, count_enrolled, group_ids
 from edge_runtime.gallery.records import (
     Counts,
@@ -23,24 +25,15 @@ from edge_runtime.gallery.records import (
     check_label,
 )
 from edge_runtime.gallery.rows import (
-    Generation,
     Meta,
+    bind,
     latest_generation,
-    read_meta,
-    write_meta,
 )
 from edge_runtime.gallery.schema import checkpoint, connect, damaged, transaction, translated
 from edge_runtime.gallery.snapshot import Snapshot
-from edge_runtime.gallery.snapshot_file import load_snapshot, save_snapshot, snapshot_path
-from edge_runtime.gallery.snapshot_update import update_snapshot
-from edge_runtime.model import ModelInfo, specialist_file
+from edge_runtime.model import ModelInfo
 from edge_runtime.position import QueryPosition
 from edge_runtime.types import Match
-
-log = logging.getLogger(__name__)
-
-SNAPSHOT_FROM = 10_000
-"""From this number of codes, a snapshot file is kept. Below, loading the rows is fast enough."""
 
 
 class Gallery:
@@ -65,39 +58,17 @@ class Gallery:
         self.path = Path(path)
         self._read_only = read_only
         self._connection = connect(self.path, create=create, read_only=read_only)
-        self._snapshot: Snapshot | None = None
-        self._snapshot_version: tuple[int, int] | None = None
-        self._saved: Generation | None = None
+        self._memory = GalleryMemory(self.path)
         self._closed = False
         self._checkpointed_changes = 0
         """`total_changes` of the connection at the last checkpoint."""
         try:
             with translated(self.path):
-                self._bind(model)
+                meta = bind(self._connection, self.path, model)
         except BaseException:
             self._connection.close()
             raise
-
-    def _bind(self, model: ModelInfo | None) -> None:
-        try:
-            meta = read_meta(self._connection)
-            if meta is None and model is not None:
-                with transaction(self._connection):
-                    write_meta(self._connection, Meta(model.id, model.bits))
-                meta = read_meta(self._connection)
-        except ValueError as error:
-            raise damaged(self.path, f"cannot read which model it belongs to: {error}") from error
-        if meta is None:
-            raise damaged(self.path, "the model that it belongs to is not recorded")
         self.model_id, self.bits = meta.model_id, meta.bits
-        if model is not None and not model.accepts_codes_of(self.model_id):
-            specialist = specialist_file(self.model_id)
-            theirs = f"--model models/{specialist}" if specialist else "that model with --model"
-            raise GalleryModelMismatchError(
-                f"its codes were made by model {self.model_id[:12]}, not by {model.id[:12]}",
-                where=self.path,
-                remedy=f"use {theirs}, or enroll the photos into another --gallery",
-            )
 
     # -- changes ------------------------------------------------------------------------------
 
@@ -242,6 +213,32 @@ class Gallery:
         snapshot = self.snapshot()
         return query.nearest(snapshot, code, k, query.label_ids(snapshot, labels), near)
 
+    def rank(
+        self,
+        embedding: Embedding,
+        k: int = 5,
+        *,
+        labels: Collection[str] | None = None,
+        near: QueryPosition | None = None,
+    ) -> Ranking | None:
+        """Return the `k` pictures and the labels most similar to `embedding`.
+
+        Returns None if the query or a code has no features, or if the gallery is too large for
+        them (`edge_runtime.gallery.features.index`): `search` is for these. The arguments are those
+        of `search`.
+        """
+        snapshot = self.snapshot()
+        index, calibration = self._memory.index, self._memory.calibration
+        if index is None or calibration is None or embedding.features is None:
+            return None
+        wanted = query.label_ids(snapshot, labels)
+        return rank(index, calibration, embedding, k, wanted, near)
+
+    def calibration(self) -> Calibration | None:
+        """Return how similar strangers and known things are; None if there are no features."""
+        self.snapshot()
+        return self._memory.calibration
+
     def within(
         self, code: Code, radius: int, *, labels: Collection[str] | None = None
     ) -> tuple[Match, ...]:
@@ -268,25 +265,9 @@ class Gallery:
             return read_content(self._connection, self.path, Meta(self.model_id, self.bits))
 
     def snapshot(self) -> Snapshot:
-        """Return the packed codes, updated if this or another process has committed since.
-
-        SQLite keeps both counters that reveal a change in memory: data_version counts the commits
-        of others, total_changes our own. The check takes microseconds.
-        """
+        """Return the packed codes, updated if this or another process has committed since."""
         with translated(self.path):
-            (data_version,) = self._connection.execute("PRAGMA data_version").fetchone()
-            version = (data_version, self._connection.total_changes)
-            if self._snapshot is None or version != self._snapshot_version:
-                earlier = self._snapshot
-                if earlier is None:
-                    earlier = load_snapshot(snapshot_path(self.path), self.model_id, self.bits)
-                    self._saved = earlier.generation if earlier else None
-                with transaction(self._connection, "DEFERRED"):
-                    self._snapshot = update_snapshot(
-                        self._connection, self.path, self.bits, earlier
-                    )
-                self._snapshot_version = version
-        return self._snapshot
+            return self._memory.update(self._connection, self.model_id, self.bits)
 
     def checkpoint(self) -> None:
         """After changes: empty the write-ahead log, which must not outlive the file."""
@@ -305,21 +286,15 @@ class Gallery:
         try:
             if not self._read_only:
                 self.checkpoint()
-                if self._snapshot is not None:
+                if self._memory.used:
                     self.save_snapshot()
         finally:
             self._connection.close()
 
     def save_snapshot(self) -> None:
         """Write the snapshot file of a large gallery. A failure only slows down the next start."""
-        snapshot = self.snapshot()
-        if snapshot.count < SNAPSHOT_FROM or snapshot.generation == self._saved:
-            return
-        try:
-            save_snapshot(snapshot_path(self.path), snapshot, self.model_id)
-            self._saved = snapshot.generation
-        except OSError as error:
-            log.warning("%s: cannot write the snapshot file: %s", self.path, error)
+        self.snapshot()
+        self._memory.save(self.model_id)
 
     def __enter__(self) -> Gallery:
         return self

@@ -9,15 +9,21 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from edge_runtime.code import Code
+from edge_runtime.code import Code, Embedding
 from edge_runtime.engine import Engine
 from edge_runtime.errors import InputError
+from edge_runtime.fitting.calibration import FALSE_NAME_RATE
 from edge_runtime.gallery import Gallery
 from edge_runtime.image import Image
 from edge_runtime.image.change_gate import ChangeGate
 from edge_runtime.image.lazy_jpeg import Picture
 from edge_runtime.image.preprocess import preprocess
 from edge_runtime.position import QueryPosition
+from edge_runtime.recognition.similarity import (
+    fuse_similarities,
+    similarity_scores,
+    similarity_verdict,
+)
 from edge_runtime.recognition.voting import (
     NEIGHBORS,
     FusionMethod,
@@ -32,9 +38,14 @@ from edge_runtime.types import QueryResult, Verdict
 
 def code_of(engine: Engine, image: Image, timer: StageTimer = NO_TIMER) -> Code:
     """Return the packed code (uint64 [W]) of an image of any size (uint8 H x W x 3, BGR)."""
+    return embedding_of(engine, image, timer).code
+
+
+def embedding_of(engine: Engine, image: Image, timer: StageTimer = NO_TIMER) -> Embedding:
+    """Return code and features of an image of any size (uint8 H x W x 3, BGR)."""
     square = preprocess(image, engine.model.input.size)
     timer.mark("fit")
-    return engine.hash(square, timer)
+    return engine.embed(square, timer)
 
 
 @dataclass(frozen=True)
@@ -56,32 +67,39 @@ class Pipeline:
         *,
         neighbors: int = NEIGHBORS,
         radius: int | None = None,
+        false_name_rate: float = FALSE_NAME_RATE,
         labels: Collection[str] | None = None,
         gate: ChangeGate | None = None,
     ) -> None:
         """Combine `engine` and `gallery`.
 
-        `radius` is the distance in bits up to which a neighbor counts as known. None takes the
-        model's own radius. `labels` restricts the search to these labels; None searches all.
+        If the gallery has features, the most similar label is the answer. It counts as known from
+        the similarity on that a share `false_name_rate` of strangers exceeds, as calibrated on the
+        gallery. Without features, neighbors vote, and one counts as known up to the model's own
+        radius. A `radius` in bits replaces both limits. `labels` restricts the search to these
+        labels; None searches all.
 
         `gate` decides which frames passed to `query_frame` are hashed. If a frame resembles the
         last hashed one, the lookup uses that frame's code; it still runs, because the gallery may
-        have changed. None hashes every frame. Raises `InputError` for a radius out of range.
+        have changed. None hashes every frame. Raises `InputError` for a value out of range.
         """
         self.engine = engine
         self.gallery = gallery
         self.neighbors = neighbors
         if radius is not None and not 0 <= radius <= engine.model.bits:
             raise InputError(f"radius must be between 0 and {engine.model.bits}, got {radius}")
-        self.radius = engine.model.radius if radius is None else radius
+        if not 0 < false_name_rate < 1:
+            raise InputError(f"the false-name rate must be between 0 and 1, got {false_name_rate}")
+        self.radius = radius
+        self.false_name_rate = false_name_rate
         self.labels = labels
         self.gate = gate
-        self._code: Code | None = None
+        self._embedding: Embedding | None = None
 
     def query(self, image: Image, near: QueryPosition | None = None) -> QueryResult:
         """Recognize one image (uint8 H x W x 3, BGR), taken at the position `near`."""
         timer = StageTimer()
-        return self._search(code_of(self.engine, image, timer), near, timer)
+        return self._search(embedding_of(self.engine, image, timer), near, timer)
 
     def query_frame(self, picture: Picture) -> QueryResult:
         """Recognize one camera picture, hashing it only if the gate requires it.
@@ -90,7 +108,7 @@ class Pipeline:
         `PhotoError` if the picture cannot be decoded.
         """
         timer = StageTimer()
-        return self._search(self._gated_code(picture, timer), None, timer)
+        return self._search(self._gated_embedding(picture, timer), None, timer)
 
     def query_together(
         self,
@@ -102,31 +120,57 @@ class Pipeline:
 
         `edge_runtime.recognition.voting` describes the fusion methods.
         """
-        neighbors = [self.query(image, near).matches for image in images]
-        scores = label_scores(neighbors, self.radius, method)
+        return self.fuse([self.query(image, near) for image in images], method)
+
+    def fuse(self, results: Sequence[QueryResult], method: FusionMethod = "vote") -> FusedResult:
+        """Return one result for the results of several images of the same thing."""
+        calibration = self.gallery.calibration()
+        similar = [result.label_similarities for result in results]
+        if calibration is not None and None not in similar:
+            labels, images = fuse_similarities([one for one in similar if one], method)
+            verdict = similarity_verdict(labels, calibration, self.false_name_rate, self.radius)
+            return FusedResult(verdict, similarity_scores(labels, images))
+        neighbors = [result.matches for result in results]
+        scores = label_scores(neighbors, self._radius, method)
         return FusedResult(fused_verdict(neighbors, scores), scores)
 
-    def _search(self, code: Code, near: QueryPosition | None, timer: StageTimer) -> QueryResult:
-        matches = self.gallery.search(code, self.neighbors, labels=self.labels, near=near)
-        timer.mark("lookup")
-        verdict = image_verdict(matches, self.radius)
-        timer.mark("decide")
-        return QueryResult(verdict, matches, timer.stage_ms)
+    @property
+    def _radius(self) -> int:
+        return self.engine.model.radius if self.radius is None else self.radius
 
-    def _gated_code(self, picture: Picture, timer: StageTimer) -> Code:
+    def _search(
+        self, embedding: Embedding, near: QueryPosition | None, timer: StageTimer
+    ) -> QueryResult:
+        ranking = self.gallery.rank(embedding, self.neighbors, labels=self.labels, near=near)
+        if ranking is None:
+            matches = self.gallery.search(
+                embedding.code, self.neighbors, labels=self.labels, near=near
+            )
+            timer.mark("lookup")
+            verdict = image_verdict(matches, self._radius)
+            timer.mark("decide")
+            return QueryResult(verdict, matches, timer.stage_ms)
+        timer.mark("lookup")
+        verdict = similarity_verdict(
+            ranking.labels, ranking.calibration, self.false_name_rate, self.radius
+        )
+        timer.mark("decide")
+        return QueryResult(verdict, ranking.matches, timer.stage_ms, ranking.labels)
+
+    def _gated_embedding(self, picture: Picture, timer: StageTimer) -> Embedding:
         if self.gate is None:
-            return self.engine.hash(self._preprocess(picture, timer), timer)
+            return self.engine.embed(self._preprocess(picture, timer), timer)
         small, square = picture.preview, None
         if small is None:
             small = square = self._preprocess(picture, timer)
         changed = self.gate.should_hash(small)
         timer.mark("gate")
-        if changed or self._code is None:
-            self._code = None  # if hashing fails, the previous code must not answer for this frame
+        if changed or self._embedding is None:
+            self._embedding = None  # if hashing fails, the last one must not answer for this frame
             if square is None:
                 square = self._preprocess(picture, timer)
-            self._code = self.engine.hash(square, timer)
-        return self._code
+            self._embedding = self.engine.embed(square, timer)
+        return self._embedding
 
     def _preprocess(self, picture: Picture, timer: StageTimer) -> Image:
         encoded = picture.encoded

@@ -135,9 +135,19 @@ class DecisionSettings(_Table, frozen=True, kw_only=True):
             ge=-1,
             le=4096,
             description='Largest distance of a match, bits; beyond it the answer is "unknown". '
-            "-1: the model's own radius.",
+            "-1: as calibrated on the gallery, or the model's own radius if the gallery has no "
+            "features.",
         ),
     ] = -1
+    false_name_rate: Annotated[
+        float,
+        Meta(
+            gt=0,
+            le=0.5,
+            description="Share of unknown things that may be given a name. Less means more "
+            '"unknown".',
+        ),
+    ] = 0.02
     cooldown_s: Annotated[
         float,
         Meta(

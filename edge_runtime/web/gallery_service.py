@@ -107,7 +107,13 @@ class GalleryService:
         image = decode_photo(data)
         gallery = self._open()
         live = self._live
-        pipeline = Pipeline(self._engine, gallery, neighbors=live.neighbors, radius=live.radius)
+        pipeline = Pipeline(
+            self._engine,
+            gallery,
+            neighbors=live.neighbors,
+            radius=live.radius,
+            false_name_rate=live.false_name_rate,
+        )
         result = pipeline.query(image)
         return result, gallery.sources([match.id for match in result.matches])
 

@@ -57,6 +57,7 @@ MATCH = record(
     source=described(TEXT, "The photo that was enrolled; empty in the status."),
     penalty=described(NUMBER, "Bits added for the distance between positions."),
     metres=described(nullable(NUMBER), "Ground distance from the query's position, meters."),
+    similarity=described(nullable(NUMBER), "Cosine of the features; null without features."),
 )
 
 ERROR = record(error=TEXT, remedy=TEXT)
@@ -74,8 +75,9 @@ EVENT = record(
 EVENTS = record(events=array(EVENT))
 QUERY = record(
     label=described(nullable(TEXT), "null: unknown"),
-    confidence=NUMBER,
+    confidence=described(NUMBER, "Probability that the label is right."),
     distance=nullable(COUNT),
+    similarity=described(nullable(NUMBER), "To the label, or to the most similar label."),
     matches=described(array(MATCH), "The nearest pictures, each once, nearest first."),
     stage_ms=STAGE_MS,
 )

@@ -66,7 +66,7 @@ def _content(path: Path) -> list[tuple[int, str, int]]:
 @pytest.fixture
 def always_saved(monkeypatch: pytest.MonkeyPatch) -> None:
     """Save a snapshot file for galleries of any size."""
-    monkeypatch.setattr("edge_runtime.gallery.store.SNAPSHOT_FROM", 0)
+    monkeypatch.setattr("edge_runtime.gallery.features.memory.SNAPSHOT_FROM", 0)
 
 
 @pytest.fixture
@@ -490,10 +490,11 @@ def test_truncation_at_any_length_is_detected_or_harmless(
 
 WRITER = """
 import os, sys, numpy as np
+import edge_runtime.gallery.features.memory as memory
 import edge_runtime.gallery.store as store
 from edge_runtime.engine.fake import FakeEngine
 from edge_runtime.gallery.maintenance import compact
-store.SNAPSHOT_FROM = 0
+memory.SNAPSHOT_FROM = 0
 store.changes.MANY = 100  # so that the largest batches rebuild the index
 model, path, seed = FakeEngine().model, __import__('pathlib').Path(sys.argv[1]), int(sys.argv[2])
 generator = np.random.default_rng(seed)
@@ -623,10 +624,11 @@ def failing_disk(tmp_path: Path) -> Iterator[Callable[[int], subprocess.Complete
 
 ENROLL_AND_PRINT = """
 import os, sys, numpy as np
+import edge_runtime.gallery.features.memory as memory
 import edge_runtime.gallery.store as store
 from edge_runtime.engine.fake import FakeEngine
 from edge_runtime.errors import EdgeRuntimeError
-store.SNAPSHOT_FROM = 0
+memory.SNAPSHOT_FROM = 0
 store.changes.MANY = 1
 try:
     with store.Gallery(sys.argv[1], FakeEngine().model, create=True) as gallery:
@@ -645,7 +647,7 @@ def test_io_errors_are_reported_and_lose_nothing(
 ) -> None:
     stored: set[int] = set()
     faults = 0
-    for fail_at in range(1, 40):
+    for fail_at in range(1, 60):
         done = failing_disk(fail_at)
         assert done.returncode == 0, done.stderr
         assert "Traceback" not in done.stderr

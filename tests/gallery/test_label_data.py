@@ -203,7 +203,7 @@ def test_merge(gallery: Gallery, tmp_path: Path) -> None:
 def test_the_snapshot_file_stores_positions(
     gallery: Gallery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edge_runtime.gallery.store.SNAPSHOT_FROM", 0)
+    monkeypatch.setattr("edge_runtime.gallery.features.memory.SNAPSHOT_FROM", 0)
     gallery.enroll([_item(5)])
     gallery.search(np.zeros(1, np.uint64))
     _fill(gallery)  # adds the first positions after rows without any

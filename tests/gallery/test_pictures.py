@@ -21,7 +21,8 @@ from hypothesis.stateful import (
 )
 
 from edge_runtime.engine.fake import FakeEngine
-from edge_runtime.gallery import Gallery, LabeledCode, changes, query, snapshot, store
+from edge_runtime.gallery import Gallery, LabeledCode, changes, query, snapshot
+from edge_runtime.gallery.features import memory
 from edge_runtime.gallery.maintenance import verify
 from edge_runtime.gallery.pictures import view_digest
 from edge_runtime.gallery.snapshot_file import snapshot_path
@@ -262,7 +263,7 @@ class _Clock:
 
 @pytest.fixture
 def _patched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    monkeypatch.setattr(store, "SNAPSHOT_FROM", 0)
+    monkeypatch.setattr(memory, "SNAPSHOT_FROM", 0)
     monkeypatch.setattr(snapshot, "FEW", snapshot.FEW)
     monkeypatch.setattr(query, "VIEWS", query.VIEWS)
     monkeypatch.setattr(changes, "datetime", _Clock)

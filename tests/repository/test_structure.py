@@ -37,7 +37,7 @@ LAYERS = {
     "edge_runtime": (
         {"errors", "system"},
         {"code", "position", "settings", "report"},
-        {"model", "lookup"},
+        {"model", "lookup", "fitting"},
         {"bundle", "image"},
         {"types", "engine"},
         {"camera", "gallery", "sinks"},

@@ -1,0 +1,97 @@
+"""From a similarity to a decision: how similar strangers come, and how similar the same thing is.
+
+A stranger is a photo of a thing that is not enrolled. Its similarity to the gallery is that of the
+label it resembles most, so it grows with the number of labels and photos, and it differs from one
+kind of things to the next. It is therefore measured in the gallery itself: each enrolled photo is
+compared with all labels but its own. These similarities are modeled as a normal distribution whose
+spread is not well known when the labels are few, which gives the predictive distribution of a new
+label as Student's t (Gelman et al., Bayesian Data Analysis, 3rd edition, section 3.2).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import NDArray
+
+FALSE_NAME_RATE = 0.02
+"""Share of strangers that may be named, the default."""
+STRANGER_MEAN, STRANGER_SPREAD = 0.50, 0.06
+"""Of photos of unrelated things, where a gallery has too few labels to tell."""
+KNOWN_MEAN, KNOWN_SPREAD = 0.72, 0.10
+"""Of other photos of the same thing, where no label has two photos."""
+PRIOR_LABELS = 6
+"""Labels that the spreads above count as."""
+KNOWN_WEIGHT = 4
+"""Photos that the mean of known things counts as."""
+SAME = 0.999
+"""From this similarity on, a photo counts as the enrolled one. int8 features lose less."""
+_NORMAL = NormalDist()
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The distributions of similarities of strangers and of known things in a gallery."""
+
+    stranger_mean: float
+    stranger_spread: float
+    """Standard deviation of a new stranger."""
+    labels: int
+    """Labels that were measured."""
+    known_mean: float
+    known_spread: float
+
+    def threshold(self, false_name_rate: float = FALSE_NAME_RATE) -> float:
+        """Return the similarity that a share `false_name_rate` of strangers exceeds."""
+        freedom = PRIOR_LABELS + max(self.labels - 1, 0)
+        away = _student_quantile(1 - false_name_rate, freedom)
+        return min(self.stranger_mean + away * self.stranger_spread, SAME)
+
+    def known_probability(self, similarity: float) -> float:
+        """Return the probability that a photo with this similarity shows an enrolled thing.
+
+        The share of known things that are at most as similar is weighed against the share of
+        strangers that are at least as similar; both kinds are taken as equally frequent.
+        """
+        known = _NORMAL.cdf((similarity - self.known_mean) / self.known_spread)
+        stranger = _NORMAL.cdf((self.stranger_mean - similarity) / self.stranger_spread)
+        return known / (known + stranger) if known + stranger else 0.0
+
+
+def calibrate(
+    strangers: NDArray[np.float32], known: NDArray[np.float32], labels: int
+) -> Calibration:
+    """Model the similarities of photos to the labels that are not theirs, and to their own.
+
+    `strangers` [N] has photos of `labels` labels; `known` [M] may be empty, and so may `strangers`
+    if there is one label. Similarities of `SAME` and more are copies of a photo under two labels,
+    which say nothing about strangers.
+    """
+    others = strangers[strangers < SAME]
+    mean, spread = STRANGER_MEAN, STRANGER_SPREAD
+    if len(others):
+        mean, deviation = float(others.mean()), float(others.std(ddof=1)) if len(others) > 1 else 0
+        if labels < 3:  # two labels may happen to differ much
+            mean = max(mean, STRANGER_MEAN)
+        freedom = labels - 1
+        variance = PRIOR_LABELS * STRANGER_SPREAD**2 + freedom * deviation**2
+        spread = math.sqrt(variance / (PRIOR_LABELS + freedom))
+    spread *= math.sqrt(1 + 1 / max(labels, 1))  # the mean is an estimate, too
+    own = known[known < SAME]
+    total = KNOWN_WEIGHT + len(own)
+    known_mean = (KNOWN_WEIGHT * max(KNOWN_MEAN, mean + 2 * spread) + float(own.sum())) / total
+    squares = float(((own - known_mean) ** 2).sum()) if len(own) else 0.0
+    known_spread = math.sqrt((KNOWN_WEIGHT * KNOWN_SPREAD**2 + squares) / total)
+    return Calibration(mean, spread, labels, known_mean, known_spread)
+
+
+def _student_quantile(share: float, freedom: float) -> float:
+    """Return the quantile of Student's t (Hill 1970, the expansion in powers of 1 / freedom)."""
+    z = _NORMAL.inv_cdf(share)
+    first = (z**3 + z) / 4
+    second = (5 * z**5 + 16 * z**3 + 3 * z) / 96
+    third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
+    return z + first / freedom + second / freedom**2 + third / freedom**3

@@ -1,0 +1,118 @@
+"""Fit a hash layer to labeled features: whitening, discriminant directions, and a rotation.
+
+1. The covariance within labels is pooled with that of the prior and shrunk towards a multiple of
+   the identity; its inverse square root whitens the features. Directions in which photos of one
+   thing differ then count less.
+2. The directions in which the label means differ are kept (linear discriminant analysis; Fisher
+   1936). If they are few, because the labels are, principal components of the rows follow.
+3. A rotation brings the values close to +1 and -1 (ITQ; Gong & Lazebnik 2011, equation 2). With
+   more directions than bits, the K principal components are rotated; with fewer, the rotation is a
+   tight frame: K vectors with orthonormal rows.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_runtime.fitting.layer import HashLayer
+from edge_runtime.fitting.prior import FeaturePrior, label_means, scatter
+from edge_runtime.fitting.quantized import Floats, unit
+
+PRIOR_WEIGHT = 200
+"""Degrees of freedom that the prior's covariance counts as."""
+SHRINKAGE = 0.1
+"""Share of the identity in the covariance within labels."""
+ROTATIONS = 20
+"""Iterations of ITQ. More change the accuracy by less than the seed does."""
+MOST_DIRECTIONS, LEAST_DIRECTIONS = 256, 32
+"""Limits of the number of directions that the bits are made of."""
+MOST_ROWS = 4_000
+"""Rows that the rotation is fitted to. More change nothing but the time."""
+SEED = 1
+
+
+def fit_layer(
+    features: NDArray[np.int8] | Floats,
+    labels: NDArray[np.int64],
+    bits: int,
+    prior: FeaturePrior | None = None,
+) -> HashLayer:
+    """Fit a layer of `bits` bits to `features` [N, F] with `labels` int64 [N], from 0 on.
+
+    Deterministic. Few rows are no error: what the rows cannot tell comes from the prior.
+    """
+    rows = unit(features)
+    mean = rows.mean(axis=0)
+    whitening = _whitening(rows, labels, prior)
+    centered = (rows - mean) @ whitening
+    directions = _directions(centered, labels)
+    projected = centered @ directions
+    if len(projected) > MOST_ROWS:
+        chosen = np.random.default_rng(SEED).permutation(len(projected))[:MOST_ROWS]
+        projected = projected[chosen]
+    weight = (whitening @ directions @ _rotation(projected, bits)).T
+    return HashLayer(weight.astype(np.float32), (-weight @ mean).astype(np.float32))
+
+
+def _whitening(rows: Floats, labels: NDArray[np.int64], prior: FeaturePrior | None) -> Floats:
+    """Return the inverse square root, float32 [F, F], of the shrunk covariance within labels."""
+    within, freedom = scatter(rows, labels)
+    if prior is not None:
+        within = within + PRIOR_WEIGHT * prior.within
+        freedom += PRIOR_WEIGHT
+    within /= max(freedom, 1)
+    size = len(within)
+    level = float(np.trace(within)) / size
+    if level <= 0:  # every label has one row, or its rows are equal
+        return np.eye(size, dtype=np.float32)
+    within = (1 - SHRINKAGE) * within + SHRINKAGE * level * np.eye(size)
+    values, vectors = np.linalg.eigh(within.astype(np.float32))
+    whitening: Floats = vectors / np.sqrt(np.maximum(values, 1e-3 * SHRINKAGE * level))
+    return whitening
+
+
+def _directions(rows: Floats, labels: NDArray[np.int64]) -> Floats:
+    """Return orthonormal directions of whitened `rows` [N, F], float32 [F, D], the best first."""
+    means, _ = label_means(rows, labels)
+    centers = (means - means.mean(axis=0)).astype(np.float32)
+    directions: Floats = _principal(centers, MOST_DIRECTIONS)
+    missing = LEAST_DIRECTIONS - directions.shape[1]
+    if missing > 0:
+        rest = (rows - rows @ directions @ directions.T).astype(np.float32)
+        directions = np.hstack([directions, _principal(rest, missing)]).astype(np.float32)
+    if not directions.shape[1]:  # one row, or equal rows: any directions do
+        directions = np.eye(rows.shape[1], LEAST_DIRECTIONS, dtype=np.float32)
+    return directions
+
+
+def _principal(rows: Floats, most: int) -> Floats:
+    """Return the principal directions of centered `rows` [N, F] with any variance, [F, D]."""
+    if len(rows) <= rows.shape[1]:
+        values, vectors = np.linalg.eigh((rows @ rows.T).astype(np.float64))
+        vectors = rows.T @ vectors
+    else:
+        values, vectors = np.linalg.eigh((rows.T @ rows).astype(np.float64))
+    order = np.argsort(values)[::-1][:most]
+    order = order[values[order] > 1e-6 * max(float(values.max(initial=0)), 1e-12)]
+    return unit(vectors[:, order].T).T
+
+
+def _rotation(rows: Floats, bits: int) -> Floats:
+    """Return the ITQ rotation, float32 [D, bits], of projected `rows` float32 [N, D].
+
+    For D >= bits its columns are orthonormal, for D <= bits its rows are.
+    """
+    scaled = unit(rows)
+    components = np.eye(rows.shape[1], dtype=np.float32)
+    if rows.shape[1] > bits:
+        components = np.linalg.eigh(scaled.T @ scaled)[1][:, ::-1][:, :bits]
+        scaled = scaled @ components
+    generator = np.random.default_rng((SEED, bits))
+    rotation: Floats = np.linalg.qr(generator.standard_normal((bits, scaled.shape[1])))[0].T
+    rotation = rotation.astype(np.float32)
+    for _ in range(ROTATIONS):
+        signs = np.where(scaled @ rotation >= 0, np.float32(1), np.float32(-1))
+        left, _, right = np.linalg.svd(scaled.T @ signs, full_matrices=False)
+        rotation = left @ right
+    return components @ rotation

@@ -1,0 +1,93 @@
+"""What a model knows about features before a gallery has any: the file NAME.prior.npz beside it.
+
+The file holds the covariance of features within a label and features of a thousand photos, both
+measured on the photos that the model was trained with. A model without this file is fitted from
+the gallery alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_runtime.errors import ModelInvalidError
+from edge_runtime.fitting.quantized import Floats, QuantizedFeatures
+
+SUFFIX = ".prior.npz"
+IN_BUNDLE = "prior.npz"
+
+
+@dataclass(frozen=True, eq=False)
+class FeaturePrior:
+    """The statistics of features of photos that are not in the gallery."""
+
+    within: NDArray[np.float64]
+    """float64 [F, F]: covariance within a label of features of length 1."""
+    background: QuantizedFeatures
+    """int8 [B, F]: photos of other things."""
+
+
+def prior_path(model: Path) -> Path | None:
+    """Return the prior of a model file or bundle; None if it has none.
+
+    The int8 version of a model shares the file of its fp32 version.
+    """
+    if model.is_dir():
+        candidates = [model / IN_BUNDLE]
+    else:
+        stem = model.name.removesuffix(".onnx")
+        candidates = [model.with_name(name + SUFFIX) for name in (stem, stem.removesuffix("_int8"))]
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def read_prior(path: Path, features: int) -> FeaturePrior:
+    """Read the prior at `path` for `features` features; raises `ModelInvalidError`."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            packed, background = file["within"], file["background"]
+            scale = float(file["within_scale"]) if "within_scale" in file else 1.0
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+        raise _invalid(path, f"cannot be read: {error}") from error
+    if packed.shape != (features * (features + 1) // 2,) or background.shape[1:] != (features,):
+        raise _invalid(path, f"it is not for {features} features")
+    if not np.isfinite(packed).all():
+        raise _invalid(path, "a value is not a finite number")
+    within = np.zeros((features, features))
+    within[np.triu_indices(features)] = packed.astype(np.float64) * scale
+    within += np.triu(within, 1).T
+    return FeaturePrior(within, background.astype(np.int8, copy=False))
+
+
+def pack_within(within: NDArray[np.float64]) -> tuple[NDArray[np.float16], np.float32]:
+    """Return the upper triangle of a covariance as float16 and the scale to multiply it with."""
+    scale = np.float32(np.abs(within).max() or 1)
+    return (within[np.triu_indices(len(within))] / scale).astype(np.float16), scale
+
+
+def _invalid(path: Path, what: str) -> ModelInvalidError:
+    return ModelInvalidError(what, where=path, remedy="copy the file of the model again")
+
+
+def scatter(features: Floats, labels: NDArray[np.int64]) -> tuple[NDArray[np.float64], int]:
+    """Return the scatter within labels, float64 [F, F], and its degrees of freedom.
+
+    `features` is float32 [N, F], `labels` int64 [N] counts from 0. The scatter is the sum of the
+    outer products of the deviations from the label means.
+    """
+    means, counts = label_means(features, labels)
+    deviations = features - means[labels]
+    return (deviations.T @ deviations).astype(np.float64), int(len(features) - len(counts))
+
+
+def label_means(features: Floats, labels: NDArray[np.int64]) -> tuple[Floats, NDArray[np.int64]]:
+    """Return the mean of each label, float32 [L, F], and its number of rows, int64 [L]."""
+    counts = np.bincount(labels)
+    order = np.argsort(labels, kind="stable")
+    starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
+    sums = np.add.reduceat(features[order], starts, axis=0)
+    means: Floats = (sums / counts[:, np.newaxis]).astype(np.float32)
+    return means, counts

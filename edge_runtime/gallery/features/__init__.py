@@ -1,0 +1,1 @@
+"""Features of the enrolled codes: stored with them, searched beside them, fitted to them."""

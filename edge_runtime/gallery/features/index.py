@@ -1,0 +1,126 @@
+"""The features of a gallery in memory: its codes by the fitted layer, and cosines.
+
+A search first finds the nearest codes, in Hamming distance. The pictures and labels of these are
+then ranked by the cosine of the features, which tells photos apart that share a code.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_runtime.fitting.quantized import Floats, QuantizedFeatures
+from edge_runtime.gallery.features.rows import FittedLayer, read_features
+from edge_runtime.gallery.schema import damaged
+from edge_runtime.gallery.snapshot import Columns, Snapshot, snapshot_of
+
+MOST_CODES = 50_000
+"""Above this number of codes no features are loaded: they would take more memory than a board has
+to spare. The codes alone decide then."""
+_PART = 4096
+"""Rows that are converted to float at a time."""
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureIndex:
+    """The living rows of a snapshot with their features."""
+
+    snapshot: Snapshot
+    """The living rows only, with the codes of the fitted layer if there is one."""
+    fitted: FittedLayer | None
+    values: QuantizedFeatures
+    """int8 [n, F]: one row for each of the snapshot."""
+    lengths: Floats
+    """float32 [n]: the length of each row of `values`."""
+    label_rows: NDArray[np.int64]
+    """int64 [largest label id + 1]: the row of `means` of a label id."""
+    means: NDArray[np.float16]
+    """float16 [L, F]: the mean of the rows of each label, each row of length 1."""
+
+    def units(self, rows: NDArray[np.int64]) -> Floats:
+        """Return the features of rows, scaled to length 1: float32 [n, F]."""
+        units: Floats = self.values[rows].astype(np.float32)
+        units /= self.lengths[rows, np.newaxis]
+        return units
+
+    def cosines(self, query: Floats, rows: NDArray[np.int64]) -> Floats:
+        """Return the cosine of `query` (float32 [F], length 1) with each of these rows."""
+        cosines: Floats = self.values[rows].astype(np.float32) @ query
+        cosines /= self.lengths[rows]
+        return cosines
+
+    def mean_of(self, label_ids: list[int]) -> Floats:
+        """Return the means of labels, float32 [n, F]."""
+        means: Floats = self.means[self.label_rows[label_ids]].astype(np.float32)
+        return means
+
+
+def load_index(
+    connection: sqlite3.Connection,
+    path: Path,
+    snapshot: Snapshot,
+    fitted: FittedLayer | None,
+    earlier: FeatureIndex | None,
+) -> FeatureIndex | None:
+    """Return the features of `snapshot`, reading only those that `earlier` does not have.
+
+    Returns None if a code has no features, or if there are more than `MOST_CODES`. Raises
+    `GalleryDamagedError` if a checksum does not match.
+    """
+    columns = snapshot.columns()
+    ids = columns.ids
+    if not len(ids) or len(ids) > MOST_CODES:
+        return None
+    (count,) = connection.execute("SELECT count(*) FROM feature").fetchone()
+    if count != len(ids):
+        return None
+    old = np.empty(0, np.int64) if earlier is None else earlier.snapshot.ids
+    kept = old[np.isin(old, ids, assume_unique=True)]
+    parts: list[QuantizedFeatures] = []
+    if earlier is not None:
+        parts.append(earlier.values[np.searchsorted(old, kept)])
+    new = []
+    for row in read_features(connection, int(kept[-1]) if len(kept) else 0):
+        if not row.intact():
+            raise damaged(path, f"the checksum of the features of code {row.item_id} is wrong")
+        new.append(row.value)
+    if len(kept) + len(new) != len(ids):  # an older row got features since
+        return None if earlier is None else load_index(connection, path, snapshot, fitted, None)
+    if new:
+        parts.append(np.frombuffer(b"".join(new), np.int8).reshape(len(new), -1))
+    return make_index(snapshot, columns, np.concatenate(parts), fitted)
+
+
+def make_index(
+    snapshot: Snapshot, columns: Columns, values: QuantizedFeatures, fitted: FittedLayer | None
+) -> FeatureIndex:
+    """Return the index of `columns`, the living rows of `snapshot`, with their features."""
+    squares = np.einsum("ij,ij->i", values, values, dtype=np.int64, casting="unsafe")
+    lengths = np.sqrt(np.maximum(squares, 1)).astype(np.float32)
+    present, owners = np.unique(columns.label_ids, return_inverse=True)
+    sums = np.zeros((len(present), values.shape[1]), np.float32)
+    codes, bits = [], snapshot.lookup.bits
+    for start in range(0, len(values), _PART):
+        part = slice(start, start + _PART)
+        floats = values[part].astype(np.float32) / lengths[part, np.newaxis]
+        np.add.at(sums, owners[part], floats)
+        if fitted is not None:
+            codes.append(fitted.layer.codes(floats))
+    if fitted is not None:
+        bits = fitted.layer.bits
+        columns = Columns(
+            columns.ids,
+            columns.label_ids,
+            np.concatenate(codes),
+            columns.positions,
+            columns.pictures,
+        )
+    label_rows = np.zeros(int(present[-1]) + 1, np.int64)
+    label_rows[present] = np.arange(len(present))
+    means = (sums / np.bincount(owners)[:, np.newaxis]).astype(np.float16)
+    alive = snapshot_of(snapshot.generation, snapshot.labels, columns, bits)
+    return FeatureIndex(alive, fitted, values, lengths, label_rows, means)

@@ -1,0 +1,93 @@
+"""What a gallery keeps in memory: its snapshot, its features and their calibration."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from pathlib import Path
+
+from edge_runtime.fitting.calibration import Calibration
+from edge_runtime.gallery.features.calibrate import calibrate_index
+from edge_runtime.gallery.features.index import FeatureIndex, load_index
+from edge_runtime.gallery.features.rows import FittedLayer, layer_checksum, read_layer
+from edge_runtime.gallery.rows import Generation
+from edge_runtime.gallery.schema import damaged, transaction
+from edge_runtime.gallery.snapshot import Snapshot
+from edge_runtime.gallery.snapshot_file import load_snapshot, save_snapshot, snapshot_path
+from edge_runtime.gallery.snapshot_update import update_snapshot
+
+log = logging.getLogger(__name__)
+
+SNAPSHOT_FROM = 10_000
+"""From this number of codes, a snapshot file is kept. Below, loading the rows is fast enough."""
+
+
+class GalleryMemory:
+    """The newest snapshot and the features that belong to it."""
+
+    def __init__(self, path: Path) -> None:
+        self.index: FeatureIndex | None = None
+        """None if a code has no features, or if there are too many codes."""
+        self._path = path
+        self._snapshot: Snapshot | None = None
+        self._version: tuple[int, int] | None = None
+        self._saved: Generation | None = None
+        self._calibration: Calibration | None = None
+
+    @property
+    def used(self) -> bool:
+        """Whether a snapshot was ever loaded."""
+        return self._snapshot is not None
+
+    def update(self, connection: sqlite3.Connection, model_id: str, bits: int) -> Snapshot:
+        """Return the snapshot, updated if this or another process has committed since.
+
+        SQLite keeps both counters that reveal a change in memory: data_version counts the commits
+        of others, total_changes our own. The check takes microseconds. Raises
+        `GalleryDamagedError`.
+        """
+        (data_version,) = connection.execute("PRAGMA data_version").fetchone()
+        version = (data_version, connection.total_changes)
+        if self._snapshot is None or version != self._version:
+            earlier = self._snapshot
+            if earlier is None:
+                earlier = load_snapshot(snapshot_path(self._path), model_id, bits)
+                self._saved = earlier.generation if earlier else None
+            with transaction(connection, "DEFERRED"):
+                self._snapshot = update_snapshot(connection, self._path, bits, earlier)
+                fitted = self._current_layer(connection)
+                self.index = load_index(connection, self._path, self._snapshot, fitted, self.index)
+            self._calibration = None
+            self._version = version
+        return self._snapshot
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """How similar strangers and known things are, measured when it is first asked for.
+
+        None without an index.
+        """
+        if self._calibration is None and self.index is not None:
+            self._calibration = calibrate_index(self.index)
+        return self._calibration
+
+    def save(self, model_id: str) -> None:
+        """Write the snapshot file of a large gallery, unless it is up to date."""
+        snapshot = self._snapshot
+        if snapshot is None or snapshot.count < SNAPSHOT_FROM or snapshot.generation == self._saved:
+            return
+        try:
+            save_snapshot(snapshot_path(self._path), snapshot, model_id)
+            self._saved = snapshot.generation
+        except OSError as error:
+            log.warning("%s: cannot write the snapshot file: %s", self._path, error)
+
+    def _current_layer(self, connection: sqlite3.Connection) -> FittedLayer | None:
+        earlier = self.index.fitted if self.index else None
+        checksum = layer_checksum(connection)
+        if earlier is not None and earlier.checksum == checksum:
+            return earlier
+        try:
+            return read_layer(connection)
+        except ValueError as error:
+            raise damaged(self._path, str(error)) from error

@@ -1,0 +1,110 @@
+"""Rank pictures and labels by their similarity to a query."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_runtime.code import Code, Embedding
+from edge_runtime.fitting.calibration import SAME, Calibration
+from edge_runtime.fitting.quantized import Floats, unit
+from edge_runtime.gallery.features.index import FeatureIndex
+from edge_runtime.gallery.query import VIEWS, first_of_each, matches
+from edge_runtime.lookup import RowFilter
+from edge_runtime.position import QueryPosition
+from edge_runtime.types import LabelSimilarity, Match
+
+CANDIDATES = 100
+"""Nearest codes whose features are compared."""
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The result of a search."""
+
+    matches: tuple[Match, ...]
+    """Pictures, the most similar first."""
+    labels: tuple[LabelSimilarity, ...]
+    """Labels among the candidates, the most similar first."""
+    calibration: Calibration
+
+
+def code_of(index: FeatureIndex, embedding: Embedding) -> Code:
+    """Return the code (uint64 [W]) that is searched: that of the fitted layer if there is one."""
+    if index.fitted is None or embedding.features is None:
+        return embedding.code
+    return index.fitted.layer.codes(embedding.features)
+
+
+def rank(
+    index: FeatureIndex,
+    calibration: Calibration,
+    embedding: Embedding,
+    k: int,
+    labels: Collection[int] | None = None,
+    near: QueryPosition | None = None,
+) -> Ranking:
+    """Return the `k` most similar pictures and the labels of the nearest codes.
+
+    `labels` restricts the search to labels with these ids. With `near`, each bit of penalty for the
+    position lowers the similarity by one over the number of bits.
+    """
+    assert embedding.features is not None
+    snapshot = index.snapshot
+    row_filter = snapshot.row_filter if labels is None else snapshot.rows_with_labels(labels)
+    positions = None if near is None else snapshot.positions
+    if near is not None and positions is not None and near.within_m is not None:
+        reachable = row_filter.mask(len(snapshot.ids)) & near.reaches(positions)
+        row_filter = RowFilter(np.packbits(reachable, bitorder="little"))
+    count = max(CANDIDATES, VIEWS * k)
+    rows, distances = snapshot.nearest_rows(code_of(index, embedding), count, row_filter)
+    query = unit(embedding.features)
+    cosines = index.cosines(query, rows)
+    penalties = None
+    lowered = cosines
+    if near is not None and positions is not None:
+        penalties = near.penalties(positions[rows])
+        lowered = cosines - (penalties / snapshot.lookup.bits).astype(np.float32)
+    order = np.lexsort((rows, -lowered))
+    if snapshot.pictures is not None:
+        order = order[first_of_each(snapshot.pictures[rows[order]])]
+    found = matches(
+        snapshot,
+        rows[order],
+        distances[order],
+        None if penalties is None else penalties[order],
+        near,
+    )
+    found = tuple(
+        replace(match, similarity=round(cosine, 4))
+        for match, cosine in zip(found, lowered[order].tolist(), strict=True)
+    )
+    best: dict[int, int] = {}
+    for place, label_id in enumerate(snapshot.label_ids[rows[order]].tolist()):
+        best.setdefault(label_id, place)
+    places = np.fromiter(best.values(), np.int64, len(best))
+    similarities = (
+        label_similarity(query, cosines[order][places], index.mean_of(list(best)))
+        + (lowered - cosines)[order][places]
+    )
+    ranked = np.argsort(-similarities, kind="stable").tolist()
+    return Ranking(
+        found[:k],
+        tuple(
+            LabelSimilarity(found[place].label, float(similarities[i]), found[place])
+            for i in ranked
+            for place in [int(places[i])]
+        ),
+        calibration,
+    )
+
+
+def label_similarity(query: Floats, nearest: Floats, means: Floats) -> NDArray[np.float64]:
+    """Return the similarity of `query` to labels, from the cosine `nearest` [L] and `means`."""
+    similarity: NDArray[np.float64] = np.where(
+        nearest >= SAME, 1.0, (nearest + unit(means) @ query) / 2
+    )
+    return similarity
