@@ -246,15 +246,8 @@ class Recognizer:
         options = options or CameraOptions()
         supervisor = CameraSupervisor(_source(camera, options), wait=False, reconnect=reconnect)
         supervisor.limit_rate(options.fps)
-        shared = self._pipeline
-        pipeline = Pipeline(
-            self.engine,
-            self.gallery,
-            neighbors=shared.neighbors,
-            radius=shared.radius,
-            false_name_rate=shared.false_name_rate,
-            labels=shared.labels,
-            gate=ChangeGate(GateOptions(settle_frames=window)) if gate else None,
+        pipeline = self._pipeline.with_gate(
+            ChangeGate(GateOptions(settle_frames=window)) if gate else None
         )
         daemon = Daemon(supervisor, pipeline, decider=Decider(window, cooldown_s=cooldown_s))
         self._daemons.add(daemon)

@@ -40,8 +40,8 @@ class FakeEngine(Engine):
         return self.embed(image, timer).code
 
     def embed(self, image: Image, timer: StageTimer = NO_TIMER) -> Embedding:
-        """See `Engine.embed`; the features are the means of the 64 cells, 0 to 1."""
+        """See `Engine.embed`; the features are 64 cells relative to their mean."""
         cells = preprocess(image, 8).mean(axis=2).reshape(64)
         timer.mark("hash")
         code = pack(binarize(cells, float(cells.mean())))
-        return Embedding(code, (cells / 255).astype(np.float32))
+        return Embedding(code, ((cells - cells.mean()) / 255).astype(np.float32))

@@ -40,7 +40,7 @@ def fit_layer(
 ) -> HashLayer:
     """Fit a layer of `bits` bits to `features` [N, F] with `labels` int64 [N], from 0 on.
 
-    Deterministic. Few rows are no error: what the rows cannot tell comes from the prior.
+    Deterministic. Few rows suffice: the prior adds what they cannot tell.
     """
     rows = unit(features)
     mean = rows.mean(axis=0)

@@ -29,7 +29,7 @@ from edge_runtime.gallery.rows import (
     bind,
     latest_generation,
 )
-from edge_runtime.gallery.schema import checkpoint, connect, damaged, transaction, translated
+from edge_runtime.gallery.schema import checkpoint, connect, transaction, translated
 from edge_runtime.gallery.snapshot import Snapshot
 from edge_runtime.model import ModelInfo
 from edge_runtime.position import QueryPosition

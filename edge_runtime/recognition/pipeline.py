@@ -7,6 +7,7 @@ gate applies only to frames from a camera.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from copy import copy
 from dataclasses import dataclass
 
 from edge_runtime.code import Code, Embedding
@@ -95,6 +96,12 @@ class Pipeline:
         self.labels = labels
         self.gate = gate
         self._embedding: Embedding | None = None
+
+    def with_gate(self, gate: ChangeGate | None) -> Pipeline:
+        """Return a pipeline like this one, with another gate."""
+        other = copy(self)
+        other.gate, other._embedding = gate, None
+        return other
 
     def query(self, image: Image, near: QueryPosition | None = None) -> QueryResult:
         """Recognize one image (uint8 H x W x 3, BGR), taken at the position `near`."""

@@ -56,8 +56,9 @@ def fuse_similarities(
 ) -> tuple[list[LabelSimilarity], list[int]]:
     """Return labels by their similarity to several images of one thing, the most similar first.
 
-    Method "best" takes a label's highest similarity, "vote" the mean. Where a label is not among
-    the nearest of an image, it counts with the lowest similarity there. Also returns in how many
+    Method "best" takes a label's highest similarity, "vote" the mean; an enrolled picture settles
+    it in either. Where a label is not among the nearest of an image, it counts with the lowest
+    similarity there. Also returns in how many
     images each label is among the nearest.
     """
     found: dict[str, list[LabelSimilarity]] = {}
@@ -69,7 +70,7 @@ def fuse_similarities(
     for label, ones in found.items():
         top = max(ones, key=lambda one: one.similarity)
         similarity = top.similarity
-        if method == "vote":
+        if method == "vote" and similarity < 1:
             values = [
                 next((one.similarity for one in labels if one.label == label), least)
                 for labels, least in zip(images, lowest, strict=True)

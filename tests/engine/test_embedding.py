@@ -91,7 +91,8 @@ def test_the_fake_engine_gives_the_means_of_its_cells(fake_engine: FakeEngine, c
     assert embedding.features is not None
     assert embedding.features.shape == (fake_engine.model.features,) == (64,)
     assert embedding.features.dtype == np.float32
-    assert 0 <= embedding.features.min() < embedding.features.max() <= 1
+    assert -1 <= embedding.features.min() < 0 < embedding.features.max() <= 1
+    assert abs(embedding.features.mean()) < 1e-6
     np.testing.assert_array_equal(embedding.code, fake_engine.hash(cat))
 
 

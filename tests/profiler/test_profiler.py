@@ -20,7 +20,7 @@ import pytest
 
 from demo.scenes import write_enrollment_photos
 from edge_runtime.camera.fake import FakeSource
-from edge_runtime.code import Code
+from edge_runtime.code import Embedding
 from edge_runtime.engine.base import Engine
 from edge_runtime.engine.fake import FakeEngine
 from edge_runtime.errors import ConfigError, ReportError
@@ -175,10 +175,10 @@ class _StallingEngine(FakeEngine):
         super().__init__()
         self._count = 0
 
-    def hash(self, image: Image, timer: StageTimer = NO_TIMER) -> Code:
+    def embed(self, image: Image, timer: StageTimer = NO_TIMER) -> Embedding:
         self._count += 1
         time.sleep(0.12 if self._count % 20 == 0 else 0.001)
-        return super().hash(image, timer)
+        return super().embed(image, timer)
 
 
 def _end_to_end(engine: Engine, gallery: Path, per_s: float | None) -> list[float]:
