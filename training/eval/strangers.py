@@ -61,7 +61,7 @@ class Protocol:
     """Photos used per label. This bounds the time; the choice is random."""
     left_out: int = 5
     """When every label is enrolled, this number of them per draw is left out, one at a time, and
-    each is a stranger to the gallery of the others. Together, the draws go through all labels."""
+    each is a stranger to the gallery of the others. The next draw takes the next labels."""
 
 
 Score = Callable[[QueryResult], float]

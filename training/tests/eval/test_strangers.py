@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections import Counter
@@ -13,12 +14,14 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
+from edge_runtime import Recognizer
 from edge_runtime.code import Embedding
-from edge_runtime.engine import Engine
+from edge_runtime.engine import Engine, open_engine
 from edge_runtime.engine.fake import FakeEngine
 from edge_runtime.enroll import views_of
 from edge_runtime.gallery import Gallery
 from edge_runtime.image import Image
+from edge_runtime.image.decode import read_photo
 from edge_runtime.image.preprocess import preprocess
 from edge_runtime.model import identify
 from edge_runtime.system.stage_timer import NO_TIMER, StageTimer
@@ -95,8 +98,46 @@ def test_galleries_hold_what_the_protocol_says(
     # Per draw: two labels; then all four, and two times all but one.
     assert [len(held) for held in seen] == [2, 2, 4, 3, 3, 4, 3, 3]
     left_out = Counter(label for held in seen if len(held) == 3 for label in seen[2].keys() - held)
-    assert left_out == dict.fromkeys(seen[2], 1), "the draws go through all labels"
+    assert left_out == dict.fromkeys(seen[2], 1)  # the second draw takes the next
     assert [row["strangers"] for row in rows] == [2 * 2 * 5, 2 * 2 * 5]
+
+
+def test_answers_are_those_of_the_public_interface(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A recognizer with default settings, on a copy of the gallery, gives the same figures."""
+    for path in sorted((folder / "label3").iterdir())[2:]:
+        shutil.copy(path, folder / "label2" / f"copy-{path.name}")  # so that some answers are wrong
+
+    def keep(engine: Engine, gallery: Gallery) -> None:
+        gallery.checkpoint()
+        shutil.copy(gallery.path, tmp_path / "copy.sqlite")
+
+    monkeypatch.setattr(strangers, "fit_to_gallery", keep)
+    engine = open_engine(MODEL)
+    protocol = Protocol(labels=(3,), photos=(2,), draws=1)
+    (row,) = judge_sets(engine, [folder], None, protocol)["rows"]
+    answers: Counter[str] = Counter()
+    with Recognizer(tmp_path / "copy.sqlite", engine=engine) as recognizer:
+        enrolled = recognizer.labels()
+        for photo in read_set(folder):
+            image = read_photo(photo.path)
+            if recognizer.gallery.known(photo.label, hashlib.sha256(image.tobytes()).digest()):
+                continue
+            label = recognizer.query(photo.path).label
+            if photo.label not in enrolled:
+                answers["named" if label else "ignored"] += 1
+            else:
+                known = "right" if label == photo.label else "wrong"
+                answers[known if label else "unknown"] += 1
+    queries = answers["right"] + answers["wrong"] + answers["unknown"]
+    assert (row["queries"], row["strangers"]) == (queries, answers["named"] + answers["ignored"])
+    for name in ("right", "wrong", "unknown"):
+        assert row[name]["median"] == pytest.approx(100 * answers[name] / queries, abs=1e-3)
+    assert row["named"]["median"] == pytest.approx(
+        100 * answers["named"] / row["strangers"], abs=1e-3
+    )
+    assert answers["right"] and answers["wrong"] + answers["unknown"] + answers["named"]
 
 
 def test_clear_objects_are_right_and_copies_of_them_are_named(folder: Path) -> None:
