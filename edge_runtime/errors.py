@@ -17,6 +17,7 @@
     ├── GalleryError                 5   the gallery cannot be used
     │   ├── GalleryNotFoundError         the gallery does not exist
     │   ├── GalleryModelMismatchError    its codes come from another model
+    │   ├── FeaturesMissingError         codes without features cannot be refitted
     │   ├── GalleryDamagedError          not a gallery file, or a checksum mismatch
     │   ├── GallerySchemaError           written by a newer version
     │   ├── GalleryBusyError             locked by another writer for too long
@@ -145,6 +146,10 @@ class GalleryNotFoundError(GalleryError):
 
 class GalleryModelMismatchError(GalleryError):
     """The gallery's codes come from another model."""
+
+
+class FeaturesMissingError(GalleryError):
+    """Codes without features: enrolled by an earlier version, imported, or too many."""
 
 
 class GalleryDamagedError(GalleryError):

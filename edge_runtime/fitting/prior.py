@@ -16,9 +16,7 @@ from numpy.typing import NDArray
 
 from edge_runtime.errors import ModelInvalidError
 from edge_runtime.fitting.quantized import Floats, QuantizedFeatures
-
-SUFFIX = ".prior.npz"
-IN_BUNDLE = "prior.npz"
+from edge_runtime.model import ModelInfo, find_prior
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,17 +29,10 @@ class FeaturePrior:
     """int8 [B, F]: photos of other things."""
 
 
-def prior_path(model: Path) -> Path | None:
-    """Return the prior of a model file or bundle; None if it has none.
-
-    The int8 version of a model shares the file of its fp32 version.
-    """
-    if model.is_dir():
-        candidates = [model / IN_BUNDLE]
-    else:
-        stem = model.name.removesuffix(".onnx")
-        candidates = [model.with_name(name + SUFFIX) for name in (stem, stem.removesuffix("_int8"))]
-    return next((path for path in candidates if path.is_file()), None)
+def prior_of(model: ModelInfo) -> FeaturePrior | None:
+    """Read the prior of a model; None if it has none. Raises `ModelInvalidError`."""
+    path = find_prior(model.path) if model.path and model.features else None
+    return None if path is None else read_prior(path, model.features)
 
 
 def read_prior(path: Path, features: int) -> FeaturePrior:
@@ -49,23 +40,21 @@ def read_prior(path: Path, features: int) -> FeaturePrior:
     try:
         with np.load(path, allow_pickle=False) as file:
             packed, background = file["within"], file["background"]
-            scale = float(file["within_scale"]) if "within_scale" in file else 1.0
+            scale, row_scales = float(file["within_scale"]), file["background_scale"]
     except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
         raise _invalid(path, f"cannot be read: {error}") from error
     if packed.shape != (features * (features + 1) // 2,) or background.shape[1:] != (features,):
         raise _invalid(path, f"it is not for {features} features")
     if not np.isfinite(packed).all():
         raise _invalid(path, "a value is not a finite number")
+    squares = np.square(background.astype(np.float64)).sum(axis=1) * np.square(row_scales)
+    if not np.isfinite(squares).all() or not len(squares) or squares.mean() <= 0:
+        raise _invalid(path, "its background is not usable")
+    # The file is about features as the network gives them; here they have length 1.
     within = np.zeros((features, features))
-    within[np.triu_indices(features)] = packed.astype(np.float64) * scale
+    within[np.triu_indices(features)] = packed.astype(np.float64) * (scale / squares.mean())
     within += np.triu(within, 1).T
     return FeaturePrior(within, background.astype(np.int8, copy=False))
-
-
-def pack_within(within: NDArray[np.float64]) -> tuple[NDArray[np.float16], np.float32]:
-    """Return the upper triangle of a covariance as float16 and the scale to multiply it with."""
-    scale = np.float32(np.abs(within).max() or 1)
-    return (within[np.triu_indices(len(within))] / scale).astype(np.float16), scale
 
 
 def _invalid(path: Path, what: str) -> ModelInvalidError:

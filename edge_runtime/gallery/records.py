@@ -96,6 +96,10 @@ class Stats:
     generation: int
     """The number of committed changes."""
     size_bytes: int
+    features: int
+    """Codes that have features."""
+    fitted_bits: int | None
+    """Bits of the code fitted to the gallery; None if the model's own code is searched."""
 
 
 def check_label(text: str) -> str:

@@ -11,9 +11,12 @@ from pathlib import Path
 from edge_runtime.code import Code, Embedding
 from edge_runtime.errors import GalleryModelMismatchError
 from edge_runtime.fitting.calibration import Calibration
+from edge_runtime.fitting.prior import FeaturePrior
 from edge_runtime.gallery import changes, query
 from edge_runtime.gallery.content import Content, read_content
 from edge_runtime.gallery.features.memory import GalleryMemory
+from edge_runtime.gallery.features.refit import Refit, features_missing, refit
+from edge_runtime.gallery.features.rows import write_layer
 from edge_runtime.gallery.features.search import Ranking, rank
 from edge_runtime.gallery.pictures import count_by_label, count_enrolled, group_ids
 from edge_runtime.gallery.records import (
@@ -26,6 +29,7 @@ from edge_runtime.gallery.records import (
 )
 from edge_runtime.gallery.rows import (
     Meta,
+    begin_generation,
     bind,
     latest_generation,
 )
@@ -110,6 +114,25 @@ class Gallery:
         with self._writing():
             return changes.relabel(self._connection, old, new)
 
+    def refit(
+        self, bits: int = 64, prior: FeaturePrior | None = None, *, dry_run: bool = False
+    ) -> Refit:
+        """Fit a code of `bits` bits to the features, and search it if it finds more.
+
+        `prior` is that of the gallery's model. Searches go on with the present codes until the
+        change is committed, as a whole. `dry_run` only judges. Raises `FeaturesMissingError`.
+        """
+        self.snapshot()
+        index = self._memory.index
+        if index is None:
+            raise features_missing(self.path, self.stats())
+        outcome, layer = refit(index, bits, prior)
+        if layer is not None and not dry_run:
+            with self._writing():
+                write_layer(self._connection, layer, outcome.details())
+                begin_generation(self._connection)
+        return outcome
+
     def merge(self, other: Gallery) -> EnrollCounts:
         """Enroll the content of `other`, all or nothing, and count pictures and codes.
 
@@ -181,6 +204,8 @@ class Gallery:
         with translated(self.path), transaction(self._connection, "DEFERRED"):
             counts = count_by_label(self._connection).values()
             generation = latest_generation(self._connection).number
+            (features,) = self._connection.execute("SELECT count(*) FROM feature").fetchone()
+            fitted = self._connection.execute("SELECT bits FROM layer").fetchone()
             size = sum(
                 file.stat().st_size
                 for suffix in ("", "-wal", "-shm", ".codes")
@@ -195,6 +220,8 @@ class Gallery:
             labels=len(counts),
             generation=int(generation),
             size_bytes=size,
+            features=int(features),
+            fitted_bits=fitted[0] if fitted else None,
         )
 
     def search(

@@ -37,8 +37,8 @@ LAYERS = {
     "edge_runtime": (
         {"errors", "system"},
         {"code", "position", "settings", "report"},
-        {"model", "lookup", "fitting"},
-        {"bundle", "image"},
+        {"model", "lookup"},
+        {"bundle", "image", "fitting"},
         {"types", "engine"},
         {"camera", "gallery", "sinks"},
         {"recognition"},

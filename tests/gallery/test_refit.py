@@ -1,0 +1,195 @@
+"""Fit the code to a gallery: it is judged, kept only if better, and stored as a whole."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge_runtime.code import Embedding
+from edge_runtime.engine import open_engine
+from edge_runtime.engine.fake import FakeEngine
+from edge_runtime.enroll import enroll_photos
+from edge_runtime.errors import FeaturesMissingError, InputError
+from edge_runtime.fitting.quantized import quantize
+from edge_runtime.gallery import Gallery, LabeledCode
+from edge_runtime.gallery.maintenance import verify
+from tests.support.processes import run_cli
+
+MODEL = FakeEngine().model
+PICTURES = 4
+NOISE = 0.6
+
+
+def _features(label: int, picture: int) -> np.ndarray:
+    """Features of a label, with noise; the labels differ in all directions."""
+    center = np.random.default_rng((1, label)).standard_normal(64)
+    noise = np.random.default_rng((2, label, picture)).standard_normal(64)
+    return (center + NOISE * noise).astype(np.float32)
+
+
+def _enroll(gallery: Gallery, labels: int, pictures: int = PICTURES) -> None:
+    """Enroll pictures whose own codes say nothing about their labels."""
+    rng = np.random.default_rng(3)
+    codes = rng.integers(0, 1 << 63, (labels, pictures), np.uint64)
+    gallery.enroll(
+        [
+            LabeledCode(
+                f"label {label}",
+                codes[label, picture : picture + 1],
+                digest=bytes([label, picture]) * 16,
+                features=quantize(_features(label, picture)),
+            )
+            for picture in range(pictures)
+            for label in range(labels)
+        ]
+    )
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "gallery.sqlite"
+
+
+@pytest.mark.parametrize("bits", [16, 64, 128])
+def test_a_better_code_is_kept_and_searched(path: Path, bits: int) -> None:
+    with Gallery(path, MODEL, create=True) as gallery, Gallery(path, MODEL) as reader:
+        _enroll(gallery, 10)
+        assert reader.rank(Embedding(np.zeros(1, np.uint64), _features(3, 9)))
+        generation = gallery.stats().generation
+        outcome = gallery.refit(bits)
+        assert (outcome.kept, outcome.judged, outcome.bits) == (True, 10, bits)
+        assert outcome.found_after > outcome.found_before
+        stats = gallery.stats()
+        assert (stats.fitted_bits, stats.generation) == (bits, generation + 1)
+        for label in range(10):  # another process sees it at once
+            ranking = reader.rank(Embedding(np.zeros(1, np.uint64), _features(label, 9)))
+            assert ranking is not None
+            assert ranking.labels[0].label == f"label {label}"
+            assert ranking.matches[0].distance < bits / 2
+    assert verify(path) == []
+
+
+def test_a_code_that_is_no_better_is_not_kept(path: Path) -> None:
+    with Gallery(path, MODEL, create=True) as gallery:
+        _enroll(gallery, 10)
+        assert gallery.refit(64).kept
+        generation = gallery.stats().generation
+        again = gallery.refit(64)
+        assert not again.kept
+        assert "no more" in again.reason
+        assert gallery.stats().generation == generation
+
+
+def test_a_dry_run_changes_nothing(path: Path) -> None:
+    with Gallery(path, MODEL, create=True) as gallery:
+        _enroll(gallery, 10)
+        before = gallery.stats()
+        assert gallery.refit(64, dry_run=True).kept
+        assert gallery.stats() == before
+
+
+@pytest.mark.parametrize(("labels", "pictures"), [(1, 1), (1, 8), (3, 2), (40, 1)])
+def test_too_few_pictures_keep_the_present_code(path: Path, labels: int, pictures: int) -> None:
+    with Gallery(path, MODEL, create=True) as gallery:
+        _enroll(gallery, labels, pictures)
+        outcome = gallery.refit(64)
+        assert (outcome.kept, outcome.judged) == (False, 0)
+        assert "too few labels with two pictures" in outcome.reason
+        assert gallery.rank(Embedding(np.zeros(1, np.uint64), _features(0, 0)))
+
+
+def test_equal_pictures_are_no_fault(path: Path) -> None:
+    same = quantize(_features(0, 0))
+    with Gallery(path, MODEL, create=True) as gallery:
+        gallery.enroll(
+            [
+                LabeledCode(str(label), np.zeros(1, np.uint64), features=same)
+                for label in [*range(6)] * 2
+            ]
+        )
+        assert not gallery.refit(64).kept
+
+
+def test_codes_without_features_are_reported(path: Path) -> None:
+    with Gallery(path, MODEL, create=True) as gallery:
+        with pytest.raises(FeaturesMissingError, match="nothing is enrolled"):
+            gallery.refit(64)
+        _enroll(gallery, 6)
+        gallery.enroll([LabeledCode("old", np.zeros(1, np.uint64))])
+        with pytest.raises(FeaturesMissingError, match="1 of 25 codes have no features"):
+            gallery.refit(64)
+
+
+def test_bits_out_of_range_are_refused(path: Path) -> None:
+    with Gallery(path, MODEL, create=True) as gallery:
+        _enroll(gallery, 6)
+        with pytest.raises(InputError, match="bits must be between 16 and 256, got 8"):
+            gallery.refit(8)
+
+
+def test_new_pictures_get_the_fitted_code(path: Path) -> None:
+    with Gallery(path, MODEL, create=True) as gallery:
+        _enroll(gallery, 10)
+        gallery.refit(64)
+        features = _features(20, 0)
+        gallery.enroll([LabeledCode("new", np.zeros(1, np.uint64), features=quantize(features))])
+        ranking = gallery.rank(Embedding(np.ones(1, np.uint64), features))
+        assert ranking is not None
+        assert (ranking.labels[0].label, ranking.labels[0].similarity) == ("new", 1.0)
+        assert ranking.matches[0].distance <= 1  # int8 features may flip a bit
+
+
+REFIT_AGAIN_AND_AGAIN = """
+import sys
+from edge_runtime.engine import open_engine
+from edge_runtime.engine.fake import FakeEngine
+from edge_runtime.gallery import Gallery
+from edge_runtime.gallery.features.rows import write_layer
+with Gallery(sys.argv[1], FakeEngine().model) as gallery:
+    for round in range(10_000):
+        print(gallery.refit(64 + round % 2 * 64).kept, flush=True)
+        write_layer(gallery._connection, None, {})
+"""
+
+
+def test_a_kill_leaves_the_old_code_or_the_new_one(path: Path) -> None:
+    with Gallery(path, MODEL, create=True) as gallery:
+        _enroll(gallery, 10)
+    for wait_s in (0.0, 0.01, 0.03, 0.05, 0.08):
+        process = subprocess.Popen(
+            [sys.executable, "-c", REFIT_AGAIN_AND_AGAIN, str(path)], stdout=subprocess.PIPE
+        )
+        assert process.stdout is not None
+        process.stdout.readline()
+        time.sleep(wait_s)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        process.stdout.close()
+        assert verify(path) == []
+        with Gallery(path, MODEL) as gallery:
+            assert gallery.stats().fitted_bits in (None, 64, 128)
+            ranking = gallery.rank(Embedding(np.zeros(1, np.uint64), _features(4, 9)))
+            assert ranking is not None
+            assert ranking.labels[0].label == "label 4"
+
+
+def test_the_command_says_what_it_did(tmp_path: Path) -> None:
+    path = tmp_path / "real.sqlite"
+    engine = open_engine()
+    with Gallery(path, engine.model, create=True) as gallery:
+        rng = np.random.default_rng(1)
+        images = [rng.integers(0, 256, (64, 64, 3), np.uint8) for _ in range(2)]
+        enroll_photos(engine, gallery, [("noise", image) for image in images])
+    done = run_cli("gallery", "refit", "--gallery", path, "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert "the new code of 64 bits is not kept: too few labels" in done.stdout
+    done = run_cli("gallery", "refit", "--gallery", path, "--bits", "128", "--json")
+    assert json.loads(done.stdout)["bits"] == 128
