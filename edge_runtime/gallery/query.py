@@ -115,18 +115,21 @@ def matches(
     distances: NDArray[np.int64],
     penalties: NDArray[np.float64] | None = None,
     near: QueryPosition | None = None,
+    similarities: NDArray[np.float32] | None = None,
 ) -> tuple[Match, ...]:
     """Return rows as matches, with their ids and labels."""
     plain = zip(
         snapshot.ids[rows].tolist(),
         snapshot.label_ids[rows].tolist(),
         distances.tolist(),
+        [None] * len(rows) if similarities is None else similarities.tolist(),
         strict=True,
     )
+    names = snapshot.labels
     if penalties is None or near is None or snapshot.positions is None:
-        return tuple([Match(i, snapshot.labels[label], away) for i, label, away in plain])
+        return tuple([Match(i, names[n], bits, similarity=alike) for i, n, bits, alike in plain])
     away_m = ground_distance_m(near.position, snapshot.positions[rows]).tolist()
     return tuple(
-        Match(i, snapshot.labels[label], away, penalty=penalty, metres=None if far != far else far)
-        for (i, label, away), penalty, far in zip(plain, penalties.tolist(), away_m, strict=True)
+        Match(i, names[n], bits, "", penalty, None if far != far else far, alike)
+        for (i, n, bits, alike), penalty, far in zip(plain, penalties.tolist(), away_m, strict=True)
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,33 +71,24 @@ def rank(
     order = np.lexsort((rows, -lowered))
     if snapshot.pictures is not None:
         order = order[first_of_each(snapshot.pictures[rows[order]])]
-    found = matches(
-        snapshot,
-        rows[order],
-        distances[order],
-        None if penalties is None else penalties[order],
-        near,
-    )
-    found = tuple(
-        replace(match, similarity=round(cosine, 4))
-        for match, cosine in zip(found, lowered[order].tolist(), strict=True)
-    )
     best: dict[int, int] = {}
-    for place, label_id in enumerate(snapshot.label_ids[rows[order]].tolist()):
-        best.setdefault(label_id, place)
+    owners = snapshot.label_ids[rows].tolist()
+    for place in order.tolist():
+        best.setdefault(owners[place], place)
     places = np.fromiter(best.values(), np.int64, len(best))
-    similarities = (
-        label_similarity(query, cosines[order][places], index.mean_of(list(best)))
-        + (lowered - cosines)[order][places]
-    )
-    ranked = np.argsort(-similarities, kind="stable").tolist()
+    similarities = label_similarity(query, cosines[places], index.mean_of(list(best)))
+    if penalties is not None:
+        similarities += (lowered - cosines)[places]
+    ranked = np.argsort(-similarities, kind="stable")
+
+    def found(places: NDArray[np.int64]) -> tuple[Match, ...]:
+        chosen = None if penalties is None else penalties[places]
+        return matches(snapshot, rows[places], distances[places], chosen, near, lowered[places])
+
+    labels_found = zip(similarities[ranked].tolist(), found(places[ranked]), strict=True)
     return Ranking(
-        found[:k],
-        tuple(
-            LabelSimilarity(found[place].label, float(similarities[i]), found[place])
-            for i in ranked
-            for place in [int(places[i])]
-        ),
+        found(order[:k]),
+        tuple(LabelSimilarity(match.label, value, match) for value, match in labels_found),
         calibration,
     )
 
