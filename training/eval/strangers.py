@@ -69,15 +69,21 @@ Score = Callable[[QueryResult], float]
 
 
 def nearness(result: QueryResult) -> float:
-    """Return the score of a query: its nearest distance in bits, negative."""
+    """Return the score of a query: its similarity, or its nearest distance in bits, negative.
+
+    The similarity is that of the most similar label, which the verdict has even if it is unknown.
+    A gallery without features has none.
+    """
+    if result.verdict.similarity is not None:
+        return result.verdict.similarity
     return -min(match.score for match in result.matches)
 
 
 def fit_to_gallery(engine: Engine, gallery: Gallery) -> None:
     """Bring everything that the runtime fits to a gallery up to date with its content.
 
-    Called after enrollment and before the first query. The runtime fits nothing yet. A fit that
-    only the daemon or a command starts belongs here.
+    Called after enrollment and before the first query. The calibration follows the gallery by
+    itself, and the default settings fit nothing else. A fit that they start belongs here.
     """
 
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +17,24 @@ from click.testing import CliRunner, Result
 
 from edge_runtime import Recognizer
 from edge_runtime.code import Embedding
-from edge_runtime.engine import Engine, open_engine
+from edge_runtime.engine import Engine
 from edge_runtime.engine.fake import FakeEngine
-from edge_runtime.enroll import views_of
+from edge_runtime.enroll import enroll_photos, views_of
 from edge_runtime.gallery import Gallery
+from edge_runtime.gallery.features.search import CANDIDATES
 from edge_runtime.image import Image
 from edge_runtime.image.decode import read_photo
 from edge_runtime.image.preprocess import preprocess
 from edge_runtime.model import identify
+from edge_runtime.recognition.pipeline import Pipeline
 from edge_runtime.system.stage_timer import NO_TIMER, StageTimer
+from edge_runtime.types import Match, QueryResult, Verdict
 from training.commands import strangers as command
 from training.data.photo_sets import read_set
 from training.eval import strangers
 from training.eval.caching_engine import CachingEngine
 from training.eval.photo_pool import Pool
-from training.eval.strangers import ALL, FIGURES, Protocol, judge, judge_sets
+from training.eval.strangers import ALL, FIGURES, Protocol, judge, judge_sets, nearness
 from training.reports.strangers import new_objects
 from training.tests.conftest import ROOT, draw_photos
 
@@ -114,7 +118,7 @@ def test_answers_are_those_of_the_public_interface(
         shutil.copy(gallery.path, tmp_path / "copy.sqlite")
 
     monkeypatch.setattr(strangers, "fit_to_gallery", keep)
-    engine = open_engine(MODEL)
+    engine = FakeEngine()
     protocol = Protocol(labels=(3,), photos=(2,), draws=1)
     (row,) = judge_sets(engine, [folder], None, protocol)["rows"]
     answers: Counter[str] = Counter()
@@ -145,7 +149,8 @@ def test_clear_objects_are_right_and_copies_of_them_are_named(folder: Path) -> N
     engine = CachingEngine(FakeEngine())
     (row,) = judge_sets(engine, [folder], None, protocol)["rows"]
     assert row["right"]["lowest"] == row["precision1"]["lowest"] == row["map100"]["lowest"] == 100
-    assert row["named"]["highest"] == 0 and row["auroc"]["lowest"] == 1
+    # Strangers are less similar than any query, but three labels say little about the limit.
+    assert row["named"]["highest"] < 100 and row["auroc"]["lowest"] == 1
     assert row["unknown"]["highest"] == row["wrong"]["highest"] == 0
     shutil.copytree(folder, "copies")
     (row,) = judge_sets(engine, [folder], Path("copies"), protocol)["rows"]
@@ -164,8 +169,27 @@ def test_labels_that_look_alike_are_wrong_and_unlike_ones_unknown(folder: Path) 
     for path in sorted((folder / "label2").iterdir()):
         shutil.copy(folder / "label3" / path.name, path)
     row = _judged(folder, Protocol(labels=(ALL,), photos=(2,), draws=1))[0]
-    assert row["unknown"]["median"] == 50 and row["wrong"]["median"] > 0
-    assert row["right"]["median"] + row["wrong"]["median"] == 50
+    # Labels that resemble each other raise the limit, so some of their queries may be unknown.
+    assert row["unknown"]["median"] >= 50 and row["wrong"]["median"] > 0
+
+
+def test_score_is_the_similarity_or_else_the_distance() -> None:
+    match = Match(1, "cup", 9)
+    assert nearness(QueryResult(Verdict(None, 0, 9, 0.25), (match,))) == 0.25
+    assert nearness(QueryResult(Verdict(None, 0, 9), (match, replace(match, distance=7)))) == -7
+
+
+def test_ranking_for_map_has_all_pictures(tmp_path: Path) -> None:
+    draw_photos(tmp_path / "set", labels=4, each=10)
+    engine = FakeEngine()
+    with Gallery(tmp_path / "all.sqlite", engine.model, create=True) as gallery:
+        photos = [(photo.label, photo.path) for photo in read_set(tmp_path / "set")]
+        enroll_photos(engine, gallery, photos)
+        stats = gallery.stats()
+        assert stats.pictures == 40 and stats.codes > CANDIDATES
+        for _, path in photos[::7]:
+            result = Pipeline(engine, gallery, neighbors=40).query(read_photo(path))
+            assert len({match.id for match in result.matches}) == len(result.matches) == 40
 
 
 def test_rows_are_repeatable_and_independent_of_each_other(folder: Path) -> None:
