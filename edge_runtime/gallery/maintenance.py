@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass, field, fields
-from itertools import groupby
+from itertools import chain, groupby
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,12 +16,22 @@ import numpy as np
 
 from edge_runtime.code import words_of
 from edge_runtime.errors import GalleryDamagedError
+from edge_runtime.gallery.features.rows import (
+    FittedLayer,
+    read_features,
+    read_layer,
+    read_pictures,
+    write_features,
+    write_layer,
+    write_pictures,
+)
 from edge_runtime.gallery.rows import (
     ITEM_COLUMNS,
     ItemRow,
     LabelRow,
     Meta,
     begin_generation,
+    checksum_of,
     forget_history,
     read_items,
     read_labels,
@@ -46,6 +56,15 @@ from edge_runtime.gallery.snapshot_update import update_snapshot
 from edge_runtime.position import Position
 
 T = TypeVar("T")
+_ITEMS = f"SELECT {ITEM_COLUMNS} FROM item NOT INDEXED WHERE id BETWEEN ? AND ? ORDER BY id"
+_FEATURES = (
+    "SELECT item_id, value, checksum FROM feature WHERE item_id BETWEEN ? AND ? ORDER BY item_id"
+)
+_PICTURES = (
+    "SELECT item_id, jpeg, checksum FROM picture WHERE item_id BETWEEN ? AND ? ORDER BY item_id"
+)
+_PART = 1024
+"""Ids whose features or pictures are in memory at a time during a repair."""
 
 
 def verify(path: Path) -> list[str]:
@@ -104,6 +123,17 @@ def _faults(connection: sqlite3.Connection, path: Path) -> Iterator[str]:
         if position is None or item_id not in ids:
             intact = False
             yield f"code {item_id}: the checksum of its position does not match"
+    features = ((row.item_id, "features", row.intact()) for row in read_features(connection))
+    pictures = ((i, "kept picture", jpeg is not None) for i, jpeg in read_pictures(connection))
+    for item_id, what, matches in chain(features, pictures):
+        if not matches:
+            yield f"code {item_id}: the checksum of its {what} does not match"
+        elif item_id not in ids:
+            yield f"code {item_id}: it has {what}, but is missing"
+    try:
+        read_layer(connection)
+    except ValueError as error:
+        yield f"fitted layer: {error}"
     file = snapshot_path(path)
     if intact and file.exists() and not is_outdated(file):
         snapshot = load_snapshot(file, meta.model_id, meta.bits)
@@ -160,11 +190,11 @@ def repair(path: Path) -> Repair:
             # not check its schema.
             connection.execute("PRAGMA writable_schema = ON")
             salvaged = _salvage(connection, path)
+            fresh = path.with_name(f"{path.name}.{os.getpid()}.repaired")
+            _write(fresh, salvaged, connection)
             connection.execute("PRAGMA writable_schema = OFF")
     finally:
         connection.close()
-    fresh = path.with_name(f"{path.name}.{os.getpid()}.repaired")
-    _write(fresh, salvaged)
     with translated(path):
         old = set_aside(path)
         fresh.replace(path)
@@ -192,6 +222,7 @@ class _Salvaged:
     lost: list[int] = field(default_factory=list)
     thumbnails: list[tuple[int, bytes]] = field(default_factory=list)
     positions: list[tuple[int, Position]] = field(default_factory=list)
+    layer: FittedLayer | None = None
 
 
 def _salvage(connection: sqlite3.Connection, path: Path) -> _Salvaged:
@@ -203,7 +234,7 @@ def _salvage(connection: sqlite3.Connection, path: Path) -> _Salvaged:
         raise damaged(path, "the model that it belongs to is not recorded")
     salvaged = _Salvaged(meta)
     labels = {row.id: row for row in _until_unreadable(read_labels(connection)) if row.intact()}
-    for row in _readable(connection, 1, 1 << 62):
+    for row in map(ItemRow._make, _readable(connection, _ITEMS, 1, 1 << 62)):
         if row.intact(8 * words_of(meta.bits)) and row.label_id in labels:
             salvaged.rows.append(row)
         else:
@@ -216,6 +247,8 @@ def _salvage(connection: sqlite3.Connection, path: Path) -> _Salvaged:
     for item_id, position in _until_unreadable(read_positions(connection)):
         if position is not None and item_id in ids:
             salvaged.positions.append((item_id, position))
+    with suppress(ValueError, sqlite3.DatabaseError):
+        salvaged.layer = read_layer(connection)
     return salvaged
 
 
@@ -225,25 +258,39 @@ def _until_unreadable(rows: Iterator[T]) -> Iterator[T]:
         yield from rows
 
 
-def _readable(connection: sqlite3.Connection, first: int, last: int) -> Iterator[ItemRow]:
+def _readable(
+    connection: sqlite3.Connection, query: str, first: int, last: int
+) -> Iterator[tuple[Any, ...]]:
     """Yield the rows with ids from `first` to `last`, skipping pages that cannot be read."""
     try:
-        rows = connection.execute(
-            f"SELECT {ITEM_COLUMNS} FROM item NOT INDEXED WHERE id BETWEEN ? AND ? ORDER BY id",
-            (first, last),
-        ).fetchall()
+        rows = connection.execute(query, (first, last)).fetchall()
     except (sqlite3.DatabaseError, OverflowError):
         if last - first < 1:
             return
         middle = first + (last - first) // 2
-        yield from _readable(connection, first, middle)
-        yield from _readable(connection, middle + 1, last)
+        yield from _readable(connection, query, first, middle)
+        yield from _readable(connection, query, middle + 1, last)
         return
-    for row in rows:
-        yield ItemRow(*row)
+    yield from rows
 
 
-def _write(path: Path, salvaged: _Salvaged) -> None:
+def _of_codes(
+    connection: sqlite3.Connection, query: str, ids: set[int]
+) -> Iterator[tuple[int, bytes]]:
+    """Yield the intact blobs that are stored with these codes, a few at a time in memory."""
+    try:
+        connection.execute(query, (0, 0))
+    except sqlite3.DatabaseError:  # an older schema, or no such table any longer
+        return
+    for first in range(1, max(ids, default=0) + 1, _PART):
+        for item_id, blob, checksum in _readable(connection, query, first, first + _PART - 1):
+            if item_id in ids and checksum == checksum_of((item_id, blob)):
+                yield item_id, blob
+
+
+def _write(path: Path, salvaged: _Salvaged, source: sqlite3.Connection) -> None:
+    """Write the salvaged rows to `path`, and the features and pictures that `source` has."""
+    ids = {row.id for row in salvaged.rows}
     path.unlink(missing_ok=True)
     connection = connect(path, create=True, read_only=False)
     try:
@@ -256,6 +303,11 @@ def _write(path: Path, salvaged: _Salvaged) -> None:
             for created_at, rows in groupby(salvaged.rows, attrgetter("created_at")):
                 write_items(connection, (row[:5] for row in rows), created_at)
             write_positions(connection, salvaged.positions)
+            values = _of_codes(source, _FEATURES, ids)
+            write_features(connection, ((i, np.frombuffer(value, np.int8)) for i, value in values))
+            write_pictures(connection, _of_codes(source, _PICTURES, ids))
+            if salvaged.layer is not None:
+                write_layer(connection, salvaged.layer.layer, salvaged.layer.details)
             begin_generation(connection)
         with translated(path):  # a single file can be renamed atomically
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")

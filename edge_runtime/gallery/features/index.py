@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from edge_runtime.fitting.quantized import Floats, QuantizedFeatures
 from edge_runtime.gallery.features.rows import FittedLayer, read_features
+from edge_runtime.gallery.rows import in_history
 from edge_runtime.gallery.schema import damaged
 from edge_runtime.gallery.snapshot import Columns, Snapshot, snapshot_of
 
@@ -78,6 +79,8 @@ def load_index(
     (count,) = connection.execute("SELECT count(*) FROM feature").fetchone()
     if count != len(ids):
         return None
+    if earlier is not None and not in_history(connection, earlier.snapshot.generation):
+        earlier = None  # a restored backup may have other codes under the same ids
     old = np.empty(0, np.int64) if earlier is None else earlier.snapshot.ids
     kept = old[np.isin(old, ids, assume_unique=True)]
     parts: list[QuantizedFeatures] = []

@@ -54,10 +54,10 @@ class GalleryMemory:
                 earlier = load_snapshot(snapshot_path(self._path), model_id, bits)
                 self._saved = earlier.generation if earlier else None
             with transaction(connection, "DEFERRED"):
-                self._snapshot = update_snapshot(connection, self._path, bits, earlier)
+                snapshot = update_snapshot(connection, self._path, bits, earlier)
                 fitted = self._current_layer(connection)
-                self.index = load_index(connection, self._path, self._snapshot, fitted, self.index)
-            self._calibration = None
+                index = load_index(connection, self._path, snapshot, fitted, self.index)
+            self._snapshot, self.index, self._calibration = snapshot, index, None
             self._version = version
         return self._snapshot
 
@@ -90,4 +90,4 @@ class GalleryMemory:
         try:
             return read_layer(connection)
         except ValueError as error:
-            raise damaged(self._path, str(error)) from error
+            raise damaged(self._path, f"fitted layer: {error}") from error

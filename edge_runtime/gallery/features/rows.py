@@ -69,7 +69,7 @@ def read_layer(connection: sqlite3.Connection) -> FittedLayer | None:
         return None
     *values, checksum = row
     if checksum != checksum_of(tuple(values)):
-        raise ValueError("the checksum of the fitted layer does not match")
+        raise ValueError("its checksum does not match")
     bits, weights, details = values
     return FittedLayer(HashLayer.from_bytes(weights, bits), json.loads(details), checksum)
 
