@@ -10,6 +10,8 @@ from training.reports.tables import markdown
 
 HEADLINE_PHOTOS = 3
 """Photos per label of the row that is stated in words."""
+MOST_NAMED = 4
+"""Percent of strangers; where the median of a row is above this, the page says so."""
 
 
 def new_objects(results: Sequence[Any]) -> list[str]:
@@ -21,12 +23,13 @@ def new_objects(results: Sequence[Any]) -> list[str]:
         "Objects that are enrolled after training, measured by `python -m training strangers`. A"
         " gallery of some labels is enrolled with a few photos of each, and the other photos of"
         " these labels are its queries. All of it is the path of the runtime with its default"
-        " settings: a gallery file, six views per photo, the vote and the threshold. `strangers"
-        " named` is the share of photos of labels that are not enrolled which get a label anyway."
-        " If every label of a set is enrolled, labels are left out one at a time for this. `AUROC`"
-        " tells known queries from strangers by their nearest match. `P@1` and `MAP@100` rank all"
-        " enrolled pictures. Each cell is the median of the draws of labels and photos, with the"
-        " lowest and the highest in brackets.",
+        " settings: a gallery file, six views per photo, and the decision by similarity of"
+        " features, calibrated on each gallery so that about 2 % of strangers are named."
+        " `strangers named` is the share of photos of labels that are not enrolled which get a"
+        " label anyway. If every label of a set is enrolled, labels are left out one at a time for"
+        " this. `AUROC` tells known queries from strangers by the similarity of the most similar"
+        " label. `P@1` and `MAP@100` rank all enrolled pictures by similarity. Each cell is the"
+        " median of the draws of labels and photos, with the lowest and the highest in brackets.",
     ]
     for name in dict.fromkeys(result["set"] for result in results):
         own = [result for result in results if result["set"] == name]
@@ -52,8 +55,9 @@ def _set(results: Sequence[Any]) -> list[str]:
         key=lambda cells: (cells[0], cells[1]),
     )  # fmt: skip
     head = ["photos per label", "labels", "model", *HEADS.values()]
-    said = [sentence for result in results if (sentence := _headline(result))]
-    return [" ".join([about, *dict.fromkeys(notes)]), " ".join(said), markdown(head, rows)]
+    said = (sentence for result in results for sentence in (_headline(result), _excess(result)))
+    told = " ".join(filter(None, said))
+    return [" ".join([about, *dict.fromkeys(notes)]), told, markdown(head, rows)]
 
 
 def _headline(result: Any) -> str:
@@ -67,4 +71,23 @@ def _headline(result: Any) -> str:
         f"With {HEADLINE_PHOTOS} photos of each of {row['labels']} labels, `{result['model']}`"
         f" answers {right} % of the queries correctly, {unknown} % with unknown and {wrong} % with"
         f" a wrong label, and names {named} % of the strangers."
+    )
+
+
+def _excess(result: Any) -> str:
+    """State where more than MOST_NAMED percent of the strangers are named."""
+    rows = result["rows"]
+    above = [row for row in rows if row["named"]["median"] > MOST_NAMED]
+    if not above:
+        highest = max(row["named"]["median"] for row in rows)
+        return (
+            f"`{result['model']}` names more than {MOST_NAMED} % of the strangers in no row"
+            f" (at most {highest:.1f} %)."
+        )
+    cells = ", ".join(
+        f"{row['photos']} x {row['labels']} ({row['named']['median']:.1f} %)" for row in above
+    )
+    return (
+        f"**`{result['model']}` names more than {MOST_NAMED} % of the strangers in {len(above)} of"
+        f" {len(rows)} rows** (photos x labels): {cells}."
     )
