@@ -29,7 +29,7 @@ def quantize(features: NDArray[Any]) -> QuantizedFeatures:
             remedy="copy the model file again",
         )
     largest = np.abs(features).max(axis=-1, keepdims=True)
-    scaled = np.rint(features * (LARGEST / np.where(largest > 0, largest, 1)))
+    scaled = np.rint(features / np.where(largest > 0, largest, 1) * LARGEST)
     quantized: QuantizedFeatures = scaled.astype(np.int8)
     return quantized
 

@@ -8,7 +8,7 @@ from contextlib import nullcontext
 from datetime import UTC, datetime
 
 from edge_runtime.code import Code, check_codes
-from edge_runtime.errors import LabelError, NotEnrolledError
+from edge_runtime.errors import InputError, LabelError, NotEnrolledError
 from edge_runtime.gallery.features.rows import write_features, write_pictures
 from edge_runtime.gallery.pictures import count_pictures, count_rows
 from edge_runtime.gallery.records import Counts, LabelData, LabeledCode, check_label
@@ -36,11 +36,26 @@ class Batch:
     ) -> None:
         """Raises `CodeError`, `LabelError` or `InputError`."""
         self.entries = codes
+        _check_features(codes)
         self.codes: Code = check_codes([entry.code for entry in codes], bits)
         self.labels = {text: check_label(text) for text in dict.fromkeys(c.label for c in codes)}
         self.label_data = {
             check_label(text): data.checked(text) for text, data in label_data.items()
         }
+
+
+def _check_features(codes: Sequence[LabeledCode]) -> None:
+    """Raise `InputError` unless all features are int8 [F] with the same F."""
+    shapes = {
+        (str(code.features.dtype), code.features.shape)
+        for code in codes
+        if code.features is not None
+    }
+    if len(shapes) > 1 or any(dtype != "int8" or len(shape) != 1 for dtype, shape in shapes):
+        raise InputError(
+            f"features must be int8 [F], all of one length, got {sorted(shapes)}",
+            remedy="convert them with edge_runtime.fitting.quantized.quantize",
+        )
 
 
 def _as_text(source: str) -> str:

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from edge_runtime.code import Embedding
 from edge_runtime.engine.fake import FakeEngine
-from edge_runtime.errors import GalleryDamagedError
+from edge_runtime.errors import GalleryDamagedError, InputError, NotEnrolledError
+from edge_runtime.fitting.calibration import SAME
 from edge_runtime.fitting.layer import HashLayer
-from edge_runtime.fitting.quantized import quantize
+from edge_runtime.fitting.quantized import quantize, unit
 from edge_runtime.gallery import Gallery, LabeledCode
 from edge_runtime.gallery.backup import backup, restore
 from edge_runtime.gallery.features.rows import read_layer, write_layer
 from edge_runtime.gallery.maintenance import repair, verify
 from edge_runtime.gallery.rows import begin_generation
+from edge_runtime.position import Position, QueryPosition
 
 MODEL = FakeEngine().model
 FEATURES = 16
@@ -224,4 +231,113 @@ def test_a_restored_backup_has_its_own_features(gallery: Gallery, tmp_path: Path
     restore(gallery.path, tmp_path / "backup.sqlite")
     ranking = gallery.rank(_embedding(21))
     assert ranking is not None
-    assert (ranking.matches[0].id, ranking.matches[0].similarity) == (2, 1.0)
+    assert ranking.matches[0].id == 2
+    assert ranking.matches[0].similarity == pytest.approx(1, abs=1e-3)
+
+
+def test_features_of_another_type_or_length_are_refused(gallery: Gallery) -> None:
+    features = quantize(np.asarray(_embedding(1).features))
+    wrongs: list[Any] = [features.astype(np.float32), features[np.newaxis], features[:-1]]
+    for wrong in wrongs:
+        with pytest.raises(InputError, match="features must be int8"):
+            gallery.enroll([_item(2), replace(_item(1), features=wrong)])
+    assert gallery.labels() == {}
+
+
+# -- rank -----------------------------------------------------------------------------------------
+
+
+def test_an_enrolled_picture_wins(gallery: Gallery) -> None:
+    """Also where another label has many pictures that are nearly the same."""
+    query = _embedding(1)
+    assert query.features is not None
+    gallery.enroll([replace(_item(n, "near"), features=_close(query, n)) for n in range(10, 20)])
+    gallery.enroll([_item(1, "same"), _item(2, "same"), _item(3, "same")])
+    ranking = gallery.rank(query)
+    assert ranking is not None
+    assert [one.label for one in ranking.labels] == ["same", "near"]
+    assert ranking.labels[0].similarity == 1
+    assert ranking.matches[0].similarity == pytest.approx(1, abs=1e-3)
+    assert ranking.matches[0].id == ranking.labels[0].match.id == 11
+
+
+def _close(query: Embedding, seed: int) -> np.ndarray:
+    noise = np.random.default_rng(seed).standard_normal(FEATURES)
+    return quantize(np.asarray(query.features) + 0.15 * noise)
+
+
+def test_a_ranking_of_some_labels(gallery: Gallery) -> None:
+    _fill(gallery)
+    ranking = gallery.rank(_embedding(1), labels=["dog", "owl"])
+    assert ranking is not None
+    assert {match.id for match in ranking.matches} == {3, 4}
+    assert {one.label for one in ranking.labels} == {"dog", "owl"}
+    with pytest.raises(NotEnrolledError):
+        gallery.rank(_embedding(1), labels=["fox"])
+
+
+def test_a_ranking_near_a_position(gallery: Gallery) -> None:
+    here, there = Position(52.0, 4.0), Position(52.1, 4.0)
+    copy = replace(_item(1, "there"), position=there)
+    gallery.enroll([copy, replace(copy, label="here", position=here), _item(2, "unknown")])
+    ranking = gallery.rank(_embedding(1), near=QueryPosition(here, meters_per_bit=1000))
+    assert ranking is not None
+    first, second = ranking.matches[:2]
+    assert (first.label, second.label) == ("here", "there")
+    assert second.penalty > first.penalty == 0
+    assert first.similarity is not None
+    assert second.similarity is not None
+    lowered = first.similarity - second.similarity
+    assert lowered == pytest.approx(second.penalty / 64, abs=2e-4)
+    within = gallery.rank(_embedding(1), near=QueryPosition(here, within_m=100))
+    assert within is not None
+    assert "there" not in {match.label for match in within.matches}
+    nobody = gallery.rank(_embedding(1), labels=["there"], near=QueryPosition(here, within_m=100))
+    assert nobody is not None
+    assert (nobody.matches, nobody.labels) == ((), ())
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.data())
+def test_a_ranking_equals_that_of_a_full_comparison(data: st.DataObject) -> None:
+    """With fewer codes than `CANDIDATES`, the codes do not matter, only the features."""
+    seeds = data.draw(st.lists(st.integers(0, 999), min_size=1, max_size=30, unique=True))
+    owners = data.draw(st.lists(st.sampled_from("abcd"), min_size=len(seeds), max_size=len(seeds)))
+    query = _embedding(data.draw(st.sampled_from([*seeds, 1000, 1001])))
+    wanted = data.draw(st.none() | st.sets(st.sampled_from(sorted(set(owners))), min_size=1))
+    k = data.draw(st.integers(1, 8))
+    items = [_item(seed, label) for seed, label in zip(seeds, owners, strict=True)]
+    with (
+        TemporaryDirectory() as folder,
+        Gallery(Path(folder) / "g.sqlite", MODEL, create=True) as gallery,
+    ):
+        half = len(items) // 2
+        gallery.enroll(items[:half])
+        gallery.snapshot()  # the second half is added to the features in memory
+        gallery.enroll([*items[half:], _item(2000, "removed")])
+        gallery.snapshot()
+        gallery.remove(label="removed")
+        if data.draw(st.booleans()):
+            _fit(gallery.path)
+        ranking = gallery.rank(query, k, labels=wanted)
+    assert ranking is not None
+    units = unit(np.stack([np.asarray(item.features) for item in items]))
+    direction = unit(np.asarray(query.features))
+    cosines = units @ direction
+    passing = [n for n, label in enumerate(owners) if wanted is None or label in wanted]
+    by_cosine = sorted(passing, key=lambda n: -cosines[n])
+    assert [match.id for match in ranking.matches] == [n + 1 for n in by_cosine[:k]]
+    found = [match.similarity for match in ranking.matches]
+    assert found == pytest.approx(cosines[by_cosine[:k]].tolist(), abs=1e-4)
+    expected = {}
+    for label in {owners[n] for n in passing}:
+        own = [n for n in passing if owners[n] == label]
+        mean = unit(units[own].mean(axis=0))
+        best = float(cosines[own].max())
+        expected[label] = 1 if best >= SAME else (best + float(mean @ direction)) / 2
+    assert {one.label: one.similarity for one in ranking.labels} == pytest.approx(
+        expected, abs=2e-3
+    )
+    assert [one.similarity for one in ranking.labels] == sorted(
+        (one.similarity for one in ranking.labels), reverse=True
+    )

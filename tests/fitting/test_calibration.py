@@ -1,0 +1,90 @@
+"""The threshold for strangers, and the probability that a thing is known."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import astuple
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge_runtime.fitting import calibration
+from edge_runtime.fitting.calibration import SAME, STRANGER_MEAN, Calibration, calibrate
+
+NONE = np.empty(0, np.float32)
+SIMILARITIES = st.lists(st.floats(-1, 1, width=32), max_size=30).map(
+    lambda values: np.array(values, np.float32)
+)
+
+
+def _strangers(count: int = 40) -> np.ndarray:
+    return np.linspace(0.45, 0.55, count).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("freedom", "quantile"), [(5, 2.757), (10, 2.359), (20, 2.197), (60, 2.099)]
+)
+def test_the_quantile_of_student(freedom: int, quantile: float) -> None:
+    assert calibration._student_quantile(0.98, freedom) == pytest.approx(quantile, abs=0.01)
+
+
+def test_the_threshold_is_higher_with_fewer_labels() -> None:
+    thresholds = [calibrate(_strangers(), NONE, labels).threshold() for labels in (3, 5, 20, 100)]
+    assert thresholds == sorted(thresholds, reverse=True)
+    assert thresholds[0] > thresholds[-1]
+
+
+def test_the_threshold_is_higher_with_a_lower_rate() -> None:
+    measured = calibrate(_strangers(), NONE, 10)
+    thresholds = [measured.threshold(rate) for rate in (0.0001, 0.01, 0.02, 0.1, 0.5)]
+    assert thresholds == sorted(thresholds, reverse=True)
+    assert thresholds[-1] == pytest.approx(measured.stranger_mean)
+
+
+def test_one_label_has_no_strangers() -> None:
+    measured = calibrate(NONE, np.array([0.9, 0.8], np.float32), 1)
+    assert measured.stranger_mean == STRANGER_MEAN
+    assert STRANGER_MEAN < measured.threshold() < SAME
+
+
+def test_two_labels_that_differ_much_do_not_lower_the_threshold() -> None:
+    far = np.full(2, 0.1, np.float32)
+    assert calibrate(far, NONE, 2).stranger_mean == STRANGER_MEAN
+    assert calibrate(far, NONE, 3).stranger_mean == pytest.approx(0.1)
+
+
+def test_a_copy_under_two_labels_says_nothing() -> None:
+    copies = np.array([1, SAME + 0.0005], np.float32)
+    with_copies = np.concatenate([_strangers(), copies])
+    assert calibrate(with_copies, copies, 10) == calibrate(_strangers(), NONE, 10)
+    assert calibrate(copies, copies, 2) == calibrate(NONE, NONE, 2)
+
+
+def test_similar_photos_of_a_label_raise_the_known_mean() -> None:
+    low, high = (
+        calibrate(_strangers(), np.full(20, value, np.float32), 10).known_mean
+        for value in (0.6, 0.9)
+    )
+    assert 0.6 < low < high < 0.9
+
+
+@given(SIMILARITIES, SIMILARITIES, st.integers(1, 500), st.floats(0.0001, 0.5))
+def test_every_calibration_is_usable(
+    strangers: np.ndarray, known: np.ndarray, labels: int, rate: float
+) -> None:
+    measured = calibrate(strangers, known, labels)
+    assert all(map(math.isfinite, astuple(measured)))
+    assert measured.stranger_spread > 0
+    assert measured.known_spread > 0
+    assert measured.threshold(rate) <= SAME
+    probabilities = [measured.known_probability(value) for value in np.linspace(-1, 1, 81)]
+    assert all(0 <= one <= 1 for one in probabilities)
+    assert all(a <= b + 1e-12 for a, b in pairwise(probabilities))
+
+
+def test_the_probability_between_two_narrow_distributions_is_a_number() -> None:
+    narrow = Calibration(0.1, 1e-4, 300, 0.9, 1e-4)
+    assert [narrow.known_probability(value) for value in (0.1, 0.5, 0.9)] == [0, 0, 1]
