@@ -30,7 +30,8 @@ class Pool:
         self._rows = {photo: row for row, photo in enumerate(named)}
         self._images: dict[Photo, Image] = {}
         grouped: dict[str, list[Photo]] = {}
-        for photo in sorted(named, key=lambda photo: (photo.label, photo.source, photo.name)):
+        # By `order`, so that draws do not depend on how the photos are laid out in folders.
+        for photo in sorted(named, key=lambda photo: (photo.label, photo.order)):
             grouped.setdefault(photo.label, []).append(photo)
         rng = np.random.default_rng(seed)
         self.by_label = {label: shuffled(rng, own, most) for label, own in grouped.items()}

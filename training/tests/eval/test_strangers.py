@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import shutil
@@ -197,6 +198,28 @@ def test_rows_are_repeatable_and_independent_of_each_other(folder: Path) -> None
     assert _judged(folder) == rows
     alone = _judged(folder, Protocol(labels=(ALL,), photos=(3,), draws=3, left_out=2))
     assert alone == rows[-1:]
+
+
+def test_draws_do_not_depend_on_the_layout_of_the_folders(folder: Path, tmp_path: Path) -> None:
+    """A manifest that numbers the photos gives the rows of the same photos in label folders."""
+    flat = tmp_path / "flat" / "set"
+    lines = ["path,label,seq"]
+    for number, photo in enumerate(read_set(folder)):
+        path = flat / f"{(number * 7) % 20:02}" / photo.path.name  # in another order
+        path.parent.mkdir(parents=True)
+        shutil.copy(photo.path, path)
+        lines.append(f"{path.relative_to(flat)},{photo.label},{number}")
+    (flat / "manifest.csv").write_text("\n".join(lines))
+    assert _judged(flat) == _judged(folder)
+
+
+def test_labels_of_the_toy_figures_are_numbered() -> None:
+    with (ROOT / "training" / "data" / "lego_minifigures.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 329 and len({row["label"] for row in rows}) == 33
+    ordered = sorted(rows, key=lambda row: (row["label"], int(row["seq"])))
+    by_name = sorted(rows, key=lambda row: (row["label"], Path(row["path"]).name))
+    assert ordered == by_name
 
 
 def test_each_view_is_computed_once(folder: Path) -> None:
