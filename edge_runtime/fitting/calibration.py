@@ -27,6 +27,9 @@ PRIOR_LABELS = 6
 """Labels that the spreads above count as."""
 KNOWN_WEIGHT = 4
 """Photos that the mean of known things counts as."""
+FEW_LABELS, MANY_LABELS = 20, 60
+"""Up to the first number, the modeled distribution of strangers gives the limit. From the second
+on, the measured one does, if that is lower. In between, both do."""
 SAME = 0.999
 """From this similarity on, a photo counts as the enrolled one. int8 features lose less."""
 _NORMAL = NormalDist()
@@ -43,12 +46,21 @@ class Calibration:
     """Labels that were measured."""
     known_mean: float
     known_spread: float
+    measured: tuple[float, ...] = ()
+    """The similarities of strangers, ascending."""
 
     def threshold(self, false_name_rate: float = FALSE_NAME_RATE) -> float:
         """Return the similarity that a share `false_name_rate` of strangers exceeds."""
         freedom = PRIOR_LABELS + max(self.labels - 1, 0)
         away = _student_quantile(1 - false_name_rate, freedom)
-        return min(self.stranger_mean + away * self.stranger_spread, SAME)
+        limit = self.stranger_mean + away * self.stranger_spread
+        if len(self.measured) * false_name_rate >= 2:  # else the sample has no such quantile
+            # Look-alike things are similar up to a point. The tail of a normal distribution is too
+            # long for them, but it takes many labels to know that.
+            trust = (self.labels - FEW_LABELS) / (MANY_LABELS - FEW_LABELS)
+            lower = limit - float(np.quantile(self.measured, 1 - false_name_rate))
+            limit -= min(max(trust, 0.0), 1.0) * max(lower, 0.0)
+        return min(limit, SAME)
 
     def known_probability(self, similarity: float) -> float:
         """Return the probability that a photo with this similarity shows an enrolled thing.
@@ -85,7 +97,8 @@ def calibrate(
     known_mean = (KNOWN_WEIGHT * max(KNOWN_MEAN, mean + 2 * spread) + float(own.sum())) / total
     squares = float(((own - known_mean) ** 2).sum()) if len(own) else 0.0
     known_spread = math.sqrt((KNOWN_WEIGHT * KNOWN_SPREAD**2 + squares) / total)
-    return Calibration(mean, spread, labels, known_mean, known_spread)
+    measured = tuple(np.sort(others).tolist())
+    return Calibration(mean, spread, labels, known_mean, known_spread, measured)
 
 
 def _student_quantile(share: float, freedom: float) -> float:

@@ -44,6 +44,15 @@ def test_the_threshold_is_higher_with_a_lower_rate() -> None:
     assert thresholds[-1] == pytest.approx(measured.stranger_mean)
 
 
+def test_many_labels_are_measured_instead_of_modeled() -> None:
+    """Things that are all alike come close to a highest similarity, which the model exceeds."""
+    alike = (0.85 - np.random.default_rng(1).exponential(0.1, 300)).astype(np.float32)
+    few, some, many, more = (calibrate(alike, NONE, n).threshold() for n in (20, 40, 60, 200))
+    assert few > some > many == pytest.approx(float(np.quantile(alike, 0.98)))
+    assert more == many
+    assert calibrate(alike, NONE, 200).threshold(0.001) > many  # a rate that 300 photos cannot tell
+
+
 def test_one_label_has_no_strangers() -> None:
     measured = calibrate(NONE, np.array([0.9, 0.8], np.float32), 1)
     assert measured.stranger_mean == STRANGER_MEAN
@@ -76,7 +85,7 @@ def test_every_calibration_is_usable(
     strangers: np.ndarray, known: np.ndarray, labels: int, rate: float
 ) -> None:
     measured = calibrate(strangers, known, labels)
-    assert all(map(math.isfinite, astuple(measured)))
+    assert all(map(math.isfinite, (*astuple(measured)[:-1], *measured.measured)))
     assert measured.stranger_spread > 0
     assert measured.known_spread > 0
     assert measured.threshold(rate) <= SAME
