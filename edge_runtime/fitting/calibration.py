@@ -30,8 +30,8 @@ KNOWN_WEIGHT = 4
 FEW_LABELS, MANY_LABELS = 20, 60
 """Up to the first number, the modeled distribution of strangers gives the limit. From the second
 on, the measured one does, if that is lower. In between, both do."""
-SAME = 0.999
-"""From this similarity on, a photo counts as the enrolled one. int8 features lose less."""
+SAME = 0.98
+"""From this similarity on, a photo counts as the enrolled one. A video frame of it is at 0.99."""
 _NORMAL = NormalDist()
 
 
