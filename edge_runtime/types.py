@@ -75,7 +75,7 @@ class Verdict:
     label: str | None
     """None if unknown."""
     confidence: float
-    """Probability that the label is right, calibrated on the gallery, 0 to 1; 0 when unknown. In a
+    """Estimated probability that the label is right, 0 to 1; 0 when unknown. In a
     gallery without features, the label's share of the votes."""
     distance: int | None
     """Bits to the nearest picture of the label, or of any label when unknown; None if the gallery

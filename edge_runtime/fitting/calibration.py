@@ -63,7 +63,7 @@ class Calibration:
         return min(limit, SAME)
 
     def known_probability(self, similarity: float) -> float:
-        """Return the probability that a photo with this similarity shows an enrolled thing.
+        """Estimate the probability that a photo with this similarity shows an enrolled thing.
 
         The share of known things that are at most as similar is weighed against the share of
         strangers that are at least as similar; both kinds are taken as equally frequent.
@@ -102,7 +102,7 @@ def calibrate(
 
 
 def _student_quantile(share: float, freedom: float) -> float:
-    """Return the quantile of Student's t (Hill 1970, the expansion in powers of 1 / freedom)."""
+    """Return the quantile of Student's t (Abramowitz & Stegun 1964, 26.7.5)."""
     z = _NORMAL.inv_cdf(share)
     first = (z**3 + z) / 4
     second = (5 * z**5 + 16 * z**3 + 3 * z) / 96

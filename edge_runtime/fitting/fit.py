@@ -24,11 +24,11 @@ PRIOR_WEIGHT = 200
 SHRINKAGE = 0.1
 """Share of the identity in the covariance within labels."""
 ROTATIONS = 20
-"""Iterations of ITQ. More change the accuracy by less than the seed does."""
+"""Iterations of ITQ."""
 MOST_DIRECTIONS, LEAST_DIRECTIONS = 256, 32
 """Limits of the number of directions that the bits are made of."""
 MOST_ROWS = 4_000
-"""Rows that the rotation is fitted to. More change nothing but the time."""
+"""Rows that the rotation is fitted to, at most; bounds the time."""
 SEED = 1
 
 

@@ -11,7 +11,7 @@ from edge_runtime.gallery.features.search import CANDIDATES, label_similarity
 from edge_runtime.lookup import RowFilter
 
 MOST_PICTURES = 300
-"""Pictures that are compared with the others; more make the threshold no better."""
+"""Pictures that are compared with the others, at most; bounds the time."""
 SEED = 1
 
 
