@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.errors import ModelInvalidError
-from edge_runtime.fitting.quantized import Floats, QuantizedFeatures
+from edge_runtime.fitting.quantized import Floats
 from edge_runtime.model import ModelInfo, find_prior
 
 
@@ -25,8 +25,6 @@ class FeaturePrior:
 
     within: NDArray[np.float64]
     """float64 [F, F]: covariance within a label of features of length 1."""
-    background: QuantizedFeatures
-    """int8 [B, F]: photos of other things."""
 
 
 def prior_of(model: ModelInfo) -> FeaturePrior | None:
@@ -54,7 +52,7 @@ def read_prior(path: Path, features: int) -> FeaturePrior:
     within = np.zeros((features, features))
     within[np.triu_indices(features)] = packed.astype(np.float64) * (scale / squares.mean())
     within += np.triu(within, 1).T
-    return FeaturePrior(within, background.astype(np.int8, copy=False))
+    return FeaturePrior(within)
 
 
 def _invalid(path: Path, what: str) -> ModelInvalidError:
