@@ -133,6 +133,11 @@ def pictures_and_codes(pictures: int, codes: int) -> str:
     return f"{count_of(pictures, 'picture')} ({count_of(codes, 'code')})"
 
 
+def already_enrolled(pictures: int) -> str:
+    """Return the end of a message about an import: pictures that were enrolled before, or ""."""
+    return f"; {count_of(pictures, 'picture')} already enrolled" if pictures else ""
+
+
 @contextmanager
 def progress_bar(text: str, total: float) -> Iterator[Callable[[float], None]]:
     """Show a progress bar on stderr if it is a terminal, and yield its `advance` function."""

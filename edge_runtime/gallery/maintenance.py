@@ -51,8 +51,8 @@ from edge_runtime.gallery.schema import (
     transaction,
     translated,
 )
-from edge_runtime.gallery.snapshot_file import is_outdated, load_snapshot, snapshot_path
-from edge_runtime.gallery.snapshot_update import update_snapshot
+from edge_runtime.gallery.snapshot.file import is_outdated, load_snapshot, snapshot_path
+from edge_runtime.gallery.snapshot.update import update_snapshot
 from edge_runtime.position import Position
 
 T = TypeVar("T")

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from edge_runtime.code import Code
 from edge_runtime.gallery.changes import no_such_label
 from edge_runtime.gallery.records import check_label
-from edge_runtime.gallery.snapshot import Snapshot
+from edge_runtime.gallery.snapshot.packed import Snapshot
 from edge_runtime.lookup import RowFilter
 from edge_runtime.position import PositionArray, QueryPosition, ground_distance_m
 from edge_runtime.types import Match

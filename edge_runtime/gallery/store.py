@@ -31,10 +31,10 @@ from edge_runtime.gallery.rows import (
     Meta,
     begin_generation,
     bind,
-    latest_generation,
 )
 from edge_runtime.gallery.schema import checkpoint, connect, transaction, translated
-from edge_runtime.gallery.snapshot import Snapshot
+from edge_runtime.gallery.snapshot.packed import Snapshot
+from edge_runtime.gallery.statistics import gallery_stats
 from edge_runtime.model import ModelInfo
 from edge_runtime.position import QueryPosition
 from edge_runtime.types import Match
@@ -201,28 +201,7 @@ class Gallery:
 
     def stats(self) -> Stats:
         """Return the gallery in numbers, all of one generation. This reads every row."""
-        with translated(self.path), transaction(self._connection, "DEFERRED"):
-            counts = count_by_label(self._connection).values()
-            generation = latest_generation(self._connection).number
-            (features,) = self._connection.execute("SELECT count(*) FROM feature").fetchone()
-            fitted = self._connection.execute("SELECT bits FROM layer").fetchone()
-            size = sum(
-                file.stat().st_size
-                for suffix in ("", "-wal", "-shm", ".codes")
-                if (file := self.path.with_name(self.path.name + suffix)).exists()
-            )
-        return Stats(
-            path=str(self.path),
-            model_id=self.model_id,
-            bits=self.bits,
-            pictures=sum(count.pictures for count in counts),
-            codes=sum(count.codes for count in counts),
-            labels=len(counts),
-            generation=int(generation),
-            size_bytes=size,
-            features=int(features),
-            fitted_bits=fitted[0] if fitted else None,
-        )
+        return gallery_stats(self._connection, self.path, Meta(self.model_id, self.bits))
 
     def search(
         self,

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import cv2
 
-from edge_runtime.code import Code
+from edge_runtime.code import Code, Embedding
 from edge_runtime.daemon.work_queue import WorkQueue
 from edge_runtime.engine import Engine
 from edge_runtime.enroll import EnrollOptions, EnrollResult, enroll_image, enroll_photos
@@ -39,6 +39,10 @@ class BorrowedEngine(Engine):
     def hash(self, image: Image, timer: StageTimer = NO_TIMER) -> Code:
         """See `Engine.hash`; also raises `BusyError`."""
         return self._work_queue.run(lambda: self._engine.hash(image, timer))
+
+    def embed(self, image: Image, timer: StageTimer = NO_TIMER) -> Embedding:
+        """See `Engine.embed`; also raises `BusyError`."""
+        return self._work_queue.run(lambda: self._engine.embed(image, timer))
 
 
 class GalleryService:

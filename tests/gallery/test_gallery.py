@@ -191,7 +191,7 @@ def test_random_operations_match_a_plain_python_implementation(
     bits: int,
 ) -> None:
     """`few` is the number of dead rows that cause no copy; 0 tests the copying."""
-    monkeypatch.setattr("edge_runtime.gallery.snapshot.FEW", few)
+    monkeypatch.setattr("edge_runtime.gallery.snapshot.packed.FEW", few)
     path = tmp_path_factory.mktemp("model") / "gallery.sqlite"
     model = replace(MODEL, bits=bits)
     expected_items: dict[int, tuple[str, int]] = {}

@@ -31,7 +31,7 @@ from edge_runtime.gallery.content import Content
 from edge_runtime.gallery.exchange import export_codes, import_codes
 from edge_runtime.gallery.maintenance import compact, repair, verify
 from edge_runtime.gallery.rows import Meta
-from edge_runtime.gallery.snapshot_file import load_snapshot, snapshot_path
+from edge_runtime.gallery.snapshot.file import load_snapshot, snapshot_path
 from tests.support.processes import ROOT
 
 MODEL = FakeEngine().model

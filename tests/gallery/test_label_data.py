@@ -30,7 +30,7 @@ from edge_runtime.gallery.exchange import export_codes, import_codes
 from edge_runtime.gallery.maintenance import repair, verify
 from edge_runtime.gallery.rows import Meta
 from edge_runtime.gallery.schema import SCHEMA_VERSION
-from edge_runtime.gallery.snapshot_file import snapshot_path
+from edge_runtime.gallery.snapshot.file import snapshot_path
 from edge_runtime.image import Image
 from edge_runtime.position import Position
 from tests.support.processes import ROOT

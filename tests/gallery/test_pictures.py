@@ -21,11 +21,12 @@ from hypothesis.stateful import (
 )
 
 from edge_runtime.engine.fake import FakeEngine
-from edge_runtime.gallery import Gallery, LabeledCode, changes, query, snapshot
+from edge_runtime.gallery import Gallery, LabeledCode, changes, query
 from edge_runtime.gallery.features import memory
 from edge_runtime.gallery.maintenance import verify
 from edge_runtime.gallery.pictures import view_digest
-from edge_runtime.gallery.snapshot_file import snapshot_path
+from edge_runtime.gallery.snapshot import packed
+from edge_runtime.gallery.snapshot.file import snapshot_path
 from edge_runtime.position import Position, QueryPosition
 from edge_runtime.recognition.voting import image_verdict
 
@@ -113,7 +114,7 @@ class PicturesModel(RuleBasedStateMachine):
 
     @initialize(few=st.sampled_from([0, 1000]), views=st.sampled_from([1, 6]))
     def open(self, few: int, views: int) -> None:
-        snapshot.FEW = few  # the number of dead rows that cause no copy
+        packed.FEW = few  # the number of dead rows that cause no copy
         query.VIEWS = views  # with 1, searches are repeated more often
         PicturesModel.number += 1
         self.path = self.folder / f"{self.number}.sqlite"
@@ -264,7 +265,7 @@ class _Clock:
 @pytest.fixture
 def _patched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     monkeypatch.setattr(memory, "SNAPSHOT_FROM", 0)
-    monkeypatch.setattr(snapshot, "FEW", snapshot.FEW)
+    monkeypatch.setattr(packed, "FEW", packed.FEW)
     monkeypatch.setattr(query, "VIEWS", query.VIEWS)
     monkeypatch.setattr(changes, "datetime", _Clock)
     monkeypatch.setattr(PicturesModel, "folder", tmp_path, raising=False)

@@ -82,7 +82,7 @@ ON_THE_BOARD = {"numpy", "cv2", "psutil", "onnxruntime", "click", "rich", "exifr
 EXTRAS = {"paho", "starlette", "uvicorn", "prometheus_client", "picamera2", "matplotlib"}
 """Used on the board too, but only where an option asks for them."""
 HEAVY = {"tvm", "onnx", "torch"}
-DISPATCHERS = {"edge_runtime.cli", "training.__main__"}
+DISPATCHERS = {"edge_runtime.cli", "edge_runtime.cli.gallery", "training.__main__"}
 """Modules that start the commands, by name."""
 
 

@@ -29,8 +29,12 @@ from tests.support.web import HTML, TOKEN, Client, encoded, start
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory, film: Path) -> Iterator[Client]:
-    folder = tmp_path_factory.mktemp("site")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("site")
+
+
+@pytest.fixture(scope="module")
+def site(folder: Path, film: Path) -> Iterator[Client]:
     process = start(folder, film, http="port = 0\nrequests_per_minute = 100000")
     client = Client(process)
     client.until_ready()
@@ -54,7 +58,7 @@ def test_health_checks_report_the_state(site: Client) -> None:
         assert body["last_error"] is None
 
 
-def test_enroll_recognize_and_remove(site: Client, cat: Image) -> None:
+def test_enroll_recognize_and_remove(site: Client, folder: Path, cat: Image) -> None:
     photo = encoded(cat)
     before = site.ask("GET", "/healthz").json()["gallery_generation"]
     answer = site.ask("POST", "/api/labels/cat", photo, Content_Type="image/jpeg")
@@ -63,6 +67,9 @@ def test_enroll_recognize_and_remove(site: Client, cat: Image) -> None:
     answer = site.ask("POST", "/api/labels/cat", photo, Content_Type="image/jpeg")
     counts = {"pictures_added": 0, "codes_added": 0, "pictures_known": 1}
     assert (answer.status, answer.json()) == (200, {"label": "cat", **counts})
+    stats = run_cli("gallery", "stats", "--json", "--gallery", folder / "g.sqlite")
+    stored = json.loads(stats.stdout)
+    assert stored["features"] == stored["codes"]  # the daemon's engine gives both
     found = site.ask("POST", "/api/query", photo, Content_Type="image/jpeg").json()
     assert (found["label"], found["distance"]) == ("cat", 0)
     assert found["matches"][0]["source"] == "upload"

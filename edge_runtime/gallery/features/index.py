@@ -17,7 +17,7 @@ from edge_runtime.fitting.quantized import Floats, QuantizedFeatures
 from edge_runtime.gallery.features.rows import FittedLayer, read_features
 from edge_runtime.gallery.rows import in_history
 from edge_runtime.gallery.schema import damaged
-from edge_runtime.gallery.snapshot import Columns, Snapshot, snapshot_of
+from edge_runtime.gallery.snapshot.packed import Columns, Snapshot, snapshot_of
 
 MOST_CODES = 50_000
 """Above this number of codes no features are loaded: they would take more memory than a board has

@@ -12,9 +12,9 @@ from edge_runtime.gallery.features.index import FeatureIndex, load_index
 from edge_runtime.gallery.features.rows import FittedLayer, layer_checksum, read_layer
 from edge_runtime.gallery.rows import Generation
 from edge_runtime.gallery.schema import damaged, transaction
-from edge_runtime.gallery.snapshot import Snapshot
-from edge_runtime.gallery.snapshot_file import load_snapshot, save_snapshot, snapshot_path
-from edge_runtime.gallery.snapshot_update import update_snapshot
+from edge_runtime.gallery.snapshot.file import load_snapshot, save_snapshot, snapshot_path
+from edge_runtime.gallery.snapshot.packed import Snapshot
+from edge_runtime.gallery.snapshot.update import update_snapshot
 
 log = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ from edge_runtime.gallery.rows import (
     read_positions,
 )
 from edge_runtime.gallery.schema import damaged
-from edge_runtime.gallery.snapshot import Columns, Snapshot, empty
+from edge_runtime.gallery.snapshot.packed import Columns, Snapshot, empty
 
 
 def update_snapshot(

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from edge_runtime.code import words_of
 from edge_runtime.gallery.rows import Generation
-from edge_runtime.gallery.snapshot import Columns, Snapshot, snapshot_of
+from edge_runtime.gallery.snapshot.packed import Columns, Snapshot, snapshot_of
 
 _MAGIC = b"edgecod4"
 _OLD_MAGICS = (b"edgecod1", b"edgecod2")  # 3 is not used: one flipped bit would make it 1 or 2
