@@ -63,6 +63,7 @@ class Recognizer:
         radius: int | None = None,
         false_name_rate: float = FALSE_NAME_RATE,
         labels: Collection[str] | None = None,
+        keep_pictures: bool = False,
         read_only: bool = False,
     ) -> None:
         """Open the gallery file, and create it if it does not exist and `read_only` is false.
@@ -75,11 +76,12 @@ class Recognizer:
         `radius`: bits up to which a match counts; None: as calibrated.
         `false_name_rate`: share of unknown things that may be given a name, 0 to 1.
         `labels`: recognize only these; None: all.
+        `keep_pictures`: store what is enrolled as a JPEG, for a move to another model.
 
         Raises `ModelError`, `GalleryError`, `StorageError` or `InputError`.
         """
         _check_positive("neighbors", neighbors)
-        self._own_engine = engine is None
+        self._own_engine, self._keep = engine is None, keep_pictures
         self.engine = engine or open_engine(model, threads=threads)
         self._daemons: WeakSet[Daemon] = WeakSet()
         try:
@@ -115,10 +117,9 @@ class Recognizer:
     ) -> EnrollResult:
         """Enroll `photos` under `label`; a folder means all photos in it.
 
-        Photos already enrolled under the label are skipped. `views`: also enroll crops of each
-        photo, so that it matches from closer up or off-center. `thumbnail`: store a small copy of
-        the label's first photo. `position`: where the photos were taken; "photo": read it from the
-        Exif data of each file.
+        Photos already enrolled under the label get only what they lack. `views`: also enroll crops
+        of each, so that it matches from closer up or off-center. `thumbnail`: store a small copy of
+        the first. `position`: where they were taken; "photo": read it from each file's Exif data.
 
         Raises `PhotoError` for the first photo that cannot be used, after enrolling the others.
         Raises `InputError` if no photos are given, `NoPhotosError` for a folder without photos, and
@@ -133,7 +134,7 @@ class Recognizer:
             self.engine,
             self.gallery,
             [(label, photo) for given in photos for photo in _expand(given)],
-            EnrollOptions(views, thumbnail, position),
+            EnrollOptions(views, thumbnail, position, keep_pictures=self._keep),
         )
         if result.faults:
             raise result.faults[0]
@@ -152,7 +153,7 @@ class Recognizer:
         Photos that cannot be used are listed in the result's `faults`; the others are enrolled.
         Otherwise as `enroll`.
         """
-        options = EnrollOptions(views, thumbnails, position)
+        options = EnrollOptions(views, thumbnails, position, keep_pictures=self._keep)
         return enroll_photos(self.engine, self.gallery, labeled_photos(folder), options)
 
     def enroll_camera(
@@ -172,10 +173,9 @@ class Recognizer:
         """
         _check_positive("count", count)
         label = check_label(label)
+        enroll = EnrollOptions(views, keep_pictures=self._keep)
         with Capture(_source(camera, options)) as capture:
-            return enroll_frames(
-                self.engine, self.gallery, label, capture, count, EnrollOptions(views)
-            )
+            return enroll_frames(self.engine, self.gallery, label, capture, count, enroll)
 
     def labels(self) -> dict[str, Counts]:
         """Return the number of pictures and codes of each label."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -22,6 +22,7 @@ from edge_runtime.errors import NoPhotosError, PhotoError
 from edge_runtime.fitting.quantized import quantize
 from edge_runtime.gallery import Gallery, LabelData, LabeledCode, check_label
 from edge_runtime.gallery.pictures import count_enrolled, view_digest
+from edge_runtime.gallery.query import VIEWS
 from edge_runtime.image import Image
 from edge_runtime.image.decode import (
     Photo,
@@ -31,6 +32,7 @@ from edge_runtime.image.decode import (
     read_bytes,
 )
 from edge_runtime.image.exif import read_exif_position
+from edge_runtime.image.preprocess import preprocess
 from edge_runtime.position import Position
 from edge_runtime.recognition.pipeline import embedding_of
 
@@ -38,6 +40,8 @@ BATCH = 32
 """Photos per commit. A power cut in the middle of a folder loses at most this many."""
 CROP = 0.7
 """Side of a partial view, as a fraction of the picture's side."""
+KEPT_QUALITY = 90
+"""JPEG quality of a kept picture (see `kept_picture`)."""
 THUMBNAIL_SIDE = 160
 """Longer side of a thumbnail, in pixels."""
 
@@ -54,6 +58,8 @@ class EnrollOptions:
     """Where the pictures were taken. "photo" reads it from each photo's Exif data."""
     source: str = "memory"
     """Origin recorded for pictures that do not come from a file."""
+    keep_pictures: bool = False
+    """Store each picture in the gallery, so that it can be moved to another model."""
 
 
 @dataclass
@@ -64,7 +70,9 @@ class EnrollResult:
     codes_added: int = 0
     """The codes of the added pictures, one per view."""
     pictures_known: int = 0
-    """Pictures that were enrolled under the same label before. They are left unchanged."""
+    """Pictures that were enrolled under the same label before."""
+    pictures_completed: int = 0
+    """Those of `pictures_known` that lacked features or the kept picture, and have them now."""
     faults: list[PhotoError] = field(default_factory=list)
     """One error for each photo that could not be used. All others were enrolled."""
 
@@ -100,6 +108,17 @@ def views_of(image: Image) -> list[Image]:
     corners = [(top, left) for top in tops for left in lefts]
     middle = ((height - tall) // 2, (width - wide) // 2)
     return [image] + [image[y : y + tall, x : x + wide] for y, x in (middle, *corners)]
+
+
+def kept_picture(image: Image, size: int) -> bytes:
+    """Return a picture (uint8 H x W x 3, BGR) as the JPEG that is kept for other models.
+
+    `size` is the side of the network's input. The picture is squashed to a square whose views have
+    that size at least: cut from a picture of `size`, the corners would have to be enlarged, which
+    changes twice as many bits of their codes (`python -m profiles.bench.kept_pictures`).
+    """
+    square = preprocess(image, round(size / CROP))
+    return bytes(cv2.imencode(".jpg", square, [cv2.IMWRITE_JPEG_QUALITY, KEPT_QUALITY])[1])
 
 
 def thumbnail_of(image: Image) -> bytes:
@@ -185,12 +204,14 @@ class _Batch:
         self._options = options
         self._pictures: list[list[LabeledCode]] = []
         self._label_data: dict[str, LabelData] = {}
+        self._completing = 0
+        """Those of `_pictures` that are enrolled and lack something."""
 
     def __len__(self) -> int:
         return len(self._pictures)
 
     def add_photo(self, label: str, photo: Photo) -> None:
-        """Add `photo` unless `label` has it already; raises `PhotoError`."""
+        """Add `photo`, or what `label` lacks of it; raises `PhotoError`."""
         pixels: Image | None = None
         source, where = self._options.source, "photo"
         if isinstance(photo, np.ndarray):
@@ -201,14 +222,21 @@ class _Batch:
         else:
             data, where, source = read_bytes(photo), str(photo), str(Path(photo).absolute())
         digest = hashlib.sha256(data).digest()
-        if self._gallery.known(label, digest):
-            self.result.pictures_known += 1
-            return
+        views = None
+        lacking = self._gallery.lacking(label, digest)
+        if lacking is not None:
+            views = set(lacking.views if self._engine.model.features else ())
+            if lacking.picture and self._options.keep_pictures:
+                views.add(0)
+            if not views:
+                self.result.pictures_known += 1
+                return
         position = self._options.position
         if position == "photo":
             position = read_exif_position(data) if pixels is None else None
         image = decode_photo(data, where=where) if pixels is None else pixels
-        self._add(label, image, source, digest, position)
+        self._add(label, image, source, digest, position, views)
+        self._completing += views is not None
 
     def add_image(self, label: str, image: Image, source: str) -> None:
         """Add a camera frame."""
@@ -222,10 +250,17 @@ class _Batch:
         source: str,
         digest: bytes | None,
         position: Position | None,
+        numbers: Collection[int] | None = None,
     ) -> None:
+        """Add the views with these `numbers`; by default those that the options demand."""
         codes = []
-        for number, view in enumerate(views_of(image) if self._options.views else [image]):
+        if numbers is None:
+            numbers = range(VIEWS) if self._options.views else [0]
+        for number, view in enumerate(views_of(image)):
+            if number not in numbers:
+                continue
             embedding = embedding_of(self._engine, view)
+            keep = self._options.keep_pictures and not number
             codes.append(
                 LabeledCode(
                     label,
@@ -234,6 +269,7 @@ class _Batch:
                     None if digest is None else view_digest(digest, number),
                     position,
                     None if embedding.features is None else quantize(embedding.features),
+                    kept_picture(image, self._engine.model.input.size) if keep else b"",
                 )
             )
         self._pictures.append(codes)
@@ -244,8 +280,10 @@ class _Batch:
         """Enroll the pictures, add them to `result`, and empty the batch."""
         pictures, self._pictures = self._pictures, []
         label_data, self._label_data = self._label_data, {}
+        completing, self._completing = self._completing, 0
         ids = iter(self._gallery.enroll([code for codes in pictures for code in codes], label_data))
         counts = count_enrolled([[next(ids) for _ in codes] for codes in pictures])
+        self.result.pictures_completed += completing
         self.result.pictures_added += counts.pictures_added
         self.result.codes_added += counts.codes_added
         self.result.pictures_known += counts.pictures_known

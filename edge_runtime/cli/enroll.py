@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,6 +53,11 @@ if TYPE_CHECKING:
     help="Store a thumbnail of each label's first picture.",
 )
 @click.option(
+    "--keep-pictures/--no-keep-pictures",
+    help="Also keep each picture in the gallery, about 29 kB, so that the gallery can be moved to "
+    "another model (gallery rehash).",
+)
+@click.option(
     "--position",
     metavar="LAT,LON[,HEADING] | photo",
     help='Where the pictures were taken, in degrees; "photo" reads the Exif data of each photo.',
@@ -67,6 +73,7 @@ def command(
     count: int,
     views: bool,
     thumbnails: bool,
+    keep_pictures: bool,
     position: str | None,
     as_json: bool,
     paths: tuple[Path, ...],
@@ -77,7 +84,9 @@ def command(
     folders of photos) of that one place or object, or give --label and --camera and point the
     camera at it.
 
-    Photos that are already enrolled are skipped, so it is safe to repeat the command.
+    Photos that are already enrolled are skipped, so it is safe to repeat the command. If they lack
+    features, because an earlier version enrolled them, or the picture with --keep-pictures, these
+    are added.
     """
     if camera is not None and (label is None or paths):
         raise click.UsageError("--camera requires --label, and cannot be combined with photos")
@@ -91,10 +100,10 @@ def command(
     from edge_runtime.image.decode import find_photos
     from edge_runtime.position import parse_position
 
-    options = EnrollOptions(views, thumbnails)
+    options = EnrollOptions(views, thumbnails, keep_pictures=keep_pictures)
     if position is not None:
         fixed = parse_position(position) if position != "photo" else None
-        options = EnrollOptions(views, thumbnails, fixed or "photo")
+        options = replace(options, position=fixed or "photo")
 
     if label is not None:
         label = check_label(label)
@@ -117,19 +126,28 @@ def command(
     if as_json:
         print_json(_as_json(result, stats))
     else:
-        known = (
-            f" ({count_of(result.pictures_known, 'picture')} already enrolled)"
-            if result.pictures_known
-            else ""
-        )
         click.echo(
-            f"enrolled {pictures_and_codes(result.pictures_added, result.codes_added)}{known}; "
+            f"enrolled {pictures_and_codes(result.pictures_added, result.codes_added)}"
+            f"{_known(result)}; "
             f"the gallery has {pictures_and_codes(stats.pictures, stats.codes)} "
             f"under {count_of(stats.labels, 'label')}"
         )
+        if engine.model.features and (note := stats.lacking_features()):
+            print_message(note)
     for fault in result.faults:
         print_message(f"edge-runtime: {fault}")
     return InputError.exit_code if result.faults else 0
+
+
+def _known(result: EnrollResult) -> str:
+    if not result.pictures_known:
+        return ""
+    completed = (
+        f", {count_of(result.pictures_completed, 'picture')} completed"
+        if result.pictures_completed
+        else ""
+    )
+    return f" ({count_of(result.pictures_known, 'picture')} already enrolled{completed})"
 
 
 def _as_json(result: EnrollResult, stats: Stats) -> dict[str, object]:
@@ -137,6 +155,7 @@ def _as_json(result: EnrollResult, stats: Stats) -> dict[str, object]:
         "pictures_added": result.pictures_added,
         "codes_added": result.codes_added,
         "pictures_known": result.pictures_known,
+        "pictures_completed": result.pictures_completed,
         "faults": [
             {"photo": fault.where, "what": fault.what, "remedy": fault.remedy}
             for fault in result.faults

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 from edge_runtime.code import Code, check_codes
 from edge_runtime.errors import InputError, LabelError, NotEnrolledError
+from edge_runtime.gallery.completion import complete
 from edge_runtime.gallery.features.rows import write_features, write_pictures
 from edge_runtime.gallery.pictures import count_pictures, count_rows
 from edge_runtime.gallery.records import Counts, LabelData, LabeledCode, check_label
@@ -66,7 +67,8 @@ def _as_text(source: str) -> str:
 def insert(connection: sqlite3.Connection, batch: Batch) -> list[int | None]:
     """Insert the codes of `batch` and return their ids.
 
-    The id is None for a code whose digest the label has already.
+    The id is None for a code whose digest the label has already. If that lacks features or the
+    picture, they are added.
     """
     execute = connection.execute
     (last,) = execute(
@@ -123,7 +125,12 @@ def insert(connection: sqlite3.Connection, batch: Batch) -> list[int | None]:
             if entry.picture
         ),
     )
-    changed = [_add_label_data(connection, label, data) for label, data in batch.label_data.items()]
+    inserted = set(new)
+    known = [index for index in range(len(ids)) if index not in inserted]
+    changed = [complete(connection, ((owners[index], batch.entries[index]) for index in known))]
+    changed += [
+        _add_label_data(connection, label, data) for label, data in batch.label_data.items()
+    ]
     if new or any(changed):
         begin_generation(connection)
     return ids

@@ -98,8 +98,22 @@ class Stats:
     size_bytes: int
     features: int
     """Codes that have features."""
+    kept_pictures: int
+    """Pictures that are kept (`edge-runtime enroll --keep-pictures`)."""
+    kept_bytes: int
+    """The size of all kept pictures."""
     fitted_bits: int | None
     """Bits of the code fitted to the gallery; None if the model's own code is searched."""
+
+    def lacking_features(self) -> str:
+        """Return a line about codes without features and what to do, or "" if all have them."""
+        missing = self.codes - self.features
+        if not missing:
+            return ""
+        return (
+            f"{missing} of {self.codes} codes have no features, so queries compare only codes "
+            "(repeat edge-runtime enroll with the same photos)"
+        )
 
 
 def check_label(text: str) -> str:

@@ -17,6 +17,9 @@ def gallery_stats(connection: sqlite3.Connection, path: Path, meta: Meta) -> Sta
         counts = count_by_label(connection).values()
         generation = latest_generation(connection).number
         (features,) = connection.execute("SELECT count(*) FROM feature").fetchone()
+        kept = connection.execute(
+            "SELECT count(*), coalesce(sum(length(jpeg)), 0) FROM picture"
+        ).fetchone()
         fitted = connection.execute("SELECT bits FROM layer").fetchone()
         size = sum(
             file.stat().st_size
@@ -33,5 +36,7 @@ def gallery_stats(connection: sqlite3.Connection, path: Path, meta: Meta) -> Sta
         generation=int(generation),
         size_bytes=size,
         features=int(features),
+        kept_pictures=kept[0],
+        kept_bytes=kept[1],
         fitted_bits=fitted[0] if fitted else None,
     )

@@ -13,6 +13,7 @@ from edge_runtime.errors import GalleryModelMismatchError
 from edge_runtime.fitting.calibration import Calibration
 from edge_runtime.fitting.prior import FeaturePrior
 from edge_runtime.gallery import changes, query
+from edge_runtime.gallery.completion import Lacking, lacking
 from edge_runtime.gallery.content import Content, read_content
 from edge_runtime.gallery.features.memory import GalleryMemory
 from edge_runtime.gallery.features.refit import Refit, features_missing, refit
@@ -25,7 +26,6 @@ from edge_runtime.gallery.records import (
     LabelData,
     LabeledCode,
     Stats,
-    check_label,
 )
 from edge_runtime.gallery.rows import (
     Meta,
@@ -81,8 +81,8 @@ class Gallery:
     ) -> list[int | None]:
         """Commit all `codes`, or none, and return their ids.
 
-        The id is None for a code whose digest its label has already. `label_data` is stored with
-        labels that have no such data yet.
+        The id is None for a code whose digest its label has already; features and a picture that
+        it lacks are added. `label_data` is stored with labels that have no such data yet.
         """
         listed = list(codes)
         if not listed:
@@ -165,11 +165,12 @@ class Gallery:
 
     def known(self, label: str, digest: bytes) -> bool:
         """Return whether a code with this `digest` is enrolled under `label`."""
+        return self.lacking(label, digest) is not None
+
+    def lacking(self, label: str, digest: bytes) -> Lacking | None:
+        """Return what the picture with this `digest` lacks; None if `label` does not have it."""
         with translated(self.path):
-            row = self._connection.execute(
-                "SELECT id FROM label WHERE name = ?", (check_label(label),)
-            ).fetchone()
-            return row is not None and changes.has(self._connection, row[0], digest)
+            return lacking(self._connection, label, digest)
 
     def labels(self) -> dict[str, int]:
         """Return the number of codes of each label."""

@@ -40,6 +40,13 @@ class GallerySettings(_Table, frozen=True, kw_only=True):
             "data folder."
         ),
     ] = ""
+    keep_pictures: Annotated[
+        bool,
+        Meta(
+            description="Keep each picture that the page or the API enrolls, about 29 kB, so that "
+            "the gallery can be moved to another model."
+        ),
+    ] = False
 
 
 class CameraSettings(_Table, frozen=True, kw_only=True):

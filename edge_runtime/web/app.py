@@ -63,7 +63,11 @@ class Site:
     def __init__(self, service: Service, settings: HttpSettings, token: str) -> None:
         self._service = service
         self._settings = settings
-        self._gallery = GalleryService(service.pipeline, service.daemon.work_queue)
+        self._gallery = GalleryService(
+            service.pipeline,
+            service.daemon.work_queue,
+            keep_pictures=service.settings.gallery.keep_pictures,
+        )
         self._events = EventStream(self._full_status)
         self._live = LiveView(service)
         self._metrics = Metrics(service)

@@ -48,9 +48,15 @@ class BorrowedEngine(Engine):
 class GalleryService:
     """The gallery operations of the API, to be awaited."""
 
-    def __init__(self, live: Pipeline, work_queue: WorkQueue) -> None:
-        """`live` is the daemon's pipeline, whose thresholds also apply to queries here."""
+    def __init__(
+        self, live: Pipeline, work_queue: WorkQueue, *, keep_pictures: bool = False
+    ) -> None:
+        """`live` is the daemon's pipeline, whose thresholds also apply to queries here.
+
+        `keep_pictures`: see `EnrollOptions`.
+        """
         self._live = live
+        self._keep_pictures = keep_pictures
         self._engine = BorrowedEngine(live.engine, work_queue)
         self._gallery: Gallery | None = None
         self._opened_for: Gallery | None = None
@@ -129,7 +135,7 @@ class GalleryService:
 
     def _enroll_photo(self, label: str, data: bytes) -> dict[str, Any]:
         label, gallery = check_label(label), self._open()
-        options = EnrollOptions(source="upload")
+        options = EnrollOptions(source="upload", keep_pictures=self._keep_pictures)
         result = enroll_photos(self._engine, gallery, [(label, data)], options)
         for fault in result.faults:
             raise fault
@@ -137,7 +143,8 @@ class GalleryService:
 
     def _enroll_frame(self, label: str, image: Image, source: str) -> dict[str, Any]:
         label, gallery = check_label(label), self._open()
-        result = enroll_image(self._engine, gallery, label, image, EnrollOptions(source=source))
+        options = EnrollOptions(source=source, keep_pictures=self._keep_pictures)
+        result = enroll_image(self._engine, gallery, label, image, options)
         return _answer(gallery, label, result)
 
 
@@ -148,6 +155,7 @@ def _answer(gallery: Gallery, label: str, result: EnrollResult) -> dict[str, Any
         "pictures_added": result.pictures_added,
         "codes_added": result.codes_added,
         "pictures_known": result.pictures_known,
+        "pictures_completed": result.pictures_completed,
     }
 
 

@@ -87,6 +87,9 @@ ENROLLED = record(
     pictures_added=described(COUNT, "1, or 0 if the picture is already enrolled."),
     codes_added=CODES,
     pictures_known=described(COUNT, "1 if the picture is already enrolled, otherwise 0."),
+    pictures_completed=described(
+        COUNT, "1 if it lacked features or the kept picture, which were added; otherwise 0."
+    ),
 )
 REMOVED = record(label=TEXT, pictures_removed=PICTURES, codes_removed=CODES)
 HEALTH = {

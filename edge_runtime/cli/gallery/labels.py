@@ -14,6 +14,7 @@ from edge_runtime.cli.common import (
     json_option,
     pictures_and_codes,
     print_json,
+    print_message,
 )
 
 
@@ -43,12 +44,14 @@ def show_stats(gallery: Path, as_json: bool) -> None:
     from edge_runtime.gallery import Gallery
 
     with Gallery(gallery, read_only=True) as opened:
-        stats = asdict(opened.stats())
+        stats = opened.stats()
     if as_json:
-        print_json(stats)
+        print_json(asdict(stats))
     else:
-        for key, value in stats.items():
-            click.echo(f"{key:<12} {value}")
+        for key, value in asdict(stats).items():
+            click.echo(f"{key:<13} {value}")
+        if note := stats.lacking_features():
+            print_message(note)
 
 
 @click.command("remove")
