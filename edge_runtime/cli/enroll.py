@@ -97,6 +97,7 @@ def command(
     from edge_runtime.engine import open_engine
     from edge_runtime.enroll import EnrollOptions, enroll_frames, enroll_photos, labeled_photos
     from edge_runtime.gallery import Gallery, check_label
+    from edge_runtime.gallery.advice.warning import enrollment_warning
     from edge_runtime.image.decode import find_photos
     from edge_runtime.position import parse_position
 
@@ -123,6 +124,8 @@ def command(
             with progress_bar("enrolling", len(photos)) as advance:
                 result = enroll_photos(engine, opened, photos, options, step=lambda: advance(1))
         stats = opened.stats()
+        enrolled = {name for name, _ in photos} | ({label} if label else set())
+        warning = enrollment_warning(opened, enrolled) if result.pictures_added else ""
     if as_json:
         print_json(_as_json(result, stats))
     else:
@@ -134,6 +137,8 @@ def command(
         )
         if engine.model.features and (note := stats.lacking_features()):
             print_message(note)
+    if warning:
+        print_message(f"edge-runtime: {warning}")
     for fault in result.faults:
         print_message(f"edge-runtime: {fault}")
     return InputError.exit_code if result.faults else 0

@@ -13,6 +13,8 @@ from edge_runtime.errors import GalleryModelMismatchError
 from edge_runtime.fitting.calibration import Calibration
 from edge_runtime.fitting.prior import FeaturePrior
 from edge_runtime.gallery import changes, query
+from edge_runtime.gallery.advice.report import Advice
+from edge_runtime.gallery.advice.survey import AdviceOptions, advise
 from edge_runtime.gallery.completion import Lacking, lacking
 from edge_runtime.gallery.content import Content, read_content
 from edge_runtime.gallery.features.memory import GalleryMemory
@@ -245,6 +247,12 @@ class Gallery:
         """Return how similar strangers and known things are; None if there are no features."""
         self.snapshot()
         return self._memory.calibration
+
+    def advise(self, options: AdviceOptions | None = None) -> Advice:
+        """Return what to photograph next, and what is probably wrong."""
+        snapshot, memory, options = self.snapshot(), self._memory, options or AdviceOptions()
+        with translated(self.path):
+            return advise(self._connection, snapshot, memory.index, memory.calibration, options)
 
     def within(
         self, code: Code, radius: int, *, labels: Collection[str] | None = None

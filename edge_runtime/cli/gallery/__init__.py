@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from edge_runtime.cli.gallery import files, fit, labels
+from edge_runtime.cli.gallery import advise, files, fit, labels
 
 
 @click.group("gallery")
@@ -15,5 +15,5 @@ def command() -> None:
     """
 
 
-for each in (*labels.COMMANDS, *files.COMMANDS, *fit.COMMANDS):
+for each in (*labels.COMMANDS, *files.COMMANDS, *fit.COMMANDS, *advise.COMMANDS):
     command.add_command(each)

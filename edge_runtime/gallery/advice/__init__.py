@@ -1,0 +1,1 @@
+"""Advice on a gallery: what to photograph next, and what is probably wrong in it."""
