@@ -88,6 +88,7 @@ class Site:
             Route("/api/stream", self._stream),
             Route("/api/query", self._query, methods=["POST"]),
             Route("/api/labels", self._labels),
+            Route("/api/advice", self._advice),
             Route(f"{label}/photo", self._photo),
             Route(f"{label}/frame", self._enroll_frame, methods=["POST"]),
             Route(label, self._enroll_photo, methods=["POST"]),
@@ -197,6 +198,9 @@ class Site:
         return JSONResponse(
             {"labels": [{"label": label, **counts._asdict()} for label, counts in labels.items()]}
         )
+
+    async def _advice(self, _request: Request) -> Response:
+        return JSONResponse(asdict(await self._gallery.advice()))
 
     async def _photo(self, request: Request) -> Response:
         data = await self._gallery.thumbnail(_label(request))

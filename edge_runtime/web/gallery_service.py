@@ -19,6 +19,8 @@ from edge_runtime.engine import Engine
 from edge_runtime.enroll import EnrollOptions, EnrollResult, enroll_image, enroll_photos
 from edge_runtime.errors import PhotoError
 from edge_runtime.gallery import Counts, Gallery, check_label
+from edge_runtime.gallery.advice.report import Advice
+from edge_runtime.gallery.advice.survey import AdviceOptions
 from edge_runtime.image import Image
 from edge_runtime.image.decode import decode_photo
 from edge_runtime.recognition.pipeline import Pipeline
@@ -26,6 +28,8 @@ from edge_runtime.system.stage_timer import NO_TIMER, StageTimer
 from edge_runtime.types import QueryResult
 
 T = TypeVar("T")
+ADVICE_PICTURES, ADVICE_PHOTOS = 300, 100
+"""Pictures that are compared, and whose pixels are checked, for an advice."""
 
 
 class BorrowedEngine(Engine):
@@ -81,6 +85,13 @@ class GalleryService:
     async def labels(self) -> dict[str, Counts]:
         """Return the number of pictures and codes of each label."""
         return await self._run(lambda: self._open().label_counts())
+
+    async def advice(self) -> Advice:
+        """Return what to photograph next; limited, because other operations wait for it."""
+        options = AdviceOptions(
+            self._live.false_name_rate, most_pictures=ADVICE_PICTURES, most_photos=ADVICE_PHOTOS
+        )
+        return await self._run(lambda: self._open().advise(options))
 
     async def thumbnail(self, label: str) -> bytes:
         """Return the JPEG stored with `label`, or b""; raises `NotEnrolledError`."""

@@ -148,6 +148,12 @@ def _label_paths() -> dict[str, Schema]:
         "/api/labels": {
             "get": _operation("List the labels", _responses((200, "Labels", schemas.LABELS)))
         },
+        "/api/advice": {
+            "get": _operation(
+                "What to photograph next, and what is probably wrong in the gallery",
+                _responses((200, "Advice", schemas.ADVICE), faults=(503,)),
+            )
+        },
         "/api/labels/{label}": {
             "parameters": [_LABEL],
             "post": _operation(

@@ -82,6 +82,72 @@ QUERY = record(
     stage_ms=STAGE_MS,
 )
 LABELS = record(labels=array(record(label=TEXT, pictures=PICTURES, codes=CODES)))
+PICTURE_NAME = record(id=described(COUNT, "Id of its first code."), label=TEXT, source=TEXT)
+PICTURE_PAIR = record(picture=PICTURE_NAME, other=PICTURE_NAME, similarity=NUMBER)
+LABEL_ACCURACY = record(label=TEXT, pictures=COUNT, right=COUNT, unknown=COUNT, wrong=COUNT)
+ADVICE = record(
+    actions=described(array(TEXT), "One to three things to do, the most useful first."),
+    pictures=PICTURES,
+    labels=COUNT,
+    queried=described(COUNT, "Pictures that were compared with the others."),
+    note=described(TEXT, "Why pictures could not be compared, or empty."),
+    accuracy=described(
+        nullable(
+            record(
+                pictures=described(COUNT, "Pictures that were queried without themselves."),
+                right=COUNT,
+                unknown=COUNT,
+                wrong=COUNT,
+                first=described(COUNT, "Pictures whose own label is the most similar."),
+                strangers=described(COUNT, "Pictures that were queried without their label."),
+                strangers_named=COUNT,
+                labels=array(LABEL_ACCURACY),
+            )
+        ),
+        "Expected for new photos that are like the enrolled ones.",
+    ),
+    few=array(
+        record(
+            label=TEXT,
+            pictures=described(COUNT, "Without near duplicates."),
+            needed=described(COUNT, "More pictures, to have enough."),
+            reason=TEXT,
+        )
+    ),
+    mislabeled=described(
+        array(
+            record(
+                picture=PICTURE_NAME,
+                similarity=described(NUMBER, "To the other pictures of its label."),
+                other=PICTURE_NAME,
+                other_similarity=described(NUMBER, "To the other label."),
+            )
+        ),
+        "Pictures that probably have the wrong label.",
+    ),
+    alike=described(
+        array(
+            record(
+                label=TEXT,
+                other_label=TEXT,
+                mistaken=described(COUNT, "Pictures of both that may be mistaken."),
+                checked=COUNT,
+                picture=PICTURE_NAME,
+                other=PICTURE_NAME,
+                similarity=described(NUMBER, "Of the two pictures."),
+            )
+        ),
+        "Labels that are hard to tell apart.",
+    ),
+    duplicates=described(array(PICTURE_PAIR), "Almost the same picture under two labels."),
+    repeated=described(array(PICTURE_PAIR), "Near duplicates under one label."),
+    photos=record(
+        checked=described(COUNT, "Pictures whose pixels were checked."),
+        unavailable=described(COUNT, "Pictures that were not kept, and whose file is gone."),
+        skipped=described(COUNT, "Pictures beyond the limit."),
+        faulty=array(record(picture=PICTURE_NAME, fault={"enum": ["dark", "uniform", "blurred"]})),
+    ),
+)
 ENROLLED = record(
     label=TEXT,
     pictures_added=described(COUNT, "1, or 0 if the picture is already enrolled."),

@@ -71,6 +71,9 @@ def test_answers_have_exactly_the_documented_fields(site: Client, cat: Image) ->
     assert check("GET", "/api/labels", 200).json()["labels"] == [
         {"label": "cat", "pictures": 2, "codes": 12}
     ]
+    advice = check("GET", "/api/advice", 200).json()
+    assert advice["few"][0]["label"] == "cat"
+    assert advice["repeated"] or advice["accuracy"]
     site.process.until_event("enter", "cat")
     assert check("GET", "/api/events", 200).json()["events"]
     assert check("POST", "/api/query", 200, photo).json()["matches"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import urllib.parse
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -116,6 +117,22 @@ def test_enroll_a_photo_file(site: Client, browser: Any, tmp_path: Path, cat: Im
     page.find("#photo").send_keys(str(tmp_path / "cat.jpg"))
     page.until(lambda: page.text("#enroll-message") == "tom was enrolled.")
     site.ask("DELETE", "/api/labels/tom")
+
+
+def test_advice_on_the_gallery(site: Client, browser: Any, cat: Image) -> None:
+    page = Page(browser, site.url)
+    page.until(lambda: page.text("#state") == "running")
+    page.find("#advise").click()
+    page.until(lambda: "Enroll photos" in page.text("#actions"))
+    for label in ("tom", urllib.parse.quote(HTML, safe="")):
+        site.ask("POST", f"/api/labels/{label}", encoded(cat), Content_Type="image/jpeg")
+    page.find("#advise").click()
+    page.until(lambda: "under two labels" in page.text("#actions"))
+    assert "Under two labels" in page.text("#findings")
+    assert HTML in page.text("#findings")
+    assert not page.all("img[src=x]")
+    for label in ("tom", urllib.parse.quote(HTML, safe="")):
+        site.ask("DELETE", f"/api/labels/{label}")
 
 
 def test_a_label_that_is_html_is_shown_as_text(site: Client, browser: Any) -> None:

@@ -201,6 +201,52 @@ $("photo").addEventListener("change", () => {
   $("photo").value = "";
 });
 
+// -- advice ---------------------------------------------------------------------------------------
+
+const photoOf = ({ label, source }) => `${label} (${source.split("/").pop() || "no file"})`;
+const FINDINGS = {
+  "Too few photos": (advice) => advice.few.map((one) => `${one.label}: ${one.needed} more`),
+  "Wrong label": (advice) =>
+    advice.mislabeled.map((one) => `${photoOf(one.picture)} looks like ${one.other.label}`),
+  "Hard to tell apart": (advice) => advice.alike.map((one) =>
+    `${one.label} and ${one.other_label}: ${one.mistaken} of ${countOf(one.checked, "photo")} may be mistaken`),
+  "Under two labels": (advice) =>
+    advice.duplicates.map((one) => `${photoOf(one.picture)} and ${photoOf(one.other)}`),
+  "Near duplicates": (advice) =>
+    advice.repeated.map((one) => `${photoOf(one.picture)} and ${photoOf(one.other)}`),
+  "Show too little": (advice) => advice.photos.faulty.map((one) => `${photoOf(one.picture)}: ${one.fault}`),
+};
+const SHOWN = 5;
+
+function showAdvice(advice) {
+  $("actions").replaceChildren(...advice.actions.map((action) => element("li", action)));
+  const { accuracy } = advice;
+  $("accuracy").textContent = accuracy
+    ? `Expected for new photos like the enrolled ones: ${percent(accuracy.right / accuracy.pictures)} right, ` +
+      `${percent(accuracy.unknown / accuracy.pictures)} unknown, ${percent(accuracy.wrong / accuracy.pictures)} wrong ` +
+      `(${countOf(accuracy.pictures, "photo")}, each without itself).` : advice.note;
+  $("findings").replaceChildren(...Object.entries(FINDINGS).flatMap(([title, linesOf]) => {
+    const lines = linesOf(advice);
+    if (!lines.length) return [];
+    const more = lines.length > SHOWN ? [element("dd", `and ${lines.length - SHOWN} more`, { class: "quiet" })] : [];
+    return [element("dt", title), ...lines.slice(0, SHOWN).map((line) => element("dd", line)), ...more];
+  }));
+}
+
+$("advise").addEventListener("click", async () => {
+  $("advise").disabled = true;
+  $("advice-message").className = "";
+  $("advice-message").textContent = "Comparing the photos.";
+  try {
+    showAdvice(await request("/api/advice"));
+    $("advice-message").textContent = "";
+  } catch (error) {
+    $("advice-message").className = "error";
+    $("advice-message").textContent = error.message;
+  }
+  $("advise").disabled = false;
+});
+
 // -- start ----------------------------------------------------------------------------------------
 
 async function start() {
