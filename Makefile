@@ -60,9 +60,12 @@ profile: build/demo/gallery.sqlite  ## measure speed with the demo's gallery and
 build/demo/gallery.sqlite: | $(VENV)/.demo
 	$(MAKE) demo
 
-train: $(TRAIN)/.ready  ## fit the model to your photos: make train DATA=my-photos/ [METHOD=contrastive]
+# Only the closed form, the default, needs no torch.
+FITTER := $(if $(filter-out refit,$(METHOD)),$(TRAIN),$(VENV))
+train: $(if $(filter $(VENV),$(FITTER)),$(VENV)/.train,$(TRAIN)/.ready)  ## fit the model to your photos, for many boards: make train DATA=my-photos/ [METHOD=contrastive]
 	$(call require,DATA,make train DATA=my-photos/ (one sub-folder per label))
-	$(TRAIN)/bin/python -m training finetune $(addprefix --data ,$(DATA)) --out $(OUT) $(if $(METHOD),--method $(METHOD))
+	$(FITTER)/bin/python -m training finetune $(addprefix --data ,$(DATA)) --out $(OUT) $(if $(MODEL_GIVEN),--model $(MODEL)) \
+	  $(if $(METHOD),--method $(METHOD))
 
 compile:  ## compile a bundle for a board: make compile TARGET=rpi4 [PRECISION=int8] [TRIALS=n]
 	@$(PREFLIGHT)

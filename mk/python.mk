@@ -29,6 +29,10 @@ $(VENV)/.test: requirements/test.txt $(VENV)/.demo
 	$(PIP) -r requirements/test.txt
 	@touch $@
 
+$(VENV)/.train: requirements/train.txt $(VENV)/.demo
+	$(PIP) -r requirements/train.txt
+	@touch $@
+
 $(VENV)/.bench: requirements/bench.txt $(VENV)/.demo
 	$(PIP) -r requirements/bench.txt
 	@touch $@

@@ -1,4 +1,5 @@
-# Training and evaluation, in the torch environment. `make train` is in the Makefile.
+# Training and evaluation, in the torch environment. `make train` is in the Makefile; by default it
+# needs no torch.
 
 DESCRIBE ?=
 UNSEEN   ?=

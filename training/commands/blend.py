@@ -46,7 +46,7 @@ from training.hash_layer.radius import (
     unseen_labels,
 )
 from training.methods import CLOSED_FORM
-from training.onnx.export import check_parity, save
+from training.onnx.model_file import check_parity, save
 from training.options import BITS
 
 PARITY_PHOTOS = 300

@@ -48,7 +48,7 @@ from training.hash_layer.features import clean_features
 from training.hash_layer.fit import HeadRecipe
 from training.hash_layer.radius import MIN_LABELS, measure_radius, unseen_labels
 from training.methods import CLOSED_FORM, SUPERVISED
-from training.onnx.export import check_parity, save
+from training.onnx.model_file import check_parity, save
 from training.options import BITS
 
 PARITY_PHOTOS = 500

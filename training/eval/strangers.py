@@ -12,8 +12,8 @@ change with the other rows of a run.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from edge_runtime.engine import Engine
 from edge_runtime.enroll import EnrollOptions, enroll_photos
 from edge_runtime.gallery import Gallery
+from edge_runtime.image import Image
 from edge_runtime.model import identify
 from edge_runtime.recognition.pipeline import Pipeline
 from edge_runtime.types import QueryResult
@@ -85,6 +86,20 @@ def fit_to_gallery(engine: Engine, gallery: Gallery) -> None:
     Called after enrollment and before the first query. The calibration follows the gallery by
     itself, and the default settings fit nothing else. A fit that they start belongs here.
     """
+
+
+@contextmanager
+def gallery_of(engine: Engine, photos: Iterable[tuple[str, Image]]) -> Iterator[Gallery]:
+    """Enroll labels and pictures (uint8 H x W x 3, BGR) in a new gallery file."""
+    with (
+        tempfile.TemporaryDirectory(prefix="edge-strangers-") as folder,
+        Gallery(Path(folder) / "gallery.sqlite", engine.model, create=True) as gallery,
+    ):
+        result = enroll_photos(engine, gallery, photos, EnrollOptions(thumbnails=False))
+        if result.faults:
+            raise result.faults[0]
+        fit_to_gallery(engine, gallery)
+        yield gallery
 
 
 def judge(
@@ -210,22 +225,12 @@ class _Draw:
                 results += self._query(gallery, self._pool, self._photos[label])
         return results
 
-    @contextmanager
-    def _gallery(self, labels: Sequence[str], count: int) -> Iterator[Gallery]:
+    def _gallery(self, labels: Sequence[str], count: int) -> AbstractContextManager[Gallery]:
         """Enroll `count` photos of each of `labels` in a new gallery file."""
         chosen = [photo for label in labels for photo in self._photos[label][:count]]
         # Equal distances rank in order of enrollment: a label's photos must not be adjacent.
         mixed = shuffled(self._rng(), chosen)
-        with (
-            tempfile.TemporaryDirectory(prefix="edge-strangers-") as folder,
-            Gallery(Path(folder) / "gallery.sqlite", self._engine.model, create=True) as gallery,
-        ):
-            photos = [(photo.label, self._pool.image(photo)) for photo in mixed]
-            result = enroll_photos(self._engine, gallery, photos, EnrollOptions(thumbnails=False))
-            if result.faults:
-                raise result.faults[0]
-            fit_to_gallery(self._engine, gallery)
-            yield gallery
+        return gallery_of(self._engine, [(each.label, self._pool.image(each)) for each in mixed])
 
     def _query(self, gallery: Gallery, pool: Pool, photos: Sequence[Photo]) -> list[QueryResult]:
         """Query `photos` of `pool` with the default settings."""

@@ -16,10 +16,11 @@ from training.eval.retrieval import CodeSet, mean_ap
 from training.experiments.methods import Part, float_map
 from training.fit.recipe import Recipe
 from training.fit.trainer import train
+from training.hash_layer.backbone import feature_runner
 from training.hash_layer.codes import to_codes
-from training.hash_layer.features import clean_features, feature_runner
+from training.hash_layer.features import clean_features
 from training.hash_layer.fit import HeadRecipe, fit_head
-from training.methods.base import LinearMap
+from training.methods.linear_map import LinearMap
 from training.models.imagenet_weights import load_imagenet
 from training.models.mobilenet_v1 import Backbone
 

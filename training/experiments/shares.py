@@ -24,7 +24,7 @@ from training.eval.metrics import average_precision
 from training.eval.retrieval import SHUFFLE_SEED, TOP
 from training.hash_layer.features import Run, clean_features, run_all
 from training.methods import CLOSED_FORM
-from training.methods.base import LinearMap
+from training.methods.linear_map import LinearMap
 
 ENROLLED, DRAWS, NAMED = 8, 20, 0.02
 """Labels in a gallery, random galleries, and the share of strangers that may be named."""

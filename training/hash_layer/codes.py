@@ -12,10 +12,10 @@ from training.cli import log
 from training.data.input_tensor import Floats
 from training.data.photo_sets import Photo, label_indices
 from training.data.pixel_cache import PixelCache, open_cache
-from training.hash_layer.backbone import FeatureModel
+from training.hash_layer.feature_model import FeatureModel
 from training.hash_layer.features import feature_passes
 from training.hash_layer.fit import HeadRecipe, fit_head
-from training.methods.base import LinearMap
+from training.methods.linear_map import LinearMap
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,6 @@ from training.cli import log
 from training.data.augment import GENTLE, augment
 from training.data.input_tensor import Floats, to_input
 from training.data.pixel_cache import PhotoSource
-from training.models.mobilenet_v1 import Backbone
-from training.onnx.export import build, session
 
 Run = Callable[[Floats], Floats]
 """float32 [1, 3, S, S] -> float32 [1, F]."""
@@ -35,11 +33,6 @@ def run_all(run: Run, count: int, image: Callable[[int], NDArray[np.uint8]]) -> 
     with ThreadPoolExecutor(_WORKERS) as pool:
         rows: Iterator[Floats] = pool.map(one, range(count))
         return np.stack(list(rows))
-
-
-def feature_runner(backbone: Backbone, size: int) -> Run:
-    """Return a function that computes the features of float32 [1, 3, size, size]."""
-    return session(build(backbone, size, None).SerializeToString())
 
 
 def clean_features(run: Run, source: PhotoSource, size: int) -> Floats:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence, Set
 
 import numpy as np
+from numpy.typing import NDArray
 
+from edge_runtime.fitting.calibration import FALSE_NAME_RATE
 from training.data.input_tensor import Floats
 from training.data.photo_sets import DataError, Photo, label_indices
 from training.data.splits import class_split
 from training.eval.metrics import OpenSet, distances, open_set_episodes
 from training.hash_layer.codes import Passes, to_codes
-from training.methods.base import LinearMap
+from training.methods.linear_map import LinearMap
 
 UNSEEN_SHARE, UNSEEN_SEED = 0.2, 5
 ENROLLED, EPISODES = 10, 50
@@ -58,7 +60,7 @@ def measure_radius(
 
 
 def radius_against(
-    strangers: Floats, database: Passes, head: LinearMap, named: float = 0.02
+    strangers: Floats, database: Passes, head: LinearMap, named: float = FALSE_NAME_RATE
 ) -> int:
     """Return the largest radius at which at most `named` of all strangers find a neighbor.
 
@@ -73,5 +75,13 @@ def radius_against(
         distances(asked, codes[np.isin(labels, rng.permutation(len(index))[:ENROLLED])]).min(1)
         for _ in range(EPISODES)
     ]
-    accepted = (np.concatenate(nearest)[:, None] <= np.arange(len(head[1]) + 1)).mean(0)
+    return largest_radius(np.concatenate(nearest), len(head[1]), named)
+
+
+def largest_radius(nearest: NDArray[np.integer], bits: int, named: float = FALSE_NAME_RATE) -> int:
+    """Return the largest radius that at most a share `named` of strangers is within.
+
+    `nearest` are their distances in bits, int [N], from a gallery.
+    """
+    accepted = (nearest[:, None] <= np.arange(bits + 1)).mean(0)
     return max(int((accepted <= named).sum()) - 1, 0)

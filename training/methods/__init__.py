@@ -1,36 +1,70 @@
-"""Register the hashing methods, one file each, under the names that `--method` takes."""
+"""Register the hashing methods, one file each, under the names that `--method` takes.
+
+Methods that are trained need torch. It is imported when such a method is looked up, so the names
+and the methods in closed form are available without it.
+"""
 
 from __future__ import annotations
 
-from training.methods.base import Head, LabelledMethod, Method
-from training.methods.contrastive import Contrastive
-from training.methods.csq import CSQ
-from training.methods.distilled import Distilled, Teacher
-from training.methods.dlbh import DLBH
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from edge_runtime.errors import ExtraMissingError
 from training.methods.itq import fit_itq
-from training.methods.joint import Joint
+from training.methods.linear_map import LabelledMethod, Method
 from training.methods.lsh import fit_lsh
-from training.methods.neighbors import Neighbors
-from training.methods.orthohash import OrthoHash
-from training.methods.paper import Paper
-from training.methods.relational import Relational
-from training.methods.ssdh import SSDH
 from training.methods.whitened import fit_whitened
 
+if TYPE_CHECKING:
+    from training.methods.base import Head
+
+
+class _Trained(Mapping[str, "type[Head]"]):
+    """Name to class; imports the module of a method when it is looked up."""
+
+    def __init__(self, places: dict[str, str]) -> None:
+        """Register `places`, name to "module.Class" in this package."""
+        self._places = places
+
+    def __getitem__(self, name: str) -> type[Head]:
+        """Return the class of a method; raises ExtraMissingError if torch is not installed."""
+        module, _, member = self._places[name].partition(".")
+        try:
+            head: type[Head] = getattr(import_module(f"training.methods.{module}"), member)
+        except ImportError as error:
+            raise ExtraMissingError(
+                f"the method {name} needs torch, which is not installed",
+                remedy="make setup-train installs it in .venv-train",
+            ) from error
+        return head
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._places
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+
 # Methods trained by gradient descent on labels, end to end or on frozen features.
-SUPERVISED: dict[str, type[Head]] = {
-    "paper": Paper,
-    "ssdh": SSDH,
-    "dlbh": DLBH,
-    "orthohash": OrthoHash,
-    "csq": CSQ,
-    "joint": Joint,
-    "contrastive": Contrastive,
-    "relational": Relational,
-    "neighbours": Neighbors,
-    "teacher": Teacher,
-    "distilled": Distilled,
-}
+SUPERVISED: Mapping[str, type[Head]] = _Trained(
+    {
+        "paper": "paper.Paper",
+        "ssdh": "ssdh.SSDH",
+        "dlbh": "dlbh.DLBH",
+        "orthohash": "orthohash.OrthoHash",
+        "csq": "csq.CSQ",
+        "joint": "joint.Joint",
+        "contrastive": "contrastive.Contrastive",
+        "relational": "relational.Relational",
+        "neighbours": "neighbors.Neighbors",
+        "teacher": "distilled.Teacher",
+        "distilled": "distilled.Distilled",
+    }
+)
 # Supervised methods for end-to-end training only. On fixed features they equal OrthoHash.
 END_TO_END_ONLY = ("joint", "teacher", "distilled")
 # Methods without labels or gradient training. Each fits a linear map to features.
@@ -43,4 +77,4 @@ CLOSED_FORM: dict[str, LabelledMethod] = {
     "whitened": fit_whitened,
 }
 
-__all__ = ["CLOSED_FORM", "END_TO_END_ONLY", "SUPERVISED", "UNSUPERVISED", "Head", "Method"]
+__all__ = ["CLOSED_FORM", "END_TO_END_ONLY", "SUPERVISED", "UNSUPERVISED", "Method"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from edge_runtime.errors import InputError
-from training.methods.base import Floats, LinearMap
+from training.methods.linear_map import Floats, LinearMap
 
 ITERATIONS = 50
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from training.methods.base import Floats, LinearMap
+from training.methods.linear_map import Floats, LinearMap
 
 
 def fit_lsh(features: Floats, bits: int, seed: int) -> LinearMap:

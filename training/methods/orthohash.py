@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training.methods.base import Head, LinearMap, spread_targets
+from training.methods.base import Head, spread_targets
+from training.methods.linear_map import LinearMap
 
 SCALE, MARGIN = 8.0, 0.2  # the source's values for 64 bits
 

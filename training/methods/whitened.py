@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from training.methods.base import Floats, LinearMap
 from training.methods.itq import fit_itq
+from training.methods.linear_map import Floats, LinearMap
 
 SHRINKAGE = 0.3
 """Share of the mean variance in the covariance. The directions with little variance are noise, and

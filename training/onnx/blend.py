@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from training.onnx.export import ExportError
+from training.onnx.model_file import ExportError
 
 
 def blend(model: onnx.ModelProto, other: onnx.ModelProto, share: float) -> onnx.ModelProto:

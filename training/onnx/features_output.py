@@ -8,7 +8,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from edge_runtime.engine.portable import FEATURES, OUTPUT
-from training.onnx.export import FEATURES_KEY, ExportError
+from training.onnx.model_file import FEATURES_KEY, ExportError
 
 SAME_CODES_KEY = "edge.same_codes_as"
 

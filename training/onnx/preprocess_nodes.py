@@ -13,8 +13,8 @@ from onnx import TensorProto, compose, helper, numpy_helper
 
 from edge_runtime.engine.portable import OUTPUT
 from edge_runtime.errors import ModelInvalidError
-from training.onnx.export import IMAGE
 from training.onnx.model_description import CHANNELS
+from training.onnx.model_file import IMAGE
 
 Channels = NDArray[np.float32] | None
 """A number for each, [3]; None: nothing to do."""

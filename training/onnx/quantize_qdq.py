@@ -23,8 +23,8 @@ from edge_runtime.image.preprocess import preprocess
 from training.data.input_tensor import to_input
 from training.data.pixel_cache import PixelCache
 from training.files import write_bytes
-from training.onnx.export import FEATURES_KEY, IMAGE, ExportError, Floats
 from training.onnx.features_output import with_features, without_features
+from training.onnx.model_file import FEATURES_KEY, IMAGE, ExportError, Floats
 
 MAX_BYTES = 3_700_000
 PHOTOS = 300

@@ -80,20 +80,15 @@ def test_database_is_shuffled_so_that_its_order_does_not_matter() -> None:
     assert 0.3 < ranking.relevant[:, :50].mean() < 0.7
 
 
-def test_finetune_writes_a_better_model(tiny: Path, tmp_path: Path) -> None:
-    done = CliRunner().invoke(finetune.main, ["--data", str(tiny), "--passes", "1", "--out", "own"])
-    assert done.exit_code == 0, done.output
-    report = json.loads(done.output.splitlines()[-1])
-    better = report["kept"] == "new"
-    assert better == (tmp_path / "own" / MODEL.name).exists() == ("model" in report)
-    if better:
-        assert report["new_map100"] > report["shipped_map100"]
-        assert Hasher(tmp_path / "own" / MODEL.name).info.name.endswith("_own")
-
-
-def test_finetune_keeps_the_shipped_model_where_it_cannot_be_beaten(tmp_path: Path) -> None:
-    draw_photos(tmp_path / "set")  # so easy that the shipped model is perfect
-    options = "--data set --passes 0 --method contrastive --out own"
+@pytest.mark.parametrize("method", ["refit", "contrastive"])
+def test_finetune_keeps_the_shipped_model_where_it_cannot_be_beaten(
+    tmp_path: Path, method: str
+) -> None:
+    draw_photos(tmp_path / "set", labels=10, each=1)
+    for path in list((tmp_path / "set").glob("*/000.png")):  # any model is perfect on copies
+        for number in range(1, 4):
+            path.with_name(f"{number:03}.png").write_bytes(path.read_bytes())
+    options = f"--data set --passes 0 --method {method} --out own"
     done = CliRunner().invoke(finetune.main, options.split())
     assert done.exit_code == 0, done.output
     assert '"kept": "shipped"' in done.output and "keep the shipped model" in done.output
@@ -167,12 +162,6 @@ def test_card_of_the_shipped_photos_keeps_its_text() -> None:
 def test_layer_needs_exactly_one_backbone() -> None:
     done = CliRunner().invoke(build_model.main, ["--data", "set", "--model", "a", "--weights", "b"])
     assert done.exit_code == 2 and "give one of" in done.output
-
-
-def test_finetune_needs_two_labels(tmp_path: Path) -> None:
-    draw_photos(tmp_path / "set", labels=1)
-    done = CliRunner().invoke(finetune.main, ["--data", "set"])
-    assert done.exit_code == 3 and "photos of 1 label, 2 are needed" in done.output
 
 
 def test_int8_model_is_small_and_agrees(tiny: Path, tmp_path: Path) -> None:
@@ -314,18 +303,23 @@ def test_radius_needs_four_labels(tmp_path: Path) -> None:
 
 
 def test_finetune_states_the_outcome(tmp_path: Path) -> None:
-    report = {"shipped_map100": 45.4, "new_map100": 98.3, "queries": 40, "kept": "new"}
+    report = {
+        "shipped_map100": 45.4, "new_map100": 98.3, "queries": 40, "kept": "new",
+        "shipped_strangers_named": 2.5, "new_strangers_named": 1.25, "strangers": 80,
+        "shipped_right": 90.0, "new_right": 95.0, "reason": "better",
+    }  # fmt: skip
     own = tmp_path / "own.onnx"
-    sentence = finetune.verdict(report, own)
-    assert (
-        sentence.startswith("better: 45.4 -> 98.3 on 40")
-        and f"EDGE_RUNTIME_MODEL={own}" in sentence
+    figures = (
+        "MAP@100 45.4 -> 98.3 on 40 held-out photos; strangers named 2.5 % -> 1.25 % of 80;"
+        " right answers 90.0 % -> 95.0 %"
     )
-    own.touch()
-    report["kept"] = "shipped"
     sentence = finetune.verdict(report, own)
-    assert sentence.startswith("not better") and "earlier run" in sentence
-    assert finetune.verdict({**report, "queries": 4}, own).startswith("too few photos to judge")
+    assert sentence == f"better: {figures}; set EDGE_RUNTIME_MODEL={own} and enroll again"
+    own.touch()
+    report |= {"kept": "shipped", "reason": "not better: fewer are found"}
+    sentence = finetune.verdict(report, own)
+    assert sentence.startswith(f"not better: fewer are found: {figures}; keep the shipped model")
+    assert "earlier run" in sentence
 
 
 def test_failing_disk_ends_in_one_line(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from training.determinism import set_determinism
 from training.experiments.shares import DRAWS, ENROLLED, NAMED, QUERIES, judge, judge_layers
 from training.files import write_json
 from training.hash_layer.backbone import from_blend
-from training.onnx.export import session
+from training.onnx.model_file import session
 
 SIZE, BITS, LAYER_SEEDS = 224, 64, (1, 2, 3)
 

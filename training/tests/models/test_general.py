@@ -19,7 +19,7 @@ from training.hash_layer.prior import feature_prior, write_prior
 from training.methods.itq import fit_itq
 from training.methods.whitened import covariance_within, fit_whitened
 from training.onnx.blend import blend
-from training.onnx.export import ExportError
+from training.onnx.model_file import ExportError
 from training.tests.conftest import ROOT, draw_photos, photo
 
 MODEL = ROOT / "models" / "mobilenet_v1_hash64.onnx"

@@ -13,12 +13,14 @@ from edge_runtime.engine.portable import PortableEngine
 from edge_runtime.errors import StorageError
 from edge_runtime.model import MODEL_FILE, InputSpec, ModelInfo
 from training.data.input_tensor import to_input
-from training.hash_layer.backbone import cut_at_features, from_backbone, read_head, replace_head
+from training.hash_layer.backbone import from_backbone
+from training.hash_layer.feature_model import cut_at_features, read_head, replace_head
 from training.models.imagenet_weights import WeightsError, load_imagenet
 from training.models.mobilenet_v1 import Backbone, HashNetwork, SameConv
-from training.onnx import export
-from training.onnx.export import ExportError, build, check_parity, save, session
+from training.onnx import model_file
+from training.onnx.export import build
 from training.onnx.features_output import with_features, without_features
+from training.onnx.model_file import ExportError, check_parity, save, session
 from training.tests.conftest import ROOT
 
 
@@ -84,7 +86,7 @@ def test_export_of_another_network_is_refused(tmp_path: Path) -> None:
 
 
 def test_too_large_a_model_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(export, "MAX_BYTES", 1000)
+    monkeypatch.setattr(model_file, "MAX_BYTES", 1000)
     network = small_network()
     with pytest.raises(ExportError, match="1000"):
         save(build(network.backbone, 64, head(network)), tmp_path / "model.onnx")
