@@ -247,22 +247,26 @@ def test_a_trial_equals_a_query_of_the_gallery_without_the_picture(data: st.Data
 
 
 @pytest.mark.slow
-def test_a_thousand_pictures_take_seconds(gallery: Gallery) -> None:
+@pytest.mark.parametrize("each", [10, 1000])
+def test_a_thousand_pictures_take_seconds(gallery: Gallery, each: int) -> None:
     rng = np.random.default_rng(0)
     items = []
     for number in range(1000):
-        center = np.random.default_rng(number // 10).standard_normal(1024)
+        center = np.random.default_rng(number // each).standard_normal(1024)
         for view in range(6):
             features = (center + rng.standard_normal(1024)).astype(np.float32)
             code = np.packbits(features[:64] > 0).view(np.uint64)
             digest = view_digest(number.to_bytes(32, "big"), view)
-            items.append(LabeledCode(f"{number // 10}", code, "", digest, None, quantize(features)))
+            items.append(
+                LabeledCode(f"{number // each}", code, "", digest, None, quantize(features))
+            )
     gallery.enroll(items)
     gallery.snapshot()
+    gallery.calibration()
     began = time.process_time()
     advice = gallery.advise()
     assert advice.queried == 1000
-    assert time.process_time() - began < 6  # 1.1 s on a desktop
+    assert time.process_time() - began < 6  # 1.0 and 1.7 s on a desktop
 
 
 def test_pixels_come_from_the_kept_picture_or_the_enrolled_file(

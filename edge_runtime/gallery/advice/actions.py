@@ -79,10 +79,9 @@ def _missing_data(advice: Advice) -> list[str]:
     accuracy = advice.accuracy
     if accuracy and 2 * len(weak) > len(accuracy.labels) and _limited(accuracy):
         found.append(
-            "Expect most new photos to be unknown, although the right label comes first for "
-            f"{accuracy.first / accuracy.pictures:.0%}: the labels resemble each other, so the "
-            "limit is strict. Photograph from closer, or accept more wrong names "
-            "(--false-name-rate 0.1)."
+            "Photograph from closer, or accept more wrong names (--false-name-rate 0.1): the right "
+            f"label comes first for {accuracy.first / accuracy.pictures:.0%}, but the labels "
+            "resemble each other, so the limit is strict and most new photos would be unknown."
         )
     elif weak:
         weak.sort(key=lambda one: one.right / one.pictures)
@@ -122,7 +121,7 @@ def text_of(advice: Advice) -> str:
         "Labels that are hard to tell apart",
         [
             f"{one.label} and {one.other_label}: {one.mistaken} of {one.checked} pictures "
-            f"may be mistaken; most similar at {one.similarity:.2f}: {shown(one.picture)}, "
+            f"may be mistaken for the other; most similar at {one.similarity:.2f}: {shown(one.picture)}, "
             f"{shown(one.other)}"
             for one in advice.alike
         ],

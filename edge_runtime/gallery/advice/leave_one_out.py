@@ -117,6 +117,8 @@ def _trials_of(index: FeatureIndex, label: int, queries: Rows) -> Iterator[Trial
     pictures = pictures_of(index)
     own_rows = np.flatnonzero(snapshot.label_ids == label)
     firsts = np.unique(pictures[own_rows], return_inverse=True)[1]
+    # A copy is a picture whose whole, not a crop, is the same.
+    whole = pictures[own_rows] == snapshot.ids[own_rows]
     others = RowFilter(np.packbits(snapshot.label_ids != label, bitorder="little"))
     total = sum(units.sum(axis=0) for _, units in _parts(index, own_rows))
     for start in range(0, len(queries), _QUERIES):
@@ -124,11 +126,10 @@ def _trials_of(index: FeatureIndex, label: int, queries: Rows) -> Iterator[Trial
         units = index.units(block)
         cosines = np.concatenate([units @ part.T for _, part in _parts(index, own_rows)], axis=1)
         for row, unit, own_cosines in zip(block.tolist(), units, cosines, strict=True):
-            # A copy is a picture whose whole, not a crop, is the same.
-            first = pictures[own_rows] == snapshot.ids[own_rows]
-            same = (own_cosines >= SAME) & first
-            same[own_rows == row] = True
-            left_out = np.isin(firsts, firsts[same])
+            gone = np.zeros(len(own_rows), np.bool_)  # by the numbers of `firsts`
+            gone[firsts[(own_cosines >= SAME) & whole]] = True
+            gone[firsts[np.searchsorted(own_rows, row)]] = True
+            left_out = gone[firsts]
             yield _trial(index, row, unit, own_rows, own_cosines, left_out, total, others)
 
 

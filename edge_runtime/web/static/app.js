@@ -209,7 +209,7 @@ const FINDINGS = {
   "Wrong label": (advice) =>
     advice.mislabeled.map((one) => `${photoOf(one.picture)} looks like ${one.other.label}`),
   "Hard to tell apart": (advice) => advice.alike.map((one) =>
-    `${one.label} and ${one.other_label}: ${one.mistaken} of ${countOf(one.checked, "photo")} may be mistaken`),
+    `${one.label} and ${one.other_label}: ${one.mistaken} of ${countOf(one.checked, "photo")} may be mistaken for the other`),
   "Under two labels": (advice) =>
     advice.duplicates.map((one) => `${photoOf(one.picture)} and ${photoOf(one.other)}`),
   "Near duplicates": (advice) =>
