@@ -64,12 +64,6 @@ def _missing_data(advice: Advice) -> list[str]:
             f"Photograph {pair.label} and {pair.other_label} again where they differ, close up, "
             "or give them one label: they are hard to tell apart."
         )
-    if faulty := advice.photos.faulty:
-        faults = " or ".join(sorted({FAULTS[one.fault] for one in faulty}))
-        found.append(
-            f"Replace {_count(len(faulty), 'picture')} that {_are(len(faulty))} {faults}, first "
-            f"{shown(faulty[0].picture)}."
-        )
     few = {one.label for one in advice.few}
     weak = [
         one
@@ -89,6 +83,11 @@ def _missing_data(advice: Advice) -> list[str]:
             f"Photograph {_some([one.label for one in weak])} from more sides and in more light: "
             "most new photos of them would be unknown or get a wrong name."
         )
+    if faulty := advice.photos.faulty:
+        faults = " or ".join(sorted({FAULTS[one.fault] for one in faulty}))
+        first = shown(faulty[0].picture)
+        others = f" and {_count(len(faulty) - 1, 'other picture')}" if len(faulty) > 1 else ""
+        found.append(f"Replace {first}{others}: {faults}.")
     return found
 
 
@@ -121,8 +120,8 @@ def text_of(advice: Advice) -> str:
         "Labels that are hard to tell apart",
         [
             f"{one.label} and {one.other_label}: {one.mistaken} of {one.checked} pictures "
-            f"may be mistaken for the other; most similar at {one.similarity:.2f}: {shown(one.picture)}, "
-            f"{shown(one.other)}"
+            "may be mistaken for the other; most similar at "
+            f"{one.similarity:.2f}: {shown(one.picture)}, {shown(one.other)}"
             for one in advice.alike
         ],
     )
@@ -218,7 +217,3 @@ def _some(labels: Sequence[str]) -> str:
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-def _are(number: int) -> str:
-    return "is" if number == 1 else "are"
