@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -17,12 +18,14 @@ import cv2
 import numpy as np
 
 from edge_runtime.camera import Capture
+from edge_runtime.code import Embedding
 from edge_runtime.engine import Engine
 from edge_runtime.errors import NoPhotosError, PhotoError
 from edge_runtime.fitting.quantized import quantize
 from edge_runtime.gallery import Gallery, LabelData, LabeledCode, check_label
 from edge_runtime.gallery.pictures import count_enrolled, view_digest
 from edge_runtime.gallery.query import VIEWS
+from edge_runtime.gallery.rehash.move import Progress, Rehash, rehash
 from edge_runtime.image import Image
 from edge_runtime.image.decode import (
     Photo,
@@ -192,6 +195,22 @@ def enroll_frames(
             break
     batch.commit()
     return batch.result
+
+
+def rehash_gallery(
+    engine: Engine,
+    path: Path,
+    *,
+    drop_missing: bool = False,
+    progress: Progress = lambda _total: nullcontext(lambda _count: None),
+) -> Rehash:
+    """Make the gallery at `path` one of the engine's model: see `rehash`."""
+
+    def embed(jpeg: bytes, numbers: Sequence[int]) -> list[Embedding]:
+        views = views_of(decode_photo(jpeg, where=f"{path}, kept picture"))
+        return [embedding_of(engine, views[number]) for number in numbers]
+
+    return rehash(path, engine.model, embed, drop_missing=drop_missing, progress=progress)
 
 
 class _Batch:

@@ -152,6 +152,10 @@ class FeaturesMissingError(GalleryError):
     """Codes without features: enrolled by an earlier version, imported, or too many."""
 
 
+class PicturesMissingError(GalleryError):
+    """Pictures that were not kept, so another model cannot hash them."""
+
+
 class GalleryDamagedError(GalleryError):
     """The file is not a gallery, or a checksum does not match."""
 

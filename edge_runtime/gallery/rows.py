@@ -227,9 +227,22 @@ def bind(connection: sqlite3.Connection, path: Path, model: ModelInfo | None) ->
         raise GalleryModelMismatchError(
             f"its codes were made by model {meta.model_id[:12]}, not by {model.id[:12]}",
             where=path,
-            remedy=f"use {theirs}, or enroll the photos into another --gallery",
+            remedy=f"use {theirs}, move it to this one with edge-runtime gallery rehash, "
+            "or enroll the photos into another --gallery",
         )
     return meta
+
+
+def check_still_bound(connection: sqlite3.Connection, path: Path, meta: Meta) -> None:
+    """Raise `GalleryModelMismatchError` if the gallery was moved to a model other than `meta`'s."""
+    now = read_meta(connection)
+    if now is not None and now != meta:
+        raise GalleryModelMismatchError(
+            f"it was moved to model {now.model_id[:12]} while this process used "
+            f"{meta.model_id[:12]}",
+            where=path,
+            remedy="start again with that --model",
+        )
 
 
 class Generation(NamedTuple):

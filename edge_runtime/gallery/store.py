@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
 from edge_runtime.code import Code, Embedding
-from edge_runtime.errors import GalleryModelMismatchError
+from edge_runtime.errors import GalleryDamagedError, GalleryModelMismatchError
 from edge_runtime.fitting.calibration import Calibration
 from edge_runtime.fitting.prior import FeaturePrior
 from edge_runtime.gallery import changes, query
@@ -33,6 +33,7 @@ from edge_runtime.gallery.rows import (
     Meta,
     begin_generation,
     bind,
+    check_still_bound,
 )
 from edge_runtime.gallery.schema import checkpoint, connect, transaction, translated
 from edge_runtime.gallery.snapshot.packed import Snapshot
@@ -66,6 +67,8 @@ class Gallery:
         self._connection = connect(self.path, create=create, read_only=read_only)
         self._memory = GalleryMemory(self.path)
         self._closed = False
+        self._checked: Snapshot | None = None
+        """The latest snapshot that is known to belong to the model."""
         self._checkpointed_changes = 0
         """`total_changes` of the connection at the last checkpoint."""
         try:
@@ -282,7 +285,15 @@ class Gallery:
     def snapshot(self) -> Snapshot:
         """Return the packed codes, updated if this or another process has committed since."""
         with translated(self.path):
-            return self._memory.update(self._connection, self.model_id, self.bits)
+            try:
+                snapshot = self._memory.update(self._connection, self.model_id, self.bits)
+            except GalleryDamagedError:  # codes of another model may have another length
+                self._check_still_bound()
+                raise
+            if snapshot is not self._checked:
+                self._check_still_bound()
+                self._checked = snapshot
+        return snapshot
 
     def checkpoint(self) -> None:
         """After changes: empty the write-ahead log, which must not outlive the file."""
@@ -308,8 +319,9 @@ class Gallery:
 
     def save_snapshot(self) -> None:
         """Write the snapshot file of a large gallery. A failure only slows down the next start."""
-        self.snapshot()
-        self._memory.save(self.model_id)
+        with suppress(GalleryModelMismatchError):
+            self.snapshot()
+            self._memory.save(self.model_id)
 
     def __enter__(self) -> Gallery:
         return self
@@ -318,6 +330,9 @@ class Gallery:
         self.close()
 
     # -- internals ----------------------------------------------------------------------------
+
+    def _check_still_bound(self) -> None:
+        check_still_bound(self._connection, self.path, Meta(self.model_id, self.bits))
 
     @contextmanager
     def _writing(self, *, many: bool = False) -> Iterator[None]:
@@ -331,6 +346,7 @@ class Gallery:
                 self._connection.execute("PRAGMA foreign_keys = OFF")
             try:
                 with transaction(self._connection):
+                    self._check_still_bound()
                     yield
             finally:
                 if many:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import click
@@ -11,11 +12,13 @@ from edge_runtime.cli.common import (
     already_enrolled,
     busy,
     count_of,
+    engine_options,
     gallery_option,
     json_option,
     pictures_and_codes,
     print_json,
     print_message,
+    progress_bar,
 )
 from edge_runtime.errors import EXIT_CHECK_FAILED
 
@@ -80,6 +83,48 @@ def compact(gallery: Path, as_json: bool) -> None:
         print_json({"before_bytes": before, "after_bytes": after})
     else:
         click.echo(f"{before / 1e6:.2f} MB before, {after / 1e6:.2f} MB now")
+
+
+@click.command("rehash")
+@gallery_option
+@engine_options
+@click.option(
+    "--drop-missing",
+    is_flag=True,
+    help="Go on without the pictures that were not kept, and remove their codes.",
+)
+@json_option
+def rehash(
+    gallery: Path, model: Path | None, threads: int, drop_missing: bool, as_json: bool
+) -> None:
+    """Move the gallery to another model, from the pictures that it keeps.
+
+    The pictures must have been enrolled with --keep-pictures. If the command is interrupted, the
+    gallery is as before, and the next call goes on. With the gallery's own model, the command adds
+    missing features.
+    """
+    from edge_runtime.engine import open_engine
+    from edge_runtime.enroll import rehash_gallery
+
+    engine = open_engine(model, threads=threads)
+    outcome = rehash_gallery(
+        engine, gallery, drop_missing=drop_missing, progress=partial(progress_bar, "rehashing")
+    )
+    if as_json:
+        print_json(asdict(outcome))
+        return
+    codes = count_of(outcome.codes, "code")
+    if outcome.model_changed:
+        click.echo(f"moved {codes} to the model {engine.model.name} ({engine.model.id[:12]})")
+    elif outcome.codes:
+        click.echo(f"added features to {codes}")
+    else:
+        click.echo("nothing to do: the gallery has this model already")
+    if outcome.fitted_dropped:
+        print_message("the fitted code was dropped (run: edge-runtime gallery refit)")
+    for label, pictures in outcome.missing.items():
+        what = "removed, not kept" if outcome.model_changed else "not kept, no features"
+        print_message(f"{label}: {count_of(pictures, 'picture')} {what}")
 
 
 @click.command("backup")
@@ -174,6 +219,7 @@ COMMANDS = (
     verify,
     repair,
     compact,
+    rehash,
     backup,
     restore,
     export_gallery,

@@ -1,0 +1,1 @@
+"""Move a gallery to another model, by means of the pictures that it keeps."""
