@@ -328,6 +328,7 @@ print("done", flush=True)
 KILLS = int(os.environ.get("EDGE_RUNTIME_KILLS", "20"))
 
 
+@pytest.mark.slow
 def test_kill_9_at_any_moment_leaves_the_old_or_the_new_gallery(
     tmp_path: Path, noise: Noise
 ) -> None:
