@@ -141,7 +141,7 @@ def _note(connection: sqlite3.Connection, codes: int) -> str:
     (features,) = connection.execute("SELECT count(*) FROM feature").fetchone()
     return (
         f"pictures are not compared: {codes - features} of {codes} codes have no features "
-        "(enroll the photos into a new --gallery)"
+        "(enroll the same photos again to add them)"
     )
 
 
