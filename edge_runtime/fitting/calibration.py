@@ -19,12 +19,8 @@ from numpy.typing import NDArray
 
 FALSE_NAME_RATE = 0.02
 """Share of strangers that may be named, the default."""
-STRANGER_MEAN, STRANGER_SPREAD = 0.50, 0.06
-"""Of photos of unrelated things, where a gallery has too few labels to tell."""
-KNOWN_MEAN, KNOWN_SPREAD = 0.72, 0.10
-"""Of other photos of the same thing, where no label has two photos."""
 PRIOR_LABELS = 6
-"""Labels that the spreads above count as."""
+"""Labels that the spreads of a scale count as."""
 KNOWN_WEIGHT = 4
 """Photos that the mean of known things counts as."""
 FEW_LABELS, MANY_LABELS = 20, 60
@@ -33,6 +29,26 @@ on, the measured one does, if that is lower. In between, both do."""
 SAME = 0.98
 """From this similarity on, a photo counts as the enrolled one. A video frame of it is at 0.99."""
 _NORMAL = NormalDist()
+
+
+@dataclass(frozen=True)
+class Scale:
+    """What similarities of a kind are like, where a gallery has too little to tell."""
+
+    stranger_mean: float
+    """Of photos of unrelated things."""
+    stranger_spread: float
+    known_mean: float
+    """Of other photos of the same thing."""
+    known_spread: float
+    temperature: float
+    """Difference of two labels' similarities at which the odds between them are e to 1."""
+
+
+PLAIN_SCALE = Scale(0.50, 0.06, 0.72, 0.10, 0.02)
+"""Of plain cosines."""
+FITTED_SCALE = Scale(0.15, 0.10, 0.45, 0.15, 0.05)
+"""Of cosines in a fitted metric, which are spread more widely."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +64,8 @@ class Calibration:
     known_spread: float
     measured: tuple[float, ...] = ()
     """The similarities of strangers, ascending."""
+    temperature: float = PLAIN_SCALE.temperature
+    """See `Scale`."""
 
     def threshold(self, false_name_rate: float = FALSE_NAME_RATE) -> float:
         """Return the similarity that a share `false_name_rate` of strangers exceeds."""
@@ -74,31 +92,39 @@ class Calibration:
 
 
 def calibrate(
-    strangers: NDArray[np.float32], known: NDArray[np.float32], labels: int
+    strangers: NDArray[np.float32],
+    known: NDArray[np.float32],
+    labels: int,
+    scale: Scale = PLAIN_SCALE,
+    crowding: float = 0.0,
 ) -> Calibration:
     """Model the similarities of photos to the labels that are not theirs, and to their own.
 
     `strangers` [N] has photos of `labels` labels; `known` [M] may be empty, and so may `strangers`
     if there is one label. Similarities of `SAME` and more are copies of a photo under two labels,
-    which say nothing about strangers.
+    which say nothing about strangers. `crowding` is how much more similar a stranger to all labels
+    is than one to all but its own.
     """
     others = strangers[strangers < SAME]
-    mean, spread = STRANGER_MEAN, STRANGER_SPREAD
+    mean, spread = scale.stranger_mean, scale.stranger_spread
     if len(others):
         mean, deviation = float(others.mean()), float(others.std(ddof=1)) if len(others) > 1 else 0
         if labels < 3:  # two labels may happen to differ much
-            mean = max(mean, STRANGER_MEAN)
+            mean = max(mean, scale.stranger_mean)
         freedom = labels - 1
-        variance = PRIOR_LABELS * STRANGER_SPREAD**2 + freedom * deviation**2
+        variance = PRIOR_LABELS * scale.stranger_spread**2 + freedom * deviation**2
         spread = math.sqrt(variance / (PRIOR_LABELS + freedom))
+        mean += crowding
     spread *= math.sqrt(1 + 1 / max(labels, 1))  # the mean is an estimate, too
     own = known[known < SAME]
     total = KNOWN_WEIGHT + len(own)
-    known_mean = (KNOWN_WEIGHT * max(KNOWN_MEAN, mean + 2 * spread) + float(own.sum())) / total
+    known_mean = (
+        KNOWN_WEIGHT * max(scale.known_mean, mean + 2 * spread) + float(own.sum())
+    ) / total
     squares = float(((own - known_mean) ** 2).sum()) if len(own) else 0.0
-    known_spread = math.sqrt((KNOWN_WEIGHT * KNOWN_SPREAD**2 + squares) / total)
+    known_spread = math.sqrt((KNOWN_WEIGHT * scale.known_spread**2 + squares) / total)
     measured = tuple(np.sort(others).tolist())
-    return Calibration(mean, spread, labels, known_mean, known_spread, measured)
+    return Calibration(mean, spread, labels, known_mean, known_spread, measured, scale.temperature)
 
 
 def _student_quantile(share: float, freedom: float) -> float:

@@ -16,13 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.fitting.layer import HashLayer
-from edge_runtime.fitting.prior import FeaturePrior, label_means, scatter
+from edge_runtime.fitting.prior import FeaturePrior, label_means
 from edge_runtime.fitting.quantized import Floats, unit
+from edge_runtime.fitting.within import within_labels
 
-PRIOR_WEIGHT = 200
-"""Degrees of freedom that the prior's covariance counts as."""
-SHRINKAGE = 0.1
-"""Share of the identity in the covariance within labels."""
 ROTATIONS = 20
 """Iterations of ITQ."""
 MOST_DIRECTIONS, LEAST_DIRECTIONS = 256, 32
@@ -57,18 +54,11 @@ def fit_layer(
 
 def _whitening(rows: Floats, labels: NDArray[np.int64], prior: FeaturePrior | None) -> Floats:
     """Return the inverse square root, float32 [F, F], of the shrunk covariance within labels."""
-    within, freedom = scatter(rows, labels)
-    if prior is not None:
-        within = within + PRIOR_WEIGHT * prior.within
-        freedom += PRIOR_WEIGHT
-    within /= max(freedom, 1)
-    size = len(within)
-    level = float(np.trace(within)) / size
-    if level <= 0:  # every label has one row, or its rows are equal
-        return np.eye(size, dtype=np.float32)
-    within = (1 - SHRINKAGE) * within + SHRINKAGE * level * np.eye(size)
-    values, vectors = np.linalg.eigh(within.astype(np.float32))
-    whitening: Floats = vectors / np.sqrt(np.maximum(values, 1e-3 * SHRINKAGE * level))
+    within = within_labels(rows, labels, prior)
+    if within.level <= 0:
+        return np.eye(rows.shape[1], dtype=np.float32)
+    values, vectors = within.spectrum()
+    whitening: Floats = vectors / np.sqrt(values + within.level)
     return whitening
 
 

@@ -16,13 +16,19 @@ import numpy as np
 
 from edge_runtime.code import words_of
 from edge_runtime.errors import GalleryDamagedError
-from edge_runtime.gallery.features.rows import (
-    FittedLayer,
-    read_features,
+from edge_runtime.fitting.layer import HashLayer
+from edge_runtime.fitting.metric import FittedMetric
+from edge_runtime.gallery.features.fitted import (
     read_layer,
+    read_metric,
+    read_outcome,
+    write_layer,
+    write_metric,
+)
+from edge_runtime.gallery.features.rows import (
+    read_features,
     read_pictures,
     write_features,
-    write_layer,
     write_pictures,
 )
 from edge_runtime.gallery.rows import (
@@ -130,10 +136,12 @@ def _faults(connection: sqlite3.Connection, path: Path) -> Iterator[str]:
             yield f"code {item_id}: the checksum of its {what} does not match"
         elif item_id not in ids:
             yield f"code {item_id}: it has {what}, but is missing"
-    try:
-        read_layer(connection)
-    except ValueError as error:
-        yield f"fitted layer: {error}"
+    parts = (("layer", read_layer), ("metric", read_metric), ("outcome", read_outcome))
+    for part, read in parts:
+        try:
+            read(connection)
+        except ValueError as error:
+            yield f"fitted {part}: {error}"
     file = snapshot_path(path)
     if intact and file.exists() and not is_outdated(file):
         snapshot = load_snapshot(file, meta.model_id, meta.bits)
@@ -222,7 +230,8 @@ class _Salvaged:
     lost: list[int] = field(default_factory=list)
     thumbnails: list[tuple[int, bytes]] = field(default_factory=list)
     positions: list[tuple[int, Position]] = field(default_factory=list)
-    layer: FittedLayer | None = None
+    layer: tuple[HashLayer, dict[str, Any]] | None = None
+    metric: FittedMetric | None = None
 
 
 def _salvage(connection: sqlite3.Connection, path: Path) -> _Salvaged:
@@ -248,7 +257,10 @@ def _salvage(connection: sqlite3.Connection, path: Path) -> _Salvaged:
         if position is not None and item_id in ids:
             salvaged.positions.append((item_id, position))
     with suppress(ValueError, sqlite3.DatabaseError):
-        salvaged.layer = read_layer(connection)
+        layer, details, _ = read_layer(connection)
+        salvaged.layer = None if layer is None else (layer, details or {})
+    with suppress(ValueError, sqlite3.DatabaseError):
+        salvaged.metric, _ = read_metric(connection)
     return salvaged
 
 
@@ -307,7 +319,9 @@ def _write(path: Path, salvaged: _Salvaged, source: sqlite3.Connection) -> None:
             write_features(connection, ((i, np.frombuffer(value, np.int8)) for i, value in values))
             write_pictures(connection, _of_codes(source, _PICTURES, ids))
             if salvaged.layer is not None:
-                write_layer(connection, salvaged.layer.layer, salvaged.layer.details)
+                write_layer(connection, *salvaged.layer)
+            if salvaged.metric is not None:
+                write_metric(connection, salvaged.metric)
             begin_generation(connection)
         with translated(path):  # a single file can be renamed atomically
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")

@@ -110,6 +110,22 @@ _STEPS: tuple[tuple[str, ...], ...] = (
         checksum INTEGER NOT NULL
     )""",
     ),
+    (  # to schema 5: similarities fitted to the gallery
+        """CREATE TABLE metric (
+        id INTEGER PRIMARY KEY CHECK (id = 1),
+        features INTEGER NOT NULL,
+        directions INTEGER NOT NULL,
+        folds INTEGER NOT NULL,
+        weights BLOB NOT NULL,
+        checksum INTEGER NOT NULL
+    )""",
+        # The outcome of the last refit, whether or not something was kept.
+        """CREATE TABLE refit (
+        id INTEGER PRIMARY KEY CHECK (id = 1),
+        details TEXT NOT NULL,
+        checksum INTEGER NOT NULL
+    )""",
+    ),
 )
 """The statements from each schema to the next. A new gallery runs all of them, an older one the
 remaining steps. A released step is never edited."""

@@ -17,9 +17,15 @@ from edge_runtime.gallery.advice.report import Advice
 from edge_runtime.gallery.advice.survey import AdviceOptions, advise
 from edge_runtime.gallery.completion import Lacking, lacking
 from edge_runtime.gallery.content import Content, read_content
+from edge_runtime.gallery.features.fitted import read_outcome
 from edge_runtime.gallery.features.memory import GalleryMemory
-from edge_runtime.gallery.features.refit import Refit, features_missing, refit
-from edge_runtime.gallery.features.rows import write_layer
+from edge_runtime.gallery.features.refit import (
+    Refit,
+    features_missing,
+    is_due,
+    refit,
+    write_fit,
+)
 from edge_runtime.gallery.features.search import Ranking, rank
 from edge_runtime.gallery.pictures import count_by_label, count_enrolled, group_ids
 from edge_runtime.gallery.records import (
@@ -131,12 +137,25 @@ class Gallery:
         index = self._memory.index
         if index is None:
             raise features_missing(self.path, self.stats())
-        outcome, layer = refit(index, bits, prior)
-        if layer is not None and not dry_run:
+        fitted = refit(index, bits, prior)
+        if not dry_run:
             with self._writing():
-                write_layer(self._connection, layer, outcome.details())
-                begin_generation(self._connection)
-        return outcome
+                if write_fit(self._connection, fitted):
+                    begin_generation(self._connection)
+        return fitted.outcome
+
+    def refit_if_due(self, prior: FeaturePrior | None = None) -> Refit | None:
+        """Refit if the content has changed enough since the last time, else return None.
+
+        The code keeps its length. Never due without features.
+        """
+        self.snapshot()
+        index = self._memory.index
+        with translated(self.path):
+            last = read_outcome(self._connection)
+        if index is None or not is_due(index, last):
+            return None
+        return self.refit(index.snapshot.lookup.bits, prior)
 
     def merge(self, other: Gallery) -> EnrollCounts:
         """Enroll the content of `other`, all or nothing, and count pictures and codes.

@@ -136,7 +136,7 @@ class Pipeline:
         if calibration is not None and None not in similar:
             labels, images = fuse_similarities([one for one in similar if one], method)
             verdict = similarity_verdict(labels, calibration, self.false_name_rate, self.radius)
-            return FusedResult(verdict, similarity_scores(labels, images))
+            return FusedResult(verdict, similarity_scores(labels, images, calibration))
         neighbors = [result.matches for result in results]
         scores = label_scores(neighbors, self._radius, method)
         return FusedResult(fused_verdict(neighbors, scores), scores)

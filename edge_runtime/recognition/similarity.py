@@ -9,9 +9,6 @@ from edge_runtime.fitting.calibration import Calibration
 from edge_runtime.recognition.voting import FusionMethod, LabelScore
 from edge_runtime.types import LabelSimilarity, Verdict
 
-TEMPERATURE = 0.02
-"""Difference of two labels' similarities at which the odds between them are e to 1."""
-
 
 def similarity_verdict(
     labels: Sequence[LabelSimilarity],
@@ -36,15 +33,15 @@ def similarity_verdict(
     if not known:
         nearest = min(one.match.distance for one in labels)
         return Verdict(None, 0.0, nearest, round(best.similarity, 4))
-    confidence = calibration.known_probability(best.similarity) * _shares(labels)[0]
+    confidence = calibration.known_probability(best.similarity) * _shares(labels, calibration)[0]
     return Verdict(best.label, confidence, best.match.distance, round(best.similarity, 4))
 
 
 def similarity_scores(
-    labels: Sequence[LabelSimilarity], images: Sequence[int]
+    labels: Sequence[LabelSimilarity], images: Sequence[int], calibration: Calibration
 ) -> tuple[LabelScore, ...]:
     """Return `labels` as scores; `images` are the numbers of images that have each label."""
-    shares = _shares(labels)
+    shares = _shares(labels, calibration)
     return tuple(
         LabelScore(one.label, one.match, share, count)
         for one, share, count in zip(labels, shares, images, strict=True)
@@ -81,11 +78,11 @@ def fuse_similarities(
     return [one for one, _ in fused], [count for _, count in fused]
 
 
-def _shares(labels: Sequence[LabelSimilarity]) -> list[float]:
+def _shares(labels: Sequence[LabelSimilarity], calibration: Calibration) -> list[float]:
     """Return the share of each label among all, by a softmax of the similarities."""
     if not labels:
         return []
     top = labels[0].similarity
-    weights = [math.exp((one.similarity - top) / TEMPERATURE) for one in labels]
+    weights = [math.exp((one.similarity - top) / calibration.temperature) for one in labels]
     total = sum(weights)
     return [weight / total for weight in weights]

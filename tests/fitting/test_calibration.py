@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from itertools import pairwise
 
 import numpy as np
@@ -12,7 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_runtime.fitting import calibration
-from edge_runtime.fitting.calibration import SAME, STRANGER_MEAN, Calibration, calibrate
+from edge_runtime.fitting.calibration import (
+    FITTED_SCALE,
+    PLAIN_SCALE,
+    SAME,
+    Calibration,
+    calibrate,
+)
 
 NONE = np.empty(0, np.float32)
 SIMILARITIES = st.lists(st.floats(-1, 1, width=32), max_size=30).map(
@@ -55,13 +61,13 @@ def test_many_labels_are_measured_instead_of_modeled() -> None:
 
 def test_one_label_has_no_strangers() -> None:
     measured = calibrate(NONE, np.array([0.9, 0.8], np.float32), 1)
-    assert measured.stranger_mean == STRANGER_MEAN
-    assert STRANGER_MEAN < measured.threshold() < SAME
+    assert measured.stranger_mean == PLAIN_SCALE.stranger_mean
+    assert PLAIN_SCALE.stranger_mean < measured.threshold() < SAME
 
 
 def test_two_labels_that_differ_much_do_not_lower_the_threshold() -> None:
     far = np.full(2, 0.1, np.float32)
-    assert calibrate(far, NONE, 2).stranger_mean == STRANGER_MEAN
+    assert calibrate(far, NONE, 2).stranger_mean == PLAIN_SCALE.stranger_mean
     assert calibrate(far, NONE, 3).stranger_mean == pytest.approx(0.1)
 
 
@@ -85,13 +91,26 @@ def test_every_calibration_is_usable(
     strangers: np.ndarray, known: np.ndarray, labels: int, rate: float
 ) -> None:
     measured = calibrate(strangers, known, labels)
-    assert all(map(math.isfinite, (*astuple(measured)[:-1], *measured.measured)))
+    assert all(
+        map(math.isfinite, (*astuple(replace(measured, measured=()))[:-2], *measured.measured))
+    )
     assert measured.stranger_spread > 0
     assert measured.known_spread > 0
     assert measured.threshold(rate) <= SAME
     probabilities = [measured.known_probability(value) for value in np.linspace(-1, 1, 81)]
     assert all(0 <= one <= 1 for one in probabilities)
     assert all(a <= b + 1e-12 for a, b in pairwise(probabilities))
+
+
+def test_a_crowded_gallery_raises_the_limit() -> None:
+    alone, crowded = (calibrate(_strangers(), NONE, 10, crowding=more) for more in (0.0, 0.02))
+    assert crowded.threshold() == pytest.approx(alone.threshold() + 0.02)
+
+
+def test_a_fitted_metric_has_a_scale_of_its_own() -> None:
+    plain, fitted = (calibrate(NONE, NONE, 1, scale) for scale in (PLAIN_SCALE, FITTED_SCALE))
+    assert fitted.stranger_mean < plain.stranger_mean
+    assert fitted.temperature > plain.temperature
 
 
 def test_the_probability_between_two_narrow_distributions_is_a_number() -> None:

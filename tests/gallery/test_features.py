@@ -21,7 +21,7 @@ from edge_runtime.fitting.layer import HashLayer
 from edge_runtime.fitting.quantized import quantize, unit
 from edge_runtime.gallery import Gallery, LabeledCode
 from edge_runtime.gallery.backup import backup, restore
-from edge_runtime.gallery.features.rows import read_layer, write_layer
+from edge_runtime.gallery.features.fitted import read_layer, write_layer
 from edge_runtime.gallery.maintenance import repair, verify
 from edge_runtime.gallery.rows import begin_generation
 from edge_runtime.position import Position, QueryPosition
@@ -148,6 +148,10 @@ FAULTS = {
 }
 
 
+FITTED_TABLES = ("feature", "picture", "layer", "metric", "refit")
+"""That schema 3 does not have."""
+
+
 @pytest.mark.parametrize("change", FAULTS)
 def test_verify_finds_a_fault_and_repair_keeps_the_rest(gallery: Gallery, change: str) -> None:
     expected = _fill(gallery)
@@ -167,11 +171,11 @@ def test_verify_finds_a_fault_and_repair_keeps_the_rest(gallery: Gallery, change
             assert picture in (b"", expected[number][2])
     if kept[2]:
         connection = sqlite3.connect(gallery.path)
-        fitted = read_layer(connection)
+        layer, details, _ = read_layer(connection)
         connection.close()
-        assert fitted is not None
-        assert fitted.layer.to_bytes() == _layer().to_bytes()
-        assert fitted.details == {"kept": True}
+        assert layer is not None
+        assert layer.to_bytes() == _layer().to_bytes()
+        assert details == {"kept": True}
 
 
 @pytest.mark.parametrize("change", list(FAULTS)[:3])
@@ -209,7 +213,7 @@ def test_a_gallery_of_schema_3_answers_as_before(gallery: Gallery) -> None:
     gallery.enroll(old)
     expected = gallery.search(old[1].code)
     gallery.close()
-    tables = [f"DROP TABLE {table}" for table in ("feature", "picture", "layer")]
+    tables = [f"DROP TABLE {table}" for table in FITTED_TABLES]
     _change(gallery.path, *tables, "PRAGMA user_version = 3")
     with Gallery(gallery.path, MODEL) as migrated:
         assert migrated.search(old[1].code) == expected

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -17,10 +18,12 @@ from edge_runtime.code import Embedding
 from edge_runtime.engine import open_engine
 from edge_runtime.engine.fake import FakeEngine
 from edge_runtime.enroll import enroll_photos
-from edge_runtime.errors import FeaturesMissingError, InputError
+from edge_runtime.errors import FeaturesMissingError, GalleryDamagedError, InputError
+from edge_runtime.fitting.calibration import FALSE_NAME_RATE
 from edge_runtime.fitting.quantized import quantize
-from edge_runtime.gallery import Gallery, LabeledCode
+from edge_runtime.gallery import Gallery, LabeledCode, maintenance
 from edge_runtime.gallery.maintenance import verify
+from edge_runtime.recognition.similarity import similarity_verdict
 from tests.support.processes import run_cli
 
 MODEL = FakeEngine().model
@@ -65,7 +68,7 @@ def test_a_better_code_is_kept_and_searched(path: Path, bits: int) -> None:
         assert reader.rank(Embedding(np.zeros(1, np.uint64), _features(3, 9)))
         generation = gallery.stats().generation
         outcome = gallery.refit(bits)
-        assert (outcome.kept, outcome.judged, outcome.bits) == (True, 10, bits)
+        assert (outcome.code_kept, outcome.left_out, outcome.bits) == (True, 10, bits)
         assert outcome.found_after > outcome.found_before
         stats = gallery.stats()
         assert (stats.fitted_bits, stats.generation) == (bits, generation + 1)
@@ -80,11 +83,11 @@ def test_a_better_code_is_kept_and_searched(path: Path, bits: int) -> None:
 def test_a_code_that_is_no_better_is_not_kept(path: Path) -> None:
     with Gallery(path, MODEL, create=True) as gallery:
         _enroll(gallery, 10)
-        assert gallery.refit(64).kept
+        assert gallery.refit(64).code_kept
         generation = gallery.stats().generation
         again = gallery.refit(64)
-        assert not again.kept
-        assert "no more" in again.reason
+        assert not again.code_kept
+        assert "code of 64 bits: not kept" in again.summary()
         assert gallery.stats().generation == generation
 
 
@@ -92,7 +95,7 @@ def test_a_dry_run_changes_nothing(path: Path) -> None:
     with Gallery(path, MODEL, create=True) as gallery:
         _enroll(gallery, 10)
         before = gallery.stats()
-        assert gallery.refit(64, dry_run=True).kept
+        assert gallery.refit(64, dry_run=True).code_kept
         assert gallery.stats() == before
 
 
@@ -102,7 +105,7 @@ def test_too_few_pictures_keep_the_present_code(path: Path, labels: int, picture
         _enroll(gallery, labels, pictures)
         outcome = gallery.refit(64)
         assert (outcome.kept, outcome.judged) == (False, 0)
-        assert "too few labels with two pictures" in outcome.reason
+        assert "too few labels with two pictures" in outcome.summary()
         assert gallery.rank(Embedding(np.zeros(1, np.uint64), _features(0, 0)))
 
 
@@ -147,12 +150,97 @@ def test_new_pictures_get_the_fitted_code(path: Path) -> None:
         assert ranking.matches[0].distance <= 1  # int8 features may flip a bit
 
 
+def _look_alike(label: int, picture: int) -> np.ndarray:
+    """Features of things that have much in common, photographed in light that differs."""
+    common, light = (np.random.default_rng(seed).standard_normal((3, 64)) for seed in (1, 2))
+    own = np.random.default_rng(100 + label).standard_normal(64)
+    noise = np.random.default_rng((label, picture)).standard_normal(64)
+    lit = np.random.default_rng((9, label, picture)).standard_normal(3) @ light
+    features: np.ndarray = 2 * common[0] + 0.7 * own + 0.8 * lit + 0.3 * noise
+    return features.astype(np.float32)
+
+
+def test_look_alike_things_get_a_metric(path: Path) -> None:
+    with Gallery(path, MODEL, create=True) as gallery, Gallery(path, MODEL) as reader:
+        codes = np.random.default_rng(3).integers(0, 1 << 63, (12, 6), np.uint64)
+        gallery.enroll(
+            [
+                LabeledCode(
+                    f"label {label}",
+                    codes[label, picture : picture + 1],
+                    features=quantize(_look_alike(label, picture)),
+                )
+                for picture in range(6)
+                for label in range(12)
+            ]
+        )
+
+        def right(opened: Gallery) -> int:
+            verdicts = []
+            for label in range(12):
+                embedding = Embedding(np.zeros(1, np.uint64), _look_alike(label, 99))
+                ranking = opened.rank(embedding)
+                assert ranking is not None
+                found = similarity_verdict(ranking.labels, ranking.calibration, FALSE_NAME_RATE)
+                verdicts.append(found.label == f"label {label}")
+            return sum(verdicts)
+
+        before = right(reader)
+        outcome = gallery.refit(64)
+        assert outcome.metric_kept, outcome.summary()
+        assert outcome.right_after > outcome.right_before
+        assert right(reader) > max(before, 8)  # another process uses it at once
+        stranger = Embedding(np.zeros(1, np.uint64), _look_alike(77, 0))
+        ranking = reader.rank(stranger)
+        assert ranking is not None
+        verdict = similarity_verdict(ranking.labels, ranking.calibration, FALSE_NAME_RATE)
+        assert verdict.label is None
+        enrolled = reader.rank(Embedding(np.zeros(1, np.uint64), _look_alike(3, 3)))
+        assert enrolled is not None
+        assert (enrolled.labels[0].label, enrolled.labels[0].similarity) == ("label 3", 1.0)
+    assert verify(path) == []
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE metric SET weights = zeroblob(length(weights))")
+    connection.close()
+    assert verify(path) == ["fitted metric: its checksum does not match"]
+    with Gallery(path, MODEL) as damaged, pytest.raises(GalleryDamagedError, match="fitted"):
+        damaged.rank(stranger)
+    maintenance.repair(path)
+    assert verify(path) == []
+
+
+def test_a_refit_is_due_when_enough_has_changed(path: Path) -> None:
+    with Gallery(path, MODEL, create=True) as gallery:
+        assert gallery.refit_if_due() is None  # nothing is enrolled
+        _enroll(gallery, 4, 3)
+        assert gallery.refit_if_due() is None  # too little to judge a fit
+        gallery.remove(label="label 3")
+        _enroll(gallery, 10)
+        assert gallery.refit_if_due() is not None
+        assert gallery.refit_if_due() is None
+        gallery.enroll([_spare(number) for number in range(2)])
+        assert gallery.refit_if_due() is None
+        gallery.enroll([_spare(number) for number in range(2, 4)])
+        assert gallery.refit_if_due() is not None
+        gallery.enroll([LabeledCode("old", np.zeros(1, np.uint64))])
+        assert gallery.refit_if_due() is None  # a code has no features
+
+
+def _spare(number: int) -> LabeledCode:
+    return LabeledCode(
+        "label 1",
+        np.full(1, number, np.uint64),
+        digest=bytes([200 + number]) * 16,
+        features=quantize(_features(1, 50 + number)),
+    )
+
+
 REFIT_AGAIN_AND_AGAIN = """
 import sys
 from edge_runtime.engine import open_engine
 from edge_runtime.engine.fake import FakeEngine
 from edge_runtime.gallery import Gallery
-from edge_runtime.gallery.features.rows import write_layer
+from edge_runtime.gallery.features.fitted import write_layer
 with Gallery(sys.argv[1], FakeEngine().model) as gallery:
     for round in range(10_000):
         print(gallery.refit(64 + round % 2 * 64).kept, flush=True)
@@ -190,6 +278,6 @@ def test_the_command_says_what_it_did(tmp_path: Path) -> None:
         enroll_photos(engine, gallery, [("noise", image) for image in images])
     done = run_cli("gallery", "refit", "--gallery", path, "--dry-run")
     assert done.returncode == 0, done.stderr
-    assert "the new code of 64 bits is not kept: too few labels" in done.stdout
+    assert "nothing is fitted: too few labels" in done.stdout
     done = run_cli("gallery", "refit", "--gallery", path, "--bits", "128", "--json")
     assert json.loads(done.stdout)["bits"] == 128

@@ -53,12 +53,12 @@ def test_a_radius_replaces_the_limit() -> None:
 def test_an_empty_gallery_knows_nothing() -> None:
     verdict = similarity_verdict([], CALIBRATION, RATE)
     assert (verdict.label, verdict.confidence, verdict.distance) == (None, 0, None)
-    assert similarity_scores([], []) == ()
+    assert similarity_scores([], [], CALIBRATION) == ()
     assert fuse_similarities([], "vote") == ([], [])
 
 
 def test_scores_are_shares() -> None:
-    scores = similarity_scores([_label("cat", 0.9), _label("dog", 0.88)], [2, 1])
+    scores = similarity_scores([_label("cat", 0.9), _label("dog", 0.88)], [2, 1], CALIBRATION)
     assert [score.label for score in scores] == ["cat", "dog"]
     assert sum(score.share for score in scores) == pytest.approx(1)
     assert scores[0].share / scores[1].share == pytest.approx(2.71828, rel=1e-3)

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from edge_runtime.engine import Engine
 from edge_runtime.enroll import EnrollOptions, enroll_photos
+from edge_runtime.fitting.prior import prior_of
 from edge_runtime.gallery import Gallery
 from edge_runtime.image import Image
 from edge_runtime.model import identify
@@ -84,8 +85,9 @@ def fit_to_gallery(engine: Engine, gallery: Gallery) -> None:
     """Bring everything that the runtime fits to a gallery up to date with its content.
 
     Called after enrollment and before the first query. The calibration follows the gallery by
-    itself, and the default settings fit nothing else. A fit that they start belongs here.
+    itself; the fit is what `edge-runtime enroll` starts.
     """
+    gallery.refit_if_due(prior_of(engine.model))
 
 
 @contextmanager

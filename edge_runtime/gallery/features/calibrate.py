@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_runtime.fitting.calibration import Calibration, calibrate
+from edge_runtime.fitting.calibration import (
+    FALSE_NAME_RATE,
+    FITTED_SCALE,
+    PLAIN_SCALE,
+    Calibration,
+    calibrate,
+)
+from edge_runtime.fitting.metric import FittedMetric, Metric
+from edge_runtime.fitting.quantized import Floats
 from edge_runtime.gallery.features.index import FeatureIndex
 from edge_runtime.gallery.features.search import CANDIDATES, label_similarity
 from edge_runtime.lookup import RowFilter
@@ -15,31 +26,78 @@ MOST_PICTURES = 300
 SEED = 1
 
 
-def calibrate_index(index: FeatureIndex) -> Calibration:
+@dataclass(frozen=True, eq=False)
+class Measurement:
+    """Enrolled pictures as queries, each without itself. N is the number of pictures."""
+
+    rows: NDArray[np.int64]
+    """int64 [N]: the first row of each picture."""
+    other: Floats
+    """float32 [N]: the similarity to the most similar label but its own; NaN if there is none."""
+    gap: Floats
+    """float32 [N]: how much less similar the second label but its own is; NaN if there is none."""
+    own: Floats
+    """float32 [N]: the similarity to the other pictures of its label; NaN if there are none."""
+    rival: Floats
+    """float32 [N]: as `other`, but measured like `own`."""
+    calibration: Calibration
+
+    def right(self, false_name_rate: float = FALSE_NAME_RATE) -> NDArray[np.bool_]:
+        """Return which of the pictures would be answered correctly, bool [N]."""
+        own = np.nan_to_num(self.own, nan=-1.0)
+        above = own >= self.calibration.threshold(false_name_rate)
+        return above & (own > np.nan_to_num(self.rival, nan=-1.0))
+
+
+def measure(
+    index: FeatureIndex,
+    metric: FittedMetric | None,
+    without_picture: Callable[[int], Metric] | None = None,
+) -> Measurement:
     """Compare enrolled pictures with all labels but their own, and with their own label.
 
-    The comparison is that of a query: the nearest codes, then the features. A picture counts with
-    its first code, the whole picture. Deterministic.
+    The comparison is that of a query: the nearest codes, then the features, in a `metric` that was
+    fitted without the label of the picture. None is the plain cosine. `without_picture` gives, for
+    a row, a metric that was fitted to other pictures of its label, but not to its own: known things
+    are as similar as this one says. A picture counts with its first code, the whole picture.
+    Deterministic.
     """
-    snapshot = index.snapshot
+    owners = index.snapshot.label_ids
     pictures = _first_rows(index)
     if len(pictures) > MOST_PICTURES:
         chosen = np.random.default_rng(SEED).permutation(len(pictures))[:MOST_PICTURES]
         pictures = pictures[np.sort(chosen)]
-    strangers, known, measured = [], [], set()
-    for row in pictures.tolist():
+    plain = Metric.plain(index.values.shape[1])
+    figures = np.full((4, len(pictures)), np.nan, np.float32)
+    for place, row in enumerate(pictures.tolist()):
+        own = int(owners[row])
+        used = plain if metric is None else metric.without(own)
         query = index.units(np.array([row]))[0]
-        own = int(snapshot.label_ids[row])
-        other = _highest_elsewhere(index, query, row, own)
-        if other is not None:
-            strangers.append(other)
-            measured.add(own)
-        same = _similarity_to_own(index, query, row, own)
+        others = _similarities_elsewhere(index, query, row, own, used)
+        if len(others):
+            figures[0, place] = others[0]
+        if len(others) > 1:
+            figures[1, place] = others[0] - others[1]
+        if metric is not None and without_picture is not None:
+            used = without_picture(row)
+            others = _similarities_elsewhere(index, query, row, own, used)
+        if len(others):
+            figures[3, place] = others[0]
+        same = _similarity_to_own(index, query, row, own, used)
         if same is not None:
-            known.append(same)
-    return calibrate(
-        np.array(strangers, np.float32), np.array(known, np.float32), max(len(measured), 1)
+            figures[2, place] = same
+    other, gap, own_similarity, rival = figures
+    labels = len(np.unique(owners[pictures[~np.isnan(other)]]))
+    gaps = gap[~np.isnan(gap)]
+    crowding = float(gaps.mean()) / (labels - 1) if metric and labels > 1 and len(gaps) else 0.0
+    calibration = calibrate(
+        other[~np.isnan(other)],
+        own_similarity[~np.isnan(own_similarity)],
+        max(labels, 1),
+        FITTED_SCALE if metric else PLAIN_SCALE,
+        crowding,
     )
+    return Measurement(pictures, other, gap, own_similarity, rival, calibration)
 
 
 def _first_rows(index: FeatureIndex) -> NDArray[np.int64]:
@@ -49,24 +107,25 @@ def _first_rows(index: FeatureIndex) -> NDArray[np.int64]:
     return np.unique(index.snapshot.pictures, return_index=True)[1]
 
 
-def _highest_elsewhere(index: FeatureIndex, query: np.ndarray, row: int, own: int) -> float | None:
-    """Return the similarity of the most similar label that is not `own`; None without others."""
+def _similarities_elsewhere(
+    index: FeatureIndex, query: Floats, row: int, own: int, metric: Metric
+) -> NDArray[np.float64]:
+    """Return the similarities of labels that are not `own`, descending."""
     snapshot = index.snapshot
-    others = snapshot.label_ids != own
-    passing = RowFilter(np.packbits(others, bitorder="little"))
+    passing = RowFilter(np.packbits(snapshot.label_ids != own, bitorder="little"))
     code = snapshot.lookup.codes[row]
     rows, _ = snapshot.nearest_rows(code, CANDIDATES, passing)
-    if not len(rows):
-        return None
-    cosines = index.cosines(query, rows)
-    owners = snapshot.label_ids[rows]
-    labels, inverse = np.unique(owners, return_inverse=True)
+    similar = index.similarities(query, rows, metric)
+    labels, inverse = np.unique(snapshot.label_ids[rows], return_inverse=True)
     nearest = np.full(len(labels), -1, np.float32)
-    np.maximum.at(nearest, inverse, cosines)
-    return float(label_similarity(query, nearest, index.mean_of(labels.tolist())).max())
+    np.maximum.at(nearest, inverse, similar)
+    means = index.mean_similarities(query, labels.tolist(), metric)
+    return np.sort(label_similarity(nearest, means))[::-1]
 
 
-def _similarity_to_own(index: FeatureIndex, query: np.ndarray, row: int, own: int) -> float | None:
+def _similarity_to_own(
+    index: FeatureIndex, query: Floats, row: int, own: int, metric: Metric
+) -> float | None:
     """Return the similarity to the other pictures of the label; None if there is none."""
     snapshot = index.snapshot
     rows = np.flatnonzero(snapshot.label_ids == own)
@@ -76,6 +135,8 @@ def _similarity_to_own(index: FeatureIndex, query: np.ndarray, row: int, own: in
         rows = rows[snapshot.pictures[rows] != snapshot.pictures[row]]
     if not len(rows):
         return None
-    units = index.units(rows)
-    nearest = np.array([(units @ query).max()], np.float32)
-    return float(label_similarity(query, nearest, units.mean(axis=0)[np.newaxis])[0])
+    nearest = index.similarities(query, rows, metric).max()[np.newaxis]
+    mean = index.units(rows).mean(axis=0)[np.newaxis]
+    prepared = metric.query(query)
+    cosine = metric.cosines(prepared, mean @ prepared.vector, metric.lengths(mean))
+    return float(label_similarity(nearest, cosine)[0])

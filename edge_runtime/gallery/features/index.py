@@ -7,14 +7,17 @@ then ranked by the cosine of the features, which tells photos apart that share a
 from __future__ import annotations
 
 import sqlite3
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_runtime.fitting.calibration import SAME
+from edge_runtime.fitting.metric import Metric
 from edge_runtime.fitting.quantized import Floats, QuantizedFeatures
-from edge_runtime.gallery.features.rows import FittedLayer, read_features
+from edge_runtime.gallery.features.fitted import Fit
+from edge_runtime.gallery.features.rows import read_features
 from edge_runtime.gallery.rows import in_history
 from edge_runtime.gallery.schema import damaged
 from edge_runtime.gallery.snapshot.packed import Columns, Snapshot, snapshot_of
@@ -22,6 +25,7 @@ from edge_runtime.gallery.snapshot.packed import Columns, Snapshot, snapshot_of
 MOST_CODES = 50_000
 """Above this number of codes no features are loaded: they would take more memory than a board has
 to spare. The codes alone decide then."""
+_BELOW_SAME = np.nextafter(np.float32(SAME), np.float32(0))
 _PART = 4096
 """Rows that are converted to float at a time."""
 
@@ -32,7 +36,7 @@ class FeatureIndex:
 
     snapshot: Snapshot
     """The living rows only, with the codes of the fitted layer if there is one."""
-    fitted: FittedLayer | None
+    fit: Fit
     values: QuantizedFeatures
     """int8 [n, F]: one row for each of the snapshot."""
     lengths: Floats
@@ -41,6 +45,12 @@ class FeatureIndex:
     """int64 [largest label id + 1]: the row of `means` of a label id."""
     means: NDArray[np.float16]
     """float16 [L, F]: the mean of the rows of each label, each row of length 1."""
+    metric: Metric
+    """Of the similarities. It is the plain one unless a metric was fitted."""
+    metric_lengths: Floats
+    """float32 [n]: the length of each row in the metric."""
+    metric_mean_lengths: Floats
+    """float32 [L]: the length of each label's mean in the metric."""
 
     def units(self, rows: NDArray[np.int64]) -> Floats:
         """Return the features of rows, scaled to length 1: float32 [n, F]."""
@@ -48,23 +58,47 @@ class FeatureIndex:
         units /= self.lengths[rows, np.newaxis]
         return units
 
-    def cosines(self, query: Floats, rows: NDArray[np.int64]) -> Floats:
-        """Return the cosine of `query` (float32 [F], length 1) with each of these rows."""
-        cosines: Floats = self.values[rows].astype(np.float32) @ query
-        cosines /= self.lengths[rows]
-        return cosines
+    def similarities(
+        self, query: Floats, rows: NDArray[np.int64], metric: Metric | None = None
+    ) -> Floats:
+        """Return the similarity of `query` (float32 [F], length 1) to each of these rows, [n].
 
-    def mean_of(self, label_ids: list[int]) -> Floats:
-        """Return the means of labels, float32 [n, F]."""
-        means: Floats = self.means[self.label_rows[label_ids]].astype(np.float32)
-        return means
+        It is the cosine in the metric of the gallery, or in `metric`. From `SAME` on, it is the
+        plain cosine: an enrolled picture is one in any metric.
+        """
+        values = self.values[rows].astype(np.float32)
+        lengths = self.lengths[rows]
+        known = self.metric_lengths[rows]
+        if metric is None:
+            metric = self.metric
+        elif metric is not self.metric:
+            known = metric.lengths(values / lengths[:, np.newaxis])
+        prepared = metric.query(query)
+        both = values @ np.stack([query, prepared.vector], axis=1) / lengths[:, np.newaxis]
+        similarities = metric.cosines(prepared, both[:, 1], known)
+        plain = both[:, 0]
+        return np.where(plain >= SAME, plain, np.minimum(similarities, _BELOW_SAME))
+
+    def mean_similarities(
+        self, query: Floats, label_ids: list[int], metric: Metric | None = None
+    ) -> Floats:
+        """Return the cosine of `query` with the mean of each of these labels, float32 [n]."""
+        places = self.label_rows[label_ids]
+        means: Floats = self.means[places].astype(np.float32)
+        known = self.metric_mean_lengths[places]
+        if metric is None:
+            metric = self.metric
+        elif metric is not self.metric:
+            known = metric.lengths(means)
+        prepared = metric.query(query)
+        return metric.cosines(prepared, means @ prepared.vector, known)
 
 
 def load_index(
     connection: sqlite3.Connection,
     path: Path,
     snapshot: Snapshot,
-    fitted: FittedLayer | None,
+    fit: Fit,
     earlier: FeatureIndex | None,
 ) -> FeatureIndex | None:
     """Return the features of `snapshot`, reading only those that `earlier` does not have.
@@ -92,38 +126,43 @@ def load_index(
             raise damaged(path, f"the checksum of the features of code {row.item_id} is wrong")
         new.append(row.value)
     if len(kept) + len(new) != len(ids):  # an older row got features since
-        return None if earlier is None else load_index(connection, path, snapshot, fitted, None)
+        return None if earlier is None else load_index(connection, path, snapshot, fit, None)
     if new:
         parts.append(np.frombuffer(b"".join(new), np.int8).reshape(len(new), -1))
-    return make_index(snapshot, columns, np.concatenate(parts), fitted)
+    return make_index(snapshot, columns, np.concatenate(parts), fit)
 
 
 def make_index(
-    snapshot: Snapshot, columns: Columns, values: QuantizedFeatures, fitted: FittedLayer | None
+    snapshot: Snapshot, columns: Columns, values: QuantizedFeatures, fit: Fit
 ) -> FeatureIndex:
     """Return the index of `columns`, the living rows of `snapshot`, with their features."""
     squares = np.einsum("ij,ij->i", values, values, dtype=np.int64, casting="unsafe")
     lengths = np.sqrt(np.maximum(squares, 1)).astype(np.float32)
     present, owners = np.unique(columns.label_ids, return_inverse=True)
+    metric = fit.metric.metric if fit.metric else Metric.plain(values.shape[1])
     sums = np.zeros((len(present), values.shape[1]), np.float32)
-    codes, bits = [], snapshot.lookup.bits
+    codes, bits, metric_lengths = [], snapshot.lookup.bits, []
     for start in range(0, len(values), _PART):
         part = slice(start, start + _PART)
         floats = values[part].astype(np.float32) / lengths[part, np.newaxis]
         np.add.at(sums, owners[part], floats)
-        if fitted is not None:
-            codes.append(fitted.layer.codes(floats))
-    if fitted is not None:
-        bits = fitted.layer.bits
-        columns = Columns(
-            columns.ids,
-            columns.label_ids,
-            np.concatenate(codes),
-            columns.positions,
-            columns.pictures,
-        )
+        metric_lengths.append(metric.lengths(floats))
+        if fit.layer is not None:
+            codes.append(fit.layer.codes(floats))
+    if fit.layer is not None:
+        bits = fit.layer.bits
+        columns = replace(columns, codes=np.concatenate(codes))
     label_rows = np.zeros(int(present[-1]) + 1, np.int64)
     label_rows[present] = np.arange(len(present))
     means = (sums / np.bincount(owners)[:, np.newaxis]).astype(np.float16)
-    alive = snapshot_of(snapshot.generation, snapshot.labels, columns, bits)
-    return FeatureIndex(alive, fitted, values, lengths, label_rows, means)
+    return FeatureIndex(
+        snapshot=snapshot_of(snapshot.generation, snapshot.labels, columns, bits),
+        fit=fit,
+        values=values,
+        lengths=lengths,
+        label_rows=label_rows,
+        means=means,
+        metric=metric,
+        metric_lengths=np.concatenate(metric_lengths),
+        metric_mean_lengths=metric.lengths(means.astype(np.float32)),
+    )

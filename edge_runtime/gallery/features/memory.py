@@ -7,9 +7,9 @@ import sqlite3
 from pathlib import Path
 
 from edge_runtime.fitting.calibration import Calibration
-from edge_runtime.gallery.features.calibrate import calibrate_index
+from edge_runtime.gallery.features.calibrate import measure
+from edge_runtime.gallery.features.fitted import Fit, fit_checksums, read_fit
 from edge_runtime.gallery.features.index import FeatureIndex, load_index
-from edge_runtime.gallery.features.rows import FittedLayer, layer_checksum, read_layer
 from edge_runtime.gallery.rows import Generation
 from edge_runtime.gallery.schema import damaged, transaction
 from edge_runtime.gallery.snapshot.file import load_snapshot, save_snapshot, snapshot_path
@@ -55,8 +55,8 @@ class GalleryMemory:
                 self._saved = earlier.generation if earlier else None
             with transaction(connection, "DEFERRED"):
                 snapshot = update_snapshot(connection, self._path, bits, earlier)
-                fitted = self._current_layer(connection)
-                index = load_index(connection, self._path, snapshot, fitted, self.index)
+                fit = self._current_fit(connection)
+                index = load_index(connection, self._path, snapshot, fit, self.index)
             self._snapshot, self.index, self._calibration = snapshot, index, None
             self._version = version
         return self._snapshot
@@ -68,7 +68,7 @@ class GalleryMemory:
         None without an index.
         """
         if self._calibration is None and self.index is not None:
-            self._calibration = calibrate_index(self.index)
+            self._calibration = measure(self.index, self.index.fit.metric).calibration
         return self._calibration
 
     def save(self, model_id: str) -> None:
@@ -82,12 +82,11 @@ class GalleryMemory:
         except OSError as error:
             log.warning("%s: cannot write the snapshot file: %s", self._path, error)
 
-    def _current_layer(self, connection: sqlite3.Connection) -> FittedLayer | None:
-        earlier = self.index.fitted if self.index else None
-        checksum = layer_checksum(connection)
-        if earlier is not None and earlier.checksum == checksum:
-            return earlier
+    def _current_fit(self, connection: sqlite3.Connection) -> Fit:
+        checksums = fit_checksums(connection)
+        if self.index is not None and self.index.fit.checksums == checksums:
+            return self.index.fit
         try:
-            return read_layer(connection)
+            return read_fit(connection)
         except ValueError as error:
-            raise damaged(self._path, f"fitted layer: {error}") from error
+            raise damaged(self._path, f"what was fitted: {error}") from error

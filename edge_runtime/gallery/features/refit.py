@@ -1,13 +1,15 @@
-"""Fit the code of a gallery to its features, and keep it only if it finds more.
+"""Fit a gallery's code and similarity to its features, and keep what answers better.
 
 The new layer is judged on pictures that it was not fitted to: of each label with two pictures or
 more, one is left out, and is then searched for among the others by Hamming distance. The present
-codes are judged on the same pictures.
+codes are judged on the same pictures. The new metric is judged against the plain cosine: each
+picture is a query to the others, in a metric that was fitted without its label.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import sqlite3
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +20,31 @@ from edge_runtime.code import Code
 from edge_runtime.errors import FeaturesMissingError, InputError
 from edge_runtime.fitting.fit import fit_layer
 from edge_runtime.fitting.layer import HashLayer
+from edge_runtime.fitting.metric import FittedMetric, MetricFitter
 from edge_runtime.fitting.prior import FeaturePrior
+from edge_runtime.gallery.features.calibrate import Measurement, measure
+from edge_runtime.gallery.features.fitted import (
+    fit_checksums,
+    write_layer,
+    write_metric,
+    write_outcome,
+)
 from edge_runtime.gallery.features.index import MOST_CODES, FeatureIndex
 from edge_runtime.gallery.records import Stats
 from edge_runtime.lookup import Lookup
 
 LEAST_BITS, MOST_BITS = 16, 256
 LEAST_PICTURES = 5
-"""Pictures that must be left out for a judgment."""
+"""Labels with two pictures or more that a judgment needs."""
 MOST_PICTURES = 300
 MOST_ROWS = 6_000
-"""Rows that a layer is fitted to; a random part of more is used."""
+"""Rows that are fitted to; a random part of more is used."""
+PARTS = 3
+"""Parts of the pictures; a metric is judged on each part after a fit to the others."""
+ENOUGH = 0.1
+"""Share of pictures or labels that must have changed for another refit."""
+ENOUGH = 0.1
+"""Share of the pictures or labels that must have changed for another refit."""
 SEED = 1
 
 
@@ -36,33 +52,67 @@ SEED = 1
 class Refit:
     """The outcome of a refit."""
 
-    kept: bool
-    """Whether the new layer is better and replaces the present codes."""
-    reason: str
-    bits: int
-    """Of the new layer."""
     pictures: int
     codes: int
     labels: int
-    judged: int
-    """Pictures that were left out to judge both; 0 if there were too few."""
-    found_before: int
-    """How many of them the present codes find first."""
-    found_after: int
-    """How many of them the new layer finds first."""
+    left_out: int
+    """Labels with two pictures or more. With fewer than five, nothing is fitted."""
+    bits: int
+    """Of the new code."""
+    code_kept: bool = False
+    """Whether the new code replaces the present one."""
+    found_before: int = 0
+    """How many of the left-out pictures, one per label, the present code finds first."""
+    found_after: int = 0
+    metric_kept: bool = False
+    """Whether similarities are those of the new metric, instead of plain cosines."""
+    judged: int = 0
+    """Pictures that were queried to judge the metric."""
+    right_before: int = 0
+    """How many of them plain cosines answer correctly."""
+    right_after: int = 0
+
+    @property
+    def possible(self) -> bool:
+        """Whether there was enough to judge a fit."""
+        return self.left_out >= LEAST_PICTURES
+
+    @property
+    def kept(self) -> bool:
+        """Whether something that was fitted is used."""
+        return self.code_kept or self.metric_kept
 
     def summary(self, *, dry_run: bool = False) -> str:
-        """Return the outcome as text."""
-        kept = "not kept" if not self.kept else "better" if dry_run else "kept"
-        text = f"the new code of {self.bits} bits is {kept}: {self.reason}"
-        if not self.judged:
-            return text
-        found = f"{self.found_after} instead of {self.found_before} of {self.judged}"
-        return f"{text} ({found} found)"
+        """Return the outcome as text, one line for the code and one for the similarity."""
+        if not self.possible:
+            return (
+                "nothing is fitted: too few labels with two pictures to judge it: "
+                f"{self.left_out}, needed {LEAST_PICTURES}"
+            )
+        good = "better" if dry_run else "kept"
+        return "\n".join(
+            (
+                f"code of {self.bits} bits: {good if self.code_kept else 'not kept'} "
+                f"(finds {self.found_after} instead of {self.found_before} of "
+                f"{self.left_out} left-out pictures)",
+                f"similarity: {good if self.metric_kept else 'not kept'} "
+                f"(answers {self.right_after} instead of {self.right_before} of "
+                f"{self.judged} pictures correctly)",
+            )
+        )
 
     def details(self) -> dict[str, Any]:
-        """Return what is stored with the layer."""
+        """Return what is stored with the fit."""
         return asdict(self)
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """The outcome, and the parts that are better than what they would replace."""
+
+    outcome: Refit
+    layer: HashLayer | None = None
+    metric: FittedMetric | None = None
 
 
 def features_missing(path: Path, stats: Stats) -> FeaturesMissingError:
@@ -78,10 +128,8 @@ def features_missing(path: Path, stats: Stats) -> FeaturesMissingError:
     return FeaturesMissingError(what, where=path, remedy=remedy)
 
 
-def refit(
-    index: FeatureIndex, bits: int, prior: FeaturePrior | None
-) -> tuple[Refit, HashLayer | None]:
-    """Fit a layer of `bits` bits to `index`, and judge it; the layer is None if it is not kept.
+def refit(index: FeatureIndex, bits: int, prior: FeaturePrior | None) -> Fitted:
+    """Fit a layer of `bits` bits and a metric to `index`, and judge them.
 
     Raises `InputError` for a number of bits out of range.
     """
@@ -92,36 +140,96 @@ def refit(
     firsts = np.unique(pictures, return_index=True)[1]
     labels = np.unique(snapshot.label_ids, return_inverse=True)[1].astype(np.int64)
     left_out = _left_out(firsts, labels)
-    before = after = 0
-    if len(left_out) >= LEAST_PICTURES:
-        rest = np.flatnonzero(~np.isin(pictures, pictures[left_out]))
-        trial = _fit(index, rest, labels, bits, prior)
-        present = snapshot.lookup.codes
-        before = _found(present, snapshot.lookup.bits, labels, left_out, rest)
-        after = _found(trial.codes(index.values), bits, labels, left_out, rest)
-    if len(left_out) < LEAST_PICTURES:
-        reason = (
-            f"too few labels with two pictures to judge it: {len(left_out)}, "
-            f"needed {LEAST_PICTURES}"
-        )
-    elif after > before:
-        reason = "it finds more of the pictures that were left out"
-    else:
-        reason = "it finds no more of the pictures that were left out"
     outcome = Refit(
-        kept=after > before,
-        reason=reason,
-        bits=bits,
         pictures=len(firsts),
         codes=len(labels),
         labels=int(labels.max()) + 1,
-        judged=len(left_out) if len(left_out) >= LEAST_PICTURES else 0,
+        left_out=len(left_out),
+        bits=bits,
+    )
+    if not outcome.possible:
+        return Fitted(outcome)
+    rest = np.flatnonzero(~np.isin(pictures, pictures[left_out]))
+    trial = _fit(index, rest, labels, bits, prior)
+    before = _found(snapshot.lookup.codes, snapshot.lookup.bits, labels, left_out, rest)
+    after = _found(trial.codes(index.values), bits, labels, left_out, rest)
+    layer = _fit(index, np.arange(len(labels)), labels, bits, prior) if after > before else None
+    plain = measure(index, None)
+    metric, fitted = _fit_metric(index, pictures, prior)
+    right_before, right_after = plain.right(), fitted.right()
+    # Better by more than chance: the difference exceeds two standard errors.
+    gained, lost = right_after & ~right_before, right_before & ~right_after
+    surplus = int(gained.sum()) - int(lost.sum())
+    better = surplus > 2 * np.sqrt(int(gained.sum()) + int(lost.sum()))
+    outcome = replace(
+        outcome,
+        code_kept=layer is not None,
         found_before=before,
         found_after=after,
+        metric_kept=bool(better),
+        judged=int(np.count_nonzero(~np.isnan(plain.own))),
+        right_before=int(right_before.sum()),
+        right_after=int(right_after.sum()),
     )
-    if not outcome.kept:
-        return outcome, None
-    return outcome, _fit(index, np.arange(len(labels)), labels, bits, prior)
+    return Fitted(outcome, layer, metric if better else None)
+
+
+def _fit_metric(
+    index: FeatureIndex, pictures: NDArray[np.int64], prior: FeaturePrior | None
+) -> tuple[FittedMetric, Measurement]:
+    """Fit a metric, and measure it with pictures that it was fitted without."""
+    chosen = _some(np.arange(len(pictures)))
+    owners = index.snapshot.label_ids[chosen].astype(np.int64)
+    fitter = MetricFitter(index.values[chosen], owners, prior)
+    metric = fitter.fit()
+    parts = _parts(pictures, index.snapshot.label_ids.astype(np.int64))
+    metrics = [fitter.fit_to(parts[chosen] != part) for part in range(PARTS)]
+    return metric, measure(index, metric, lambda row: metrics[parts[row]])
+
+
+def _parts(pictures: NDArray[np.int64], labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return a part, 0 to `PARTS` - 1, for each row: the pictures of a label in turn."""
+    firsts, inverse = np.unique(pictures, return_index=True, return_inverse=True)[1:]
+    owners = labels[firsts]
+    order = np.argsort(owners, kind="stable")
+    starts = np.searchsorted(owners[order], owners[order])
+    part = np.empty(len(firsts), np.int64)
+    part[order] = (np.arange(len(order)) - starts) % PARTS
+    return part[inverse]
+
+
+def write_fit(connection: sqlite3.Connection, fitted: Fitted) -> bool:
+    """Store the outcome and the parts that are kept; return whether a part has changed.
+
+    A metric that is not better than plain cosines any more is removed. The present code stays
+    until a better one is found.
+    """
+    before = fit_checksums(connection)
+    details = fitted.outcome.details()
+    if fitted.outcome.possible:
+        write_metric(connection, fitted.metric)
+    if fitted.layer is not None:
+        write_layer(connection, fitted.layer, details)
+    write_outcome(connection, details)
+    return fit_checksums(connection) != before
+
+
+def is_due(index: FeatureIndex, last: dict[str, Any] | None) -> bool:
+    """Return whether the gallery has changed enough since the refit with the outcome `last`.
+
+    Enough is a tenth of the pictures or labels. The first refit is due when a fit can be judged.
+    """
+    snapshot = index.snapshot
+    pictures = snapshot.ids if snapshot.pictures is None else snapshot.pictures
+    firsts = np.unique(pictures, return_index=True)[1]
+    counts = np.unique(snapshot.label_ids[firsts], return_counts=True)[1]
+    if int(np.count_nonzero(counts > 1)) < LEAST_PICTURES:
+        return False
+    earlier = last or {}
+    return any(
+        abs(now - int(earlier.get(name, 0))) >= max(1, ENOUGH * int(earlier.get(name, 0)))
+        for name, now in (("pictures", len(firsts)), ("labels", len(counts)))
+    )
 
 
 def _left_out(firsts: NDArray[np.int64], labels: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -143,10 +251,16 @@ def _fit(
     bits: int,
     prior: FeaturePrior | None,
 ) -> HashLayer:
-    if len(rows) > MOST_ROWS:
-        rows = np.sort(np.random.default_rng(SEED).permutation(rows)[:MOST_ROWS])
+    rows = _some(rows)
     owners = np.unique(labels[rows], return_inverse=True)[1].astype(np.int64)
     return fit_layer(index.values[rows], owners, bits, prior)
+
+
+def _some(rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return `rows`, or a random part of them if they are many."""
+    if len(rows) <= MOST_ROWS:
+        return rows
+    return np.sort(np.random.default_rng(SEED).permutation(rows)[:MOST_ROWS])
 
 
 def _found(

@@ -1,16 +1,13 @@
-"""The rows of the tables feature, picture and layer. Each has a checksum over its values."""
+"""The rows of the tables feature and picture. Each has a checksum over its values."""
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from edge_runtime.fitting.layer import HashLayer
 from edge_runtime.fitting.quantized import QuantizedFeatures
 from edge_runtime.gallery.rows import checksum_of
 
@@ -33,16 +30,6 @@ class FeatureRow(NamedTuple):
         return np.frombuffer(self.value, np.int8)
 
 
-@dataclass(frozen=True, eq=False)
-class FittedLayer:
-    """The layer of a gallery, and how it was found."""
-
-    layer: HashLayer
-    details: dict[str, Any]
-    checksum: int
-    """Tells two layers apart."""
-
-
 def read_features(connection: sqlite3.Connection, after: int = 0) -> Iterator[FeatureRow]:
     """Yield rows with an id above `after` in the order of their ids, without checking them."""
     for row in connection.execute(
@@ -60,34 +47,6 @@ def write_features(
     connection.executemany(
         "INSERT INTO feature VALUES (?, ?, ?)", ((*row, checksum_of(row)) for row in values)
     )
-
-
-def read_layer(connection: sqlite3.Connection) -> FittedLayer | None:
-    """Return the layer of the gallery, None if it has none; raises ValueError if it is corrupt."""
-    row = connection.execute("SELECT bits, weights, details, checksum FROM layer").fetchone()
-    if row is None:
-        return None
-    *values, checksum = row
-    if checksum != checksum_of(tuple(values)):
-        raise ValueError("its checksum does not match")
-    bits, weights, details = values
-    return FittedLayer(HashLayer.from_bytes(weights, bits), json.loads(details), checksum)
-
-
-def layer_checksum(connection: sqlite3.Connection) -> int | None:
-    """Return the checksum of the layer without reading it; None if there is none."""
-    row = connection.execute("SELECT checksum FROM layer").fetchone()
-    return None if row is None else int(row[0])
-
-
-def write_layer(
-    connection: sqlite3.Connection, layer: HashLayer | None, details: dict[str, Any]
-) -> None:
-    """Replace the layer of the gallery; None removes it."""
-    connection.execute("DELETE FROM layer")
-    if layer is not None:
-        row = (layer.bits, layer.to_bytes(), json.dumps(details))
-        connection.execute("INSERT INTO layer VALUES (1, ?, ?, ?, ?)", (*row, checksum_of(row)))
 
 
 def read_pictures(connection: sqlite3.Connection) -> Iterator[tuple[int, bytes | None]]:

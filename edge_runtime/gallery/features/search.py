@@ -34,9 +34,9 @@ class Ranking:
 
 def code_of(index: FeatureIndex, embedding: Embedding) -> Code:
     """Return the code (uint64 [W]) that is searched: that of the fitted layer if there is one."""
-    if index.fitted is None or embedding.features is None:
+    if index.fit.layer is None or embedding.features is None:
         return embedding.code
-    return index.fitted.layer.codes(embedding.features)
+    return index.fit.layer.codes(embedding.features)
 
 
 def rank(
@@ -62,12 +62,12 @@ def rank(
     count = max(CANDIDATES, VIEWS * k)
     rows, distances = snapshot.nearest_rows(code_of(index, embedding), count, row_filter)
     query = unit(embedding.features)
-    cosines = index.cosines(query, rows)
+    similar = index.similarities(query, rows)
     penalties = None
-    lowered = cosines
+    lowered = similar
     if near is not None and positions is not None:
         penalties = near.penalties(positions[rows])
-        lowered = cosines - (penalties / snapshot.lookup.bits).astype(np.float32)
+        lowered = similar - (penalties / snapshot.lookup.bits).astype(np.float32)
     order = np.lexsort((rows, -lowered))
     if snapshot.pictures is not None:
         order = order[first_of_each(snapshot.pictures[rows[order]])]
@@ -76,9 +76,10 @@ def rank(
     for place in order.tolist():
         best.setdefault(owners[place], place)
     places = np.fromiter(best.values(), np.int64, len(best))
-    similarities = label_similarity(query, cosines[places], index.mean_of(list(best)))
+    means = index.mean_similarities(query, list(best))
+    similarities = label_similarity(similar[places], means)
     if penalties is not None:
-        similarities += (lowered - cosines)[places]
+        similarities += (lowered - similar)[places]
     ranked = np.argsort(-similarities, kind="stable")
 
     def found(places: NDArray[np.int64]) -> tuple[Match, ...]:
@@ -93,9 +94,7 @@ def rank(
     )
 
 
-def label_similarity(query: Floats, nearest: Floats, means: Floats) -> NDArray[np.float64]:
-    """Return the similarity of `query` to labels, from the cosine `nearest` [L] and `means`."""
-    similarity: NDArray[np.float64] = np.where(
-        nearest >= SAME, 1.0, (nearest + unit(means) @ query) / 2
-    )
+def label_similarity(nearest: Floats, means: Floats) -> NDArray[np.float64]:
+    """Return similarities to labels [L], from those of their nearest picture and their mean."""
+    similarity: NDArray[np.float64] = np.where(nearest >= SAME, 1.0, (nearest + means) / 2)
     return similarity
