@@ -21,8 +21,10 @@ from edge_runtime.camera import Capture
 from edge_runtime.code import Embedding
 from edge_runtime.engine import Engine
 from edge_runtime.errors import NoPhotosError, PhotoError
+from edge_runtime.fitting.prior import prior_of
 from edge_runtime.fitting.quantized import quantize
 from edge_runtime.gallery import Gallery, LabelData, LabeledCode, check_label
+from edge_runtime.gallery.features.refit import Refit
 from edge_runtime.gallery.pictures import count_enrolled, view_digest
 from edge_runtime.gallery.query import VIEWS
 from edge_runtime.gallery.rehash.move import Progress, Rehash, rehash
@@ -306,3 +308,11 @@ class _Batch:
         self.result.pictures_added += counts.pictures_added
         self.result.codes_added += counts.codes_added
         self.result.pictures_known += counts.pictures_known
+
+
+def fit_if_due(engine: Engine, gallery: Gallery) -> Refit | None:
+    """Fit the gallery to its content if enough has changed; None if it has not.
+
+    Call it after enrollment. It takes about a second, and readers go on meanwhile.
+    """
+    return gallery.refit_if_due(prior_of(engine.model))

@@ -23,6 +23,7 @@ from edge_runtime.errors import InputError
 if TYPE_CHECKING:
     from edge_runtime.enroll import EnrollResult
     from edge_runtime.gallery import Stats
+    from edge_runtime.gallery.features.refit import Refit
 
 
 @click.command("enroll")
@@ -62,6 +63,12 @@ if TYPE_CHECKING:
     metavar="LAT,LON[,HEADING] | photo",
     help='Where the pictures were taken, in degrees; "photo" reads the Exif data of each photo.',
 )
+@click.option(
+    "--refit/--no-refit",
+    default=True,
+    show_default=True,
+    help="Fit to what is enrolled when enough has changed; see: edge-runtime gallery refit --help.",
+)
 @json_option
 @click.argument("paths", nargs=-1, metavar="FOLDER | PHOTO...", type=click.Path(path_type=Path))
 def command(
@@ -75,6 +82,7 @@ def command(
     thumbnails: bool,
     keep_pictures: bool,
     position: str | None,
+    refit: bool,
     as_json: bool,
     paths: tuple[Path, ...],
 ) -> int:
@@ -95,7 +103,13 @@ def command(
 
     from edge_runtime.camera import open_camera
     from edge_runtime.engine import open_engine
-    from edge_runtime.enroll import EnrollOptions, enroll_frames, enroll_photos, labeled_photos
+    from edge_runtime.enroll import (
+        EnrollOptions,
+        enroll_frames,
+        enroll_photos,
+        fit_if_due,
+        labeled_photos,
+    )
     from edge_runtime.gallery import Gallery, check_label
     from edge_runtime.gallery.advice.warning import enrollment_warning
     from edge_runtime.image.decode import find_photos
@@ -123,11 +137,12 @@ def command(
         else:
             with progress_bar("enrolling", len(photos)) as advance:
                 result = enroll_photos(engine, opened, photos, options, step=lambda: advance(1))
+        fitted = fit_if_due(engine, opened) if refit else None
         stats = opened.stats()
         enrolled = {name for name, _ in photos} | ({label} if label else set())
         warning = enrollment_warning(opened, enrolled) if result.pictures_added else ""
     if as_json:
-        print_json(_as_json(result, stats))
+        print_json(_as_json(result, stats, fitted))
     else:
         click.echo(
             f"enrolled {pictures_and_codes(result.pictures_added, result.codes_added)}"
@@ -135,6 +150,8 @@ def command(
             f"the gallery has {pictures_and_codes(stats.pictures, stats.codes)} "
             f"under {count_of(stats.labels, 'label')}"
         )
+        if fitted is not None and fitted.kept:
+            click.echo(fitted.summary())
         if engine.model.features and (note := stats.lacking_features()):
             print_message(note)
     if warning:
@@ -155,7 +172,7 @@ def _known(result: EnrollResult) -> str:
     return f" ({count_of(result.pictures_known, 'picture')} already enrolled{completed})"
 
 
-def _as_json(result: EnrollResult, stats: Stats) -> dict[str, object]:
+def _as_json(result: EnrollResult, stats: Stats, fitted: Refit | None) -> dict[str, object]:
     return {
         "pictures_added": result.pictures_added,
         "codes_added": result.codes_added,
@@ -169,4 +186,5 @@ def _as_json(result: EnrollResult, stats: Stats) -> dict[str, object]:
         "pictures": stats.pictures,
         "codes": stats.codes,
         "labels": stats.labels,
+        "refit": fitted and fitted.details(),
     }

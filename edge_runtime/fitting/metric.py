@@ -67,19 +67,21 @@ class Metric:
     def lengths(self, rows: Floats) -> Floats:
         """Return the lengths, float32 [N], of mapped `rows` float32 [N, F]."""
         moved = rows - self.center
-        along = moved @ self.directions.T
+        along: Floats = moved @ self.directions.T
         removed = np.square(along) @ (self.damping * (2 - self.damping))
         squares = np.einsum("ij,ij->i", moved, moved) - removed
-        lengths: Floats = np.sqrt(np.maximum(squares, 1e-12), dtype=np.float32)
+        lengths: Floats = np.sqrt(np.maximum(squares, 1e-12)).astype(np.float32)
         return lengths
 
     def cosines(self, query: Query, products: Floats, lengths: Floats) -> Floats:
         """Return cosines [N] from the products [N] of rows with `query.vector`, and `lengths`."""
         scale = lengths * np.float32(max(query.length, 1e-6))
-        return np.divide(products - np.float32(query.offset), scale, dtype=np.float32)
+        cosines: Floats = (products - np.float32(query.offset)) / scale
+        return cosines.astype(np.float32, copy=False)
 
     def _damped(self, moved: Floats) -> Floats:
-        damped: Floats = moved - (self.damping * (self.directions @ moved)) @ self.directions
+        along: Floats = self.damping * (self.directions @ moved)
+        damped: Floats = moved - along @ self.directions
         return damped
 
 

@@ -7,6 +7,7 @@ card needs; the daemon does not wait for it.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any, TypeVar
@@ -16,8 +17,14 @@ import cv2
 from edge_runtime.code import Code, Embedding
 from edge_runtime.daemon.work_queue import WorkQueue
 from edge_runtime.engine import Engine
-from edge_runtime.enroll import EnrollOptions, EnrollResult, enroll_image, enroll_photos
-from edge_runtime.errors import PhotoError
+from edge_runtime.enroll import (
+    EnrollOptions,
+    EnrollResult,
+    enroll_image,
+    enroll_photos,
+    fit_if_due,
+)
+from edge_runtime.errors import EdgeRuntimeError, PhotoError
 from edge_runtime.gallery import Counts, Gallery, check_label
 from edge_runtime.gallery.advice.report import Advice
 from edge_runtime.gallery.advice.survey import AdviceOptions
@@ -27,6 +34,7 @@ from edge_runtime.recognition.pipeline import Pipeline
 from edge_runtime.system.stage_timer import NO_TIMER, StageTimer
 from edge_runtime.types import QueryResult
 
+log = logging.getLogger(__name__)
 T = TypeVar("T")
 ADVICE_PICTURES, ADVICE_PHOTOS = 300, 100
 """Pictures that are compared, and whose pixels are checked, for an advice."""
@@ -150,13 +158,31 @@ class GalleryService:
         result = enroll_photos(self._engine, gallery, [(label, data)], options)
         for fault in result.faults:
             raise fault
+        self._fit_later()
         return _answer(gallery, label, result)
 
     def _enroll_frame(self, label: str, image: Image, source: str) -> dict[str, Any]:
         label, gallery = check_label(label), self._open()
         options = EnrollOptions(source=source, keep_pictures=self._keep_pictures)
         result = enroll_image(self._engine, gallery, label, image, options)
+        self._fit_later()
         return _answer(gallery, label, result)
+
+    def _fit_later(self) -> None:
+        """Fit the gallery after the answer, on this thread, if enough has changed.
+
+        A failure leaves the gallery as it is, and the next enrollment tries again.
+        """
+        self._thread.submit(self._fit)
+
+    def _fit(self) -> None:
+        try:
+            fitted = fit_if_due(self._engine, self._open())
+        except EdgeRuntimeError as error:
+            log.warning("the gallery was not fitted: %s", error)
+        else:
+            if fitted is not None:
+                log.info("%s", fitted.summary().replace("\n", "; "))
 
 
 def _answer(gallery: Gallery, label: str, result: EnrollResult) -> dict[str, Any]:

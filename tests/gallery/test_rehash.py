@@ -36,7 +36,7 @@ from edge_runtime.fitting.layer import HashLayer
 from edge_runtime.fitting.quantized import quantize
 from edge_runtime.gallery import Gallery, LabelData, LabeledCode
 from edge_runtime.gallery.backup import backup
-from edge_runtime.gallery.features.rows import write_layer
+from edge_runtime.gallery.features.fitted import write_layer
 from edge_runtime.gallery.maintenance import verify
 from edge_runtime.gallery.rehash import move
 from edge_runtime.image import Image

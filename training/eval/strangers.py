@@ -22,8 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.engine import Engine
-from edge_runtime.enroll import EnrollOptions, enroll_photos
-from edge_runtime.fitting.prior import prior_of
+from edge_runtime.enroll import EnrollOptions, enroll_photos, fit_if_due
 from edge_runtime.gallery import Gallery
 from edge_runtime.image import Image
 from edge_runtime.model import identify
@@ -87,7 +86,7 @@ def fit_to_gallery(engine: Engine, gallery: Gallery) -> None:
     Called after enrollment and before the first query. The calibration follows the gallery by
     itself; the fit is what `edge-runtime enroll` starts.
     """
-    gallery.refit_if_due(prior_of(engine.model))
+    fit_if_due(engine, gallery)
 
 
 @contextmanager

@@ -35,6 +35,7 @@ class Nearest:
     label_id: int
     row: int
     cosine: float
+    """In the metric of the gallery."""
     similarity: float
 
 
@@ -156,7 +157,7 @@ def _trial(
     if len(kept):
         mean = (total - index.units(gone).sum(axis=0)) / np.float32(len(kept))
         place = int(np.argmax(np.where(left_out, -2, own_cosines)))
-        own = _nearest(unit, label, int(own_rows[place]), own_cosines[place], mean)
+        own = _nearest(index, unit, label, int(own_rows[place]), mean)
     code = snapshot.lookup.codes[row]
     elsewhere, _ = snapshot.nearest_rows(code, CANDIDATES, others)
     foreign = _labels(index, unit, elsewhere, label, None)
@@ -188,7 +189,7 @@ def _labels(
     index: FeatureIndex, unit: Floats, rows: Rows, own: int, own_mean: Floats | None
 ) -> list[Nearest]:
     """Return the labels of `rows` with their most similar row, as `Gallery.rank` ranks them."""
-    cosines = index.cosines(unit, rows)
+    cosines = index.similarities(unit, rows)
     owners = index.snapshot.label_ids[rows]
     best: dict[int, int] = {}
     for place in np.lexsort((rows, -cosines)).tolist():
@@ -196,17 +197,17 @@ def _labels(
     if not best:
         return []
     places = list(best.values())
-    means = index.mean_of(list(best))
+    means = index.mean_similarities(unit, list(best))
     if own in best and own_mean is not None:
-        means[list(best).index(own)] = own_mean
-    similarities = label_similarity(unit, cosines[places], means)
+        means[list(best).index(own)] = index.similarity_to(unit, own_mean)[0]
+    similarities = label_similarity(cosines[places], means)
     return [
         Nearest(label, int(rows[place]), float(cosines[place]), float(similarity))
         for (label, place), similarity in zip(best.items(), similarities, strict=True)
     ]
 
 
-def _nearest(unit: Floats, label: int, row: int, cosine: float, mean: Floats) -> Nearest:
-    nearest = np.array([cosine], np.float32)
-    similarity = label_similarity(unit, nearest, mean[np.newaxis])[0]
-    return Nearest(label, row, float(cosine), float(similarity))
+def _nearest(index: FeatureIndex, unit: Floats, label: int, row: int, mean: Floats) -> Nearest:
+    nearest = index.similarities(unit, np.array([row]))
+    similarity = label_similarity(nearest, index.similarity_to(unit, mean))[0]
+    return Nearest(label, row, float(nearest[0]), float(similarity))

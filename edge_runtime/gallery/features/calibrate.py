@@ -136,7 +136,5 @@ def _similarity_to_own(
     if not len(rows):
         return None
     nearest = index.similarities(query, rows, metric).max()[np.newaxis]
-    mean = index.units(rows).mean(axis=0)[np.newaxis]
-    prepared = metric.query(query)
-    cosine = metric.cosines(prepared, mean @ prepared.vector, metric.lengths(mean))
-    return float(label_similarity(nearest, cosine)[0])
+    mean = index.similarity_to(query, index.units(rows).mean(axis=0), metric)
+    return float(label_similarity(nearest, mean)[0])

@@ -91,6 +91,12 @@ def write_outcome(connection: sqlite3.Connection, details: dict[str, Any]) -> No
     _write(connection, "refit", (json.dumps(details),))
 
 
+def forget_fit(connection: sqlite3.Connection) -> None:
+    """Remove everything that was fitted: its features are replaced."""
+    for table in ("layer", "metric", "refit"):
+        _write(connection, table, None)
+
+
 def _read(connection: sqlite3.Connection, query: str) -> tuple[tuple[Any, ...] | None, int | None]:
     row = connection.execute(query).fetchone()
     if row is None:

@@ -58,6 +58,12 @@ class FeatureIndex:
         units /= self.lengths[rows, np.newaxis]
         return units
 
+    def cosines(self, query: Floats, rows: NDArray[np.int64]) -> Floats:
+        """Return the plain cosine of `query` (float32 [F], length 1) with each of these rows."""
+        cosines: Floats = self.values[rows].astype(np.float32) @ query
+        cosines /= self.lengths[rows]
+        return cosines
+
     def similarities(
         self, query: Floats, rows: NDArray[np.int64], metric: Metric | None = None
     ) -> Floats:
@@ -92,6 +98,12 @@ class FeatureIndex:
             known = metric.lengths(means)
         prepared = metric.query(query)
         return metric.cosines(prepared, means @ prepared.vector, known)
+
+    def similarity_to(self, query: Floats, mean: Floats, metric: Metric | None = None) -> Floats:
+        """Return the cosine of `query` with the `mean` of rows of length 1, float32 [1]."""
+        metric = metric or self.metric
+        prepared, means = metric.query(query), mean[np.newaxis]
+        return metric.cosines(prepared, means @ prepared.vector, metric.lengths(means))
 
 
 def load_index(

@@ -122,7 +122,7 @@ def features_missing(path: Path, stats: Stats) -> FeaturesMissingError:
         what, remedy = "nothing is enrolled", "enroll photos first: edge-runtime enroll FOLDER"
     elif missing:
         what = f"{missing} of {stats.codes} codes have no features"
-        remedy = "enroll the photos into a new --gallery"
+        remedy = "repeat edge-runtime enroll with the same photos"
     else:
         what, remedy = f"{stats.codes} codes are more than can be fitted ({MOST_CODES})", ""
     return FeaturesMissingError(what, where=path, remedy=remedy)

@@ -21,7 +21,8 @@ import numpy as np
 from edge_runtime.code import Embedding
 from edge_runtime.errors import PicturesMissingError, StorageError
 from edge_runtime.fitting.quantized import quantize
-from edge_runtime.gallery.features.rows import write_features, write_layer
+from edge_runtime.gallery.features.fitted import forget_fit
+from edge_runtime.gallery.features.rows import write_features
 from edge_runtime.gallery.pictures import count_by_label
 from edge_runtime.gallery.rehash.plan import Plan, Task, make_plan
 from edge_runtime.gallery.rehash.side_file import Result, open_side, read_results, remove_side
@@ -222,7 +223,7 @@ def replace(
                     "UPDATE item SET code = ?, checksum = ? WHERE id = ?",
                     (codes[row.id], checksum_of(values), row.id),
                 )
-            write_layer(connection, None, {})
+            forget_fit(connection)
             connection.execute("DELETE FROM meta")
             write_meta(connection, Meta(model.id, model.bits))
         write_features(
