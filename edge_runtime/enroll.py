@@ -313,6 +313,6 @@ class _Batch:
 def fit_if_due(engine: Engine, gallery: Gallery) -> Refit | None:
     """Fit the gallery to its content if enough has changed; None if it has not.
 
-    Call it after enrollment. It takes about a second, and readers go on meanwhile.
+    Call it after enrollment. It takes about a second, and other processes can search during it.
     """
     return gallery.refit_if_due(prior_of(engine.model))

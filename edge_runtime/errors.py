@@ -18,6 +18,7 @@
     │   ├── GalleryNotFoundError         the gallery does not exist
     │   ├── GalleryModelMismatchError    its codes come from another model
     │   ├── FeaturesMissingError         codes without features cannot be refitted
+    │   ├── PicturesMissingError         codes without a kept picture cannot be rehashed
     │   ├── GalleryDamagedError          not a gallery file, or a checksum mismatch
     │   ├── GallerySchemaError           written by a newer version
     │   ├── GalleryBusyError             locked by another writer for too long

@@ -66,7 +66,7 @@ class Metric:
 
     def lengths(self, rows: Floats) -> Floats:
         """Return the lengths, float32 [N], of mapped `rows` float32 [N, F]."""
-        moved = rows - self.center
+        moved: Floats = (rows - self.center).astype(np.float32, copy=False)
         along: Floats = moved @ self.directions.T
         removed = np.square(along) @ (self.damping * (2 - self.damping))
         squares = np.einsum("ij,ij->i", moved, moved) - removed

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from edge_runtime.code import Code, Embedding
-from edge_runtime.errors import GalleryDamagedError, GalleryModelMismatchError
+from edge_runtime.errors import GalleryModelMismatchError
 from edge_runtime.fitting.calibration import Calibration
 from edge_runtime.fitting.prior import FeaturePrior
 from edge_runtime.gallery import changes, query
@@ -18,7 +15,6 @@ from edge_runtime.gallery.advice.survey import AdviceOptions, advise
 from edge_runtime.gallery.completion import Lacking, lacking
 from edge_runtime.gallery.content import Content, read_content
 from edge_runtime.gallery.features.fitted import read_outcome
-from edge_runtime.gallery.features.memory import GalleryMemory
 from edge_runtime.gallery.features.refit import (
     Refit,
     features_missing,
@@ -27,6 +23,7 @@ from edge_runtime.gallery.features.refit import (
     write_fit,
 )
 from edge_runtime.gallery.features.search import Ranking, rank
+from edge_runtime.gallery.opened import OpenGallery
 from edge_runtime.gallery.pictures import count_by_label, count_enrolled, group_ids
 from edge_runtime.gallery.records import (
     Counts,
@@ -38,52 +35,19 @@ from edge_runtime.gallery.records import (
 from edge_runtime.gallery.rows import (
     Meta,
     begin_generation,
-    bind,
-    check_still_bound,
 )
-from edge_runtime.gallery.schema import checkpoint, connect, transaction, translated
-from edge_runtime.gallery.snapshot.packed import Snapshot
+from edge_runtime.gallery.schema import transaction, translated
 from edge_runtime.gallery.statistics import gallery_stats
-from edge_runtime.model import ModelInfo
 from edge_runtime.position import QueryPosition
 from edge_runtime.types import Match
 
 
-class Gallery:
+class Gallery(OpenGallery):
     """Labeled codes in one file, bound to the model that computed them.
 
     A method that changes the gallery has committed when it returns. The next `search` includes the
     changes of other processes. An object must be used by one thread only.
     """
-
-    def __init__(
-        self,
-        path: str | os.PathLike[str],
-        model: ModelInfo | None = None,
-        *,
-        create: bool = False,
-        read_only: bool = False,
-    ) -> None:
-        """Open the gallery at `path`; `create` makes a missing one, and requires `model`.
-
-        Without `model`, any model's gallery is accepted. Raises `GalleryError` or `StorageError`.
-        """
-        self.path = Path(path)
-        self._read_only = read_only
-        self._connection = connect(self.path, create=create, read_only=read_only)
-        self._memory = GalleryMemory(self.path)
-        self._closed = False
-        self._checked: Snapshot | None = None
-        """The latest snapshot that is known to belong to the model."""
-        self._checkpointed_changes = 0
-        """`total_changes` of the connection at the last checkpoint."""
-        try:
-            with translated(self.path):
-                meta = bind(self._connection, self.path, model)
-        except BaseException:
-            self._connection.close()
-            raise
-        self.model_id, self.bits = meta.model_id, meta.bits
 
     # -- changes ------------------------------------------------------------------------------
 
@@ -300,73 +264,3 @@ class Gallery:
         """Return the whole content, of one generation; raises `GalleryDamagedError`."""
         with translated(self.path), transaction(self._connection, "DEFERRED"):
             return read_content(self._connection, self.path, Meta(self.model_id, self.bits))
-
-    def snapshot(self) -> Snapshot:
-        """Return the packed codes, updated if this or another process has committed since."""
-        with translated(self.path):
-            try:
-                snapshot = self._memory.update(self._connection, self.model_id, self.bits)
-            except GalleryDamagedError:  # codes of another model may have another length
-                self._check_still_bound()
-                raise
-            if snapshot is not self._checked:
-                self._check_still_bound()
-                self._checked = snapshot
-        return snapshot
-
-    def checkpoint(self) -> None:
-        """After changes: empty the write-ahead log, which must not outlive the file."""
-        if self._connection.total_changes != self._checkpointed_changes:
-            checkpoint(self._connection)
-            self._checkpointed_changes = self._connection.total_changes
-
-    def close(self) -> None:
-        """Close the file. The object cannot be used afterwards.
-
-        A large gallery that has changed gets a new snapshot file, for a fast next start.
-        """
-        if self._closed:
-            return
-        self._closed = True
-        try:
-            if not self._read_only:
-                self.checkpoint()
-                if self._memory.used:
-                    self.save_snapshot()
-        finally:
-            self._connection.close()
-
-    def save_snapshot(self) -> None:
-        """Write the snapshot file of a large gallery. A failure only slows down the next start."""
-        with suppress(GalleryModelMismatchError):
-            self.snapshot()
-            self._memory.save(self.model_id)
-
-    def __enter__(self) -> Gallery:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    # -- internals ----------------------------------------------------------------------------
-
-    def _check_still_bound(self) -> None:
-        check_still_bound(self._connection, self.path, Meta(self.model_id, self.bits))
-
-    @contextmanager
-    def _writing(self, *, many: bool = False) -> Iterator[None]:
-        """Run the block in a transaction.
-
-        With `many` new codes, looking up the label of each would take a quarter of the time, even
-        though the label was inserted or found in this very transaction. So it is not checked.
-        """
-        with translated(self.path):
-            if many:
-                self._connection.execute("PRAGMA foreign_keys = OFF")
-            try:
-                with transaction(self._connection):
-                    self._check_still_bound()
-                    yield
-            finally:
-                if many:
-                    self._connection.execute("PRAGMA foreign_keys = ON")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import sqlite3
 import subprocess
 import sys
+import zlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -141,8 +143,15 @@ def test_a_large_batch_skips_known_digests_and_is_rolled_back_on_failure(
     photos = [LabeledCode(f"label {n % 7}", _code(n), digest=b"%d" % n) for n in range(2000)]
     gallery.enroll(photos[:300])
     with monkeypatch.context() as patch:
-        patch.setattr(rows, "crc32", iter(range(1500)).__next__)
-        with pytest.raises(TypeError):
+        calls = itertools.count()
+
+        def failing_crc32(data: bytes) -> int:
+            if next(calls) == 1500:
+                raise RuntimeError("in the middle of the batch")
+            return zlib.crc32(data)
+
+        patch.setattr(rows, "crc32", failing_crc32)
+        with pytest.raises(RuntimeError, match="middle"):
             gallery.enroll(photos)
     assert gallery.enroll(photos).count(None) == 300
     assert gallery.enroll([*photos, photos[5]]) == [None] * 2001
