@@ -104,6 +104,8 @@ class Stats:
     """The size of all kept pictures."""
     fitted_bits: int | None
     """Bits of the code fitted to the gallery; None if the model's own code is searched."""
+    fitted_similarity: bool
+    """Whether similarities are fitted to the gallery, too, instead of plain cosines."""
 
     def lacking_features(self) -> str:
         """Return a line about codes without features and what to do, or "" if all have them."""

@@ -21,6 +21,7 @@ def gallery_stats(connection: sqlite3.Connection, path: Path, meta: Meta) -> Sta
             "SELECT count(*), coalesce(sum(length(jpeg)), 0) FROM picture"
         ).fetchone()
         fitted = connection.execute("SELECT bits FROM layer").fetchone()
+        metric = connection.execute("SELECT 1 FROM metric").fetchone()
         size = sum(
             file.stat().st_size
             for suffix in ("", "-wal", "-shm", ".codes")
@@ -39,4 +40,5 @@ def gallery_stats(connection: sqlite3.Connection, path: Path, meta: Meta) -> Sta
         kept_pictures=kept[0],
         kept_bytes=kept[1],
         fitted_bits=fitted[0] if fitted else None,
+        fitted_similarity=metric is not None,
     )

@@ -47,6 +47,13 @@ class GallerySettings(_Table, frozen=True, kw_only=True):
             "the gallery can be moved to another model."
         ),
     ] = False
+    refit: Annotated[
+        bool,
+        Meta(
+            description="Fit the gallery to what the page and the API have enrolled, when enough "
+            "has changed."
+        ),
+    ] = True
 
 
 class CameraSettings(_Table, frozen=True, kw_only=True):

@@ -67,6 +67,7 @@ class Site:
             service.pipeline,
             service.daemon.work_queue,
             keep_pictures=service.settings.gallery.keep_pictures,
+            refit=service.settings.gallery.refit,
         )
         self._events = EventStream(self._full_status)
         self._live = LiveView(service)

@@ -61,14 +61,19 @@ class GalleryService:
     """The gallery operations of the API, to be awaited."""
 
     def __init__(
-        self, live: Pipeline, work_queue: WorkQueue, *, keep_pictures: bool = False
+        self,
+        live: Pipeline,
+        work_queue: WorkQueue,
+        *,
+        keep_pictures: bool = False,
+        refit: bool = True,
     ) -> None:
         """`live` is the daemon's pipeline, whose thresholds also apply to queries here.
 
-        `keep_pictures`: see `EnrollOptions`.
+        `keep_pictures`: see `EnrollOptions`. `refit`: fit the gallery after enrollment.
         """
         self._live = live
-        self._keep_pictures = keep_pictures
+        self._keep_pictures, self._refit = keep_pictures, refit
         self._engine = BorrowedEngine(live.engine, work_queue)
         self._gallery: Gallery | None = None
         self._opened_for: Gallery | None = None
@@ -173,7 +178,8 @@ class GalleryService:
 
         A failure leaves the gallery as it is, and the next enrollment tries again.
         """
-        self._thread.submit(self._fit)
+        if self._refit:
+            self._thread.submit(self._fit)
 
     def _fit(self) -> None:
         try:

@@ -23,6 +23,8 @@ from edge_runtime.lookup import RowFilter
 
 MOST_PICTURES = 300
 """Pictures that are compared with the others, at most; bounds the time."""
+MOST_ROWS = 300
+"""Rows that the mean of a label is computed from here, at most."""
 SEED = 1
 
 
@@ -128,13 +130,19 @@ def _similarity_to_own(
 ) -> float | None:
     """Return the similarity to the other pictures of the label; None if there is none."""
     snapshot = index.snapshot
-    rows = np.flatnonzero(snapshot.label_ids == own)
+    rest = snapshot.label_ids == own
     if snapshot.pictures is None:
-        rows = rows[rows != row]
+        rest[row] = False
     else:
-        rows = rows[snapshot.pictures[rows] != snapshot.pictures[row]]
-    if not len(rows):
+        rest &= snapshot.pictures != snapshot.pictures[row]
+    if not rest.any():
         return None
-    nearest = index.similarities(query, rows, metric).max()[np.newaxis]
+    code = snapshot.lookup.codes[row]
+    passing = RowFilter(np.packbits(rest, bitorder="little"))
+    near, _ = snapshot.nearest_rows(code, CANDIDATES, passing)
+    nearest = index.similarities(query, near, metric).max()[np.newaxis]
+    rows = np.flatnonzero(rest)
+    if len(rows) > MOST_ROWS:
+        rows = rows[:: len(rows) // MOST_ROWS + 1]
     mean = index.similarity_to(query, index.units(rows).mean(axis=0), metric)
     return float(label_similarity(nearest, mean)[0])
