@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from edge_runtime.fitting.layer import HashLayer
 from edge_runtime.fitting.prior import FeaturePrior, label_means
 from edge_runtime.fitting.quantized import Floats, unit
-from edge_runtime.fitting.within import within_labels
+from edge_runtime.fitting.within import Spectrum, within_labels
 
 ROTATIONS = 20
 """Iterations of ITQ."""
@@ -34,14 +34,18 @@ def fit_layer(
     labels: NDArray[np.int64],
     bits: int,
     prior: FeaturePrior | None = None,
+    spectrum: Spectrum | None = None,
 ) -> HashLayer:
     """Fit a layer of `bits` bits to `features` [N, F] with `labels` int64 [N], from 0 on.
 
-    Deterministic. Few rows suffice: the prior adds what they cannot tell.
+    Deterministic. Few rows suffice: the prior adds what they cannot tell. `spectrum` is that of the
+    covariance within labels, if it is known.
     """
     rows = unit(features)
     mean = rows.mean(axis=0)
-    whitening = _whitening(rows, labels, prior)
+    if spectrum is None:
+        spectrum = within_labels(rows, labels, prior).spectrum()
+    whitening = _whitening(spectrum)
     centered = (rows - mean) @ whitening
     directions = _directions(centered, labels)
     projected = centered @ directions
@@ -52,13 +56,11 @@ def fit_layer(
     return HashLayer(weight.astype(np.float32), (-weight @ mean).astype(np.float32))
 
 
-def _whitening(rows: Floats, labels: NDArray[np.int64], prior: FeaturePrior | None) -> Floats:
-    """Return the inverse square root, float32 [F, F], of the shrunk covariance within labels."""
-    within = within_labels(rows, labels, prior)
+def _whitening(within: Spectrum) -> Floats:
+    """Return the inverse square root, float32 [F, F], of the covariance within labels."""
     if within.level <= 0:
-        return np.eye(rows.shape[1], dtype=np.float32)
-    values, vectors = within.spectrum()
-    whitening: Floats = vectors / np.sqrt(values + within.level)
+        return np.eye(len(within.vectors), dtype=np.float32)
+    whitening: Floats = within.vectors / np.sqrt(within.values + within.level)
     return whitening
 
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from edge_runtime.fitting.prior import FeaturePrior, label_means, scatter
 from edge_runtime.fitting.quantized import Floats, unit
-from edge_runtime.fitting.within import pooled
+from edge_runtime.fitting.within import Spectrum, pooled
 
 DIRECTIONS = 32
 """Directions that are damped."""
@@ -66,6 +66,9 @@ class Metric:
 
     def lengths(self, rows: Floats) -> Floats:
         """Return the lengths, float32 [N], of mapped `rows` float32 [N, F]."""
+        if not len(self.directions) and not self.center.any():
+            plain: Floats = np.sqrt(np.einsum("ij,ij->i", rows, rows))
+            return np.maximum(plain, np.float32(1e-6))
         moved: Floats = (rows - self.center).astype(np.float32, copy=False)
         along: Floats = moved @ self.directions.T
         removed = np.square(along) @ (self.damping * (2 - self.damping))
@@ -145,7 +148,8 @@ class MetricFitter:
         self._rows = unit(features)
         self._label_ids = label_ids
         self._prior = prior
-        self._start: Floats | None = None
+        self.spectrum: Spectrum | None = None
+        """Of the covariance within labels of all rows, after `fit`."""
 
     def fit(self) -> FittedMetric:
         """Fit a metric to all rows, and one without each group of labels."""
@@ -160,23 +164,24 @@ class MetricFitter:
             freedoms.append(freedom)
         total, freedom = np.sum(scatters, axis=0), sum(freedoms)
         whole = pooled(total, freedom, self._prior)
-        values, vectors = whole.spectrum()
-        self._start = vectors[:, :DIRECTIONS]
-        metric = _metric(means.mean(axis=0), values[:DIRECTIONS], self._start, whole.level)
+        self.spectrum = whole.spectrum()
+        start = self.spectrum.vectors[:, :DIRECTIONS]
+        metric = _metric(means.mean(axis=0), self.spectrum)
         parts = []
         for fold in range(folds):
             rest = pooled(total - scatters[fold], freedom - freedoms[fold], self._prior)
             center = means[fold_of != fold].mean(axis=0)
-            parts.append(_metric(center, *rest.spectrum_near(self._start), rest.level))
+            parts.append(_metric(center, rest.spectrum_near(start)))
         return FittedMetric(metric, tuple(parts), present.astype(np.int64))
 
     def fit_to(self, chosen: NDArray[np.bool_]) -> Metric:
         """Fit a metric to the `chosen` rows, bool [N], after `fit`."""
-        assert self._start is not None
+        assert self.spectrum is not None
+        start = self.spectrum.vectors[:, :DIRECTIONS]
         rest = pooled(*_scatter(self._rows, self._label_ids, chosen), self._prior)
         labels = np.unique(self._label_ids[chosen], return_inverse=True)[1].astype(np.int64)
         center = label_means(self._rows[chosen], labels)[0].mean(axis=0)
-        return _metric(center, *rest.spectrum_near(self._start), rest.level)
+        return _metric(center, rest.spectrum_near(start))
 
 
 def _scatter(
@@ -186,10 +191,11 @@ def _scatter(
     return scatter(rows[chosen], labels)
 
 
-def _metric(center: Floats, values: Floats, vectors: Floats, level: float) -> Metric:
+def _metric(center: Floats, within: Spectrum) -> Metric:
+    values, level = within.values[:DIRECTIONS], within.level
     damping = 1 - np.sqrt(level / np.maximum(values + level, 1e-12)) if level > 0 else 0 * values
     return Metric(
         center.astype(np.float32),
-        np.ascontiguousarray(vectors.T, np.float32),
+        np.ascontiguousarray(within.vectors[:, :DIRECTIONS].T, np.float32),
         damping.astype(np.float32),
     )

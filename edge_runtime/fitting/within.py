@@ -29,15 +29,12 @@ class WithinLabels:
     level: float
     """0 if every label has one row or equal rows, and there is no prior."""
 
-    def spectrum(self) -> tuple[Floats, Floats]:
-        """Return all eigenvalues of `covariance`, descending, and eigenvectors, float32 [F, F].
-
-        An eigenvector is a column.
-        """
+    def spectrum(self) -> Spectrum:
+        """Return all eigenvalues and eigenvectors."""
         values, vectors = np.linalg.eigh(self.covariance)
-        return np.maximum(values[::-1], 0), vectors[:, ::-1]
+        return Spectrum(np.maximum(values[::-1], 0), vectors[:, ::-1], self.level)
 
-    def spectrum_near(self, vectors: Floats, rounds: int = 2) -> tuple[Floats, Floats]:
+    def spectrum_near(self, vectors: Floats, rounds: int = 2) -> Spectrum:
         """Return the largest eigenvalues and their eigenvectors, found from similar ones [F, R].
 
         Subspace iteration: much faster than `spectrum`, and accurate where the start is.
@@ -45,7 +42,19 @@ class WithinLabels:
         for _ in range(rounds):
             vectors = np.linalg.qr(self.covariance @ vectors)[0]
         values, rotation = np.linalg.eigh(vectors.T @ (self.covariance @ vectors))
-        return np.maximum(values[::-1], 0), (vectors @ rotation)[:, ::-1]
+        found = (vectors @ rotation)[:, ::-1]
+        return Spectrum(np.maximum(values[::-1], 0), found, self.level)
+
+
+@dataclass(frozen=True, eq=False)
+class Spectrum:
+    """Eigenvalues and eigenvectors of `WithinLabels.covariance`."""
+
+    values: Floats
+    """float32 [R], descending."""
+    vectors: Floats
+    """float32 [F, R], one per column."""
+    level: float
 
 
 def within_labels(

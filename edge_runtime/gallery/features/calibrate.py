@@ -17,7 +17,7 @@ from edge_runtime.fitting.calibration import (
 )
 from edge_runtime.fitting.metric import FittedMetric, Metric
 from edge_runtime.fitting.quantized import Floats
-from edge_runtime.gallery.features.index import FeatureIndex
+from edge_runtime.gallery.features.index import FeatureIndex, MetricView
 from edge_runtime.gallery.features.search import CANDIDATES, label_similarity
 from edge_runtime.lookup import RowFilter
 
@@ -69,11 +69,18 @@ def measure(
     if len(pictures) > MOST_PICTURES:
         chosen = np.random.default_rng(SEED).permutation(len(pictures))[:MOST_PICTURES]
         pictures = pictures[np.sort(chosen)]
-    plain = Metric.plain(index.values.shape[1])
+    plain = index.viewed(Metric.plain(index.values.shape[1])) if metric is None else index.view
+    views: dict[int, MetricView] = {}
+
+    def view_of(used: Metric) -> MetricView:
+        if id(used) not in views:
+            views[id(used)] = index.viewed(used)
+        return views[id(used)]
+
     figures = np.full((4, len(pictures)), np.nan, np.float32)
     for place, row in enumerate(pictures.tolist()):
         own = int(owners[row])
-        used = plain if metric is None else metric.without(own)
+        used = plain if metric is None else view_of(metric.without(own))
         query = index.units(np.array([row]))[0]
         others = _similarities_elsewhere(index, query, row, own, used)
         if len(others):
@@ -81,7 +88,7 @@ def measure(
         if len(others) > 1:
             figures[1, place] = others[0] - others[1]
         if metric is not None and without_picture is not None:
-            used = without_picture(row)
+            used = view_of(without_picture(row))
             others = _similarities_elsewhere(index, query, row, own, used)
         if len(others):
             figures[3, place] = others[0]
@@ -110,23 +117,23 @@ def _first_rows(index: FeatureIndex) -> NDArray[np.int64]:
 
 
 def _similarities_elsewhere(
-    index: FeatureIndex, query: Floats, row: int, own: int, metric: Metric
+    index: FeatureIndex, query: Floats, row: int, own: int, view: MetricView
 ) -> NDArray[np.float64]:
     """Return the similarities of labels that are not `own`, descending."""
     snapshot = index.snapshot
     passing = RowFilter(np.packbits(snapshot.label_ids != own, bitorder="little"))
     code = snapshot.lookup.codes[row]
     rows, _ = snapshot.nearest_rows(code, CANDIDATES, passing)
-    similar = index.similarities(query, rows, metric)
+    similar = index.similarities(query, rows, view)
     labels, inverse = np.unique(snapshot.label_ids[rows], return_inverse=True)
     nearest = np.full(len(labels), -1, np.float32)
     np.maximum.at(nearest, inverse, similar)
-    means = index.mean_similarities(query, labels.tolist(), metric)
+    means = index.mean_similarities(query, labels.tolist(), view)
     return np.sort(label_similarity(nearest, means))[::-1]
 
 
 def _similarity_to_own(
-    index: FeatureIndex, query: Floats, row: int, own: int, metric: Metric
+    index: FeatureIndex, query: Floats, row: int, own: int, view: MetricView
 ) -> float | None:
     """Return the similarity to the other pictures of the label; None if there is none."""
     snapshot = index.snapshot
@@ -140,9 +147,9 @@ def _similarity_to_own(
     code = snapshot.lookup.codes[row]
     passing = RowFilter(np.packbits(rest, bitorder="little"))
     near, _ = snapshot.nearest_rows(code, CANDIDATES, passing)
-    nearest = index.similarities(query, near, metric).max()[np.newaxis]
+    nearest = index.similarities(query, near, view).max()[np.newaxis]
     rows = np.flatnonzero(rest)
     if len(rows) > MOST_ROWS:
         rows = rows[:: len(rows) // MOST_ROWS + 1]
-    mean = index.similarity_to(query, index.units(rows).mean(axis=0), metric)
+    mean = index.similarity_to(query, index.units(rows).mean(axis=0), view)
     return float(label_similarity(nearest, mean)[0])

@@ -31,6 +31,17 @@ _PART = 4096
 
 
 @dataclass(frozen=True, eq=False)
+class MetricView:
+    """A metric, and what it makes of the rows of an index."""
+
+    metric: Metric
+    row_lengths: Floats
+    """float32 [n]: the length of each row in the metric."""
+    mean_lengths: Floats
+    """float32 [L]: the length of each label's mean in the metric."""
+
+
+@dataclass(frozen=True, eq=False)
 class FeatureIndex:
     """The living rows of a snapshot with their features."""
 
@@ -45,12 +56,8 @@ class FeatureIndex:
     """int64 [largest label id + 1]: the row of `means` of a label id."""
     means: NDArray[np.float16]
     """float16 [L, F]: the mean of the rows of each label, each row of length 1."""
-    metric: Metric
-    """Of the similarities. It is the plain one unless a metric was fitted."""
-    metric_lengths: Floats
-    """float32 [n]: the length of each row in the metric."""
-    metric_mean_lengths: Floats
-    """float32 [L]: the length of each label's mean in the metric."""
+    view: MetricView
+    """The rows in the metric of the gallery: the plain one unless one was fitted."""
 
     def units(self, rows: NDArray[np.int64]) -> Floats:
         """Return the features of rows, scaled to length 1: float32 [n, F]."""
@@ -64,44 +71,39 @@ class FeatureIndex:
         cosines /= self.lengths[rows]
         return cosines
 
+    def viewed(self, metric: Metric) -> MetricView:
+        """Return the rows in another metric."""
+        return _view(metric, self.values, self.lengths, self.means)
+
     def similarities(
-        self, query: Floats, rows: NDArray[np.int64], metric: Metric | None = None
+        self, query: Floats, rows: NDArray[np.int64], view: MetricView | None = None
     ) -> Floats:
         """Return the similarity of `query` (float32 [F], length 1) to each of these rows, [n].
 
-        It is the cosine in the metric of the gallery, or in `metric`. From `SAME` on, it is the
-        plain cosine: an enrolled picture is one in any metric.
+        It is the cosine in the metric of the gallery, or in that of `view`. From `SAME` on, it is
+        the plain cosine: an enrolled picture is one in any metric.
         """
+        view = view or self.view
+        prepared = view.metric.query(query)
         values = self.values[rows].astype(np.float32)
-        lengths = self.lengths[rows]
-        known = self.metric_lengths[rows]
-        if metric is None:
-            metric = self.metric
-        elif metric is not self.metric:
-            known = metric.lengths(values / lengths[:, np.newaxis])
-        prepared = metric.query(query)
-        both = values @ np.stack([query, prepared.vector], axis=1) / lengths[:, np.newaxis]
-        similarities = metric.cosines(prepared, both[:, 1], known)
+        both = values @ np.stack([query, prepared.vector], axis=1) / self.lengths[rows, np.newaxis]
+        similarities = view.metric.cosines(prepared, both[:, 1], view.row_lengths[rows])
         plain = both[:, 0]
         return np.where(plain >= SAME, plain, np.minimum(similarities, _BELOW_SAME))
 
     def mean_similarities(
-        self, query: Floats, label_ids: list[int], metric: Metric | None = None
+        self, query: Floats, label_ids: list[int], view: MetricView | None = None
     ) -> Floats:
         """Return the cosine of `query` with the mean of each of these labels, float32 [n]."""
+        view = view or self.view
         places = self.label_rows[label_ids]
-        means: Floats = self.means[places].astype(np.float32)
-        known = self.metric_mean_lengths[places]
-        if metric is None:
-            metric = self.metric
-        elif metric is not self.metric:
-            known = metric.lengths(means)
-        prepared = metric.query(query)
-        return metric.cosines(prepared, means @ prepared.vector, known)
+        prepared = view.metric.query(query)
+        products = self.means[places].astype(np.float32) @ prepared.vector
+        return view.metric.cosines(prepared, products, view.mean_lengths[places])
 
-    def similarity_to(self, query: Floats, mean: Floats, metric: Metric | None = None) -> Floats:
+    def similarity_to(self, query: Floats, mean: Floats, view: MetricView | None = None) -> Floats:
         """Return the cosine of `query` with the `mean` of rows of length 1, float32 [1]."""
-        metric = metric or self.metric
+        metric = (view or self.view).metric
         prepared, means = metric.query(query), mean[np.newaxis]
         return metric.cosines(prepared, means @ prepared.vector, metric.lengths(means))
 
@@ -153,12 +155,11 @@ def make_index(
     present, owners = np.unique(columns.label_ids, return_inverse=True)
     metric = fit.metric.metric if fit.metric else Metric.plain(values.shape[1])
     sums = np.zeros((len(present), values.shape[1]), np.float32)
-    codes, bits, metric_lengths = [], snapshot.lookup.bits, []
+    codes, bits = [], snapshot.lookup.bits
     for start in range(0, len(values), _PART):
         part = slice(start, start + _PART)
         floats = values[part].astype(np.float32) / lengths[part, np.newaxis]
         np.add.at(sums, owners[part], floats)
-        metric_lengths.append(metric.lengths(floats))
         if fit.layer is not None:
             codes.append(fit.layer.codes(floats))
     if fit.layer is not None:
@@ -174,7 +175,17 @@ def make_index(
         lengths=lengths,
         label_rows=label_rows,
         means=means,
-        metric=metric,
-        metric_lengths=np.concatenate(metric_lengths),
-        metric_mean_lengths=metric.lengths(means.astype(np.float32)),
+        view=_view(metric, values, lengths, means),
     )
+
+
+def _view(
+    metric: Metric, values: QuantizedFeatures, lengths: Floats, means: NDArray[np.float16]
+) -> MetricView:
+    row_lengths = np.empty(len(values), np.float32)
+    for start in range(0, len(values), _PART):
+        part = slice(start, start + _PART)
+        row_lengths[part] = metric.lengths(
+            values[part].astype(np.float32) / lengths[part, np.newaxis]
+        )
+    return MetricView(metric, row_lengths, metric.lengths(means.astype(np.float32)))

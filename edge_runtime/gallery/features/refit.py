@@ -22,7 +22,7 @@ from edge_runtime.fitting.fit import fit_layer
 from edge_runtime.fitting.layer import HashLayer
 from edge_runtime.fitting.metric import FittedMetric, MetricFitter
 from edge_runtime.fitting.prior import FeaturePrior
-from edge_runtime.gallery.features.calibrate import Measurement, measure
+from edge_runtime.gallery.features.calibrate import measure
 from edge_runtime.gallery.features.fitted import (
     fit_checksums,
     write_layer,
@@ -153,9 +153,15 @@ def refit(index: FeatureIndex, bits: int, prior: FeaturePrior | None) -> Fitted:
     trial = _fit(index, rest, labels, bits, prior)
     before = _found(snapshot.lookup.codes, snapshot.lookup.bits, labels, left_out, rest)
     after = _found(trial.codes(index.values), bits, labels, left_out, rest)
-    layer = _fit(index, np.arange(len(labels)), labels, bits, prior) if after > before else None
+    fitter, chosen = _fitter(index, prior)
+    metric = fitter.fit()
+    layer = None
+    if after > before:
+        layer = fit_layer(index.values[chosen], labels[chosen], bits, prior, fitter.spectrum)
+    parts = _parts(pictures, snapshot.label_ids.astype(np.int64))
+    metrics = [fitter.fit_to(parts[chosen] != part) for part in range(PARTS)]
     plain = measure(index, None)
-    metric, fitted = _fit_metric(index, pictures, prior)
+    fitted = measure(index, metric, lambda row: metrics[parts[row]])
     right_before, right_after = plain.right(), fitted.right()
     # Better by more than chance: the difference exceeds two standard errors.
     gained, lost = right_after & ~right_before, right_before & ~right_after
@@ -174,17 +180,13 @@ def refit(index: FeatureIndex, bits: int, prior: FeaturePrior | None) -> Fitted:
     return Fitted(outcome, layer, metric if better else None)
 
 
-def _fit_metric(
-    index: FeatureIndex, pictures: NDArray[np.int64], prior: FeaturePrior | None
-) -> tuple[FittedMetric, Measurement]:
-    """Fit a metric, and measure it with pictures that it was fitted without."""
-    chosen = _some(np.arange(len(pictures)))
+def _fitter(
+    index: FeatureIndex, prior: FeaturePrior | None
+) -> tuple[MetricFitter, NDArray[np.int64]]:
+    """Return the fitter of metrics, and the rows that it uses."""
+    chosen = _some(np.arange(len(index.values)))
     owners = index.snapshot.label_ids[chosen].astype(np.int64)
-    fitter = MetricFitter(index.values[chosen], owners, prior)
-    metric = fitter.fit()
-    parts = _parts(pictures, index.snapshot.label_ids.astype(np.int64))
-    metrics = [fitter.fit_to(parts[chosen] != part) for part in range(PARTS)]
-    return metric, measure(index, metric, lambda row: metrics[parts[row]])
+    return MetricFitter(index.values[chosen], owners, prior), chosen
 
 
 def _parts(pictures: NDArray[np.int64], labels: NDArray[np.int64]) -> NDArray[np.int64]:
