@@ -19,6 +19,10 @@ VERBS = {
         "studies.compare_shares",
         "Compare blends on new objects and on their own sets.",
     ),
+    "unseen": (
+        "studies.unseen",
+        "Judge codes fitted to a gallery on labels that training did not see.",
+    ),
     "average-weights": ("average_weights", "Average a trained backbone with its ImageNet weights."),
     "compare-methods": (
         "studies.compare_methods",

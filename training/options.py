@@ -47,6 +47,19 @@ def parse_lengths(text: str, where: str = "--bits") -> tuple[int, ...]:
     return lengths
 
 
+def parse_shares(text: str, where: str = "--shares") -> tuple[float, ...]:
+    """Parse "0,0.25,1" as (0.0, 0.25, 1.0); raises InputError unless each is 0 to 1."""
+    try:
+        shares = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        shares = ()
+    if not shares or not all(0 <= share <= 1 for share in shares):
+        raise InputError(
+            f'"{text}" is not a list of shares', where=where, remedy="write 0,0.25,1, each 0 to 1"
+        )
+    return shares
+
+
 def number(text: str) -> float:
     """Parse "0.5" or "1/255"; raises ValueError unless the value is finite."""
     numerator, _, denominator = text.partition("/")

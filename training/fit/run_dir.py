@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from training.fit.trainer import Answer
+from training.methods import SUPERVISED
+from training.methods.linear_map import LinearMap
 from training.models.checkpoint import CheckpointError, load_checkpoint
 from training.models.efficientnet_lite2 import Lite2, load_lite2
 from training.models.imagenet_weights import load_imagenet
@@ -78,6 +80,21 @@ def load_head(path: Path, classes: list[str]) -> dict[str, Tensor]:
     """
     state = _load_run(path)
     return _averaged(state, "head") if state["identity"]["classes"] == classes else {}
+
+
+def load_hash_layer(path: Path) -> LinearMap:
+    """Load the run's own hash layer, averaged, as it would be exported; raises CheckpointError."""
+    state, recipe = _load_run(path), describe_run(path)
+    layers = _averaged(state, "head")
+    try:
+        features = layers["hash.weight"].shape[1]
+        head = SUPERVISED[recipe["method"]](features, recipe["bits"], recipe["labels"])
+        head.load_state_dict(layers)
+    except (KeyError, RuntimeError) as error:  # a teacher has none
+        raise CheckpointError(
+            "it has no hash layer", where=path, remedy="give a run of another --method"
+        ) from error
+    return head.linear()
 
 
 def load_teachers(paths: Sequence[Path], classes: list[str]) -> Answer:

@@ -11,7 +11,7 @@ import torch
 from edge_runtime.engine.portable import PortableEngine
 from edge_runtime.model import ModelInfo, identify
 from training.data.input_tensor import Floats
-from training.fit.run_dir import describe_run, load_start
+from training.fit.run_dir import describe_run, load_backbone, load_start
 from training.hash_layer.feature_model import FeatureModel, from_model, from_onnx
 from training.hash_layer.features import Run
 from training.methods.linear_map import LinearMap
@@ -63,6 +63,17 @@ def from_blend(path: Path, weights: Path, share: float) -> FeatureModel:
         "imagenet_sha256": identify(weights)[0],
     }
     return from_onnx(blend(onnx.load(path), imagenet, share), info, provenance)
+
+
+def run_blend(checkpoint: Path, weights: Path, share: float, size: int) -> Run:
+    """Return a function that computes features with a run's backbone and ImageNet weights averaged.
+
+    `share` is that of the run. Like `from_blend`, it averages folded convolutions, as in a finished
+    model.
+    """
+    trained, imagenet = load_backbone(checkpoint), load_imagenet(weights)
+    mixed = blend(build(trained, size, None), build(imagenet, size, None), share)
+    return session(mixed.SerializeToString())
 
 
 def load_feature_model(

@@ -19,6 +19,7 @@ from training.reports.studies import (
 )
 from training.reports.tables import commands, markdown, number
 from training.reports.targets import TARGETS, target_table
+from training.reports.unseen import fitted_section
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "training" / "results"
@@ -172,6 +173,9 @@ def _methods() -> list[str]:
 
 def _unseen() -> list[str]:
     parts = ["## Unseen labels"]
+    fitted = load("unseen_fitted")
+    if fitted is not None:
+        parts += fitted_section(fitted)
     for name in ("methods_frozen", "methods_unseen"):
         result = load(name)
         if result is None:

@@ -27,6 +27,7 @@ from training.experiments.shares import DRAWS, ENROLLED, NAMED, QUERIES, judge, 
 from training.files import write_json
 from training.hash_layer.backbone import from_blend
 from training.onnx.model_file import session
+from training.options import parse_shares
 
 SIZE, BITS, LAYER_SEEDS = 224, 64, (1, 2, 3)
 
@@ -65,12 +66,7 @@ def main(
 ) -> None:
     """Run the command."""
     set_determinism(seed)
-    try:
-        parts = [float(share) for share in shares.split(",")]
-    except ValueError as error:
-        raise InputError(
-            f'"{shares}" is not a list of shares', where="--shares", remedy="write 0,0.25,1"
-        ) from error
+    parts = parse_shares(shares)
     others = [_named(text) for text in network]
     objects = {folder.name: read_set(folder) for folder in new}
     photos = read_sets(data)
