@@ -1,7 +1,9 @@
 """Query each enrolled picture against the others, as a new photo would be.
 
 The picture is left out, and so are its near duplicates under the same label: a new photo has none.
-The search is that of `Gallery.rank`: the nearest codes, then the similarity of their labels.
+The search is that of `Gallery.rank`: the nearest codes, then the similarity of their labels. A
+similarity that was fitted to the gallery is replaced by one fitted without the label, since
+a fit makes what it was fitted to look alike.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from numpy.typing import NDArray
 
 from edge_runtime.fitting.calibration import SAME
 from edge_runtime.fitting.quantized import Floats
-from edge_runtime.gallery.features.index import FeatureIndex
+from edge_runtime.gallery.features.index import FeatureIndex, MetricView, Views
 from edge_runtime.gallery.features.search import CANDIDATES, label_similarity
 from edge_runtime.lookup import RowFilter
 
@@ -104,15 +106,18 @@ def leave_one_out(
     if labels is not None:
         rows = rows[np.isin(owners[rows], list(labels))]
     queries = sampled(rows, owners, most)
+    views = Views(index)
     trials = [
         trial
         for label in np.unique(owners[queries]).tolist()
-        for trial in _trials_of(index, label, queries[owners[queries] == label])
+        for trial in _trials_of(
+            index, views.without(label), label, queries[owners[queries] == label]
+        )
     ]
     return sorted(trials, key=lambda trial: trial.row)
 
 
-def _trials_of(index: FeatureIndex, label: int, queries: Rows) -> Iterator[Trial]:
+def _trials_of(index: FeatureIndex, view: MetricView, label: int, queries: Rows) -> Iterator[Trial]:
     """Yield the trials of pictures of one label."""
     snapshot = index.snapshot
     pictures = pictures_of(index)
@@ -131,7 +136,7 @@ def _trials_of(index: FeatureIndex, label: int, queries: Rows) -> Iterator[Trial
             gone[firsts[(own_cosines >= SAME) & whole]] = True
             gone[firsts[np.searchsorted(own_rows, row)]] = True
             left_out = gone[firsts]
-            yield _trial(index, row, unit, own_rows, own_cosines, left_out, total, others)
+            yield _trial(index, view, row, unit, own_rows, own_cosines, left_out, total, others)
 
 
 def _parts(index: FeatureIndex, rows: Rows) -> Iterator[tuple[Rows, Floats]]:
@@ -142,6 +147,7 @@ def _parts(index: FeatureIndex, rows: Rows) -> Iterator[tuple[Rows, Floats]]:
 
 def _trial(
     index: FeatureIndex,
+    view: MetricView,
     row: int,
     unit: Floats,
     own_rows: Rows,
@@ -157,16 +163,16 @@ def _trial(
     if len(kept):
         mean = (total - index.units(gone).sum(axis=0)) / np.float32(len(kept))
         place = int(np.argmax(np.where(left_out, -2, own_cosines)))
-        own = _nearest(index, unit, label, int(own_rows[place]), mean)
+        own = _nearest(index, view, unit, label, int(own_rows[place]), mean)
     code = snapshot.lookup.codes[row]
     elsewhere, _ = snapshot.nearest_rows(code, CANDIDATES, others)
-    foreign = _labels(index, unit, elsewhere, label, None)
+    foreign = _labels(index, view, unit, elsewhere, label, None)
     other = max(foreign, key=lambda one: one.similarity, default=None)
     remaining = np.ones(len(snapshot.ids), np.bool_)
     remaining[gone] = False
     passing = RowFilter(np.packbits(remaining, bitorder="little"))
     near, _ = snapshot.nearest_rows(code, CANDIDATES, passing)
-    found = _labels(index, unit, near, label, mean)
+    found = _labels(index, view, unit, near, label, mean)
     ids = snapshot.ids
     pictures = pictures_of(index)
     copies = np.setdiff1d(np.searchsorted(ids, np.unique(pictures[gone])), [row])
@@ -186,10 +192,15 @@ def _trial(
 
 
 def _labels(
-    index: FeatureIndex, unit: Floats, rows: Rows, own: int, own_mean: Floats | None
+    index: FeatureIndex,
+    view: MetricView,
+    unit: Floats,
+    rows: Rows,
+    own: int,
+    own_mean: Floats | None,
 ) -> list[Nearest]:
     """Return the labels of `rows` with their most similar row, as `Gallery.rank` ranks them."""
-    cosines = index.similarities(unit, rows)
+    cosines = index.similarities(unit, rows, view)
     owners = index.snapshot.label_ids[rows]
     best: dict[int, int] = {}
     for place in np.lexsort((rows, -cosines)).tolist():
@@ -197,9 +208,9 @@ def _labels(
     if not best:
         return []
     places = list(best.values())
-    means = index.mean_similarities(unit, list(best))
+    means = index.mean_similarities(unit, list(best), view)
     if own in best and own_mean is not None:
-        means[list(best).index(own)] = index.similarity_to(unit, own_mean)[0]
+        means[list(best).index(own)] = index.similarity_to(unit, own_mean, view)[0]
     similarities = label_similarity(cosines[places], means)
     return [
         Nearest(label, int(rows[place]), float(cosines[place]), float(similarity))
@@ -207,7 +218,9 @@ def _labels(
     ]
 
 
-def _nearest(index: FeatureIndex, unit: Floats, label: int, row: int, mean: Floats) -> Nearest:
-    nearest = index.similarities(unit, np.array([row]))
-    similarity = label_similarity(nearest, index.similarity_to(unit, mean))[0]
+def _nearest(
+    index: FeatureIndex, view: MetricView, unit: Floats, label: int, row: int, mean: Floats
+) -> Nearest:
+    nearest = index.similarities(unit, np.array([row]), view)
+    similarity = label_similarity(nearest, index.similarity_to(unit, mean, view))[0]
     return Nearest(label, row, float(nearest[0]), float(similarity))

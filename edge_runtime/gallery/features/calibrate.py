@@ -17,7 +17,7 @@ from edge_runtime.fitting.calibration import (
 )
 from edge_runtime.fitting.metric import FittedMetric, Metric
 from edge_runtime.fitting.quantized import Floats
-from edge_runtime.gallery.features.index import FeatureIndex, MetricView
+from edge_runtime.gallery.features.index import FeatureIndex, MetricView, Views
 from edge_runtime.gallery.features.search import CANDIDATES, label_similarity
 from edge_runtime.lookup import RowFilter
 
@@ -69,18 +69,12 @@ def measure(
     if len(pictures) > MOST_PICTURES:
         chosen = np.random.default_rng(SEED).permutation(len(pictures))[:MOST_PICTURES]
         pictures = pictures[np.sort(chosen)]
-    plain = index.viewed(Metric.plain(index.values.shape[1])) if metric is None else index.view
-    views: dict[int, MetricView] = {}
-
-    def view_of(used: Metric) -> MetricView:
-        if id(used) not in views:
-            views[id(used)] = index.viewed(used)
-        return views[id(used)]
-
+    views = Views(index)
+    plain = Metric.plain(index.values.shape[1])
     figures = np.full((4, len(pictures)), np.nan, np.float32)
     for place, row in enumerate(pictures.tolist()):
         own = int(owners[row])
-        used = plain if metric is None else view_of(metric.without(own))
+        used = views.of(plain if metric is None else metric.without(own))
         query = index.units(np.array([row]))[0]
         others = _similarities_elsewhere(index, query, row, own, used)
         if len(others):
@@ -88,7 +82,7 @@ def measure(
         if len(others) > 1:
             figures[1, place] = others[0] - others[1]
         if metric is not None and without_picture is not None:
-            used = view_of(without_picture(row))
+            used = views.of(without_picture(row))
             others = _similarities_elsewhere(index, query, row, own, used)
         if len(others):
             figures[3, place] = others[0]

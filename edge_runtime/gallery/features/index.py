@@ -71,10 +71,6 @@ class FeatureIndex:
         cosines /= self.lengths[rows]
         return cosines
 
-    def viewed(self, metric: Metric) -> MetricView:
-        """Return the rows in another metric."""
-        return _view(metric, self.values, self.lengths, self.means)
-
     def similarities(
         self, query: Floats, rows: NDArray[np.int64], view: MetricView | None = None
     ) -> Floats:
@@ -106,6 +102,28 @@ class FeatureIndex:
         metric = (view or self.view).metric
         prepared, means = metric.query(query), mean[np.newaxis]
         return metric.cosines(prepared, means @ prepared.vector, metric.lengths(means))
+
+
+class Views:
+    """The rows of an index in other metrics; each view is made once."""
+
+    def __init__(self, index: FeatureIndex) -> None:
+        self._index = index
+        self._made: dict[int, MetricView] = {}
+
+    def of(self, metric: Metric) -> MetricView:
+        """Return the rows in `metric`."""
+        view = self._made.get(id(metric))
+        if view is None:
+            index = self._index
+            view = _view(metric, index.values, index.lengths, index.means)
+            self._made[id(metric)] = view  # which keeps the metric, so that its id stays its own
+        return view
+
+    def without(self, label_id: int) -> MetricView:
+        """Return the rows in the metric of the gallery, fitted without this label."""
+        metric = self._index.fit.metric
+        return self._index.view if metric is None else self.of(metric.without(label_id))
 
 
 def load_index(
