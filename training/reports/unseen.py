@@ -20,7 +20,7 @@ def fitted_section(result: Any) -> list[str]:
     `result` comes from `python -m training unseen`.
     """
     run, rows = result["run"], result["rows"]
-    stages = " and ".join(f"{epochs} at {side} px" for side, epochs in run["stages"])
+    stages = ", ".join(f"{epochs} at {side} px" for side, epochs in run["stages"])
     counts = "; ".join(
         f"{source}: {held['labels']} of {held['all_labels']} labels, {held['enrolled']} of the"
         f" {held['database']:,} enrolled photos, {held['queries']} queries"
@@ -69,19 +69,23 @@ def _own(found: Any) -> str:
 
 
 def _verdicts(rows: Any) -> str:
-    """State for every target the shares that reach it."""
+    """State for every target the shares that reach it, and those that reach all."""
     lines = []
+    missing: set[str] = set()
     for source, targets in FITTED_TARGETS.items():
         for bits, least in targets.items():
             figures = {share: row[source]["fitted"][bits] for share, row in rows.items()}
             best = max(figures, key=lambda share: figures[share])
             reached = [share for share, value in figures.items() if value >= least]
+            missing |= rows.keys() - set(reached)
             which = f"**reached** by the shares {', '.join(reached)}" if reached else "**missed**"
             lines.append(
                 f"- {source}, {bits} bits, at least {least:.0f}: {which}; the best is"
                 f" {number(figures[best])} at the share {best}."
             )
-    return "\n".join(lines)
+    whole = [share for share in rows if share not in missing]
+    by = f"by the shares {', '.join(whole)}" if whole else "by no share"
+    return "\n".join([*lines, f"- all targets: {by}."])
 
 
 def _forgetting(rows: Any) -> str:

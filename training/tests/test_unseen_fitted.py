@@ -138,5 +138,6 @@ def test_the_page_says_which_targets_are_missed() -> None:
     text = "\n".join(fitted_section(result))
     assert "grocery, 64 bits, at least 62: **reached** by the shares 1; the best is 63.0" in text
     assert "grocery, 128 bits, at least 67: **missed**; the best is 63.0 at the share 1" in text
+    assert "- all targets: by no share." in text
     assert "grocery 30.0 (-10.0 from ImageNet features by cosine" in text
     assert "-33.0 from a fitted code of them at 64 bits" in text
