@@ -6,6 +6,7 @@ import json
 import re
 import signal
 import socket
+import sqlite3
 import struct
 import subprocess
 import sys
@@ -13,14 +14,17 @@ import urllib.error
 import urllib.parse
 import urllib.request
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
 from edge_runtime.engine import Engine
+from edge_runtime.gallery.features.fitted import read_outcome
 from edge_runtime.image import Image
 from edge_runtime.web.auth import Rate
 from tests.support.processes import patience, run_cli
@@ -87,6 +91,29 @@ def test_enroll_recognize_and_remove(site: Client, folder: Path, cat: Image) -> 
     assert removed == {"label": "cat", "pictures_removed": 1, "codes_removed": 6}
     site.process.until_event("leave", "cat")
     assert site.ask("DELETE", "/api/labels/cat").status == 404
+
+
+def test_the_gallery_is_fitted_after_enrollment(
+    site: Client, folder: Path, noise: Callable[[int], Image]
+) -> None:
+    labels = [f"noise {number}" for number in range(5)]
+    for number, label in enumerate(labels):
+        for photo in range(2):
+            data = encoded(noise(2 * number + photo))
+            path = f"/api/labels/{urllib.parse.quote(label)}"
+            assert site.ask("POST", path, data, Content_Type="image/jpeg").status == 201
+
+    def outcome() -> dict[str, Any] | None:
+        with closing(sqlite3.connect(folder / "g.sqlite")) as connection:
+            return read_outcome(connection)
+
+    site.process.until(outcome)
+    fitted = outcome()
+    assert fitted is not None
+    assert fitted["labels"] >= 5
+    assert fitted["left_out"] >= 5
+    for label in labels:
+        assert site.ask("DELETE", f"/api/labels/{urllib.parse.quote(label)}").status == 200
 
 
 def test_enroll_the_current_frame(site: Client) -> None:
