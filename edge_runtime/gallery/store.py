@@ -101,7 +101,7 @@ class Gallery(OpenGallery):
         index = self._memory.index
         if index is None:
             raise features_missing(self.path, self.stats())
-        fitted = refit(index, bits, prior)
+        fitted = refit(index, bits, self.bits, prior)
         if not dry_run:
             with self._writing():
                 if write_fit(self._connection, fitted):

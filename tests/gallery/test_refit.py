@@ -80,15 +80,36 @@ def test_a_better_code_is_kept_and_searched(path: Path, bits: int) -> None:
     assert verify(path) == []
 
 
-def test_a_code_that_is_no_better_is_not_kept(path: Path) -> None:
+def test_the_same_refit_changes_nothing(path: Path) -> None:
+    with Gallery(path, MODEL, create=True) as gallery:
+        _enroll(gallery, 10)
+        first = gallery.refit(64)
+        generation = gallery.stats().generation
+        assert gallery.refit(64) == first
+        assert gallery.stats().generation == generation
+
+
+def test_a_code_that_is_no_better_than_the_model_is_removed(path: Path) -> None:
     with Gallery(path, MODEL, create=True) as gallery:
         _enroll(gallery, 10)
         assert gallery.refit(64).code_kept
-        generation = gallery.stats().generation
-        again = gallery.refit(64)
-        assert not again.code_kept
-        assert "code of 64 bits: not kept" in again.summary()
-        assert gallery.stats().generation == generation
+        gallery.remove(ids=range(1, 41))
+        gallery.enroll(
+            [
+                LabeledCode(
+                    f"label {label}",
+                    np.full(1, 1 << label, np.uint64),  # the model's code tells all labels apart
+                    digest=bytes([label, picture]) * 16,
+                    features=quantize(_features(picture, label)),  # the features do not
+                )
+                for picture in range(4)
+                for label in range(10)
+            ]
+        )
+        outcome = gallery.refit(64)
+        assert not outcome.code_kept
+        assert "code of 64 bits: not kept" in outcome.summary()
+        assert gallery.stats().fitted_bits is None
 
 
 def test_a_dry_run_changes_nothing(path: Path) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_runtime.code import Code
 from edge_runtime.fitting.calibration import SAME
 from edge_runtime.fitting.metric import Metric
 from edge_runtime.fitting.quantized import Floats, QuantizedFeatures
@@ -47,6 +48,8 @@ class FeatureIndex:
 
     snapshot: Snapshot
     """The living rows only, with the codes of the fitted layer if there is one."""
+    model_codes: Code
+    """uint64 [n, W]: the codes of the model, without a fit."""
     fit: Fit
     values: QuantizedFeatures
     """int8 [n, F]: one row for each of the snapshot."""
@@ -180,6 +183,7 @@ def make_index(
         np.add.at(sums, owners[part], floats)
         if fit.layer is not None:
             codes.append(fit.layer.codes(floats))
+    model_codes = columns.codes
     if fit.layer is not None:
         bits = fit.layer.bits
         columns = replace(columns, codes=np.concatenate(codes))
@@ -188,6 +192,7 @@ def make_index(
     means = (sums / np.bincount(owners)[:, np.newaxis]).astype(np.float16)
     return FeatureIndex(
         snapshot=snapshot_of(snapshot.generation, snapshot.labels, columns, bits),
+        model_codes=model_codes,
         fit=fit,
         values=values,
         lengths=lengths,

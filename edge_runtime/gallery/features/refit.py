@@ -1,8 +1,8 @@
 """Fit a gallery's code and similarity to its features, and keep what answers better.
 
 The new layer is judged on pictures that it was not fitted to: of each label with two pictures or
-more, one is left out, and is then searched for among the others by Hamming distance. The present
-codes are judged on the same pictures. The new metric is judged against the plain cosine: each
+more, one is left out, and is then searched for among the others by Hamming distance. The model's
+own codes are judged on the same pictures. The new metric is judged against the plain cosine: each
 picture is a query to the others, in a metric that was fitted without its label.
 """
 
@@ -60,9 +60,9 @@ class Refit:
     bits: int
     """Of the new code."""
     code_kept: bool = False
-    """Whether the new code replaces the present one."""
+    """Whether the new code is used, instead of the model's own."""
     found_before: int = 0
-    """How many of the left-out pictures, one per label, the present code finds first."""
+    """How many of the left-out pictures, one per label, the model's own code finds first."""
     found_after: int = 0
     metric_kept: bool = False
     """Whether similarities are those of the new metric, instead of plain cosines."""
@@ -128,8 +128,10 @@ def features_missing(path: Path, stats: Stats) -> FeaturesMissingError:
     return FeaturesMissingError(what, where=path, remedy=remedy)
 
 
-def refit(index: FeatureIndex, bits: int, prior: FeaturePrior | None) -> Fitted:
+def refit(index: FeatureIndex, bits: int, model_bits: int, prior: FeaturePrior | None) -> Fitted:
     """Fit a layer of `bits` bits and a metric to `index`, and judge them.
+
+    `model_bits` is the length of the model's own code.
 
     Raises `InputError` for a number of bits out of range.
     """
@@ -151,7 +153,7 @@ def refit(index: FeatureIndex, bits: int, prior: FeaturePrior | None) -> Fitted:
         return Fitted(outcome)
     rest = np.flatnonzero(~np.isin(pictures, pictures[left_out]))
     trial = _fit(index, rest, labels, bits, prior)
-    before = _found(snapshot.lookup.codes, snapshot.lookup.bits, labels, left_out, rest)
+    before = _found(index.model_codes, model_bits, labels, left_out, rest)
     after = _found(trial.codes(index.values), bits, labels, left_out, rest)
     fitter, chosen = _fitter(index, prior)
     metric = fitter.fit()
@@ -203,14 +205,13 @@ def _parts(pictures: NDArray[np.int64], labels: NDArray[np.int64]) -> NDArray[np
 def write_fit(connection: sqlite3.Connection, fitted: Fitted) -> bool:
     """Store the outcome and the parts that are kept; return whether a part has changed.
 
-    A metric that is not better than plain cosines any more is removed. The present code stays
-    until a better one is found.
+    An earlier part is removed where nothing new is better than the model's own code, or than plain
+    cosines. Both stay if there was too little to judge.
     """
     before = fit_checksums(connection)
     details = fitted.outcome.details()
     if fitted.outcome.possible:
         write_metric(connection, fitted.metric)
-    if fitted.layer is not None:
         write_layer(connection, fitted.layer, details)
     write_outcome(connection, details)
     return fit_checksums(connection) != before
