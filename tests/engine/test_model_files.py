@@ -86,7 +86,7 @@ def test_a_gallery_of_the_specialist_names_its_file(name: str, tmp_path: Path) -
         path = tmp_path / f"{number}.sqlite"
         with Gallery(path, replace(specialist, id=model_id), create=True):
             pass
-        with pytest.raises(GalleryModelMismatchError, match=f"use --model models/{name}, or"):
+        with pytest.raises(GalleryModelMismatchError, match=f"use --model models/{name}, move"):
             Gallery(path, general)
         with Gallery(path, specialist):
             pass
