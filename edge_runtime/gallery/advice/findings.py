@@ -118,8 +118,8 @@ def alike_labels(
     """Return pairs of labels that are mistaken for each other, the hardest to tell apart first.
 
     A picture may be mistaken if another label is more similar than its own, or as similar as photos
-    of the same thing usually are.
-    `wrong` are pictures that are reported as mislabeled and do not count.
+    of the same thing usually are. `wrong` are pictures that are reported as mislabeled and do not
+    count.
     """
     elsewhere = {one.picture.id for one in wrong}
     checked: Counter[str] = Counter()

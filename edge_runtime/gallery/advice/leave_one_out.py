@@ -67,18 +67,6 @@ class Trial:
         return self.own.similarity - self.other.similarity
 
 
-def first_rows(index: FeatureIndex) -> Rows:
-    """Return the first row of each picture, ascending."""
-    pictures = pictures_of(index)
-    return np.unique(pictures, return_index=True)[1]
-
-
-def pictures_of(index: FeatureIndex) -> Rows:
-    """Return the id of the first row of each row's picture, int64 [n]."""
-    snapshot = index.snapshot
-    return snapshot.ids if snapshot.pictures is None else snapshot.pictures
-
-
 def sampled(rows: Rows, label_ids: NDArray[np.uint32], most: int) -> Rows:
     """Return up to `most` of `rows`, as evenly from all labels as possible, ascending.
 
@@ -101,7 +89,7 @@ def leave_one_out(
 
     The result is in the order of the rows.
     """
-    rows = first_rows(index)
+    rows = index.first_rows()
     owners = index.snapshot.label_ids
     if labels is not None:
         rows = rows[np.isin(owners[rows], list(labels))]
@@ -120,7 +108,7 @@ def leave_one_out(
 def _trials_of(index: FeatureIndex, view: MetricView, label: int, queries: Rows) -> Iterator[Trial]:
     """Yield the trials of pictures of one label."""
     snapshot = index.snapshot
-    pictures = pictures_of(index)
+    pictures = index.pictures
     own_rows = np.flatnonzero(snapshot.label_ids == label)
     firsts = np.unique(pictures[own_rows], return_inverse=True)[1]
     # A copy is a picture whose whole, not a crop, is the same.
@@ -174,7 +162,7 @@ def _trial(
     near, _ = snapshot.nearest_rows(code, CANDIDATES, passing)
     found = _labels(index, view, unit, near, label, mean)
     ids = snapshot.ids
-    pictures = pictures_of(index)
+    pictures = index.pictures
     copies = np.setdiff1d(np.searchsorted(ids, np.unique(pictures[gone])), [row])
     same = max(foreign, key=lambda one: one.cosine, default=None)
     copy = None

@@ -65,7 +65,7 @@ def measure(
     Deterministic.
     """
     owners = index.snapshot.label_ids
-    pictures = _first_rows(index)
+    pictures = index.first_rows()
     if len(pictures) > MOST_PICTURES:
         chosen = np.random.default_rng(SEED).permutation(len(pictures))[:MOST_PICTURES]
         pictures = pictures[np.sort(chosen)]
@@ -103,13 +103,6 @@ def measure(
     return Measurement(pictures, other, gap, own_similarity, rival, calibration)
 
 
-def _first_rows(index: FeatureIndex) -> NDArray[np.int64]:
-    """Return the first row of each picture."""
-    if index.snapshot.pictures is None:
-        return np.arange(len(index.snapshot.ids))
-    return np.unique(index.snapshot.pictures, return_index=True)[1]
-
-
 def _similarities_elsewhere(
     index: FeatureIndex, query: Floats, row: int, own: int, view: MetricView
 ) -> NDArray[np.float64]:
@@ -131,11 +124,7 @@ def _similarity_to_own(
 ) -> float | None:
     """Return the similarity to the other pictures of the label; None if there is none."""
     snapshot = index.snapshot
-    rest = snapshot.label_ids == own
-    if snapshot.pictures is None:
-        rest[row] = False
-    else:
-        rest &= snapshot.pictures != snapshot.pictures[row]
+    rest = (snapshot.label_ids == own) & (index.pictures != index.pictures[row])
     if not rest.any():
         return None
     code = snapshot.lookup.codes[row]

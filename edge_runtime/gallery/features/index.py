@@ -68,6 +68,16 @@ class FeatureIndex:
         units /= self.lengths[rows, np.newaxis]
         return units
 
+    @property
+    def pictures(self) -> NDArray[np.int64]:
+        """The id of the first row of each row's picture, int64 [n]."""
+        snapshot = self.snapshot
+        return snapshot.ids if snapshot.pictures is None else snapshot.pictures
+
+    def first_rows(self) -> NDArray[np.int64]:
+        """Return the first row of each picture, ascending."""
+        return np.unique(self.pictures, return_index=True)[1]
+
     def cosines(self, query: Floats, rows: NDArray[np.int64]) -> Floats:
         """Return the plain cosine of `query` (float32 [F], length 1) with each of these rows."""
         cosines: Floats = self.values[rows].astype(np.float32) @ query

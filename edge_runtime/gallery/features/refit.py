@@ -138,8 +138,7 @@ def refit(index: FeatureIndex, bits: int, model_bits: int, prior: FeaturePrior |
     if not LEAST_BITS <= bits <= MOST_BITS:
         raise InputError(f"bits must be between {LEAST_BITS} and {MOST_BITS}, got {bits}")
     snapshot = index.snapshot
-    pictures = snapshot.ids if snapshot.pictures is None else snapshot.pictures
-    firsts = np.unique(pictures, return_index=True)[1]
+    pictures, firsts = index.pictures, index.first_rows()
     labels = np.unique(snapshot.label_ids, return_inverse=True)[1].astype(np.int64)
     left_out = _left_out(firsts, labels)
     outcome = Refit(
@@ -222,10 +221,8 @@ def is_due(index: FeatureIndex, last: dict[str, Any] | None) -> bool:
 
     Enough is a tenth of the pictures or labels. The first refit is due when a fit can be judged.
     """
-    snapshot = index.snapshot
-    pictures = snapshot.ids if snapshot.pictures is None else snapshot.pictures
-    firsts = np.unique(pictures, return_index=True)[1]
-    counts = np.unique(snapshot.label_ids[firsts], return_counts=True)[1]
+    firsts = index.first_rows()
+    counts = np.unique(index.snapshot.label_ids[firsts], return_counts=True)[1]
     if int(np.count_nonzero(counts > 1)) < LEAST_PICTURES:
         return False
     earlier = last or {}
