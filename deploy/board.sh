@@ -19,6 +19,9 @@ release=$PREFIX/releases/$1
 before=$(readlink "$PREFIX/current" 2>/dev/null || true)
 trap 'code=$?; [ $code = 0 ] || [ -e "$release/.good" ] || rm -rf "$release"; exit $code' EXIT
 
+(cd "$staging" && sha256sum --check --quiet --strict files.sha256 >&2) ||
+  fail "the files above differ from what was sent; deploy again"
+
 python=$(PYTHON=${PYTHON:-} sh "$staging/python.sh" 2>&1) || fail "$python" 9
 command -v systemctl >/dev/null ||
   fail "this system has no systemd; to run the daemon without it, see docs/DAEMON.md" 9

@@ -18,7 +18,8 @@ parcel=build/deploy/$target
 sh deploy/parcel.sh "$parcel"
 cp deploy/edge-runtime.service deploy/board.sh deploy/python.sh "$parcel/"
 cp -r "$bundle" "$parcel/model"
-release=$( (cd "$parcel" && find . -type f | LC_ALL=C sort | xargs cat) | sha256sum | cut -c1-12)
+sh deploy/list.sh "$parcel"
+release=$(sha256sum "$parcel/files.sha256" | cut -c1-12)
 
 sudo=
 [ "$($ssh "$host" id -u)" = 0 ] || [ -n "${NO_SUDO:-}" ] || sudo="sudo "
