@@ -11,7 +11,13 @@ import onnx
 from compile.verify.request import Request
 from edge_runtime.bundle import LIBRARY, MODEL, is_bundle, is_verified, write_manifest
 from edge_runtime.errors import CompileError
-from edge_runtime.model import PRIOR_FILE, find_prior, identify, parse_metadata
+from edge_runtime.model import (
+    PRIOR_FILE,
+    check_model,
+    copy_whole_model,
+    find_prior,
+    parse_metadata,
+)
 
 
 def check_destination(out: Path) -> None:
@@ -49,8 +55,8 @@ def promote_unverified(staging: Path, out: Path) -> Path:
 
 
 def copy_model(model: Path, folder: Path) -> None:
-    """Copy the ONNX file `model` and its feature prior, if any, into the bundle in `folder`."""
-    shutil.copyfile(model, folder / MODEL)
+    """Copy `model` as one ONNX file, and its feature prior, if any, into the bundle `folder`."""
+    copy_whole_model(model, folder / MODEL)
     if prior := find_prior(model):
         shutil.copyfile(prior, folder / PRIOR_FILE)
 
@@ -61,7 +67,7 @@ def write_portable_bundle(request: Request) -> Path:
     A compiled bundle at `request.out` is of another network and stays: the new one goes to
     OUT.portable. Returns the folder that was written.
     """
-    model_id, size_bytes = identify(request.model)
+    model_id, size_bytes = check_model(request.model)
     metadata = {entry.key: entry.value for entry in onnx.load(request.model).metadata_props}
     info = parse_metadata(metadata, path=request.model, model_id=model_id, size_bytes=size_bytes)
     out = request.out

@@ -38,6 +38,7 @@
     │   ├── TargetError                  an unknown device, or a malformed description of one
     │   ├── ToolchainError               a compiler or TVM is missing or unsuitable
     │   └── NetworkUnsupportedError      an operator that the compiler does not support
+    ├── ResourceError                13  memory, threads or open files are used up
     └── BoardError                   12  a board cannot be tested
         ├── BoardUnreachableError        ssh cannot connect
         ├── BoardUnfitError              another CPU, no Python, or too little disk space
@@ -60,6 +61,8 @@ if TYPE_CHECKING:  # loaded only with a gallery; an engine alone does not need i
 
 EXIT_CHECK_FAILED = 9
 EXIT_INTERRUPTED = 130
+SQLITE_PATH_BYTES = 500
+"""SQLite opens paths of at most 512 bytes, with the endings of its own files."""
 
 
 class EdgeRuntimeError(Exception):
@@ -179,6 +182,12 @@ class StorageError(EdgeRuntimeError):
     exit_code = 6
 
 
+class ResourceError(EdgeRuntimeError):
+    """The system has no more memory, threads or open files for this process."""
+
+    exit_code = 13
+
+
 class CameraError(EdgeRuntimeError):
     """The camera cannot be used."""
 
@@ -281,6 +290,12 @@ def storage_error(error: OSError | sqlite3.Error, where: object) -> StorageError
             sqlite3.SQLITE_IOERR: errno.EIO,
             sqlite3.SQLITE_PERM: errno.EACCES,
         }.get(code)
+        if code == sqlite3.SQLITE_CANTOPEN and len(os.fsencode(str(where))) > SQLITE_PATH_BYTES:
+            return StorageError(
+                f"the path has more than {SQLITE_PATH_BYTES} bytes, and SQLite opens no longer one",
+                where=where,
+                remedy="use a shorter path",
+            )
         if cause == errno.EIO and _is_full(where):  # SQLite does not always report it
             cause = errno.ENOSPC
         if code == sqlite3.SQLITE_CANTOPEN and not _has_folder(where):
@@ -294,6 +309,8 @@ def storage_error(error: OSError | sqlite3.Error, where: object) -> StorageError
         errno.EROFS: ("the file or disk is read-only", "make it writable, or choose another path"),
         errno.EACCES: ("permission denied", "check the owner and mode of the file and its folder"),
         errno.EPERM: ("permission denied", "check the owner and mode of the file and its folder"),
+        errno.ENAMETOOLONG: ("the path is too long", "use a shorter path"),
+        errno.ELOOP: ("the symbolic links form a circle", "check the path"),
         errno.EIO: ("the disk reported an I/O error", "check the disk's free space and health"),
         errno.EEXIST: ("part of the path is not a folder", "check the path"),
         errno.ENOTDIR: ("part of the path is not a folder", "check the path"),

@@ -1,7 +1,9 @@
 """The metadata of a hash network, and the search for a model file.
 
-A model is one ONNX file. Its metadata describes its input and output, so the two cannot be
-separated. Its id is the SHA-256 digest of the file. Metadata keys (all values are strings):
+A model is one ONNX file, and the files beside it that hold its weights, if they are not in it. Its
+metadata describes its input and output, so the two cannot be separated. Its id is the SHA-256
+digest of the file, or of the one file that holds the same model with all its weights
+(edge_runtime.onnx_file.structure). Metadata keys (all values are strings):
 
     edge.format      "1"
     edge.name        shown to users
@@ -25,6 +27,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import re
 from collections.abc import Mapping
@@ -34,6 +37,10 @@ from typing import Any
 
 from edge_runtime.code import BIT_ORDER
 from edge_runtime.errors import ModelInvalidError, ModelNotFoundError, storage_error
+from edge_runtime.onnx_file.checks import COPY_AGAIN, read_model_file
+from edge_runtime.onnx_file.structure import Piece, Span, blocks, read_structure
+from edge_runtime.onnx_file.wire import MalformedError
+from edge_runtime.system.files import open_regular
 
 FORMAT = "1"
 MODEL_FILE = "mobilenet_v1_general.onnx"
@@ -77,7 +84,7 @@ class ModelInfo:
     """A model's identity and metadata."""
 
     id: str
-    """SHA-256 of the file, hexadecimal."""
+    """SHA-256 of the file with all weights, hexadecimal."""
     path: str
     size_bytes: int
     name: str
@@ -158,8 +165,17 @@ def parse_metadata(
         )
     except KeyError as error:
         raise fail(f"metadata lacks {error}") from error
-    except (TypeError, ValueError) as error:
-        raise fail(f"metadata is malformed: {error}") from error
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise fail(f"metadata is malformed: {str(error)[:200]}") from error
+    for name, number in (
+        ("threshold", info.threshold),
+        ("input scale", info.input.scale),
+        ("input offset", info.input.offset),
+    ):
+        if not math.isfinite(number):
+            raise fail(f"the {name} must be a finite number, got {number}")
+    if info.input.scale == 0:
+        raise fail("the input scale is 0, so every picture would have the same code")
     if not 1 <= info.bits <= 4096 or not 0 <= info.radius <= info.bits:
         raise fail(
             "bits must be between 1 and 4096 and radius between 0 and bits, "
@@ -200,7 +216,15 @@ def find_model(path: str | os.PathLike[str] | None = None) -> Path:
         if named:
             if Path(named).is_file() or (Path(named) / "manifest.json").is_file():
                 return Path(named)
-            raise ModelNotFoundError("no such model file or bundle", where=named, remedy=remedy)
+            raise ModelNotFoundError(
+                "no such model file or bundle"
+                if not Path(named).exists()
+                else "a folder without manifest.json, so not a bundle"
+                if Path(named).is_dir()
+                else "not a regular file",
+                where=named,
+                remedy=remedy,
+            )
     package = Path(__file__).resolve().parent
     shipped = (package.parent / "models" / MODEL_FILE, package / "data" / PACKAGED_MODEL_FILE)
     for file in shipped:
@@ -245,13 +269,55 @@ def find_prior(model: str | os.PathLike[str]) -> Path | None:
 def identify(path: str | os.PathLike[str]) -> tuple[str, int]:
     """Return the id (SHA-256, hexadecimal) and size (bytes) of the model file at `path`.
 
-    Raises `ModelNotFoundError` if it cannot be read.
+    They cover weights in other files: they are those of the one file that holds the whole model.
+    Raises `ModelNotFoundError` if it cannot be read, `ModelInvalidError` if weights are missing.
     """
     try:
-        with Path(path).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest(), file.tell()
+        with open_regular(path) as file:
+            try:
+                pieces = read_structure(Path(path), file).pieces
+            except MalformedError:  # not an ONNX file
+                pieces = [Span(Path(path), 0, os.fstat(file.fileno()).st_size)]
+        return _digest(pieces)
     except OSError as error:
-        fault = storage_error(error, path)
-        raise ModelNotFoundError(
-            fault.what if fault else str(error), where=path, remedy=fault.remedy if fault else ""
-        ) from error
+        raise _unreadable(error, path) from error
+
+
+def check_model(path: str | os.PathLike[str]) -> tuple[str, int]:
+    """Return what `identify` returns, if the ONNX file at `path` is complete and its weights valid.
+
+    Raises `ModelInvalidError` with the reason if not (edge_runtime.onnx_file.checks), and
+    `ModelNotFoundError` if it cannot be read.
+    """
+    try:
+        return _digest(read_model_file(path).pieces)
+    except OSError as error:
+        raise _unreadable(error, path) from error
+
+
+def copy_whole_model(path: str | os.PathLike[str], to: Path) -> None:
+    """Write the model at `path` to the file `to`, with all weights in it: the id stays the same."""
+    try:
+        with open_regular(path) as file:
+            pieces = read_structure(Path(path), file).pieces
+        with to.open("wb") as out:
+            out.writelines(blocks(pieces))
+    except OSError as error:
+        raise storage_error(error, error.filename or to) or error from error
+    except MalformedError as error:
+        raise ModelInvalidError(str(error), where=path, remedy=COPY_AGAIN) from error
+
+
+def _digest(pieces: list[Piece]) -> tuple[str, int]:
+    digest, size = hashlib.sha256(), 0
+    for block in blocks(pieces):
+        digest.update(block)
+        size += len(block)
+    return digest.hexdigest(), size
+
+
+def _unreadable(error: OSError, path: str | os.PathLike[str]) -> ModelNotFoundError:
+    fault = storage_error(error, path)
+    return ModelNotFoundError(
+        fault.what if fault else str(error), where=path, remedy=fault.remedy if fault else ""
+    )

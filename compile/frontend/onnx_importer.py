@@ -32,7 +32,9 @@ from compile.frontend.input_affine import COLORS, ColorAffine
 from compile.frontend.ir import Layer, Network
 from compile.frontend.onnx_graph import Affine, Graph
 from edge_runtime.errors import ModelInvalidError
-from edge_runtime.model import identify, parse_metadata
+from edge_runtime.model import check_model, parse_metadata
+from edge_runtime.onnx_file.checks import EXPORT_AGAIN
+from edge_runtime.shortage import shortage
 
 AXES = (0, 1, 2, 3)
 """Picture, channel, row, column: the axes of a tensor that is not transposed."""
@@ -44,18 +46,35 @@ def read_network(path: Path) -> Network:
     Raises `ModelNotFoundError`, `ModelInvalidError`, and `NetworkUnsupportedError`, which names the
     node.
     """
-    model_id, size_bytes = identify(path)
+    model_id, size_bytes = check_model(path)
     try:
         model = onnx.load(path)
         onnx.checker.check_model(model)
     except Exception as error:  # the errors of protobuf and onnx share no base
-        raise ModelInvalidError(
-            "corrupt, or not an ONNX model", where=path, remedy="copy the model file again"
+        raise shortage(error, path) or ModelInvalidError(
+            f"onnx {onnx.__version__} refuses it: {str(error)[:300]}",
+            where=path,
+            remedy=EXPORT_AGAIN,
         ) from error
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     info = parse_metadata(metadata, path=path, model_id=model_id, size_bytes=size_bytes)
     graph = Graph(model.graph, str(path), features=info.features > 0)
-    return _Reader(graph, Network(info)).read()
+    with np.errstate(invalid="ignore", over="ignore"):  # _check_finite finds it
+        network = _Reader(graph, Network(info)).read()
+    _check_finite(network, path)
+    return network
+
+
+def _check_finite(network: Network, path: Path) -> None:
+    """Refuse weights that folding made infinite or no number, as a negative variance does."""
+    arrays = {layer.name: (layer.weight, layer.bias) for layer in network.layers}
+    for name, values in arrays.items():
+        if not all(np.isfinite(each).all() for each in values):
+            raise ModelInvalidError(
+                f'the weights "{name}", with the scales after them, are not all finite numbers',
+                where=path,
+                remedy="train or export the model again",
+            )
 
 
 @dataclass(frozen=True)

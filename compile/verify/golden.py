@@ -39,7 +39,7 @@ class GoldenCodes:
     def __init__(self, model: Path, folder: Path | None) -> None:
         """Use the network `model`, and the photos below `folder` (None: those of scikit-image)."""
         self.engine = PortableEngine(model)
-        self._model, self._folder = model, folder
+        self._folder = folder
         self._worker = ThreadPoolExecutor(1)
         self._closed = threading.Event()
         self._sets: dict[int, Future[GoldenSet]] = {}
@@ -72,7 +72,7 @@ class GoldenCodes:
         def compute() -> dict[str, Any]:
             return {"codes": [self._code(picture) for picture in pictures]}
 
-        key = cache.digest("golden", onnxruntime.__version__, self._model, pictures)
+        key = cache.digest("golden", onnxruntime.__version__, self.engine.model.id, pictures)
         stored = cache.cached_json(key, compute)
         return GoldenSet(pictures, len(photos), np.array(stored["codes"], np.uint64))
 

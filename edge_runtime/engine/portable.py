@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 
 from edge_runtime.code import Code, Embedding, binarize, pack
 from edge_runtime.engine.base import Engine, Step
+from edge_runtime.engine.refusal import refusal
 from edge_runtime.errors import EngineError, ModelInvalidError
 from edge_runtime.image import Image
 from edge_runtime.image.preprocess import normalize
-from edge_runtime.model import identify, parse_metadata
+from edge_runtime.model import check_model, parse_metadata
+from edge_runtime.shortage import shortage
 from edge_runtime.system.memory import release_unused
 from edge_runtime.system.stage_timer import NO_TIMER, StageTimer
 
@@ -41,11 +43,11 @@ class PortableEngine(Engine):
         threads: int = 1,
         reason: str = "requested by the caller",
     ) -> None:
-        model_id, size_bytes = identify(path)
+        model_id, size_bytes = check_model(path)
         try:
             import onnxruntime as ort  # loaded only here: the compiled engine does not need it
         except ImportError as error:
-            raise EngineError(
+            raise shortage(error) or EngineError(
                 f"cannot import ONNX Runtime: {error}", remedy="run: edge-runtime doctor"
             ) from error
         try:
@@ -53,11 +55,7 @@ class PortableEngine(Engine):
                 os.fspath(path), _options(threads), ["CPUExecutionProvider"]
             )
         except Exception as error:  # ONNX Runtime's exceptions share no public base class
-            raise ModelInvalidError(
-                "corrupt, or not an ONNX model that ONNX Runtime can run",
-                where=path,
-                remedy="copy the model file again",
-            ) from error
+            raise refusal(error, path, ort.__version__) from error
         release_unused()
         self.reason = reason
         self.threads = threads
@@ -116,7 +114,15 @@ class PortableEngine(Engine):
         try:
             results = self._session.run(outputs, {self._input: self._tensor})
         except Exception as error:  # no public base class, as above
-            raise EngineError(f"ONNX Runtime failed: {error}", where=self.model.path) from error
+            raise shortage(error, self.model.path) or EngineError(
+                f"ONNX Runtime failed: {error}", where=self.model.path
+            ) from error
+        if not all(np.isfinite(result).all() for result in results):
+            raise EngineError(
+                "the network computes infinite values or no numbers",
+                where=self.model.path,
+                remedy="train or export the model again",
+            )
         return [result[0] for result in results]
 
     def steps(self, image: Image, calls: int) -> list[Step]:

@@ -361,7 +361,7 @@ def test_models_that_cannot_be_used(enrolled: Path, tmp_path: Path, photos: Path
     broken.write_bytes(b"broken")
     photo = photos / "cat" / "0.jpg"
     done = run_cli("query", "--gallery", enrolled, "--model", broken, photo)
-    _one_line(done, 4, f"{broken}: corrupt")
+    _one_line(done, 4, f'{broken}: this is a text that begins with "broken"')
     done = run_cli("query", "--gallery", enrolled, photo, EDGE_RUNTIME_MODEL="nowhere.onnx")
     _one_line(done, 4, "nowhere.onnx: no such model file")
 

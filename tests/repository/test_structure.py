@@ -36,7 +36,7 @@ PACKAGES = tuple(MAY_IMPORT)
 LAYERS = {
     "edge_runtime": (
         {"errors", "system"},
-        {"code", "position", "settings", "report"},
+        {"code", "position", "settings", "report", "onnx_file", "shortage"},
         {"model", "lookup"},
         {"bundle", "image", "fitting"},
         {"types", "engine"},

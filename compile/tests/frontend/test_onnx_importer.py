@@ -140,7 +140,7 @@ def test_free_dimensions_are_rejected(tmp_path: Path) -> None:
 def test_invalid_and_missing_files(tmp_path: Path) -> None:
     bad = tmp_path / "m.onnx"
     bad.write_bytes(b"not a model")
-    with pytest.raises(ModelInvalidError, match="corrupt"):
+    with pytest.raises(ModelInvalidError, match="this is a text"):
         read_network(bad)
     with pytest.raises(ModelNotFoundError):
         read_network(tmp_path / "nowhere.onnx")
@@ -149,5 +149,5 @@ def test_invalid_and_missing_files(tmp_path: Path) -> None:
 def test_a_truncated_model(tmp_path: Path, small_model: Path) -> None:
     bad = tmp_path / "m.onnx"
     bad.write_bytes(small_model.read_bytes()[:-5000])
-    with pytest.raises(ModelInvalidError, match="corrupt"):
+    with pytest.raises(ModelInvalidError, match=r"incomplete: at least .* bytes are missing"):
         read_network(bad)
