@@ -18,7 +18,8 @@ from edge_runtime.types import Frame
 CLOSE_S = 1.0
 """How long `close` waits for a source. A source that hangs in its driver ends with the process."""
 DAMAGED_LIMIT = 30
-"""Consecutive undecodable pictures after which the camera counts as lost."""
+"""Consecutive undecodable pictures after which a live camera counts as lost. A file goes on: there
+may be readable pictures behind the damage."""
 FIRST_FRAME_S = 10.0
 NEXT_FRAME_S = 5.0
 
@@ -185,7 +186,7 @@ class Capture:
             if picture is None or not picture.usable(preview_only=self.preview_only):
                 self.damaged += 1
                 damaged += 1
-                if damaged == DAMAGED_LIMIT:
+                if damaged == DAMAGED_LIMIT and self.source.live:
                     raise self._lost(f"{damaged} damaged frames in a row")
                 continue
             damaged = 0
@@ -197,7 +198,7 @@ class Capture:
         """Raise `CameraError` if the end of the source is a fault."""
         if self.source.live:
             raise self._lost("the stream ended" if any_picture else "the first read failed")
-        if not any_picture:
+        if not self._delivered:
             raise CameraNotFoundError(
                 "it contains no readable picture",
                 where=self.source.name,

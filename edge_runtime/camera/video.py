@@ -18,6 +18,8 @@ OPEN_TIMEOUT_MS = 8000
 READ_TIMEOUT_MS = 5000
 MJPG = cv2.VideoWriter.fourcc(*"MJPG")
 BY_ID = Path("/dev/v4l/by-id")
+GAP_PACKETS = 100
+"""Unreadable packets in a row after which a file has ended, if it does not state its length."""
 
 
 class _OpenCVSource(Source):
@@ -34,6 +36,11 @@ class _OpenCVSource(Source):
         assert self._capture is not None
         if not self._capture.grab():
             return None
+        return self._retrieve()
+
+    def _retrieve(self) -> Shot:
+        """Decode the grabbed frame."""
+        assert self._capture is not None
         captured_at_s = time.monotonic()
         decoded, data = self._capture.retrieve()
         if not decoded:
@@ -170,6 +177,9 @@ class FileSource(_OpenCVSource):
         self._pause_s = 0.0
         self._due_s = 0.0
         self._frames = 0
+        self._missing = 0
+        """Unreadable packets before the grabbed frame that are still to be reported."""
+        self._grabbed = False
 
     @property
     def live(self) -> bool:  # type: ignore[override]
@@ -195,14 +205,39 @@ class FileSource(_OpenCVSource):
     def next(self) -> Shot | None:
         """See `Source.next`."""
         self._wait()
-        shot = super().next()
+        shot = self._next()
         if shot is None and self._options.loop and self._frames:
             self.close()
             self.open()
             self._frames = 0
-            shot = super().next()
+            shot = self._next()
         self._frames += shot is not None
         return shot
+
+    def _next(self) -> Shot | None:
+        """Return the next frame, or a damaged one for each unreadable packet before it."""
+        if not self._grabbed:
+            self._grabbed = self._grab()
+        if not self._grabbed:
+            return None
+        if self._missing:
+            self._missing -= 1
+            return Shot(None, time.monotonic())
+        self._grabbed = False
+        return self._retrieve()
+
+    def _grab(self) -> bool:
+        """Grab the next readable frame; return False at the end of the file.
+
+        A damaged packet and the end look the same. After damage there are further frames.
+        """
+        assert self._capture is not None
+        left = self._capture.get(cv2.CAP_PROP_FRAME_COUNT) - self._frames
+        for missing in range(int(max(GAP_PACKETS, min(left, 100 * GAP_PACKETS)))):
+            if self._capture.grab():
+                self._missing = missing
+                return True
+        return False
 
     def skip(self) -> bool:
         """See `Source.skip`."""

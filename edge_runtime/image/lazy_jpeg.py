@@ -7,15 +7,14 @@ conversion. The scene-change gate uses this preview.
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 
 from edge_runtime.errors import PhotoError
 from edge_runtime.image import Image
 from edge_runtime.image.change_gate import CELLS
-from edge_runtime.image.decode import ENOUGH_SIDE, MAX_PIXELS, decode_reduced, reduction
-from edge_runtime.image.header import read_header
-
-END = b"\xff\xd9"
+from edge_runtime.image.decode import ENOUGH_SIDE, decode_reduced, reduction
+from edge_runtime.image.jpeg_frame import MAX_DECODED_PIXELS, JpegFrame, is_cut, read_frame
 
 
 class Picture:
@@ -55,6 +54,7 @@ class JpegPicture(Picture):
     def __init__(self, data: bytes) -> None:
         """Wrap `data` as the camera sent it; content that is not a JPEG fails on decoding."""
         self._data = data
+        self._frame: JpegFrame | None = None
         self._image = None
         self._preview: Image | None = None
 
@@ -73,13 +73,21 @@ class JpegPicture(Picture):
         return self._preview
 
     def _decode(self, side: int) -> Image:
-        header = read_header(self._data, "frame")
-        if header.kind != "JPEG" or not 0 < header.width * header.height <= MAX_PIXELS:
-            raise PhotoError(f"not a usable JPEG ({header.kind})", where="frame")
-        data = self._data if header.whole else self._data + END  # some cameras omit the end marker
-        image = decode_reduced(
-            np.frombuffer(data, np.uint8), reduction(header.width, header.height, side)
-        )
+        """Decode at the largest reduction with sides of at least `side`; raises `PhotoError`."""
+        first = self._frame is None
+        frame = self._frame = self._frame or read_frame(self._data)
+        scale = reduction(frame.width, frame.height, side)
+        if frame.width * frame.height > MAX_DECODED_PIXELS * scale * scale:
+            raise PhotoError(
+                f"JPEG of {frame.width} x {frame.height} pixels is too long and narrow",
+                where="frame",
+            )
+        try:
+            image = decode_reduced(np.frombuffer(frame.data, np.uint8), scale)
+        except cv2.error:
+            image = None
         if image is None:
             raise PhotoError("damaged JPEG: cannot be decoded", where="frame")
+        if first and is_cut(frame, image):
+            raise PhotoError("damaged JPEG: a part of the picture is missing", where="frame")
         return image

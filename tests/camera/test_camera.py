@@ -68,16 +68,20 @@ class _MotionJpeg(BaseHTTPRequestHandler):
     """Serves Motion JPEG, as a network camera does."""
 
     frames = 50
+    change = staticmethod(lambda number, data: data)
+    """What the camera does to the JPEG of its frame `number`."""
 
     def do_GET(self) -> None:
         self.send_response(200)
         self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
         self.end_headers()
         image = np.full((48, 64, 3), 128, np.uint8)
-        _, data = cv2.imencode(".jpg", image)
-        for _ in range(self.frames):
+        image[::2, ::3] = 60
+        encoded = cv2.imencode(".jpg", image)[1].tobytes()
+        for number in range(self.frames):
+            data = self.change(number, encoded)
             head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n"
-            self.wfile.write(head.encode() + data.tobytes() + b"\r\n")
+            self.wfile.write(head.encode() + data + b"\r\n")
 
     def log_message(self, *_: object) -> None:
         """Log nothing."""
@@ -110,6 +114,39 @@ def test_a_stream_that_ended_before_its_first_picture_was_fetched(ip_camera: str
         assert camera.read() is not None, "its last picture is still there"
         with pytest.raises(CameraLostError, match="the stream ended"):
             camera.read()
+
+
+def test_stray_bytes_of_a_network_camera_are_skipped(
+    ip_camera: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stray(_number: int, data: bytes) -> bytes:
+        return data.replace(b"\xff\xc0", b"\x00\xff\xc0").replace(b"\xff\xda", b"\x1f\xff\xda")
+
+    monkeypatch.setattr(_MotionJpeg, "change", staticmethod(stray))
+    with open_camera(ip_camera) as camera:
+        frame = camera.read()
+        assert frame is not None
+        assert frame.image.shape == (48, 64, 3)
+        assert camera.damaged == 0
+
+
+@pytest.mark.parametrize("ending", [b"", b"\xff\xd9"])
+def test_half_frames_of_a_network_camera_are_damaged(
+    ending: bytes, ip_camera: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def halved(number: int, data: bytes) -> bytes:
+        scan = data.index(b"\xff\xda") + 14
+        return data if number % 5 == 4 else data[: (scan + len(data)) // 2] + ending
+
+    monkeypatch.setattr(_MotionJpeg, "change", staticmethod(halved))
+    with open_camera(ip_camera) as camera:
+        frame = camera.read()
+        assert frame is not None
+        assert abs(int(frame.image[-8:].mean()) - int(frame.image[:8].mean())) < 5
+        while camera.is_hung:  # until the stream ends
+            time.sleep(0.01)
+    assert camera.damaged == 40
+    assert camera.sequence == 10
 
 
 def test_an_address_without_a_server_is_an_error() -> None:
