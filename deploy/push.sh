@@ -16,7 +16,7 @@ command -v rsync >/dev/null || { echo "deploy: rsync is missing (run: apt instal
 
 parcel=build/deploy/$target
 sh deploy/parcel.sh "$parcel"
-cp deploy/edge-runtime.service deploy/board.sh deploy/python.sh "$parcel/"
+cp deploy/edge-runtime.service deploy/board.sh deploy/python.sh deploy/release.py "$parcel/"
 cp -r "$bundle" "$parcel/model"
 sh deploy/list.sh "$parcel"
 release=$(sha256sum "$parcel/files.sha256" | cut -c1-12)

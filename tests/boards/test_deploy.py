@@ -1,7 +1,4 @@
-"""`make deploy` over a real ssh server on this machine.
-
-A small replacement for systemctl runs the unit's command and waits for its READY=1.
-"""
+"""`make deploy` over a real ssh server on this machine."""
 
 from __future__ import annotations
 
@@ -24,69 +21,12 @@ from device_tests.devices.sshd import MISSING, Sshd
 from edge_runtime.image import Image
 from edge_runtime.model import MODEL_FILE
 from tests.support.processes import ROOT
+from tests.support.systemd import write_systemctl
 
 needs_ssh = pytest.mark.skipif(
     bool(MISSING) or not shutil.which("rsync"),
     reason="no ssh server and rsync: apt install openssh-server rsync",
 )
-
-MANAGER = '''#!{python}
-"""The subset of systemctl that a deployment needs."""
-import os, re, signal, socket, subprocess, sys, time
-from pathlib import Path
-state = Path({state!r})
-unit = state / "units" / "edge-runtime.service"
-pid_file, log = state / "pid", state / "log"
-verb = next(word for word in sys.argv[1:] if not word.startswith("-"))
-
-def running():
-    try:
-        pid = int(pid_file.read_text())
-        status = Path(f"/proc/{{pid}}/stat").read_text().rsplit(")", 1)[1].split()[0]
-        return pid if status != "Z" else None
-    except (OSError, ValueError):
-        return None
-
-def stop():
-    pid = running()
-    if pid:
-        os.kill(pid, signal.SIGTERM)
-        for _ in range(100):
-            if not running():
-                return
-            time.sleep(0.05)
-        os.kill(pid, signal.SIGKILL)
-
-if verb == "stop":
-    stop()
-elif verb == "restart":
-    stop()
-    text = unit.read_text()
-    command = re.search(r"^ExecStart=(.*)$", text, re.M)[1].split()
-    variables = dict(pair.split("=", 1) for pair in re.findall(r"^Environment=(.*)$", text, re.M))
-    variables["EDGE_RUNTIME_GALLERY"] = str(state / "gallery.sqlite")
-    channel = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    place = state / "notify"
-    place.unlink(missing_ok=True)
-    channel.bind(str(place))
-    channel.settimeout(0.2)
-    child = subprocess.Popen(
-        command, env={{**os.environ, **variables, "NOTIFY_SOCKET": str(place)}},
-        stdout=log.open("ab"), stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-        start_new_session=True)
-    pid_file.write_text(str(child.pid))
-    while child.poll() is None:
-        try:
-            if b"READY=1" in channel.recv(4096):
-                sys.exit(0)
-        except TimeoutError:
-            pass
-    sys.exit(1)
-elif verb == "is-active":
-    sys.exit(0 if running() else 3)
-elif verb == "status":
-    print(log.read_text()[-2000:] if log.exists() else "no log")
-'''
 
 
 @dataclass
@@ -148,9 +88,7 @@ def board(tmp_path_factory: pytest.TempPathFactory, cat: Image) -> Iterator[Boar
     folder = tmp_path_factory.mktemp("board")
     for name in ("bin", "units", "bundle"):
         (folder / name).mkdir()
-    manager = folder / "bin" / "systemctl"
-    manager.write_text(MANAGER.format(python=sys.executable, state=str(folder)))
-    manager.chmod(0o755)
+    manager = write_systemctl(folder / "bin", folder, folder / "units")
     shutil.copy(ROOT / "models" / MODEL_FILE, folder / "bundle" / "model.onnx")
     (folder / "bundle" / "manifest.json").write_text("{}")
     writer = cv2.VideoWriter(
@@ -174,6 +112,8 @@ def _earlier_release(prefix: Path) -> None:
     subprocess.run([sys.executable, "-m", "venv", venv], check=True)
     (packages,) = venv.glob("lib/python3*/site-packages")
     (packages / "shared.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    release = ROOT / "deploy" / "release.py"
+    subprocess.run([sys.executable, release, "--prefix", prefix, "seal", "seed"], check=True)
     (prefix / "current").symlink_to("releases/seed")
 
 
@@ -191,8 +131,11 @@ def test_deploy_again_and_roll_back(board: Board, tmp_path: Path) -> None:
         "edge_runtime.egg-info",
     }  # owned by root, they would break the next rsync
     assert first != "releases/seed"
-    assert f"{board.prefix}/current/venv/bin/python -m edge_runtime run" in board.command()
+    assert f"{board.prefix}/current/venv/bin/edge-runtime run" in board.command()
     assert "WatchdogSec=" in (board.folder / "units" / "edge-runtime.service").read_text()
+
+    files = [path for path in (board.prefix / first).rglob("*") if path.is_file()]
+    assert {path.lstat().st_nlink for path in files} == {1}  # no other release has them
 
     done = board.deploy()  # same release: nothing is installed, only restarted
     assert done.returncode == 0, done.stderr
@@ -214,7 +157,7 @@ def test_deploy_again_and_roll_back(board: Board, tmp_path: Path) -> None:
     assert "a release with a fault" in output  # the reason, without a timeout
     assert f"rolling back to {Path(first).name}" in output
     assert board.current == first
-    assert "-m edge_runtime run" in board.command()
+    assert "/edge-runtime run" in board.command()
 
     (board.folder / "edge.toml").write_text("[camera]\nfps = 0\n")
     done = board.deploy()  # a wrong configuration changes nothing
@@ -235,7 +178,7 @@ def test_the_unit_is_valid_for_systemd(tmp_path: Path) -> None:
         pytest.skip("no systemd-analyze here")
     unit = tmp_path / "edge-runtime.service"
     text = (ROOT / "deploy" / "edge-runtime.service").read_text()
-    unit.write_text(text.replace("/opt/edge-runtime/current/venv/bin/python", sys.executable))
+    unit.write_text(text.replace("/opt/edge-runtime/current/venv/bin/edge-runtime", sys.executable))
     done = subprocess.run(
         ["systemd-analyze", "verify", unit], capture_output=True, text=True, check=False
     )
