@@ -290,7 +290,10 @@ def storage_error(error: OSError | sqlite3.Error, where: object) -> StorageError
             sqlite3.SQLITE_IOERR: errno.EIO,
             sqlite3.SQLITE_PERM: errno.EACCES,
         }.get(code)
-        if code == sqlite3.SQLITE_CANTOPEN and len(os.fsencode(str(where))) > SQLITE_PATH_BYTES:
+        if (
+            code == sqlite3.SQLITE_CANTOPEN
+            and len(os.fsencode(Path(str(where)).absolute())) > SQLITE_PATH_BYTES
+        ):
             return StorageError(
                 f"the path has more than {SQLITE_PATH_BYTES} bytes, and SQLite opens no longer one",
                 where=where,

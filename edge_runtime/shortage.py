@@ -1,11 +1,14 @@
-"""Recognize errors whose cause is the system's limits: memory, threads, open files."""
+"""Recognize errors whose cause is the system: no memory, threads or open files, or noexec."""
 
 from __future__ import annotations
 
 import errno
+import mmap
+import os
+import re
 from collections.abc import Iterator
 
-from edge_runtime.errors import ResourceError
+from edge_runtime.errors import EdgeRuntimeError, ResourceError, StorageError
 
 _NO_MEMORY = (
     "bad_alloc",
@@ -18,10 +21,14 @@ _NO_MEMORY = (
 )
 """Texts of errors that libraries raise without a type of their own, in lower case."""
 _CV_NO_MEMORY = -4
+_UNMAPPED = re.compile(r"(/.*?): failed to map segment from shared object")
 
 
-def shortage(error: BaseException, where: object = "") -> ResourceError | None:
-    """Return `error` as a `ResourceError` if the system's limits caused it, else None."""
+def shortage(error: BaseException, where: object = "") -> EdgeRuntimeError | None:
+    """Return the error to report if the system's limits caused `error`, else None.
+
+    It is a `ResourceError`, or a `StorageError` for a library on a disk that is mounted noexec.
+    """
     for cause in _causes(error):
         if isinstance(cause, ResourceError):
             return cause
@@ -34,13 +41,41 @@ def shortage(error: BaseException, where: object = "") -> ResourceError | None:
                 return _no_threads(where)
         if isinstance(cause, RuntimeError) and "can't start new thread" in str(cause):
             return _no_threads(where)
+        library = _UNMAPPED.match(str(cause))
+        if library and is_noexec(library[1]):
+            return noexec_error(library[1])
         if _is_memory(cause):
-            return ResourceError(
-                "too little memory",
-                where=where,
-                remedy="close other programs, or raise the memory limit",
-            )
+            return _no_memory(where)
     return None
+
+
+def check_memory(count: int, where: object) -> None:
+    """Raise `ResourceError` if `count` bytes cannot be allocated.
+
+    Decoders report a lack of memory as damage; this tells the two apart.
+    """
+    try:
+        if count:
+            mmap.mmap(-1, count).close()  # reserves the memory, and touches none of it
+    except (OSError, MemoryError) as error:
+        raise _no_memory(where) from error
+
+
+def is_noexec(path: str | os.PathLike[str]) -> bool:
+    """Return whether the file `path` lies on a disk from which nothing may be run."""
+    try:
+        return bool(os.statvfs(path).f_flag & os.ST_NOEXEC)
+    except OSError:
+        return False
+
+
+def noexec_error(path: str | os.PathLike[str]) -> StorageError:
+    """Return the error for a program or library on such a disk."""
+    return StorageError(
+        "its disk is mounted noexec, so nothing on it can be run",
+        where=path,
+        remedy="move it to another disk, or mount this one with exec",
+    )
 
 
 def _is_memory(error: BaseException) -> bool:
@@ -49,7 +84,15 @@ def _is_memory(error: BaseException) -> bool:
     if type(error).__module__.startswith("cv2") and getattr(error, "code", 0) == _CV_NO_MEMORY:
         return True
     text = str(error).lower()
-    return "not permitted" not in text and any(each in text for each in _NO_MEMORY)
+    return any(each in text for each in _NO_MEMORY)
+
+
+def _no_memory(where: object) -> ResourceError:
+    return ResourceError(
+        "too little memory",
+        where=where,
+        remedy="close other programs, or raise the memory limit",
+    )
 
 
 def _no_threads(where: object) -> ResourceError:

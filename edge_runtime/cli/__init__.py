@@ -15,12 +15,14 @@ import sys
 import traceback
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 
 from edge_runtime import __version__
-from edge_runtime.errors import EXIT_INTERRUPTED, EdgeRuntimeError, storage_error
+from edge_runtime.cli.streams import STDOUT, guard_streams
+from edge_runtime.errors import EXIT_INTERRUPTED, EdgeRuntimeError, StorageError, storage_error
+from edge_runtime.shortage import shortage
 
 DEBUG_VARIABLE = "EDGE_RUNTIME_DEBUG"
 
@@ -41,8 +43,28 @@ _COMMANDS = {
 }
 
 
+class _PipeError(Exception):
+    """Carries a `BrokenPipeError` past click, which would end with exit code 1, whatever it is."""
+
+    def __init__(self, error: BrokenPipeError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
 class _LazyGroup(click.Group):
     """Imports a sub-command's module only when it is called. The list of commands needs none."""
+
+    def make_context(self, *arguments: Any, **options: Any) -> click.Context:
+        try:
+            return super().make_context(*arguments, **options)
+        except BrokenPipeError as error:  # while it prints the help
+            raise _PipeError(error) from error
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise _PipeError(error) from error
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
@@ -66,6 +88,7 @@ def command() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command and exit; docs/ERRORS.md lists the exit codes."""
+    guard_streams()
     _exit_process(run_command(arguments))
 
 
@@ -101,22 +124,43 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
     except EdgeRuntimeError as error:
         _print_traceback()
         return _report_error(str(error), error.exit_code)
-    except BrokenPipeError:
-        # The reader of our output has closed the pipe. Python would report this again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    except _PipeError as error:
+        return _explain(error.error)
     except Exception as error:
-        _print_traceback()
-        # A missing file may be a bug. A file that cannot be accessed is the user's to correct.
-        if isinstance(error, OSError) and error.filename and error.errno != errno.ENOENT:
-            fault = storage_error(error, error.filename)
-            if fault:
-                return _report_error(str(fault), fault.exit_code)
-        return _report_error(
-            f"internal error: {type(error).__name__}: {error} "
-            f"(this is a bug; set {DEBUG_VARIABLE}=1 for a traceback)",
-            1,
+        return _explain(error)
+
+
+def _explain(error: Exception) -> int:
+    """Report an error that no command has handled, and return its exit code."""
+    if isinstance(error, BrokenPipeError) and error.filename in (None, STDOUT):
+        # The reader of our output has closed the pipe. Python would report this again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 0
+    _print_traceback()
+    if fault := _environment_fault(error):
+        return _report_error(str(fault), fault.exit_code)
+    return _report_error(
+        f"internal error: {type(error).__name__}: {error} "
+        f"(this is a bug; set {DEBUG_VARIABLE}=1 for a traceback)",
+        1,
+    )
+
+
+def _environment_fault(error: Exception) -> EdgeRuntimeError | None:
+    """Return `error` as an error of the tree if this machine caused it, not a bug."""
+    if fault := shortage(error):
+        return fault
+    if not isinstance(error, OSError):
+        return None
+    if error.errno != errno.ENOENT:
+        return storage_error(error, error.filename or "")
+    try:
+        os.getcwd()  # noqa: PTH109
+    except FileNotFoundError:
+        return StorageError(
+            "the current folder does not exist any more", remedy="change to another folder: cd"
         )
+    return None  # a file that should be there: probably a bug
 
 
 def _print_traceback() -> None:

@@ -61,14 +61,13 @@ def _subject(
 ) -> Subject:
     """Return what to check; options override the configuration."""
     from edge_runtime.doctor.checks import Subject
-    from edge_runtime.gallery import default_path
 
     if config is None:
-        return Subject(gallery or default_path(), model, camera)
+        return Subject(gallery, model, camera)
     from edge_runtime.settings import read_settings
 
     settings = read_settings(config)
-    named = Path(settings.gallery.path) if settings.gallery.path else default_path()
+    named = Path(settings.gallery.path) if settings.gallery.path else None
     extras: tuple[str, ...] = ("paho.mqtt",) if settings.mqtt else ()
     if settings.http:
         extras += ("starlette", "uvicorn", "prometheus_client")

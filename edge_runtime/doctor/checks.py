@@ -28,7 +28,8 @@ MEMORY_FLOOR_BYTES = 200_000_000
 class Subject:
     """What to check."""
 
-    gallery: Path
+    gallery: Path | None = None
+    """None: the one that other commands would use."""
     model: str | None = None
     """None: the model that other commands would use."""
     camera: str | None = None
@@ -48,8 +49,9 @@ def examine(subject: Subject) -> Iterator[Finding]:
         yield finding
     if not broken:
         yield from _model(subject.model)
-    yield _gallery(subject.gallery)
-    yield from _resources(subject.gallery)
+    path, finding = _gallery(subject.gallery)
+    yield finding
+    yield from _resources(path or Path())
     yield from memory_limit()
     yield from thermal(device)
     yield clock()
@@ -143,17 +145,19 @@ def _bundle(check: Callable[[], str]) -> Finding:
         return Finding("bundle", "warn", f"{error.what}; falling back to ONNX Runtime", remedy)
 
 
-def _gallery(path: Path) -> Finding:
-    from edge_runtime.gallery import Gallery
+def _gallery(path: Path | None) -> tuple[Path | None, Finding]:
+    """Return the path of the gallery, None if there is none, and the finding."""
+    from edge_runtime.gallery import Gallery, default_path
 
     try:
+        path = path or default_path()
         with Gallery(path, read_only=True) as gallery:
             stats = gallery.stats()
-    except GalleryNotFoundError as error:
-        return Finding("gallery", "warn", f"{path}: {error.what}", error.remedy)
     except EdgeRuntimeError as error:
-        return Finding("gallery", "fail", f"{path}: {error.what}", error.remedy)
-    return Finding("gallery", "ok", f"{path}: {stats.codes} codes, {stats.labels} labels")
+        status = "warn" if isinstance(error, GalleryNotFoundError) else "fail"
+        where = f"{path}: " if path else ""
+        return path, Finding("gallery", status, f"{where}{error.what}", error.remedy)
+    return path, Finding("gallery", "ok", f"{path}: {stats.codes} codes, {stats.labels} labels")
 
 
 def _resources(gallery: Path) -> Iterator[Finding]:

@@ -20,6 +20,7 @@ from edge_runtime.bundle import multiply_adds, open_bundle
 from edge_runtime.code import Code, Embedding
 from edge_runtime.engine.base import Engine, Step
 from edge_runtime.errors import BundleInvalidError, EngineError
+from edge_runtime.shortage import is_noexec, shortage
 from edge_runtime.system.stage_timer import NO_TIMER, StageTimer
 
 if TYPE_CHECKING:  # loads OpenCV, which this engine does not need
@@ -157,7 +158,13 @@ def _load(path: Path) -> ctypes.CDLL:
     try:
         library = ctypes.CDLL(os.fspath(path.resolve()))
     except OSError as error:
-        raise EngineError(
+        if is_noexec(path):
+            raise EngineError(
+                "its disk is mounted noexec, so no library on it can be loaded",
+                where=path,
+                remedy="move the bundle to another disk, or mount this one with exec",
+            ) from error
+        raise shortage(error, path) or EngineError(
             f"cannot load the library: {error}", where=path, remedy="compile the bundle again"
         ) from error
     pointer, number = ctypes.c_void_p, ctypes.c_int32

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from edge_runtime.errors import GalleryNotFoundError
 from edge_runtime.gallery.records import Counts, LabelData, LabeledCode, Stats, check_label
 from edge_runtime.gallery.store import Gallery
 
@@ -18,10 +19,19 @@ __all__ = [
 
 
 def default_path() -> Path:
-    """Return $EDGE_RUNTIME_GALLERY, or gallery.sqlite in the user's data folder."""
+    """Return $EDGE_RUNTIME_GALLERY, or gallery.sqlite in the user's data folder.
+
+    Raises `GalleryNotFoundError` if the user has no home folder.
+    """
     named = os.environ.get("EDGE_RUNTIME_GALLERY")
     if named:
         return Path(named)
     data = os.environ.get("XDG_DATA_HOME")
-    folder = Path(data) if data else Path.home() / ".local" / "share"
+    try:
+        folder = Path(data) if data else Path.home() / ".local" / "share"
+    except RuntimeError as error:  # neither $HOME nor an entry in the user database
+        raise GalleryNotFoundError(
+            "no gallery is named, and this user has no home folder",
+            remedy="name one with --gallery or EDGE_RUNTIME_GALLERY",
+        ) from error
     return folder / "edge-runtime" / "gallery.sqlite"

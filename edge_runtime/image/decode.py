@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from edge_runtime.errors import NoPhotosError, PhotoError, storage_error
 from edge_runtime.image import Image
 from edge_runtime.image.header import read_header
+from edge_runtime.shortage import check_memory, shortage
 
 Photo = str | os.PathLike[str] | bytes | Image
 """A photo from a caller: a path, an encoded file, or pixels (uint8 H x W x 3, BGR)."""
@@ -28,6 +29,8 @@ ENOUGH_SIDE = 512
 more than twice the network's 224, so that `preprocess` still runs at least one averaging step."""
 MAX_PIXELS = 1 << 26
 """Decoded pixels; they take 192 MiB of memory."""
+DECODER_BYTES = 12
+"""Bytes per pixel that a decoder may need at once: three pictures of four channels."""
 
 _REDUCED = {
     1: cv2.IMREAD_COLOR,
@@ -114,8 +117,11 @@ def decode_photo(data: bytes, *, where: object = "photo") -> Image:
     except cv2.error as error:
         if "PIXELS" in str(error):  # a format whose header is not parsed here
             raise _too_large("", where) from error
+        if fault := shortage(error, where):
+            raise fault from error
         image = None
     if image is None:
+        check_memory(header.width * header.height * DECODER_BYTES, where)
         raise PhotoError(
             f"damaged {header.kind}: cannot be decoded",
             where=where,

@@ -146,8 +146,10 @@ def _invalid_texts(settings: Settings) -> Iterator[tuple[str, str, str]]:
         part = getattr(settings, table)
         try:
             Path(getattr(part, key) if part is not None else "").expanduser()
-        except RuntimeError:  # ~name
-            yield f"{table}.{key}", "no user of that name on this machine", "give the full path"
+        except RuntimeError:
+            own = getattr(part, key).split("/")[0] == "~"
+            who = "this user has no home folder" if own else "no user of that name on this machine"
+            yield f"{table}.{key}", who, "give the full path"
 
 
 def _address_fault(url: str) -> tuple[str, str] | None:

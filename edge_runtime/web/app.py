@@ -24,6 +24,7 @@ from edge_runtime.errors import (
     InputError,
     LabelError,
     NotEnrolledError,
+    ResourceError,
     StorageError,
 )
 from edge_runtime.report.budget import QUERY_BUDGET_MS
@@ -48,6 +49,7 @@ FILES = {
 _STATUS = (
     (BusyError, 503),
     (GalleryBusyError, 503),
+    (ResourceError, 503),
     (NotEnrolledError, 404),
     (LabelError, 422),
     (InputError, 422),
