@@ -15,6 +15,16 @@ typedef struct {
     int flags;
 } wanted_buffer;
 
+/* The bytes of a * b items of `size` bytes. Beyond what any buffer can have, the largest value: no
+ * buffer then has the wanted length, so a wrong count is refused and never wraps around. */
+static Py_ssize_t bytes_of(size_t a, size_t b, size_t size) {
+    size_t items, bytes;
+    if (__builtin_mul_overflow(a, b, &items) || __builtin_mul_overflow(items, size, &bytes) ||
+        bytes > PY_SSIZE_T_MAX)
+        return PY_SSIZE_T_MAX;
+    return (Py_ssize_t)bytes;
+}
+
 static void release_all(Py_buffer *views, int count) {
     while (count--) PyBuffer_Release(&views[count]);
 }
@@ -44,9 +54,9 @@ typedef struct {
     int used;
 } held_filter;
 
-static int get_filter(PyObject *const *args, Py_ssize_t count, held_filter *held) {
-    const wanted_buffer wanted[] = {{0, "alive", (count + 7) / 8, PyBUF_SIMPLE},
-                                    {1, "group", 4 * count, PyBUF_SIMPLE},
+static int get_filter(PyObject *const *args, uint32_t count, held_filter *held) {
+    const wanted_buffer wanted[] = {{0, "alive", (Py_ssize_t)(((uint64_t)count + 7) / 8), PyBUF_SIMPLE},
+                                    {1, "group", bytes_of(count, 4, 1), PyBUF_SIMPLE},
                                     {2, "wanted", -1, PyBUF_SIMPLE}};
     *held = (held_filter){.used = 0};
     if ((args[1] == Py_None) != (args[2] == Py_None)) {
@@ -64,7 +74,7 @@ static int get_filter(PyObject *const *args, Py_ssize_t count, held_filter *held
         if (i == 1) held->filter.group = view->buf;
         if (i == 2) {
             held->filter.wanted = view->buf;
-            held->filter.groups = (uint32_t)(8 * view->len);
+            held->filter.groups = view->len < UINT32_MAX / 8 ? (uint32_t)(8 * view->len) : UINT32_MAX;
         }
     }
     return 0;
@@ -88,6 +98,18 @@ static int get_shape(PyObject *const *args, shape *of) {
         return -1;
     }
     *of = (shape){(uint32_t)count, (uint32_t)bits, (Py_ssize_t)(bits + 7) / 8};
+    return 0;
+}
+
+/* A number of queries or neighbors. */
+static int get_count(PyObject *arg, const char *what, uint32_t *count) {
+    const unsigned long value = PyLong_AsUnsignedLong(arg);
+    if (PyErr_Occurred()) return -1;
+    if (value >= UINT32_MAX) {
+        PyErr_Format(PyExc_ValueError, "%s must be below %lu, got %lu", what, (unsigned long)UINT32_MAX, value);
+        return -1;
+    }
+    *count = (uint32_t)value;
     return 0;
 }
 

@@ -106,7 +106,6 @@ edge_index *edge_index_new(const uint8_t *codes, uint32_t count, uint32_t bits) 
 
 int edge_index_divide(edge_index *index, uint32_t parts, const uint16_t *order) {
     const uint32_t words = index->words;
-    index->parts = parts;
     index->ordered = calloc((size_t)index->bytes * 256 * words, sizeof(uint64_t));
     uint32_t *scratch = malloc(sizeof(uint32_t) * ((size_t)index->distinct + 1));
     int made = index->ordered && scratch;
@@ -125,7 +124,7 @@ int edge_index_divide(edge_index *index, uint32_t parts, const uint16_t *order) 
         made = build_part(index, table, scratch);
     }
     free(scratch);
-    if (!made) index->parts = 0;
+    if (made) index->parts = parts; /* only now: a search on another thread may ask */
     return made;
 }
 
@@ -144,6 +143,7 @@ void edge_index_free(edge_index *index) {
 }
 
 uint32_t edge_index_bits(const edge_index *index) { return index->bits; }
+uint32_t edge_index_count(const edge_index *index) { return index->count; }
 uint32_t edge_index_parts(const edge_index *index) { return index->parts; }
 uint32_t edge_index_distinct(const edge_index *index) { return index->distinct; }
 

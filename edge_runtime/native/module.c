@@ -41,20 +41,20 @@ static PyObject *search(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
     (void)self;
     shape of;
     held_filter held;
+    uint32_t query_count, k;
     if (check_nargs("search", nargs, 13) || get_shape(args + 1, &of)) return NULL;
-    const unsigned long query_count = PyLong_AsUnsignedLong(args[4]), k = PyLong_AsUnsignedLong(args[5]);
-    if (PyErr_Occurred()) return NULL;
-    if (query_count >= UINT32_MAX || k < 1 || k > of.count)
-        return PyErr_Format(PyExc_ValueError, "k must be between 1 and %u, got k %lu for %lu queries", of.count, k, query_count);
+    if (get_count(args[4], "query_count", &query_count) || get_count(args[5], "k", &k)) return NULL;
+    if (k < 1 || k > of.count)
+        return PyErr_Format(PyExc_ValueError, "k must be between 1 and %u, got %u", of.count, k);
     const edge_scanner *kernel = get_kernel(args[12]);
     if (!kernel) return NULL;
-    const Py_ssize_t answers = (Py_ssize_t)(query_count * k * 8);
+    const Py_ssize_t answers = bytes_of(query_count, k, 8);
     const wanted_buffer wanted[] = {
-        {0, "codes", of.count * of.bytes, PyBUF_SIMPLE},
-        {3, "queries", (Py_ssize_t)query_count * of.bytes, PyBUF_SIMPLE},
+        {0, "codes", bytes_of(of.count, of.bytes, 1), PyBUF_SIMPLE},
+        {3, "queries", bytes_of(query_count, of.bytes, 1), PyBUF_SIMPLE},
         {9, "rows", answers, PyBUF_WRITABLE},
         {10, "distances", answers, PyBUF_WRITABLE},
-        {11, "found", (Py_ssize_t)query_count * 4, PyBUF_WRITABLE},
+        {11, "found", bytes_of(query_count, 4, 1), PyBUF_WRITABLE},
     };
     Py_buffer views[5];
     if (get_filter(args + 6, of.count, &held)) return NULL;
@@ -65,14 +65,14 @@ static PyObject *search(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
     int failed = 0;
     Py_BEGIN_ALLOW_THREADS
     if (k > MOST_BUCKETED) {
-        failed = search_ranked(kernel, views[0].buf, &of, views[1].buf, (uint32_t)query_count, (uint32_t)k,
-                               filter_of(&held), views[2].buf, views[3].buf, views[4].buf);
+        failed = search_ranked(kernel, views[0].buf, &of, views[1].buf, query_count, k, filter_of(&held),
+                               views[2].buf, views[3].buf, views[4].buf);
     } else {
-        void *words = malloc(sizeof(uint32_t) * edge_search_words(of.bits, (uint32_t)query_count, (uint32_t)k));
+        void *words = malloc(sizeof(uint32_t) * edge_search_words(of.bits, query_count, k));
         failed = !words;
         if (words)
-            edge_search(kernel, views[0].buf, of.count, of.bits, views[1].buf, (uint32_t)query_count,
-                        (uint32_t)k, filter_of(&held), words, views[2].buf, views[3].buf, views[4].buf);
+            edge_search(kernel, views[0].buf, of.count, of.bits, views[1].buf, query_count, k,
+                        filter_of(&held), words, views[2].buf, views[3].buf, views[4].buf);
         free(words);
     }
     Py_END_ALLOW_THREADS
@@ -91,16 +91,16 @@ PyDoc_STRVAR(rank_doc,
 static PyObject *rank(PyObject *self, PyObject *const *args, Py_ssize_t nargs) {
     (void)self;
     shape of;
+    uint32_t query_count;
     if (check_nargs("rank", nargs, 7) || get_shape(args + 1, &of)) return NULL;
-    const unsigned long query_count = PyLong_AsUnsignedLong(args[4]);
-    if (PyErr_Occurred()) return NULL;
+    if (get_count(args[4], "query_count", &query_count)) return NULL;
     const edge_scanner *kernel = get_kernel(args[6]);
     if (!kernel) return NULL;
     const int narrow = of.count <= EDGE_SHORT_ROWS;
     const wanted_buffer wanted[] = {
-        {0, "codes", of.count * of.bytes, PyBUF_SIMPLE},
-        {3, "queries", (Py_ssize_t)query_count * of.bytes, PyBUF_SIMPLE},
-        {5, "order", (Py_ssize_t)query_count * of.count * (narrow ? 2 : 4), PyBUF_WRITABLE},
+        {0, "codes", bytes_of(of.count, of.bytes, 1), PyBUF_SIMPLE},
+        {3, "queries", bytes_of(query_count, of.bytes, 1), PyBUF_SIMPLE},
+        {5, "order", bytes_of(query_count, of.count, narrow ? 2 : 4), PyBUF_WRITABLE},
     };
     Py_buffer views[3];
     if (get_all(args, views, wanted, 3)) return NULL;
@@ -108,8 +108,8 @@ static PyObject *rank(PyObject *self, PyObject *const *args, Py_ssize_t nargs) {
     uint16_t *scratch = malloc(sizeof(uint16_t) * (room + 1));
     if (scratch) {
         Py_BEGIN_ALLOW_THREADS
-        for (unsigned long q = 0; q < query_count; q++) {
-            const uint8_t *query = (const uint8_t *)views[1].buf + q * of.bytes;
+        for (size_t q = 0; q < query_count; q++) {
+            const uint8_t *query = (const uint8_t *)views[1].buf + q * (size_t)of.bytes;
             if (narrow)
                 edge_rank_short(kernel, views[0].buf, of.count, of.bits, query, scratch,
                                 (uint16_t *)views[2].buf + q * of.count);
@@ -141,7 +141,7 @@ static PyObject *collect(PyObject *self, PyObject *const *args, Py_ssize_t nargs
     const edge_scanner *kernel = get_kernel(args[10]);
     if (!kernel) return NULL;
     const wanted_buffer wanted[] = {
-        {0, "codes", of.count * of.bytes, PyBUF_SIMPLE},
+        {0, "codes", bytes_of(of.count, of.bytes, 1), PyBUF_SIMPLE},
         {3, "query", of.bytes, PyBUF_SIMPLE},
         {8, "rows", -1, PyBUF_WRITABLE},
         {9, "distances", -1, PyBUF_WRITABLE},
@@ -172,6 +172,16 @@ static void free_capsule(PyObject *capsule) {
     edge_index_free(PyCapsule_GetPointer(capsule, CAPSULE));
 }
 
+/* The index in args[0], which must have as many rows as args[1] says. */
+static const edge_index *get_index(PyObject *const *args) {
+    uint32_t count;
+    const edge_index *index = PyCapsule_GetPointer(args[0], CAPSULE);
+    if (!index || get_count(args[1], "count", &count)) return NULL;
+    if (count == edge_index_count(index)) return index;
+    PyErr_Format(PyExc_ValueError, "the index has %u rows, got count %u", edge_index_count(index), count);
+    return NULL;
+}
+
 PyDoc_STRVAR(index_new_doc,
 "index_new(codes, count, bits, /)\n"
 "\n"
@@ -182,7 +192,7 @@ static PyObject *index_new(PyObject *self, PyObject *const *args, Py_ssize_t nar
     shape of;
     Py_buffer codes;
     if (check_nargs("index_new", nargs, 3) || get_shape(args + 1, &of)) return NULL;
-    const wanted_buffer wanted = {0, "codes", of.count * of.bytes, PyBUF_SIMPLE};
+    const wanted_buffer wanted = {0, "codes", bytes_of(of.count, of.bytes, 1), PyBUF_SIMPLE};
     if (get_all(args, &codes, &wanted, 1)) return NULL;
     edge_index *index;
     Py_BEGIN_ALLOW_THREADS
@@ -249,34 +259,34 @@ static PyObject *index_search(PyObject *self, PyObject *const *args, Py_ssize_t 
     (void)self;
     held_filter held;
     if (check_nargs("index_search", nargs, 11)) return NULL;
-    const edge_index *index = PyCapsule_GetPointer(args[0], CAPSULE);
-    if (!index) return NULL;
-    const unsigned long count = PyLong_AsUnsignedLong(args[1]), k = PyLong_AsUnsignedLong(args[3]);
+    uint32_t k;
+    const edge_index *index = get_index(args);
+    if (!index || get_count(args[3], "k", &k)) return NULL;
     uint64_t work = PyLong_AsUnsignedLongLong(args[9]);
     if (PyErr_Occurred()) return NULL;
-    if (k < 1 || k > count || (work && !edge_index_parts(index)))
-        return PyErr_Format(PyExc_ValueError, "k %lu is out of range, or the index is not divided", k);
+    if (k < 1 || k > edge_index_count(index) || (work && !edge_index_parts(index)))
+        return PyErr_Format(PyExc_ValueError, "k %u is out of range, or the index is not divided", k);
     const edge_scanner *kernel = get_kernel(args[10]);
     if (!kernel) return NULL;
     const wanted_buffer wanted[] = {
         {2, "query", (Py_ssize_t)(edge_index_bits(index) + 7) / 8, PyBUF_SIMPLE},
-        {7, "rows", (Py_ssize_t)k * 8, PyBUF_WRITABLE},
-        {8, "distances", (Py_ssize_t)k * 8, PyBUF_WRITABLE},
+        {7, "rows", bytes_of(k, 8, 1), PyBUF_WRITABLE},
+        {8, "distances", bytes_of(k, 8, 1), PyBUF_WRITABLE},
     };
     Py_buffer views[3];
-    if (get_filter(args + 4, (Py_ssize_t)count, &held)) return NULL;
+    if (get_filter(args + 4, edge_index_count(index), &held)) return NULL;
     if (get_all(args, views, wanted, 3)) {
         release_all(held.views, held.used);
         return NULL;
     }
     const int scanned = !work;
     uint32_t found = EDGE_EXHAUSTED;
-    uint64_t *heap = malloc(sizeof(uint64_t) * k);
+    uint64_t *heap = malloc(sizeof(uint64_t) * (size_t)k);
     if (heap) {
         Py_BEGIN_ALLOW_THREADS
-        found = scanned ? edge_index_scan(index, kernel, views[0].buf, (uint32_t)k, filter_of(&held), heap,
+        found = scanned ? edge_index_scan(index, kernel, views[0].buf, k, filter_of(&held), heap,
                                           views[1].buf, views[2].buf)
-                        : edge_index_nearest(index, views[0].buf, (uint32_t)k, filter_of(&held), &work, heap,
+                        : edge_index_nearest(index, views[0].buf, k, filter_of(&held), &work, heap,
                                              views[1].buf, views[2].buf);
         Py_END_ALLOW_THREADS
     }
@@ -297,9 +307,9 @@ static PyObject *index_collect(PyObject *self, PyObject *const *args, Py_ssize_t
     (void)self;
     held_filter held;
     if (check_nargs("index_collect", nargs, 10)) return NULL;
-    const edge_index *index = PyCapsule_GetPointer(args[0], CAPSULE);
+    const edge_index *index = get_index(args);
     if (!index) return NULL;
-    const unsigned long count = PyLong_AsUnsignedLong(args[1]), limit = PyLong_AsUnsignedLong(args[3]);
+    const unsigned long limit = PyLong_AsUnsignedLong(args[3]);
     uint64_t work = PyLong_AsUnsignedLongLong(args[9]);
     if (PyErr_Occurred()) return NULL;
     const uint32_t bits = edge_index_bits(index);
@@ -310,7 +320,7 @@ static PyObject *index_collect(PyObject *self, PyObject *const *args, Py_ssize_t
         {8, "distances", -1, PyBUF_WRITABLE},
     };
     Py_buffer views[3];
-    if (get_filter(args + 4, (Py_ssize_t)count, &held)) return NULL;
+    if (get_filter(args + 4, edge_index_count(index), &held)) return NULL;
     if (get_all(args, views, wanted, 3)) {
         release_all(held.views, held.used);
         return NULL;

@@ -26,6 +26,7 @@ void edge_index_free(edge_index *index);
 
 uint32_t edge_index_parts(const edge_index *index); /* 0: not divided yet */
 uint32_t edge_index_bits(const edge_index *index);
+uint32_t edge_index_count(const edge_index *index); /* rows */
 uint32_t edge_index_distinct(const edge_index *index);
 size_t edge_index_size(const edge_index *index); /* bytes */
 
