@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from edge_runtime.errors import (
@@ -16,13 +18,20 @@ from edge_runtime.errors import (
 )
 from edge_runtime.gallery.maintenance import set_aside, verify
 from edge_runtime.gallery.rows import read_meta
-from edge_runtime.gallery.schema import checkpoint, connect, translated
+from edge_runtime.gallery.schema import checkpoint, connect, is_current, translated
+from edge_runtime.gallery.upkeep.ownership import (
+    Ownership,
+    check_can_give,
+    create_like,
+    ownership_for,
+    ownership_of,
+)
 
 
 def backup(path: Path, target: Path) -> None:
     """Copy one generation of the gallery, which may be in use, to the new file `target`.
 
-    `target` is written atomically. An existing file is refused.
+    `target` is written atomically, with the mode of the gallery. An existing file is refused.
     """
     if target.exists():
         raise StorageError("file exists", where=target, remedy="choose another name")
@@ -30,6 +39,9 @@ def backup(path: Path, target: Path) -> None:
     temporary = target.with_name(f"{target.name}.{os.getpid()}.tmp")
     try:
         with translated(target):
+            mode = ownership_of(path)
+            if mode is not None:
+                create_like(temporary, Ownership(os.geteuid(), os.getegid(), mode.mode))
             copy = sqlite3.connect(temporary)
             try:
                 connection.backup(copy)
@@ -52,7 +64,8 @@ def restore(path: Path, source: Path) -> Path | None:
 
     Readers see either all of the old content or all of the new. A corrupt gallery is moved away
     first; the return value is its new path. Copying `source` over the file would not be enough:
-    SQLite would apply the old log beside it (NAME-wal) to the new file.
+    SQLite would apply the old log beside it (NAME-wal) to the new file. The gallery keeps its owner
+    and mode; a missing one that root restores gets the owner of its folder. `source` is only read.
 
     Raises `EdgeRuntimeError` if `source` is corrupt or `path` belongs to another model. The gallery
     is then unchanged.
@@ -63,25 +76,50 @@ def restore(path: Path, source: Path) -> Path | None:
         )
     if faults := verify(source):
         raise GalleryDamagedError(faults[0], where=source, remedy="use another backup")
-    copy = connect(source, create=False, read_only=True)
-    try:
-        old = None
+    with _opened(source, path) as copy:
+        with translated(path):
+            ownership = ownership_for(path)
+        target, old = _open_target(path, ownership)
+        with closing(target), translated(path):
+            _check_same_model(path, target, copy)
+            copy.backup(target)
+            checkpoint(target)
+        return old
+
+
+@contextmanager
+def _opened(source: Path, path: Path) -> Iterator[sqlite3.Connection]:
+    """Open a backup without changing it. That of an older version is migrated in a copy."""
+    with closing(connect(source, create=False, read_only=True, migrate=False)) as connection:
+        if is_current(connection):
+            yield connection
+            return
+        migrated = path.with_name(f"{path.name}.{os.getpid()}.tmp")
         try:
-            target = connect(path, create=True, read_only=False)
+            with translated(migrated), closing(sqlite3.connect(migrated)) as copy:
+                connection.backup(copy)
+            with closing(connect(migrated, create=False, read_only=False)) as copy:
+                yield copy
+        finally:
+            for suffix in ("", "-wal", "-shm", "-journal"):
+                discard(migrated.with_name(migrated.name + suffix))
+
+
+def _open_target(path: Path, ownership: Ownership | None) -> tuple[sqlite3.Connection, Path | None]:
+    """Open the gallery to restore; return also the new path of a corrupt one."""
+    old = None
+    if path.exists():
+        try:
+            return connect(path, create=True, read_only=False), None
         except GalleryDamagedError:
+            check_can_give(path, ownership)
             with translated(path):
                 old = set_aside(path)
-            target = connect(path, create=True, read_only=False)
-        try:
-            with translated(path):
-                _check_same_model(path, target, copy)
-                copy.backup(target)
-                checkpoint(target)
-        finally:
-            target.close()
-        return old
-    finally:
-        copy.close()
+    if ownership is not None:
+        with translated(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            create_like(path, ownership)
+    return connect(path, create=True, read_only=False), old
 
 
 def _check_same_model(path: Path, target: sqlite3.Connection, copy: sqlite3.Connection) -> None:

@@ -16,6 +16,7 @@ from edge_runtime.gallery.records import Counts, LabelData, LabeledCode, check_l
 from edge_runtime.gallery.rows import (
     begin_generation,
     checksum_of,
+    next_id,
     read_items,
     without_index,
     write_items,
@@ -23,6 +24,7 @@ from edge_runtime.gallery.rows import (
     write_positions,
     write_thumbnail,
 )
+from edge_runtime.gallery.soundness import MOST_LABEL_ID
 
 MANY = 1000
 """From this number of codes per call, reading all known digests at once is faster than one query
@@ -80,6 +82,7 @@ def insert(connection: sqlite3.Connection, batch: Batch) -> list[int | None]:
     if any(entry.digest is not None for entry in batch.entries):
         new = _new_entries(connection, batch.entries, owners)
     blobs = batch.codes.astype("<u8").view(f"V{8 * batch.codes.shape[1]}")[:, 0].tolist()
+    next_id(last + len(new), "code")
     new_ids = range(last + 1, last + 1 + len(new))
     ids: list[int | None] = [None] * len(batch.entries)
     for item_id, index in zip(new_ids, new, strict=True):
@@ -210,7 +213,12 @@ def delete(connection: sqlite3.Connection, label: str | None, ids: Sequence[int]
                 f"no code has the id {item_id}", remedy="see: edge-runtime gallery list"
             )
     pictures -= count_pictures(connection, owners)
-    execute("DELETE FROM label WHERE id NOT IN (SELECT label_id FROM item)")
+    for owner in owners:
+        execute(
+            "DELETE FROM label WHERE id = ?1 AND NOT EXISTS "
+            "(SELECT 1 FROM item WHERE label_id = ?1)",
+            (owner,),
+        )
     begin_generation(connection, removed)
     return Counts(pictures, len(removed))
 
@@ -248,7 +256,8 @@ def label_id(connection: sqlite3.Connection, label: str) -> int:
     """Return the id of a label, which is inserted if it is new."""
     row = connection.execute("SELECT id FROM label WHERE name = ?", (label,)).fetchone()
     if row is None:
-        row = connection.execute("SELECT coalesce(max(id), 0) + 1 FROM label").fetchone()
+        (last,) = connection.execute("SELECT coalesce(max(id), 0) FROM label").fetchone()
+        row = (next_id(last, "label", MOST_LABEL_ID),)
         write_label(connection, (row[0], label, ""))
     return int(row[0])
 

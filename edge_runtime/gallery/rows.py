@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -11,8 +12,15 @@ from pathlib import Path
 from typing import NamedTuple
 from zlib import crc32
 
-from edge_runtime.errors import GalleryModelMismatchError, InputError
+from edge_runtime.errors import (
+    GalleryError,
+    GalleryModelMismatchError,
+    InputError,
+    LabelError,
+)
+from edge_runtime.gallery.records import check_label
 from edge_runtime.gallery.schema import PICTURE_INDEX, damaged, transaction
+from edge_runtime.gallery.soundness import MOST_ID
 from edge_runtime.model import ModelInfo, specialist_file
 from edge_runtime.position import Position
 
@@ -21,6 +29,8 @@ ROWS_PER_STATEMENT = 100
 """With six values per row: some builds of SQLite accept at most 999 per statement."""
 REINDEX_RATIO = 5
 """Up to this number of existing rows per new row, the index is rebuilt instead of updated."""
+MODEL_ID = re.compile(r"[\x21-\x7e]{1,64}")
+MOST_BITS = 1 << 16
 LABEL_COLUMNS = "id, name, payload, checksum"
 
 
@@ -37,10 +47,13 @@ class ItemRow(NamedTuple):
     checksum: int
 
     def intact(self, width: int) -> bool:
-        """Return whether the checksum matches and the code has `width` bytes."""
+        """Return whether the checksum matches, the types too, and the code has `width` bytes."""
         return (
             isinstance(self.code, bytes)
             and len(self.code) == width
+            and isinstance(self.source, str)
+            and isinstance(self.created_at, str)
+            and (self.digest is None or isinstance(self.digest, bytes))
             and self.checksum == checksum_of(self[:-1])
         )
 
@@ -55,8 +68,12 @@ class LabelRow(NamedTuple):
     checksum: int
 
     def intact(self) -> bool:
-        """Return whether the checksum matches."""
-        return self.checksum == checksum_of(self[:-1])
+        """Return whether the checksum matches and the name is one that a label may have."""
+        try:
+            check_label(self.name)
+        except (LabelError, TypeError):
+            return False
+        return isinstance(self.payload, str) and self.checksum == checksum_of(self[:-1])
 
 
 def checksum_of(values: tuple[object, ...]) -> int:
@@ -164,7 +181,8 @@ def read_thumbnails(connection: sqlite3.Connection) -> Iterator[tuple[int, bytes
     for *values, checksum in connection.execute(
         "SELECT label_id, jpeg, checksum FROM thumbnail ORDER BY label_id"
     ):
-        yield values[0], values[1] if checksum == checksum_of(tuple(values)) else None
+        intact = isinstance(values[1], bytes) and checksum == checksum_of(tuple(values))
+        yield values[0], values[1] if intact else None
 
 
 def write_thumbnail(connection: sqlite3.Connection, label_id: int, jpeg: bytes) -> None:
@@ -191,6 +209,8 @@ def read_meta(connection: sqlite3.Connection) -> Meta | None:
         bound = Meta(meta["model_id"], int(meta["bits"]))
         if int(meta["checksum"]) != checksum_of(bound):
             raise ValueError("its checksum does not match")
+        if not (MODEL_ID.fullmatch(bound.model_id) and 1 <= bound.bits <= MOST_BITS):
+            raise ValueError("it is not the id of a model")
     except (KeyError, TypeError) as error:
         raise ValueError(f"{error} is missing") from error
     return bound
@@ -277,11 +297,20 @@ def begin_generation(connection: sqlite3.Connection, touched: Iterable[int] = ()
 
     `touched` are the ids of codes that were removed or got another label.
     """
-    number = latest_generation(connection).number + 1
+    number = next_id(latest_generation(connection).number, "change")
     connection.execute("INSERT INTO generation VALUES (?, ?)", (number, os.urandom(8)))
     connection.executemany(
         "INSERT INTO change VALUES (?, ?)", ((number, item_id) for item_id in touched)
     )
+
+
+def next_id(last: int, what: str, most: int = MOST_ID) -> int:
+    """Return the id after `last`; raises `GalleryError` if it would exceed the limit."""
+    if last >= most:
+        raise GalleryError(
+            f"no id is left for another {what}", remedy="enroll the photos into another --gallery"
+        )
+    return last + 1
 
 
 def forget_history(connection: sqlite3.Connection) -> None:

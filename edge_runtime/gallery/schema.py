@@ -21,6 +21,7 @@ from edge_runtime.errors import (
     StorageError,
     storage_error,
 )
+from edge_runtime.gallery.soundness import foreign_table, id_out_of_range, restrict, shown
 
 APPLICATION_ID = 0x45524731  # "ERG1"
 BUSY_TIMEOUT_S = 5.0
@@ -167,10 +168,14 @@ def damaged(path: Path, what: str) -> GalleryDamagedError:
     )
 
 
-def connect(path: Path, *, create: bool, read_only: bool) -> sqlite3.Connection:
+def connect(
+    path: Path, *, create: bool, read_only: bool, migrate: bool = True
+) -> sqlite3.Connection:
     """Open the gallery file at `path`; `create` makes a missing one. Raises `EdgeRuntimeError`.
 
-    A file with an older schema is migrated in one transaction.
+    A file with an older schema is migrated in one transaction. With `migrate` False, a read-only
+    connection leaves it as it is. A file that has other tables than its schema version, or ids
+    beyond the limits, is refused before anything else in it is used.
     """
     with translated(path):
         if create and not read_only:
@@ -184,9 +189,12 @@ def connect(path: Path, *, create: bool, read_only: bool) -> sqlite3.Connection:
         connection = _open(path, read_only)
     try:
         with translated(path):
+            restrict(connection)
             version = _schema_of(connection, path, create)
+            if version:
+                _check_sound(connection, path)
             if version < SCHEMA_VERSION:
-                _migrate(connection, path, read_only)
+                _migrate(connection, path, read_only, migrate)
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA foreign_keys = ON")
     except BaseException:
@@ -229,6 +237,8 @@ def _schema_of(connection: sqlite3.Connection, path: Path, create: bool) -> int:
             raise damaged(path, "the file is empty")
     elif application != APPLICATION_ID:
         raise damaged(path, "a SQLite database of another program")
+    elif version < 1:
+        raise damaged(path, f"there is no schema {version}")
     elif version > SCHEMA_VERSION:
         raise GallerySchemaError(
             f"schema {version} is newer than this version supports ({SCHEMA_VERSION})",
@@ -242,19 +252,32 @@ def _version(connection: sqlite3.Connection) -> int:
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
-def _migrate(connection: sqlite3.Connection, path: Path, read_only: bool) -> None:
+def is_current(connection: sqlite3.Connection) -> bool:
+    """Return whether the file has this version's schema."""
+    return _version(connection) == SCHEMA_VERSION
+
+
+def _check_sound(connection: sqlite3.Connection, path: Path) -> None:
+    """Raise `GalleryDamagedError` for tables or ids that this program did not write."""
+    with transaction(connection, "DEFERRED"):  # another process may migrate the file meanwhile
+        version = _version(connection)
+        wrong = foreign_table(connection, _STEPS[:version])
+        if wrong is not None:
+            raise damaged(
+                path, f"the tables do not match schema {version} ({wrong[0]} {shown(wrong[1])})"
+            )
+        if fault := id_out_of_range(connection):
+            raise damaged(path, fault)
+
+
+def _migrate(connection: sqlite3.Connection, path: Path, read_only: bool, migrate: bool) -> None:
     """Migrate an older or empty file to this version's schema."""
     if read_only:
-        try:
-            connect(path, create=False, read_only=False).close()
-        except StorageError:
-            # The file cannot be written. This connection gets empty temporary tables instead.
-            if not has_expected_tables(connection):
-                raise damaged(path, "its tables do not match its schema version") from None
-            tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema")}
-            for statement in _statements(_version(connection)):
-                if statement.startswith("CREATE TABLE") and statement.split()[2] not in tables:
-                    connection.execute(statement.replace("CREATE TABLE", "CREATE TEMP TABLE"))
+        if migrate:
+            with suppress(StorageError):  # the file cannot be written
+                connect(path, create=False, read_only=False).close()
+                return
+        _stand_in(connection)
         return
     (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
     if mode != "wal":
@@ -269,22 +292,17 @@ def _migrate(connection: sqlite3.Connection, path: Path, read_only: bool) -> Non
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 
+def _stand_in(connection: sqlite3.Connection) -> None:
+    """Give this connection empty temporary tables in place of those that an older file lacks."""
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema")}
+    for statement in _statements(_version(connection)):
+        if statement.startswith("CREATE TABLE") and statement.split()[2] not in tables:
+            connection.execute(statement.replace("CREATE TABLE", "CREATE TEMP TABLE"))
+
+
 def _statements(version: int) -> list[str]:
     """Return the statements from schema `version` to this version's."""
     return [statement for step in _STEPS[version:] for statement in step]
-
-
-def has_expected_tables(connection: sqlite3.Connection) -> bool:
-    """Return whether tables and indexes match the schema version of the file exactly."""
-    query = "SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY type, name"
-    expected = sqlite3.connect(":memory:", isolation_level=None)
-    try:
-        for step in _STEPS[: _version(connection)]:
-            for statement in step:
-                expected.execute(statement)
-        return connection.execute(query).fetchall() == expected.execute(query).fetchall()
-    finally:
-        expected.close()
 
 
 @contextmanager

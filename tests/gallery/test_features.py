@@ -22,8 +22,9 @@ from edge_runtime.fitting.quantized import quantize, unit
 from edge_runtime.gallery import Gallery, LabeledCode
 from edge_runtime.gallery.backup import backup, restore
 from edge_runtime.gallery.features.fitted import read_layer, write_layer
-from edge_runtime.gallery.maintenance import repair, verify
+from edge_runtime.gallery.maintenance import verify
 from edge_runtime.gallery.rows import begin_generation
+from edge_runtime.gallery.upkeep.repair import repair
 from edge_runtime.position import Position, QueryPosition
 
 MODEL = FakeEngine().model

@@ -29,9 +29,10 @@ from edge_runtime.gallery import Gallery, LabeledCode
 from edge_runtime.gallery.backup import backup, restore
 from edge_runtime.gallery.content import Content
 from edge_runtime.gallery.exchange import export_codes, import_codes
-from edge_runtime.gallery.maintenance import compact, repair, verify
+from edge_runtime.gallery.maintenance import compact, verify
 from edge_runtime.gallery.rows import Meta
 from edge_runtime.gallery.snapshot.file import load_snapshot, snapshot_path
+from edge_runtime.gallery.upkeep.repair import repair
 from tests.support.processes import ROOT
 
 MODEL = FakeEngine().model

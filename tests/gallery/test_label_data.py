@@ -27,10 +27,11 @@ from edge_runtime.errors import (
 from edge_runtime.gallery import Gallery, LabelData, LabeledCode
 from edge_runtime.gallery.backup import backup
 from edge_runtime.gallery.exchange import export_codes, import_codes
-from edge_runtime.gallery.maintenance import repair, verify
+from edge_runtime.gallery.maintenance import verify
 from edge_runtime.gallery.rows import Meta
 from edge_runtime.gallery.schema import SCHEMA_VERSION
 from edge_runtime.gallery.snapshot.file import snapshot_path
+from edge_runtime.gallery.upkeep.repair import repair
 from edge_runtime.image import Image
 from edge_runtime.position import Position
 from tests.support.processes import ROOT

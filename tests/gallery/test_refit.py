@@ -21,8 +21,9 @@ from edge_runtime.enroll import enroll_photos
 from edge_runtime.errors import FeaturesMissingError, GalleryDamagedError, InputError
 from edge_runtime.fitting.calibration import FALSE_NAME_RATE
 from edge_runtime.fitting.quantized import quantize
-from edge_runtime.gallery import Gallery, LabeledCode, maintenance
+from edge_runtime.gallery import Gallery, LabeledCode
 from edge_runtime.gallery.maintenance import verify
+from edge_runtime.gallery.upkeep.repair import repair
 from edge_runtime.recognition.similarity import similarity_verdict
 from tests.support.processes import run_cli
 
@@ -226,7 +227,7 @@ def test_look_alike_things_get_a_metric(path: Path) -> None:
     assert verify(path) == ["fitted metric: its checksum does not match"]
     with Gallery(path, MODEL) as damaged, pytest.raises(GalleryDamagedError, match="fitted"):
         damaged.rank(stranger)
-    maintenance.repair(path)
+    repair(path)
     assert verify(path) == []
 
 

@@ -58,10 +58,10 @@ def verify(gallery: Path, as_json: bool) -> int:
 @json_option
 def repair(gallery: Path, as_json: bool) -> None:
     """Copy everything that is intact to a new file. Stop the daemon first."""
-    from edge_runtime.gallery import maintenance
+    from edge_runtime.gallery.upkeep.repair import repair as salvage
 
     with busy("repairing"):
-        outcome = maintenance.repair(gallery)
+        outcome = salvage(gallery)
     if as_json:
         print_json(asdict(outcome))
     else:
