@@ -38,7 +38,7 @@ from edge_runtime.errors import (
     storage_error,
 )
 from edge_runtime.gallery.content import Content
-from edge_runtime.gallery.faiss_file import FaissCodes, read_faiss, write_faiss
+from edge_runtime.gallery.exchange.faiss_file import FaissCodes, read_faiss, write_faiss
 from edge_runtime.gallery.records import LabelData, LabeledCode, check_label
 from edge_runtime.gallery.rows import Meta
 from edge_runtime.position import Position, position_from_row
