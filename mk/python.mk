@@ -14,7 +14,9 @@ WHEELS  := .venv-wheels
 pip_install = $(1)/bin/python -m pip --disable-pip-version-check --no-input install --quiet
 PIP        := $(call pip_install,$(VENV))
 
-.PHONY: lock test-slow
+SECONDS ?= 60
+
+.PHONY: lock test-slow fuzz
 
 $(VENV)/bin/python $(TRAIN)/bin/python $(COMPILE)/bin/python $(WHEELS)/bin/python: %/bin/python:
 	@test -n "$(PYTHON)" || { echo "make: Python 3.11 or newer not found; set PYTHON: make PYTHON=/path/to/python3" >&2; exit 1; }
@@ -51,6 +53,9 @@ $(COMPILE)/.bench: requirements/bench.txt $(COMPILE)/.ready
 
 test-slow: $(VENV)/.test  ## run only the slow tests
 	$(PYTEST) -m slow
+
+fuzz: $(VENV)/.test  ## read random photos, requests and files: make fuzz [SECONDS=60] [READER=photo] [SEED=0]
+	$(BIN)/python -m tests.fuzz $(READER) --seconds $(SECONDS) --seed $(or $(SEED),0)
 
 lock:  ## pin the newest versions that pyproject.toml allows (needs uv)
 	for set in demo test; do uv pip compile pyproject.toml --extra $$set --universal \

@@ -1,0 +1,13 @@
+"""The readers that `make fuzz` tries."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tests.fuzz import photos
+from tests.fuzz.reader import Reader
+
+READERS: dict[str, Callable[[], Reader]] = {
+    "photo": photos.reader,
+}
+"""Name to the function that returns the reader, which may import what it needs."""
