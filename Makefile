@@ -23,7 +23,7 @@ require = @test -n "$($(1))" || { echo "make: $(1) is not set; for example: $(2)
 .DEFAULT_GOAL := help
 .PHONY: help help-all setup demo test test-all lint run profile train compile deploy clean
 
-include mk/python.mk mk/training.mk mk/compile.mk mk/bench.mk mk/board.mk mk/wheels.mk
+include mk/python.mk mk/training.mk mk/compile.mk mk/bench.mk mk/board.mk mk/trust.mk mk/wheels.mk
 
 LIST_TARGETS = grep -hE '^[a-z-]+:.*\#\#' $(1) | sed -E 's/:.*\#\# /\t/' | expand -t 16
 

@@ -42,20 +42,14 @@ from compile.verify.golden import GoldenCodes
 from compile.verify.images import load_views, photo_files
 from compile.verify.request import Request, Result
 from compile.verify.verification import picture_count, verify, views_needed
-from edge_runtime.bundle import (
-    EVIDENCE,
-    LIBRARY,
-    MANIFEST,
-    is_bundle,
-    read_manifest,
-    verify_files,
-)
+from edge_runtime.bundle import EVIDENCE, LIBRARY, is_bundle, verify_files
 from edge_runtime.errors import (
     CompileError,
     EdgeRuntimeError,
     NetworkUnsupportedError,
     storage_error,
 )
+from edge_runtime.trust.manifest import MANIFEST, read_manifest
 
 CALIBRATION_VIEWS, CALIBRATION_SEED = 16, 11
 """Views that int8 is calibrated on. The seed differs from the one of the views that judge it."""

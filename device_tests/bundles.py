@@ -14,10 +14,11 @@ from compile.tests.sample import Sample
 from compile.tuning.untuned import build_untuned
 from compile.verify.request import Request
 from device_tests.devices.base import ROOT
-from edge_runtime.bundle import MODEL, is_bundle, read_manifest, require_verified
+from edge_runtime.bundle import MODEL, is_bundle, require_verified
 from edge_runtime.errors import CompileError
 from edge_runtime.image import Image
 from edge_runtime.model import MODEL_FILE, identify
+from edge_runtime.trust.manifest import read_manifest
 
 SMALL = 96
 """Side of the small network's input, pixels."""

@@ -12,8 +12,8 @@ from compile.target.description import Target
 from device_tests.bundles import SMALL, int8_bundles
 from device_tests.devices.base import Device
 from device_tests.results import Results
-from edge_runtime.bundle import read_manifest
 from edge_runtime.image import Image
+from edge_runtime.trust.manifest import read_manifest
 
 PICTURES = 4
 LABELS = ("hall", "stairs")

@@ -22,8 +22,8 @@ import pytest
 
 from device_tests.devices.base import ROOT, Device
 from edge_runtime import __version__
-from edge_runtime.bundle import read_manifest
 from edge_runtime.errors import BoardError
+from edge_runtime.trust.manifest import read_manifest
 
 if TYPE_CHECKING:
     from compile.target.description import Target

@@ -11,8 +11,9 @@ import pytest
 from compile.target.description import Target
 from compile.target.toolchain import c_compiler
 from device_tests.devices.base import Device
-from edge_runtime.bundle import LIBRARY, MODEL, read_manifest, write_manifest
+from edge_runtime.bundle import LIBRARY, MODEL, write_manifest
 from edge_runtime.engine.portable import PortableEngine
+from edge_runtime.trust.manifest import read_manifest
 
 LOAD_WITHOUT_CHECK = """
 import ctypes, sys

@@ -7,6 +7,7 @@ A bundle is a folder with `manifest.json` and the files that it lists:
     model.onnx      the same network for the portable engine: fallback and reference
     prior.npz       the feature prior of the model (edge_runtime.model.find_prior), if it has one
     evidence.json   evidence that it is equal and faster, and how it was made
+    manifest.json.sig   the owner's signature of the manifest, if it is signed (docs/SIGNING.md)
 
 The manifest:
 
@@ -43,14 +44,20 @@ from edge_runtime.errors import (
     BundleUnverifiedError,
     ModelError,
     ModelInvalidError,
-    ModelNotFoundError,
 )
 from edge_runtime.model import FORMAT as MODEL_FORMAT
 from edge_runtime.model import ModelInfo, parse_metadata
 from edge_runtime.system.cpu import cpu_features
+from edge_runtime.trust.files import checked_file
+from edge_runtime.trust.manifest import (
+    FORMAT,
+    MANIFEST,
+    MANIFEST_SIGNATURE,
+    read_manifest,
+    read_trusted_manifest,
+)
+from edge_runtime.trust.store import installed_keys
 
-FORMAT = 1
-MANIFEST = "manifest.json"
 LIBRARY = "libedge.so"
 MODEL = "model.onnx"
 EVIDENCE = "evidence.json"
@@ -101,12 +108,16 @@ def open_bundle(path: Path, *, features: frozenset[str] | None = None) -> Bundle
     Raises `ModelNotFoundError` if the folder does not exist, `BundleInvalidError` if the bundle is
     damaged, incomplete or in a newer format, `BundleMismatchError` if it is for another CPU, and
     `BundleUnverifiedError` if the compiler could not verify it. EDGE_RUNTIME_ALLOW_UNVERIFIED=1
-    opens it nevertheless.
+    opens it nevertheless. Raises `TrustError` if keys are installed and none of them signed it.
     """
-    manifest = read_manifest(path)
+    manifest = read_trusted_manifest(path)
     bundle = _parse(manifest, path)
     _check_verified(manifest, path)
     _check_cpu(manifest["target"], path, cpu_features() if features is None else features)
+    if bundle.library and installed_keys():  # its private copy is checked, and loaded later
+        checked_file(bundle.library)
+        files = {name: entry for name, entry in manifest["files"].items() if name != LIBRARY}
+        manifest = {**manifest, "files": files}
     verify_files(path, manifest)
     return bundle
 
@@ -138,32 +149,18 @@ def verify_files(path: Path, manifest: dict[str, Any]) -> None:
             raise faults[name]
 
 
-def read_manifest(path: Path) -> dict[str, Any]:
-    """Read the manifest of the bundle `path`; check its format but not its files."""
-    file = path / MANIFEST
-    try:
-        manifest = json.loads(file.read_bytes())
-    except FileNotFoundError as error:
-        raise ModelNotFoundError(
-            "bundle not found", where=path, remedy="compile one: make compile TARGET=rpi4"
-        ) from error
-    except (OSError, ValueError) as error:
-        raise BundleInvalidError(
-            f"cannot read the manifest: {error}", where=file, remedy="copy the bundle again"
-        ) from error
-    found = manifest.get("format") if isinstance(manifest, dict) else None
-    if found != FORMAT:
-        raise BundleInvalidError(
-            f"unsupported bundle format {found}, expected {FORMAT}",
-            where=file,
-            remedy="update edge-runtime, or compile the bundle again",
-        )
-    return dict(manifest)
-
-
 def portable_model(path: Path) -> Path | None:
-    """Return the ONNX file of the bundle `path`; None if it is missing or fails its checksum."""
+    """Return the ONNX file of the bundle `path`; None if it is missing or fails its checksum.
+
+    Raises `TrustError` if keys are installed and none of them signed the bundle.
+    """
     file = path / MODEL
+    if installed_keys():
+        try:
+            checked_file(file)
+        except BundleInvalidError:
+            return None
+        return file
     try:
         entry = read_manifest(path)["files"][MODEL]
     except (BundleInvalidError, KeyError, TypeError):  # no checksum to compare with
@@ -218,7 +215,7 @@ def write_manifest(
         "files": {
             file.name: {"sha256": _sha256(file), "bytes": file.stat().st_size}
             for file in sorted(path.iterdir())
-            if file.name != MANIFEST
+            if file.name not in (MANIFEST, MANIFEST_SIGNATURE)
         },
         "tools": dict(tools),
         "verified": verified,

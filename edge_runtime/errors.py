@@ -39,10 +39,13 @@
     │   ├── ToolchainError               a compiler or TVM is missing or unsuitable
     │   └── NetworkUnsupportedError      an operator that the compiler does not support
     ├── ResourceError                13  memory, threads or open files are used up
-    └── BoardError                   12  a board cannot be tested
-        ├── BoardUnreachableError        ssh cannot connect
-        ├── BoardUnfitError              another CPU, no Python, or too little disk space
-        └── BoardLostError               the connection broke during a test
+    ├── BoardError                   12  a board cannot be tested
+    │   ├── BoardUnreachableError        ssh cannot connect
+    │   ├── BoardUnfitError              another CPU, no Python, or too little disk space
+    │   └── BoardLostError               the connection broke during a test
+    └── TrustError                   14  a model or release is not what the owner signed
+        ├── SignatureError               unsigned, changed, or signed by an unknown or revoked key
+        └── TrustStoreError              the installed keys cannot be used
 
 Other exit codes: 0 success; 2 wrong usage; 9 a budget was missed, a check failed or the demo did
 not reach its target; 130 interrupted. docs/ERRORS.md lists them for users; a test compares the two.
@@ -55,6 +58,8 @@ import os
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
+
+from edge_runtime.system.files import has_folder, is_full
 
 if TYPE_CHECKING:  # loaded only with a gallery; an engine alone does not need it
     import sqlite3
@@ -277,6 +282,20 @@ class BoardLostError(BoardError):
     """The connection to the board broke during a test."""
 
 
+class TrustError(EdgeRuntimeError):
+    """A model or release may not be used. Not a `ModelError`, so that no engine falls back."""
+
+    exit_code = 14
+
+
+class SignatureError(TrustError):
+    """The signature is missing or wrong, or its key is unknown or revoked."""
+
+
+class TrustStoreError(TrustError):
+    """The installed keys cannot be read, or signatures cannot be verified."""
+
+
 def storage_error(error: OSError | sqlite3.Error, where: object) -> StorageError | None:
     """Return `error` as a `StorageError` if the disk caused it, else None."""
     if not isinstance(error, OSError):
@@ -299,9 +318,9 @@ def storage_error(error: OSError | sqlite3.Error, where: object) -> StorageError
                 where=where,
                 remedy="use a shorter path",
             )
-        if cause == errno.EIO and _is_full(where):  # SQLite does not always report it
+        if cause == errno.EIO and is_full(where):  # SQLite does not always report it
             cause = errno.ENOSPC
-        if code == sqlite3.SQLITE_CANTOPEN and not _has_folder(where):
+        if code == sqlite3.SQLITE_CANTOPEN and not has_folder(where):
             cause = errno.ENOENT
     else:
         cause = error.errno
@@ -331,20 +350,3 @@ def discard(path: Path) -> None:
     """
     with suppress(OSError):
         path.unlink()
-
-
-def _has_folder(where: object) -> bool:
-    """Return whether the parent folder of the file `where` exists; True if that is unknown."""
-    try:
-        return Path(str(where)).parent.exists()
-    except OSError:
-        return True
-
-
-def _is_full(where: object) -> bool:
-    """Return whether the disk of the file `where` has less than 16 KiB left."""
-    try:
-        disk = os.statvfs(Path(str(where)).absolute().parent)
-        return disk.f_bavail * disk.f_frsize < 1 << 14
-    except OSError:
-        return False

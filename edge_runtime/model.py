@@ -41,6 +41,7 @@ from edge_runtime.onnx_file.checks import COPY_AGAIN, read_model_file
 from edge_runtime.onnx_file.structure import Piece, Span, blocks, read_structure
 from edge_runtime.onnx_file.wire import MalformedError
 from edge_runtime.system.files import open_regular
+from edge_runtime.trust.files import checked_file
 
 FORMAT = "1"
 MODEL_FILE = "mobilenet_v1_general.onnx"
@@ -252,6 +253,16 @@ def prior_path(model: str | os.PathLike[str]) -> Path:
 
 
 def find_prior(model: str | os.PathLike[str]) -> Path | None:
+    """Return where to read the feature prior of `model`; None without (see `locate_prior`).
+
+    Where keys are installed it needs a signature, as the model does: raises `TrustError` or
+    `BundleInvalidError`.
+    """
+    found = locate_prior(model)
+    return found and checked_file(found)
+
+
+def locate_prior(model: str | os.PathLike[str]) -> Path | None:
     """Return the feature prior of `model`, an ONNX file or the folder of a bundle; None without.
 
     NAME_int8.onnx shares the prior of NAME.onnx, unless it has its own. The ONNX file of a bundle
@@ -283,16 +294,22 @@ def identify(path: str | os.PathLike[str]) -> tuple[str, int]:
         raise _unreadable(error, path) from error
 
 
-def check_model(path: str | os.PathLike[str]) -> tuple[str, int]:
+def check_model(
+    path: str | os.PathLike[str], *, where: str | os.PathLike[str] = ""
+) -> tuple[str, int]:
     """Return what `identify` returns, if the ONNX file at `path` is complete and its weights valid.
 
     Raises `ModelInvalidError` with the reason if not (edge_runtime.onnx_file.checks), and
-    `ModelNotFoundError` if it cannot be read.
+    `ModelNotFoundError` if it cannot be read. Errors call the file `where`, if given.
     """
     try:
         return _digest(read_model_file(path).pieces)
     except OSError as error:
-        raise _unreadable(error, path) from error
+        raise _unreadable(error, where or path) from error
+    except ModelInvalidError as error:
+        raise ModelInvalidError(
+            error.what, where=where or error.where, remedy=error.remedy
+        ) from error
 
 
 def copy_whole_model(path: str | os.PathLike[str], to: Path) -> None:

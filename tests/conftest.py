@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from edge_runtime.engine import Engine, open_engine
 from edge_runtime.engine.fake import FakeEngine
 from edge_runtime.gallery import Gallery
 from edge_runtime.image import Image
+from tests.support.bundles import make_bundle
 
 # In the background of a script Ctrl-C is ignored, and what we start would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -29,6 +31,7 @@ def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data-home"))
     monkeypatch.delenv("EDGE_RUNTIME_GALLERY", raising=False)
     monkeypatch.delenv("EDGE_RUNTIME_MODEL", raising=False)
+    monkeypatch.delenv("EDGE_RUNTIME_TRUST", raising=False)
 
 
 @pytest.fixture(scope="session")
@@ -81,3 +84,17 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip("may not mount a small file system here")
     yield folder
     subprocess.run(["umount", "-l", folder], check=True)
+
+
+@pytest.fixture(scope="session")
+def valid_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a valid bundle for this machine."""
+    folder = tmp_path_factory.mktemp("valid") / "bundle"
+    folder.mkdir()
+    return make_bundle(folder)
+
+
+@pytest.fixture
+def bundle(valid_bundle: Path, tmp_path: Path) -> Path:
+    """Return a copy of the valid bundle that a test may damage."""
+    return Path(shutil.copytree(valid_bundle, tmp_path / "bundle"))

@@ -25,7 +25,7 @@ from compile.tuning.search_space import space
 from compile.tuning.untuned import build_untuned
 from compile.verify.images import load_views
 from compile.verify.request import Request
-from edge_runtime.bundle import open_bundle, read_manifest
+from edge_runtime.bundle import open_bundle
 from edge_runtime.code import hamming
 from edge_runtime.engine.compiled import CompiledEngine
 from edge_runtime.engine.portable import PortableEngine
@@ -33,6 +33,7 @@ from edge_runtime.errors import (
     TargetError,
 )
 from edge_runtime.model import PRIOR_FILE
+from edge_runtime.trust.manifest import read_manifest
 
 ROOT = Path(__file__).resolve().parents[2]
 

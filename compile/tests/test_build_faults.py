@@ -24,7 +24,7 @@ from compile.tuning.database import Records
 from compile.tuning.progress import Progress
 from compile.verify import criteria
 from compile.verify.request import Request
-from edge_runtime.bundle import MODEL, is_verified, open_bundle, read_manifest
+from edge_runtime.bundle import MODEL, is_verified, open_bundle
 from edge_runtime.engine import open_engine
 from edge_runtime.errors import (
     CompileError,
@@ -33,6 +33,7 @@ from edge_runtime.errors import (
     StorageError,
 )
 from edge_runtime.model import PRIOR_FILE
+from edge_runtime.trust.manifest import read_manifest
 
 ROOT = Path(__file__).resolve().parents[2]
 

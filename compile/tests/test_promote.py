@@ -14,10 +14,11 @@ from compile.promote import copy_model, write_portable_bundle
 from compile.target.description import Target
 from compile.tests.helpers import save_sample
 from compile.verify.request import Request
-from edge_runtime.bundle import MODEL, portable_model, read_manifest
+from edge_runtime.bundle import MODEL, portable_model
 from edge_runtime.engine.portable import PortableEngine
 from edge_runtime.errors import ModelInvalidError
 from edge_runtime.model import identify
+from edge_runtime.trust.manifest import read_manifest
 
 
 def _edited(model: Path, to: Path, weight: float | None, *, location: str = "") -> Path:

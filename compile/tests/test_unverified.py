@@ -12,8 +12,9 @@ from compile.build import compile_bundle
 from compile.target.description import read_target
 from compile.tests.helpers import build
 from compile.verify.request import Request
-from edge_runtime.bundle import ALLOW_UNVERIFIED, is_verified, open_bundle, read_manifest
+from edge_runtime.bundle import ALLOW_UNVERIFIED, is_verified, open_bundle
 from edge_runtime.errors import BundleMismatchError, BundleUnverifiedError, CompileError
+from edge_runtime.trust.manifest import read_manifest
 
 
 @pytest.fixture

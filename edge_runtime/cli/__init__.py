@@ -40,6 +40,8 @@ _COMMANDS = {
     "query": "Recognize the place or object in a photo.",
     "report": "Show, plot and compare reports of profile.",
     "run": "Watch a camera and report what it recognizes.",
+    "sign": "Sign a bundle or a model with your key.",
+    "verify": "Check who signed a bundle or a model.",
 }
 
 

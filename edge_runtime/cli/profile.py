@@ -220,8 +220,9 @@ def _bundle_budgets(engine: Engine) -> tuple[dict[str, float], str]:
     There are none without a bundle, or if the bundle cannot be read, which the engine has already
     reported.
     """
-    from edge_runtime.bundle import MANIFEST, bundle_budgets, is_bundle
+    from edge_runtime.bundle import bundle_budgets, is_bundle
     from edge_runtime.report.budget import checked
+    from edge_runtime.trust.manifest import MANIFEST
 
     path = Path(engine.model.path)
     folder = (

@@ -13,8 +13,15 @@ from pathlib import Path
 
 import psutil
 
-from edge_runtime.doctor.environment import Finding, cameras, clock, memory_limit, thermal
-from edge_runtime.errors import EdgeRuntimeError, GalleryNotFoundError
+from edge_runtime.doctor.environment import (
+    Finding,
+    cameras,
+    clock,
+    memory_limit,
+    signatures,
+    thermal,
+)
+from edge_runtime.errors import EdgeRuntimeError, GalleryNotFoundError, TrustError
 from edge_runtime.system.device import Device, read_device
 
 MODULES = ("numpy", "cv2", "onnxruntime", "psutil")
@@ -119,6 +126,7 @@ def _model(model: str | None) -> Iterator[Finding]:
     from edge_runtime.model import find_model
     from edge_runtime.recognition.pipeline import code_of
 
+    yield signatures()
     try:
         path = find_model(model)
         if is_bundle(path):
@@ -140,6 +148,8 @@ def _model(model: str | None) -> Iterator[Finding]:
 def _bundle(check: Callable[[], str]) -> Finding:
     try:
         return Finding("bundle", "ok", f"compiled for {check()}, complete, and fits this CPU")
+    except TrustError as error:
+        return Finding("bundle", "fail", error.what, error.remedy)
     except EdgeRuntimeError as error:
         remedy = error.remedy or "compile a bundle for this board: make compile TARGET=..."
         return Finding("bundle", "warn", f"{error.what}; falling back to ONNX Runtime", remedy)

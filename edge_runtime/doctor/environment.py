@@ -1,4 +1,4 @@
-"""Checks of the environment: temperature, power supply, clock, memory limit and cameras."""
+"""Checks of the environment: temperature, memory limit, keys, clock and cameras."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from edge_runtime.errors import TrustStoreError
 from edge_runtime.system.device import Device
+from edge_runtime.trust.store import installed_keys
 
 HOT_C = 75.0
 BUILT_S = 1_760_000_000
@@ -75,6 +77,35 @@ def memory_limit(controllers: Path = CONTROLLERS) -> Iterator[Finding]:
             "this kernel does not limit memory: the service's MemoryMax has no effect",
             "append cgroup_enable=memory to the line in /boot/firmware/cmdline.txt, and reboot",
         )
+
+
+def signatures() -> Finding:
+    """Say whether models need a signature, and by which keys."""
+    try:
+        store = installed_keys()
+    except TrustStoreError as error:
+        return Finding("signatures", "fail", f"{error.where}: {error.what}", error.remedy)
+    if store is None:
+        return Finding("signatures", "ok", "not required: no key is installed")
+    if not shutil.which("ssh-keygen"):
+        return Finding(
+            "signatures",
+            "fail",
+            "required, but ssh-keygen is missing",
+            "sudo apt install openssh-client",
+        )
+    valid = [key for key in store.keys if key.fingerprint not in store.revoked_keys]
+    detail = ", ".join(f"{key.name} {key.fingerprint[:15]}" for key in valid)
+    if revoked := len(store.revoked_keys):
+        detail += f"; {revoked} revoked"
+    if not valid:
+        return Finding(
+            "signatures",
+            "fail",
+            "required, but no key is trusted",
+            f"add your key to {store.path}",
+        )
+    return Finding("signatures", "ok", f"required, by {detail}")
 
 
 def clock(now_s: float | None = None, synchronized: bool | None = None) -> Finding:

@@ -22,6 +22,7 @@ from edge_runtime.engine.base import Engine, Step
 from edge_runtime.errors import BundleInvalidError, EngineError
 from edge_runtime.shortage import is_noexec, shortage
 from edge_runtime.system.stage_timer import NO_TIMER, StageTimer
+from edge_runtime.trust.files import checked_file
 
 if TYPE_CHECKING:  # loads OpenCV, which this engine does not need
     from edge_runtime.image import Image
@@ -54,7 +55,7 @@ class CompiledEngine(Engine):
         bundle = open_bundle(Path(path))
         if bundle.library is None:
             raise BundleInvalidError("the bundle contains no compiled network", where=path)
-        self._library = _load(bundle.library)
+        self._library = _load(checked_file(bundle.library), bundle.library)
         info = self._library.edge_version().contents
         model, features = bundle.model, 0
         if info.api_version == WITHOUT_FEATURES:
@@ -154,9 +155,10 @@ class CompiledEngine(Engine):
         return str(self._library.edge_error().decode())
 
 
-def _load(path: Path) -> ctypes.CDLL:
+def _load(file: Path, path: Path) -> ctypes.CDLL:
+    """Load the library in `file`, which errors call `path`."""
     try:
-        library = ctypes.CDLL(os.fspath(path.resolve()))
+        library = ctypes.CDLL(os.fspath(file.absolute()))
     except OSError as error:
         if is_noexec(path):
             raise EngineError(

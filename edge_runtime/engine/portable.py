@@ -6,6 +6,7 @@ import json
 import math
 import os
 import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from edge_runtime.model import check_model, parse_metadata
 from edge_runtime.shortage import shortage
 from edge_runtime.system.memory import release_unused
 from edge_runtime.system.stage_timer import NO_TIMER, StageTimer
+from edge_runtime.trust.files import checked_file
 
 if TYPE_CHECKING:
     import onnxruntime as ort
@@ -43,7 +45,8 @@ class PortableEngine(Engine):
         threads: int = 1,
         reason: str = "requested by the caller",
     ) -> None:
-        model_id, size_bytes = check_model(path)
+        self._file = os.fspath(checked_file(Path(path)))
+        model_id, size_bytes = check_model(self._file, where=path)
         try:
             import onnxruntime as ort  # loaded only here: the compiled engine does not need it
         except ImportError as error:
@@ -52,7 +55,7 @@ class PortableEngine(Engine):
             ) from error
         try:
             self._session = ort.InferenceSession(
-                os.fspath(path), _options(threads), ["CPUExecutionProvider"]
+                self._file, _options(threads), ["CPUExecutionProvider"]
             )
         except Exception as error:  # ONNX Runtime's exceptions share no public base class
             raise refusal(error, path, ort.__version__) from error
@@ -134,7 +137,7 @@ class PortableEngine(Engine):
             options = _options(self.threads)
             options.enable_profiling = True
             options.profile_file_prefix = os.path.join(folder, "profile")  # noqa: PTH118
-            session = ort.InferenceSession(self.model.path, options, ["CPUExecutionProvider"])
+            session = ort.InferenceSession(self._file, options, ["CPUExecutionProvider"])
             for _ in range(calls):
                 session.run([self._output], {self._input: self._tensor})
             with open(session.end_profiling(), encoding="utf-8") as file:  # noqa: PTH123

@@ -1,10 +1,11 @@
-"""Open files that users name: a FIFO or a device must never block the caller."""
+"""Open files that users name, where a FIFO or a device must never block; ask about folders."""
 
 from __future__ import annotations
 
 import errno
 import os
 import stat
+from pathlib import Path
 from typing import BinaryIO
 
 
@@ -27,3 +28,20 @@ def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
 def _kind(mode: int) -> str:
     kinds = ((stat.S_ISFIFO, "a FIFO"), (stat.S_ISSOCK, "a socket"), (stat.S_ISCHR, "a device"))
     return next((name for test, name in kinds if test(mode)), "a device")
+
+
+def has_folder(where: object) -> bool:
+    """Return whether the parent folder of the file `where` exists; True if that is unknown."""
+    try:
+        return Path(str(where)).parent.exists()
+    except OSError:
+        return True
+
+
+def is_full(where: object) -> bool:
+    """Return whether the disk of the file `where` has less than 16 KiB left."""
+    try:
+        disk = os.statvfs(Path(str(where)).absolute().parent)
+        return disk.f_bavail * disk.f_frsize < 1 << 14
+    except OSError:
+        return False

@@ -24,8 +24,9 @@ import click
 
 from compile.emulation.userland import Userland
 from compile.target.description import HOST, Target, known_targets, read_target, tuned_by
-from edge_runtime.bundle import LIBRARY, MODEL, is_bundle, read_manifest
+from edge_runtime.bundle import LIBRARY, MODEL, is_bundle
 from edge_runtime.errors import ReportError, TargetError
+from edge_runtime.trust.manifest import read_manifest
 from profiles.bench.support.results import exit_on_error, write_report
 from profiles.estimate.calibration import read_calibration
 from profiles.estimate.path import count_stages, make_material

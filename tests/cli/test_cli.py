@@ -385,8 +385,9 @@ def test_doctor(enrolled: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, report
     assert report["healthy"]
     names = [finding["name"] for finding in report["findings"]]
-    assert names[:8] == [
-        *("python", "machine", "libc", "numpy", "cv2", "onnxruntime", "psutil", "model"),
+    assert names[:9] == [
+        *("python", "machine", "libc", "numpy", "cv2", "onnxruntime", "psutil"),
+        *("signatures", "model"),
     ]
     assert {"gallery", "disk", "memory"} <= set(names)
     done = run_cli("doctor", "--gallery", tmp_path / "none", "--camera", "/dev/video99")

@@ -35,8 +35,9 @@ MAY_IMPORT = {
 PACKAGES = tuple(MAY_IMPORT)
 LAYERS = {
     "edge_runtime": (
-        {"errors", "system"},
-        {"code", "position", "settings", "report", "onnx_file", "shortage"},
+        {"system"},
+        {"errors"},
+        {"code", "position", "settings", "report", "onnx_file", "shortage", "trust"},
         {"model", "lookup"},
         {"bundle", "image", "fitting"},
         {"types", "engine"},

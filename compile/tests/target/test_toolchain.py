@@ -16,11 +16,11 @@ from compile.target.description import read_target
 from compile.tests.helpers import random_pictures
 from compile.tuning.untuned import build_untuned
 from compile.verify import criteria
-from edge_runtime.bundle import read_manifest
 from edge_runtime.engine.portable import PortableEngine
 from edge_runtime.errors import (
     ToolchainError,
 )
+from edge_runtime.trust.manifest import read_manifest
 
 
 def test_ziglang_without_a_cross_compiler(

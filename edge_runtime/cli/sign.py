@@ -1,0 +1,55 @@
+"""`edge-runtime sign`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+
+@click.command("sign")
+@click.argument("path", type=click.Path(exists=True, path_type=Path))
+@click.option(
+    "--key",
+    required=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Your private key, or the public key of one that the ssh agent holds.",
+)
+def command(path: Path, key: Path) -> None:
+    """Sign PATH, the folder of a bundle or a model file, with an OpenSSH key.
+
+    The signature is written beside the manifest or the file, with the suffix .sig. A damaged
+    bundle is not signed. A model's feature prior is signed with it.
+    """
+    from edge_runtime.bundle import is_bundle, verify_files
+    from edge_runtime.model import locate_prior
+    from edge_runtime.trust.manifest import MANIFEST, read_manifest
+    from edge_runtime.trust.signature import BUNDLE, MODEL
+
+    if is_bundle(path):
+        verify_files(path, read_manifest(path))
+        _sign(path / MANIFEST, key, BUNDLE)
+        return
+    for file in filter(None, (path, locate_prior(path))):
+        _sign(file, key, MODEL)
+
+
+def _sign(file: Path, key: Path, kind: str) -> None:
+    """Write the signature of `file`; it is complete and on the disk, or unchanged."""
+    from edge_runtime.trust.signature import SUFFIX, sign
+
+    signature = sign(file.read_bytes(), key, kind=kind, where=file)
+    out = file.with_name(file.name + SUFFIX)
+    new = out.with_name(out.name + ".new")
+    with new.open("wb") as opened:
+        opened.write(signature)
+        opened.flush()
+        os.fsync(opened.fileno())
+    new.replace(out)
+    folder = os.open(out.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+    click.echo(f"{out}: signed with {key}")
