@@ -343,10 +343,6 @@ def storage_error(error: OSError | sqlite3.Error, where: object) -> StorageError
 
 
 def discard(path: Path) -> None:
-    """Remove the file that a failed attempt may have left at `path`; never raise.
-
-    On a read-only disk, or if part of the path is not a folder, removal fails as the write did.
-    That second failure must not hide the first.
-    """
+    """Remove what a failed attempt left at `path`. Raises nothing, as that would hide its error."""
     with suppress(OSError):
         path.unlink()

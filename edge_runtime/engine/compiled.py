@@ -55,7 +55,7 @@ class CompiledEngine(Engine):
         bundle = open_bundle(Path(path))
         if bundle.library is None:
             raise BundleInvalidError("the bundle contains no compiled network", where=path)
-        self._library = _load(checked_file(bundle.library), bundle.library)
+        self._library = _load(bundle.library, checked_file(bundle.library))
         info = self._library.edge_version().contents
         model, features = bundle.model, 0
         if info.api_version == WITHOUT_FEATURES:
@@ -155,10 +155,10 @@ class CompiledEngine(Engine):
         return str(self._library.edge_error().decode())
 
 
-def _load(file: Path, path: Path) -> ctypes.CDLL:
-    """Load the library in `file`, which errors call `path`."""
+def _load(path: Path, copy: Path | None = None) -> ctypes.CDLL:
+    """Load the library `path` from its private `copy`, if there is one."""
     try:
-        library = ctypes.CDLL(os.fspath(file.absolute()))
+        library = ctypes.CDLL(os.fspath((copy or path).absolute()))
     except OSError as error:
         if is_noexec(path):
             raise EngineError(
