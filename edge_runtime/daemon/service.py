@@ -10,7 +10,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import cv2
 
@@ -22,6 +21,7 @@ from edge_runtime.daemon.gallery_watch import GalleryWatch
 from edge_runtime.daemon.loop import Daemon
 from edge_runtime.daemon.notify import Notifier
 from edge_runtime.daemon.outputs import open_sinks, reader_has_gone
+from edge_runtime.daemon.parts import AttachedPart
 from edge_runtime.daemon.thermal import ThermalMonitor, Thermostat
 from edge_runtime.engine import Engine, open_engine
 from edge_runtime.errors import EdgeRuntimeError
@@ -30,6 +30,7 @@ from edge_runtime.image.change_gate import ChangeGate, GateOptions
 from edge_runtime.recognition.pipeline import Pipeline
 from edge_runtime.settings import RELOADABLE, Settings
 from edge_runtime.sinks import Outbox
+from edge_runtime.system.helper_thread import HelperThread
 from edge_runtime.system.memory import release_unused
 from edge_runtime.types import Event, Frame, QueryResult, Recognition
 
@@ -50,16 +51,6 @@ class LatestResult:
     frame: Frame
     result: QueryResult
     recognition: Recognition | None
-
-
-class AttachedPart(Protocol):
-    """Something that runs beside the daemon for as long as it does, such as the web server."""
-
-    def check(self) -> None:
-        """Raise `EdgeRuntimeError` if it no longer works; called once per second."""
-
-    def close(self, wait_s: float) -> None:
-        """Stop within `wait_s`."""
 
 
 class Service:
@@ -119,6 +110,12 @@ class Service:
     def outboxes(self) -> list[Outbox]:
         """The outboxes of all sinks, in the order of the configuration."""
         return list(self._outboxes.values())
+
+    @property
+    def threads(self) -> list[HelperThread]:
+        """The helper threads: of the sensors, the sinks and the attached parts."""
+        threads = [self.thermal.thread, *(outbox.thread for outbox in self.outboxes)]
+        return threads + [thread for part in self._attached for thread in part.threads]
 
     def run(self) -> None:
         """Run until the camera ends or `stop` is called.
@@ -206,6 +203,7 @@ class Service:
 
     def _reload(self, new: Settings, changed: set[str]) -> None:
         source = _source(new) if "camera" in changed else None
+        parts = [part.prepare(new) for part in self._attached]
         lossless = not (source or self.daemon.camera.source).live
         before = self._outboxes
         self._outboxes = open_sinks(new, lossless=lossless, before=before)
@@ -221,6 +219,10 @@ class Service:
             camera.close(END_S)
             self.daemon.camera = _camera(new, source, camera.condition)
         self._apply(new)
+        for part in parts:
+            part.apply()
+        if parts and not any(part.needs_restart for part in parts):
+            changed -= {"http"}
         need_restart = changed - RELOADABLE
         log.info("reloaded: %s", ", ".join(sorted(changed & RELOADABLE)) or "no changes")
         if need_restart:

@@ -83,6 +83,7 @@ def status(service: Service) -> dict[str, Any]:
             box.name: {**asdict(box.counts()), "last_error": box.last_error or None}
             for box in service.outboxes
         },
+        "threads": {thread.name: asdict(thread.state()) for thread in service.threads},
         "board": {
             "temperature_c": reading.temperature_c,
             "throttling": None if reading.throttling is None else list(reading.throttling),

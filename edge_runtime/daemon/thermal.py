@@ -7,6 +7,7 @@ import threading
 from dataclasses import dataclass
 
 from edge_runtime.system.device import temperature_c, throttling
+from edge_runtime.system.helper_thread import HelperThread
 
 log = logging.getLogger(__name__)
 
@@ -53,12 +54,12 @@ class ThermalMonitor:
         self.reading = Reading()
         self._interval_s = interval_s
         self._end = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="thermal", daemon=True)
-        self._thread.start()
+        self.thread = HelperThread("thermal", self._run)
 
     def close(self) -> None:
         """Stop reading."""
         self._end.set()
+        self.thread.stop()
 
     def _run(self) -> None:
         while True:

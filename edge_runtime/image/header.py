@@ -36,7 +36,8 @@ def read_header(data: bytes, where: object) -> Header:
         return _read_png(data)
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         size = int.from_bytes(data[4:8], "little") + 8
-        transparent = data[12:16] == b"VP8L" or (data[12:16] == b"VP8X" and bool(data[20] & 0x10))
+        flags = data[20] if len(data) > 20 else 0
+        transparent = data[12:16] == b"VP8L" or (data[12:16] == b"VP8X" and bool(flags & 0x10))
         return Header("WebP", 0, 0, len(data) >= size, transparent)
     if data[:2] == b"BM" and len(data) >= 26:
         size = int.from_bytes(data[2:6], "little")

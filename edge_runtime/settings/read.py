@@ -28,6 +28,9 @@ _PATHS = (
     ("mqtt", "ca_file"),
     ("webhook", "token_file"),
     ("http", "token_file"),
+    ("http", "reader_token_file"),
+    ("http", "certificate_file"),
+    ("http", "key_file"),
 )
 
 
@@ -129,6 +132,11 @@ def _contradictions(settings: Settings) -> Iterator[tuple[str, str, str]]:
     if settings.webhook and (fault := _address_fault(settings.webhook.url)):
         yield "webhook.url", *fault
     http = settings.http
+    if http and http.reader_token_file and not http.token_file:
+        yield "http.reader_token_file", "a read-only token needs a full one", "set token_file"
+    if http and bool(http.certificate_file) != bool(http.key_file):
+        given, missing = ("certificate_file", "key_file")[:: 1 if http.certificate_file else -1]
+        yield f"http.{given}", "a certificate and its key are needed", f"set {missing}"
     if http and not is_this_machine(http.host) and not http.token_file:
         yield (
             "http.host",
@@ -200,21 +208,3 @@ def _exists(path: Path) -> bool:
         return True
     except OSError:  # not a valid file name
         return False
-
-
-def read_secret(path: str) -> str:
-    """Return the first line of the file `path`, a password or token; raises `ConfigError`."""
-    try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        fault = storage_error(error, path) if isinstance(error, OSError) else None
-        raise ConfigError(
-            fault.what if fault else "not UTF-8 text",
-            where=path,
-            remedy="check its path and permissions",
-        ) from error
-    if not lines or not lines[0].strip():
-        raise ConfigError(
-            "the first line is empty", where=path, remedy="put the secret on the first line"
-        )
-    return lines[0].strip()

@@ -269,7 +269,32 @@ class HttpSettings(_Table, frozen=True, kw_only=True):
     ] = "127.0.0.1"
     port: Annotated[Port, Meta(description="0: any free port.")] = 8080
     token_file: Annotated[
-        str, Meta(description="A file whose first line is the token that clients must send.")
+        str,
+        Meta(
+            description="A file whose first line is the token that clients must send: at least 16 "
+            "characters, and no other user may read the file. SIGHUP reads it again."
+        ),
+    ] = ""
+    reader_token_file: Annotated[
+        str,
+        Meta(
+            description="The same for a second token, which permits only to look: metrics, status, "
+            "events and live view. SIGHUP reads it again."
+        ),
+    ] = ""
+    certificate_file: Annotated[
+        str,
+        Meta(
+            description="Your certificate, PEM, with those that it depends on. The page is then "
+            "served by https. SIGHUP reads it again."
+        ),
+    ] = ""
+    key_file: Annotated[
+        str,
+        Meta(
+            description="The private key of the certificate, PEM, without a password. No other "
+            "user may read it. SIGHUP reads it again."
+        ),
     ] = ""
     names: Annotated[
         list[str],

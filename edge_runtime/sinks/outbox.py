@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from edge_runtime.errors import SinkError, storage_error
 from edge_runtime.sinks.base import Sink
+from edge_runtime.system.helper_thread import HelperThread
 from edge_runtime.types import Event
 
 log = logging.getLogger(__name__)
@@ -73,8 +74,7 @@ class Outbox(Sink):
         self._end_s: float | None = None
         self._ended = self._abandoned = False
         self._changed = threading.Condition()
-        self._thread = threading.Thread(target=self._run, name=f"sink-{self.name}", daemon=True)
-        self._thread.start()
+        self.thread = HelperThread(f"sink-{self.name}", self._run)
 
     def publish(self, event: Event) -> None:
         """See `Sink.publish`. Returns immediately unless `lossless`; raises nothing."""
@@ -109,7 +109,7 @@ class Outbox(Sink):
         with self._changed:
             self._end_s = self._clock() + wait_s
             self._changed.notify_all()
-        self._thread.join(wait_s + GRACE_S)
+        self.thread.join(wait_s + GRACE_S)
         with self._changed:
             self._dropped += len(self._events)
             lost, self._events = len(self._events), deque()
@@ -122,7 +122,7 @@ class Outbox(Sink):
     def _run(self) -> None:
         if self._after is not None:
             self._after.close()
-            self._after._thread.join()
+            self._after.thread.join()
             self._after = None
         if self._end_s is None or self._clock() < self._end_s:
             self._open()

@@ -10,8 +10,11 @@ import psutil
 
 
 def rss_bytes() -> int:
-    """Return the current resident set size."""
-    return int(psutil.Process().memory_info().rss)
+    """Return the current resident set size, or the largest one without a free descriptor."""
+    try:
+        return int(psutil.Process().memory_info().rss)
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def uss_bytes() -> int:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from edge_runtime.daemon.status import status
@@ -29,11 +29,11 @@ from edge_runtime.errors import (
 )
 from edge_runtime.report.budget import QUERY_BUDGET_MS
 from edge_runtime.settings.schema import HttpSettings
-from edge_runtime.web.auth import AuthMiddleware, refuse
+from edge_runtime.web.access import Access, AuthMiddleware, Role, refuse
 from edge_runtime.web.gallery_service import GalleryService
 from edge_runtime.web.metrics import Metrics
 from edge_runtime.web.openapi import document
-from edge_runtime.web.photos import UploadError, read_upload
+from edge_runtime.web.photos import UploadError, Uploads
 from edge_runtime.web.streams import EventStream, LiveView, TooManyStreamsError
 
 if TYPE_CHECKING:
@@ -41,10 +41,10 @@ if TYPE_CHECKING:
 
 STATIC = Path(__file__).parent / "static"
 FILES = {
-    "/": "index.html",
-    "/app.js": "app.js",
-    "/style.css": "style.css",
-    "/icon.svg": "icon.svg",
+    "/": ("index.html", "text/html"),
+    "/app.js": ("app.js", "text/javascript"),
+    "/style.css": ("style.css", "text/css"),
+    "/icon.svg": ("icon.svg", "image/svg+xml"),
 }
 _STATUS = (
     (BusyError, 503),
@@ -57,12 +57,13 @@ _STATUS = (
     (EdgeRuntimeError, 500),
 )
 MAX_JSON = 4096
+JSON_S = 10.0
 
 
 class Site:
     """The request handlers. Created on the daemon's thread, used on the server's."""
 
-    def __init__(self, service: Service, settings: HttpSettings, token: str) -> None:
+    def __init__(self, service: Service, settings: HttpSettings, access: Access) -> None:
         self._service = service
         self._settings = settings
         self._gallery = GalleryService(
@@ -74,7 +75,9 @@ class Site:
         self._events = EventStream(self._full_status)
         self._live = LiveView(service)
         self._metrics = Metrics(service)
-        self._uploads = asyncio.Semaphore(2)
+        self._uploads = Uploads(settings)
+        # In memory, as opening a file fails when there are no file descriptors left.
+        self._files = {path: (STATIC / name).read_bytes() for path, (name, _) in FILES.items()}
         service.daemon.listeners.append(self._events.listen)
         service.daemon.observers.append(self._metrics.observe)
         label = "/api/labels/{label:path}"
@@ -99,23 +102,32 @@ class Site:
         ]
         self.app = Starlette(
             routes=routes,
-            middleware=[Middleware(AuthMiddleware, settings=settings, token=token)],
+            middleware=[Middleware(AuthMiddleware, settings=settings, access=access)],
             exception_handlers={
                 EdgeRuntimeError: _runtime_error,  # type: ignore[dict-item]
                 UploadError: _upload_error,  # type: ignore[dict-item]
                 TooManyStreamsError: _too_many_streams,
+                ClientDisconnect: _disconnected,
                 HTTPException: _http_error,  # type: ignore[dict-item]
             },
         )
 
+    def begin(self) -> None:
+        """Forget the clients of an earlier event loop; called before each one starts."""
+        self._uploads.clear()
+        self._live.clear()
+        self._events.clear()
+
     def close(self, wait_s: float) -> None:
         """Close the gallery within `wait_s`."""
+        self._live.close()
         self._gallery.close(wait_s)
 
     # -- the page -----------------------------------------------------------------------------
 
     async def _file(self, request: Request) -> Response:
-        return FileResponse(STATIC / FILES[request.url.path])
+        path = request.scope["path"]
+        return Response(self._files[path], media_type=FILES[path][1])
 
     async def _live_view(self, _request: Request) -> Response:
         if not self._settings.live_view:
@@ -129,15 +141,16 @@ class Site:
         if not isinstance(token, str):
             return refuse(422, "token is missing", 'send {"token": "..."}')
         auth: AuthMiddleware = request.scope["state"]["auth"]
-        return auth.open_session(token, request.scope["state"]["client"])
+        secure = request.scope["scheme"] == "https"
+        return auth.open_session(token, request.scope["state"]["client"], secure=secure)
 
     # -- monitoring ---------------------------------------------------------------------------
 
     async def _health(self, request: Request) -> Response:
         now = status(self._service)
-        healthy = now["alive"] if request.url.path == "/healthz" else now["ready"]
+        healthy = now["alive"] if request.scope["path"] == "/healthz" else now["ready"]
         body: dict[str, Any] = {"status": "ok" if healthy else "failing"}
-        if request.scope["state"]["authorized"]:
+        if request.scope["state"]["role"] is not Role.NOBODY:
             body |= {
                 "state": now["camera"]["state"],
                 "frame_age_s": now["frame_age_s"],
@@ -172,8 +185,9 @@ class Site:
 
     async def _recent(self, request: Request) -> Response:
         text = request.query_params.get("limit", "50")
-        if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= 200):
-            return refuse(422, f"limit must be a number from 1 to 200, got {text!r:.40}")
+        digits = text.isascii() and text.isdecimal() and len(text) <= 3
+        if not digits or not 1 <= int(text) <= 200:
+            return refuse(422, f"limit must be a number from 1 to 200, got {text!a:.40}")
         events = list(self._service.recent)[-int(text) :]
         return JSONResponse({"events": [asdict(event) for event in reversed(events)]})
 
@@ -181,8 +195,8 @@ class Site:
         return StreamingResponse(self._events.watch(), media_type="text/event-stream")
 
     async def _query(self, request: Request) -> Response:
-        data = await self._upload(request)
-        result, sources = await self._gallery.query(data)
+        async with self._uploads.receive(request) as data:
+            result, sources = await self._gallery.query(data)
         return JSONResponse(
             {
                 **asdict(result.verdict),
@@ -212,8 +226,8 @@ class Site:
         return Response(data, media_type="image/jpeg", headers={"Cache-Control": "no-cache"})
 
     async def _enroll_photo(self, request: Request) -> Response:
-        data = await self._upload(request)
-        return _enrolled(await self._gallery.enroll_photo(_label(request), data))
+        async with self._uploads.receive(request) as data:
+            return _enrolled(await self._gallery.enroll_photo(_label(request), data))
 
     async def _enroll_frame(self, request: Request) -> Response:
         latest = self._service.latest
@@ -229,15 +243,6 @@ class Site:
         counts = {"pictures_removed": removed.pictures, "codes_removed": removed.codes}
         return JSONResponse({"label": label, **counts})
 
-    async def _upload(self, request: Request) -> bytes:
-        async with self._uploads:  # at most two photos in memory at a time
-            return await read_upload(request, self._settings)
-
-
-def make_app(service: Service, settings: HttpSettings, token: str) -> Site:
-    """Return the site of a running daemon."""
-    return Site(service, settings, token)
-
 
 def _label(request: Request) -> str:
     label: str = request.path_params["label"]
@@ -252,10 +257,14 @@ def _enrolled(answer: dict[str, Any]) -> Response:
 
 async def _small_json(request: Request) -> dict[str, Any]:
     body = bytearray()
-    async for part in request.stream():
-        body += part
-        if len(body) > MAX_JSON:
-            raise UploadError(413, f"larger than {MAX_JSON} bytes")
+    try:
+        async with asyncio.timeout(JSON_S):
+            async for part in request.stream():
+                body += part
+                if len(body) > MAX_JSON:
+                    raise UploadError(413, f"larger than {MAX_JSON} bytes")
+    except TimeoutError:
+        raise UploadError(408, f"request not complete after {JSON_S:g} s") from None
     try:
         data = json.loads(bytes(body))
     except (ValueError, RecursionError):
@@ -280,6 +289,10 @@ async def _upload_error(_request: Request, error: UploadError) -> Response:
 
 async def _too_many_streams(_request: Request, _error: Exception) -> Response:
     return refuse(503, "too many open streams", "close another page")
+
+
+async def _disconnected(_request: Request, _error: Exception) -> Response:
+    return refuse(400, "the connection was closed")
 
 
 async def _http_error(_request: Request, error: HTTPException) -> Response:

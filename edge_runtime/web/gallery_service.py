@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any, TypeVar
@@ -24,7 +25,7 @@ from edge_runtime.enroll import (
     enroll_photos,
     fit_if_due,
 )
-from edge_runtime.errors import EdgeRuntimeError, PhotoError
+from edge_runtime.errors import BusyError, EdgeRuntimeError, PhotoError
 from edge_runtime.gallery import Counts, Gallery, check_label
 from edge_runtime.gallery.advice.report import Advice
 from edge_runtime.gallery.advice.survey import AdviceOptions
@@ -36,6 +37,8 @@ from edge_runtime.types import QueryResult
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+MOST_WAITING = 12
+"""Operations that wait for the gallery; more are refused."""
 ADVICE_PICTURES, ADVICE_PHOTOS = 300, 100
 """Pictures that are compared, and whose pixels are checked, for an advice."""
 
@@ -77,7 +80,10 @@ class GalleryService:
         self._engine = BorrowedEngine(live.engine, work_queue)
         self._gallery: Gallery | None = None
         self._opened_for: Gallery | None = None
+        self._waiting = 0
+        self._counting = threading.Lock()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="gallery")
+        self._thread.submit(int)  # starts the thread now, while it can be
 
     async def query(self, data: bytes) -> tuple[QueryResult, dict[int, str]]:
         """Query an encoded photo; return the result and the sources of its matches, by id."""
@@ -117,9 +123,17 @@ class GalleryService:
         wait([closing], wait_s)
 
     async def _run(self, function: Callable[..., T], *arguments: object) -> T:
-        return await asyncio.get_running_loop().run_in_executor(
-            self._thread, lambda: function(*arguments)
-        )
+        with self._counting:
+            if self._waiting >= MOST_WAITING:
+                raise BusyError("too many requests at once", remedy="try again in a second")
+            self._waiting += 1
+        done = self._thread.submit(function, *arguments)
+        done.add_done_callback(self._finished)
+        return await asyncio.wrap_future(done)
+
+    def _finished(self, _done: object) -> None:
+        with self._counting:
+            self._waiting -= 1
 
     # -- on the gallery's thread --------------------------------------------------------------
 

@@ -134,6 +134,12 @@ class _Reader(Collector):
                 "edge_throttled", "1 if the firmware throttles the CPU.", throttled
             )
         yield from _sinks(now["sinks"])
+        restarts = CounterMetricFamily(
+            "edge_thread_restarts", "Restarts of a helper thread that failed.", labels=["thread"]
+        )
+        for name, thread in now["threads"].items():
+            restarts.add_metric([name], thread["restarts"])
+        yield restarts
 
 
 def _sinks(sinks: dict[str, dict[str, Any]]) -> Iterable[Metric]:

@@ -23,7 +23,7 @@ _LIMIT = {
 _FAULTS = {
     400: "The request cannot be read",
     401: "A token is required",
-    403: "The request comes from another site's page",
+    403: "The request comes from another site's page, or the token permits only to look",
     404: "No such label",
     408: "The photo did not arrive in time",
     413: "Larger than http.max_upload_mb",
@@ -105,7 +105,9 @@ def _monitoring_paths() -> dict[str, Schema]:
         "/api/session": {
             "post": _operation(
                 "Exchange the token for a session cookie",
-                _responses((200, "The cookie is set", schemas.SESSION), faults=(413, 422)),
+                _responses(
+                    (200, "The cookie is set", schemas.SESSION), faults=(400, 408, 413, 422)
+                ),
                 requestBody=_TOKEN,
             )
         },

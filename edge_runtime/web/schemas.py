@@ -61,7 +61,10 @@ MATCH = record(
 )
 
 ERROR = record(error=TEXT, remedy=TEXT)
-SESSION = record(session={"const": "open"})
+SESSION = record(
+    session={"const": "open"},
+    role=described({"enum": ["owner", "reader"]}, "A reader may only look."),
+)
 EVENT = record(
     kind={"enum": ["enter", "leave"]},
     label=TEXT,
@@ -209,6 +212,10 @@ STATUS = record(
             waiting=COUNT,
             last_error=nullable(TEXT),
         )
+    ),
+    threads=described(
+        mapping(record(alive=FLAG, restarts=COUNT, last_error=nullable(TEXT))),
+        "Helper threads by name. One that fails is restarted.",
     ),
     board=record(
         temperature_c=nullable(NUMBER),

@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
-import threading
+import ssl
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
+from edge_runtime.daemon.parts import Change
 from edge_runtime.errors import ExtraMissingError, ServeError
-from edge_runtime.settings import read_secret
-from edge_runtime.settings.schema import HttpSettings
+from edge_runtime.settings.schema import HttpSettings, Settings
+from edge_runtime.system.helper_thread import HelperThread
+from edge_runtime.web.tls import open_tls
 
 try:
     import uvicorn
 
-    from edge_runtime.web.app import make_app
+    from edge_runtime.web.acceptor import Acceptor
+    from edge_runtime.web.access import Access, read_tokens
+    from edge_runtime.web.app import Site
+    from edge_runtime.web.connection import HEAD_S, Connection
 except ImportError as error:
     raise ExtraMissingError(
         f"cannot load the web server: {error}",
@@ -25,54 +35,138 @@ except ImportError as error:
 if TYPE_CHECKING:
     from edge_runtime.daemon.service import Service
 
-CONNECTIONS = 40
-"""Limit of simultaneous connections; more get status 503."""
+log = logging.getLogger(__name__)
+
+RELOADABLE = ("token_file", "reader_token_file", "certificate_file", "key_file")
+"""Keys of [http] whose changes, and the changes of the files they name, SIGHUP applies."""
 
 
 class WebServer:
     """Serves the page and the API from its creation on; raises `ServeError` if it cannot listen."""
 
     def __init__(self, service: Service, settings: HttpSettings) -> None:
+        """Raises `ConfigError` if a token or a certificate cannot be used."""
+        self._settings = settings
+        self._access = Access(read_tokens(settings))
+        self._tls = open_tls(settings)
         self._socket = _listen(settings.host, settings.port)
         host, port = self._socket.getsockname()[:2]
-        self.url = f"http://{f'[{host}]' if ':' in host else host}:{port}/"
-        token = read_secret(settings.token_file) if settings.token_file else ""
-        self._site = make_app(service, settings, token)
-        self._server = uvicorn.Server(
+        scheme = "https" if self._tls else "http"
+        self.url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}/"
+        self._site = Site(service, settings, self._access)
+        self._server: _Server | None = None
+        self._closed = False
+        self._thread = HelperThread("http", self._run)
+
+    @property
+    def threads(self) -> Sequence[HelperThread]:
+        """See `AttachedPart`."""
+        return (self._thread,)
+
+    def check(self) -> None:
+        """Raise `ServeError` if the server has ended: the configuration requires it."""
+        if not self._thread.is_alive():
+            raise ServeError(
+                "the web server has stopped", where=self.url, remedy="restart the daemon"
+            )
+
+    def prepare(self, settings: Settings) -> Change:
+        """See `AttachedPart`; raises `ConfigError`."""
+        new, old = settings.http, self._settings
+        if new is None:
+            return Change(needs_restart=True)
+        tokens, tls = read_tokens(new), open_tls(new)
+        scheme_changes = bool(tls) != bool(self._tls)
+        rest = {key: getattr(old, key) for key in RELOADABLE}
+
+        def apply() -> None:
+            self._settings = new
+            if not scheme_changes:
+                self._tls = tls
+            if revoked := self._access.replace(tokens):
+                closed = self._close_connections()
+                log.info(
+                    "http: %s changed: %d sessions and %d connections closed", *revoked, closed
+                )
+
+        return Change(apply, scheme_changes or replace(new, **rest) != old)
+
+    def close(self, wait_s: float) -> None:
+        """Stop the server and all open streams; the server and the gallery get `wait_s` each."""
+        self._closed = True
+        self._thread.stop()
+        if self._server is not None:
+            self._server.should_exit = self._server.force_exit = True
+        self._thread.join(wait_s)
+        self._site.close(wait_s)
+        self._socket.close()
+
+    def _close_connections(self) -> int:
+        """Close all connections, as the streams among them are not authorized again."""
+        server = self._server
+        return server.drop_all() if server is not None else 0
+
+    def _run(self) -> None:
+        if not self._closed:
+            self._site.begin()
+            self._server = _Server(self._site, self._socket, lambda: self._tls)
+            if self._closed:
+                self._server.should_exit = self._server.force_exit = True
+            asyncio.run(self._server.serve())
+
+
+class _Server(uvicorn.Server):
+    """uvicorn with its own way to accept connections."""
+
+    def __init__(
+        self, site: Site, listener: socket.socket, tls: Callable[[], ssl.SSLContext | None]
+    ) -> None:
+        super().__init__(
             uvicorn.Config(
-                self._site.app,
+                site.app,
                 loop="asyncio",
-                http="h11",
+                http=Connection,
                 ws="none",
                 lifespan="off",
                 log_config=None,
                 access_log=False,
                 server_header=False,
                 proxy_headers=False,  # a client must not be able to claim another address
-                limit_concurrency=CONNECTIONS,
-                timeout_keep_alive=15,
-                h11_max_incomplete_event_size=1 << 14,
+                timeout_keep_alive=int(HEAD_S),
             )
         )
-        self._thread = threading.Thread(target=self._run, name="http", daemon=True)
-        self._thread.start()
+        self._listener = listener
+        self._tls = tls
+        self._acceptor: Acceptor | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
-    def check(self) -> None:
-        """Raise `ServeError` if the server has stopped: the configuration requires it."""
-        if not self._thread.is_alive():
-            raise ServeError(
-                "the web server has stopped", where=self.url, remedy="restart the daemon"
-            )
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """See `uvicorn.Server`; called on the server's thread."""
+        self._loop = asyncio.get_running_loop()
+        self._acceptor = Acceptor(self._listener, self._connect, self._tls)
+        self.servers = [self._acceptor]  # type: ignore[list-item]
+        self.started = True
 
-    def close(self, wait_s: float) -> None:
-        """Stop the server and all open streams; the server and the gallery get `wait_s` each."""
-        self._server.should_exit = self._server.force_exit = True
-        self._thread.join(wait_s)
-        self._site.close(wait_s)
-        self._socket.close()
+    async def on_tick(self, counter: int) -> bool:
+        """See `uvicorn.Server`; called ten times per second."""
+        if counter % 10 == 0 and self._acceptor is not None:
+            self._acceptor.sweep()
+        return await super().on_tick(counter)
 
-    def _run(self) -> None:
-        asyncio.run(self._server.serve([self._socket]))
+    def drop_all(self) -> int:
+        """Close all connections, and return their number; called on another thread."""
+        loop, acceptor = self._loop, self._acceptor
+        if loop is None or acceptor is None:
+            return 0
+        number = len(acceptor)
+        with suppress(RuntimeError):  # the loop has ended, and its connections with it
+            loop.call_soon_threadsafe(acceptor.drop_all)
+        return number
+
+    def _connect(
+        self, client: str, accepted: socket.socket, on_lost: Callable[[Connection], None]
+    ) -> Connection:
+        return Connection(self.config, self.server_state, client, accepted, on_lost)
 
 
 def _listen(host: str, port: int) -> socket.socket:

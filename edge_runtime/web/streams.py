@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,11 @@ class EventStream:
         self._queues: set[asyncio.Queue[Event]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
 
+    def clear(self) -> None:
+        """Forget all clients."""
+        self._queues.clear()
+        self._loop = None
+
     def listen(self, event: Event) -> None:
         """Send an event to all clients. Called on the daemon's thread."""
         loop = self._loop
@@ -42,7 +48,7 @@ class EventStream:
             loop.call_soon_threadsafe(self._send, event)
 
     def _send(self, event: Event) -> None:
-        for queue in self._queues:
+        for queue in list(self._queues):
             if not queue.full():  # a client that does not read loses events
                 queue.put_nowait(event)
 
@@ -82,6 +88,18 @@ class LiveView:
         self._clients = 0
         self._encoded: tuple[int, bytes] | None = None
         self._lock = asyncio.Lock()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="live")
+        self._thread.submit(int)  # starts the thread now, while it can be
+
+    def clear(self) -> None:
+        """Forget all clients."""
+        self._clients = 0
+        self._encoded = None
+        self._lock = asyncio.Lock()  # the old one belongs to its event loop
+
+    def close(self) -> None:
+        """End the thread that encodes frames."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
 
     def watch(self) -> AsyncIterator[bytes]:
         """Return the stream of one client; raises `TooManyStreamsError`."""
@@ -111,5 +129,7 @@ class LiveView:
             key = id(latest.frame)
             if self._encoded is None or self._encoded[0] != key:
                 image = latest.frame.image
-                self._encoded = (key, await asyncio.to_thread(jpeg, image, FRAME_SIDE))
+                loop = asyncio.get_running_loop()
+                data = await loop.run_in_executor(self._thread, jpeg, image, FRAME_SIDE)
+                self._encoded = (key, data)
             return self._encoded[1]

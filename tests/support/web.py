@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import socket
+import ssl
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -16,7 +17,8 @@ from edge_runtime.image import Image
 from tests.support.service import CONFIG, Process
 
 HTML = "<img src=x onerror=alert(1)>"
-TOKEN = "s3cret-token"
+TOKEN = "s3cret-token-of-the-owner"
+READER = "s3cret-token-of-a-reader"
 
 
 class Answer:
@@ -30,26 +32,43 @@ class Answer:
 class Client:
     """Asks a running daemon."""
 
-    def __init__(self, process: Process) -> None:
+    def __init__(self, process: Process, context: ssl.SSLContext | None = None) -> None:
+        """`context`: verifies the certificate of an https page."""
         self.process = process
+        self.context = context
         process.until_logged("the page is at ")
         said = "".join(process.log_lines)
-        found = re.search(r"the page is at http://([^:]+):(\d+)/", said)
+        found = re.search(r"the page is at (https?)://([^:]+):(\d+)/", said)
         assert found
-        self.host, self.port = found[1], int(found[2])
+        scheme, self.host, self.port = found[1], found[2], int(found[3])
         if self.host == "0.0.0.0":
             self.host = "127.0.0.1"
-        self.url = f"http://{self.host}:{self.port}"
+        self.url = f"{scheme}://{self.host}:{self.port}"
 
     def ask(self, method: str, path: str, body: bytes | None = None, /, **headers: str) -> Answer:
         names = {name.replace("_", "-"): value for name, value in headers.items()}
         request = urllib.request.Request(self.url + path, body, names, method=method)
         try:
-            with urllib.request.urlopen(request, timeout=30) as answer:
+            with urllib.request.urlopen(request, timeout=30, context=self.context) as answer:
                 return Answer(answer.status, answer.headers, answer.read())
         except urllib.error.HTTPError as error:
             with error:
                 return Answer(error.code, error.headers, error.read())
+
+    def connect(self, source: str = "", limit_s: float = 30.0) -> socket.socket:
+        """Open a connection, from the address `source` of this machine if it is given."""
+        return socket.create_connection(
+            (self.host, self.port), limit_s, (source, 0) if source else None
+        )
+
+    def status_of(self, path: str, *, source: str = "", token: str = "") -> int:
+        """Return the status of a GET request on a connection of its own."""
+        head = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+        head += f"Authorization: Bearer {token}\r\n" if token else ""
+        with self.connect(source) as line:
+            line.sendall(f"{head}\r\n".encode())
+            answer = line.recv(65536)
+        return int(answer.split()[1])
 
     def raw(self, text: bytes, limit_s: float = 10.0) -> bytes:
         """What comes back for these very bytes."""
@@ -65,6 +84,12 @@ class Client:
 
     def until_ready(self) -> None:
         self.process.until(lambda: self.ask("GET", "/readyz").status == 200)
+
+
+def write_secret(path: Path, text: str) -> None:
+    path.touch(mode=0o600)
+    path.chmod(0o600)
+    path.write_text(f"{text}\n")
 
 
 def encoded(image: Image, kind: str = ".jpg") -> bytes:

@@ -26,10 +26,10 @@ import pytest
 from edge_runtime.engine import Engine
 from edge_runtime.gallery.features.fitted import read_outcome
 from edge_runtime.image import Image
-from edge_runtime.web.auth import Rate
+from edge_runtime.web.clients import Rate
 from tests.support.processes import patience, run_cli
 from tests.support.service import Process, enroll_near
-from tests.support.web import HTML, TOKEN, Client, encoded, start
+from tests.support.web import HTML, TOKEN, Client, encoded, start, write_secret
 
 
 @pytest.fixture(scope="module")
@@ -346,7 +346,7 @@ def test_every_endpoint_conforms_to_the_openapi_document(site: Client) -> None:
 @pytest.fixture
 def closed(tmp_path: Path, film: Path) -> Iterator[Client]:
     """Start a daemon that other machines can reach and that requires a token."""
-    (tmp_path / "token").write_text(f"{TOKEN}\n")
+    write_secret(tmp_path / "token", TOKEN)
     http = 'host = "0.0.0.0"\nport = 0\ntoken_file = "token"\nrequests_per_minute = 10\n'
     process = start(tmp_path, film, http=http + "live_view = false")
     client = Client(process)
@@ -392,11 +392,7 @@ def test_a_session_for_the_page(closed: Client) -> None:
         assert closed.ask("POST", "/api/session", body).status == status
 
 
-def test_wrong_tokens_and_requests_are_rate_limited(closed: Client) -> None:
-    answers = [
-        closed.ask("GET", "/api/status", Authorization=f"Bearer {n}").status for n in range(12)
-    ]
-    assert 429 in answers
+def test_requests_are_rate_limited(closed: Client) -> None:
     good = {"Authorization": f"Bearer {TOKEN}"}
     answers = [closed.ask("DELETE", "/api/labels/none", **good).status for _ in range(12)]
     assert answers[0] == 404
@@ -405,7 +401,7 @@ def test_wrong_tokens_and_requests_are_rate_limited(closed: Client) -> None:
 
 def test_a_rate_limit_allows_bursts_of_half_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     now_s = [0.0]
-    monkeypatch.setattr("edge_runtime.web.auth.time.monotonic", lambda: now_s[0])
+    monkeypatch.setattr("edge_runtime.web.clients.time.monotonic", lambda: now_s[0])
     rate = Rate(60)
     assert [rate.allow("a") for _ in range(31)] == [True] * 30 + [False]
     assert rate.allow("b")

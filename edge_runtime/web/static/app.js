@@ -20,7 +20,10 @@ async function request(path, options = {}) {
   const response = await fetch(path, options);
   const body = await response.json().catch(() => ({}));
   if (response.status === 401 && path !== "/api/session") showLogin();
-  if (!response.ok) throw new Error([body.error, body.remedy].filter(Boolean).join(": ") || response.statusText);
+  if (!response.ok) {
+    const error = new Error([body.error, body.remedy].filter(Boolean).join(": ") || response.statusText);
+    throw Object.assign(error, { status: response.status });
+  }
   return body;
 }
 
@@ -249,9 +252,18 @@ $("advise").addEventListener("click", async () => {
 
 // -- start ----------------------------------------------------------------------------------------
 
+async function showGallery() {
+  let readOnly = false; // this token permits only to look
+  await showLabels().catch((error) => {
+    readOnly = error.status === 403;
+    if (!readOnly) throw error;
+  });
+  $("gallery").hidden = $("advice").hidden = readOnly;
+}
+
 async function start() {
   showStatus(await request("/api/status"));
-  await showLabels();
+  await showGallery();
   const { events } = await request("/api/events");
   $("events").replaceChildren();
   for (const event of events) showEvent(event, false);
@@ -259,7 +271,11 @@ async function start() {
   stream = new EventSource("/api/stream");
   stream.addEventListener("status", (message) => showStatus(JSON.parse(message.data)));
   stream.addEventListener("recognition", (message) => showEvent(JSON.parse(message.data)));
-  stream.addEventListener("error", () => setState("gone"));
+  stream.addEventListener("error", () => {
+    setState("gone");
+    // Refused, and not just interrupted: the token may have changed, so this asks for it.
+    if (stream?.readyState === EventSource.CLOSED) request("/api/status").catch(() => {});
+  });
 }
 
 start().catch(() => setState("gone"));
