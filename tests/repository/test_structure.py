@@ -80,7 +80,7 @@ MOST_MODULES = 16
 """Python files directly in one folder, `__init__.py` included."""
 MOST_LINES = 350
 ON_THE_BOARD = {"numpy", "cv2", "psutil", "onnxruntime", "click", "rich", "exifread", "msgspec"}
-EXTRAS = {"paho", "starlette", "uvicorn", "prometheus_client", "picamera2", "matplotlib"}
+EXTRAS = {"paho", "starlette", "uvicorn", "h11", "prometheus_client", "picamera2", "matplotlib"}
 """Used on the board too, but only where an option asks for them."""
 HEAVY = {"tvm", "onnx", "torch"}
 DISPATCHERS = {"edge_runtime.cli", "edge_runtime.cli.gallery", "training.__main__"}
