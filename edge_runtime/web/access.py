@@ -252,17 +252,14 @@ class AuthMiddleware:
 
         `secure`: the cookie is sent only over https.
         """
-        role = Role.OWNER if self._access.is_open else self._try(token, client)
+        role = self._try(token, client)
         if role is None:
             return refuse(429, "too many wrong tokens", "wait a minute")
         if role is Role.NOBODY:
             return refuse(401, "wrong token", "see http.token_file")
         answer = JSONResponse({"session": "open", "role": role.name.lower()})
-        if not self._access.is_open:
-            name = self._access.open_session(role, token)
-            answer.set_cookie(
-                COOKIE, name, SESSION_S, httponly=True, samesite="strict", secure=secure
-            )
+        name = self._access.open_session(role, token)
+        answer.set_cookie(COOKIE, name, SESSION_S, httponly=True, samesite="strict", secure=secure)
         return answer
 
 

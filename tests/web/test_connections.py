@@ -50,6 +50,21 @@ def _is_served(site: Client, source: str = "") -> None:
         assert site.status_of(path, source=source) == 200, path
 
 
+def test_slow_uploads_delay_no_query(site: Client, cat: Image) -> None:
+    with ExitStack() as open_lines:
+        # The first test of this daemon: no connection of another one must give way to these.
+        slow = [open_lines.enter_context(site.connect()) for _ in range(8)]
+        for line in slow:
+            line.sendall(UPLOAD)
+        for _ in range(3):
+            answer = site.ask("POST", "/api/query", encoded(cat), Content_Type="image/jpeg")
+            assert answer.status == 200
+        for line in slow:  # they are still being received
+            line.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                line.recv(1)
+
+
 @pytest.mark.parametrize(
     "sent",
     [b"", b"GET / HT", HEALTH[:-2] + b"X: 1", UPLOAD, b"\x16\x03\x01"],
@@ -89,20 +104,6 @@ def test_many_clients_do_not_close_the_page_to_others(site: Client) -> None:
             open_lines.enter_context(site.connect("127.0.0.4"))
         kept.sendall(HEALTH)
         assert kept.recv(100).startswith(b"HTTP/1.1 200")
-
-
-def test_slow_uploads_delay_no_query(site: Client, cat: Image) -> None:
-    with ExitStack() as open_lines:
-        slow = [open_lines.enter_context(site.connect()) for _ in range(8)]
-        for line in slow:
-            line.sendall(UPLOAD)
-        for _ in range(3):
-            answer = site.ask("POST", "/api/query", encoded(cat), Content_Type="image/jpeg")
-            assert answer.status == 200
-        for line in slow:  # they are still being received
-            line.setblocking(False)
-            with pytest.raises(BlockingIOError):
-                line.recv(1)
 
 
 def test_health_is_answered_while_the_gallery_is_busy(site: Client) -> None:

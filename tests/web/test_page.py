@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import urllib.parse
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from edge_runtime.image import Image
-from tests.support.web import HTML, TOKEN, Client, encoded, start
+from tests.support.web import HTML, READER, TOKEN, Client, encoded, start, write_secret
 
 BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 pytestmark = pytest.mark.skipif(
@@ -267,8 +268,10 @@ def test_the_page_contacts_no_other_host_and_logs_no_errors(site: Client, browse
 
 
 def test_log_in_with_the_token(tmp_path: Path, film: Path, browser: Any) -> None:
-    (tmp_path / "token").write_text(TOKEN)
-    process = start(tmp_path, film, http='host = "0.0.0.0"\nport = 0\ntoken_file = "token"')
+    write_secret(tmp_path / "token", TOKEN)
+    write_secret(tmp_path / "reader", READER)
+    files = 'token_file = "token"\nreader_token_file = "reader"'
+    process = start(tmp_path, film, http=f'host = "0.0.0.0"\nport = 0\n{files}')
     try:
         client = Client(process)
         page = Page(browser, client.url)
@@ -284,5 +287,16 @@ def test_log_in_with_the_token(tmp_path: Path, film: Path, browser: Any) -> None
         page.until(
             lambda: page.script("return document.getElementById('live-view').naturalWidth") > 0
         )
+        assert page.find("#gallery").is_displayed()
+        # The token changes: the page asks for the new one. A reader sees no gallery.
+        write_secret(tmp_path / "token", TOKEN[::-1])
+        process.child.send_signal(signal.SIGHUP)
+        page.until(lambda: page.find("#login").is_displayed())
+        page.find("#token").send_keys(READER)
+        page.find("#login-form button").click()
+        page.until(lambda: page.text("#state") == "running")
+        page.until(lambda: not page.find("#gallery").is_displayed())
+        assert not page.find("#advice").is_displayed()
+        assert not page.find("#login").is_displayed()
     finally:
         process.end()

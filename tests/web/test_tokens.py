@@ -269,7 +269,7 @@ def test_https_with_the_owners_certificate(tmp_path: Path, film: Path) -> None:
     client.context = one
     with pytest.raises(urllib.error.URLError, match="CERTIFICATE_VERIFY_FAILED"):
         client.ask("GET", "/healthz")
-    shutil.copy(TLS / "one.key", tmp_path / "key.pem")  # of another certificate
+    (tmp_path / "key.pem").write_bytes((TLS / "one.key").read_bytes())  # of another certificate
     process.child.send_signal(signal.SIGHUP)
     process.until_logged("does not belong to this certificate")
     client.context = two
