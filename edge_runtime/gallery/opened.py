@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
 from edge_runtime.errors import GalleryDamagedError, GalleryModelMismatchError
 from edge_runtime.gallery.features.memory import GalleryMemory
@@ -14,6 +14,8 @@ from edge_runtime.gallery.rows import Meta, bind, check_still_bound
 from edge_runtime.gallery.schema import checkpoint, connect, transaction, translated
 from edge_runtime.gallery.snapshot.packed import Snapshot
 from edge_runtime.model import ModelInfo
+
+T = TypeVar("T")
 
 
 class OpenGallery:
@@ -54,12 +56,27 @@ class OpenGallery:
             try:
                 snapshot = self._memory.update(self._connection, self.model_id, self.bits)
             except GalleryDamagedError:  # codes of another model may have another length
+                if self._memory.lost():
+                    return self.snapshot()
                 self._check_still_bound()
                 raise
             if snapshot is not self._checked:
                 self._check_still_bound()
                 self._checked = snapshot
         return snapshot
+
+    def _ask(self, question: Callable[[Snapshot], T]) -> T:
+        """Return the answer of `question` to the newest snapshot, of which nothing was lost."""
+        while True:
+            snapshot = self.snapshot()
+            try:
+                answer = question(snapshot)
+            except Exception:
+                if not self._memory.lost():  # what is lost reads as zeros, such as no label's id
+                    raise
+            else:
+                if not self._memory.lost():
+                    return answer
 
     def checkpoint(self) -> None:
         """After changes: empty the write-ahead log, which must not outlive the file."""
@@ -70,7 +87,8 @@ class OpenGallery:
     def close(self) -> None:
         """Close the file. The object cannot be used afterwards.
 
-        A large gallery that has changed gets a new snapshot file, for a fast next start.
+        A large gallery that was searched, or has many new codes, gets a new snapshot file, for a
+        fast next start.
         """
         if self._closed:
             return
@@ -78,16 +96,21 @@ class OpenGallery:
         try:
             if not self._read_only:
                 self.checkpoint()
-                if self._memory.used:
+                if self._memory.used or self._lags():
                     self.save_snapshot()
         finally:
             self._connection.close()
 
+    def _lags(self) -> bool:
+        if not self._connection.total_changes:
+            return False
+        with translated(self.path):
+            return self._memory.lags(self._connection, self.model_id, self.bits)
+
     def save_snapshot(self) -> None:
         """Write the snapshot file of a large gallery. A failure only slows down the next start."""
         with suppress(GalleryModelMismatchError):
-            self.snapshot()
-            self._memory.save(self.model_id)
+            self._ask(lambda _: self._memory.save(self.model_id))
 
     def __enter__(self) -> Self:
         return self

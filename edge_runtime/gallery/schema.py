@@ -22,6 +22,7 @@ from edge_runtime.errors import (
     storage_error,
 )
 from edge_runtime.gallery.soundness import foreign_table, id_out_of_range, restrict, shown
+from edge_runtime.lookup.compiled import hamming
 
 APPLICATION_ID = 0x45524731  # "ERG1"
 BUSY_TIMEOUT_S = 5.0
@@ -189,6 +190,8 @@ def connect(
         connection = _open(path, read_only)
     try:
         with translated(path):
+            if hamming is not None:  # SQLite maps its shared memory (NAME-shm), whatever it is told
+                hamming.watch(None)
             restrict(connection)
             version = _schema_of(connection, path, create)
             if version:

@@ -16,6 +16,7 @@ from edge_runtime.gallery.completion import Lacking, lacking
 from edge_runtime.gallery.content import Content, read_content
 from edge_runtime.gallery.features.fitted import read_outcome
 from edge_runtime.gallery.features.refit import (
+    Fitted,
     Refit,
     features_missing,
     is_due,
@@ -37,6 +38,7 @@ from edge_runtime.gallery.rows import (
     begin_generation,
 )
 from edge_runtime.gallery.schema import transaction, translated
+from edge_runtime.gallery.snapshot.packed import Snapshot
 from edge_runtime.gallery.statistics import gallery_stats
 from edge_runtime.position import QueryPosition
 from edge_runtime.types import Match
@@ -97,24 +99,25 @@ class Gallery(OpenGallery):
         `prior` is that of the gallery's model. Searches go on with the present codes until the
         change is committed, as a whole. `dry_run` only judges. Raises `FeaturesMissingError`.
         """
-        self.snapshot()
-        index = self._memory.index
-        if index is None:
-            raise features_missing(self.path, self.stats())
-        fitted = refit(index, bits, self.bits, prior)
+        fitted = self._ask(lambda _: self._fitted(bits, prior))
         if not dry_run:
             with self._writing():
                 if write_fit(self._connection, fitted):
                     begin_generation(self._connection)
         return fitted.outcome
 
+    def _fitted(self, bits: int, prior: FeaturePrior | None) -> Fitted:
+        index = self._memory.index
+        if index is None:
+            raise features_missing(self.path, self.stats())
+        return refit(index, bits, self.bits, prior)
+
     def refit_if_due(self, prior: FeaturePrior | None = None) -> Refit | None:
         """Refit if the content has changed enough since the last time, else return None.
 
         The code keeps its length. Never due without features.
         """
-        self.snapshot()
-        index = self._memory.index
+        index = self._ask(lambda _: self._memory.index)
         with translated(self.path):
             last = read_outcome(self._connection)
         if index is None or not is_due(index, last):
@@ -205,8 +208,11 @@ class Gallery(OpenGallery):
         The match of a picture is the nearest of its codes. `labels` restricts the search to these
         labels; raises `NotEnrolledError`. `near` gives the position of the query.
         """
-        snapshot = self.snapshot()
-        return query.nearest(snapshot, code, k, query.label_ids(snapshot, labels), near)
+        return self._ask(
+            lambda snapshot: query.nearest(
+                snapshot, code, k, query.label_ids(snapshot, labels), near
+            )
+        )
 
     def rank(
         self,
@@ -222,23 +228,29 @@ class Gallery(OpenGallery):
         them (`edge_runtime.gallery.features.index`): `search` is for these. The arguments are those
         of `search`.
         """
-        snapshot = self.snapshot()
-        index, calibration = self._memory.index, self._memory.calibration
-        if index is None or calibration is None or embedding.features is None:
-            return None
-        wanted = query.label_ids(snapshot, labels)
-        return rank(index, calibration, embedding, k, wanted, near)
+
+        def ranked(snapshot: Snapshot) -> Ranking | None:
+            index, calibration = self._memory.index, self._memory.calibration
+            if index is None or calibration is None or embedding.features is None:
+                return None
+            wanted = query.label_ids(snapshot, labels)
+            return rank(index, calibration, embedding, k, wanted, near)
+
+        return self._ask(ranked)
 
     def calibration(self) -> Calibration | None:
         """Return how similar strangers and known things are; None if there are no features."""
-        self.snapshot()
-        return self._memory.calibration
+        return self._ask(lambda _: self._memory.calibration)
 
     def advise(self, options: AdviceOptions | None = None) -> Advice:
         """Return what to photograph next, and what is probably wrong."""
-        snapshot, memory, options = self.snapshot(), self._memory, options or AdviceOptions()
-        with translated(self.path):
-            return advise(self._connection, snapshot, memory.index, memory.calibration, options)
+        memory, chosen = self._memory, options or AdviceOptions()
+
+        def advice(snapshot: Snapshot) -> Advice:
+            with translated(self.path):
+                return advise(self._connection, snapshot, memory.index, memory.calibration, chosen)
+
+        return self._ask(advice)
 
     def within(
         self, code: Code, radius: int, *, labels: Collection[str] | None = None
@@ -247,8 +259,9 @@ class Gallery(OpenGallery):
 
         Unlike in `search`, each code of a picture is a match of its own.
         """
-        snapshot = self.snapshot()
-        return query.within(snapshot, code, radius, query.label_ids(snapshot, labels))
+        return self._ask(
+            lambda snapshot: query.within(snapshot, code, radius, query.label_ids(snapshot, labels))
+        )
 
     def sources(self, ids: Sequence[int]) -> dict[int, str]:
         """Return the source of each code in `ids`, without those that have been removed."""

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "bus_error.h"
 #include "multi_index.h"
 
 #define MOST_BUCKETED 2048 /* neighbors; beyond, counting is faster and takes less memory */
@@ -349,6 +350,46 @@ static PyObject *kernels(PyObject *self, PyObject *unused) {
     return list;
 }
 
+/* -- mapped files ------------------------------------------------------------------------------ */
+
+PyDoc_STRVAR(watch_doc,
+"watch(mapped, /)\n"
+"\n"
+"Handle SIGBUS, and return the number of the mapped region `mapped` (a buffer): pages that its file\n"
+"loses read as zeros then. None handles only SIGBUS elsewhere, which ends the process with one line.\n"
+"Return -1 if the region cannot be watched.");
+
+static PyObject *watch(PyObject *self, PyObject *mapped) {
+    (void)self;
+    Py_buffer view;
+    int number = edge_watch_bus_errors();
+    if (!number && mapped != Py_None) {
+        if (PyObject_GetBuffer(mapped, &view, PyBUF_SIMPLE)) return NULL;
+        number = edge_watch_region(view.buf, (size_t)view.len);
+        PyBuffer_Release(&view);
+    }
+    return PyLong_FromLong(number);
+}
+
+PyDoc_STRVAR(forget_doc, "forget(number, /)\n\nWatch a region no longer; call it before the region is unmapped.");
+
+static PyObject *forget(PyObject *self, PyObject *arg) {
+    (void)self;
+    const long number = PyLong_AsLong(arg);
+    if (PyErr_Occurred()) return NULL;
+    if (number >= 0 && number < INT32_MAX) edge_forget_region((int)number);
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(lost_doc, "lost(number, /)\n\nReturn whether a page of a watched region was lost.");
+
+static PyObject *lost(PyObject *self, PyObject *arg) {
+    (void)self;
+    const long number = PyLong_AsLong(arg);
+    if (PyErr_Occurred()) return NULL;
+    return PyBool_FromLong(number < 0 || number >= INT32_MAX || edge_region_lost((int)number));
+}
+
 #define FAST(NAME) {#NAME, (PyCFunction)(void (*)(void))NAME, METH_FASTCALL, NAME##_doc}
 
 static PyMethodDef methods[] = {
@@ -360,6 +401,9 @@ static PyMethodDef methods[] = {
     {"index_facts", index_facts, METH_O, index_facts_doc},
     FAST(index_search),
     FAST(index_collect),
+    {"watch", watch, METH_O, watch_doc},
+    {"forget", forget, METH_O, forget_doc},
+    {"lost", lost, METH_O, lost_doc},
     {"kernels", kernels, METH_NOARGS, "kernels()\n\nReturn the names of the kernels that this CPU supports, fastest first."},
     {NULL, NULL, 0, NULL},
 };

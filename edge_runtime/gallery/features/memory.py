@@ -10,9 +10,15 @@ from edge_runtime.fitting.calibration import Calibration
 from edge_runtime.gallery.features.calibrate import measure
 from edge_runtime.gallery.features.fitted import Fit, fit_checksums, read_fit
 from edge_runtime.gallery.features.index import FeatureIndex, load_index
-from edge_runtime.gallery.rows import Generation
+from edge_runtime.gallery.rows import Generation, in_history
 from edge_runtime.gallery.schema import damaged, transaction
-from edge_runtime.gallery.snapshot.file import load_snapshot, save_snapshot, snapshot_path
+from edge_runtime.gallery.snapshot.file import (
+    CodesFile,
+    read_snapshot,
+    save_snapshot,
+    saved_rows,
+    snapshot_path,
+)
 from edge_runtime.gallery.snapshot.packed import Snapshot
 from edge_runtime.gallery.snapshot.update import update_snapshot
 
@@ -32,6 +38,9 @@ class GalleryMemory:
         self._snapshot: Snapshot | None = None
         self._version: tuple[int, int] | None = None
         self._saved: Generation | None = None
+        self._file: CodesFile | None = None
+        """What the snapshot was read from; None if it was the database."""
+        self._trusts_file = True
         self._calibration: Calibration | None = None
 
     @property
@@ -51,7 +60,7 @@ class GalleryMemory:
         if self._snapshot is None or version != self._version:
             earlier = self._snapshot
             if earlier is None:
-                earlier = load_snapshot(snapshot_path(self._path), model_id, bits)
+                earlier = self._from_file(model_id, bits)
                 self._saved = earlier.generation if earlier else None
             with transaction(connection, "DEFERRED"):
                 snapshot = update_snapshot(connection, self._path, bits, earlier)
@@ -60,6 +69,41 @@ class GalleryMemory:
             self._snapshot, self.index, self._calibration = snapshot, index, None
             self._version = version
         return self._snapshot
+
+    def _from_file(self, model_id: str, bits: int) -> Snapshot | None:
+        file = snapshot_path(self._path)
+        self._file = CodesFile.at(file) if self._trusts_file else None
+        if self._file is None:
+            return None
+        snapshot = read_snapshot(self._file, model_id, bits)
+        if snapshot is None:
+            self._file = None
+        return snapshot
+
+    def lost(self) -> bool:
+        """Return whether the snapshot file was cut or its disk failed since it was mapped.
+
+        Nothing that was computed from the snapshot counts then, and the next one is read from the
+        database.
+        """
+        if self._file is None or self._file.whole():
+            return False
+        log.warning(
+            "%s: the file was cut, or its disk failed; the database is read instead",
+            snapshot_path(self._path),
+        )
+        self._file = self._snapshot = self.index = self._calibration = self._saved = None
+        self._trusts_file = False
+        return True
+
+    def lags(self, connection: sqlite3.Connection, model_id: str, bits: int) -> bool:
+        """Return whether the snapshot file lacks so many codes that the next start takes long."""
+        (last,) = connection.execute("SELECT coalesce(max(id), 0) FROM item").fetchone()
+        if last < SNAPSHOT_FROM:
+            return False
+        saved = saved_rows(snapshot_path(self._path), model_id, bits)
+        known = saved is not None and in_history(connection, saved[0])
+        return last - (saved[1] if saved is not None and known else 0) >= SNAPSHOT_FROM
 
     @property
     def calibration(self) -> Calibration | None:

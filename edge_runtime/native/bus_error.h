@@ -1,0 +1,18 @@
+/* Survives the loss of a mapped file; see bus_error.c. The caller holds Python's lock. */
+#ifndef EDGE_BUS_ERROR_H
+#define EDGE_BUS_ERROR_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Handles SIGBUS from now on. Returns 0, or -1 if the system refuses. */
+int edge_watch_bus_errors(void);
+
+/* Watches a mapped region. Returns its number, or -1 if too many are watched. */
+int edge_watch_region(const void *begin, size_t bytes);
+void edge_forget_region(int number); /* before it is unmapped */
+
+/* Returns whether a page of the region was lost, and reads as zeros now. */
+int edge_region_lost(int number);
+
+#endif

@@ -1,0 +1,154 @@
+"""A mapped file that is cut, or whose disk fails, never ends a process without a word."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge_runtime.engine.fake import FakeEngine
+from edge_runtime.errors import StorageError
+from edge_runtime.gallery import Gallery, LabeledCode
+from edge_runtime.gallery.snapshot.file import CodesFile, load_snapshot, snapshot_path
+from edge_runtime.lookup.compiled import hamming
+
+MODEL = FakeEngine().model
+COUNT = 20_000
+QUERY = np.array([12345], np.uint64)
+compiled = pytest.mark.skipif(hamming is None, reason="built without a C compiler")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "gallery.sqlite"
+    codes = np.random.default_rng(1).integers(0, 2**64, (COUNT, 1), np.uint64)
+    with Gallery(path, MODEL, create=True) as gallery:
+        gallery.enroll([LabeledCode(f"label {n % 50}", code) for n, code in enumerate(codes)])
+    assert snapshot_path(path).exists()
+    return path
+
+
+@compiled
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9, 0.999])
+def test_a_cut_of_the_mapped_codes_is_survived_and_said_once(
+    path: Path, share: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = snapshot_path(path)
+    with Gallery(path, MODEL, read_only=True) as gallery:
+        expected = gallery.search(QUERY, 50)
+        assert expected == gallery.search(QUERY, 50)
+        os.truncate(file, int(share * file.stat().st_size))
+        with caplog.at_level(logging.WARNING):
+            for _ in range(3):
+                assert gallery.search(QUERY, 50) == expected
+        assert len([one for one in caplog.records if "database is read" in one.message]) == 1
+    with Gallery(path, MODEL) as gallery:  # a writer makes the file anew
+        assert gallery.search(QUERY, 50) == expected
+    assert load_snapshot(file, MODEL.id, MODEL.bits) is not None
+
+
+@compiled
+def test_a_cut_while_a_change_is_read_is_survived(path: Path) -> None:
+    with Gallery(path, MODEL, read_only=True) as reader, Gallery(path, MODEL) as writer:
+        reader.search(QUERY)
+        os.truncate(snapshot_path(path), 4096)
+        writer.remove(ids=[5, 6])
+        writer.enroll([LabeledCode("new", QUERY)])
+        assert reader.search(QUERY, 1)[0].label == "new"
+        assert len(reader.within(np.array([0], np.uint64), 64)) == COUNT - 1
+
+
+@compiled
+def test_arrays_of_a_cut_file_read_as_zeros_and_the_file_says_so(path: Path) -> None:
+    data = CodesFile.at(snapshot_path(path))
+    assert data is not None
+    assert data.whole()
+    values = np.frombuffer(data, np.uint8)
+    os.truncate(snapshot_path(path), 0)
+    assert values[-4096:].tolist() == [0] * 4096
+    assert not data.whole()
+
+
+def test_an_unreadable_or_corrupt_file_is_named_once(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = snapshot_path(path)
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    for content in (b"", bytes(data)):
+        file.write_bytes(content)
+        caplog.clear()
+        with Gallery(path, MODEL, read_only=True) as gallery:
+            assert len(gallery.search(QUERY, 50)) == 50
+            assert len(gallery.search(QUERY, 50)) == 50
+        assert [str(file) in one.message for one in caplog.records] == [True]
+
+
+USE_THE_GALLERY = """
+import os, sys
+import numpy as np
+from edge_runtime.engine.fake import FakeEngine
+from edge_runtime.gallery import Gallery, LabeledCode
+path, role = sys.argv[1:]
+gallery = Gallery(path, FakeEngine().model, read_only=role == "read")
+gallery.search(np.array([1], np.uint64))
+os.truncate(path + "-shm", 0)
+if role == "read":
+    gallery.search(np.array([1], np.uint64))
+else:
+    gallery.enroll([LabeledCode("late", np.array([2], np.uint64))])
+print("done")
+"""
+
+
+@compiled
+@pytest.mark.parametrize("role", ["read", "write"])
+def test_a_cut_of_the_shared_memory_ends_with_one_line(path: Path, role: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", USE_THE_GALLERY, path, role],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.stdout != "done\n":
+        assert done.returncode == StorageError.exit_code
+        assert done.stderr.startswith("edge-runtime: a file that this process has mapped was")
+        assert done.stderr.count("\n") == 1
+    with Gallery(path, MODEL) as gallery:  # the next process makes it anew
+        assert len(gallery.search(QUERY, COUNT + 9)) in (COUNT, COUNT + 1)
+
+
+@compiled
+def test_other_bus_errors_end_the_process_as_before() -> None:
+    script = (
+        "import os, signal; from edge_runtime.lookup.compiled import hamming; "
+        "hamming.watch(None); os.kill(os.getpid(), signal.SIGBUS); import time; time.sleep(1); "
+        "os.kill(os.getpid(), signal.SIGBUS)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
+    assert done.returncode == -7
+    assert done.stderr == b""
+
+
+@pytest.mark.parametrize("batches", [[10_000], [6_000, 3_999, 1]])
+def test_the_codes_file_is_written_after_many_new_codes(tmp_path: Path, batches: list[int]) -> None:
+    """By whichever process brings the number of codes that are not in it to ten thousand."""
+    path, total = tmp_path / "gallery.sqlite", 0
+    for round_ in range(2):
+        for number, count in enumerate(batches):
+            with Gallery(path, MODEL, create=True) as gallery:
+                values = np.arange(total, total + count, dtype=np.uint64)[:, np.newaxis]
+                gallery.enroll([LabeledCode("x", value) for value in values])
+            total += count
+            saved = load_snapshot(snapshot_path(path), MODEL.id, MODEL.bits)
+            written = round_ * sum(batches) + (sum(batches) if number == len(batches) - 1 else 0)
+            assert (0 if saved is None else saved.count) == written
+    time_ns = snapshot_path(path).stat().st_mtime_ns
+    with Gallery(path, MODEL) as gallery:
+        gallery.enroll([LabeledCode("one", np.array([1], np.uint64))])
+    assert snapshot_path(path).stat().st_mtime_ns == time_ns
