@@ -112,8 +112,11 @@ def _faults(connection: sqlite3.Connection, path: Path) -> Iterator[str]:
         if snapshot is None:
             yield f"{file.name}: corrupt (it will be rebuilt)"
         else:
-            current = update_snapshot(connection, path, meta.bits, snapshot).columns()
-            expected = update_snapshot(connection, path, meta.bits, None).columns()
+            updated = update_snapshot(connection, path, meta.bits, snapshot)
+            anew = update_snapshot(connection, path, meta.bits, None)
+            if updated.labels != anew.labels:
+                yield f"{file.name}: its labels differ from the database"
+            current, expected = updated.columns(), anew.columns()
             for column in fields(expected):
                 if not _equal(getattr(current, column.name), getattr(expected, column.name)):
                     yield f"{file.name}: its {column.name} differ from the database"

@@ -89,9 +89,13 @@ def read_items(
         yield ItemRow(*row)
 
 
-def read_labels(connection: sqlite3.Connection) -> Iterator[LabelRow]:
-    """Yield rows of the table label in the order of their ids, without checking them."""
-    for row in connection.execute(f"SELECT {LABEL_COLUMNS} FROM label ORDER BY id"):
+def read_labels(connection: sqlite3.Connection, number: int | None = None) -> Iterator[LabelRow]:
+    """Yield rows of the table label in the order of their ids, without checking them.
+
+    With `number`, only the label with this id.
+    """
+    where, values = ("", ()) if number is None else ("WHERE id = ?", (number,))
+    for row in connection.execute(f"SELECT {LABEL_COLUMNS} FROM label {where} ORDER BY id", values):
         yield LabelRow(*row)
 
 

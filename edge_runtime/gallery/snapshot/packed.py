@@ -108,6 +108,11 @@ class Snapshot:
         """
         return self.lookup.nearest(code, count, row_filter or self.row_filter)
 
+    def owners(self, ids: Collection[int]) -> set[int]:
+        """Return the ids of the labels of these rows, all of which must be present."""
+        rows = self._rows_of(np.fromiter(ids, np.int64, len(ids)))
+        return set(self.label_ids[rows].tolist())
+
     def companions(self, ids: Collection[int]) -> list[int]:
         """Return the ids of all living rows of the pictures that these rows belong to."""
         if self.pictures is None or not ids:

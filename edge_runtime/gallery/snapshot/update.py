@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from edge_runtime.code import words_of
 from edge_runtime.gallery.pictures import first_ids, read_companions
 from edge_runtime.gallery.rows import (
     ItemRow,
+    LabelRow,
     in_history,
     latest_generation,
     read_items,
@@ -19,6 +21,9 @@ from edge_runtime.gallery.rows import (
 )
 from edge_runtime.gallery.schema import damaged
 from edge_runtime.gallery.snapshot.packed import Columns, Snapshot, empty
+
+MANY = 1000
+"""From this number of changed labels, all are read."""
 
 
 def update_snapshot(
@@ -29,11 +34,6 @@ def update_snapshot(
     Raises `GalleryDamagedError` if the checksum of a row does not match.
     """
     generation = latest_generation(connection)
-    labels = {}
-    for label in read_labels(connection):
-        if not label.intact():
-            raise damaged(path, f"the checksum of label {label.id} does not match")
-        labels[label.id] = label.name
     if earlier is None or not in_history(connection, earlier.generation):
         earlier = empty(bits)
     touched = connection.execute(
@@ -43,6 +43,8 @@ def update_snapshot(
     rows = {item_id: _read(connection, item_id) for (item_id,) in touched}
     moved = [row for row in rows.values() if row is not None]
     new = list(read_items(connection, "WHERE id > ?", (earlier.last_id,)))
+    owners = earlier.owners(rows.keys()).union(row.label_id for row in (*moved, *new))
+    labels = _labels(connection, path, earlier.labels, owners)
     _check([*moved, *new], labels, bits, path)
     # A picture changes if a row of it is removed, moved or added.
     for item_id in earlier.companions(rows.keys()):
@@ -60,6 +62,32 @@ def update_snapshot(
         {row.id: first for row, first in zip(kept, firsts, strict=False)},
         _columns(connection, path, bits, earlier.last_id, new, firsts[len(kept) :]),
     )
+
+
+def _labels(
+    connection: sqlite3.Connection, path: Path, earlier: dict[int, str], owners: set[int]
+) -> dict[int, str]:
+    """Return the names of all labels, reading only those of `owners`, the labels with changes.
+
+    A label exists as long as it has codes, and its name changes only with them.
+    """
+    changed: dict[int, str | None] = dict.fromkeys(owners)
+    for label in _read_labels(connection, owners):
+        if not label.intact():
+            raise damaged(path, f"the checksum of label {label.id} does not match")
+        changed[label.id] = label.name
+    if all(earlier.get(number) == name for number, name in changed.items()):
+        return earlier
+    names = {**earlier, **changed}
+    return {number: name for number, name in names.items() if name is not None}
+
+
+def _read_labels(connection: sqlite3.Connection, ids: set[int]) -> Iterator[LabelRow]:
+    if len(ids) > MANY:
+        yield from (label for label in read_labels(connection) if label.id in ids)
+    else:
+        for number in ids:
+            yield from read_labels(connection, number)
 
 
 def _read(connection: sqlite3.Connection, item_id: int) -> ItemRow | None:
