@@ -21,10 +21,10 @@ _CREATE = re.compile(r"CREATE (TABLE|UNIQUE INDEX|INDEX) (\w+)(?: ON (\w+))?")
 _ACTIVE = re.compile(r"\bVIRTUAL\b|\bGENERATED\b|\bAS\b|\bWHERE\b|/\*|--|[\"`\[]", re.IGNORECASE)
 """What the statements of a gallery never contain, and what code needs, or hides behind."""
 _IDS = (
-    ("a label", MOST_LABEL_ID, "SELECT min(id), max(id) FROM label"),
-    ("a code", MOST_ID, "SELECT min(id), max(id) FROM item"),
-    ("the next code", MOST_ID, "SELECT min(seq), max(seq) FROM sqlite_sequence"),
-    ("a change", MOST_ID, "SELECT min(number), max(number) FROM generation"),
+    ("a label", MOST_LABEL_ID, "id", "label"),
+    ("a code", MOST_ID, "id", "item"),
+    ("the next code", MOST_ID, "seq", "sqlite_sequence"),
+    ("a change", MOST_ID, "number", "generation"),
 )
 SchemaRow = tuple[str, str, str, str | None]
 """Type, name, table and SQL, as in the table sqlite_schema."""
@@ -79,8 +79,17 @@ def foreign_table(
 
 def id_out_of_range(connection: sqlite3.Connection) -> str:
     """Return which id is outside its limits, or "" if none is."""
-    for what, most, query in _IDS:
-        for value in connection.execute(query).fetchone():
+    # One query for each: SQLite reads the whole table for a minimum and a maximum in one.
+    ends = ", ".join(
+        f"(SELECT {end}({column}) FROM {table})"
+        for _, _, column, table in _IDS
+        for end in ("min", "max")
+    )
+    values = connection.execute(f"SELECT {ends}").fetchone()
+    for (what, most, *_), pair in zip(
+        _IDS, zip(values[::2], values[1::2], strict=True), strict=True
+    ):
+        for value in pair:
             if value is not None and not (isinstance(value, int) and 0 <= value <= most):
                 return f"the id of {what} is out of range: {shown(value)}"
     return ""

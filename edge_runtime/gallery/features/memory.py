@@ -103,7 +103,7 @@ class GalleryMemory:
             return False
         saved = saved_rows(snapshot_path(self._path), model_id, bits)
         known = saved is not None and in_history(connection, saved[0])
-        return last - (saved[1] if saved is not None and known else 0) >= SNAPSHOT_FROM
+        return bool(last - (saved[1] if saved is not None and known else 0) >= SNAPSHOT_FROM)
 
     @property
     def calibration(self) -> Calibration | None:
