@@ -229,7 +229,7 @@ class WebhookSettings(_Table, frozen=True, kw_only=True):
         str, Meta(description="A file whose first line is sent as a bearer token.")
     ] = ""
     timeout_s: Annotated[
-        float, Meta(gt=0, le=300, description="Limit for one attempt, seconds.")
+        float, Meta(gt=0, le=300, description="Limit for one whole attempt, seconds.")
     ] = 5.0
     attempts: Annotated[
         int, Meta(ge=1, le=1000, description="Attempts per event before it has failed.")
@@ -250,7 +250,12 @@ class ExecSettings(_Table, frozen=True, kw_only=True):
         ),
     ]
     timeout_s: Annotated[
-        float, Meta(gt=0, le=3600, description="Seconds before the program is killed.")
+        float,
+        Meta(
+            gt=0,
+            le=3600,
+            description="Seconds before the program and its process group are killed.",
+        ),
     ] = 10.0
     queue: Annotated[
         int, Meta(ge=1, le=1_000_000, description="Events stored while the program runs.")

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
-import signal
-import subprocess
+import shutil
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import asdict
 
 from edge_runtime.errors import SinkError
+from edge_runtime.shortage import is_noexec
 from edge_runtime.sinks.base import Sink
+from edge_runtime.sinks.child import ChildTimeoutError, run_child
 from edge_runtime.types import Event
+
+_SHORTAGES = frozenset(
+    (errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.ETXTBSY)
+)
+"""Errors that pass: no process, descriptor or memory is free, or the program is being replaced."""
 
 
 class CommandSink(Sink):
@@ -31,41 +37,39 @@ class CommandSink(Sink):
     def publish(self, event: Event) -> None:
         """See `Sink.publish`."""
         where = f"exec {self._command[0]}"
-        try:
-            child = subprocess.Popen(
-                self._command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                start_new_session=True,  # so that its children can be killed with it
-                env={
-                    **os.environ,
-                    "EDGE_KIND": event.kind,
-                    "EDGE_LABEL": event.label,
-                    "EDGE_CONFIDENCE": f"{event.confidence:.3f}",
-                },
-            )
-        except OSError as error:
-            raise SinkError(
-                f"cannot run the program: {error.strerror}",
-                where=where,
-                remedy="check its path and permissions",
-                retry=False,
-            ) from error
+        environment = {
+            **os.environ,
+            "EDGE_KIND": event.kind,
+            "EDGE_LABEL": event.label,
+            "EDGE_CONFIDENCE": f"{event.confidence:.3f}",
+        }
         line = json.dumps(asdict(event), ensure_ascii=False) + "\n"
         try:
-            _, stderr = child.communicate(line.encode(), timeout=self._timeout_s)
-        except subprocess.TimeoutExpired as error:
-            with suppress(ProcessLookupError):
-                os.killpg(child.pid, signal.SIGKILL)
-            child.communicate()
+            code, last = run_child(
+                self._command, line.encode(), environment=environment, timeout_s=self._timeout_s
+            )
+        except ChildTimeoutError as error:
             raise SinkError(
                 f"killed after {self._timeout_s:g} s", where=where, retry=False
             ) from error
-        if child.returncode:
-            last = (stderr.decode(errors="replace").strip().splitlines() or [""])[-1]
+        except OSError as error:
+            raise self._cannot_run(error, where) from error
+        if code:
             raise SinkError(
-                f"exited with code {child.returncode}" + (f": {last}" if last else ""),
+                f"exited with code {code}" + (f": {last}" if last else ""),
                 where=where,
                 retry=False,
             )
+
+    def _cannot_run(self, error: OSError, where: str) -> SinkError:
+        """Return the error for a program that did not start. A shortage passes, so it is retried."""
+        program = shutil.which(self._command[0])
+        noexec = error.errno == errno.EACCES and is_noexec(program or self._command[0])
+        return SinkError(
+            f"cannot run the program: {'its disk is mounted noexec' if noexec else error.strerror}",
+            where=where,
+            remedy="it is tried again"
+            if error.errno in _SHORTAGES
+            else "check its path and permissions",
+            retry=error.errno in _SHORTAGES,
+        )

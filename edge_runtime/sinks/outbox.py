@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from edge_runtime.errors import SinkError, storage_error
+from edge_runtime.shortage import shortage
 from edge_runtime.sinks.base import Sink
 from edge_runtime.system.helper_thread import HelperThread
 from edge_runtime.types import Event
@@ -188,6 +189,8 @@ def _as_sink_error(error: Exception, name: str) -> SinkError:
         return error
     if isinstance(error, BrokenPipeError):
         return SinkError("the reader has closed the pipe", where=name, retry=False)
+    if fault := shortage(error, name):  # it passes
+        return SinkError(fault.what, where=name, remedy=fault.remedy)
     if isinstance(error, OSError) and (fault := storage_error(error, name)):
         return SinkError(fault.what, where=name, remedy=fault.remedy)
     return SinkError(

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import urllib.error
 import urllib.request
+from contextlib import suppress
 from dataclasses import asdict
 from http.client import HTTPException
 
 from edge_runtime import __version__
 from edge_runtime.errors import SinkError
 from edge_runtime.sinks.base import Sink
+from edge_runtime.sinks.deadline import Attempt
 from edge_runtime.types import Event
 
 BUSY = frozenset({408, 425, 429})
@@ -25,7 +27,10 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
 
 class WebhookSink(Sink):
-    """Posts each event to an http or https address. Any response but 2xx is an error."""
+    """Posts each event to an http or https address. Any response but 2xx is an error.
+
+    `timeout_s` bounds a whole attempt: name lookup, connection, encryption and response.
+    """
 
     name = "webhook"
 
@@ -37,26 +42,44 @@ class WebhookSink(Sink):
             "User-Agent": f"edge-runtime/{__version__}",
             **({"Authorization": f"Bearer {token}"} if token else {}),
         }
-        self._opener = urllib.request.build_opener(_NoRedirect)
 
     def publish(self, event: Event) -> None:
         """See `Sink.publish`."""
         body = json.dumps(asdict(event), ensure_ascii=False).encode()
         request = urllib.request.Request(self._url, body, self._headers, method="POST")
         where = f"webhook {request.host}"
-        try:
-            with self._opener.open(request, timeout=self._timeout_s) as answer:
-                answer.read(1 << 16)
-        except urllib.error.HTTPError as error:
-            with error:
-                raise SinkError(
-                    f"the server responded {error.code} {error.reason}",
-                    where=where,
-                    remedy="check the address and the token",
-                    retry=error.code >= 500 or error.code in BUSY,
-                ) from error
-        except (OSError, ValueError) as error:  # ValueError: a malformed HTTP response
-            reason = getattr(error, "reason", error)
-            raise SinkError(f"no response: {reason}", where=where) from error
-        except HTTPException as error:  # {!r}: the text may contain line breaks
-            raise SinkError(f"the response is not valid HTTP: {error!r}", where=where) from error
+        with Attempt(self._timeout_s) as attempt:
+            opener = urllib.request.build_opener(_NoRedirect, *attempt.handlers())
+            try:
+                accepted = False
+                with (
+                    opener.open(request, timeout=self._timeout_s) as answer,
+                    suppress(OSError, HTTPException),  # the server has accepted the event
+                ):
+                    accepted = not attempt.expired
+                    answer.read(1 << 16)
+                if not accepted:
+                    raise OSError("the header is incomplete")
+            except urllib.error.HTTPError as error:
+                with error:
+                    raise SinkError(
+                        f"the server responded {error.code} {_printable(error.reason)}",
+                        where=where,
+                        remedy="check the address and the token",
+                        retry=error.code >= 500 or error.code in BUSY,
+                    ) from error
+            except (OSError, ValueError, HTTPException) as error:
+                if attempt.expired:
+                    raise SinkError(
+                        f"no complete response within {self._timeout_s:g} s", where=where
+                    ) from error
+                if isinstance(error, HTTPException):  # {!r}: the text may contain line breaks
+                    raise SinkError(
+                        f"the response is not valid HTTP: {error!r}", where=where
+                    ) from error
+                reason = _printable(str(getattr(error, "reason", error)))  # ValueError: malformed
+                raise SinkError(f"no response: {reason}", where=where) from error
+
+
+def _printable(text: str) -> str:
+    return "".join(each if each.isprintable() else " " for each in text)[:200]
