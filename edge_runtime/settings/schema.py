@@ -250,12 +250,7 @@ class ExecSettings(_Table, frozen=True, kw_only=True):
         ),
     ]
     timeout_s: Annotated[
-        float,
-        Meta(
-            gt=0,
-            le=3600,
-            description="Seconds before the program and its process group are killed.",
-        ),
+        float, Meta(gt=0, le=3600, description="Seconds until its process group is killed.")
     ] = 10.0
     queue: Annotated[
         int, Meta(ge=1, le=1_000_000, description="Events stored while the program runs.")

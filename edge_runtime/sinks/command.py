@@ -62,7 +62,7 @@ class CommandSink(Sink):
             )
 
     def _cannot_run(self, error: OSError, where: str) -> SinkError:
-        """Return the error for a program that did not start. A shortage passes, so it is retried."""
+        """Return the error for a program that did not start; a shortage passes."""
         program = shutil.which(self._command[0])
         noexec = error.errno == errno.EACCES and is_noexec(program or self._command[0])
         return SinkError(

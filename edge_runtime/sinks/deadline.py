@@ -78,12 +78,12 @@ class Attempt:
 
         class EncryptedHandler(HTTPSHandler):
             def https_open(self, req: Request) -> HTTPResponse:
-                return self.do_open(Encrypted, req, context=self._context)
+                return self.do_open(Encrypted, req)
 
         return PlainHandler(), EncryptedHandler()
 
     def connect(self, address: Address, *_: object) -> socket.socket:
-        """Return a connection to `address`, as `socket.create_connection` does; raises `OSError`."""
+        """Connect to `address` as `socket.create_connection` does; raises `OSError`."""
         error: OSError = OSError("the name has no address")
         for family, kind, protocol, _name, place in self._addresses(address):
             connection = socket.socket(family, kind, protocol)

@@ -14,10 +14,10 @@ _SIDE = 48
 
 def reader() -> Reader:
     """Return the reader of photos that are enrolled, queried or uploaded."""
-    from edge_runtime.errors import PhotoError
+    from edge_runtime.errors import PhotoError, ResourceError
     from edge_runtime.image.decode import decode_photo
 
-    return Reader("photo", seeds, decode_photo, (PhotoError,))
+    return Reader("photo", seeds, decode_photo, (PhotoError, ResourceError))
 
 
 def seeds() -> list[bytes]:

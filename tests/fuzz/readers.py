@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tests.fuzz import photos
+from tests.fuzz import models, photos
 from tests.fuzz.reader import Reader
 
 READERS: dict[str, Callable[[], Reader]] = {
+    "model": models.reader,
     "photo": photos.reader,
 }
 """Name to the function that returns the reader, which may import what it needs."""
