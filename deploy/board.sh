@@ -68,8 +68,10 @@ if [ ! -e "$CONFIG" ]; then
   log "writing $CONFIG; please review it"
   mkdir -p "$(dirname "$CONFIG")"
   example=$("$folder/venv/bin/python" -m edge_runtime config example)
-  printf '%s\n' "$example" | releases put "$CONFIG"
+  printf '%s\n' "$example" | releases put "$CONFIG" --mode 600
 fi
+# Only the service may read a generated file, which may come to contain secrets.
+[ "$(stat -c %a:%u "$CONFIG")" != 600:0 ] || chown "$OWNER" "$CONFIG"
 "$folder/venv/bin/python" -m edge_runtime config check "$CONFIG" >&2
 log "checking the board"
 "$folder/venv/bin/python" -m edge_runtime doctor --model "$folder/model" \

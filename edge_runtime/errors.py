@@ -59,6 +59,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from edge_runtime.redaction import redact
 from edge_runtime.system.files import has_folder, is_full
 
 if TYPE_CHECKING:  # loaded only with a gallery; an engine alone does not need it
@@ -74,17 +75,17 @@ class EdgeRuntimeError(Exception):
     """An error with a one-line message: "where: what (remedy)".
 
     `where` names the file, device, label or option. `what` states the fault. `remedy` states the
-    next step.
+    next step. Secrets of addresses in them are hidden.
     """
 
     exit_code: ClassVar[int] = 1
 
     def __init__(self, what: str, *, where: object = "", remedy: str = "") -> None:
-        self.what = " ".join(what.split())
-        self.where = str(where)
-        self.remedy = remedy
+        self.what = redact(" ".join(what.split()))
+        self.where = redact(str(where))
+        self.remedy = redact(remedy)
         line = f"{self.where}: {self.what}" if self.where else self.what
-        super().__init__(f"{line} ({remedy})" if remedy else line)
+        super().__init__(f"{line} ({self.remedy})" if remedy else line)
 
 
 class InputError(EdgeRuntimeError):

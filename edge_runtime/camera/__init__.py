@@ -14,6 +14,7 @@ from edge_runtime.camera.base import CameraOptions, Source
 from edge_runtime.camera.capture import FIRST_FRAME_S, NEXT_FRAME_S, Capture
 from edge_runtime.errors import CameraNotFoundError
 from edge_runtime.image.decode import SUFFIXES
+from edge_runtime.redaction import redact_source
 
 __all__ = ["CameraOptions", "Capture", "Source", "open_camera", "parse_source"]
 
@@ -45,12 +46,12 @@ def parse_source(text: str, options: CameraOptions | None = None) -> Source:
     except OSError as error:  # an unreadable folder, or an invalid file name
         raise CameraNotFoundError(
             (error.strerror or str(error)).lower(),
-            where=text,
+            where=redact_source(text),
             remedy="check the path and the owner and mode of the file and its folders",
         ) from error
     raise CameraNotFoundError(
         "no such camera",
-        where=text,
+        where=redact_source(text),
         remedy="use a device (0 or /dev/v4l/by-id/...), rpicam, a video file, a folder or a URL",
     )
 

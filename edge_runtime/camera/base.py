@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from edge_runtime.image.lazy_jpeg import Picture
@@ -34,6 +34,8 @@ class CameraOptions:
     """Restart a file at its end."""
     real_time: bool = False
     """Play a file at its own speed and drop late frames, like a camera."""
+    password: str = field(default="", repr=False)
+    """Of the user in the address of a network camera; empty if the address needs none."""
 
 
 class Source(ABC):

@@ -6,6 +6,7 @@ import os
 import re
 import time
 from pathlib import Path
+from urllib.parse import quote
 
 import cv2
 import numpy as np
@@ -13,6 +14,12 @@ import numpy as np
 from edge_runtime.camera.base import CameraOptions, Shot, Source
 from edge_runtime.errors import CameraNotFoundError
 from edge_runtime.image.lazy_jpeg import JpegPicture, Picture
+from edge_runtime.redaction import redact_source
+
+# What FFmpeg and OpenCV print about a stream may contain its address, and comes for each frame.
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+if "OPENCV_LOG_LEVEL" not in os.environ:
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 OPEN_TIMEOUT_MS = 8000
 READ_TIMEOUT_MS = 5000
@@ -148,7 +155,7 @@ class StreamSource(_OpenCVSource):
     live = True
 
     def __init__(self, address: str, options: CameraOptions | None = None) -> None:
-        super().__init__(re.sub(r"//[^/@]*@", "//", address), options or CameraOptions())
+        super().__init__(redact_source(address), options or CameraOptions())
         self._address = address
 
     def clone(self) -> StreamSource:
@@ -162,11 +169,27 @@ class StreamSource(_OpenCVSource):
             *(cv2.CAP_PROP_READ_TIMEOUT_MSEC, READ_TIMEOUT_MS),
         ]
         self._use_capture(
-            cv2.VideoCapture(self._address, cv2.CAP_FFMPEG, limits),
+            cv2.VideoCapture(
+                with_password(self._address, self._options.password), cv2.CAP_FFMPEG, limits
+            ),
             "no readable video at this address",
-            "check the address, the user name and password in it, and the network",
+            "check the address, the user and the password, and the network",
         )
         self._request_encoded(cv2.CAP_PROP_FORMAT, -1)
+
+
+def with_password(address: str, password: str) -> str:
+    """Return `address` with the password of its user: scheme://USER@HOST/...
+
+    An address without a user, or with a password, is returned as it is.
+    """
+    scheme, separator, rest = address.partition("://")
+    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    user, at, host = authority.rpartition("@")
+    if not password or not user or ":" in user:
+        return address
+    tail = rest[len(authority) :]
+    return f"{scheme}{separator}{user}:{quote(password, safe='')}{at}{host}{tail}"
 
 
 class FileSource(_OpenCVSource):

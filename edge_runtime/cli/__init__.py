@@ -22,7 +22,9 @@ import click
 from edge_runtime import __version__
 from edge_runtime.cli.streams import STDOUT, guard_streams
 from edge_runtime.errors import EXIT_INTERRUPTED, EdgeRuntimeError, StorageError, storage_error
+from edge_runtime.redaction import redact
 from edge_runtime.shortage import shortage
+from edge_runtime.system.arguments import hide_secrets
 
 DEBUG_VARIABLE = "EDGE_RUNTIME_DEBUG"
 
@@ -91,6 +93,7 @@ def command() -> None:
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command and exit; docs/ERRORS.md lists the exit codes."""
     guard_streams()
+    hide_secrets()
     _exit_process(run_command(arguments))
 
 
@@ -121,7 +124,9 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
     except click.exceptions.Abort:
         return _report_error("interrupted", EXIT_INTERRUPTED)
     except click.ClickException as error:
-        error.show()
+        text = io.StringIO()
+        error.show(text)
+        click.echo(redact(text.getvalue()), err=True, nl=False)
         return error.exit_code
     except EdgeRuntimeError as error:
         _print_traceback()
@@ -167,9 +172,9 @@ def _environment_fault(error: Exception) -> EdgeRuntimeError | None:
 
 def _print_traceback() -> None:
     if os.environ.get(DEBUG_VARIABLE):
-        traceback.print_exc()
+        click.echo(redact(traceback.format_exc()), err=True)
 
 
 def _report_error(text: str, code: int) -> int:
-    click.echo(f"edge-runtime: {' '.join(text.split())}", err=True)
+    click.echo(f"edge-runtime: {redact(' '.join(text.split()))}", err=True)
     return code

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -27,7 +28,7 @@ def check(file: Path) -> None:
 @command.command("show")
 @_FILE
 def show(file: Path) -> None:
-    """Print all settings that FILE results in, including defaults."""
+    """Print all settings that FILE results in, including defaults, without secrets."""
     from edge_runtime.settings import read_settings
     from edge_runtime.settings.describe import effective
 
@@ -35,8 +36,37 @@ def show(file: Path) -> None:
 
 
 @command.command("example")
-def example() -> None:
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Write a new FILE that only you can read."
+)
+def example(out: Path | None) -> None:
     """Print a complete example file: every key with its meaning and default."""
     from edge_runtime.settings.describe import example as text
 
-    click.echo(text(), nl=False)
+    if out is None:
+        click.echo(text(), nl=False)
+    else:
+        _write_private(out, text())
+
+
+def _write_private(path: Path, text: str) -> None:
+    """Write the new file `path`, readable by its owner only; raises `ConfigError`."""
+    from edge_runtime.errors import ConfigError, storage_error
+
+    try:
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        folder = os.open(path.absolute().parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except FileExistsError as error:
+        raise ConfigError(
+            "the file exists", where=path, remedy="remove it, or name another file"
+        ) from error
+    except OSError as error:
+        raise storage_error(error, path) or ConfigError(str(error), where=path) from error

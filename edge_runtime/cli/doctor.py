@@ -76,4 +76,5 @@ def _subject(
         model or settings.model.path or None,
         camera or settings.camera.source,
         extras,
+        "" if camera else settings.camera.password_file,
     )

@@ -28,7 +28,7 @@ from edge_runtime.errors import EdgeRuntimeError
 from edge_runtime.gallery import Gallery, default_path
 from edge_runtime.image.change_gate import ChangeGate, GateOptions
 from edge_runtime.recognition.pipeline import Pipeline
-from edge_runtime.settings import RELOADABLE, Settings
+from edge_runtime.settings import RELOADABLE, Settings, read_secret
 from edge_runtime.sinks import Outbox
 from edge_runtime.system.helper_thread import HelperThread
 from edge_runtime.system.memory import release_unused
@@ -75,9 +75,9 @@ class Service:
         self._reload_requested = False
         path = Path(settings.gallery.path) if settings.gallery.path else default_path()
         cv2.setNumThreads(1)  # for images of this size, waking threads costs more than they save
-        source = _source(
-            settings
-        )  # first, so that a wrong name is reported before anything is loaded
+        self._password = _password(settings)
+        # The source is first, so that a wrong name is reported before anything is loaded.
+        source = _source(settings, self._password)
         self.engine: Engine = open_engine(
             settings.model.path or None, threads=settings.model.threads
         )
@@ -202,7 +202,10 @@ class Service:
         self.notifier.ready(f"watching {self.daemon.camera.source.name}")
 
     def _reload(self, new: Settings, changed: set[str]) -> None:
-        source = _source(new) if "camera" in changed else None
+        password = _password(new)
+        if password != self._password:  # another content of the same file
+            changed.add("camera")
+        source = _source(new, password) if "camera" in changed else None
         parts = [part.prepare(new) for part in self._attached]
         lossless = not (source or self.daemon.camera.source).live
         before = self._outboxes
@@ -218,6 +221,7 @@ class Service:
             camera = self.daemon.camera
             camera.close(END_S)
             self.daemon.camera = _camera(new, source, camera.condition)
+        self._password = password
         self._apply(new)
         for part in parts:
             part.apply()
@@ -247,12 +251,19 @@ class Service:
         logging.getLogger("edge_runtime").setLevel(settings.log.level.upper())
 
 
-def _source(settings: Settings) -> Source:
+def _password(settings: Settings) -> str:
+    """Return the password of the camera; empty without a file. Raises `ConfigError`."""
+    file = settings.camera.password_file
+    return read_secret(file) if file else ""
+
+
+def _source(settings: Settings, password: str) -> Source:
     camera = settings.camera
-    return parse_source(
-        camera.source,
-        CameraOptions(camera.width, camera.height, camera.fps, camera.loop, camera.real_time),
+    options = CameraOptions(
+        *(camera.width, camera.height, camera.fps, camera.loop, camera.real_time),
+        password=password,
     )
+    return parse_source(camera.source, options)
 
 
 def _camera(settings: Settings, source: Source, condition: threading.Condition) -> CameraSupervisor:

@@ -22,6 +22,7 @@ from edge_runtime.doctor.environment import (
     thermal,
 )
 from edge_runtime.errors import EdgeRuntimeError, GalleryNotFoundError, TrustError
+from edge_runtime.settings import read_secret
 from edge_runtime.system.device import Device, read_device
 
 MODULES = ("numpy", "cv2", "onnxruntime", "psutil")
@@ -43,6 +44,8 @@ class Subject:
     """None: open no camera."""
     extras: tuple[str, ...] = ()
     """Further modules that the configuration needs."""
+    password_file: str = ""
+    """A file with the password of the camera; empty if it needs none."""
 
 
 def examine(subject: Subject) -> Iterator[Finding]:
@@ -64,7 +67,7 @@ def examine(subject: Subject) -> Iterator[Finding]:
     yield clock()
     yield from cameras()
     if subject.camera is not None and not broken:
-        yield _camera(subject.camera)
+        yield _camera(subject.camera, subject.password_file)
 
 
 def _system(device: Device) -> Iterator[Finding]:
@@ -193,16 +196,18 @@ def _resources(gallery: Path) -> Iterator[Finding]:
     )
 
 
-def _camera(source: str) -> Finding:
+def _camera(source: str, password_file: str) -> Finding:
     """Read frames: a camera that merely opens may still deliver none."""
-    from edge_runtime.camera import open_camera
+    from edge_runtime.camera import CameraOptions, Capture, parse_source
 
     try:
-        with open_camera(source) as camera:
+        password = read_secret(password_file) if password_file else ""
+        with Capture(parse_source(source, CameraOptions(password=password))) as camera:
             frames = [frame for frame, _ in zip(camera, range(FRAMES), strict=False)]
+            name = camera.source.name
     except EdgeRuntimeError as error:
         return Finding("camera", "fail", f"{error.where}: {error.what}", error.remedy)
     height, width = frames[-1].image.shape[:2]
     seconds = frames[-1].captured_at_s - frames[0].captured_at_s
     rate = f", {(len(frames) - 1) / seconds:.0f} per second" if seconds > 0 else ""
-    return Finding("camera", "ok", f"{source}: {len(frames)} frames of {width} x {height}{rate}")
+    return Finding("camera", "ok", f"{name}: {len(frames)} frames of {width} x {height}{rate}")

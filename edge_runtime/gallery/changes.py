@@ -25,6 +25,7 @@ from edge_runtime.gallery.rows import (
     write_thumbnail,
 )
 from edge_runtime.gallery.soundness import MOST_LABEL_ID
+from edge_runtime.redaction import redact
 
 MANY = 1000
 """From this number of codes per call, reading all known digests at once is faster than one query
@@ -62,8 +63,8 @@ def _check_features(codes: Sequence[LabeledCode]) -> None:
 
 
 def _as_text(source: str) -> str:
-    """Return `source` as UTF-8 can store it: a file name may contain other bytes."""
-    return source.encode(errors="replace").decode()
+    """Return `source` without secrets and as UTF-8: a file name may contain other bytes."""
+    return redact(source).encode(errors="replace").decode()
 
 
 def insert(connection: sqlite3.Connection, batch: Batch) -> list[int | None]:

@@ -19,6 +19,7 @@ from edge_runtime.gallery.rows import (
     read_thumbnails,
 )
 from edge_runtime.gallery.schema import damaged
+from edge_runtime.redaction import redact
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def read_content(connection: sqlite3.Connection, path: Path, meta: Meta) -> Cont
         code = np.frombuffer(row.code, "<u8").astype(np.uint64, copy=False)
         name = labels[row.label_id].name
         values = None if stored is None else stored.features
-        item = LabeledCode(name, code, row.source, row.digest, position, values, picture)
+        item = LabeledCode(name, code, redact(row.source), row.digest, position, values, picture)
         codes.append((row.id, item))
     label_data = {
         label.name: LabelData(label.payload, thumbnails.get(label.id) or b"")

@@ -41,6 +41,7 @@ from edge_runtime.gallery.schema import transaction, translated
 from edge_runtime.gallery.snapshot.packed import Snapshot
 from edge_runtime.gallery.statistics import gallery_stats
 from edge_runtime.position import QueryPosition
+from edge_runtime.redaction import redact
 from edge_runtime.types import Match
 
 
@@ -267,11 +268,11 @@ class Gallery(OpenGallery):
         """Return the source of each code in `ids`, without those that have been removed."""
         marks = ", ".join("?" * len(ids))
         with translated(self.path):
-            return dict(
-                self._connection.execute(
-                    f"SELECT id, source FROM item WHERE id IN ({marks})", list(ids)
-                )
+            rows = self._connection.execute(
+                f"SELECT id, source FROM item WHERE id IN ({marks})", list(ids)
             )
+            # Earlier versions stored secrets of a camera's address.
+            return {item_id: redact(source) for item_id, source in rows}
 
     def content(self) -> Content:
         """Return the whole content, of one generation; raises `GalleryDamagedError`."""

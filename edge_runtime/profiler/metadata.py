@@ -11,6 +11,7 @@ from pathlib import Path
 from edge_runtime import __version__
 from edge_runtime.engine import Engine
 from edge_runtime.gallery import Gallery
+from edge_runtime.redaction import redact
 from edge_runtime.report.setup import DeviceInfo, EngineInfo, GalleryDetails, ModelDetails, Program
 from edge_runtime.system.cpu import cpu_features
 from edge_runtime.system.device import clock_mhz, read_device
@@ -33,7 +34,7 @@ def program() -> Program:
         release=__version__,
         commit=commit,
         modified=None if modified is None else bool(modified),
-        arguments=[Path(sys.argv[0]).name, *sys.argv[1:]],
+        arguments=[Path(sys.argv[0]).name, *map(redact, sys.argv[1:])],
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 from msgspec import inspect as shape
 
+from edge_runtime.redaction import redact
 from edge_runtime.settings.schema import RELOADABLE, Settings
 
 _EXAMPLES: dict[str, Any] = {
@@ -115,13 +116,22 @@ def example() -> str:
 
 
 def effective(settings: Settings) -> str:
-    """Return all values as a file. Secrets are not shown: they are in files of their own."""
+    """Return all values as a file, without secrets.
+
+    They are in files of their own, and those in addresses are hidden.
+    """
     parts = []
     for name, values in msgspec.to_builtins(settings).items():
         if values is not None:
-            lines = [f"{key} = {to_toml(value)}" for key, value in values.items()]
+            lines = [f"{key} = {to_toml(_shown(value))}" for key, value in values.items()]
             parts.append("\n".join([f"[{name}]", *lines]))
     return "\n\n".join(parts) + "\n"
+
+
+def _shown(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_shown(part) for part in value]
+    return redact(value) if isinstance(value, str) else value
 
 
 def document() -> str:
@@ -130,14 +140,20 @@ def document() -> str:
         "# Configuration",
         "The daemon reads one TOML file: `edge-runtime run --config FILE`. Every key is optional "
         "unless its table says otherwise.",
-        "```sh\nedge-runtime config example > edge.toml   # write every key with its default\n"
-        "edge-runtime config check edge.toml       # find errors\n"
-        "edge-runtime config show edge.toml        # print all values, including defaults\n```",
+        "```sh\nedge-runtime config example --out edge.toml   # write every key with its default\n"
+        "edge-runtime config check edge.toml           # find errors\n"
+        "edge-runtime config show edge.toml            # print all values, including defaults\n```",
         "## How the file is read",
         "- Options on the command line override the file.\n"
         "- Relative paths are relative to the file's folder.\n"
         "- An error is one line that names the file, the line and the key; the exit code is 3. "
         "The daemon starts with the whole configuration or not at all.",
+        "## Secrets",
+        "Passwords and tokens belong into files of their own, which `password_file` and "
+        "`token_file` name: only the user of the daemon needs to read them. The user and the "
+        "password of a camera may also stand in its URL. They, and everything else in an address "
+        "that could be a secret, are replaced by `***` wherever the address is shown: in logs, "
+        "errors, the status, reports, galleries, exports, `config show` and `ps`.",
         "## Changing it while the daemon runs",
         "Send SIGHUP (`systemctl reload edge-runtime`) to read the file again. Changes in the "
         "tables marked *Reloadable* take effect between two frames. The log names the changed "

@@ -24,6 +24,7 @@ _MISSING = re.compile(r"Object missing required field `(.*)`")
 _PATHS = (
     ("model", "path"),
     ("gallery", "path"),
+    ("camera", "password_file"),
     ("mqtt", "password_file"),
     ("mqtt", "ca_file"),
     ("webhook", "token_file"),
@@ -126,6 +127,12 @@ def _contradictions(settings: Settings) -> Iterator[tuple[str, str, str]]:
             f"{camera.retry_shortest_s:g} is greater than retry_longest_s "
             f"({camera.retry_longest_s:g})",
             "swap them",
+        )
+    if camera.password_file and not re.match(r"[A-Za-z0-9+.-]+://[^/?#:@]+@", camera.source):
+        yield (
+            "camera.password_file",
+            "it needs a URL with a user and without a password",
+            "write source as rtsp://USER@HOST/...",
         )
     if settings.mqtt and settings.mqtt.password_file and not settings.mqtt.username:
         yield "mqtt.password_file", "a password needs a username", "set username"

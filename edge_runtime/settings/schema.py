@@ -8,16 +8,15 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from msgspec import Meta, Struct
+from msgspec import Meta, field
+
+from edge_runtime.settings.camera import CameraSettings
+from edge_runtime.settings.table import Table
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
 
 
-class _Table(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A table of the file. Its fields are the keys."""
-
-
-class ModelSettings(_Table, frozen=True, kw_only=True):
+class ModelSettings(Table, frozen=True, kw_only=True):
     """The hash network."""
 
     path: Annotated[
@@ -30,7 +29,7 @@ class ModelSettings(_Table, frozen=True, kw_only=True):
     threads: Annotated[int, Meta(ge=1, le=64, description="CPU threads for the network.")] = 1
 
 
-class GallerySettings(_Table, frozen=True, kw_only=True):
+class GallerySettings(Table, frozen=True, kw_only=True):
     """The enrolled pictures."""
 
     path: Annotated[
@@ -56,62 +55,7 @@ class GallerySettings(_Table, frozen=True, kw_only=True):
     ] = True
 
 
-class CameraSettings(_Table, frozen=True, kw_only=True):
-    """The source of frames, and how long to wait for them."""
-
-    source: Annotated[
-        str,
-        Meta(
-            min_length=1,
-            description="An index or device (0, /dev/v4l/by-id/...), rpicam[:N] or picamera2[:N] "
-            "for CSI cameras, an http or rtsp URL, a video file, or a folder of photos.",
-        ),
-    ] = "0"
-    width: Annotated[int, Meta(ge=32, le=7680, description="Requested frame width, pixels.")] = 640
-    height: Annotated[int, Meta(ge=32, le=4320, description="Requested frame height, pixels.")] = (
-        480
-    )
-    fps: Annotated[
-        float, Meta(gt=0, le=240, description="Maximum frames per second of a live camera.")
-    ] = 10.0
-    loop: Annotated[bool, Meta(description="Restart a file or folder at its end.")] = False
-    real_time: Annotated[
-        bool, Meta(description="Play a file at its own speed, and a folder at `fps`.")
-    ] = False
-    wait: Annotated[
-        bool,
-        Meta(description="Keep trying if the camera is missing at the start. False: exit."),
-    ] = True
-    first_frame_s: Annotated[
-        float,
-        Meta(
-            gt=0, le=600, description="Seconds without a first frame until the camera has failed."
-        ),
-    ] = 10.0
-    next_frame_s: Annotated[
-        float,
-        Meta(gt=0, le=600, description="Seconds without a next frame until the camera has failed."),
-    ] = 5.0
-    retry_shortest_s: Annotated[
-        float,
-        Meta(
-            gt=0,
-            le=600,
-            description="Pause before the first restart, seconds. It doubles each time.",
-        ),
-    ] = 0.5
-    retry_longest_s: Annotated[
-        float, Meta(gt=0, le=3600, description="Longest pause between two restarts, seconds.")
-    ] = 30.0
-    retry_budget: Annotated[
-        int,
-        Meta(
-            ge=1, le=1000, description="Restarts per minute after which every pause is the longest."
-        ),
-    ] = 5
-
-
-class GateSettings(_Table, frozen=True, kw_only=True):
+class GateSettings(Table, frozen=True, kw_only=True):
     """The change gate: an unchanged scene is not hashed again."""
 
     enabled: Annotated[bool, Meta(description="False: hash every frame.")] = True
@@ -134,7 +78,7 @@ class GateSettings(_Table, frozen=True, kw_only=True):
     ] = 5.0
 
 
-class DecisionSettings(_Table, frozen=True, kw_only=True):
+class DecisionSettings(Table, frozen=True, kw_only=True):
     """How matches become a recognition."""
 
     window: Annotated[
@@ -173,7 +117,7 @@ class DecisionSettings(_Table, frozen=True, kw_only=True):
     ] = 0.0
 
 
-class HeatSettings(_Table, frozen=True, kw_only=True):
+class HeatSettings(Table, frozen=True, kw_only=True):
     """A lower frame rate for a board that is hot or throttled."""
 
     hot_c: Annotated[
@@ -186,7 +130,7 @@ class HeatSettings(_Table, frozen=True, kw_only=True):
     ] = 2.0
 
 
-class OutputSettings(_Table, frozen=True, kw_only=True):
+class OutputSettings(Table, frozen=True, kw_only=True):
     """Events on standard output."""
 
     format: Annotated[
@@ -195,7 +139,7 @@ class OutputSettings(_Table, frozen=True, kw_only=True):
     ] = "text"
 
 
-class MqttSettings(_Table, frozen=True, kw_only=True):
+class MqttSettings(Table, frozen=True, kw_only=True):
     """Events to an MQTT broker. Requires `edge-runtime[mqtt]`. Without this table: off."""
 
     host: Annotated[str, Meta(min_length=1, description="Host name of the broker. Required.")]
@@ -219,7 +163,7 @@ class MqttSettings(_Table, frozen=True, kw_only=True):
     ] = 1000
 
 
-class WebhookSettings(_Table, frozen=True, kw_only=True):
+class WebhookSettings(Table, frozen=True, kw_only=True):
     """Events to a web server, one POST request with JSON per event. Without this table: off."""
 
     url: Annotated[
@@ -239,7 +183,7 @@ class WebhookSettings(_Table, frozen=True, kw_only=True):
     ] = 1000
 
 
-class ExecSettings(_Table, frozen=True, kw_only=True):
+class ExecSettings(Table, frozen=True, kw_only=True):
     """Events to a program, run once per event without a shell. Without this table: off."""
 
     command: Annotated[
@@ -257,7 +201,7 @@ class ExecSettings(_Table, frozen=True, kw_only=True):
     ] = 100
 
 
-class HttpSettings(_Table, frozen=True, kw_only=True):
+class HttpSettings(Table, frozen=True, kw_only=True):
     """The web page, API and metrics. Requires `edge-runtime[http]`. Without this table: off."""
 
     host: Annotated[
@@ -299,7 +243,7 @@ class HttpSettings(_Table, frozen=True, kw_only=True):
     names: Annotated[
         list[str],
         Meta(description="Further host names that clients may use, such as board.local."),
-    ] = []
+    ] = field(default_factory=list)
     live_view: Annotated[bool, Meta(description="Show the camera image on the page.")] = True
     max_upload_mb: Annotated[
         float, Meta(gt=0, le=100, description="Largest accepted photo, megabytes.")
@@ -318,7 +262,7 @@ class HttpSettings(_Table, frozen=True, kw_only=True):
     ] = 120
 
 
-class LogSettings(_Table, frozen=True, kw_only=True):
+class LogSettings(Table, frozen=True, kw_only=True):
     """Messages on standard error."""
 
     level: Annotated[
@@ -327,7 +271,7 @@ class LogSettings(_Table, frozen=True, kw_only=True):
     ] = "info"
 
 
-class Settings(_Table, frozen=True, kw_only=True):
+class Settings(Table, frozen=True, kw_only=True):
     """The complete file."""
 
     model: ModelSettings = ModelSettings()

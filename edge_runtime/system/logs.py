@@ -7,6 +7,8 @@ import os
 import time
 from typing import TextIO
 
+from edge_runtime.redaction import redact
+
 _MAX_MESSAGES = 200
 """Number of different messages that are counted."""
 
@@ -39,14 +41,15 @@ class RateLimit(logging.Filter):
 
 
 class _LineFormatter(logging.Formatter):
-    """Formats a record as "edge-runtime: message"; for the journal, with a priority prefix."""
+    """Formats a record as "edge-runtime: message", without secrets of addresses; for the journal,
+    with a priority prefix."""
 
     def __init__(self, journal: bool) -> None:
         super().__init__("%(message)s")
         self._journal = journal
 
     def format(self, record: logging.LogRecord) -> str:
-        line = "edge-runtime: " + " ".join(super().format(record).split())
+        line = "edge-runtime: " + redact(" ".join(super().format(record).split()))
         if not self._journal:
             return line
         return f"<{next(code for level, code in _PRIORITIES if record.levelno >= level)}>{line}"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge_runtime.cli import run_command
 from edge_runtime.errors import ConfigError
 from edge_runtime.settings import Settings, parse_settings, read_secret, read_settings
 from edge_runtime.settings.describe import document, effective, example, tables
@@ -74,6 +77,13 @@ def test_the_guide_is_generated_from_the_schema() -> None:
         (
             '[mqtt]\nhost = "a"\npassword_file = "b"',
             r"edge.toml:3: mqtt.password_file: a password needs a username",
+        ),
+        *(
+            (
+                f'[camera]\nsource = "{source}"\npassword_file = "b"',
+                r"edge.toml:3: camera.password_file: it needs a URL with a user and without a pass",
+            )
+            for source in ("0", "http://camera/video", "rtsp://me:pw@camera/stream", "film.mp4")
         ),
     ],
 )
@@ -164,3 +174,30 @@ def test_config_commands(tmp_path: Path) -> None:
     assert done.stderr.startswith(f"edge-runtime: {path}:2: camera.fps: expected `float`")
     assert run_cli("config", "check", tmp_path / "none").returncode == 3
     assert run_cli("run", "--config", path).returncode == 3
+
+
+def test_a_written_example_is_private_and_never_overwrites(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "edge.toml"
+    old = os.umask(0)
+    try:
+        assert run_command(["config", "example", "--out", str(path)]) == 0
+    finally:
+        os.umask(old)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert path.read_text() == example()
+    assert run_command(["config", "example", "--out", str(path)]) == 3
+    assert "edge.toml: the file exists" in capsys.readouterr().err
+    assert run_command(["config", "example", "--out", str(tmp_path / "no/edge.toml")]) == 6
+
+
+def test_shown_settings_have_no_secrets() -> None:
+    settings = parse_settings(
+        '[camera]\nsource = "rtsp://me:Zq1S3cret@camera/stream"\n'
+        '[webhook]\nurl = "https://a.example/services/Zq1S3cret?key=Zq1S3cret"\n'
+        '[exec]\ncommand = ["/bin/send", "--token=Zq1S3cret", "https://me:Zq1S3cret@a/"]'
+    )
+    shown = effective(settings)
+    assert "Zq1S3cret" not in shown
+    assert 'source = "rtsp://camera/stream"' in shown

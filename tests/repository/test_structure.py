@@ -35,6 +35,7 @@ MAY_IMPORT = {
 PACKAGES = tuple(MAY_IMPORT)
 LAYERS = {
     "edge_runtime": (
+        {"redaction"},
         {"system"},
         {"errors"},
         {"code", "position", "settings", "report", "onnx_file", "shortage", "trust"},

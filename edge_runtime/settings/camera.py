@@ -1,0 +1,71 @@
+"""The keys of the table [camera]."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from edge_runtime.settings.table import Table
+
+
+class CameraSettings(Table, frozen=True, kw_only=True):
+    """The source of frames, and how long to wait for them."""
+
+    source: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            description="An index or device (0, /dev/v4l/by-id/...), rpicam[:N] or picamera2[:N] "
+            "for CSI cameras, an http or rtsp URL, a video file, or a folder of photos.",
+        ),
+    ] = "0"
+    password_file: Annotated[
+        str,
+        Meta(
+            description="A file whose first line is the password of the user in the URL "
+            "(rtsp://USER@HOST/...)."
+        ),
+    ] = ""
+    width: Annotated[int, Meta(ge=32, le=7680, description="Requested frame width, pixels.")] = 640
+    height: Annotated[int, Meta(ge=32, le=4320, description="Requested frame height, pixels.")] = (
+        480
+    )
+    fps: Annotated[
+        float, Meta(gt=0, le=240, description="Maximum frames per second of a live camera.")
+    ] = 10.0
+    loop: Annotated[bool, Meta(description="Restart a file or folder at its end.")] = False
+    real_time: Annotated[
+        bool, Meta(description="Play a file at its own speed, and a folder at `fps`.")
+    ] = False
+    wait: Annotated[
+        bool,
+        Meta(description="Keep trying if the camera is missing at the start. False: exit."),
+    ] = True
+    first_frame_s: Annotated[
+        float,
+        Meta(
+            gt=0, le=600, description="Seconds without a first frame until the camera has failed."
+        ),
+    ] = 10.0
+    next_frame_s: Annotated[
+        float,
+        Meta(gt=0, le=600, description="Seconds without a next frame until the camera has failed."),
+    ] = 5.0
+    retry_shortest_s: Annotated[
+        float,
+        Meta(
+            gt=0,
+            le=600,
+            description="Pause before the first restart, seconds. It doubles each time.",
+        ),
+    ] = 0.5
+    retry_longest_s: Annotated[
+        float, Meta(gt=0, le=3600, description="Longest pause between two restarts, seconds.")
+    ] = 30.0
+    retry_budget: Annotated[
+        int,
+        Meta(
+            ge=1, le=1000, description="Restarts per minute after which every pause is the longest."
+        ),
+    ] = 5
