@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ import numpy as np
 
 from compile.target.toolchain import FFI, TVM
 from edge_runtime.errors import storage_error
+from edge_runtime.system.durable import make_folder, write_file
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "build" / "cache"
@@ -70,19 +70,14 @@ def cached_json(key: str, compute: Callable[[], dict[str, Any]]) -> dict[str, An
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write the file `path` in one step, safe against another compile that does the same."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}")
-    temporary.write_bytes(content)
-    temporary.replace(path)
+    """Write the file `path` durably in one step, whatever another compile writes there."""
+    make_folder(path.parent)
+    write_file(path, content)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write the file `path` in one step; raises `StorageError`."""
+    """Write the file `path` durably in one step; raises `StorageError`."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(".new")
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
+        write_bytes(path, text.encode())
     except OSError as error:
         raise storage_error(error, path) or error from error

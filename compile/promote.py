@@ -18,6 +18,7 @@ from edge_runtime.model import (
     find_prior,
     parse_metadata,
 )
+from edge_runtime.system.durable import make_folder, replacing, sync_tree
 
 
 def check_destination(out: Path) -> None:
@@ -29,17 +30,20 @@ def check_destination(out: Path) -> None:
 
 
 def promote(staging: Path, out: Path) -> Path:
-    """Replace the folder `out` with `staging`, write its archive beside it, and return `out`."""
+    """Replace the folder `out` with `staging`, write its archive beside it, and return `out`.
+
+    All of it is durable at the return.
+    """
+    sync_tree(staging)
     archive = out.with_name(out.name + ".tar.gz")
-    temporary = out.with_name(out.name + ".tar.gz.new")
-    with tarfile.open(temporary, "w:gz", compresslevel=1) as tar:
-        tar.add(staging, arcname=out.name)
     old = out.with_name(out.name + ".old")
-    shutil.rmtree(old, ignore_errors=True)
-    if out.exists():
-        out.rename(old)
-    staging.rename(out)
-    temporary.replace(archive)
+    with replacing(archive) as temporary:
+        with tarfile.open(temporary, "w:gz", compresslevel=1) as tar:
+            tar.add(staging, arcname=out.name)
+        shutil.rmtree(old, ignore_errors=True)
+        if out.exists():
+            out.rename(old)
+        staging.rename(out)
     shutil.rmtree(old, ignore_errors=True)
     return out
 
@@ -75,7 +79,7 @@ def write_portable_bundle(request: Request) -> Path:
         out = out.with_name(out.name + ".portable")
     staging = out.with_name(out.name + ".new")
     shutil.rmtree(staging, ignore_errors=True)
-    staging.mkdir(parents=True)
+    make_folder(staging)
     copy_model(request.model, staging)
     target = request.target
     write_manifest(

@@ -9,8 +9,9 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
+from compile import cache
 from compile.frontend.onnx_importer import read_network
-from compile.promote import copy_model, write_portable_bundle
+from compile.promote import copy_model, promote, write_portable_bundle
 from compile.target.description import Target
 from compile.tests.helpers import save_sample
 from compile.verify.request import Request
@@ -96,3 +97,45 @@ def test_a_negative_variance_is_refused(tmp_path: Path) -> None:
     onnx.save(proto, tmp_path / "m.onnx")
     with pytest.raises(ModelInvalidError, match="with the scales after them"):
         read_network(tmp_path / "m.onnx")
+
+
+def test_a_bundle_is_durable_before_it_is_in_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: list[str] = []
+    real_rename = Path.rename
+
+    def fsync(descriptor: int) -> None:
+        events.append(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
+
+    def rename(path: Path, to: Path) -> Path:
+        events.append(f"rename {path.name} to {to.name}")
+        return real_rename(path, to)
+
+    monkeypatch.setattr("os.fsync", fsync)
+    monkeypatch.setattr(Path, "rename", rename)
+    out, staging = tmp_path / "out", tmp_path / "out.new"
+    for folder in (out, staging / "part"):
+        folder.mkdir(parents=True)
+        (folder / "file").write_text(folder.name)
+    (staging / "other").write_text("other")
+    assert promote(staging, out) == out
+    moved = events.index("rename out.new to out")
+    files = ("", "/other", "/part", "/part/file")
+    assert {f"{staging}{name}" for name in files} <= set(events[:moved])
+    assert events[moved + 1].startswith(f"{out}.tar.gz.")
+    assert events[-1] == str(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "out.tar.gz"]
+
+
+def test_records_are_durable_when_they_are_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[str] = []
+
+    def fsync(descriptor: int) -> None:
+        synced.append(Path(f"/proc/self/fd/{descriptor}").readlink().name.partition(".")[0])
+
+    monkeypatch.setattr("os.fsync", fsync)
+    cache.write_text(tmp_path / "folder" / "records.json", "{}")
+    assert synced == [tmp_path.name.partition(".")[0], "records", "folder"]

@@ -173,5 +173,5 @@ def _onnxruntime_counts(request: Request) -> Counts:
     file = userland.root.parent / f"onnxruntime-{cpu}-{model_id[:16]}.json"
     if not file.exists():
         counts = count_onnxruntime(userland, request.model, target)
-        file.write_text(json.dumps(asdict(counts)), encoding="utf-8")
+        cache.write_text(file, json.dumps(asdict(counts)))
     return Counts(**json.loads(file.read_text(encoding="utf-8")))

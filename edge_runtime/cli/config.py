@@ -42,9 +42,11 @@ def show(file: Path) -> None:
 def example(out: Path | None) -> None:
     """Print a complete example file: every key with its meaning and default."""
     from edge_runtime.settings.describe import example as text
+    from edge_runtime.system.durable import sync_output
 
     if out is None:
         click.echo(text(), nl=False)
+        sync_output()  # it may be a file
     else:
         _write_private(out, text())
 
@@ -52,6 +54,7 @@ def example(out: Path | None) -> None:
 def _write_private(path: Path, text: str) -> None:
     """Write the new file `path`, readable by its owner only; raises `ConfigError`."""
     from edge_runtime.errors import ConfigError, storage_error
+    from edge_runtime.system.durable import sync_folder
 
     try:
         descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
@@ -59,11 +62,7 @@ def _write_private(path: Path, text: str) -> None:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        folder = os.open(path.absolute().parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync_folder(path.absolute().parent)
     except FileExistsError as error:
         raise ConfigError(
             "the file exists", where=path, remedy="remove it, or name another file"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import click
@@ -37,19 +36,10 @@ def command(path: Path, key: Path) -> None:
 
 def _sign(file: Path, key: Path, kind: str) -> None:
     """Write the signature of `file`; it is complete and on the disk, or unchanged."""
+    from edge_runtime.system.durable import write_file
     from edge_runtime.trust.signature import SUFFIX, sign
 
     signature = sign(file.read_bytes(), key, kind=kind, where=file)
     out = file.with_name(file.name + SUFFIX)
-    new = out.with_name(out.name + ".new")
-    with new.open("wb") as opened:
-        opened.write(signature)
-        opened.flush()
-        os.fsync(opened.fileno())
-    new.replace(out)
-    folder = os.open(out.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    write_file(out, signature)
     click.echo(f"{out}: signed with {key}")

@@ -9,7 +9,6 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from edge_runtime.errors import (
-    EdgeRuntimeError,
     GalleryDamagedError,
     GalleryModelMismatchError,
     InputError,
@@ -26,19 +25,20 @@ from edge_runtime.gallery.upkeep.ownership import (
     ownership_for,
     ownership_of,
 )
+from edge_runtime.system.durable import replacing
 
 
 def backup(path: Path, target: Path) -> None:
     """Copy one generation of the gallery, which may be in use, to the new file `target`.
 
-    `target` is written atomically, with the mode of the gallery. An existing file is refused.
+    `target` is written atomically and durably, with the mode of the gallery. An existing file is
+    refused.
     """
     if target.exists():
         raise StorageError("file exists", where=target, remedy="choose another name")
     connection = connect(path, create=False, read_only=True)
-    temporary = target.with_name(f"{target.name}.{os.getpid()}.tmp")
     try:
-        with translated(target):
+        with translated(target), replacing(target) as temporary:
             mode = ownership_of(path)
             if mode is not None:
                 create_like(temporary, Ownership(os.geteuid(), os.getegid(), mode.mode))
@@ -49,12 +49,6 @@ def backup(path: Path, target: Path) -> None:
                 copy.execute("PRAGMA journal_mode = DELETE")
             finally:
                 copy.close()
-            with temporary.open("rb+") as file:
-                os.fsync(file.fileno())
-            temporary.replace(target)
-    except EdgeRuntimeError:
-        discard(temporary)
-        raise
     finally:
         connection.close()
 

@@ -23,6 +23,7 @@ from edge_runtime.errors import (
 )
 from edge_runtime.gallery.soundness import foreign_table, id_out_of_range, restrict, shown
 from edge_runtime.lookup.compiled import hamming
+from edge_runtime.system.durable import make_folder
 
 APPLICATION_ID = 0x45524731  # "ERG1"
 BUSY_TIMEOUT_S = 5.0
@@ -180,7 +181,7 @@ def connect(
     """
     with translated(path):
         if create and not read_only:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
         elif not path.exists():
             raise GalleryNotFoundError(
                 "no gallery file",

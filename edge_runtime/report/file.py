@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import msgspec
 
 from edge_runtime.errors import ReportError, discard, storage_error
 from edge_runtime.report.schema import SCHEMA_VERSION, Report
+from edge_runtime.system.durable import make_folder, write_file
 
 MAX_BYTES = 1 << 28
 """Twice the size of a report with a million samples, the maximum of --samples."""
@@ -48,7 +48,7 @@ def check_writable(path: Path) -> None:
 
     Raises `StorageError`.
     """
-    new = _temporary(path)
+    new = path.with_name(path.name + ".new")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         new.touch()
@@ -58,22 +58,12 @@ def check_writable(path: Path) -> None:
         discard(new)
 
 
-def _temporary(path: Path) -> Path:
-    return path.with_name(path.name + ".new")
-
-
 def write_report(path: Path, report: Report) -> None:
     """Replace the file `path` atomically and durably; raises `StorageError`."""
-    new = _temporary(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with new.open("wb") as file:
-            file.write(to_json(report))
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(path)
+        make_folder(path.parent)
+        write_file(path, to_json(report))
     except OSError as error:
-        discard(new)
         raise storage_error(error, path) or ReportError(str(error), where=path) from error
 
 

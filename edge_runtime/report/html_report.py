@@ -9,6 +9,7 @@ from pathlib import Path
 from edge_runtime.errors import ReportError, storage_error
 from edge_runtime.report import plots
 from edge_runtime.report.schema import Report
+from edge_runtime.system.durable import write_file
 
 _HEAD = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
@@ -33,10 +34,10 @@ td.number, th.number {{ text-align: right; font-variant-numeric: tabular-nums; }
 
 
 def write_page(path: Path, report: Report) -> None:
-    """Write the page; raises `StorageError`, or `ExtraMissingError` without matplotlib."""
+    """Write the page durably; raises `StorageError`, or `ExtraMissingError` without matplotlib."""
     text = page(report)
     try:
-        path.write_text(text, encoding="utf-8")
+        write_file(path, text.encode())
     except OSError as error:
         raise storage_error(error, path) or ReportError(str(error), where=path) from error
 

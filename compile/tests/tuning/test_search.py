@@ -65,7 +65,7 @@ def test_a_full_disk_during_the_search(
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_text", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(StorageError, match="the disk is full"):
         search(works[3], Steps(host), records, 5, lambda *_: None)
     assert (tmp_path / "r.json").read_bytes() == before

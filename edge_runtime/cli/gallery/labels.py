@@ -143,6 +143,7 @@ def thumbnail(gallery: Path, label: str, target: Path) -> None:
     """Write the thumbnail of LABEL, a JPEG, to the file TARGET."""
     from edge_runtime.errors import NotEnrolledError, storage_error
     from edge_runtime.gallery import Gallery
+    from edge_runtime.system.durable import write_file
 
     with Gallery(gallery, read_only=True) as opened:
         jpeg = opened.thumbnail(label)
@@ -151,7 +152,7 @@ def thumbnail(gallery: Path, label: str, target: Path) -> None:
             "the label has no thumbnail", where=label, remedy="enroll a photo of it"
         )
     try:
-        target.write_bytes(jpeg)
+        write_file(target, jpeg)
     except OSError as error:
         raise storage_error(error, target) or error from error
 

@@ -21,7 +21,6 @@ from __future__ import annotations
 import base64
 import json
 import math
-import os
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -34,7 +33,6 @@ from edge_runtime.code import check_codes, words_of
 from edge_runtime.errors import (
     GalleryModelMismatchError,
     InputError,
-    discard,
     storage_error,
 )
 from edge_runtime.gallery.content import Content
@@ -42,6 +40,7 @@ from edge_runtime.gallery.exchange.faiss_file import FaissCodes, read_faiss, wri
 from edge_runtime.gallery.records import LabelData, LabeledCode, check_label
 from edge_runtime.gallery.rows import Meta
 from edge_runtime.position import Position, position_from_row
+from edge_runtime.system.durable import replacing, write_file
 
 FORMAT = 2
 """Format 1 has neither label data nor positions. It can still be read."""
@@ -55,25 +54,20 @@ Entry = LabeledCode | tuple[str, LabelData] | str
 
 
 def export_codes(path: Path, meta: Meta, content: Content) -> int:
-    """Write `content` to `path` atomically and return the number of codes.
+    """Write `content` to `path` atomically and durably; return the number of codes.
 
     The suffix of `path` selects the format. Raises `InputError` for an unknown suffix, and
     `StorageError`.
     """
     write = {".jsonl": _write_lines, ".npz": _write_arrays, ".faiss": _write_index}[_suffix(path)]
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open("wb") as file:
-            write(file, meta, content)
-            file.flush()
-            os.fsync(file.fileno())
-        if path.suffix == ".faiss":
-            labels_path(path).write_text(
-                "".join(f"{item.label}\n" for _, item in content.codes), encoding="utf-8"
-            )
-        temporary.replace(path)
+        with replacing(path) as temporary:
+            with temporary.open("wb") as file:
+                write(file, meta, content)
+            if path.suffix == ".faiss":
+                labels = "".join(f"{item.label}\n" for _, item in content.codes)
+                write_file(labels_path(path), labels.encode())
     except OSError as error:
-        discard(temporary)
         raise storage_error(error, path) or error from error
     return len(content.codes)
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 import json
 import logging
 import mmap
-import os
 import struct
 import zlib
 from contextlib import suppress
@@ -29,6 +28,7 @@ from edge_runtime.gallery.rows import Generation
 from edge_runtime.gallery.snapshot.packed import Columns, Snapshot, snapshot_of
 from edge_runtime.gallery.upkeep.ownership import give, ownership_of
 from edge_runtime.lookup.compiled import hamming
+from edge_runtime.system.durable import replacing
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ def saved_rows(path: Path, model_id: str, bits: int) -> tuple[Generation, int] |
 
 
 def save_snapshot(path: Path, snapshot: Snapshot, model_id: str) -> None:
-    """Write `snapshot` to `path` atomically; raises OSError."""
+    """Write `snapshot` to `path` atomically and durably; raises OSError."""
     columns = snapshot.columns()
     names = json.dumps(snapshot.labels, ensure_ascii=False).encode()
     head = _HEAD.pack(
@@ -88,30 +88,21 @@ def save_snapshot(path: Path, snapshot: Snapshot, model_id: str) -> None:
     optional = (columns.positions, columns.pictures)
     arrays: list[NDArray[Any]] = [columns.ids, columns.label_ids, columns.codes]
     arrays += [array for array in optional if array is not None]
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            database = ownership_of(path.with_name(path.name.removesuffix(SUFFIX)))
-            if database is not None:
-                with suppress(OSError):
-                    give(file.fileno(), database)
-            file.write(_MAGIC + bytes(4))
-            checksum = 0
-            parts: list[bytes | memoryview] = [head + names, *map(_little_endian, arrays)]
-            for data in parts:
-                padding = bytes(-(file.tell() + len(data)) % _ALIGNMENT)
-                for piece in (data, padding):
-                    checksum = zlib.crc32(piece, checksum)
-                    file.write(piece)
-            file.seek(len(_MAGIC))
-            file.write(checksum.to_bytes(4, "little"))
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError:
-        with suppress(OSError):
-            temporary.unlink()
-        raise
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        database = ownership_of(path.with_name(path.name.removesuffix(SUFFIX)))
+        if database is not None:
+            with suppress(OSError):
+                give(file.fileno(), database)
+        file.write(_MAGIC + bytes(4))
+        checksum = 0
+        parts: list[bytes | memoryview] = [head + names, *map(_little_endian, arrays)]
+        for data in parts:
+            padding = bytes(-(file.tell() + len(data)) % _ALIGNMENT)
+            for piece in (data, padding):
+                checksum = zlib.crc32(piece, checksum)
+                file.write(piece)
+        file.seek(len(_MAGIC))
+        file.write(checksum.to_bytes(4, "little"))
 
 
 class CodesFile(mmap.mmap):

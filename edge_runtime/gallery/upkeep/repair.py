@@ -61,6 +61,7 @@ from edge_runtime.gallery.soundness import (
 )
 from edge_runtime.gallery.upkeep.ownership import check_can_give, create_like, ownership_of
 from edge_runtime.position import Position
+from edge_runtime.system.durable import sync_file, sync_folder
 
 T = TypeVar("T")
 _ITEMS = f"SELECT {ITEM_COLUMNS} FROM item NOT INDEXED WHERE id BETWEEN ? AND ? ORDER BY id"
@@ -122,8 +123,10 @@ def repair(path: Path) -> Repair:
     finally:
         connection.close()
     with translated(path):
+        sync_file(fresh)
         old = set_aside(path)
         fresh.replace(path)
+        sync_folder(path.parent)
     return Repair(len(salvaged.rows), salvaged.lost, str(old))
 
 
