@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -103,13 +102,7 @@ class Site:
         self.app = Starlette(
             routes=routes,
             middleware=[Middleware(AuthMiddleware, settings=settings, access=access)],
-            exception_handlers={
-                EdgeRuntimeError: _runtime_error,  # type: ignore[dict-item]
-                UploadError: _upload_error,  # type: ignore[dict-item]
-                TooManyStreamsError: _too_many_streams,
-                ClientDisconnect: _disconnected,
-                HTTPException: _http_error,  # type: ignore[dict-item]
-            },
+            exception_handlers=HANDLERS,
         )
 
     def begin(self) -> None:
@@ -136,7 +129,7 @@ class Site:
         return StreamingResponse(self._live.watch(), media_type=kind)
 
     async def _session(self, request: Request) -> Response:
-        body = await _small_json(request)
+        body = await small_json(request)
         token = body.get("token")
         if not isinstance(token, str):
             return refuse(422, "token is missing", 'send {"token": "..."}')
@@ -255,7 +248,8 @@ def _enrolled(answer: dict[str, Any]) -> Response:
     return JSONResponse(answer, 201 if answer["pictures_added"] else 200)
 
 
-async def _small_json(request: Request) -> dict[str, Any]:
+async def small_json(request: Request) -> dict[str, Any]:
+    """Return the body of `request`, a JSON object; raises `UploadError`."""
     body = bytearray()
     try:
         async with asyncio.timeout(JSON_S):
@@ -272,9 +266,6 @@ async def _small_json(request: Request) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise UploadError(422, "not a JSON object")
     return data
-
-
-Handler = Callable[[Request, Exception], Awaitable[Response]]
 
 
 async def _runtime_error(_request: Request, error: EdgeRuntimeError) -> Response:
@@ -300,3 +291,13 @@ async def _http_error(_request: Request, error: HTTPException) -> Response:
     for name, value in (error.headers or {}).items():
         answer.headers[name] = value
     return answer
+
+
+HANDLERS: dict[Any, Any] = {
+    EdgeRuntimeError: _runtime_error,
+    UploadError: _upload_error,
+    TooManyStreamsError: _too_many_streams,
+    ClientDisconnect: _disconnected,
+    HTTPException: _http_error,
+}
+"""What answers each kind of exception."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tests.fuzz import models, photos
+from tests.fuzz import http, models, photos
 from tests.fuzz.reader import Reader
 
 READERS: dict[str, Callable[[], Reader]] = {
+    "http": http.reader,
     "model": models.reader,
     "photo": photos.reader,
 }
