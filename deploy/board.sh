@@ -56,10 +56,11 @@ if [ ! -e "$folder" ]; then
   [ -z "$seed" ] || cp -a --reflink=auto "$seed" "$folder/venv"
   "$python" -m venv ${seed:+--upgrade} "$folder/venv"
   pip() { "$folder/venv/bin/python" -m pip --disable-pip-version-check --no-input "$@"; }
-  pip install --quiet --requirement "$staging/requirements.txt"
+  # Only wheels with a digest in the list of this release: nothing else from the network runs here.
+  pip install --quiet --require-hashes --only-binary :all: --requirement "$staging/requirements.txt"
   # The build writes root-owned files, which would break the next rsync: build a copy.
   cp -r "$staging/source" "$folder/source"
-  pip install --quiet --force-reinstall --no-deps "$folder/source"
+  pip install --quiet --no-index --no-build-isolation --force-reinstall --no-deps "$folder/source"
   rm -rf "$folder/source"
   cp -a "$staging/model" "$folder/model"
 fi

@@ -18,7 +18,16 @@ parcel=build/deploy/$target
 sh deploy/parcel.sh "$parcel"
 cp deploy/edge-runtime.service deploy/board.sh deploy/python.sh deploy/release.py "$parcel/"
 cp -r "$bundle" "$parcel/model"
+key=${KEY:-$HOME/.config/edge-runtime/signing_key}
+[ -e "$key" ] || [ -z "${KEY:-}" ] || { echo "deploy: $key: no key found (run: make keys)" >&2; exit 2; }
+sign() {  # FILE KIND: write FILE.sig
+  rm -f "$1.sig"
+  ssh-keygen -q -Y sign -f "$key" -n "edge-runtime-$2" "$1" ||
+    { echo "deploy: $1 cannot be signed with $key" >&2; exit 14; }
+}
+[ ! -e "$key" ] || [ -e "$parcel/model/manifest.json.sig" ] || sign "$parcel/model/manifest.json" bundle
 sh deploy/list.sh "$parcel"
+[ ! -e "$key" ] || sign "$parcel/files.sha256" release
 release=$(sha256sum "$parcel/files.sha256" | cut -c1-12)
 
 sudo=
@@ -26,4 +35,5 @@ sudo=
 echo "deploy: sending release $release to $host" >&2
 $ssh "$host" "${sudo}mkdir -p $prefix/staging && ${sudo}chown -R \$(id -u) $prefix/staging"
 rsync --archive --delete --compress --rsh "$ssh" "$parcel/" "$host:$prefix/staging/"
+$ssh "$host" "${sudo}env PREFIX=$prefix ${BOARD_ENV:-} sh -s $release" < deploy/verify.sh
 $ssh "$host" "${sudo}env PREFIX=$prefix ${BOARD_ENV:-} sh $prefix/staging/board.sh $release"

@@ -60,5 +60,5 @@ fuzz: $(VENV)/.test  ## read random photos, requests and files: make fuzz [SECON
 lock:  ## pin the newest versions that pyproject.toml allows (needs uv)
 	for set in demo test; do uv pip compile pyproject.toml --extra $$set --universal \
 	  --python-version 3.11 --no-header --no-annotate --quiet -o requirements/$$set.txt --upgrade; done
-	uv pip compile pyproject.toml --extra mqtt --extra http --universal \
+	uv pip compile pyproject.toml requirements/build.in --extra mqtt --extra http --universal --generate-hashes \
 	  --python-version 3.11 --no-header --no-annotate --quiet -o requirements/board.txt --upgrade

@@ -172,9 +172,11 @@ class SshDevice(Device):
             )
         steps = [] if ready else [
             f"rm -rf {self._packages} && {self._system_python} -m venv {environment}",
-            f"{pip} --requirement {place}/requirements.txt && touch {environment}/ready",
+            f"{pip} --require-hashes --only-binary :all: --requirement {place}/requirements.txt"
+            f" && touch {environment}/ready",
         ]  # fmt: skip
-        for step in [*steps, f"{pip} --force-reinstall --no-deps {place}/source"]:
+        local = "--no-index --no-build-isolation --force-reinstall --no-deps"
+        for step in [*steps, f"{pip} {local} {place}/source"]:
             done = self._run_remote(step, limit_s=INSTALL_S)
             if done.returncode:
                 lines = [line for line in done.stderr.splitlines() if line.strip()]

@@ -12,6 +12,8 @@ import os
 from pathlib import Path
 from threading import Lock
 
+from edge_runtime.errors import TrustStoreError
+
 _CHUNK = 1 << 20
 _SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 _copies: dict[str, Path] = {}
@@ -24,7 +26,14 @@ class SealedFile:
     """An anonymous file with the given content, for as long as it is open."""
 
     def __init__(self, name: str, content: bytes = b"") -> None:
-        self.descriptor = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        try:
+            self.descriptor = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        except OSError as error:
+            raise TrustStoreError(
+                f"this kernel gives no memory for signed files: {error.strerror}",
+                where=name,
+                remedy="check the sysctl vm.memfd_noexec and the limit of open files",
+            ) from error
         self.path = Path(f"/proc/self/fd/{self.descriptor}")
         try:
             self.append(content)

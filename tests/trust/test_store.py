@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -119,6 +120,20 @@ def test_without_ssh_keygen_nothing_is_accepted(
         verify(b"x", signature, store, kind=BUNDLE, where="it")
     finding = signatures()
     assert (finding.status, finding.remedy) == ("fail", "sudo apt install openssh-client")
+
+
+def test_without_sealed_memory_nothing_is_accepted(
+    trust: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> int:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    signature = sign(b"x", tmp_path / "owner", kind=BUNDLE, where="")
+    store = installed_keys()
+    assert store
+    monkeypatch.setattr(os, "memfd_create", refuse)
+    with pytest.raises(TrustStoreError, match="no memory for signed files: Permission denied"):
+        verify(b"x", signature, store, kind=BUNDLE, where="it")
 
 
 def test_the_check_does_not_depend_on_the_file_after_it_was_read(
