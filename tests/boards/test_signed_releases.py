@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -40,13 +41,12 @@ class Staging:
         """Write the list, and its signature by `key`; return the name of the release."""
         subprocess.run(["sh", DEPLOY / "list.sh", self.files], check=True)
         if key:
-            command = ["ssh-keygen", "-q", "-Y", "sign", "-f", key, "-n", "edge-runtime-release"]
-            subprocess.run([*command, self.files / "files.sha256"], check=True)
+            command = ["ssh-keygen", "-q", "-Y", "sign", "-n", "edge-runtime-release"]
+            subprocess.run([*command, "-f", key, self.files / "files.sha256"], check=True)
         return self.name()
 
     def name(self) -> str:
-        command = ["sha256sum", self.files / "files.sha256"]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout[:12]
+        return hashlib.sha256((self.files / "files.sha256").read_bytes()).hexdigest()[:12]
 
     def verify(self, release: str = "") -> subprocess.CompletedProcess[str]:
         with (DEPLOY / "verify.sh").open() as text:
