@@ -11,7 +11,9 @@ package loads no numpy, OpenCV or engine.
 """
 
 import os
+import sys
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -40,6 +42,10 @@ if TYPE_CHECKING:
     from edge_runtime.recognition.pipeline import FusedResult
     from edge_runtime.recognition.voting import LabelScore
     from edge_runtime.types import Event, Match, QueryResult, Recognition, Verdict
+
+if sys.argv[:1] == ["-m"] and not Path(__file__).with_name("__main__.py").stat().st_size:
+    # "python -m edge_runtime": Python runs an empty file without a word.
+    raise ImportError("__main__.py is empty: install edge-runtime again")
 
 __version__ = "0.2.0"
 

@@ -16,7 +16,7 @@ PIP        := $(call pip_install,$(VENV))
 
 SECONDS ?= 60
 
-.PHONY: lock test-slow fuzz
+.PHONY: lock test-slow test-power fuzz
 
 $(VENV)/bin/python $(TRAIN)/bin/python $(COMPILE)/bin/python $(WHEELS)/bin/python: %/bin/python:
 	@test -n "$(PYTHON)" || { echo "make: Python 3.11 or newer not found; set PYTHON: make PYTHON=/path/to/python3" >&2; exit 1; }
@@ -56,6 +56,9 @@ test-slow: $(VENV)/.test  ## run only the slow tests
 
 fuzz: $(VENV)/.test  ## read random photos, requests and files: make fuzz [SECONDS=60] [READER=photo] [SEED=0]
 	$(BIN)/python -m tests.fuzz $(READER) --seconds $(SECONDS) --seed $(or $(SEED),0)
+
+test-power: $(VENV)/.test  ## run the tests that cut the power of a disk; only root can mount one
+	$(BIN)/python -m pytest tests/boards/test_power_cuts.py tests/gallery/test_durable.py
 
 lock:  ## pin the newest versions that pyproject.toml allows (needs uv)
 	for set in demo test; do uv pip compile pyproject.toml --extra $$set --universal \

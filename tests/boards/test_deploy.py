@@ -178,7 +178,9 @@ def test_the_unit_is_valid_for_systemd(tmp_path: Path) -> None:
         pytest.skip("no systemd-analyze here")
     unit = tmp_path / "edge-runtime.service"
     text = (ROOT / "deploy" / "edge-runtime.service").read_text()
-    unit.write_text(text.replace("/opt/edge-runtime/current/venv/bin/edge-runtime", sys.executable))
+    for program in ("/opt/edge-runtime/current/venv/bin/edge-runtime", "/usr/bin/python3"):
+        text = text.replace(program, sys.executable)
+    unit.write_text(text)
     done = subprocess.run(
         ["systemd-analyze", "verify", unit], capture_output=True, text=True, check=False
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import shutil
 import subprocess
 import sys
@@ -244,3 +245,44 @@ def test_the_list_is_that_of_sha256sum(board: Deployment) -> None:
     folder = board.file("a", ".")
     done = subprocess.check_output(["sha256sum", "--check", "files.sha256"], cwd=folder, text=True)
     assert done.count(": OK\n") == 4
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Path:
+    """A copy of the runtime, to be damaged."""
+    ignored = shutil.ignore_patterns("__pycache__", "*.c", "*.h")
+    return Path(shutil.copytree(ROOT / "edge_runtime", tmp_path / "edge_runtime", ignore=ignored))
+
+
+def _run(package: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(package.parent), "PYTHONDONTWRITEBYTECODE": "1"}
+    return subprocess.run(
+        [sys.executable, *arguments],
+        env=environment,
+        cwd=package.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_an_empty_main_is_an_error(package: Path) -> None:
+    assert _run(package, "-m", "edge_runtime", "--version").returncode == 0
+    (package / "__main__.py").write_text("")
+    done = _run(package, "-m", "edge_runtime", "--version")
+    assert done.returncode == 1
+    assert "__main__.py is empty" in done.stderr
+
+
+@pytest.mark.parametrize("files", ["__init__.py", "__main__.py", "cli/__init__.py", "**/*.py"])
+def test_the_service_never_ends_well_without_its_files(package: Path, files: str) -> None:
+    unit = (ROOT / "deploy" / "edge-runtime.service").read_text()
+    (command,) = (line for line in unit.splitlines() if line.startswith("ExecStart="))
+    assert "/bin/edge-runtime run" in command  # the script that pip writes, and not "-m"
+    script = package.parent / "edge-runtime"
+    script.write_text("import sys\nfrom edge_runtime.cli import main\nsys.exit(main())\n")
+    for path in package.glob(files):
+        path.write_text("")
+    done = _run(package, str(script), "run", "--config", "/nonexistent.toml")
+    assert done.returncode != 0
+    assert done.stderr
