@@ -20,6 +20,8 @@ class Shot(NamedTuple):
     """Name of the picture if it has one, such as a file's path."""
     requested_at_s: float | None = None
     """Time at which fetching began, if later than the call of `Source.next`."""
+    fault: str = ""
+    """Why there is no picture, if the source knows."""
 
 
 @dataclass(frozen=True)

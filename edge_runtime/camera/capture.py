@@ -58,6 +58,7 @@ class Capture:
         self._next_frame_s = next_frame_s
         self._last_frame_s = time.monotonic()
         self._delivered = False
+        self._damage = ""
         self._frame: Frame | None = None
         self._fault: CameraError | None = None
         self._ended = False
@@ -145,7 +146,9 @@ class Capture:
         return CameraSilentError(
             f"the camera opened but delivered no picture: {what}",
             where=self.source.name,
-            remedy="close other programs that use it; for a Raspberry Pi CSI camera, use rpicam",
+            remedy="set the camera to progressive video"
+            if self._damage
+            else "close other programs that use it; for a Raspberry Pi CSI camera, use rpicam",
         )
 
     def _run(self) -> None:
@@ -186,8 +189,10 @@ class Capture:
             if picture is None or not picture.usable(preview_only=self.preview_only):
                 self.damaged += 1
                 damaged += 1
+                self._damage = shot.fault
+                what = f"{damaged} damaged frames in a row"
                 if damaged == DAMAGED_LIMIT and self.source.live:
-                    raise self._lost(f"{damaged} damaged frames in a row")
+                    raise self._lost(": ".join(filter(None, (what, shot.fault))))
                 continue
             damaged = 0
             self._publish(shot, began_s)
@@ -200,9 +205,11 @@ class Capture:
             raise self._lost("the stream ended" if any_picture else "the first read failed")
         if not self._delivered:
             raise CameraNotFoundError(
-                "it contains no readable picture",
+                self._damage or "it contains no readable picture",
                 where=self.source.name,
-                remedy="check that it is a complete video file or a folder of photos",
+                remedy="convert it, for example with: ffmpeg -i OLD -vf yadif NEW.mp4"
+                if self._damage
+                else "check that it is a complete video file or a folder of photos",
             )
 
     def _publish(self, shot: Shot, began_s: float) -> None:

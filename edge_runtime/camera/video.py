@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from edge_runtime.camera.base import CameraOptions, Shot, Source
+from edge_runtime.camera.conversion import REFUSED, ConversionCheck
 from edge_runtime.errors import CameraNotFoundError
 from edge_runtime.image.lazy_jpeg import JpegPicture, Picture
 from edge_runtime.redaction import redact_source
@@ -32,10 +33,13 @@ GAP_PACKETS = 100
 class _OpenCVSource(Source):
     """Common part of the three kinds: grab, record the time, decode."""
 
+    _uses_ffmpeg = True
+
     def __init__(self, name: str, options: CameraOptions) -> None:
         self.name = name
         self._options = options
         self._capture: cv2.VideoCapture | None = None
+        self._check: ConversionCheck | None = None
         self._encoded = False
 
     def next(self) -> Shot | None:
@@ -53,8 +57,11 @@ class _OpenCVSource(Source):
         if not decoded:
             return Shot(None, captured_at_s)
         image = np.asarray(data, dtype=np.uint8)
-        picture = JpegPicture(image.tobytes()) if self._encoded else Picture(image)
-        return Shot(picture, captured_at_s)
+        if self._encoded:
+            return Shot(JpegPicture(image.tobytes()), captured_at_s)
+        if self._check is not None and self._check.failed(image, self._capture.retrieve):
+            return Shot(None, captured_at_s, fault=REFUSED)
+        return Shot(Picture(image), captured_at_s)
 
     def skip(self) -> bool:
         """See `Source.skip`."""
@@ -71,6 +78,7 @@ class _OpenCVSource(Source):
         if not capture.isOpened():
             raise CameraNotFoundError(fault, where=self.name, remedy=remedy)
         self._capture = capture
+        self._check = ConversionCheck() if self._uses_ffmpeg else None
 
     def _request_encoded(self, key: int, value: int) -> None:
         """Receive a camera's JPEGs undecoded, so that they can be decoded on demand.
@@ -91,6 +99,7 @@ class DeviceSource(_OpenCVSource):
     """
 
     live = True
+    _uses_ffmpeg = False
 
     def __init__(
         self,

@@ -1,0 +1,92 @@
+"""Find frames that OpenCV delivers although it could not convert them.
+
+With FFmpeg 8, OpenCV ignores that FFmpeg refuses to convert interlaced frames to color, and
+delivers what the buffer contains: the previous frame, other memory, or black. FFmpeg logs each
+refusal, so its log is read while a frame is converted that may be such a one.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import re
+import threading
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from edge_runtime.image import Image
+
+REFUSED = "OpenCV cannot convert this video, probably because it is interlaced"
+
+_ERROR = 16
+"""FFmpeg's level of errors; higher levels are less severe."""
+_Callback = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)
+_LOCK = threading.Lock()
+"""FFmpeg has one log for all threads."""
+
+
+class ConversionCheck:
+    """Checks the frames of one video. Used from one thread."""
+
+    def __init__(self) -> None:
+        self._last: Image | None = None
+
+    def failed(self, image: Image, convert: Callable[[], object]) -> bool:
+        """Return whether `image`, uint8 H x W x 3, is a frame that was not converted.
+
+        `convert` converts the frame again. It is called only if a failure would give this image: it
+        is the first one, of one color, or equal to the previous one, whose buffer it shares.
+        """
+        last, self._last = self._last, image
+        if last is not None and not _equal(image, last) and not _is_plain(image):
+            return False
+        library = _library()
+        if library is None:
+            return _is_plain(image)
+        return _logs_error(library, convert)
+
+
+def _is_plain(image: Image) -> bool:
+    """Return whether all pixels are equal."""
+    return bool((image == image[0, 0]).all()) if (image[-1] == image[0, 0]).all() else False
+
+
+def _equal(image: Image, other: Image) -> bool:
+    """Return whether two images are equal; a few rows usually decide that they are not."""
+    if image.shape != other.shape or not np.array_equal(image[::32], other[::32]):
+        return False
+    return np.array_equal(image, other)
+
+
+@cache
+def _library() -> ctypes.CDLL | None:
+    """Return the libavutil that OpenCV has loaded, if it is a library of its own."""
+    try:
+        maps = Path("/proc/self/maps").read_text()
+        found = re.search(r"\s(/.*/libavutil[^/\n]*)$", maps, re.MULTILINE)
+        return ctypes.CDLL(found[1]) if found else None
+    except OSError:
+        return None
+
+
+def _logs_error(library: ctypes.CDLL, convert: Callable[[], object]) -> bool:
+    """Return whether FFmpeg's converter logs an error during `convert`."""
+    errors = []
+    thread = threading.get_ident()
+
+    def store(context: int | None, level: int, _format: bytes, _arguments: int | None) -> None:
+        if context and level <= _ERROR and threading.get_ident() == thread:
+            # Each context begins with a pointer to its class, which begins with its name.
+            name = ctypes.cast(context, ctypes.POINTER(ctypes.POINTER(ctypes.c_char_p)))[0][0]
+            errors.append(name)
+
+    callback = _Callback(store)
+    with _LOCK:
+        library.av_log_set_callback(callback)
+        try:
+            convert()
+        finally:
+            library.av_log_set_callback(library.av_log_default_callback)
+    return any(name and name.lower().startswith(b"sws") for name in errors)
