@@ -30,8 +30,29 @@ def command(path: Path, key: Path) -> None:
         verify_files(path, read_manifest(path))
         _sign(path / MANIFEST, key, BUNDLE)
         return
+    _check_whole(path)
     for file in filter(None, (path, locate_prior(path))):
         _sign(file, key, MODEL)
+
+
+def _check_whole(model: Path) -> None:
+    """Raise `SignatureError` if weights are in other files, which the signature would not cover."""
+    from edge_runtime.errors import ModelInvalidError, SignatureError
+    from edge_runtime.onnx_file.structure import read_structure
+    from edge_runtime.onnx_file.wire import MalformedError
+    from edge_runtime.system.files import open_regular
+
+    try:
+        with open_regular(model) as file:
+            others = read_structure(model, file).files
+    except MalformedError as error:
+        raise ModelInvalidError(f"not an ONNX model: {error}", where=model) from error
+    if others:
+        raise SignatureError(
+            f"not signed: some of its weights are in {others[0].name}",
+            where=model,
+            remedy="compile it (make compile) and sign the bundle, or save it as one file",
+        )
 
 
 def _sign(file: Path, key: Path, kind: str) -> None:

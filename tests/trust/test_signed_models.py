@@ -19,6 +19,7 @@ from edge_runtime.engine import compiled, open_engine, portable
 from edge_runtime.engine.portable import PortableEngine
 from edge_runtime.errors import (
     BundleInvalidError,
+    ModelInvalidError,
     ModelNotFoundError,
     SignatureError,
     TrustError,
@@ -32,6 +33,7 @@ from edge_runtime.trust.store import installed_keys
 from tests.support.bundles import edit, picture
 from tests.support.keys import install, make_key, needs_ssh_keygen, public
 from tests.support.processes import ROOT, run_cli
+from tests.support.tiny_onnx import TinyModel
 
 pytestmark = needs_ssh_keygen
 CODE = [3 << 8 | 5]
@@ -190,6 +192,16 @@ def test_a_plain_model_is_signed_with_its_prior(tmp_path: Path, owner: Path, oth
         find_prior(model)
     sign_file(model, other)
     with pytest.raises(SignatureError, match="not a trusted key"):
+        open_engine(model)
+
+
+def test_weights_outside_the_signed_file_are_not_used(tmp_path: Path, owner: Path) -> None:
+    model = TinyModel(location="w.data").write(tmp_path / "tiny.onnx")
+    done = run_cli("sign", model, "--key", owner)
+    assert done.returncode == 14, done.stderr
+    assert "some of its weights are in w.data" in done.stderr
+    sign_file(model, owner)
+    with pytest.raises(ModelInvalidError, match=r"tiny\.onnx: .*w\.data"):
         open_engine(model)
 
 
