@@ -20,11 +20,13 @@ from typing import Any, NoReturn
 import click
 
 from edge_runtime import __version__
+from edge_runtime.cli.common import echo
 from edge_runtime.cli.streams import STDOUT, guard_streams
 from edge_runtime.errors import EXIT_INTERRUPTED, EdgeRuntimeError, StorageError, storage_error
 from edge_runtime.redaction import redact
 from edge_runtime.shortage import shortage
 from edge_runtime.system.arguments import hide_secrets
+from edge_runtime.system.printable import printable
 
 DEBUG_VARIABLE = "EDGE_RUNTIME_DEBUG"
 
@@ -126,7 +128,7 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
     except click.ClickException as error:
         text = io.StringIO()
         error.show(text)
-        click.echo(redact(text.getvalue()), err=True, nl=False)
+        echo(redact(text.getvalue()), err=True, nl=False)
         return error.exit_code
     except EdgeRuntimeError as error:
         _print_traceback()
@@ -176,5 +178,5 @@ def _print_traceback() -> None:
 
 
 def _report_error(text: str, code: int) -> int:
-    click.echo(f"edge-runtime: {redact(' '.join(text.split()))}", err=True)
+    echo(f"edge-runtime: {redact(' '.join(text.split()))}", err=True)
     return code

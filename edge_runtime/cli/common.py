@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from edge_runtime.system.printable import printable, printable_json
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
@@ -101,7 +103,8 @@ def print_json(data: object) -> None:
     """Print one JSON value to stdout, indented for a terminal, on one line for a pipe."""
     indent = 2 if sys.stdout.isatty() else None
     unicode = sys.stdout.encoding.lower() == "utf-8"
-    click.echo(json.dumps(data, indent=indent, ensure_ascii=not unicode))
+    text = json.dumps(data, indent=indent, ensure_ascii=not unicode)
+    click.echo(printable_json(text))
 
 
 def console(piped: int = 120) -> Console:
@@ -111,9 +114,14 @@ def console(piped: int = 120) -> Console:
     return Console(width=None if sys.stdout.isatty() else piped)
 
 
+def echo(text: str, *, err: bool = False, nl: bool = True) -> None:
+    """Print text to stdout or stderr; control characters of labels and file names as escapes."""
+    click.echo("\n".join(map(printable, text.split("\n"))), err=err, nl=nl)
+
+
 def print_message(text: str) -> None:
     """Print a line to stderr."""
-    click.echo(text, err=True)
+    echo(text, err=True)
 
 
 def log_to_stderr(level: str = "warning") -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from edge_runtime.cli.common import echo
+
 _FILE = click.argument("file", type=click.Path(path_type=Path))
 
 
@@ -22,7 +24,7 @@ def check(file: Path) -> None:
     from edge_runtime.settings import read_settings
 
     read_settings(file)
-    click.echo(f"{file}: OK")
+    echo(f"{file}: OK")
 
 
 @command.command("show")
@@ -32,7 +34,7 @@ def show(file: Path) -> None:
     from edge_runtime.settings import read_settings
     from edge_runtime.settings.describe import effective
 
-    click.echo(effective(read_settings(file)), nl=False)
+    echo(effective(read_settings(file)), nl=False)
 
 
 @command.command("example")
@@ -45,7 +47,7 @@ def example(out: Path | None) -> None:
     from edge_runtime.system.durable import sync_output
 
     if out is None:
-        click.echo(text(), nl=False)
+        echo(text(), nl=False)
         sync_output()  # it may be a file
     else:
         _write_private(out, text())

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edge_runtime.cli.common import allow_unverified_option, json_option, print_json
+from edge_runtime.cli.common import allow_unverified_option, echo, json_option, print_json
 from edge_runtime.errors import EXIT_CHECK_FAILED
 
 if TYPE_CHECKING:
@@ -47,9 +47,9 @@ def command(
     for finding in examine(_subject(config, gallery, model, camera)):
         findings.append(finding)
         if not as_json:
-            click.echo(f"{_MARKS[finding.status]}  {finding.name:<12} {finding.detail}")
+            echo(f"{_MARKS[finding.status]}  {finding.name:<12} {finding.detail}")
             if finding.remedy:
-                click.echo(f"{'':<19}-> {finding.remedy}")
+                echo(f"{'':<19}-> {finding.remedy}")
     failed = any(finding.status == "fail" for finding in findings)
     if as_json:
         print_json({"healthy": not failed, "findings": [asdict(finding) for finding in findings]})

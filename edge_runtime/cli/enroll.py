@@ -10,6 +10,7 @@ import click
 
 from edge_runtime.cli.common import (
     count_of,
+    echo,
     engine_options,
     gallery_option,
     json_option,
@@ -144,14 +145,14 @@ def command(
     if as_json:
         print_json(_as_json(result, stats, fitted))
     else:
-        click.echo(
+        echo(
             f"enrolled {pictures_and_codes(result.pictures_added, result.codes_added)}"
             f"{_known(result)}; "
             f"the gallery has {pictures_and_codes(stats.pictures, stats.codes)} "
             f"under {count_of(stats.labels, 'label')}"
         )
         if fitted is not None and fitted.kept:
-            click.echo(fitted.summary())
+            echo(fitted.summary())
         if engine.model.features and (note := stats.lacking_features()):
             print_message(note)
     if warning:

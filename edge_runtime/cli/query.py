@@ -11,6 +11,7 @@ import click
 
 from edge_runtime.cli.common import (
     count_of,
+    echo,
     engine_options,
     false_name_rate_option,
     gallery_option,
@@ -202,11 +203,11 @@ def _as_text(
     distance = "" if verdict.distance is None else f", distance {verdict.distance} bits"
     confidence = f"{verdict.confidence:.0%}" if verdict.label else "nothing similar enough"
     took = f", {sum(extra['stage_ms'].values()):.1f} ms" if "stage_ms" in extra else ""
-    click.echo(f"{name}: {verdict.label or 'unknown'} ({confidence}{distance}{took})")
+    echo(f"{name}: {verdict.label or 'unknown'} ({confidence}{distance}{took})")
     if explain:
         sources = gallery.sources([match.id for match in matches])
         for match in matches:
             meters = "" if match.metres is None else f"  {match.metres:,.0f} m"
             source = sources.get(match.id, "")
             cosine = "" if match.similarity is None else f"  {match.similarity:.3f}"
-            click.echo(f"    {match.distance:>3} bits{cosine}{meters}  {match.label}  {source}")
+            echo(f"    {match.distance:>3} bits{cosine}{meters}  {match.label}  {source}")

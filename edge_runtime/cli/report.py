@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edge_runtime.cli.common import console, json_option, print_json, print_message
+from edge_runtime.cli.common import console, echo, json_option, print_json, print_message
 from edge_runtime.errors import EXIT_CHECK_FAILED
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def html(file: Path, out: Path | None) -> None:
 
     page = out or file.with_suffix(".html")
     write_page(page, read_report(file))
-    click.echo(page)
+    echo(str(page))
 
 
 @command.command("compare")
@@ -98,11 +98,11 @@ def _print(comparison: Comparison) -> None:
             style=styles.get(line.verdict, ""),
         )
     console().print(table, highlight=False)
-    click.echo(f"calibration loop: {comparison.machine.value:.3f}x the time of A in B")
+    echo(f"calibration loop: {comparison.machine.value:.3f}x the time of A in B")
     for name, (left, right) in comparison.figures.items():
-        click.echo(f"{name}: {left:,.0f} (A), {right:,.0f} (B)")
+        echo(f"{name}: {left:,.0f} (A), {right:,.0f} (B)")
     where = f" (in {', '.join(comparison.stages)})" if comparison.stages else ""
-    click.echo(
+    echo(
         f"B is {comparison.verdict}{where}"
         if comparison.verdict in styles
         else comparison.verdict + where

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from edge_runtime.cli.common import echo
+
 
 @click.command("sign")
 @click.argument("path", type=click.Path(exists=True, path_type=Path))
@@ -63,4 +65,4 @@ def _sign(file: Path, key: Path, kind: str) -> None:
     signature = sign(file.read_bytes(), key, kind=kind, where=file)
     out = file.with_name(file.name + SUFFIX)
     write_file(out, signature)
-    click.echo(f"{out}: signed with {key}")
+    echo(f"{out}: signed with {key}")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from edge_runtime.cli.common import json_option, print_json
+from edge_runtime.cli.common import echo, json_option, print_json
 
 
 @click.command("verify")
@@ -39,4 +39,4 @@ def command(path: Path, as_json: bool) -> None:
     if as_json:
         print_json({"path": str(path), "signed_by": key.name, "fingerprint": key.fingerprint})
     else:
-        click.echo(f"{path}: signed by {key.name} ({key.fingerprint})")
+        echo(f"{path}: signed by {key.name} ({key.fingerprint})")

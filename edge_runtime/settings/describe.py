@@ -13,6 +13,7 @@ from msgspec import inspect as shape
 
 from edge_runtime.redaction import redact
 from edge_runtime.settings.schema import RELOADABLE, Settings
+from edge_runtime.system.printable import printable_json
 
 _EXAMPLES: dict[str, Any] = {
     "mqtt.host": "broker.local",
@@ -98,7 +99,7 @@ def to_toml(value: Any) -> str:
     """Return a plain value as TOML, which equals JSON for text, lists and numbers."""
     if isinstance(value, list):
         return "[" + ", ".join(map(to_toml, value)) + "]"
-    return json.dumps(value, ensure_ascii=False)
+    return printable_json(json.dumps(value, ensure_ascii=False))
 
 
 def example() -> str:

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import TextIO
 
 from edge_runtime.sinks.base import Sink
+from edge_runtime.system.printable import printable, printable_json
 from edge_runtime.types import Event
 
 
@@ -23,7 +24,7 @@ class TextSink(Sink):
         sign = "+" if event.kind == "enter" else "-"
         near = f", {event.distance} bits away" if event.kind == "enter" else ""
         self._stream.write(
-            f"{event.time[11:23]}  frame {event.sequence:>5}  {sign} {event.label}"
+            f"{event.time[11:23]}  frame {event.sequence:>5}  {sign} {printable(event.label)}"
             f"  ({event.confidence:.0%} of the frames{near}, {event.latency_ms:.1f} ms)\n"
         )
         self._stream.flush()
@@ -39,7 +40,7 @@ class JsonSink(Sink):
 
     def publish(self, event: Event) -> None:
         """See `Sink.publish`."""
-        self._stream.write(json.dumps(asdict(event), ensure_ascii=False) + "\n")
+        self._stream.write(printable_json(json.dumps(asdict(event), ensure_ascii=False)) + "\n")
         self._stream.flush()
 
 

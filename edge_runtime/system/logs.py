@@ -8,6 +8,7 @@ import time
 from typing import TextIO
 
 from edge_runtime.redaction import redact
+from edge_runtime.system.printable import printable
 
 _MAX_MESSAGES = 200
 """Number of different messages that are counted."""
@@ -49,7 +50,8 @@ class _LineFormatter(logging.Formatter):
         self._journal = journal
 
     def format(self, record: logging.LogRecord) -> str:
-        line = "edge-runtime: " + redact(" ".join(super().format(record).split()))
+        line = printable(redact(" ".join(super().format(record).split())))
+        line = f"edge-runtime: {line}"
         if not self._journal:
             return line
         return f"<{next(code for level, code in _PRIORITIES if record.levelno >= level)}>{line}"

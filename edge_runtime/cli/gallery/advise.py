@@ -9,6 +9,7 @@ import click
 
 from edge_runtime.cli.common import (
     busy,
+    echo,
     false_name_rate_option,
     gallery_option,
     json_option,
@@ -45,7 +46,7 @@ def advise(gallery: Path, false_name_rate: float | None, photos: int | None, as_
     if as_json:
         print_json(asdict(advice))
     else:
-        click.echo(text_of(advice))
+        echo(text_of(advice))
 
 
 COMMANDS = (advise,)

@@ -12,6 +12,7 @@ from edge_runtime.cli.common import (
     already_enrolled,
     busy,
     count_of,
+    echo,
     engine_options,
     gallery_option,
     json_option,
@@ -37,10 +38,8 @@ def verify(gallery: Path, as_json: bool) -> int:
             print_json({"sound": False, "findings": faults})
         else:
             for fault in faults:
-                click.echo(fault)
-            click.echo(
-                f"corrupt: {count_of(len(faults), 'fault')} (run: edge-runtime gallery repair)"
-            )
+                echo(fault)
+            echo(f"corrupt: {count_of(len(faults), 'fault')} (run: edge-runtime gallery repair)")
         return EXIT_CHECK_FAILED
     with Gallery(gallery, read_only=True) as opened:
         stats = opened.stats()
@@ -49,7 +48,7 @@ def verify(gallery: Path, as_json: bool) -> int:
         print_json({"sound": True, "findings": [], **counts})
     else:
         codes, labels = count_of(stats.codes, "code"), count_of(stats.labels, "label")
-        click.echo(f"OK: {codes}, {labels} checked")
+        echo(f"OK: {codes}, {labels} checked")
     return 0
 
 
@@ -67,7 +66,7 @@ def repair(gallery: Path, as_json: bool) -> None:
     else:
         lost = f", lost {', '.join(map(str, outcome.codes_lost))}" if outcome.codes_lost else ""
         old = f"; the corrupt file is {outcome.old}" if outcome.old else ""
-        click.echo(f"kept {count_of(outcome.codes_kept, 'code')}{lost}{old}")
+        echo(f"kept {count_of(outcome.codes_kept, 'code')}{lost}{old}")
 
 
 @click.command("compact")
@@ -82,7 +81,7 @@ def compact(gallery: Path, as_json: bool) -> None:
     if as_json:
         print_json({"before_bytes": before, "after_bytes": after})
     else:
-        click.echo(f"{before / 1e6:.2f} MB before, {after / 1e6:.2f} MB now")
+        echo(f"{before / 1e6:.2f} MB before, {after / 1e6:.2f} MB now")
 
 
 @click.command("rehash")
@@ -115,11 +114,11 @@ def rehash(
         return
     codes = count_of(outcome.codes, "code")
     if outcome.model_changed:
-        click.echo(f"moved {codes} to the model {engine.model.name} ({engine.model.id[:12]})")
+        echo(f"moved {codes} to the model {engine.model.name} ({engine.model.id[:12]})")
     elif outcome.codes:
-        click.echo(f"added features to {codes}")
+        echo(f"added features to {codes}")
     else:
-        click.echo("nothing to do: the gallery has this model already")
+        echo("nothing to do: the gallery has this model already")
     if outcome.fitted_dropped:
         print_message("the fitted code was dropped (run: edge-runtime gallery refit)")
     for label, pictures in outcome.missing.items():
@@ -136,7 +135,7 @@ def backup(gallery: Path, target: Path) -> None:
 
     with busy("copying"):
         backup.backup(gallery, target)
-    click.echo(f"{target}: {target.stat().st_size / 1e6:.2f} MB")
+    echo(f"{target}: {target.stat().st_size / 1e6:.2f} MB")
 
 
 @click.command("restore")
@@ -151,7 +150,7 @@ def restore(gallery: Path, source: Path) -> None:
     with Gallery(gallery, read_only=True) as opened:
         stats = opened.stats()
     moved = f"; the corrupt file is {old}" if old else ""
-    click.echo(
+    echo(
         f"the gallery has {pictures_and_codes(stats.pictures, stats.codes)} "
         f"under {count_of(stats.labels, 'label')}{moved}"
     )
@@ -171,7 +170,7 @@ def export_gallery(gallery: Path, target: Path) -> None:
 
     with busy("exporting"), Gallery(gallery, read_only=True) as opened:
         count = export_codes(target, Meta(opened.model_id, opened.bits), opened.content())
-    click.echo(f"exported {count_of(count, 'code')} to {target}")
+    echo(f"exported {count_of(count, 'code')} to {target}")
 
 
 @click.command("import")
@@ -206,7 +205,7 @@ def import_gallery(
     if as_json:
         print_json({**counts._asdict(), "bad": bad})
     else:
-        click.echo(
+        echo(
             f"imported {pictures_and_codes(counts.pictures_added, counts.codes_added)}"
             f"{already_enrolled(counts.pictures_known)}"
         )

@@ -9,6 +9,7 @@ import click
 
 from edge_runtime.cli.common import (
     busy,
+    echo,
     engine_options,
     gallery_option,
     json_option,
@@ -39,7 +40,7 @@ def refit_code(
     if as_json:
         print_json({**asdict(outcome), "dry_run": dry_run})
     else:
-        click.echo(outcome.summary(dry_run=dry_run))
+        echo(outcome.summary(dry_run=dry_run))
 
 
 COMMANDS = (refit_code,)

@@ -10,12 +10,14 @@ import click
 from edge_runtime.cli.common import (
     already_enrolled,
     busy,
+    echo,
     gallery_option,
     json_option,
     pictures_and_codes,
     print_json,
     print_message,
 )
+from edge_runtime.system.printable import printable_json
 
 
 @click.command("list")
@@ -31,9 +33,9 @@ def list_labels(gallery: Path, as_json: bool) -> None:
         print_json([{"label": label, **counts._asdict()} for label, counts in labels.items()])
         return
     if labels:
-        click.echo(f"{'pictures':>8}  {'codes':>8}  label")
+        echo(f"{'pictures':>8}  {'codes':>8}  label")
     for label, counts in labels.items():
-        click.echo(f"{counts.pictures:>8}  {counts.codes:>8}  {label}")
+        echo(f"{counts.pictures:>8}  {counts.codes:>8}  {label}")
 
 
 @click.command("stats")
@@ -49,7 +51,7 @@ def show_stats(gallery: Path, as_json: bool) -> None:
         print_json(asdict(stats))
     else:
         for key, value in asdict(stats).items():
-            click.echo(f"{key:<13} {value}")
+            echo(f"{key:<13} {value}")
         if note := stats.lacking_features():
             print_message(note)
 
@@ -77,7 +79,7 @@ def remove(gallery: Path, as_json: bool, ids: tuple[int, ...], label: str | None
     if as_json:
         print_json({"pictures_removed": removed.pictures, "codes_removed": removed.codes})
     else:
-        click.echo(f"removed {pictures_and_codes(*removed)}")
+        echo(f"removed {pictures_and_codes(*removed)}")
 
 
 @click.command("relabel")
@@ -94,7 +96,7 @@ def relabel(gallery: Path, as_json: bool, old: str, new: str) -> None:
     if as_json:
         print_json({"pictures_moved": moved.pictures, "codes_moved": moved.codes})
     else:
-        click.echo(f"moved {pictures_and_codes(*moved)} to the label {new}")
+        echo(f"moved {pictures_and_codes(*moved)} to the label {new}")
 
 
 @click.command("merge")
@@ -114,7 +116,7 @@ def merge(gallery: Path, as_json: bool, source: Path) -> None:
     if as_json:
         print_json(counts._asdict())
     else:
-        click.echo(
+        echo(
             f"added {pictures_and_codes(counts.pictures_added, counts.codes_added)}"
             f"{already_enrolled(counts.pictures_known)}"
         )
@@ -130,7 +132,7 @@ def payload(gallery: Path, label: str, text: str | None) -> None:
 
     with Gallery(gallery, read_only=text is None) as opened:
         if text is None:
-            click.echo(opened.payload(label))
+            click.echo(printable_json(opened.payload(label)))
         else:
             opened.set_payload(label, text)
 
