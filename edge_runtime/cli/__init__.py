@@ -26,7 +26,6 @@ from edge_runtime.errors import EXIT_INTERRUPTED, EdgeRuntimeError, StorageError
 from edge_runtime.redaction import redact
 from edge_runtime.shortage import shortage
 from edge_runtime.system.arguments import hide_secrets
-from edge_runtime.system.printable import printable
 
 DEBUG_VARIABLE = "EDGE_RUNTIME_DEBUG"
 
