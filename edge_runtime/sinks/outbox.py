@@ -148,10 +148,13 @@ class Outbox(Sink):
                     return
                 event = self._events.popleft()
                 self._changed.notify_all()
-            delivered = self._deliver(event)
-            with self._changed:
-                self._delivered += delivered
-                self._failed += not delivered
+            delivered = False
+            try:
+                delivered = self._deliver(event)
+            finally:  # counted even if this thread fails, as it is restarted
+                with self._changed:
+                    self._delivered += delivered
+                    self._failed += not delivered
 
     def _deliver(self, event: Event) -> bool:
         attempt = 0

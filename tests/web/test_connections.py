@@ -16,9 +16,9 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from edge_runtime.image import Image
-from edge_runtime.web.acceptor import CONNECTIONS_PER_CLIENT, Acceptor
+from edge_runtime.web.acceptor import CONNECTIONS, CONNECTIONS_PER_CLIENT, Acceptor
 from edge_runtime.web.connection import Connection
-from tests.support.processes import patience
+from tests.support.processes import ROOT, patience
 from tests.support.service import CONFIG, Process
 from tests.support.web import Client, encoded, start
 
@@ -360,3 +360,10 @@ def test_small_packets_are_sent_at_once() -> None:
         return option
 
     assert asyncio.run(accepted_option()) != 0
+
+
+def test_the_service_has_descriptors_for_all_connections() -> None:
+    unit = (ROOT / "deploy" / "edge-runtime.service").read_text()
+    found = re.search(r"^LimitNOFILE=(\d+)$", unit, re.MULTILINE)
+    assert found
+    assert int(found[1]) >= 10 * CONNECTIONS
