@@ -78,7 +78,7 @@ class Recognizer:
         `labels`: recognize only these; None: all.
         `keep_pictures`: store what is enrolled as a JPEG, for a move to another model.
 
-        Raises `ModelError`, `GalleryError`, `StorageError` or `InputError`.
+        Raises `ModelError`, `TrustError`, `GalleryError`, `StorageError` or `InputError`.
         """
         _check_positive("neighbors", neighbors)
         self._own_engine, self._keep = engine is None, keep_pictures

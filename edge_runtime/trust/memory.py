@@ -6,7 +6,6 @@ process, sealed against changes (memfd_create(2)), cannot.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 from pathlib import Path
@@ -15,7 +14,6 @@ from threading import Lock
 from edge_runtime.errors import TrustStoreError
 
 _CHUNK = 1 << 20
-_SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 _copies: dict[str, Path] = {}
 """SHA-256 to the path of the copy. Copies stay open, so that a path never gets other content:
 dlopen recognizes a library by its path."""
@@ -49,7 +47,10 @@ class SealedFile:
 
     def seal(self) -> None:
         """Make further changes impossible."""
-        fcntl.fcntl(self.descriptor, fcntl.F_ADD_SEALS, _SEALS)
+        import fcntl  # only Linux has what is used here
+
+        changes = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
+        fcntl.fcntl(self.descriptor, fcntl.F_ADD_SEALS, changes | fcntl.F_SEAL_SEAL)
 
     def close(self) -> None:
         """Free the memory."""
