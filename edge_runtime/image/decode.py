@@ -12,12 +12,14 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from edge_runtime.errors import NoPhotosError, PhotoError, storage_error
+from edge_runtime.errors import NoPhotosError, PhotoError, ResourceError, storage_error
 from edge_runtime.image import Image
-from edge_runtime.image.header import read_header
+from edge_runtime.image.header import MAX_PIXELS, Header, check_budget, read_header
+from edge_runtime.image.limited import decode_limited
+from edge_runtime.image.pixels import decode
 from edge_runtime.shortage import check_memory, shortage
+from edge_runtime.system.cgroup import free_memory
 
 Photo = str | os.PathLike[str] | bytes | Image
 """A photo from a caller: a path, an encoded file, or pixels (uint8 H x W x 3, BGR)."""
@@ -27,17 +29,8 @@ MIN_SIDE = 32
 ENOUGH_SIDE = 512
 """Pixels. A JPEG is decoded at the smallest scale whose shorter side is still this long. This is
 more than twice the network's 224, so that `preprocess` still runs at least one averaging step."""
-MAX_PIXELS = 1 << 26
-"""Decoded pixels; they take 192 MiB of memory."""
-DECODER_BYTES = 12
-"""Bytes per pixel that a decoder may need at once: three pictures of four channels."""
-
-_REDUCED = {
-    1: cv2.IMREAD_COLOR,
-    2: cv2.IMREAD_REDUCED_COLOR_2,
-    4: cv2.IMREAD_REDUCED_COLOR_4,
-    8: cv2.IMREAD_REDUCED_COLOR_8,
-}
+_SMALL_BYTES = 1 << 23
+"""Whether there is memory for a smaller photo is not tested before it is decoded."""
 
 
 def find_photos(folder: Path) -> list[Path]:
@@ -84,7 +77,12 @@ def check_image(image: Image) -> Image:
             f"pixels must be uint8 height x width x 3, got {image.dtype} {image.shape}",
             remedy="convert the array to 8 bits and three channels: blue, green, red",
         )
-    _check_size(image.shape[1], image.shape[0], 1, "")
+    _check_side(image.shape[1], image.shape[0], "")
+    if image.shape[0] * image.shape[1] > MAX_PIXELS:
+        raise PhotoError(
+            f"image is too large: {image.shape[1]} x {image.shape[0]} pixels",
+            remedy=f"use a photo of at most {MAX_PIXELS // 1_000_000} megapixels",
+        )
     return image
 
 
@@ -105,31 +103,37 @@ def decode_photo(data: bytes, *, where: object = "photo") -> Image:
     `where` names the photo in errors. Raises `PhotoError`.
     """
     header = read_header(data, where)
-    jpeg = header.kind == "JPEG"
-    scale = reduction(header.width, header.height, ENOUGH_SIDE) if jpeg else 1
-    if header.width:
-        _check_size(header.width, header.height, scale, where)
+    scale = reduction_of(header)
+    _check_side(header.width, header.height, where)
+    check_budget(header, scale, where)
     if not header.whole:
         raise PhotoError(f"truncated {header.kind}", where=where, remedy="copy the file again")
-    buffer = np.frombuffer(data, dtype=np.uint8)
+    if header.missing:
+        what = f"damaged {header.kind}: nearly all of the picture is missing"
+        raise PhotoError(what, where=where, remedy="copy the file again")
+    needed = header.decode_bytes(scale)
+    if needed > _SMALL_BYTES:
+        _check_memory(needed, where)
     try:
-        image = _decode_on_white(buffer) if header.transparent else decode_reduced(buffer, scale)
+        limited = header.kind == "TIFF"
+        image = decode_limited(data, needed, where) if limited else decode(data, header, scale)
     except cv2.error as error:
-        if "PIXELS" in str(error):  # a format whose header is not parsed here
-            raise _too_large("", where) from error
-        if fault := shortage(error, where):
-            raise fault from error
+        if missing := shortage(error, where):
+            raise missing from error
         image = None
     if image is None:
-        check_memory(header.width * header.height * DECODER_BYTES, where)
         raise PhotoError(
             f"damaged {header.kind}: cannot be decoded",
             where=where,
             remedy="copy the file again",
         )
-    if not header.width:
-        _check_size(image.shape[1], image.shape[0], 1, where)
     return image
+
+
+def reduction_of(header: Header) -> int:
+    """Return the reduction (1, 2, 4, 8) at which the photo of `header` is decoded."""
+    jpeg = header.kind == "JPEG"
+    return reduction(header.width, header.height, ENOUGH_SIDE) if jpeg else 1
 
 
 def reduction(width: int, height: int, side: int) -> int:
@@ -140,41 +144,25 @@ def reduction(width: int, height: int, side: int) -> int:
     return scale
 
 
-def decode_reduced(buffer: NDArray[np.uint8], scale: int) -> Image | None:
-    """Decode `buffer` to uint8 H x W x 3 BGR, a JPEG at 1 / `scale` of its size.
-
-    Returns None if it cannot be decoded.
-    """
-    image = cv2.imdecode(buffer, _REDUCED[scale])
-    return None if image is None else np.ascontiguousarray(image, dtype=np.uint8)
-
-
-def _check_size(width: int, height: int, scale: int, where: object) -> None:
+def _check_side(width: int, height: int, where: object) -> None:
     if min(width, height) < MIN_SIDE:
         raise PhotoError(
             f"image is too small: {width} x {height} pixels",
             where=where,
             remedy=f"use a photo of at least {MIN_SIDE} x {MIN_SIDE} pixels",
         )
-    if width * height > MAX_PIXELS * scale * scale:
-        raise _too_large(f": {width} x {height} pixels", where)
 
 
-def _too_large(size: str, where: object) -> PhotoError:
-    limit = MAX_PIXELS // 1_000_000
-    return PhotoError(
-        f"image is too large to decode{size}",
-        where=where,
-        remedy=f"use a photo of at most {limit} megapixels",
-    )
+def _check_memory(needed: int, where: object) -> None:
+    """Raise `ResourceError` if `needed` bytes are not available.
 
-
-def _decode_on_white(buffer: NDArray[np.uint8]) -> Image | None:
-    """Decode a transparent photo and blend it with white, as image viewers do."""
-    image = cv2.imdecode(buffer, cv2.IMREAD_UNCHANGED)
-    if image is None or image.ndim != 3 or image.shape[2] != 4:
-        return cv2.imdecode(buffer, cv2.IMREAD_COLOR)  # type: ignore[return-value]
-    full = 65535 if image.dtype == np.uint16 else 255
-    color, alpha = image[..., :3].astype(np.float32), image[..., 3:].astype(np.float32) / full
-    blended: Image = np.rint(color * (255 / full) * alpha + 255 * (1 - alpha)).astype(np.uint8)
-    return blended
+    The decoders report that as damage, and the kernel kills what exceeds a service's limit.
+    """
+    check_memory(needed, where)
+    free = free_memory()
+    if free is not None and needed > free:
+        raise ResourceError(
+            f"too little memory: decoding takes {needed >> 20} MiB, and {free >> 20} are free",
+            where=where,
+            remedy="use a smaller photo, close other programs, or raise the memory limit",
+        )

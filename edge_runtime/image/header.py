@@ -1,14 +1,32 @@
-"""Parse the header of a photo file before any memory is allocated to decode it."""
+"""Read the header of a photo file before any memory is allocated to decode it.
+
+`read_header` knows every accepted format. `check_budget` refuses what would take too much memory.
+For a camera's JPEG frame, `jpeg_header.read_jpeg(data, "frame")` gives the size, the number of
+scans, and `coefficient_bytes`; `jpeg_frame.read_frame` has the smaller bounds of cameras.
+"""
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from edge_runtime.errors import PhotoError
+from edge_runtime.image.jpeg_header import read_jpeg
+from edge_runtime.image.tiff_header import exif_orientation, read_tiff
 
-_PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+MAX_PIXELS = 1 << 26
+"""Decoded pixels."""
+MAX_DECODE_BYTES = 448 << 20
+"""Memory that decoding one photo may take, the result included: 67 megapixels of an opaque PNG."""
+PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 _HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"mif1", b"msf1", b"avif")
+_AGAIN = "copy the file again"
+_PNG_BYTES, _BMP_BYTES, _TIFF_BYTES = 6.4, 6.4, 13.5
+"""Bytes per pixel while a photo is decoded, measured: OpenCV copies the decoder's result once. With
+alpha, or 16 bits, there are more. A TIFF is also copied from the child process that decodes it."""
+_ALPHA = 4 / 3
+_WEBP_BYTES, _WEBP_ALPHA_BYTES, _WEBP_ANIMATED_BYTES = 6.5, 10.0, 14.0
 
 
 class Header(NamedTuple):
@@ -16,11 +34,59 @@ class Header(NamedTuple):
 
     kind: str
     width: int
-    """Pixels; 0 if only the decoder can determine it."""
+    """Pixels, as stored; `orientation` may exchange the sides."""
     height: int
     whole: bool
     """False if the end of the file is missing."""
-    transparent: bool = False
+    missing: bool = False
+    """Whether there is far too little data for the size."""
+    alpha: bool = False
+    orientation: int = 1
+    """Exif number, 1 to 8."""
+    multiplied: bool = False
+    """Whether the decoder gives colors that are multiplied by alpha."""
+    depth: int = 8
+    """Bits per channel."""
+    scans: int = 1
+    """Passes over the picture; more than 1 only in JPEGs."""
+    pages: int = 1
+    """Pictures in the file; the first one is decoded."""
+    pixel_bytes: float = 3.5
+    """Memory for each decoded pixel, the result included."""
+    fixed_bytes: int = 0
+    """Memory that does not shrink if the photo is decoded at a reduced size."""
+
+    def pixels(self, scale: int) -> int:
+        """Return the number of pixels in memory at once, if sides are divided by `scale`."""
+        whole = self.width * self.height
+        return whole if self.fixed_bytes else -(-whole // (scale * scale))
+
+    def decode_bytes(self, scale: int) -> int:
+        """Return the memory that decoding takes, if sides are divided by `scale`."""
+        pixels = -(-self.width * self.height // (scale * scale))
+        return int(pixels * self.pixel_bytes) + self.fixed_bytes
+
+
+def check_budget(
+    header: Header, scale: int, where: object, *, most_pixels: float = MAX_PIXELS
+) -> None:
+    """Raise `PhotoError` if decoding at 1 / `scale` takes more memory than one photo may."""
+    size = f"{header.width} x {header.height} pixels"
+    if header.pixels(scale) > most_pixels:
+        several = "JPEG in several scans" if header.fixed_bytes else "image"
+        raise PhotoError(
+            f"{several} is too large to decode: {size}",
+            where=where,
+            remedy=f"use a photo of at most {most_pixels / 1e6:.3g} megapixels",
+        )
+    needed = header.decode_bytes(scale)
+    if needed > MAX_DECODE_BYTES:
+        raise PhotoError(
+            f"{header.kind} of {size} is too large to decode: it takes "
+            f"{needed >> 20} MiB of memory, and a photo may take {MAX_DECODE_BYTES >> 20}",
+            where=where,
+            remedy="save it as a JPEG that is not progressive, or make it smaller",
+        )
 
 
 def read_header(data: bytes, where: object) -> Header:
@@ -29,22 +95,27 @@ def read_header(data: bytes, where: object) -> Header:
     Raises `PhotoError` if the format is not supported. `where` names the photo in errors.
     """
     if not data:
-        raise PhotoError("the file is empty", where=where, remedy="copy the file again")
-    if data[:3] == b"\xff\xd8\xff":
-        return _read_jpeg(data)
-    if data[:8] == _PNG_MAGIC:
-        return _read_png(data)
+        raise PhotoError("the file is empty", where=where, remedy=_AGAIN)
+    if data[:3] == b"\xff\xd8\xff" or (data[:2] == b"\xff\xd8" and b"\xff\xda" in data):
+        jpeg = read_jpeg(data, where)
+        return Header(
+            "JPEG",
+            jpeg.size.width,
+            jpeg.size.height,
+            jpeg.whole,
+            jpeg.missing,
+            orientation=jpeg.orientation,
+            scans=jpeg.scans,
+            fixed_bytes=jpeg.coefficient_bytes,
+        )
+    if data[:8] == PNG_MAGIC:
+        return _read_png(data, where)
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        size = int.from_bytes(data[4:8], "little") + 8
-        flags = data[20] if len(data) > 20 else 0
-        transparent = data[12:16] == b"VP8L" or (data[12:16] == b"VP8X" and bool(flags & 0x10))
-        return Header("WebP", 0, 0, len(data) >= size, transparent)
+        return _read_webp(data, where)
     if data[:2] == b"BM" and len(data) >= 26:
-        size = int.from_bytes(data[2:6], "little")
-        width, height = struct.unpack("<ii", data[18:26])
-        return Header("BMP", abs(width), abs(height), len(data) >= size)
-    if data[:4] in (b"II*\0", b"MM\0*"):
-        return Header("TIFF", 0, 0, True)
+        return _read_bmp(data, where)
+    if data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        return _read_tiff(data, where)
     if data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS:
         raise PhotoError(
             "HEIC and AVIF photos are not supported",
@@ -54,42 +125,133 @@ def read_header(data: bytes, where: object) -> Header:
     raise PhotoError("not an image", where=where, remedy="use a JPEG, PNG, WebP, BMP or TIFF file")
 
 
-def _read_png(data: bytes) -> Header:
-    """Walk the chunks; transparency is a color type or a separate chunk."""
-    at, width, height, transparent = len(_PNG_MAGIC), 0, 0, False
+def png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Yield the name, begin and end of each whole chunk of the PNG `data`."""
+    at = len(PNG_MAGIC)
     while at + 12 <= len(data):
-        length, name = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
-        if name == b"IHDR" and at + 18 <= len(data):
-            width, height = struct.unpack(">II", data[at + 8 : at + 16])
-            transparent = data[at + 17] in (4, 6)
-        transparent |= name == b"tRNS"
-        if name == b"IEND":
-            return Header("PNG", width, height, True, transparent)
-        at += 12 + length
-    return Header("PNG", width, height, False, transparent)
+        end = at + 12 + int.from_bytes(data[at : at + 4], "big")
+        if end > len(data):
+            return
+        yield data[at + 4 : at + 8], at, end
+        at = end
 
 
-def _read_jpeg(data: bytes) -> Header:
-    """Walk the segments up to the scan; a complete file has an end marker after it.
-
-    Within the scan, 0xFF bytes are stuffed, so the marker cannot occur by chance. Before the scan
-    it can occur, in a thumbnail embedded by the camera.
-    """
-    at, width, height = 2, 0, 0
-    while at + 4 <= len(data):
-        if data[at] != 0xFF:
+def _read_png(data: bytes, where: object) -> Header:
+    """Walk the chunks; transparency is a color type or a separate chunk."""
+    width = height = depth = color = 0
+    alpha = whole = False
+    orientation = 1
+    for name, at, end in png_chunks(data):
+        content = data[at + 8 : end - 4]
+        if name == b"IHDR" and len(content) == 13 and not width:
+            width, height, depth, color = struct.unpack(">IIBB", content[:10])
+            alpha = color in (4, 6)
+        elif name == b"eXIf":
+            orientation = exif_orientation(content)
+        alpha |= name == b"tRNS"
+        whole = name == b"IEND"
+        if whole:
             break
-        marker = data[at + 1]
-        if marker == 0xFF:
-            at += 1
-            continue
-        if marker == 0x01 or 0xD0 <= marker <= 0xD7:
-            at += 2
-            continue
-        length = int.from_bytes(data[at + 2 : at + 4], "big")
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC) and at + 9 <= len(data):
-            height, width = struct.unpack(">HH", data[at + 5 : at + 9])
-        if marker == 0xDA:
-            return Header("JPEG", width, height, data.find(b"\xff\xd9", at) >= 0)
-        at += 2 + length
-    return Header("JPEG", width, height, False)
+    if not width or not height:
+        what = "damaged PNG: it has no size" if whole else "truncated PNG"
+        raise PhotoError(what, where=where, remedy=_AGAIN)
+    # Blending takes no more memory: the result replaces the decoded pixels.
+    each = _PNG_BYTES * (_ALPHA if alpha else 1) * (2 if alpha and depth == 16 else 1)
+    return Header(
+        "PNG",
+        width,
+        height,
+        whole,
+        alpha=alpha,
+        orientation=orientation,
+        depth=depth,
+        pixel_bytes=each,
+    )
+
+
+def _read_webp(data: bytes, where: object) -> Header:
+    """Read the chunk of the picture, or the extended header that precedes it."""
+    whole = len(data) >= int.from_bytes(data[4:8], "little") + 8
+    name, head = data[12:16], data[20:30]
+    if len(head) < (5 if name == b"VP8L" else 10):
+        raise PhotoError("truncated WebP", where=where, remedy=_AGAIN)
+    alpha, orientation, each, pages = False, 1, _WEBP_BYTES, 1
+    if name == b"VP8 ":
+        width, height = (value & 0x3FFF for value in struct.unpack("<HH", head[6:10]))
+    elif name == b"VP8L":
+        bits = int.from_bytes(head[1:5], "little")
+        width, height = (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+        alpha = bool(bits >> 28 & 1)
+    elif name == b"VP8X":
+        width, height = (int.from_bytes(head[at : at + 3], "little") + 1 for at in (4, 7))
+        alpha = bool(head[0] & 0x10)
+        if head[0] & 0x02:
+            pages, each = 2, _WEBP_ANIMATED_BYTES  # how many it has does not matter
+        orientation = _webp_orientation(data)
+    else:
+        raise PhotoError("damaged WebP: it has no picture", where=where, remedy=_AGAIN)
+    if not width or not height:
+        raise PhotoError("damaged WebP: it has no size", where=where, remedy=_AGAIN)
+    each = max(each, _WEBP_ALPHA_BYTES) if alpha else each
+    return Header(
+        "WebP",
+        width,
+        height,
+        whole,
+        alpha=alpha,
+        orientation=orientation,
+        pages=pages,
+        pixel_bytes=each,
+    )
+
+
+def _webp_orientation(data: bytes) -> int:
+    at = 12
+    while at + 8 <= len(data):
+        size = int.from_bytes(data[at + 4 : at + 8], "little")
+        if data[at : at + 4] == b"EXIF":
+            return exif_orientation(data[at + 8 : at + 8 + size])
+        at += 8 + size + (size & 1)
+    return 1
+
+
+def _read_bmp(data: bytes, where: object) -> Header:
+    """Read the information header, whose first number is its length."""
+    size, length = (int.from_bytes(data[at : at + 4], "little") for at in (2, 14))
+    depth = compression = 0
+    if length == 12:  # OS/2 1: 16-bit sizes
+        width, height, _, depth = struct.unpack("<HHHH", data[18:26])
+    elif length in (16, 40, 52, 56, 64, 108, 124) and len(data) >= 34:
+        width, height = struct.unpack("<ii", data[18:26])
+        depth = int.from_bytes(data[28:30], "little")
+        compression = int.from_bytes(data[30:34], "little") if length > 16 else 0
+    else:
+        raise _bmp_unsupported(f"BMP files with a header of {length} bytes", where)
+    if depth not in (1, 4, 8, 16, 24, 32) or length == 16:
+        raise _bmp_unsupported(f"BMP files with {depth} bits per pixel", where)
+    if compression not in (0, 1, 2, 3, 6) or (length == 64 and compression > 2):
+        raise _bmp_unsupported(f"BMP files with compression {compression}", where)
+    if not width or not height:
+        raise PhotoError("damaged BMP: it has no size", where=where, remedy=_AGAIN)
+    return Header("BMP", abs(width), abs(height), len(data) >= size, pixel_bytes=_BMP_BYTES)
+
+
+def _bmp_unsupported(what: str, where: object) -> PhotoError:
+    return PhotoError(f"{what} are not supported", where=where, remedy="convert it to PNG")
+
+
+def _read_tiff(data: bytes, where: object) -> Header:
+    tiff = read_tiff(data, where)
+    each = _TIFF_BYTES * (_ALPHA if tiff.alpha else 1) * (2 if tiff.depth == 16 else 1)
+    return Header(
+        "TIFF",
+        tiff.width,
+        tiff.height,
+        True,
+        alpha=tiff.alpha,
+        orientation=tiff.orientation,
+        multiplied=tiff.multiplied or tiff.depth < 16,  # libtiff itself multiplies 8-bit colors
+        depth=tiff.depth,
+        pages=tiff.pages,
+        pixel_bytes=each,
+    )

@@ -14,24 +14,30 @@ import numpy as np
 
 from edge_runtime.errors import PhotoError
 from edge_runtime.image import Image
+from edge_runtime.image.jpeg_header import (
+    END,
+    FRAME_MARKERS,
+    MAX_SCANS,
+    PROGRESSIVE,
+    SCAN,
+    JpegSize,
+    next_marker,
+)
+from edge_runtime.image.pixels import quiet
 
-START, END = b"\xff\xd8", b"\xff\xd9"
+START = b"\xff\xd8"
 MAX_PIXELS = 7680 * 4320
 """Pixels of a frame: the largest size that the camera settings can request."""
 MAX_DECODED_PIXELS = 1 << 23
 """Pixels of a frame after its reduction; they take 24 MiB."""
 MAX_COEFFICIENT_BYTES = 1 << 25
 """A JPEG in several scans needs memory for all of its coefficients at once."""
-MAX_SCANS = 32
-"""Each scan costs time for the whole picture. Encoders use about 10."""
 MISSING = 128
 """Gray level, in every channel, of the part of a picture for which there is no data."""
 _LEADING = 64
 """Bytes within which the JPEG must start."""
 _TAIL = 2048
 """Bytes of a scan that are repeated to test whether the scan is complete."""
-_FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-_PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 
 
 class JpegFrame(NamedTuple):
@@ -62,7 +68,7 @@ def read_frame(data: bytes) -> JpegFrame:
     at, size, several, interval = begin + 2, b"", False, 0
     pieces, copied = [START], at
     while True:
-        marker_at = _next_marker(data, at)
+        marker_at = next_marker(data, at)
         if marker_at < 0:
             raise PhotoError("damaged JPEG: it ends before the picture", where="frame")
         marker = data[marker_at + 1]
@@ -77,8 +83,8 @@ def read_frame(data: bytes) -> JpegFrame:
         if marker in (0xD8, 0xD9) or length < 2 or len(content) != length - 2:
             raise PhotoError("damaged JPEG: its segments are cut", where="frame")
         at = marker_at + 2 + length
-        if marker in _FRAME_MARKERS:
-            size, several = content, marker in _PROGRESSIVE
+        if marker in FRAME_MARKERS:
+            size, several = content, marker in PROGRESSIVE
         elif marker == 0xDD:
             interval = int.from_bytes(content[:2], "big")
         elif marker == 0xDA:
@@ -89,7 +95,7 @@ def read_frame(data: bytes) -> JpegFrame:
         at -= len(data)
         data = b"".join(pieces)
         at += len(data)
-    return _bounded(data, at, _Size.read(size), several=several, interval=interval)
+    return _bounded(data, at, JpegSize.read(size), several=several, interval=interval)
 
 
 def is_cut(frame: JpegFrame, image: Image) -> bool:
@@ -112,47 +118,14 @@ def is_cut(frame: JpegFrame, image: Image) -> bool:
     longer = frame.data[: frame.end] + tail.replace(b"\xff", b"\xfe") + END
     # The last scan of several may hold only details, which the small version does not show.
     flags = cv2.IMREAD_COLOR if frame.several_scans else cv2.IMREAD_REDUCED_COLOR_8
-    before, after = (
-        cv2.imdecode(np.frombuffer(data, np.uint8), flags) for data in (frame.data, longer)
-    )
+    with quiet():
+        before, after = (
+            cv2.imdecode(np.frombuffer(data, np.uint8), flags) for data in (frame.data, longer)
+        )
     return before is None or after is None or not np.array_equal(before, after)
 
 
-class _Size(NamedTuple):
-    """What the frame header states."""
-
-    width: int
-    height: int
-    units: int
-    """Number of the smallest units of a scan with all channels."""
-    blocks: int
-
-    @classmethod
-    def read(cls, content: bytes) -> _Size:
-        """Parse the content of the frame header; raises `PhotoError`."""
-        count = content[5] if len(content) > 5 else 0
-        height, width = (int.from_bytes(content[at : at + 2], "big") for at in (1, 3))
-        factors = [(content[at] >> 4, content[at] & 15) for at in range(7, len(content), 3)][:count]
-        if not width or not height or len(factors) != count or not count:
-            raise PhotoError("damaged JPEG: it has no size", where="frame")
-        across, down = (max(1, *(pair[axis] for pair in factors), 1) for axis in (0, 1))
-        units = -(-width // (8 * across)) * -(-height // (8 * down))
-        return cls(width, height, units, units * sum(h * v for h, v in factors))
-
-
-def _next_marker(data: bytes, at: int) -> int:
-    """Return the offset of the next marker from `at` on, as libjpeg finds it; -1 if there is none.
-
-    Bytes that are no marker, stuffed zeros and fill bytes are skipped.
-    """
-    while (at := data.find(b"\xff", at)) >= 0 and at + 1 < len(data):
-        if data[at + 1] not in (0x00, 0xFF):
-            return at
-        at += 1
-    return -1
-
-
-def _bounded(data: bytes, scan: int, size: _Size, *, several: bool, interval: int) -> JpegFrame:
+def _bounded(data: bytes, scan: int, size: JpegSize, *, several: bool, interval: int) -> JpegFrame:
     """Return the frame whose first scan begins at `scan`, if it is within all bounds.
 
     `several`: the header announces further scans.
@@ -161,7 +134,7 @@ def _bounded(data: bytes, scan: int, size: _Size, *, several: bool, interval: in
     if end < 0:
         end = len(data) - data.endswith(b"\xff")  # half of a marker
         data = data[:end] + END
-    scans = 1 + data.count(b"\xff\xda", scan, end) if several else 1
+    scans = 1 + data.count(SCAN, scan, end) if several else 1
     if size.width * size.height > MAX_PIXELS or (
         several and size.blocks * 128 > MAX_COEFFICIENT_BYTES
     ):
@@ -176,6 +149,6 @@ def _bounded(data: bytes, scan: int, size: _Size, *, several: bool, interval: in
     if (end - scan) * 8 < size.blocks // 64:  # far less than the shortest code of each block
         raise PhotoError("damaged JPEG: nearly all of the picture is missing", where="frame")
     if several:
-        scan = max(scan, data.rfind(b"\xff\xda", scan, end) + 2)
+        scan = max(scan, data.rfind(SCAN, scan, end) + 2)
     restarts = (size.units - 1) // interval if interval and not several else 0
     return JpegFrame(data, size.width, size.height, restarts, scan, end, several)

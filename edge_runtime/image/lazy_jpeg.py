@@ -13,8 +13,9 @@ import numpy as np
 from edge_runtime.errors import PhotoError
 from edge_runtime.image import Image
 from edge_runtime.image.change_gate import CELLS
-from edge_runtime.image.decode import ENOUGH_SIDE, decode_reduced, reduction
+from edge_runtime.image.decode import ENOUGH_SIDE, reduction
 from edge_runtime.image.jpeg_frame import MAX_DECODED_PIXELS, JpegFrame, is_cut, read_frame
+from edge_runtime.image.pixels import decode_reduced
 
 
 class Picture:

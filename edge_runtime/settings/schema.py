@@ -253,8 +253,8 @@ class HttpSettings(Table, frozen=True, kw_only=True):
         Meta(
             gt=0,
             le=67,
-            description="Largest photo that is decoded, megapixels. JPEGs may be larger, "
-            "because they are decoded at a fraction of their size.",
+            description="Largest photo that is decoded, megapixels. A JPEG counts at the fraction "
+            "of its size at which it is decoded; a progressive one counts in full.",
         ),
     ] = 16.0
     requests_per_minute: Annotated[

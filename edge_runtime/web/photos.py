@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from starlette.requests import ClientDisconnect, Request
 
-from edge_runtime.errors import PhotoError
-from edge_runtime.image.header import read_header
+from edge_runtime.image.decode import reduction_of
+from edge_runtime.image.header import check_budget, read_header
 from edge_runtime.settings.schema import HttpSettings
 
 UPLOAD_S = 20.0
@@ -128,12 +128,7 @@ def _too_many() -> UploadError:
 def check_pixels(data: bytes, megapixels: float) -> None:
     """Raise `PhotoError` if the header announces a photo that needs too much memory.
 
-    A JPEG is decoded at a reduced size, for which the decoder has its own limit.
+    A JPEG counts at its reduced size, unless its decoder needs all pixels at once.
     """
     header = read_header(data, "photo")
-    if header.kind != "JPEG" and header.width * header.height > megapixels * 1e6:
-        raise PhotoError(
-            f"{header.width} x {header.height} pixels exceed the limit for this format",
-            where="photo",
-            remedy=f"use a JPEG, or at most {megapixels:g} megapixels",
-        )
+    check_budget(header, reduction_of(header), "photo", most_pixels=megapixels * 1e6)

@@ -134,7 +134,7 @@ def _bad_files(picture: Pillow.Image) -> dict[str, tuple[bytes, str]]:
         "truncated.webp": (webp[: len(webp) // 2], "truncated WebP"),
         "truncated.bmp": (bmp[: len(bmp) // 2], "truncated BMP"),
         "garbled.png": (_garble(png), "damaged PNG"),
-        "tiff.tif": (b"II*\0" + bytes(40), "damaged TIFF"),
+        "tiff.tif": (b"II*\0" + bytes(40), "truncated TIFF"),
         "one.png": (_encode(picture.resize((1, 1)), "PNG"), "too small: 1 x 1 pixels"),
         "one.tif": (_encode(picture.resize((1, 1)), "TIFF"), "too small: 1 x 1 pixels"),
         "strip.jpg": (

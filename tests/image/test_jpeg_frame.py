@@ -14,7 +14,8 @@ from PIL import Image as Pillow
 
 from edge_runtime.errors import PhotoError
 from edge_runtime.image import Image
-from edge_runtime.image.jpeg_frame import END, read_frame
+from edge_runtime.image.jpeg_frame import read_frame
+from edge_runtime.image.jpeg_header import END
 from edge_runtime.image.lazy_jpeg import JpegPicture
 
 KINDS: dict[str, dict[str, Any]] = {
