@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import numpy as np
 import pytest
 from starlette.requests import Request
 
 from edge_runtime.settings.schema import HttpSettings
 from edge_runtime.web import photos
 from edge_runtime.web.photos import UploadError, Uploads
+from tests.support.web import encoded
 
-SIZE = 400_000
-START = b"BM" + bytes(24)
+LARGE = encoded(np.zeros((364, 364, 3), np.uint8), ".bmp")  # 0.4 MB
+SMALL = encoded(np.zeros((180, 180, 3), np.uint8), ".bmp")  # 0.1 MB
 
 
 class _Sender:
@@ -52,8 +54,8 @@ def test_the_oldest_of_the_largest_client_gives_way(monkeypatch: pytest.MonkeyPa
         senders = [_Sender(client) for client in ("a", "b", "b", "c")]
         tasks = [asyncio.create_task(_receive(uploads, each, done)) for each in senders]
         for sender in senders[:3]:  # 0.8 MB of "b", 0.1 MB of "a"
-            await sender.send(START + bytes(SIZE if sender is not senders[0] else SIZE // 4))
-        await senders[3].send(START + bytes(SIZE), more=False)  # does not fit
+            await sender.send(SMALL if sender is senders[0] else LARGE)
+        await senders[3].send(LARGE, more=False)  # does not fit
         assert await tasks[1] == "503 too many photos at once"
         for sender in (senders[0], senders[2]):
             await sender.send(b"", more=False)
@@ -72,7 +74,7 @@ def test_photos_that_are_being_recognized_do_not_give_way(monkeypatch: pytest.Mo
         senders = [_Sender("a") for _ in range(3)]
         tasks = [asyncio.create_task(_receive(uploads, each, done)) for each in senders]
         for sender in senders:
-            await sender.send(START + bytes(SIZE), more=False)
+            await sender.send(LARGE, more=False)
         done.set()
         return list(await asyncio.gather(*tasks))
 
