@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from datetime import UTC, datetime
 
@@ -67,8 +67,13 @@ def _as_text(source: str) -> str:
     return redact(source).encode(errors="replace").decode()
 
 
-def insert(connection: sqlite3.Connection, batch: Batch) -> list[int | None]:
+def insert(
+    connection: sqlite3.Connection, batch: Batch, *, in_parts: bool = False
+) -> list[int | None]:
     """Insert the codes of `batch` and return their ids.
+
+    With `in_parts`, other batches follow in the same transaction, and the memory that it takes does
+    not grow with them.
 
     The id is None for a code whose digest the label has already. If that lacks features or the
     picture, they are added.
@@ -81,7 +86,7 @@ def insert(connection: sqlite3.Connection, batch: Batch) -> list[int | None]:
     owners = [label_ids[entry.label] for entry in batch.entries]
     new = list(range(len(batch.entries)))
     if any(entry.digest is not None for entry in batch.entries):
-        new = _new_entries(connection, batch.entries, owners)
+        new = _new_entries(connection, batch.entries, owners, in_parts)
     blobs = batch.codes.astype("<u8").view(f"V{8 * batch.codes.shape[1]}")[:, 0].tolist()
     next_id(last + len(new), "code")
     new_ids = range(last + 1, last + 1 + len(new))
@@ -90,7 +95,7 @@ def insert(connection: sqlite3.Connection, batch: Batch) -> list[int | None]:
         ids[index] = item_id
     entries = [batch.entries[index] for index in new]
     many = len(new) > MANY
-    if many:  # each page of a large batch is written only once, when it is full
+    if many and not in_parts:  # each page of a large batch is written only once, when it is full
         execute("PRAGMA cache_spill = OFF")
     with without_index(connection, len(new)) if many else nullcontext():
         write_items(
@@ -141,10 +146,14 @@ def insert(connection: sqlite3.Connection, batch: Batch) -> list[int | None]:
 
 
 def _new_entries(
-    connection: sqlite3.Connection, entries: Sequence[LabeledCode], owners: Sequence[int]
+    connection: sqlite3.Connection,
+    entries: Sequence[LabeledCode],
+    owners: Sequence[int],
+    in_parts: bool,
 ) -> list[int]:
     """Return the indices of the entries that their labels do not have yet, without repetitions."""
-    known = _digests(connection, set(owners)) if len(entries) > MANY else None
+    all_known = len(entries) > MANY and not in_parts
+    known = _digests(connection, set(owners)) if all_known else None
     inserted: set[tuple[int, bytes]] = set()
     new = []
     for index, (owner, entry) in enumerate(zip(owners, entries, strict=True)):
@@ -155,6 +164,15 @@ def _new_entries(
             inserted.add(key)
         new.append(index)
     return new
+
+
+def add_label_data(
+    connection: sqlite3.Connection, label_data: Iterable[tuple[str, LabelData]]
+) -> None:
+    """Store the parts of `label_data` that the labels lack."""
+    changed = [True for label, data in label_data if _add_label_data(connection, label, data)]
+    if changed:
+        begin_generation(connection)
 
 
 def _add_label_data(connection: sqlite3.Connection, label: str, data: LabelData) -> bool:

@@ -13,6 +13,7 @@ from edge_runtime.fitting.quantized import QuantizedFeatures
 from edge_runtime.position import Position
 
 MAX_THUMBNAIL_BYTES = 65_536
+MAX_PAYLOAD_BYTES = 262_144
 MAX_LABEL_LENGTH = 128
 """Characters."""
 
@@ -48,8 +49,13 @@ class LabelData:
         """Return this data; raise `InputError` if the payload or the thumbnail is not valid."""
         if self.payload:
             try:
+                if len(self.payload.encode()) > MAX_PAYLOAD_BYTES:
+                    raise InputError(
+                        f"the payload must not exceed {MAX_PAYLOAD_BYTES} bytes, "
+                        f"got {len(self.payload.encode())}",
+                        where=label,
+                    )
                 json.loads(self.payload)
-                self.payload.encode()
             except (ValueError, RecursionError) as error:
                 raise InputError(
                     f"the payload is not valid JSON: {error}",

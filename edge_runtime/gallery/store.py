@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from edge_runtime.code import Code, Embedding
@@ -74,6 +74,25 @@ class Gallery(OpenGallery):
     ) -> EnrollCounts:
         """Commit all `codes`, or none, and count pictures and codes."""
         return count_enrolled(group_ids(codes, self.enroll(codes, label_data)))
+
+    def enroll_parts(
+        self,
+        parts: Iterable[Sequence[LabeledCode]],
+        label_data: Callable[[], Iterable[tuple[str, LabelData]]],
+    ) -> EnrollCounts:
+        """Commit the codes of all `parts`, or none, with one part in memory at a time.
+
+        `label_data` is called after the last part. Returns the number of pictures and codes.
+        """
+        counts = EnrollCounts(0, 0, 0)
+        with self._writing(many=True):
+            for part in parts:
+                batch = changes.Batch(part, {}, self.bits)
+                ids = changes.insert(self._connection, batch, in_parts=True)
+                new = count_enrolled(group_ids(part, ids))
+                counts = EnrollCounts(*map(sum, zip(counts, new, strict=True)))
+            changes.add_label_data(self._connection, label_data())
+        return counts
 
     def remove(self, *, label: str | None = None, ids: Sequence[int] = ()) -> Counts:
         """Remove a label with all its codes, or single codes.

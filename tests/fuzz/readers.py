@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tests.fuzz import http, models, photos
+from tests.fuzz import http, imports, models, photos
 from tests.fuzz.reader import Reader
 
 READERS: dict[str, Callable[[], Reader]] = {
     "http": http.reader,
+    "imports": imports.reader,
     "model": models.reader,
     "photo": photos.reader,
 }

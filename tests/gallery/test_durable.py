@@ -15,7 +15,8 @@ import pytest
 from edge_runtime.engine.fake import FakeEngine
 from edge_runtime.gallery import Gallery, LabeledCode
 from edge_runtime.gallery.backup import backup, restore
-from edge_runtime.gallery.exchange import export_codes, labels_path
+from edge_runtime.gallery.exchange.common import labels_path
+from edge_runtime.gallery.exchange.export import export_codes
 from edge_runtime.gallery.maintenance import compact, verify
 from edge_runtime.gallery.rows import Meta
 from edge_runtime.gallery.snapshot.file import snapshot_path

@@ -28,7 +28,8 @@ from edge_runtime.errors import (
 from edge_runtime.gallery import Gallery, LabeledCode
 from edge_runtime.gallery.backup import backup, restore
 from edge_runtime.gallery.content import Content
-from edge_runtime.gallery.exchange import export_codes, import_codes
+from edge_runtime.gallery.exchange.export import export_codes
+from edge_runtime.gallery.exchange.reading import import_codes
 from edge_runtime.gallery.maintenance import compact, verify
 from edge_runtime.gallery.rows import Meta
 from edge_runtime.gallery.snapshot.file import load_snapshot, snapshot_path

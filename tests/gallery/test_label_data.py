@@ -26,7 +26,8 @@ from edge_runtime.errors import (
 )
 from edge_runtime.gallery import Gallery, LabelData, LabeledCode
 from edge_runtime.gallery.backup import backup
-from edge_runtime.gallery.exchange import export_codes, import_codes
+from edge_runtime.gallery.exchange.export import export_codes
+from edge_runtime.gallery.exchange.reading import import_codes
 from edge_runtime.gallery.maintenance import verify
 from edge_runtime.gallery.rows import Meta
 from edge_runtime.gallery.schema import SCHEMA_VERSION

@@ -165,7 +165,7 @@ def export_gallery(gallery: Path, target: Path) -> None:
     The name of TARGET ends in .jsonl, .npz or .faiss and selects the format.
     """
     from edge_runtime.gallery import Gallery
-    from edge_runtime.gallery.exchange import export_codes
+    from edge_runtime.gallery.exchange.export import export_codes
     from edge_runtime.gallery.rows import Meta
 
     with busy("exporting"), Gallery(gallery, read_only=True) as opened:
@@ -193,15 +193,12 @@ def import_gallery(
     from edge_runtime.engine import open_engine
     from edge_runtime.errors import InputError
     from edge_runtime.gallery import Gallery
-    from edge_runtime.gallery.exchange import import_codes
-    from edge_runtime.gallery.rows import Meta
+    from edge_runtime.gallery.exchange.reading import import_into
 
     bad: list[str] = []
     info = None if gallery.exists() and model is None else open_engine(model).model
     with busy("importing"), Gallery(gallery, info, create=info is not None) as opened:
-        meta = Meta(opened.model_id, opened.bits)
-        codes, label_data = import_codes(source, meta, bad if skip_bad else None)
-        counts = opened.enroll_counted(codes, label_data)
+        counts = import_into(opened, source, bad if skip_bad else None)
     if as_json:
         print_json({**counts._asdict(), "bad": bad})
     else:

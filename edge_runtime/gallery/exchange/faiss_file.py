@@ -11,14 +11,19 @@ model.
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_runtime.gallery.exchange.common import MOST_ROWS
+
 _HEADER = struct.Struct("<4siiqBi")
 _LENGTH = struct.Struct("<Q")
+BLOCK = 1 << 14
+"""Codes in memory at a time."""
 _FLAT, _MAPS = b"IBxF", (b"IBMp", b"IBM2")
 
 
@@ -42,42 +47,58 @@ def write_faiss(file: IO[bytes], codes: FaissCodes) -> None:
     file.write(_LENGTH.pack(count) + codes.ids.astype("<i8").tobytes())
 
 
-def read_faiss(data: bytes) -> FaissCodes:
-    """Read an index of either kind; raises ValueError."""
-    kind, bits, size, count, offset = _read_header(data, 0)
-    if kind in _MAPS:
-        inner, inner_bits, _, inner_count, offset = _read_header(data, offset)
-        if (inner, inner_bits, inner_count) != (_FLAT, bits, count):
-            raise ValueError("the id map does not contain a flat index of the same size")
-    octets, offset = _read_vector(data, offset, 1, count * size)
-    ids = np.arange(count, dtype=np.int64)
-    if kind in _MAPS:
-        raw, offset = _read_vector(data, offset, 8, count)
-        ids = raw.view("<i8").astype(np.int64, copy=False)
-    if offset != len(data):
-        raise ValueError(f"{len(data) - offset} bytes follow the index")
-    return FaissCodes(bits, octets.reshape(count, size), ids)
+class FaissReader:
+    """An index of either kind, read a block of codes at a time. Its ids are skipped."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        """Read the headers, and check that the file has the size they give; raises ValueError."""
+        self._file = file
+        kind, self.bits, size, self.count = _read_header(file)
+        if kind in _MAPS:
+            inner, inner_bits, _, inner_count = _read_header(file)
+            if (inner, inner_bits, inner_count) != (_FLAT, self.bits, self.count):
+                raise ValueError("the id map does not contain a flat index of the same size")
+        self._size = size
+        if _read_length(file) != self.count * size:
+            raise ValueError("truncated")
+        begin = file.tell()
+        after = begin + self.count * size
+        end = file.seek(0, 2)
+        if kind in _MAPS:
+            file.seek(min(after, end))
+            if _read_length(file) != self.count:
+                raise ValueError("truncated")
+            after += _LENGTH.size + 8 * self.count
+        if end < after:
+            raise ValueError("truncated")
+        if end > after:
+            raise ValueError(f"{end - after} bytes follow the index")
+        file.seek(begin)
+
+    def blocks(self) -> Iterator[NDArray[np.uint8]]:
+        """Yield the bytes of the codes, [n, bits / 8] each; raises ValueError."""
+        for start in range(0, self.count, BLOCK):
+            count = min(BLOCK, self.count - start)
+            data = self._file.read(count * self._size)
+            if len(data) != count * self._size:
+                raise ValueError("truncated")
+            yield np.frombuffer(data, np.uint8).reshape(count, self._size)
 
 
-def _read_header(data: bytes, offset: int) -> tuple[bytes, int, int, int, int]:
-    if len(data) < offset + _HEADER.size:
+def _read_header(file: IO[bytes]) -> tuple[bytes, int, int, int]:
+    data = file.read(_HEADER.size)
+    if len(data) < _HEADER.size:
         raise ValueError("truncated")
-    kind, bits, size, count, _trained, _metric = _HEADER.unpack_from(data, offset)
+    kind, bits, size, count, _trained, _metric = _HEADER.unpack(data)
     if kind not in (_FLAT, *_MAPS):
         raise ValueError("not a binary index of faiss, or not a supported kind of index")
-    if bits < 8 or bits != 8 * size or count < 0:
+    if bits < 8 or bits != 8 * size or not 0 <= count <= MOST_ROWS:
         raise ValueError(f"invalid header: {count} codes of {bits} bits in {size} bytes")
-    return kind, bits, size, count, offset + _HEADER.size
+    return kind, bits, size, count
 
 
-def _read_vector(
-    data: bytes, offset: int, item_bytes: int, expected: int
-) -> tuple[NDArray[np.uint8], int]:
-    """Return the bytes of a vector and the offset of its end."""
-    if len(data) < offset + _LENGTH.size:
+def _read_length(file: IO[bytes]) -> int:
+    data = file.read(_LENGTH.size)
+    if len(data) < _LENGTH.size:
         raise ValueError("truncated")
-    (count,) = _LENGTH.unpack_from(data, offset)
-    offset += _LENGTH.size
-    if count != expected or len(data) < offset + count * item_bytes:
-        raise ValueError("truncated")
-    return np.frombuffer(data, np.uint8, count * item_bytes, offset), offset + count * item_bytes
+    return int(_LENGTH.unpack(data)[0])
