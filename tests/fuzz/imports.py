@@ -23,6 +23,7 @@ def reader() -> Reader:
     folder = Path(tempfile.mkdtemp(prefix="edge-imports-"))
 
     def read(data: bytes) -> object:
+        data = data or b"\0"
         path = folder / f"a{SUFFIXES[data[0] % len(SUFFIXES)]}"
         path.write_bytes(data[1:])
         (folder / "a.faiss.labels").write_bytes(b"x\n" * 3)
