@@ -41,7 +41,11 @@ def _film(noise: Noise, *seeds: int, frames: int = 8) -> list[object]:
 
 def test_type_checkers_and_python_see_the_same_names() -> None:
     tree = ast.parse(Path(er.__file__).read_text(encoding="utf-8"))
-    (block,) = (node for node in tree.body if isinstance(node, ast.If))
+    (block,) = (
+        node
+        for node in tree.body
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+    )
     declared = {
         alias.name: node.module
         for node in block.body
