@@ -53,6 +53,8 @@ def decode(data: bytes, header: Header, scale: int) -> Image | None:
             image = on_white(image, multiplied=header.multiplied)
         elif header.alpha:
             image = cv2.imdecode(buffer, flags)
+        if image is None and header.kind == "BMP":  # some programs cut the padding or the last row
+            image = cv2.imdecode(np.frombuffer(data + bytes(4 * header.width), np.uint8), flags)
     return None if image is None else _upright(image, header.orientation)  # type: ignore[arg-type]
 
 

@@ -241,6 +241,17 @@ def test_os2_bitmaps_are_decoded(rgb: NDArray[np.uint8]) -> None:
     assert _off(decode_photo(_os2_bmp(rgb, 8)), _gray(rgb)) == 0
 
 
+def test_a_bitmap_may_lack_a_part_of_its_last_row(rgb: NDArray[np.uint8]) -> None:
+    """Some programs write that, with a file size that matches; the top row is stored last."""
+    cut = bytearray(_os2_bmp(rgb, 8)[:-20])
+    cut[2:6] = len(cut).to_bytes(4, "little")
+    assert _off(decode_photo(bytes(cut))[1:], _gray(rgb)[1:]) == 0
+    del cut[-5 * WIDTH :]
+    cut[2:6] = len(cut).to_bytes(4, "little")
+    with pytest.raises(PhotoError, match="damaged BMP"):
+        decode_photo(bytes(cut))
+
+
 def test_bitmaps_that_are_refused_are_named(rgb: NDArray[np.uint8]) -> None:
     bmp = bytearray(_encode(rgb, "BMP"))
     for at, value, what in ((30, 4, "compression 4"), (28, 2, "2 bits"), (14, 41, "of 41 bytes")):
