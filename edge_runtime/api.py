@@ -25,12 +25,13 @@ from edge_runtime.enroll import (
     enroll_frames,
     enroll_photos,
     labeled_photos,
+    photos_of,
 )
-from edge_runtime.errors import InputError
+from edge_runtime.errors import InputError, PhotoError
 from edge_runtime.fitting.calibration import FALSE_NAME_RATE
 from edge_runtime.gallery import Counts, Gallery, check_label, default_path
 from edge_runtime.image.change_gate import ChangeGate, GateOptions
-from edge_runtime.image.decode import Photo, find_photos, load_photo
+from edge_runtime.image.decode import Photo, load_photo
 from edge_runtime.position import Position, QueryPosition
 from edge_runtime.recognition.pipeline import FusedResult, Pipeline
 from edge_runtime.recognition.smoothing import WINDOW, Decider
@@ -130,11 +131,13 @@ class Recognizer:
             raise InputError(
                 "no photos given", where=label, remedy="pass at least one photo or folder"
             )
+        faults: list[PhotoError] = []
         result = enroll_photos(
             self.engine,
             self.gallery,
-            [(label, photo) for given in photos for photo in _expand(given)],
+            [(label, photo) for given in photos for photo in photos_of(given, faults)],
             EnrollOptions(views, thumbnail, position, keep_pictures=self._keep),
+            faults=faults,
         )
         if result.faults:
             raise result.faults[0]
@@ -150,11 +153,13 @@ class Recognizer:
     ) -> EnrollResult:
         """Enroll a folder that has one sub-folder of photos per label.
 
-        Photos that cannot be used are listed in the result's `faults`; the others are enrolled.
-        Otherwise as `enroll`.
+        Photos and folders that cannot be used are listed in the result's `faults`; the others are
+        enrolled. Otherwise as `enroll`.
         """
         options = EnrollOptions(views, thumbnails, position, keep_pictures=self._keep)
-        return enroll_photos(self.engine, self.gallery, labeled_photos(folder), options)
+        faults: list[PhotoError] = []
+        photos = labeled_photos(folder, faults)
+        return enroll_photos(self.engine, self.gallery, photos, options, faults=faults)
 
     def enroll_camera(
         self,
@@ -337,12 +342,6 @@ def _source(camera: Camera, options: CameraOptions | None = None) -> Source:
     if isinstance(camera, Source):
         return camera
     return parse_source(str(camera) if isinstance(camera, int) else os.fspath(camera), options)
-
-
-def _expand(photo: Photo) -> list[Photo]:
-    if isinstance(photo, str | os.PathLike) and Path(photo).is_dir():
-        return [*find_photos(Path(photo))]
-    return [photo]
 
 
 def _check_positive(name: str, value: int) -> None:

@@ -33,10 +33,10 @@ from edge_runtime.image.decode import (
     Photo,
     check_image,
     decode_photo,
-    find_photos,
     read_bytes,
 )
 from edge_runtime.image.exif import read_exif_position
+from edge_runtime.image.photo_files import search_photos
 from edge_runtime.image.preprocess import preprocess
 from edge_runtime.position import Position
 from edge_runtime.recognition.pipeline import embedding_of
@@ -82,13 +82,18 @@ class EnrollResult:
     """One error for each photo that could not be used. All others were enrolled."""
 
 
-def labeled_photos(folder: str | os.PathLike[str]) -> list[tuple[str, Path]]:
+def labeled_photos(
+    folder: str | os.PathLike[str], faults: list[PhotoError] | None = None
+) -> list[tuple[str, Path]]:
     """Return the label and path of every photo in `folder`, which has one sub-folder per label.
 
-    Raises `NoPhotosError` or `LabelError`.
+    Adds what in it cannot be used to `faults`. Raises `NoPhotosError` or `LabelError`.
     """
     root = Path(folder)
-    photos = find_photos(root)
+    found = search_photos(root)
+    photos = found.photos
+    if faults is not None:
+        faults += found.faults
     loose = [path for path in photos if path.parent == root]
     if loose:
         raise NoPhotosError(
@@ -97,6 +102,15 @@ def labeled_photos(folder: str | os.PathLike[str]) -> list[tuple[str, Path]]:
             remedy="make one sub-folder per label, or use --label LABEL PHOTO...",
         )
     return [(check_label(path.relative_to(root).parts[0]), path) for path in photos]
+
+
+def photos_of(photo: Photo, faults: list[PhotoError]) -> list[Photo]:
+    """Return all photos of a folder, or `photo` itself; add what cannot be used to `faults`."""
+    if isinstance(photo, str | os.PathLike) and Path(photo).is_dir():
+        found = search_photos(Path(photo))
+        faults += found.faults
+        return [*found.photos]
+    return [photo]
 
 
 def views_of(image: Image) -> list[Image]:
@@ -142,13 +156,16 @@ def enroll_photos(
     options: EnrollOptions = EnrollOptions(),
     *,
     step: Callable[[], None] = lambda: None,
+    faults: Iterable[PhotoError] = (),
 ) -> EnrollResult:
     """Enroll photos under their labels and call `step` after each.
 
-    A photo that cannot be used is listed in the result; the others are enrolled nevertheless. If
+    A photo that cannot be used is listed in the result, after the `faults` of the search for
+    photos; the others are enrolled nevertheless. If
     the call ends early (Ctrl-C, a full disk), every committed batch stays enrolled.
     """
     batch = _Batch(engine, gallery, options)
+    batch.result.faults += faults
     try:
         for label, photo in photos:
             try:

@@ -339,7 +339,7 @@ def storage_error(error: OSError | sqlite3.Error, where: object) -> StorageError
         errno.ENOTDIR: ("part of the path is not a folder", "check the path"),
         errno.EISDIR: ("this is a folder, not a file", "pass the path of a file"),
         errno.ENOENT: ("no such file or folder", "check the path"),
-    }.get(cause or 0, (str(error) if isinstance(error, OSError) else "", ""))
+    }.get(cause or 0, ((error.strerror or str(error)) if isinstance(error, OSError) else "", ""))
     return StorageError(what, where=where, remedy=remedy) if what else None
 
 

@@ -19,7 +19,7 @@ from edge_runtime.cli.common import (
     print_message,
     progress_bar,
 )
-from edge_runtime.errors import InputError
+from edge_runtime.errors import InputError, PhotoError
 
 if TYPE_CHECKING:
     from edge_runtime.enroll import EnrollResult
@@ -110,10 +110,10 @@ def command(
         enroll_photos,
         fit_if_due,
         labeled_photos,
+        photos_of,
     )
     from edge_runtime.gallery import Gallery, check_label
     from edge_runtime.gallery.advice.warning import enrollment_warning
-    from edge_runtime.image.decode import find_photos
     from edge_runtime.position import parse_position
 
     options = EnrollOptions(views, thumbnails, keep_pictures=keep_pictures)
@@ -121,15 +121,12 @@ def command(
         fixed = parse_position(position) if position != "photo" else None
         options = replace(options, position=fixed or "photo")
 
+    faults: list[PhotoError] = []
     if label is not None:
         label = check_label(label)
-        photos = [
-            (label, photo)
-            for path in paths
-            for photo in (find_photos(path) if path.is_dir() else [path])
-        ]
+        photos = [(label, photo) for path in paths for photo in photos_of(path, faults)]
     else:
-        photos = [pair for path in paths for pair in labeled_photos(path)]
+        photos = [(name, photo) for path in paths for name, photo in labeled_photos(path, faults)]
     engine = open_engine(model, threads=threads)
     with Gallery(gallery, engine.model, create=True) as opened:
         if camera is not None and label is not None:
@@ -137,7 +134,9 @@ def command(
                 result = enroll_frames(engine, opened, label, frames, count, options)
         else:
             with progress_bar("enrolling", len(photos)) as advance:
-                result = enroll_photos(engine, opened, photos, options, step=lambda: advance(1))
+                result = enroll_photos(
+                    engine, opened, photos, options, step=lambda: advance(1), faults=faults
+                )
         fitted = fit_if_due(engine, opened) if refit else None
         stats = opened.stats()
         enrolled = {name for name, _ in photos} | ({label} if label else set())

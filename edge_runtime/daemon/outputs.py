@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import select
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import TextIO, TypedDict
 
+from edge_runtime.errors import ConfigError
 from edge_runtime.settings import Settings, read_secret
 from edge_runtime.sinks import JsonSink, Outbox, Sink, TextSink
+from edge_runtime.system.files import open_regular
+
+MOST_BYTES = 1 << 22
+"""Bytes of a file with certificates."""
 
 SinkKey = tuple[object, ...]
 """Identifies a sink's configuration: the name of its table, its settings, and the contents of the
@@ -106,8 +111,16 @@ def _wanted(
 
 
 def _content(path: str) -> bytes | None:
-    """Return the file's content; None if it cannot be read, which its user reports."""
+    """Return the file's content; None if it cannot be read, which its user reports.
+
+    Raises `ConfigError` if it is not a regular file: its user would wait for a FIFO.
+    """
     try:
-        return Path(path).read_bytes() if path else None
-    except OSError:
-        return None
+        if not path:
+            return None
+        with open_regular(path) as file:
+            return file.read(MOST_BYTES)
+    except OSError as error:
+        if error.errno != errno.ENXIO:
+            return None
+        raise ConfigError(str(error.strerror), where=path, remedy="name a PEM file") from error

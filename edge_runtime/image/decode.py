@@ -8,22 +8,23 @@ This happens inside the JPEG decoder, is several times faster and needs a fracti
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import cv2
 import numpy as np
 
-from edge_runtime.errors import NoPhotosError, PhotoError, ResourceError, storage_error
+from edge_runtime.errors import PhotoError, ResourceError
 from edge_runtime.image import Image
 from edge_runtime.image.header import MAX_PIXELS, Header, check_budget, read_header
 from edge_runtime.image.limited import decode_limited
+from edge_runtime.image.photo_files import SUFFIXES as SUFFIXES
+from edge_runtime.image.photo_files import find_photos as find_photos
+from edge_runtime.image.photo_files import read_bytes as read_bytes
 from edge_runtime.image.pixels import decode
 from edge_runtime.shortage import check_memory, shortage
 from edge_runtime.system.cgroup import free_memory
 
 Photo = str | os.PathLike[str] | bytes | Image
 """A photo from a caller: a path, an encoded file, or pixels (uint8 H x W x 3, BGR)."""
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
 MIN_SIDE = 32
 """Pixels. A smaller image has too little detail to recognize."""
 ENOUGH_SIDE = 512
@@ -31,28 +32,6 @@ ENOUGH_SIDE = 512
 more than twice the network's 224, so that `preprocess` still runs at least one averaging step."""
 _SMALL_BYTES = 1 << 23
 """Whether there is memory for a smaller photo is not tested before it is decoded."""
-
-
-def find_photos(folder: Path) -> list[Path]:
-    """Return the photos in `folder` and its sub-folders, sorted by path, without hidden files.
-
-    Raises `NoPhotosError` if there are none.
-    """
-    try:
-        photos = sorted(
-            path
-            for path in folder.rglob("*")
-            if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
-        )
-    except OSError as error:
-        raise NoPhotosError(str(error), where=folder) from error
-    if not photos:
-        raise NoPhotosError(
-            "no photos in this folder" if folder.is_dir() else "no such folder",
-            where=folder,
-            remedy="pass a folder that contains " + ", ".join(sorted(SUFFIXES)) + " files",
-        )
-    return photos
 
 
 def read_photo(path: str | os.PathLike[str]) -> Image:
@@ -84,17 +63,6 @@ def check_image(image: Image) -> Image:
             remedy=f"use a photo of at most {MAX_PIXELS // 1_000_000} megapixels",
         )
     return image
-
-
-def read_bytes(path: str | os.PathLike[str]) -> bytes:
-    """Return the content of the photo file at `path`; raises `PhotoError`."""
-    try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        fault = storage_error(error, path)
-        raise PhotoError(
-            fault.what if fault else str(error), where=path, remedy=fault.remedy if fault else ""
-        ) from error
 
 
 def decode_photo(data: bytes, *, where: object = "photo") -> Image:

@@ -14,8 +14,18 @@ from msgspec import structs
 
 from edge_runtime.errors import ConfigError, storage_error
 from edge_runtime.settings.schema import Settings
+from edge_runtime.system.files import open_regular
 
-MAX_BYTES = 1 << 20
+MAX_BYTES = 1 << 16
+MOST_PARTS = 8
+"""Parts of a key, such as 2 in camera.fps. tomllib takes minutes for a key of 50,000 parts."""
+_LITERAL = re.compile(
+    r'"""(?:\\.|[^\\])*?"""|' r"'''.*?'''|" r'"(?:\\.|[^"\\\n])*"|' r"'[^'\n]*'|#[^\n]*", re.DOTALL
+)
+"""Texts and comments, which may contain any number of dots."""
+_LONG_KEY = re.compile(r'(?:\.[ \t]*(?:[A-Za-z0-9_-]+|"")[ \t]*){' f"{MOST_PARTS}}}")
+_LONG_NUMBER = re.compile(r"\d[\d_]{4299}")
+"""More digits than Python reads."""
 _TABLE = re.compile(r"\s*\[\s*([A-Za-z0-9_.-]+)\s*\]")
 _KEY = re.compile(r"\s*([A-Za-z0-9_.-]+)\s*=")
 _PLACE = re.compile(r"^(.*) - at `\$\.?(.*?)`$")
@@ -41,9 +51,10 @@ def read_settings(path: Path) -> Settings:
     Relative paths in it are relative to its folder.
     """
     try:
-        data = path.read_bytes()
+        with open_regular(path) as file:
+            data = file.read(MAX_BYTES + 1)
         if len(data) > MAX_BYTES:
-            raise ConfigError(f"larger than {MAX_BYTES >> 20} MiB: not a configuration", where=path)
+            raise ConfigError(f"larger than {MAX_BYTES >> 10} KiB: not a configuration", where=path)
         text = data.decode("utf-8-sig")  # some editors write a byte order mark
     except OSError as error:
         fault = storage_error(error, path)
@@ -62,10 +73,22 @@ def parse_settings(text: str, *, where: object = "configuration") -> Settings:
 
     Raises `ConfigError` with a location that begins with `where`.
     """
+    bare = _LITERAL.sub(_blank, text)
+    if long := _LONG_KEY.search(bare):
+        line = bare.count("\n", 0, long.start()) + 1
+        raise ConfigError(
+            f"a key has more than {MOST_PARTS} parts", where=f"{where}:{line}", remedy=_LIST
+        )
     try:
         tables = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # ValueError: also a number of 5,000 digits
         what, _, place = str(error).partition(" (at ")
+        what = _printable(what)
+        if digits := _LONG_NUMBER.search(text):
+            what, place = (
+                "a number is too long",
+                f"line {text.count(chr(10), 0, digits.start()) + 1}",
+            )
         number = re.match(r"line (\d+)", place)
         line = int(number[1]) if number else text.count("\n", 0, len(text.rstrip())) + 1
         raise ConfigError(
@@ -73,11 +96,20 @@ def parse_settings(text: str, *, where: object = "configuration") -> Settings:
         ) from error
     try:
         settings = msgspec.convert(tables, Settings)
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, OverflowError, RecursionError) as error:
         raise _explained(str(error), text, where) from error
     for key, what, remedy in _contradictions(settings):
         raise ConfigError(f"{key}: {what}", where=_at(text, key, where), remedy=remedy)
     return settings
+
+
+def _blank(literal: re.Match[str]) -> str:
+    """Return what replaces a text: an empty one with the same lines; nothing for a comment."""
+    return "" if literal[0][0] == "#" else '""' + "\n" * literal[0].count("\n")
+
+
+def _printable(text: str) -> str:
+    return "".join(each if each.isprintable() else "?" for each in text)[:200]
 
 
 def _explained(message: str, text: str, where: object) -> ConfigError:
@@ -91,7 +123,8 @@ def _explained(message: str, text: str, where: object) -> ConfigError:
             f"{key}.{missing[1]}: this key is required in [{key}]", where=at, remedy=_LIST
         )
     what = what.replace("`object`", "a table").replace("Expected", "expected")
-    return ConfigError(f"{key}: {what}" if key else what, where=_at(text, key, where), remedy=_LIST)
+    what = _printable(f"{key}: {what}" if key else what)
+    return ConfigError(what, where=_at(text, key, where), remedy=_LIST)
 
 
 _LIST = "docs/CONFIGURATION.md lists all keys"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import signal
 import socket
 import subprocess
@@ -87,6 +88,15 @@ def test_sighup_reloads_and_names_tables_that_need_a_restart(
     running.child.send_signal(signal.SIGHUP)
     running.until_logged("not reloaded: ")
     running.until_logged("edge.toml:7: camera.fps: expected `float` > 0")
+    for bad, what in (("9" * 5000, "a number is too long"), ("{a" + ".a" * 20000, "8 parts")):
+        config.write_text(f"{text}fps = {bad}\n")
+        running.child.send_signal(signal.SIGHUP)
+        running.until_logged(what)
+    config.unlink()
+    os.mkfifo(config)
+    running.child.send_signal(signal.SIGHUP)
+    running.until_logged("this is a FIFO")
+    config.unlink()
     config.write_text(text + "[model]\nthreads = 2\n[decision]\nradius = 0\nwindow = 1\n")
     running.child.send_signal(signal.SIGHUP)
     running.until_logged("reloaded: decision")

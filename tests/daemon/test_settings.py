@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_runtime.cli import run_command
+from edge_runtime.daemon.outputs import open_sinks
 from edge_runtime.errors import ConfigError
 from edge_runtime.settings import Settings, parse_settings, read_secret, read_settings
 from edge_runtime.settings.describe import document, effective, example, tables
@@ -46,6 +47,15 @@ def test_the_guide_is_generated_from_the_schema() -> None:
     ("text", "message"),
     [
         ("[camera]\nfps = 0", r"edge.toml:2: camera.fps: expected `float` > 0"),
+        ("[camera]\nfps = " + "9" * 5000 + "\n[gate]", r"edge.toml:2: .* a number is too long"),
+        ("[camera]\nfps = 0x" + "f" * 5000, r"edge.toml:2: camera.fps: "),
+        ("[camera]\nfps = 1e999", r"edge.toml:2: camera.fps: "),
+        ("\na" + ".a" * 20_000 + " = 1", r"edge.toml:2: a key has more than 8 parts"),
+        ("[a" + " . 'a'" * 9_000 + "]", r"edge.toml:1: a key has more than 8 parts"),
+        ("a = {" + "a." * 20_000 + "a = 1}", r"edge.toml:1: a key has more than 8 parts"),
+        ("a = " + "[" * 50_000, r"edge.toml:1: not valid TOML"),
+        ("a = " + "{a=" * 20_000, r"edge.toml:1: not valid TOML"),
+        ('"\\u001b[2J" = 1', r"edge.toml: .\[2J: unknown key"),
         ("[camera]\nfps = nan", r"edge.toml:2: camera.fps: "),
         ("[camera]\nfps = true", r"edge.toml:2: camera.fps: expected `float`, got `bool`"),
         ("\n[camera]\nsource = 3", r"edge.toml:3: camera.source: expected `str`, got `int`"),
@@ -93,7 +103,8 @@ def test_errors_name_file_line_and_key(tmp_path: Path, text: str, message: str) 
     with pytest.raises(ConfigError, match=message) as caught:
         read_settings(path)
     assert caught.value.remedy
-    assert "\n" not in str(caught.value)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 1000
 
 
 @pytest.mark.parametrize("data", [b"\xff\xfe", b"#" * (1 << 21)])
@@ -102,6 +113,33 @@ def test_files_that_are_not_text_or_too_large(tmp_path: Path, data: bytes) -> No
     path.write_bytes(data)
     with pytest.raises(ConfigError, match=r"edge\.toml: "):
         read_settings(path)
+
+
+@pytest.mark.parametrize("kind", ["fifo", "folder", "device"])
+def test_a_configuration_that_is_no_file(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "edge.toml"
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        path = Path("/dev/zero")
+    with pytest.raises(ConfigError, match=r"this is a (FIFO|folder|device), not a"):
+        read_settings(path)
+
+
+def test_certificates_that_are_a_fifo(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "ca.pem")
+    text = f'[output]\nformat = "none"\n[mqtt]\nhost = "a"\nca_file = "{tmp_path}/ca.pem"\n'
+    with pytest.raises(ConfigError, match="this is a FIFO"):
+        open_sinks(parse_settings(text), lossless=False)
+
+
+def test_dots_in_texts_and_comments_are_no_keys() -> None:
+    dots = "a." * 100
+    text = f'[camera]\nsource = "{dots}"  # {dots}\n[output]\n# {dots}\n'
+    assert parse_settings(text).camera.source == dots
+    assert parse_settings(f"[camera]\nsource = '''\n{dots}'''").camera.source == dots
 
 
 @given(st.text(max_size=60))

@@ -1,0 +1,150 @@
+"""The photos in a folder: which files are photos, and which cannot be used, and why."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from edge_runtime.errors import NoPhotosError, PhotoError, storage_error
+from edge_runtime.system.files import open_regular
+
+JPEG_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".jfi", ".pjpeg", ".pjp"})
+SUFFIXES = JPEG_SUFFIXES | {".png", ".webp", ".bmp", ".dib", ".tif", ".tiff"}
+FOREIGN_SUFFIXES = frozenset(
+    {".heic", ".heif", ".hif", ".avif", ".gif", ".jxl", ".jp2", ".j2k", ".jpx", ".svg", ".psd"}
+    | {".dng", ".cr2", ".cr3", ".crw", ".nef", ".nrw", ".arw", ".orf", ".rw2", ".raf", ".pef"}
+    | {".srw", ".ico", ".tga", ".pcx", ".ppm", ".pgm", ".pnm", ".exr", ".hdr"}
+)
+"""Photos and images of kinds that are not decoded. A folder's are named, not passed over."""
+NOT_LABELS = frozenset(
+    {"$recycle.bin", "recycler", "system volume information", "lost+found", "__macosx"}
+    | {"@eadir", "@recycle", "#recycle", "#snapshot", "thumbs"}
+)
+"""Folders in which systems keep deleted files and previews, in lower case."""
+MOST_BYTES = 1 << 29
+"""Bytes of a photo file. An uncompressed one of 67 megapixels and 16 bits fits."""
+
+
+@dataclass
+class PhotoFiles:
+    """What a folder contains."""
+
+    photos: list[Path] = field(default_factory=list)
+    """Sorted by path."""
+    faults: list[PhotoError] = field(default_factory=list)
+    """One for each file and folder that cannot be read, and for each kind that is not decoded."""
+
+
+def search_photos(folder: Path) -> PhotoFiles:
+    """Return the photos in `folder` and its sub-folders, and what in it cannot be used.
+
+    Hidden files and folders are left out, and those in which systems keep deleted files. Raises
+    `NoPhotosError` if no photo remains.
+    """
+    found, foreign = PhotoFiles(), dict[str, list[Path]]()
+    for path in _files(folder, found.faults):
+        suffix = path.suffix.lower()
+        if suffix in FOREIGN_SUFFIXES:
+            foreign.setdefault(suffix, []).append(path)
+        elif suffix not in SUFFIXES:
+            continue
+        elif path.is_file():
+            found.photos.append(path)
+        else:
+            found.faults.append(_unreadable(path))
+    found.photos.sort()
+    found.faults += [_not_decoded(suffix, paths) for suffix, paths in sorted(foreign.items())]
+    if not found.photos:
+        raise _no_photos(folder, found.faults)
+    return found
+
+
+def find_photos(folder: Path) -> list[Path]:
+    """Return the photos of `search_photos`; raises `NoPhotosError` if there are none."""
+    return search_photos(folder).photos
+
+
+def read_bytes(path: str | os.PathLike[str]) -> bytes:
+    """Return the content of the photo file at `path`; raises `PhotoError`."""
+    try:
+        with open_regular(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            data = b"" if size > MOST_BYTES else file.read(MOST_BYTES + 1)
+    except OSError as error:
+        raise _fault(error, path) from error
+    if max(size, len(data)) > MOST_BYTES:
+        raise PhotoError(
+            f"too large for a photo: {max(size, len(data)) / 1e9:.1f} GB",
+            where=path,
+            remedy=f"use a file of at most {MOST_BYTES / 1e6:.0f} MB",
+        )
+    return data
+
+
+def _files(folder: Path, faults: list[PhotoError]) -> Iterator[Path]:
+    """Yield all files below `folder` that are not hidden; add what cannot be read to `faults`."""
+
+    def fail(error: OSError) -> None:
+        faults.append(_fault(error, error.filename))
+
+    for place, folders, files in os.walk(folder, onerror=fail):
+        kept = sorted(name for name in folders if _is_content(name))
+        linked = [Path(place, name) for name in kept if Path(place, name).is_symlink()]
+        faults += [
+            PhotoError(
+                "this is a link to a folder, which is not followed",
+                where=path,
+                remedy="move or copy the folder itself here",
+            )
+            for path in linked
+        ]
+        folders[:] = [name for name in kept if Path(place, name) not in linked]
+        yield from (Path(place, name) for name in files if not name.startswith("."))
+
+
+def _is_content(name: str) -> bool:
+    return not name.startswith(".") and name.lower() not in NOT_LABELS
+
+
+def _unreadable(path: Path) -> PhotoError:
+    """Return the fault of a path that is not a regular file."""
+    try:
+        open_regular(path).close()
+    except OSError as error:
+        return _fault(error, path)
+    return PhotoError("it has just changed", where=path, remedy="try again")
+
+
+def _fault(error: OSError, where: object) -> PhotoError:
+    fault = storage_error(error, where)
+    what, remedy = (fault.what, fault.remedy) if fault else (str(error), "")
+    return PhotoError(what, where=where, remedy=remedy)
+
+
+def _not_decoded(suffix: str, paths: list[Path]) -> PhotoError:
+    first = min(paths)
+    count = "" if len(paths) == 1 else f", and {len(paths) - 1} more"
+    return PhotoError(
+        f"{suffix} files are not supported{count}", where=first, remedy="convert them to JPEG first"
+    )
+
+
+def _no_photos(folder: Path, faults: list[PhotoError]) -> NoPhotosError:
+    if not folder.is_dir():
+        return NoPhotosError("no such folder", where=folder, remedy="check the path")
+    if not faults:
+        return NoPhotosError(
+            "no photos in this folder",
+            where=folder,
+            remedy="pass a folder that contains " + ", ".join(sorted(SUFFIXES)) + " files",
+        )
+    first, more = faults[0], f" ({len(faults) - 1} more faults)" if len(faults) > 1 else ""
+    if first.where == str(folder):
+        return NoPhotosError(first.what, where=folder, remedy=first.remedy)
+    return NoPhotosError(
+        f"no photos that can be read: {first.where}: {first.what}{more}",
+        where=folder,
+        remedy=first.remedy,
+    )
