@@ -32,6 +32,6 @@ soak: $(VENV)/.test  ## send a million frames through the whole daemon; 30 minut
 	$(BIN)/python -m profiles.bench.soak --out profiles/reports/soak-$$(uname -m).json
 	$(BIN)/python -m profiles.pages.performance
 
-faults: $(VENV)/.test  ## inject two hundred faults into one run; 10 minutes, as root
+faults: $(VENV)/.test  ## inject five hundred faults into the daemon and its disk; 12 minutes, as root
 	$(BIN)/python -m profiles.bench.faults --out profiles/reports/faults-$$(uname -m).json
 	$(BIN)/python -m profiles.pages.performance

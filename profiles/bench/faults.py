@@ -1,5 +1,7 @@
 """Inject two hundred faults into a running daemon and check that it recovers from each.
 
+Then let the disk below a gallery fail three hundred times (storage_faults.py).
+
     python -m profiles.bench.faults [--faults N] [--out FILE]
 
 An `edge-runtime run` process watches a network camera and reports to a web server, both of which
@@ -37,6 +39,7 @@ from demo.scenes import read_scene
 from edge_runtime.cli.common import progress_bar
 from edge_runtime.errors import EXIT_CHECK_FAILED, ReportError
 from edge_runtime.system.device import read_device
+from profiles.bench.storage_faults import inject_storage_faults
 from profiles.bench.support.harness import CONFIG, DaemonProcess, enroll_scenes
 from profiles.bench.support.results import write_report
 
@@ -326,6 +329,7 @@ def main(faults: int, out: Path | None) -> None:
             done = share
 
         report = {"device": asdict(read_device()), **inject(faults, progress)}
+    report["storage_faults"] = inject_storage_faults()
     write_report(report, out)
     sys.exit(0 if report["met"] else EXIT_CHECK_FAILED)
 

@@ -71,6 +71,8 @@ _FEATURES = (
 _PICTURES = (
     "SELECT item_id, jpeg, checksum FROM picture WHERE item_id BETWEEN ? AND ? ORDER BY item_id"
 )
+_FEW_IDS = 1_000_000
+"""Ids that are tried if the highest one cannot be read."""
 _PART = 1024
 """Codes whose features or pictures are in memory at a time during a repair."""
 
@@ -157,7 +159,7 @@ def _salvage(connection: sqlite3.Connection, path: Path) -> _Salvaged:
         for row in _until_unreadable(read_labels(connection))
         if row.intact() and 0 < row.id <= MOST_LABEL_ID
     }
-    for row in map(ItemRow._make, _readable(connection, _ITEMS, 1, MOST_ID - 1)):
+    for row in map(ItemRow._make, _readable(connection, _ITEMS, 1, _last_id(connection))):
         if row.intact(8 * words_of(meta.bits)) and row.label_id in labels:
             salvaged.rows.append(row)
         else:
@@ -198,6 +200,17 @@ def _readable(
         yield from _readable(connection, query, middle + 1, last)
         return
     yield from rows
+
+
+def _last_id(connection: sqlite3.Connection) -> int:
+    """Return the highest id that was assigned: without it, a cut file is searched for ever."""
+    with suppress(sqlite3.DatabaseError):
+        (last,) = connection.execute(
+            "SELECT max(seq) FROM sqlite_sequence WHERE name = 'item'"
+        ).fetchone()
+        if isinstance(last, int):
+            return min(last, MOST_ID - 1)
+    return _FEW_IDS
 
 
 def _of_codes(

@@ -14,8 +14,12 @@ import pytest
 from edge_runtime.engine.fake import FakeEngine
 from edge_runtime.errors import StorageError
 from edge_runtime.gallery import Gallery, LabeledCode
+from edge_runtime.gallery.backup import backup
+from edge_runtime.gallery.maintenance import verify
 from edge_runtime.gallery.snapshot.file import CodesFile, load_snapshot, snapshot_path
+from edge_runtime.gallery.upkeep.repair import repair
 from edge_runtime.lookup.compiled import hamming
+from profiles.bench.storage_faults import inject_storage_faults
 
 MODEL = FakeEngine().model
 COUNT = 20_000
@@ -152,3 +156,16 @@ def test_the_codes_file_is_written_after_many_new_codes(tmp_path: Path, batches:
     with Gallery(path, MODEL) as gallery:
         gallery.enroll([LabeledCode("one", np.array([1], np.uint64))])
     assert snapshot_path(path).stat().st_mtime_ns == time_ns
+
+
+def test_a_repair_of_a_cut_database_ends(path: Path) -> None:
+    backup(path, path.with_name("one-file.sqlite"))
+    cut = path.with_name("one-file.sqlite")
+    os.truncate(cut, cut.stat().st_size // 2 // 4096 * 4096)
+    assert 0 < repair(cut).codes_kept < COUNT
+    assert verify(cut) == []
+
+
+@pytest.mark.slow
+def test_every_storage_fault_is_survived() -> None:
+    assert sum(inject_storage_faults().values()) >= 200
