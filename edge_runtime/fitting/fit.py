@@ -1,8 +1,8 @@
 """Fit a hash layer to labeled features: whitening, discriminant directions, and a rotation.
 
 1. The covariance within labels is pooled with that of the prior and shrunk towards a multiple of
-   the identity; its inverse square root whitens the features. Directions in which photos of one
-   thing differ then count less.
+   the identity. The inverse of its Cholesky root whitens the features. Directions in which photos
+   of one thing differ then count less.
 2. The directions in which the label means differ are kept (linear discriminant analysis; Fisher
    1936). If they are few, because the labels are, principal components of the rows follow.
 3. A rotation brings the values close to +1 and -1 (ITQ; Gong & Lazebnik 2011, equation 2). With
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from edge_runtime.fitting.layer import HashLayer
 from edge_runtime.fitting.prior import FeaturePrior, label_means
 from edge_runtime.fitting.quantized import Floats, unit
-from edge_runtime.fitting.within import Spectrum, within_labels
+from edge_runtime.fitting.within import WithinLabels, within_labels
 
 ROTATIONS = 20
 """Iterations of ITQ."""
@@ -34,48 +34,43 @@ def fit_layer(
     labels: NDArray[np.int64],
     bits: int,
     prior: FeaturePrior | None = None,
-    spectrum: Spectrum | None = None,
+    within: WithinLabels | None = None,
 ) -> HashLayer:
     """Fit a layer of `bits` bits to `features` [N, F] with `labels` int64 [N], from 0 on.
 
-    Deterministic. Few rows suffice: the prior adds what they cannot tell. `spectrum` is that of the
+    Deterministic. Few rows suffice: the prior adds what they cannot tell. `within` is the
     covariance within labels, if it is known.
     """
     rows = unit(features)
     mean = rows.mean(axis=0)
-    if spectrum is None:
-        spectrum = within_labels(rows, labels, prior).spectrum()
-    whitening = _whitening(spectrum)
-    centered = (rows - mean) @ whitening
-    directions = _directions(centered, labels)
-    projected = centered @ directions
+    root = (within or within_labels(rows, labels, prior)).root()
+    rows = rows - mean
+    directions = _directions(rows, labels, root)
+    projected = rows @ directions
     if len(projected) > MOST_ROWS:
         chosen = np.random.default_rng(SEED).permutation(len(projected))[:MOST_ROWS]
         projected = projected[chosen]
-    weight = (whitening @ directions @ _rotation(projected, bits)).T
+    weight = (directions @ _rotation(projected, bits)).T
     return HashLayer(weight.astype(np.float32), (-weight @ mean).astype(np.float32))
 
 
-def _whitening(within: Spectrum) -> Floats:
-    """Return the inverse square root, float32 [F, F], of the covariance within labels."""
-    if within.level <= 0:
-        return np.eye(len(within.vectors), dtype=np.float32)
-    whitening: Floats = within.vectors / np.sqrt(within.values + within.level)
-    return whitening
+def _directions(rows: Floats, labels: NDArray[np.int64], root: Floats) -> Floats:
+    """Return the directions of centered `rows` [N, F], float32 [F, D], the best first.
 
-
-def _directions(rows: Floats, labels: NDArray[np.int64]) -> Floats:
-    """Return orthonormal directions of whitened `rows` [N, F], float32 [F, D], the best first."""
+    They are orthonormal after whitening by `root`, float32 [F, F].
+    """
     means, _ = label_means(rows, labels)
-    centers = (means - means.mean(axis=0)).astype(np.float32)
+    centers = np.linalg.solve(root, (means - means.mean(axis=0)).T).T
     directions: Floats = _principal(centers, MOST_DIRECTIONS)
     missing = LEAST_DIRECTIONS - directions.shape[1]
     if missing > 0:
-        rest = (rows - rows @ directions @ directions.T).astype(np.float32)
+        whitened = np.linalg.solve(root, rows.T).T
+        rest = (whitened - whitened @ directions @ directions.T).astype(np.float32)
         directions = np.hstack([directions, _principal(rest, missing)]).astype(np.float32)
     if not directions.shape[1]:  # one row, or equal rows: any directions do
         directions = np.eye(rows.shape[1], LEAST_DIRECTIONS, dtype=np.float32)
-    return directions
+    unwhitened: Floats = np.linalg.solve(root.T, directions)
+    return unwhitened
 
 
 def _principal(rows: Floats, most: int) -> Floats:

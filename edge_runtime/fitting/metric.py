@@ -17,9 +17,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_runtime.fitting.prior import FeaturePrior, label_means, scatter
+from edge_runtime.fitting.prior import FeaturePrior
 from edge_runtime.fitting.quantized import Floats, unit
-from edge_runtime.fitting.within import Spectrum, pooled
+from edge_runtime.fitting.within import Scatter, Spectrum, WithinLabels, pooled
 
 DIRECTIONS = 32
 """Directions that are damped."""
@@ -145,50 +145,49 @@ class MetricFitter:
         label_ids: NDArray[np.int64],
         prior: FeaturePrior | None = None,
     ) -> None:
-        self._rows = unit(features)
-        self._label_ids = label_ids
+        self._scatter = Scatter(unit(features), label_ids)
         self._prior = prior
-        self.spectrum: Spectrum | None = None
-        """Of the covariance within labels of all rows, after `fit`."""
+        self._fitted: tuple[Floats, Spectrum] | None = None
 
     def fit(self) -> FittedMetric:
         """Fit a metric to all rows, and one without each group of labels."""
-        present, labels = np.unique(self._label_ids, return_inverse=True)
-        means, _ = label_means(self._rows, labels)
-        folds = min(FOLDS, len(present))
-        fold_of = np.arange(len(present)) % folds
-        scatters, freedoms = [], []
-        for fold in range(folds):
-            within, freedom = _scatter(self._rows, self._label_ids, fold_of[labels] == fold)
-            scatters.append(within)
-            freedoms.append(freedom)
-        total, freedom = np.sum(scatters, axis=0), sum(freedoms)
-        whole = pooled(total, freedom, self._prior)
-        self.spectrum = whole.spectrum()
-        start = self.spectrum.vectors[:, :DIRECTIONS]
-        metric = _metric(means.mean(axis=0), self.spectrum)
-        parts = []
-        for fold in range(folds):
-            rest = pooled(total - scatters[fold], freedom - freedoms[fold], self._prior)
-            center = means[fold_of != fold].mean(axis=0)
-            parts.append(_metric(center, rest.spectrum_near(start)))
-        return FittedMetric(metric, tuple(parts), present.astype(np.int64))
+        within = self._scatter
+        folds = min(FOLDS, len(within.present))
+        fold_of = np.arange(len(within.present)) % folds
+        parts = [within.of_labels(fold_of == fold) for fold in range(folds)]
+        total: Floats = np.sum([part for part, _ in parts], axis=0, dtype=np.float32)
+        freedom = sum(part for _, part in parts)
+        spectrum = pooled(total, freedom, self._prior).spectrum()
+        self._fitted = total, spectrum
+        metrics = []
+        for fold, (part, its_freedom) in enumerate(parts):
+            rest = pooled(total - part, freedom - its_freedom, self._prior)
+            metrics.append(self._near(rest, within.means[fold_of != fold].mean(axis=0)))
+        metric = _metric(within.means.mean(axis=0), spectrum)
+        return FittedMetric(metric, tuple(metrics), within.present.astype(np.int64))
 
-    def fit_to(self, chosen: NDArray[np.bool_]) -> Metric:
-        """Fit a metric to the `chosen` rows, bool [N], after `fit`."""
-        assert self.spectrum is not None
-        start = self.spectrum.vectors[:, :DIRECTIONS]
-        rest = pooled(*_scatter(self._rows, self._label_ids, chosen), self._prior)
-        labels = np.unique(self._label_ids[chosen], return_inverse=True)[1].astype(np.int64)
-        center = label_means(self._rows[chosen], labels)[0].mean(axis=0)
-        return _metric(center, rest.spectrum_near(start))
+    def within(self, left_out: NDArray[np.bool_] | None = None) -> WithinLabels:
+        """Return the covariance within labels, of all rows but those `left_out`, bool [N].
 
+        After `fit`.
+        """
+        return self._without(left_out)[0]
 
-def _scatter(
-    rows: Floats, label_ids: NDArray[np.int64], chosen: NDArray[np.bool_]
-) -> tuple[NDArray[np.float64], int]:
-    labels = np.unique(label_ids[chosen], return_inverse=True)[1].astype(np.int64)
-    return scatter(rows[chosen], labels)
+    def fit_without(self, left_out: NDArray[np.bool_]) -> Metric:
+        """Fit a metric to all rows but those `left_out`, bool [N], after `fit`."""
+        return self._near(*self._without(left_out))
+
+    def _without(self, left_out: NDArray[np.bool_] | None) -> tuple[WithinLabels, Floats]:
+        assert self._fitted is not None
+        if left_out is None:
+            left_out = np.zeros(len(self._scatter.labels), np.bool_)
+        rest, freedom, center = self._scatter.without(left_out, self._fitted[0])
+        return pooled(rest, freedom, self._prior), center
+
+    def _near(self, within: WithinLabels, center: Floats) -> Metric:
+        """Return the metric of a covariance that is similar to that of all rows."""
+        assert self._fitted is not None
+        return _metric(center, within.spectrum_near(self._fitted[1].vectors[:, :DIRECTIONS]))
 
 
 def _metric(center: Floats, within: Spectrum) -> Metric:

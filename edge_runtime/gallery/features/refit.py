@@ -22,6 +22,7 @@ from edge_runtime.fitting.fit import fit_layer
 from edge_runtime.fitting.layer import HashLayer
 from edge_runtime.fitting.metric import FittedMetric, MetricFitter
 from edge_runtime.fitting.prior import FeaturePrior
+from edge_runtime.fitting.within import WithinLabels
 from edge_runtime.gallery.features.calibrate import measure
 from edge_runtime.gallery.features.fitted import (
     fit_checksums,
@@ -41,8 +42,6 @@ MOST_ROWS = 6_000
 """Rows that are fitted to; a random part of more is used."""
 PARTS = 3
 """Parts of the pictures; a metric is judged on each part after a fit to the others."""
-ENOUGH = 0.1
-"""Share of pictures or labels that must have changed for another refit."""
 ENOUGH = 0.1
 """Share of the pictures or labels that must have changed for another refit."""
 SEED = 1
@@ -150,17 +149,16 @@ def refit(index: FeatureIndex, bits: int, model_bits: int, prior: FeaturePrior |
     )
     if not outcome.possible:
         return Fitted(outcome)
-    rest = np.flatnonzero(~np.isin(pictures, pictures[left_out]))
-    trial = _fit(index, rest, labels, bits, prior)
-    before = _found(index.model_codes, model_bits, labels, left_out, rest)
-    after = _found(trial.codes(index.values), bits, labels, left_out, rest)
     fitter, chosen = _fitter(index, prior)
     metric = fitter.fit()
-    layer = None
-    if after > before:
-        layer = fit_layer(index.values[chosen], labels[chosen], bits, prior, fitter.spectrum)
+    hidden = np.isin(pictures, pictures[left_out])
+    trial = _layer(index, chosen[~hidden[chosen]], labels, bits, fitter.within(hidden[chosen]))
+    rest = np.flatnonzero(~hidden)
+    before = _found(index.model_codes, model_bits, labels, left_out, rest)
+    after = _found(trial.codes(index.values), bits, labels, left_out, rest)
+    layer = _layer(index, chosen, labels, bits, fitter.within()) if after > before else None
     parts = _parts(pictures, snapshot.label_ids.astype(np.int64))
-    metrics = [fitter.fit_to(parts[chosen] != part) for part in range(PARTS)]
+    metrics = [fitter.fit_without(parts[chosen] == part) for part in range(PARTS)]
     plain = measure(index, None)
     fitted = measure(index, metric, lambda row: metrics[parts[row]])
     right_before, right_after = plain.right(), fitted.right()
@@ -244,16 +242,16 @@ def _left_out(firsts: NDArray[np.int64], labels: NDArray[np.int64]) -> NDArray[n
     return firsts[chosen]
 
 
-def _fit(
+def _layer(
     index: FeatureIndex,
     rows: NDArray[np.int64],
     labels: NDArray[np.int64],
     bits: int,
-    prior: FeaturePrior | None,
+    within: WithinLabels,
 ) -> HashLayer:
-    rows = _some(rows)
+    """Fit a layer to `rows`, whose covariance within labels is known."""
     owners = np.unique(labels[rows], return_inverse=True)[1].astype(np.int64)
-    return fit_layer(index.values[rows], owners, bits, prior)
+    return fit_layer(index.values[rows], owners, bits, within=within)
 
 
 def _some(rows: NDArray[np.int64]) -> NDArray[np.int64]:
