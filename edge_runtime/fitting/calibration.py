@@ -19,13 +19,14 @@ from numpy.typing import NDArray
 
 FALSE_NAME_RATE = 0.02
 """Share of strangers that may be named, the default."""
-PRIOR_LABELS = 6
-"""Labels that the spreads of a scale count as."""
+PRIOR_LABELS, PRIOR_FREEDOM = 6, 3
+"""Labels that the spread of a scale counts as, and what it adds to the degrees of freedom: less,
+since the spreads of galleries differ from that of the scale."""
 KNOWN_WEIGHT = 4
 """Photos that the mean of known things counts as."""
 FEW_LABELS, MANY_LABELS = 20, 60
-"""Up to the first number, the modeled distribution of strangers gives the limit. From the second
-on, the measured one does, if that is lower. In between, both do."""
+"""Up to the first number, the distribution of strangers is taken as symmetric. From the second on,
+its measured skewness counts in full, in between in part."""
 SAME = 0.98
 """From this similarity on, a photo counts as the enrolled one. A video frame of it is at 0.99."""
 _NORMAL = NormalDist()
@@ -62,33 +63,33 @@ class Calibration:
     """Labels that were measured."""
     known_mean: float
     known_spread: float
-    measured: tuple[float, ...] = ()
-    """The similarities of strangers, ascending."""
+    skewness: float = 0.0
+    """Of the similarities of strangers; negative if the most similar ones come up to a point."""
     temperature: float = PLAIN_SCALE.temperature
     """See `Scale`."""
 
     def threshold(self, false_name_rate: float = FALSE_NAME_RATE) -> float:
         """Return the similarity that a share `false_name_rate` of strangers exceeds."""
-        freedom = PRIOR_LABELS + max(self.labels - 1, 0)
-        away = _student_quantile(1 - false_name_rate, freedom)
-        limit = self.stranger_mean + away * self.stranger_spread
-        if len(self.measured) * false_name_rate >= 2:  # else the sample has no such quantile
-            # Look-alike things are similar up to a point. The tail of a normal distribution is too
-            # long for them, but it takes many labels to know that.
-            trust = (self.labels - FEW_LABELS) / (MANY_LABELS - FEW_LABELS)
-            lower = limit - float(np.quantile(self.measured, 1 - false_name_rate))
-            limit -= min(max(trust, 0.0), 1.0) * max(lower, 0.0)
-        return min(limit, SAME)
+        away = _student_quantile(1 - false_name_rate, PRIOR_FREEDOM + max(self.labels - 1, 0))
+        # The first term of the expansion of Cornish and Fisher (1938) for a skewed distribution.
+        away += self.skewness * (away**2 - 1) / 6
+        return min(self.stranger_mean + away * self.stranger_spread, SAME)
 
     def known_probability(self, similarity: float) -> float:
         """Estimate the probability that a photo with this similarity shows an enrolled thing.
 
-        The share of known things that are at most as similar is weighed against the share of
-        strangers that are at least as similar; both kinds are taken as equally frequent.
+        By Bayes' rule with the normal densities of known things and of strangers, both taken as
+        equally frequent. It never falls with the similarity: known things count as at least as
+        similar and as widely spread as strangers, and a similarity below the mean of strangers
+        counts as this mean.
         """
-        known = _NORMAL.cdf((similarity - self.known_mean) / self.known_spread)
-        stranger = _NORMAL.cdf((self.stranger_mean - similarity) / self.stranger_spread)
-        return known / (known + stranger) if known + stranger else 0.0
+        mean = max(self.known_mean, self.stranger_mean)
+        spread = max(self.known_spread, self.stranger_spread)
+        similarity = max(similarity, self.stranger_mean)
+        away = (similarity - self.stranger_mean) / self.stranger_spread
+        odds = (away**2 - ((similarity - mean) / spread) ** 2) / 2
+        odds += math.log(self.stranger_spread / spread)
+        return 1 / (1 + math.exp(-min(max(odds, -50.0), 50.0)))
 
 
 def calibrate(
@@ -123,8 +124,17 @@ def calibrate(
     ) / total
     squares = float(((own - known_mean) ** 2).sum()) if len(own) else 0.0
     known_spread = math.sqrt((KNOWN_WEIGHT * scale.known_spread**2 + squares) / total)
-    measured = tuple(np.sort(others).tolist())
-    return Calibration(mean, spread, labels, known_mean, known_spread, measured, scale.temperature)
+    skewness = _skewness(others) * min(
+        max((labels - FEW_LABELS) / (MANY_LABELS - FEW_LABELS), 0.0), 1.0
+    )
+    return Calibration(mean, spread, labels, known_mean, known_spread, skewness, scale.temperature)
+
+
+def _skewness(values: NDArray[np.float32]) -> float:
+    """Return the standardized third moment of values [N], within -1 to 1."""
+    away = values - values.mean() if len(values) else values
+    spread = float(away.std()) if len(away) else 0.0
+    return min(max(float((away**3).mean()) / spread**3, -1.0), 1.0) if spread > 1e-6 else 0.0
 
 
 def _student_quantile(share: float, freedom: float) -> float:
