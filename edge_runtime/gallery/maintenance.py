@@ -14,9 +14,7 @@ import numpy as np
 from edge_runtime.code import words_of
 from edge_runtime.errors import GalleryDamagedError
 from edge_runtime.gallery.features.fitted import (
-    read_layer,
-    read_metric,
-    read_outcome,
+    fit_faults,
 )
 from edge_runtime.gallery.features.rows import (
     read_features,
@@ -100,12 +98,7 @@ def _faults(connection: sqlite3.Connection, path: Path) -> Iterator[str]:
             yield f"code {item_id}: the checksum of its {what} does not match"
         elif item_id not in ids:
             yield f"code {item_id}: it has {what}, but is missing"
-    parts = (("layer", read_layer), ("metric", read_metric), ("outcome", read_outcome))
-    for part, read in parts:
-        try:
-            read(connection)
-        except ValueError as error:
-            yield f"fitted {part}: {error}"
+    yield from fit_faults(connection)
     file = snapshot_path(path)
     if intact and file.exists() and not is_outdated(file):
         snapshot = load_snapshot(file, meta.model_id, meta.bits)

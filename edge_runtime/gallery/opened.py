@@ -8,7 +8,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self, TypeVar
 
-from edge_runtime.errors import GalleryDamagedError, GalleryModelMismatchError
+from edge_runtime.errors import (
+    EdgeRuntimeError,
+    GalleryDamagedError,
+    GalleryModelMismatchError,
+)
 from edge_runtime.gallery.features.memory import GalleryMemory
 from edge_runtime.gallery.rows import Meta, bind, check_still_bound
 from edge_runtime.gallery.schema import checkpoint, connect, transaction, translated
@@ -84,17 +88,33 @@ class OpenGallery:
             checkpoint(self._connection)
             self._checkpointed_changes = self._connection.total_changes
 
+    def store_calibration(self) -> None:
+        """Measure how similar strangers and known things are, and store it for all processes.
+
+        Call it after changes, so that no query has to measure it; `close` does. Raises
+        `GalleryError` or `StorageError`.
+        """
+        with translated(self.path):
+            if self._connection.execute("SELECT 1 FROM feature LIMIT 1").fetchone() is None:
+                return
+        if self._ask(lambda _: self._memory.measure()):
+            with self._writing():
+                self._memory.store_calibration(self._connection)
+
     def close(self) -> None:
         """Close the file. The object cannot be used afterwards.
 
-        A large gallery that was searched, or has many new codes, gets a new snapshot file, for a
-        fast next start.
+        A gallery that has changed gets its calibration. A large one that was searched, or has many
+        new codes, gets a new snapshot file, for a fast next start.
         """
         if self._closed:
             return
         self._closed = True
         try:
             if not self._read_only:
+                if self._connection.total_changes:
+                    with suppress(EdgeRuntimeError):
+                        self.store_calibration()
                 self.checkpoint()
                 if self._memory.used or self._lags():
                     self.save_snapshot()

@@ -122,6 +122,14 @@ _STEPS: tuple[tuple[str, ...], ...] = (
         weights BLOB NOT NULL,
         checksum INTEGER NOT NULL
     )""",
+        # How similar strangers and known things are, in one generation: no query measures it.
+        """CREATE TABLE calibration (
+        id INTEGER PRIMARY KEY CHECK (id = 1),
+        generation INTEGER NOT NULL,
+        stamp BLOB NOT NULL,
+        details TEXT NOT NULL,
+        checksum INTEGER NOT NULL
+    )""",
         # The outcome of the last refit, whether or not something was kept.
         """CREATE TABLE refit (
         id INTEGER PRIMARY KEY CHECK (id = 1),

@@ -169,6 +169,7 @@ class GalleryService:
         gallery = self._open()
         removed = gallery.remove(label=check_label(label))
         gallery.checkpoint()
+        self._thread.submit(self._calibrate)
         return removed
 
     def _enroll_photo(self, label: str, data: bytes) -> dict[str, Any]:
@@ -194,6 +195,7 @@ class GalleryService:
         """
         if self._refit:
             self._thread.submit(self._fit)
+        self._thread.submit(self._calibrate)
 
     def _fit(self) -> None:
         try:
@@ -203,6 +205,12 @@ class GalleryService:
         else:
             if fitted is not None:
                 log.info("%s", fitted.summary().replace("\n", "; "))
+
+    def _calibrate(self) -> None:
+        try:
+            self._open().store_calibration()
+        except EdgeRuntimeError as error:
+            log.warning("the gallery was not calibrated: %s", error)
 
 
 def _answer(gallery: Gallery, label: str, result: EnrollResult) -> dict[str, Any]:

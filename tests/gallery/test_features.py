@@ -149,7 +149,7 @@ FAULTS = {
 }
 
 
-FITTED_TABLES = ("feature", "picture", "layer", "metric", "refit")
+FITTED_TABLES = ("feature", "picture", "layer", "metric", "calibration", "refit")
 """That schema 3 does not have."""
 
 

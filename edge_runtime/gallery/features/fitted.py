@@ -1,4 +1,4 @@
-"""What was fitted to a gallery: the tables layer, metric and refit.
+"""What was fitted to a gallery: the tables layer, metric, refit and calibration.
 
 Each table has at most one row, with a checksum over its values.
 """
@@ -7,12 +7,17 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
 from typing import Any
 
+from edge_runtime.fitting.calibration import Calibration
 from edge_runtime.fitting.layer import HashLayer
 from edge_runtime.fitting.metric import FittedMetric
-from edge_runtime.gallery.rows import checksum_of
+from edge_runtime.gallery.rows import Generation, checksum_of, latest_generation
+
+CALIBRATION_VERSION = 1
+"""Of the way that a calibration is measured. Increase it when that changes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +72,43 @@ def read_outcome(connection: sqlite3.Connection) -> dict[str, Any] | None:
     """Return the outcome of the last refit; raises ValueError if it is corrupt."""
     values, _ = _read(connection, "SELECT details, checksum FROM refit")
     return None if values is None else json.loads(values[0])
+
+
+def read_calibration(connection: sqlite3.Connection, generation: Generation) -> Calibration | None:
+    """Return the calibration of this generation; None if another one or none is stored.
+
+    Raises ValueError if it is corrupt. One that another version has measured is not returned.
+    """
+    values, _ = _read(connection, "SELECT generation, stamp, details, checksum FROM calibration")
+    if values is None or Generation(*values[:2]) != generation:
+        return None
+    details = json.loads(values[2])
+    if details.pop("version", None) != CALIBRATION_VERSION:
+        return None
+    return Calibration(**details)
+
+
+def fit_faults(connection: sqlite3.Connection) -> Iterator[str]:
+    """Yield what is wrong with the parts that were fitted, a line each."""
+    parts: tuple[tuple[str, Callable[[sqlite3.Connection], object]], ...] = (
+        ("layer", read_layer),
+        ("metric", read_metric),
+        ("outcome", read_outcome),
+        ("calibration", lambda one: read_calibration(one, latest_generation(one))),
+    )
+    for part, read in parts:
+        try:
+            read(connection)
+        except ValueError as error:
+            yield f"fitted {part}: {error}"
+
+
+def write_calibration(
+    connection: sqlite3.Connection, generation: Generation, calibration: Calibration
+) -> None:
+    """Replace the stored calibration."""
+    details = json.dumps({"version": CALIBRATION_VERSION, **asdict(calibration)})
+    _write(connection, "calibration", (*generation, details))
 
 
 def write_layer(

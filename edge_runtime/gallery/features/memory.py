@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+from dataclasses import dataclass
 from pathlib import Path
 
 from edge_runtime.fitting.calibration import Calibration
 from edge_runtime.gallery.features.calibrate import measure
-from edge_runtime.gallery.features.fitted import Fit, fit_checksums, read_fit
+from edge_runtime.gallery.features.fitted import (
+    Fit,
+    fit_checksums,
+    read_calibration,
+    read_fit,
+    write_calibration,
+)
 from edge_runtime.gallery.features.index import FeatureIndex, load_index
-from edge_runtime.gallery.rows import Generation, in_history
+from edge_runtime.gallery.rows import Generation, in_history, latest_generation
 from edge_runtime.gallery.schema import damaged, transaction
 from edge_runtime.gallery.snapshot.file import (
     CodesFile,
@@ -28,6 +35,33 @@ SNAPSHOT_FROM = 10_000
 """From this number of codes, a snapshot file is kept. Below, loading the rows is fast enough."""
 
 
+CHANGED = 0.1
+"""From this change of the number of pictures or labels on, an earlier calibration is not used."""
+
+
+@dataclass(frozen=True)
+class _Earlier:
+    """A calibration, and the size of the gallery when it was measured."""
+
+    calibration: Calibration
+    fit: Fit
+    pictures: int
+    labels: int
+
+    def holds(self, index: FeatureIndex) -> bool:
+        """Return whether the gallery still has the same fit and nearly the same content."""
+        now = _size(index)
+        return self.fit.checksums == index.fit.checksums and all(
+            abs(one - before) < CHANGED * before
+            for one, before in zip(now, (self.pictures, self.labels), strict=True)
+        )
+
+
+def _size(index: FeatureIndex) -> tuple[int, int]:
+    """Return the number of pictures and of labels."""
+    return len(index.first_rows()), len(index.means)
+
+
 class GalleryMemory:
     """The newest snapshot and the features that belong to it."""
 
@@ -42,6 +76,9 @@ class GalleryMemory:
         """What the snapshot was read from; None if it was the database."""
         self._trusts_file = True
         self._calibration: Calibration | None = None
+        self._stored = False
+        """Whether the calibration in the file is that of the snapshot."""
+        self._earlier: _Earlier | None = None
 
     @property
     def used(self) -> bool:
@@ -65,9 +102,14 @@ class GalleryMemory:
             with transaction(connection, "DEFERRED"):
                 snapshot = update_snapshot(connection, self._path, bits, earlier)
                 fit = self._current_fit(connection)
-                index = load_index(connection, self._path, snapshot, fit, self.index)
-            self._snapshot, self.index, self._calibration = snapshot, index, None
-            self._version = version
+                if self.index is None or self.index.snapshot.generation != snapshot.generation:
+                    self._remember_calibration()
+                    self.index = load_index(connection, self._path, snapshot, fit, self.index)
+                if self.index is not None:
+                    stored = self._stored_calibration(connection, snapshot.generation)
+                    self._stored = stored is not None
+                    self._calibration = stored or self._calibration
+            self._snapshot, self._version = snapshot, version
         return self._snapshot
 
     def _from_file(self, model_id: str, bits: int) -> Snapshot | None:
@@ -107,13 +149,29 @@ class GalleryMemory:
 
     @property
     def calibration(self) -> Calibration | None:
-        """How similar strangers and known things are, measured when it is first asked for.
+        """How similar strangers and known things are; None without an index.
 
-        None without an index.
+        It is measured if neither the file has it, nor the gallery is nearly as it was when it was
+        measured last. The process that changes a gallery stores it, but a moment later.
         """
         if self._calibration is None and self.index is not None:
-            self._calibration = measure(self.index, self.index.fit.metric).calibration
+            earlier = self._earlier
+            if earlier is not None and earlier.holds(self.index):
+                return earlier.calibration
+            self.measure()
         return self._calibration
+
+    def measure(self) -> bool:
+        """Measure the calibration unless it is known; return whether it is not stored yet."""
+        if self._calibration is None and self.index is not None:
+            self._calibration = measure(self.index, self.index.fit.metric).calibration
+        return self._calibration is not None and not self._stored
+
+    def store_calibration(self, connection: sqlite3.Connection) -> None:
+        """Store the calibration, in a transaction, unless the gallery has changed since."""
+        assert self._snapshot is not None and self._calibration is not None
+        if latest_generation(connection) == self._snapshot.generation:
+            write_calibration(connection, self._snapshot.generation, self._calibration)
 
     def save(self, model_id: str) -> None:
         """Write the snapshot file of a large gallery, unless it is up to date."""
@@ -125,6 +183,20 @@ class GalleryMemory:
             self._saved = snapshot.generation
         except OSError as error:
             log.warning("%s: cannot write the snapshot file: %s", self._path, error)
+
+    def _remember_calibration(self) -> None:
+        if self._calibration is not None and self.index is not None:
+            self._earlier = _Earlier(self._calibration, self.index.fit, *_size(self.index))
+        self._calibration = None
+
+    def _stored_calibration(
+        self, connection: sqlite3.Connection, generation: Generation
+    ) -> Calibration | None:
+        try:
+            return read_calibration(connection, generation)
+        except ValueError as error:  # it is measured again
+            log.warning("%s: the stored calibration: %s", self._path, error)
+            return None
 
     def _current_fit(self, connection: sqlite3.Connection) -> Fit:
         checksums = fit_checksums(connection)
