@@ -6,9 +6,10 @@
 
 The photos should show things that no training saw. They pass through the runtime's own path: a
 gallery file, enrollment with views, and queries with the default settings. Strangers are photos of
-the labels that are not enrolled, or of another folder. If every label is enrolled, labels are left
-out one at a time. Draws of labels and photos are repeatable. The table shows the median of the
-draws, with the lowest and the highest; all figures but the area under the ROC are percentages.
+the labels that are not enrolled, or of another folder. If fewer than a twentieth of the labels are
+left, enrolled labels are left out one at a time. Draws of labels and photos are repeatable. The
+table shows the median of the draws, with the lowest and the highest; all figures but the area under
+the ROC are percentages.
 
 Several folders are judged as one set. `--unseen` judges only the labels that a training run held
 out.
@@ -67,7 +68,7 @@ def parse_counts(text: str, where: str, words: dict[str, int] | None = None) -> 
     type=click.IntRange(1),
     default=DEFAULTS.left_out,
     show_default=True,
-    help="Labels per draw that are left out, if every label is enrolled.",
+    help="Labels per draw that are left out, if too few are not enrolled.",
 )
 @click.option(
     "--unseen",

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from edge_runtime.engine import Engine
 from edge_runtime.enroll import EnrollOptions, enroll_photos, fit_if_due
+from edge_runtime.fitting.calibration import Calibration
 from edge_runtime.gallery import Gallery
 from edge_runtime.image import Image
 from edge_runtime.model import identify
@@ -34,6 +35,7 @@ from training.data.splits import held_out_labels
 from training.eval.caching_engine import CachingEngine
 from training.eval.metrics import auroc, average_precision, precision_at
 from training.eval.photo_pool import Pool, shuffled
+from training.eval.reliability import Answer, tally, total
 from training.eval.retrieval import TOP
 
 HEADS = {
@@ -44,6 +46,8 @@ HEADS = {
 FIGURES = tuple(HEADS)
 ALL = 0
 """As a number of labels: all that have enough photos."""
+FEWEST_STRANGERS = 0.05
+"""Share of the labels that must be left for their photos to serve as strangers."""
 QUERIES = 300
 """Most queries, and most strangers, of one gallery; a random part of more is used."""
 
@@ -61,22 +65,24 @@ class Protocol:
     most: int = 20
     """Photos used per label. This bounds the time; the choice is random."""
     left_out: int = 5
-    """When every label is enrolled, this number of them per draw is left out, one at a time, and
-    each is a stranger to the gallery of the others. The next draw takes the next labels."""
+    """When fewer labels than `FEWEST_STRANGERS` are not enrolled, this number of the others is left
+    out per draw, one at a time. Each is a stranger to the gallery of the rest. The next draw takes
+    the next labels."""
 
 
-Score = Callable[[QueryResult], float]
-"""How known a query looks; only the order matters."""
+Score = Callable[[QueryResult, Calibration | None], float]
+"""How known a query looks, given the calibration of its gallery; only the order matters."""
 
 
-def nearness(result: QueryResult) -> float:
+def nearness(result: QueryResult, calibration: Calibration | None) -> float:
     """Return the score of a query: its similarity, or its nearest distance in bits, negative.
 
     The similarity is that of the most similar label, which the verdict has even if it is unknown.
-    A gallery without features has none.
+    It is counted in spreads above the mean of strangers, since galleries with and without a fitted
+    similarity have different scales. A gallery without features has none.
     """
-    if result.verdict.similarity is not None:
-        return result.verdict.similarity
+    if result.verdict.similarity is not None and calibration is not None:
+        return (result.verdict.similarity - calibration.stranger_mean) / calibration.stranger_spread
     return -min(match.score for match in result.matches)
 
 
@@ -140,18 +146,22 @@ def judge(
     return rows
 
 
-def _summary(judged: Sequence[dict[str, float]]) -> dict[str, Any]:
-    """Return the numbers of queries, and the median, lowest and highest of each figure."""
+def _summary(judged: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the numbers of queries, the range of each figure, and the tally of the confidence."""
     counts = {name: int(sum(each[name] for each in judged)) for name in ("queries", "strangers")}
     values = {name: [each[name] for each in judged] for name in FIGURES}
-    return counts | {
-        name: {
-            "median": round(float(np.median(found)), 4),
-            "lowest": round(min(found), 4),
-            "highest": round(max(found), 4),
+    return (
+        counts
+        | {"tally": total(each["tally"] for each in judged)}
+        | {
+            name: {
+                "median": round(float(np.median(found)), 4),
+                "lowest": round(min(found), 4),
+                "highest": round(max(found), 4),
+            }
+            for name, found in values.items()
         }
-        for name, found in values.items()
-    }
+    )
 
 
 class _Draw:
@@ -176,8 +186,8 @@ class _Draw:
         self._photos = {label: shuffled(rng, own) for label, own in pool.by_label.items()}
         self._order = shuffled(rng, list(pool.by_label))
 
-    def judge(self, count: int, size: int) -> dict[str, float]:
-        """Return the figures of `count` photos of each of `size` labels."""
+    def judge(self, count: int, size: int) -> dict[str, Any]:
+        """Return the figures and the tally of `count` photos of each of `size` labels."""
         usable = [label for label in self._order if len(self._photos[label]) > count]
         enrolled = usable[:size]
         queries = self._sample([p for label in enrolled for p in self._photos[label][count:]])
@@ -194,7 +204,7 @@ class _Draw:
         unknown = sum(answer.label is None for answer in known)
         named = sum(answer.label is not None for answer in strangers)
         known_scores, stranger_scores = (
-            np.array([self._score(answer) for answer in side]) for side in (known, strangers)
+            np.array([answer.score for answer in side]) for side in (known, strangers)
         )
         return {
             "queries": len(queries),
@@ -206,21 +216,24 @@ class _Draw:
             "auroc": auroc(-known_scores, -stranger_scores),
             "precision1": 100 * precision_at(relevant, 1),
             "map100": 100 * float(average_precision(relevant, TOP).mean()),
+            "tally": tally(known, truth, strangers),
         }
 
     def _outside(self, enrolled: Sequence[str]) -> list[Photo]:
-        """Return the strangers to a gallery of `enrolled`; empty if every label is enrolled."""
+        """Return the strangers to a gallery of `enrolled`; empty if too few labels are left."""
         if self._others is not None:
             return self._sample([p for own in self._others.by_label.values() for p in own])
         left = [label for label in self._photos if label not in set(enrolled)]
+        if len(left) < FEWEST_STRANGERS * len(self._photos):
+            return []
         return self._sample([p for label in left for p in self._photos[label]])
 
-    def _query_left_out(self, enrolled: Sequence[str], count: int) -> list[QueryResult]:
+    def _query_left_out(self, enrolled: Sequence[str], count: int) -> list[Answer]:
         """Query some labels, each in a gallery of all others; the next draw takes the next ones."""
         ordered = shuffled(np.random.default_rng(self._protocol.seed), sorted(enrolled))
         take = min(self._protocol.left_out, len(ordered))
         first = self._number * take
-        results: list[QueryResult] = []
+        results: list[Answer] = []
         for label in (ordered[(first + step) % len(ordered)] for step in range(take)):
             with self._gallery([each for each in enrolled if each != label], count) as gallery:
                 results += self._query(gallery, self._pool, self._photos[label])
@@ -233,10 +246,14 @@ class _Draw:
         mixed = shuffled(self._rng(), chosen)
         return gallery_of(self._engine, [(each.label, self._pool.image(each)) for each in mixed])
 
-    def _query(self, gallery: Gallery, pool: Pool, photos: Sequence[Photo]) -> list[QueryResult]:
+    def _query(self, gallery: Gallery, pool: Pool, photos: Sequence[Photo]) -> list[Answer]:
         """Query `photos` of `pool` with the default settings."""
-        pipeline = Pipeline(self._engine, gallery)
-        return [pipeline.query(pool.image(photo)) for photo in photos]
+        pipeline, calibration = Pipeline(self._engine, gallery), gallery.calibration()
+        results = (pipeline.query(pool.image(photo)) for photo in photos)
+        return [
+            Answer(one.label, self._score(one, calibration), one.verdict.confidence)
+            for one in results
+        ]
 
     def _relevance(self, gallery: Gallery, photos: Sequence[Photo]) -> NDArray[np.bool_]:
         """Return bool [Q, P]: whether each of all pictures, best first, has the query's label."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from training.eval.reliability import reliability, total
 from training.eval.strangers import FIGURES, HEADS, spread
 from training.reports.tables import markdown
 
@@ -28,15 +29,36 @@ def new_objects(results: Sequence[Any]) -> list[str]:
         " features, calibrated on each gallery with the aim that 2 % of strangers are named. Where"
         " far fewer are named, the limit is stricter than the aim and costs known photos."
         " `strangers named` is the share of photos of labels that are not enrolled which get a"
-        " label anyway. If every label of a set is enrolled, labels are left out one at a time for"
-        " this. `AUROC` tells known queries from strangers by the similarity of the most similar"
-        " label. `P@1` and `MAP@100` rank all enrolled pictures by similarity. Each cell is the"
-        " median of the draws of labels and photos, with the lowest and the highest in brackets.",
+        " label anyway. If fewer than a twentieth of the labels are not enrolled, enrolled ones are"
+        " left out one at a time for this. `AUROC` tells known queries from strangers by the"
+        " similarity of the most similar label, in spreads above the mean that the gallery expects"
+        " of strangers. `P@1` and `MAP@100` rank all enrolled pictures by similarity. Each cell is"
+        " the median of the draws of labels and photos, with the lowest and the highest in"
+        " brackets.",
     ]
     for name in dict.fromkeys(result["set"] for result in results):
         own = [result for result in results if result["set"] == name]
         parts += [f"### {name}", *_set(own)]
-    return parts
+    return parts + _confidence(results)
+
+
+def _confidence(results: Sequence[Any]) -> list[str]:
+    """Generate the table of how often answers of a stated confidence are right."""
+    rows = []
+    for result in results:
+        for found in reliability(total(row["tally"] for row in result["rows"])):
+            bounds = f"{100 * found.least:.0f} to {100 * found.most:.0f}"
+            shares = f"{100 * found.confidence:.1f}", f"{100 * found.right:.1f}"
+            rows.append([result["set"], f"`{result['model']}`", bounds, found.answers, *shares])
+    head = ["set", "model", "confidence, %", "answers", "mean confidence, %", "right, %"]
+    return [
+        "### Confidence",
+        "How often an answer of a stated confidence is right, over all rows of the tables above."
+        " Answers to strangers are wrong. Known queries and strangers count as equally frequent,"
+        " as the runtime assumes: where strangers are rarer, more answers are right. The"
+        " confidence of a gallery with one photo per label rests on what other galleries are like.",
+        markdown(head, rows),
+    ]
 
 
 def _set(results: Sequence[Any]) -> list[str]:
