@@ -23,6 +23,7 @@ from edge_runtime.gallery.features.refit import (
     refit,
     write_fit,
 )
+from edge_runtime.gallery.features.rows import read_picture
 from edge_runtime.gallery.features.search import Ranking, rank
 from edge_runtime.gallery.opened import OpenGallery
 from edge_runtime.gallery.pictures import count_by_label, count_enrolled, group_ids
@@ -210,6 +211,11 @@ class Gallery(OpenGallery):
     def thumbnail(self, label: str) -> bytes:
         """Return the JPEG stored with `label`, or b""; raises `NotEnrolledError`."""
         return self.label_data(label).thumbnail
+
+    def kept_picture(self, item_id: int) -> bytes:
+        """Return the JPEG that was kept of the picture whose first code this is, or b""."""
+        with translated(self.path):
+            return read_picture(self._connection, item_id)
 
     def stats(self) -> Stats:
         """Return the gallery in numbers, all of one generation. This reads every row."""

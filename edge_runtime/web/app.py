@@ -94,6 +94,7 @@ class Site:
             Route("/api/query", self._query, methods=["POST"]),
             Route("/api/labels", self._labels),
             Route("/api/advice", self._advice),
+            Route("/api/pictures/{id}", self._picture),
             Route(f"{label}/photo", self._photo),
             Route(f"{label}/frame", self._enroll_frame, methods=["POST"]),
             Route(label, self._enroll_photo, methods=["POST"]),
@@ -216,6 +217,14 @@ class Site:
         data = await self._gallery.thumbnail(_label(request))
         if not data:
             raise HTTPException(404, "this label has no thumbnail")
+        return Response(data, media_type="image/jpeg", headers={"Cache-Control": "no-cache"})
+
+    async def _picture(self, request: Request) -> Response:
+        text = request.path_params["id"]
+        number = int(text) if text.isascii() and text.isdecimal() and len(text) <= 18 else 0
+        data = await self._gallery.kept_picture(number)
+        if not data:
+            raise HTTPException(404, "this picture was not kept (gallery.keep_pictures)")
         return Response(data, media_type="image/jpeg", headers={"Cache-Control": "no-cache"})
 
     async def _enroll_photo(self, request: Request) -> Response:

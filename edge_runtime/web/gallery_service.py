@@ -116,6 +116,10 @@ class GalleryService:
         """Return the JPEG stored with `label`, or b""; raises `NotEnrolledError`."""
         return await self._run(lambda: self._open().thumbnail(check_label(label)))
 
+    async def kept_picture(self, item_id: int) -> bytes:
+        """Return the JPEG that was kept of a picture, or b""."""
+        return await self._run(lambda: self._open().kept_picture(item_id))
+
     def close(self, wait_s: float) -> None:
         """Refuse new operations and wait up to `wait_s` for those that have begun."""
         closing = self._thread.submit(self._close)

@@ -15,6 +15,13 @@ _LABEL = {
     "required": True,
     "schema": {"type": "string", "minLength": 1, "maxLength": 128},
 }
+_PICTURE = {
+    "name": "id",
+    "in": "path",
+    "required": True,
+    "description": "The id of the first code of the picture",
+    "schema": {"type": "string", "pattern": "^[0-9]{1,18}$"},
+}
 _LIMIT = {
     "name": "limit",
     "in": "query",
@@ -155,6 +162,13 @@ def _label_paths() -> dict[str, Schema]:
                 "What to photograph next, and what is probably wrong in the gallery",
                 _responses((200, "Advice", schemas.ADVICE), faults=(503,)),
             )
+        },
+        "/api/pictures/{id}": {
+            "parameters": [_PICTURE],
+            "get": _operation(
+                "An enrolled picture that was kept",
+                _text_response("JPEG", "image/jpeg", (404, 503)),
+            ),
         },
         "/api/labels/{label}": {
             "parameters": [_LABEL],

@@ -104,6 +104,7 @@ def enroll_near(engine: Engine, path: Path, **photos: Image) -> None:
 
 CONFIG = """\
 gallery.path = "g.sqlite"
+gallery.keep_pictures = true
 output.format = "json"
 [camera]
 source = "{film}"

@@ -132,6 +132,9 @@ def test_advice_on_the_gallery(site: Client, browser: Any, cat: Image) -> None:
     assert "Under two labels" in page.text("#findings")
     assert HTML in page.text("#findings")
     assert not page.all("img[src=x]")
+    wide = "return [...document.querySelectorAll('.photos img')].map((one) => one.naturalWidth)"
+    page.find("#findings").location_once_scrolled_into_view  # noqa: B018  (images load lazily)
+    page.until(lambda: (found := page.script(wide)) and len(found) >= 2 and min(found) > 200)
     for label in ("tom", urllib.parse.quote(HTML, safe="")):
         site.ask("DELETE", f"/api/labels/{label}")
 

@@ -124,6 +124,20 @@ def test_enroll_the_current_frame(site: Client) -> None:
     assert site.ask("DELETE", f"/api/labels/{label}").status == 200
 
 
+def test_a_kept_picture_is_shown(site: Client, cat: Image) -> None:
+    photo = encoded(cat)
+    site.ask("POST", "/api/labels/kept", photo, Content_Type="image/jpeg")
+    found = site.ask("POST", "/api/query", photo, Content_Type="image/jpeg").json()
+    number = found["matches"][0]["id"]
+    answer = site.ask("GET", f"/api/pictures/{number}")
+    assert answer.status == 200 and answer.headers["Content-Type"] == "image/jpeg"
+    kept = cv2.imdecode(np.frombuffer(answer.body, np.uint8), cv2.IMREAD_COLOR)
+    assert kept is not None and kept.shape[:2] == (320, 320)
+    site.ask("DELETE", "/api/labels/kept")
+    for gone in (number, 0, "9" * 18, "9" * 5000, "-1", "x", "%ED%A0%80"):
+        assert site.ask("GET", f"/api/pictures/{gone}").status == 404
+
+
 def test_a_label_has_a_thumbnail(site: Client, cat: Image) -> None:
     assert site.ask("POST", "/api/labels/tom/frame").status == 201
     answer = site.ask("GET", "/api/labels/tom/photo")

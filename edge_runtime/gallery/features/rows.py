@@ -57,6 +57,14 @@ def read_pictures(connection: sqlite3.Connection) -> Iterator[tuple[int, bytes |
         yield values[0], values[1] if checksum == checksum_of(tuple(values)) else None
 
 
+def read_picture(connection: sqlite3.Connection, item_id: int) -> bytes:
+    """Return the kept picture (JPEG) of a code; b"" if it has none, or if it is corrupt."""
+    row = connection.execute(
+        "SELECT item_id, jpeg, checksum FROM picture WHERE item_id = ?", (item_id,)
+    ).fetchone()
+    return row[1] if row is not None and row[2] == checksum_of(tuple(row[:2])) else b""
+
+
 def write_pictures(connection: sqlite3.Connection, rows: Iterable[tuple[int, bytes]]) -> None:
     """Insert kept pictures (JPEG) of codes."""
     connection.executemany(

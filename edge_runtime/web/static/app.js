@@ -206,18 +206,30 @@ $("photo").addEventListener("change", () => {
 
 // -- advice ---------------------------------------------------------------------------------------
 
+const pair = (text, ...photos) => {
+  const line = element("dd", text), row = element("span", "", { class: "photos" });
+  for (const { id, label } of photos) {
+    const kept = element("img", "", { src: `/api/pictures/${id}`, alt: `Enrolled photo of ${label}`, loading: "lazy" });
+    kept.addEventListener("error", () => kept.remove());
+    row.append(kept);
+  }
+  line.append(row);
+  return line;
+};
 const photoOf = ({ label, source }) => `${label} (${source.split("/").pop() || "no file"})`;
 const FINDINGS = {
-  "Too few photos": (advice) => advice.few.map((one) => `${one.label}: ${one.needed} more`),
-  "Wrong label": (advice) =>
-    advice.mislabeled.map((one) => `${photoOf(one.picture)} looks like ${one.other.label}`),
+  "Too few photos": (advice) => advice.few.map((one) => pair(`${one.label}: ${one.needed} more`)),
+  "Wrong label": (advice) => advice.mislabeled.map((one) =>
+    pair(`${photoOf(one.picture)} looks like ${one.other.label}`, one.picture, one.other)),
   "Hard to tell apart": (advice) => advice.alike.map((one) =>
-    `${one.label} and ${one.other_label}: ${one.mistaken} of ${countOf(one.checked, "photo")} may be mistaken for the other`),
-  "Under two labels": (advice) =>
-    advice.duplicates.map((one) => `${photoOf(one.picture)} and ${photoOf(one.other)}`),
-  "Near duplicates": (advice) =>
-    advice.repeated.map((one) => `${photoOf(one.picture)} and ${photoOf(one.other)}`),
-  "Show too little": (advice) => advice.photos.faulty.map((one) => `${photoOf(one.picture)}: ${one.fault}`),
+    pair(`${one.label} and ${one.other_label}: ${one.mistaken} of ${countOf(one.checked, "photo")} may be mistaken for the other`,
+      one.picture, one.other)),
+  "Under two labels": (advice) => advice.duplicates.map((one) =>
+    pair(`${photoOf(one.picture)} and ${photoOf(one.other)}`, one.picture, one.other)),
+  "Near duplicates": (advice) => advice.repeated.map((one) =>
+    pair(`${photoOf(one.picture)} and ${photoOf(one.other)}`, one.picture, one.other)),
+  "Show too little": (advice) => advice.photos.faulty.map((one) =>
+    pair(`${photoOf(one.picture)}: ${one.fault}`, one.picture)),
 };
 const SHOWN = 5;
 
@@ -232,7 +244,7 @@ function showAdvice(advice) {
     const lines = linesOf(advice);
     if (!lines.length) return [];
     const more = lines.length > SHOWN ? [element("dd", `and ${lines.length - SHOWN} more`, { class: "quiet" })] : [];
-    return [element("dt", title), ...lines.slice(0, SHOWN).map((line) => element("dd", line)), ...more];
+    return [element("dt", title), ...lines.slice(0, SHOWN), ...more];
   }));
 }
 

@@ -86,9 +86,9 @@ BAD_LINES = {
     "a longer line": _line(source="x" * 5 * MOST_LINE_BYTES),
     "a note that is a number": b'{"note": 5}\n',
     "a thumbnail that is not base64": b'{"note": "x", "thumbnail": "?"}\n',
-    "a thumbnail that is no JPEG": b'{"note": "x", "thumbnail": "AAAA"}\n',
+    "a thumbnail in another format": b'{"note": "x", "thumbnail": "AAAA"}\n',
     "a thumbnail of 600 kB": b'{"note": "x", "thumbnail": "' + b"/9j/" * 200_000 + b'"}\n',
-    "a payload that is no JSON": b'{"note": "x", "payload": "{"}\n',
+    "a payload of plain text": b'{"note": "x", "payload": "{"}\n',
     "a long payload": json.dumps({"note": "x", "payload": f'"{"x" * MAX_PAYLOAD_BYTES}"'}).encode()
     + b"\n",
     "a payload of deep lists": json.dumps({"note": "x", "payload": "[" * 200_000}).encode() + b"\n",
@@ -210,7 +210,7 @@ ARRAYS: dict[str, Callable[[], bytes]] = {
     "a header of code": lambda: _declared("labels", "<U4", "__import__('os').abort()"),
     "labels of bytes": lambda: _arrays(labels=np.array([b"x"] * 3)),
     "labels of numbers": lambda: _arrays(labels=np.arange(3)),
-    "a label that is no text": lambda: _arrays(
+    "a label of another type": lambda: _arrays(
         labels=np.full(3, 0x7FFFFFFF, np.uint32).view("<U1").reshape(3)
     ),
     "half pairs": lambda: _arrays(labels=np.array(["\ud800"] * 3)),
@@ -224,8 +224,8 @@ ARRAYS: dict[str, Callable[[], bytes]] = {
     "digests that are not hexadecimal": lambda: _arrays(digests=np.array(["zz"] * 3)),
     "long digests": lambda: _arrays(digests=np.array(["00" * 500] * 3)),
     "more payloads": lambda: _arrays(payloads=np.array(["{}", "{}"])),
-    "a payload that is no JSON": lambda: _arrays(payloads=np.array(["{"])),
-    "a thumbnail that is no JPEG": lambda: _arrays(thumbnails=np.array(["AAAA"])),
+    "a payload of plain text": lambda: _arrays(payloads=np.array(["{"])),
+    "a thumbnail in another format": lambda: _arrays(thumbnails=np.array(["AAAA"])),
     "bits of NaN": lambda: _arrays(bits=np.nan),
     "a thousand models": lambda: _arrays(model_id=np.array([MODEL.id] * 1000)),
     "no labels": lambda: _arrays(labels=None),
