@@ -87,7 +87,7 @@ def test_sighup_reloads_and_names_tables_that_need_a_restart(
     config.write_text(text + "fps = -1\n")
     running.child.send_signal(signal.SIGHUP)
     running.until_logged("not reloaded: ")
-    running.until_logged("edge.toml:7: camera.fps: expected `float` > 0")
+    running.until_logged("edge.toml:8: camera.fps: expected `float` > 0")
     for bad, what in (("9" * 5000, "a number is too long"), ("{a" + ".a" * 20000, "8 parts")):
         config.write_text(f"{text}fps = {bad}\n")
         running.child.send_signal(signal.SIGHUP)

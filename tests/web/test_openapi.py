@@ -56,13 +56,14 @@ def test_answers_have_exactly_the_documented_fields(site: Client, cat: Image) ->
     checked: set[tuple[str, str]] = set()
 
     def check(method: str, path: str, status: int, body: bytes | None = None) -> Answer:
-        url = path.replace("{label}", "cat")
+        url = path.replace("{label}", "cat").replace("{id}", "0")
         answer = site.ask(method, url, body, Content_Type="image/jpeg")
         assert answer.status == status, answer.body
         _check(method, path, status, answer.json())
         checked.add((method.lower(), path))
         return answer
 
+    check("GET", "/api/pictures/{id}", 404)
     check("GET", "/api/labels/{label}/photo", 404)
     check("POST", "/api/labels/{label}", 201, photo)
     check("POST", "/api/labels/{label}", 200, photo)
