@@ -15,6 +15,7 @@ import onnx
 import pytest
 from onnx import helper
 
+from compile import promote
 from compile.build import compile_bundle, make_runner
 from compile.codegen.workloads import workloads
 from compile.frontend.onnx_importer import read_network
@@ -143,7 +144,7 @@ def test_a_full_disk(
     odd.graph.node[0].attribute.append(helper.make_attribute("dilations", [2, 2]))
     onnx.save(odd, tmp_path / "odd.onnx")
     with monkeypatch.context() as patched:
-        patched.setattr(shutil, "copyfile", full)
+        patched.setattr(promote, "copy_whole_model", full)
         for model in (small_model, tmp_path / "odd.onnx"):
             with pytest.raises(StorageError, match="the disk is full"):
                 build(model, host, tmp_path / "out")
