@@ -6,9 +6,10 @@ from collections import Counter
 from dataclasses import dataclass
 
 from demo.clip import Segment
+from edge_runtime.daemon.watcher import Observation
 from edge_runtime.image import Image
 from edge_runtime.recognition.smoothing import WINDOW
-from edge_runtime.types import Frame, Match, QueryResult, Recognition
+from edge_runtime.types import Match
 
 SETTLING = WINDOW
 """Frames at the start of a scene that do not count, because the daemon decides over a window."""
@@ -55,8 +56,10 @@ class SceneObserver:
         self._examples: dict[int, Image] = {}
         self._middles = {(s.first + s.last) // 2 for s in segments}
 
-    def __call__(self, frame: Frame, result: QueryResult, recognition: Recognition | None) -> None:
+    def __call__(self, observation: Observation) -> None:
         """Record the outcome of one frame."""
+        frame, result = observation.frame, observation.result
+        recognition = observation.recognition
         self._outcomes[frame.sequence] = FrameOutcome(
             recognition.label if recognition else None,
             result.matches[0] if result.matches else None,

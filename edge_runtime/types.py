@@ -91,7 +91,10 @@ class Recognition:
 
     label: str
     confidence: float
-    """Share of the recent frames that agree, 0 to 1."""
+    """Mean confidence of the verdicts of recent frames that name this label: the estimated
+    probability that it is right, 0 to 1."""
+    agreement: float
+    """Share of the recent frames that name this label, 0 to 1."""
     since_s: float
     """Time of the decision, seconds on the `time.monotonic` clock."""
 
@@ -104,6 +107,7 @@ class Event:
     """Either "enter" (the label came into view) or "leave"."""
     label: str
     confidence: float
+    """See `Recognition.confidence`; 0 if no recent frame names the label any more."""
     distance: int | None
     """Distance of the frame that triggered the event, bits."""
     sequence: int
@@ -114,6 +118,20 @@ class Event:
     """Time at which the camera delivered that frame, ISO 8601 with the UTC offset."""
     latency_ms: float
     """Time from the frame's capture to the event."""
+    agreement: float = 1.0
+    """Share of the recent frames that name the label, 0 to 1."""
+    id: str = ""
+    """Unique on every board. Ids in order of their text are in order of time."""
+    board: str = ""
+    """Name of the board: its host name."""
+    camera: str = ""
+    """Name of the camera."""
+    region: str | None = None
+    """Name of the region; None for the whole frame."""
+    reason: str = ""
+    """Why the label left, if not because something else is in view: "camera lost"."""
+    next_label: str | None = None
+    """The label that replaces this one in the same frame, if this event is a "leave"."""
 
 
 @dataclass(frozen=True)

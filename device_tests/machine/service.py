@@ -97,10 +97,15 @@ def wait_until_recognized(
 
     def recognized() -> Any:
         status = request(machine, "/api/status")
-        recognition = status and status["ready"] and (status["recognition"] or {"label": None})
-        return recognition and recognition["label"] == label and status
+        return status and status["ready"] and recognized_label(status) == label and status
 
     return dict(wait_until(f"{label or 'nothing'} is recognized", recognized, limit_s))
+
+
+def recognized_label(status: dict[str, Any]) -> str | None:
+    """Return the label that the first camera sees."""
+    recognition = status["cameras"][0]["regions"][0]["recognition"]
+    return recognition and str(recognition["label"])
 
 
 def wait_until_camera(
@@ -108,14 +113,14 @@ def wait_until_camera(
 ) -> Any:
     """Wait until the camera is in `state` after at least `restarts` restarts; return its status.
 
-    `named`: the name that the camera must have.
+    `named`: the source that the camera must have.
     """
 
     def in_state() -> Any:
         status = request(machine, "/api/status")
-        camera = status and status["camera"]
+        camera = status and status["cameras"][0]
         matches = camera and camera["state"] == state and camera["restarts"] >= restarts
-        return matches and camera["name"] == (named or camera["name"]) and camera
+        return matches and camera["source"] == (named or camera["source"]) and camera
 
     return wait_until(f"the camera is {state}", in_state, limit_s)
 

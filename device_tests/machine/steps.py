@@ -17,6 +17,7 @@ from device_tests.machine.service import (
     deploy,
     enroll_frame,
     faulty_checkout,
+    recognized_label,
     unit_properties,
     wait_until,
     wait_until_camera,
@@ -145,7 +146,7 @@ def recognize_what_was_enrolled(context: Context) -> None:
     context.log(f"engine {status['engine']['name']} ({status['engine']['reason']})")
     events = context.machine.run("sudo journalctl -u edge-runtime -o cat | grep '\"enter\"'").stdout
     context.log(events.splitlines()[-1])
-    context.check("RECOGNIZED the enrolled scene", status["recognition"]["label"] == LABEL)
+    context.check("RECOGNIZED the enrolled scene", recognized_label(status) == LABEL)
 
 
 def pull_the_cable(context: Context) -> None:

@@ -84,7 +84,7 @@ class Capture:
         """
         with self._condition:
             self._condition.wait_for(
-                lambda: self.ready() or unless(), timeout=min(wait_s, max(self._left_s(), 0))
+                lambda: self.ready() or unless(), timeout=min(wait_s, max(self.left_s(), 0))
             )
             frame, self._frame = self._frame, None
             if frame is not None:
@@ -93,13 +93,17 @@ class Capture:
                 return frame
             if self._fault is not None:
                 raise self._fault
-            if self._ended or self._left_s() > 0:
+            if self._ended or self.left_s() > 0:
                 return None
         raise self._lost(f"no frame for {self._limit_s():g} s")
 
     def ready(self) -> bool:
         """Return whether `poll` would return or raise immediately."""
         return self._frame is not None or self._ended
+
+    def left_s(self) -> float:
+        """Return the seconds until the source has missed its deadline."""
+        return self._last_frame_s + self._limit_s() - time.monotonic()
 
     @property
     def ended(self) -> bool:
@@ -134,9 +138,6 @@ class Capture:
 
     def _limit_s(self) -> float:
         return self._next_frame_s if self._delivered else self._first_frame_s
-
-    def _left_s(self) -> float:
-        return self._last_frame_s + self._limit_s() - time.monotonic()
 
     def _lost(self, what: str) -> CameraError:
         if self._delivered:

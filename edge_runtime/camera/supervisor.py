@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -84,6 +85,31 @@ class CameraSupervisor:
             self.recovery.stop("the source ended", time.monotonic())
         return frame
 
+    def ready(self) -> bool:
+        """Return whether `poll` would return or raise immediately."""
+        if self.state is State.STOPPED:
+            return False
+        return self._capture is not None and self._capture.ready()
+
+    def due_in_s(self) -> float:
+        """Return the seconds until `poll` must be called even if no frame arrives."""
+        if self.state is State.STOPPED:
+            return math.inf
+        if self._capture is None:
+            return self._retry_at_s - time.monotonic()
+        return self._capture.left_s()
+
+    @property
+    def too_many_hung(self) -> bool:
+        """Whether so many calls hang in the driver that only a new process helps."""
+        return self.hung_calls > HUNG_LIMIT
+
+    def give_up(self, error: CameraError) -> None:
+        """Stop this camera because of `error`, which another attempt cannot cure."""
+        self.recovery.fault = str(error)
+        self.recovery.stop(str(error), time.monotonic())
+        self._release(0.1)
+
     @property
     def state(self) -> State:
         """State of the camera."""
@@ -156,7 +182,7 @@ class CameraSupervisor:
         ):
             raise error
         self._release(0.1)
-        if self.hung_calls > HUNG_LIMIT:
+        if self.too_many_hung:
             raise CameraLostError(
                 f"{self.hung_calls} calls hang in the camera's driver",
                 where=self.source.name,

@@ -143,9 +143,10 @@ def _web_servers(service: Service) -> list[WebServer]:
 
 def _greet(service: Service, servers: list[WebServer]) -> None:
     snapshot = service.pipeline.gallery.snapshot()
-    camera, engine = service.daemon.camera, service.engine
+    engine = service.engine
+    names = ", ".join(each.camera.source.name for each in service.daemon.cameras)
     print_message(
-        f"watching {camera.source.name} for {count_of(len(snapshot.labels), 'label')} "
+        f"watching {names} for {count_of(len(snapshot.labels), 'label')} "
         f"({count_of(snapshot.count, 'code')}), engine {engine.name}: {engine.reason}. "
         "Press Ctrl-C to stop."
     )

@@ -1,30 +1,34 @@
-"""The daemon's main loop: frames in, recognitions out."""
+"""The daemon's main loop: frames of all cameras in, recognitions out."""
 
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from edge_runtime.camera.recovery import State
 from edge_runtime.camera.supervisor import CameraSupervisor
+from edge_runtime.daemon.watcher import CameraWatcher, Observation, RegionWatcher
 from edge_runtime.daemon.work_queue import WorkQueue
-from edge_runtime.errors import EdgeRuntimeError
+from edge_runtime.errors import CameraError, EdgeRuntimeError
 from edge_runtime.recognition.pipeline import Pipeline
 from edge_runtime.recognition.smoothing import Decider
 from edge_runtime.sinks import Sink
 from edge_runtime.system.memory import peak_rss_bytes
 from edge_runtime.system.stage_timer import Timings
-from edge_runtime.types import Event, Frame, QueryResult, Recognition
+from edge_runtime.types import Event, Frame
 
 log = logging.getLogger(__name__)
 
-Observer = Callable[[Frame, QueryResult, Recognition | None], None]
-"""Called for every frame with its result and the current recognition, after its events are sent."""
+Observer = Callable[[Observation], None]
+"""Called for every region of every frame, after its events are sent."""
 
 MAX_WAIT_S = 0.5
 """The longest wait for a frame. Signals and periodic tasks are handled between two waits."""
+CAMERA_LOST = "camera lost"
+"""The reason of the "leave" events of a camera that has failed."""
 
 
 @dataclass(frozen=True)
@@ -49,28 +53,34 @@ class _PeriodicTask:
 
 
 class Daemon:
-    """Runs the pipeline on the frames of one camera."""
+    """Runs the pipelines on the frames of one or more cameras."""
 
     def __init__(
         self,
-        camera: CameraSupervisor,
-        pipeline: Pipeline,
+        camera: CameraSupervisor | Sequence[CameraWatcher],
+        pipeline: Pipeline | None = None,
         sinks: Sequence[Sink] = (),
         *,
         decider: Decider | None = None,
         observers: Sequence[Observer] = (),
         samples: int = 10_000,
     ) -> None:
-        """`samples`: the number of latest frames whose stage times are stored."""
-        self.camera = camera
-        self.pipeline = pipeline
-        self.decider = decider or Decider()
+        """Watch one `camera` with `pipeline` and `decider`, or several that are already combined.
+
+        The supervisors of several cameras share one `condition`. `samples`: the number of latest
+        results whose stage times are stored.
+        """
+        if isinstance(camera, CameraSupervisor):
+            assert pipeline is not None
+            camera = [CameraWatcher(camera, [RegionWatcher(pipeline, decider)])]
+        self.cameras = list(camera)
+        """Never empty."""
         self.sinks = list(sinks)
         self.observers = list(observers)
         self.listeners: list[Callable[[Event], None]] = []
         """Called for every event on the main loop's thread, so they must be fast."""
         self.timings = Timings(samples)
-        self.work_queue = WorkQueue(camera.condition)
+        self.work_queue = WorkQueue(self.condition)
         self.frames = self.events = self.faults = 0
         """Frames with a result, events sent, and frames that failed."""
         self.last_error = ""
@@ -78,7 +88,29 @@ class Daemon:
         """When the latest iteration began, `time.monotonic`; an old value means a stuck loop."""
         self._started_s = time.monotonic()
         self._periodic_tasks: list[_PeriodicTask] = []
+        self._next = 0
+        """Index of the camera whose turn it is."""
         self._stop: str | None = None
+
+    @property
+    def camera(self) -> CameraSupervisor:
+        """The first camera."""
+        return self.cameras[0].camera
+
+    @property
+    def decider(self) -> Decider:
+        """The decider of the first camera's first region."""
+        return self.cameras[0].regions[0].decider
+
+    @property
+    def regions(self) -> list[RegionWatcher]:
+        """The regions of all cameras."""
+        return [region for camera in self.cameras for region in camera.regions]
+
+    @property
+    def condition(self) -> threading.Condition:
+        """Notified whenever a camera or another thread has something for the main loop."""
+        return self.camera.condition
 
     def every(self, interval_s: float, run: Callable[[], None]) -> None:
         """Call `run` between frames, about every `interval_s`; the first time without a wait."""
@@ -87,11 +119,11 @@ class Daemon:
     def stop(self, reason: str) -> None:
         """End `run` after the current frame; may be called by a signal handler."""
         self._stop = reason
-        with self.camera.condition:
-            self.camera.condition.notify_all()
+        with self.condition:
+            self.condition.notify_all()
 
     def run(self) -> None:
-        """Run until the camera ends or `stop` is called.
+        """Run until every camera has ended or `stop` is called.
 
         A frame that fails is recorded, and the next frame is tried. Raises `CameraError` only
         where another attempt is useless.
@@ -104,8 +136,10 @@ class Daemon:
 
     @property
     def running(self) -> bool:
-        """Whether another frame may come: the camera has not ended, and `stop` was not called."""
-        return self._stop is None and self.camera.state is not State.STOPPED
+        """Whether another frame may come: a camera has not ended, and `stop` was not called."""
+        return self._stop is None and any(
+            each.camera.state is not State.STOPPED for each in self.cameras
+        )
 
     def run_once(self) -> None:
         """Run due tasks and one queued function, then process a frame if one arrives in time."""
@@ -115,39 +149,108 @@ class Daemon:
                 task.due_s = now_s + task.interval_s
                 task.run()
         self.work_queue.run_one()
-        self.camera.set_preview_only(self.pipeline.gate is not None)
-        frame = self.camera.poll(self._wait_s(now_s), self._interrupted)
+        watcher = self._wait(now_s)
+        if watcher is None:
+            return
+        frame = self._frame(watcher)
+        if watcher.camera.state is State.DEGRADED:
+            self._announce_loss(watcher)
         if frame is not None:
-            self.step(frame)
+            self.step(frame, watcher)
+
+    def _wait(self, now_s: float) -> CameraWatcher | None:
+        """Wait until a camera needs attention; return it, or None if something else comes first.
+
+        The cameras take turns, so none waits for the others longer than one frame of each.
+        """
+        count = len(self.cameras)
+        turns = [self.cameras[(self._next + i) % count] for i in range(count)]
+        wait_s = [MAX_WAIT_S, *(task.due_s - now_s for task in self._periodic_tasks)]
+        for each in turns:
+            each.camera.set_preview_only(each.uses_previews)
+        with self.condition:
+            wait_s += [each.camera.due_in_s() for each in turns]
+            self.condition.wait_for(
+                lambda: self._interrupted() or any(each.camera.ready() for each in turns),
+                max(0.0, min(wait_s)),
+            )
+        if self._interrupted():
+            return None
+        for i, each in enumerate(turns):
+            if each.camera.ready() or each.camera.due_in_s() <= 0:
+                self._next = (self._next + i + 1) % count
+                return each
+        return None
+
+    def _frame(self, watcher: CameraWatcher) -> Frame | None:
+        """Return the camera's frame, if it has one.
+
+        Raises `CameraError` where another attempt is useless, unless other cameras go on.
+        """
+        camera = watcher.camera
+        try:
+            return camera.poll(0.0)
+        except CameraError as error:
+            others = [each.camera for each in self.cameras if each is not watcher]
+            if camera.too_many_hung or all(each.state is State.STOPPED for each in others):
+                raise
+            self.record_error(error)
+            camera.give_up(error)
+            self._announce_loss(watcher)
+            return None
+
+    def _announce_loss(self, watcher: CameraWatcher) -> None:
+        if not watcher.lost:
+            watcher.lost = True
+            for region in watcher.regions:
+                self._publish(region.lose(CAMERA_LOST))
 
     def _interrupted(self) -> bool:
         """Return whether something must be done before the next frame."""
         return self._stop is not None or self.work_queue.waiting()
 
-    def _wait_s(self, now_s: float) -> float:
-        return max(0.0, min([MAX_WAIT_S, *(task.due_s - now_s for task in self._periodic_tasks)]))
+    def step(self, frame: Frame, watcher: CameraWatcher | None = None) -> Observation | None:
+        """Process one frame; returns None if every region of it fails (see `last_error`)."""
+        watcher = watcher or self.cameras[0]
+        watcher.lost = False
+        began_s, decode_ms = time.monotonic(), frame.decode_ms
+        observation = None
+        for region in watcher.regions:
+            try:
+                observation, events = region.step(frame)
+            except EdgeRuntimeError as error:
+                self.record_error(error)
+                continue
+            decided_s = time.monotonic()
+            self._publish(events, listen=False)
+            self._time(observation, began_s, decode_ms, decided_s)
+            self._listen(events)
+            for observe in self.observers:
+                observe(observation)
+            began_s, decode_ms = time.monotonic(), 0.0
+        self.frames += observation is not None
+        self.faults += observation is None
+        return observation
 
-    def step(self, frame: Frame) -> QueryResult | None:
-        """Process one frame; returns None if that fails (see `last_error`)."""
-        began_s = time.monotonic()
-        try:
-            result = self.pipeline.query_frame(frame.picture)
-        except EdgeRuntimeError as error:
-            self.record_error(error)
-            self.faults += 1
-            return None
-        queried_s = time.monotonic()
-        events = self.decider.update(result.verdict, frame, queried_s)
-        decided_s = time.monotonic()
+    def _publish(self, events: Sequence[Event], *, listen: bool = True) -> None:
+        self.events += len(events)
         for event in events:
             for sink in self.sinks:
                 sink.publish(event)
-        ended_s = time.monotonic()
-        self.frames += 1
-        self.events += len(events)
-        stage_ms = result.stage_ms
-        stage_ms["decide"] += (decided_s - queried_s) * 1e3
-        decode_ms = frame.decode_ms + stage_ms.pop("decode", 0.0)
+        if listen:
+            self._listen(events)
+
+    def _listen(self, events: Sequence[Event]) -> None:
+        for event in events:
+            for listener in self.listeners:
+                listener(event)
+
+    def _time(
+        self, observation: Observation, began_s: float, decode_ms: float, decided_s: float
+    ) -> None:
+        """Complete the stage times of a result and store them."""
+        frame, stage_ms, ended_s = observation.frame, observation.result.stage_ms, time.monotonic()
+        decode_ms += stage_ms.pop("decode", 0.0)
         query_ms = sum(stage_ms.values())
         stage_ms["publish"] = (ended_s - decided_s) * 1e3
         stage_ms["end_to_end"] = (ended_s - frame.captured_at_s) * 1e3
@@ -155,12 +258,6 @@ class Daemon:
         stage_ms["decode"] = decode_ms
         stage_ms["wait"] = (began_s - frame.captured_at_s) * 1e3 - frame.decode_ms
         self.timings.add({**stage_ms, "query": query_ms})
-        for event in events:
-            for listener in self.listeners:
-                listener(event)
-        for observe in self.observers:
-            observe(frame, result, self.decider.current)
-        return result
 
     def record_error(self, error: Exception) -> None:
         """Store an error that does not end the run; log it unless it repeats the last one."""
@@ -172,7 +269,7 @@ class Daemon:
         """Return the totals and stage times of the run so far; may be called at any time."""
         return Summary(
             frames=self.frames,
-            dropped=self.camera.dropped,
+            dropped=sum(each.camera.dropped for each in self.cameras),
             events=self.events,
             seconds=time.monotonic() - self._started_s,
             stages=self.timings.summary(),

@@ -3,36 +3,34 @@
 from __future__ import annotations
 
 import logging
+import socket
 import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 
-from edge_runtime.camera import CameraOptions, parse_source
-from edge_runtime.camera.base import Source
-from edge_runtime.camera.recovery import RetryPolicy
-from edge_runtime.camera.supervisor import CameraSupervisor
+from edge_runtime.daemon.cameras import Cameras, close_all
 from edge_runtime.daemon.gallery_watch import GalleryWatch
 from edge_runtime.daemon.loop import Daemon
 from edge_runtime.daemon.notify import Notifier
 from edge_runtime.daemon.outputs import open_sinks, reader_has_gone
 from edge_runtime.daemon.parts import AttachedPart
 from edge_runtime.daemon.thermal import ThermalMonitor, Thermostat
+from edge_runtime.daemon.watcher import RegionWatcher
 from edge_runtime.engine import Engine, open_engine
 from edge_runtime.errors import EdgeRuntimeError
 from edge_runtime.gallery import Gallery, default_path
 from edge_runtime.image.change_gate import ChangeGate, GateOptions
 from edge_runtime.recognition.pipeline import Pipeline
-from edge_runtime.settings import RELOADABLE, Settings, read_secret
+from edge_runtime.settings import RELOADABLE, Settings
 from edge_runtime.sinks import Outbox
 from edge_runtime.system.helper_thread import HelperThread
 from edge_runtime.system.memory import release_unused
-from edge_runtime.types import Event, Frame, QueryResult, Recognition
+from edge_runtime.types import Event
 
 log = logging.getLogger(__name__)
 
@@ -42,15 +40,6 @@ SAMPLES = 1000
 END_S = 0.5
 """Time that each part has to finish its work at shutdown, and again to release its resources. All
 parts are closed at the same time."""
-
-
-@dataclass(frozen=True, eq=False)
-class LatestResult:
-    """The newest frame with its result, and the recognition current at that time."""
-
-    frame: Frame
-    result: QueryResult
-    recognition: Recognition | None
 
 
 class Service:
@@ -69,15 +58,14 @@ class Service:
         self._load = load
         self.settings = settings = load()
         self.started_s = time.monotonic()
-        self.latest: LatestResult | None = None
         self.recent: deque[Event] = deque(maxlen=RECENT_EVENTS)
         self.notifier = Notifier()
         self._reload_requested = False
         path = Path(settings.gallery.path) if settings.gallery.path else default_path()
         cv2.setNumThreads(1)  # for images of this size, waking threads costs more than they save
-        self._password = _password(settings)
-        # The source is first, so that a wrong name is reported before anything is loaded.
-        source = _source(settings, self._password)
+        # The sources are first, so that a wrong name is reported before anything is loaded.
+        self.cameras = Cameras(settings)
+        self.board = settings.board.name or socket.gethostname()
         self.engine: Engine = open_engine(
             settings.model.path or None, threads=settings.model.threads
         )
@@ -88,23 +76,39 @@ class Service:
         self.snapshot = gallery.snapshot()
         """The gallery's contents, at most a second old. It is replaced and never modified, so other
         threads may read it."""
-        camera = _camera(settings, source, threading.Condition())
-        self.daemon = Daemon(camera, self.pipeline, samples=SAMPLES)
-        self.daemon.observers.append(self._store_latest)
+        watchers = self.cameras.open(settings, self.pipeline, self.board)
+        self.daemon = Daemon(watchers, samples=SAMPLES)
         self.daemon.listeners.append(self.recent.append)
         self.gallery_watch = GalleryWatch(
-            self.pipeline, self.engine.model, self.daemon.record_error
+            lambda: self.pipelines,
+            self.engine.model,
+            self.daemon.record_error,
+            must_write=settings.http is not None,
         )
         self.thermal = ThermalMonitor()
         self.thermostat = Thermostat(settings.heat.hot_c)
         self._apply(settings)
-        self._outboxes = open_sinks(settings, lossless=not camera.source.live)
+        live = all(each.camera.source.live for each in watchers)
+        self._outboxes = open_sinks(settings, lossless=not live)
         self.daemon.sinks = list(self.outboxes)
         self.daemon.every(1.0, self._check_once_per_second)
         if self.notifier.interval_s:
             self.daemon.every(min(self.notifier.interval_s, 1.0), self.notifier.alive)
         self._attached = attach(self)
         release_unused()
+
+    @property
+    def pipelines(self) -> list[Pipeline]:
+        """The pipeline that API requests use, and those of all regions."""
+        return [self.pipeline, *(region.pipeline for region in self.daemon.regions)]
+
+    def region(self, camera: str = "", name: str = "") -> RegionWatcher | None:
+        """Return a region by the names of camera and region; empty ones mean the first."""
+        for region in self.daemon.regions:
+            origin = region.origin
+            if camera in ("", origin.camera) and name in ("", origin.region):
+                return region
+        return None
 
     @property
     def outboxes(self) -> list[Outbox]:
@@ -122,7 +126,7 @@ class Service:
 
         Raises `EdgeRuntimeError` where another attempt is useless.
         """
-        self.notifier.ready(f"watching {self.daemon.camera.source.name}")
+        self.notifier.ready(f"watching {self._source_names()}")
         self.daemon.run()
 
     def stop(self, reason: str) -> None:
@@ -143,7 +147,7 @@ class Service:
         for thread in threads:
             thread.start()
         end_s = time.monotonic() + 2 * END_S
-        self.daemon.camera.close(END_S)
+        close_all([each.camera for each in self.daemon.cameras], END_S)
         for thread in threads:
             thread.join(max(0.0, end_s - time.monotonic()))
         self.pipeline.gallery.close()
@@ -154,10 +158,8 @@ class Service:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _store_latest(
-        self, frame: Frame, result: QueryResult, recognition: Recognition | None
-    ) -> None:
-        self.latest = LatestResult(frame, result, recognition)
+    def _source_names(self) -> str:
+        return ", ".join(each.camera.source.name for each in self.daemon.cameras)
 
     # -- between frames -----------------------------------------------------------------------
 
@@ -181,8 +183,9 @@ class Service:
     def _set_frame_rate(self) -> None:
         settings = self.settings
         slow = self.thermostat.update(self.thermal.reading)
-        fps = min(settings.camera.fps, settings.heat.fps) if slow else settings.camera.fps
-        self.daemon.camera.limit_rate(fps)
+        for each in self.daemon.cameras:
+            fps = self.cameras.settings_of(each.name).fps
+            each.camera.limit_rate(min(fps, settings.heat.fps) if slow else fps)
 
     def reload(self) -> None:
         """Apply a changed configuration; one with an error changes nothing."""
@@ -199,17 +202,15 @@ class Service:
             log.error("not reloaded: %s", error)
             self.daemon.last_error = str(error)
         self.gallery_watch.reopen()
-        self.notifier.ready(f"watching {self.daemon.camera.source.name}")
+        self.notifier.ready(f"watching {self._source_names()}")
 
     def _reload(self, new: Settings, changed: set[str]) -> None:
-        password = _password(new)
-        if password != self._password:  # another content of the same file
-            changed.add("camera")
-        source = _source(new, password) if "camera" in changed else None
+        cameras = self.cameras.prepare(new, self.pipeline, self.board)
+        if cameras.reopens:  # the content of a password file may have changed
+            changed.add("cameras" if new.cameras else "camera")
         parts = [part.prepare(new) for part in self._attached]
-        lossless = not (source or self.daemon.camera.source).live
         before = self._outboxes
-        self._outboxes = open_sinks(new, lossless=lossless, before=before)
+        self._outboxes = open_sinks(new, lossless=not cameras.live, before=before)
         self.daemon.sinks = list(self.outboxes)
         kinds = {key[0] for key in self._outboxes}
         for key, outbox in before.items():
@@ -217,11 +218,8 @@ class Service:
                 threading.Thread(target=outbox.close, daemon=True).start()
         # The content of a secret or certificate file may change while its path stays the same.
         changed |= {str(kind) for kind, *_ in self._outboxes.keys() - before.keys()} - {"output"}
-        if source is not None:
-            camera = self.daemon.camera
-            camera.close(END_S)
-            self.daemon.camera = _camera(new, source, camera.condition)
-        self._password = password
+        if changed & {"camera", "cameras", "regions"}:
+            self.daemon.cameras = cameras.apply(END_S)
         self._apply(new)
         for part in parts:
             part.apply()
@@ -236,43 +234,18 @@ class Service:
     def _apply(self, settings: Settings) -> None:
         """Apply the settings that are plain values and need nothing to be reopened."""
         decision, gate = settings.decision, settings.gate
-        self.pipeline.neighbors = decision.neighbours
-        self.pipeline.radius = None if decision.radius < 0 else decision.radius
-        self.pipeline.false_name_rate = decision.false_name_rate
+        for pipeline in self.pipelines:
+            pipeline.neighbors = decision.neighbours
+            pipeline.radius = None if decision.radius < 0 else decision.radius
+            pipeline.false_name_rate = decision.false_name_rate
         options = GateOptions(gate.threshold, decision.window, gate.refresh_s)
-        if not gate.enabled:
-            self.pipeline.gate = None
-        elif self.pipeline.gate is None or self.pipeline.gate.options != options:
-            self.pipeline.gate = ChangeGate(options)
-        decider = self.daemon.decider
-        if (decider.window, decider.cooldown_s) != (decision.window, decision.cooldown_s):
-            self.daemon.decider = decider.with_window(decision.window, decision.cooldown_s)
+        for region in self.daemon.regions:
+            pipeline, decider = region.pipeline, region.decider
+            if not gate.enabled:
+                pipeline.gate = None
+            elif pipeline.gate is None or pipeline.gate.options != options:
+                pipeline.gate = ChangeGate(options)
+            if (decider.window, decider.cooldown_s) != (decision.window, decision.cooldown_s):
+                region.decider = decider.with_window(decision.window, decision.cooldown_s)
         self.thermostat.hot_c = settings.heat.hot_c
         logging.getLogger("edge_runtime").setLevel(settings.log.level.upper())
-
-
-def _password(settings: Settings) -> str:
-    """Return the password of the camera; empty without a file. Raises `ConfigError`."""
-    file = settings.camera.password_file
-    return read_secret(file) if file else ""
-
-
-def _source(settings: Settings, password: str) -> Source:
-    camera = settings.camera
-    options = CameraOptions(
-        *(camera.width, camera.height, camera.fps, camera.loop, camera.real_time),
-        password=password,
-    )
-    return parse_source(camera.source, options)
-
-
-def _camera(settings: Settings, source: Source, condition: threading.Condition) -> CameraSupervisor:
-    camera = settings.camera
-    return CameraSupervisor(
-        source,
-        policy=RetryPolicy(camera.retry_shortest_s, camera.retry_longest_s, camera.retry_budget),
-        first_frame_s=camera.first_frame_s,
-        next_frame_s=camera.next_frame_s,
-        wait=camera.wait,
-        condition=condition,
-    )

@@ -12,6 +12,7 @@ from edge_runtime.system.memory import rss_bytes
 
 if TYPE_CHECKING:
     from edge_runtime.daemon.service import Service
+    from edge_runtime.daemon.watcher import CameraWatcher, RegionWatcher
 
 STALL_LIMIT_S = 10.0
 """The main loop is stuck if an iteration takes longer. Normally one takes half a second at most."""
@@ -19,49 +20,30 @@ STALL_LIMIT_S = 10.0
 
 def status(service: Service) -> dict[str, Any]:
     """Return the status as plain values; may be called from any thread."""
-    daemon, camera = service.daemon, service.daemon.camera
+    daemon = service.daemon
     now_s = time.monotonic()
-    latest, recovery = service.latest, camera.recovery
     snapshot = service.snapshot
-    gate = daemon.pipeline.gate
     iteration_age_s = now_s - daemon.last_iteration_s
-    frame_age_s = None if camera.last_frame_s is None else now_s - camera.last_frame_s
-    result_age_s = None if latest is None else now_s - latest.frame.captured_at_s
     alive = iteration_age_s < STALL_LIMIT_S
-    limit_s = service.settings.camera.next_frame_s + 2 / service.settings.camera.fps
-    fresh = result_age_s is not None and result_age_s < limit_s
+    cameras = [_camera(service, each, now_s) for each in daemon.cameras]
+    faults = [each["fault"] for each in cameras if each["state"] != State.RUNNING and each["fault"]]
     reading = service.thermal.reading
+    gallery_fault = service.gallery_watch.fault
     return {
         "version": __version__,
         "alive": alive,
-        "ready": alive and fresh and recovery.state is State.RUNNING,
+        "ready": alive and not gallery_fault and any(each["fresh"] for each in cameras),
         "uptime_s": now_s - service.started_s,
         "turn_age_s": iteration_age_s,
-        "frame_age_s": frame_age_s,
-        "last_error": daemon.last_error or recovery.fault or None,
+        "frame_age_s": min(
+            (each["frame_age_s"] for each in cameras if each["frame_age_s"] is not None),
+            default=None,
+        ),
+        "last_error": gallery_fault or next(iter(faults), "") or daemon.last_error or None,
         "frames": daemon.frames,
         "faults": daemon.faults,
         "events": daemon.events,
-        "recognition": None
-        if latest is None or latest.recognition is None
-        else asdict(latest.recognition),
-        "camera": {
-            "name": camera.source.name,
-            "state": recovery.state.value,
-            "state_s": now_s - recovery.since_s,
-            "fault": recovery.fault or None,
-            "restarts": recovery.restarts,
-            "dropped": camera.dropped,
-            "damaged": camera.damaged,
-            "skipped": camera.skipped,
-            "hung": camera.hung_calls,
-            "fps": service.settings.camera.fps,
-        },
-        "gate": {
-            "enabled": gate is not None,
-            "hashed": gate.hashed if gate else daemon.frames,
-            "unchanged": gate.unchanged if gate else 0,
-        },
+        "cameras": cameras,
         "engine": {
             "name": service.engine.name,
             "reason": service.engine.reason,
@@ -74,7 +56,8 @@ def status(service: Service) -> dict[str, Any]:
             "bits": service.engine.model.bits,
         },
         "gallery": {
-            "path": str(daemon.pipeline.gallery.path),
+            "path": str(daemon.cameras[0].regions[0].pipeline.gallery.path),
+            "fault": gallery_fault or None,
             "generation": snapshot.generation.number,
             "codes": snapshot.count,
             "labels": len(snapshot.labels),
@@ -85,10 +68,71 @@ def status(service: Service) -> dict[str, Any]:
         },
         "threads": {thread.name: asdict(thread.state()) for thread in service.threads},
         "board": {
+            "name": service.board,
             "temperature_c": reading.temperature_c,
             "throttling": None if reading.throttling is None else list(reading.throttling),
             "slow": service.thermostat.slow,
         },
-        "stage_ms": {} if latest is None else dict(latest.result.stage_ms),
         "rss_bytes": rss_bytes(),
+    }
+
+
+def is_fresh(service: Service, region: RegionWatcher) -> bool:
+    """Return whether frames of the region are being recognized."""
+    if region.latest is None:
+        return False
+    name = region.origin.camera
+    settings = service.cameras.settings_of(name)
+    running = any(
+        each.camera.state is State.RUNNING for each in service.daemon.cameras if each.name == name
+    )
+    age_s = time.monotonic() - region.latest.frame.captured_at_s
+    return running and age_s < settings.next_frame_s + 2 / settings.fps
+
+
+def _camera(service: Service, watcher: CameraWatcher, now_s: float) -> dict[str, Any]:
+    camera, settings = watcher.camera, service.cameras.settings_of(watcher.name)
+    recovery = camera.recovery
+    regions = [_region(each, now_s) for each in watcher.regions]
+    return {
+        "name": watcher.name,
+        "source": camera.source.name,
+        "state": recovery.state.value,
+        "state_s": now_s - recovery.since_s,
+        "fresh": any(is_fresh(service, each) for each in watcher.regions),
+        "frame_age_s": None if camera.last_frame_s is None else now_s - camera.last_frame_s,
+        "fault": recovery.fault or None,
+        "restarts": recovery.restarts,
+        "dropped": camera.dropped,
+        "damaged": camera.damaged,
+        "skipped": camera.skipped,
+        "hung": camera.hung_calls,
+        "fps": settings.fps,
+        "regions": regions,
+    }
+
+
+def _region(region: RegionWatcher, now_s: float) -> dict[str, Any]:
+    latest, gate = region.latest, region.pipeline.gate
+    current = region.decider.current
+    nearest = latest.result.matches[:1] if latest else ()
+    return {
+        "name": region.origin.region,
+        "area": region.area,
+        "labels": None if region.labels is None else list(region.labels),
+        "recognition": current
+        and {
+            "label": current.label,
+            "confidence": current.confidence,
+            "agreement": current.agreement,
+            "since_s": now_s - current.since_s,
+        },
+        "age_s": None if latest is None else now_s - latest.frame.captured_at_s,
+        "nearest": asdict(nearest[0]) if nearest else None,
+        "gate": {
+            "enabled": gate is not None,
+            "hashed": gate.hashed if gate else region.frames,
+            "unchanged": gate.unchanged if gate else 0,
+        },
+        "stage_ms": {} if latest is None else dict(latest.result.stage_ms),
     }

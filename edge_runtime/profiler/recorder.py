@@ -7,11 +7,11 @@ import time
 from array import array
 from statistics import fmean, median, pstdev
 
+from edge_runtime.daemon.watcher import Observation
 from edge_runtime.profiler.calibration_loop import CalibrationLoop
 from edge_runtime.report.budget import STAGES
 from edge_runtime.report.schema import Samples, Summary, Warm
 from edge_runtime.system.stage_timer import percentile
-from edge_runtime.types import Frame, QueryResult, Recognition
 
 SUSTAINED_S = 30.0
 QUERY = ("fit", "gate", "hash", "pack", "lookup", "decide")
@@ -32,10 +32,10 @@ class Recorder:
     def __len__(self) -> int:
         return len(self._took_ns)  # written last, so these frames are complete
 
-    def __call__(self, frame: Frame, result: QueryResult, _current: Recognition | None) -> None:
+    def __call__(self, observation: Observation) -> None:
         """Store the times of one frame."""
         self.at_ns.append(time.perf_counter_ns())
-        stage_ms = result.stage_ms
+        stage_ms = observation.result.stage_ms
         for stage, column in self._columns.items():
             column.append(stage_ms.get(stage, math.nan))
         self._calibration_ms.append(self._calibration_loop.measure_ms())

@@ -19,6 +19,7 @@ import cv2
 from msgspec.structs import replace
 
 from edge_runtime.camera.base import Source
+from edge_runtime.daemon.watcher import Observation
 from edge_runtime.engine import Engine
 from edge_runtime.errors import EdgeRuntimeError, ReportError, StorageError
 from edge_runtime.gallery import Gallery
@@ -41,7 +42,7 @@ from edge_runtime.report.budget import figure, judge
 from edge_runtime.report.schema import SCHEMA_VERSION, Conditions, Flag, Operators, Overhead, Report
 from edge_runtime.report.setup import GalleryDetails, InputDetails, ProtocolDetails
 from edge_runtime.sinks import JsonSink, Outbox
-from edge_runtime.types import Frame, QueryResult, Recognition
+from edge_runtime.types import Frame
 
 SAVE_INTERVAL_S = 10.0
 """Interval at which the unfinished report is passed to `save`."""
@@ -146,10 +147,8 @@ class Profile:
             self._cold.append(run_cold_start(self.engine, path, photo))
             self.progress(0.8 + 0.2 * (number + 1) / self.protocol.cold_starts)
 
-    def _store_first_frame(
-        self, frame: Frame, _result: QueryResult, _current: Recognition | None
-    ) -> None:
-        self._frame = self._frame or frame
+    def _store_first_frame(self, observation: Observation) -> None:
+        self._frame = self._frame or observation.frame
 
     def _warm(self, driver: Driver) -> None:
         protocol, daemon = self.protocol, driver.daemon

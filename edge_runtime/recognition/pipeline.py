@@ -103,6 +103,12 @@ class Pipeline:
         other.gate, other._embedding = gate, None
         return other
 
+    def for_labels(self, labels: Collection[str] | None) -> Pipeline:
+        """Return a pipeline like this one that recognizes only `labels`, or all, without a gate."""
+        other = self.with_gate(None)
+        other.labels = labels
+        return other
+
     def query(self, image: Image, near: QueryPosition | None = None) -> QueryResult:
         """Recognize one image (uint8 H x W x 3, BGR), taken at the position `near`."""
         timer = StageTimer()

@@ -1,12 +1,16 @@
-"""The keys of the table [camera]."""
+"""The keys of the tables that describe cameras and regions."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from msgspec import Meta
+from msgspec import Meta, field
 
 from edge_runtime.settings.table import Table
+
+Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,32}$")]
+"""Of a camera or a region: it is part of topics and addresses."""
+Share = Annotated[float, Meta(ge=0, le=1)]
 
 
 class CameraSettings(Table, frozen=True, kw_only=True):
@@ -69,3 +73,26 @@ class CameraSettings(Table, frozen=True, kw_only=True):
             ge=1, le=1000, description="Restarts per minute after which every pause is the longest."
         ),
     ] = 5
+
+
+class RegionSettings(Table, frozen=True, kw_only=True):
+    """A part of a camera's picture that is watched in place of the whole, with events of its own.
+
+    Each region costs one hash per frame.
+    """
+
+    camera: Annotated[
+        str, Meta(description="Name of the camera. May be empty if there is only one.")
+    ] = ""
+    area: Annotated[
+        list[Share],
+        Meta(
+            min_length=4,
+            max_length=4,
+            description="Left, top, width and height, as shares of the picture, 0 to 1.",
+        ),
+    ] = field(default_factory=lambda: [0.0, 0.0, 1.0, 1.0])
+    labels: Annotated[
+        list[str],
+        Meta(description="The labels that can be recognized here. Empty: all."),
+    ] = field(default_factory=list)

@@ -21,6 +21,11 @@ _EXAMPLES: dict[str, Any] = {
     "exec.command": ["/usr/bin/logger", "seen"],
 }
 """Example values for keys without a default."""
+NAMED = {
+    "cameras": "One of several cameras, in place of [camera], with the same keys and a name of "
+    "letters, digits, - and _. They share the network and the gallery and take turns.",
+}
+"""What tables with names of the user are for, where their type does not say it."""
 
 
 @dataclass(frozen=True)
@@ -53,17 +58,19 @@ def tables() -> Iterator[Table]:
     settings = shape.type_info(Settings)
     assert isinstance(settings, shape.StructType)
     for field in settings.fields:
-        kind = field.type
-        optional = isinstance(kind, shape.UnionType)
+        kind, name = field.type, field.name
+        optional = isinstance(kind, (shape.UnionType, shape.DictType))
+        if isinstance(kind, shape.DictType):
+            kind, name = kind.value_type, f"{name}.NAME"
         if isinstance(kind, shape.UnionType):
             kind = next(part for part in kind.types if isinstance(part, shape.StructType))
         assert isinstance(kind, shape.StructType)
         yield Table(
-            field.name,
-            (kind.cls.__doc__ or "").strip(),
+            name,
+            NAMED.get(field.name) or (kind.cls.__doc__ or "").strip(),
             optional,
             field.name in RELOADABLE,
-            tuple(_key(field.name, key) for key in kind.fields),
+            tuple(_key(name, key) for key in kind.fields),
         )
 
 
@@ -91,6 +98,8 @@ def _kind(kind: shape.Type) -> str:
         lower = f"{kind.ge:g} to " if kind.ge is not None else ""
         lower = f"above {kind.gt:g}, up to " if kind.gt is not None else lower
         return f"{name}, {lower}{kind.le:,g}" if kind.le is not None else name
+    if isinstance(kind, shape.ListType) and _kind(kind.item_type).startswith("number"):
+        return f"list of {kind.min_length} numbers"
     names = {shape.BoolType: "true or false", shape.StrType: "text", shape.ListType: "list of text"}
     return names[type(kind)]
 
@@ -106,7 +115,7 @@ def example() -> str:
     """Return a file with every key at its default and the optional tables commented out."""
     parts = ["# edge-runtime configuration. Every key is optional; these are the defaults."]
     for table in tables():
-        lines = [f"# {table.text}", f"[{table.name}]"]
+        lines = [*(f"# {line}" for line in textwrap.wrap(table.text, 96)), f"[{table.name}]"]
         for key in table.keys:
             lines += textwrap.wrap(f"{key.text}", 96, initial_indent="# ", subsequent_indent="# ")
             lines.append(f"{key.name} = {to_toml(key.example)}")
@@ -122,7 +131,12 @@ def effective(settings: Settings) -> str:
     They are in files of their own, and those in addresses are hidden.
     """
     parts = []
-    for name, values in msgspec.to_builtins(settings).items():
+    tables = msgspec.to_builtins(settings)
+    for group in ("cameras", "regions"):
+        tables |= {f"{group}.{name}": values for name, values in tables.pop(group).items()}
+    if settings.cameras:
+        del tables["camera"]
+    for name, values in tables.items():
         if values is not None:
             lines = [f"{key} = {to_toml(_shown(value))}" for key, value in values.items()]
             parts.append("\n".join([f"[{name}]", *lines]))
@@ -165,7 +179,7 @@ def document() -> str:
     ]
     for table in tables():
         notes = [table.text, "*Reloadable.*" if table.reloadable else "Needs a restart."]
-        head = f"### [{table.name}]\n\n{' '.join(notes)}\n"
+        head = f"### [{table.name}]\n\n{' '.join(' '.join(notes).split())}\n"
         rows = ["| key | type | default | meaning |", "|---|---|---|---|"]
         for key in table.keys:
             default = "required" if key.default is None else f"`{to_toml(key.default)}`"

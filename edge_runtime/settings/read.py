@@ -13,7 +13,9 @@ import msgspec
 from msgspec import structs
 
 from edge_runtime.errors import ConfigError, storage_error
+from edge_runtime.settings.camera import CameraSettings
 from edge_runtime.settings.schema import Settings
+from edge_runtime.settings.table import Table
 from edge_runtime.system.files import open_regular
 
 MAX_BYTES = 1 << 16
@@ -34,7 +36,6 @@ _MISSING = re.compile(r"Object missing required field `(.*)`")
 _PATHS = (
     ("model", "path"),
     ("gallery", "path"),
-    ("camera", "password_file"),
     ("mqtt", "password_file"),
     ("mqtt", "ca_file"),
     ("webhook", "token_file"),
@@ -153,20 +154,9 @@ def _at(text: str, key: str, where: object) -> str:
 def _contradictions(settings: Settings) -> Iterator[tuple[str, str, str]]:
     """Yield key, error and remedy for rules that involve more than a key's type and range."""
     yield from _invalid_texts(settings)
-    camera = settings.camera
-    if camera.retry_shortest_s > camera.retry_longest_s:
-        yield (
-            "camera.retry_shortest_s",
-            f"{camera.retry_shortest_s:g} is greater than retry_longest_s "
-            f"({camera.retry_longest_s:g})",
-            "swap them",
-        )
-    if camera.password_file and not re.match(r"[A-Za-z0-9+.-]+://[^/?#:@]+@", camera.source):
-        yield (
-            "camera.password_file",
-            "it needs a URL with a user and without a password",
-            "write source as rtsp://USER@HOST/...",
-        )
+    for table, camera in _camera_tables(settings):
+        yield from _camera_contradictions(table, camera)
+    yield from _region_contradictions(settings)
     if settings.mqtt and settings.mqtt.password_file and not settings.mqtt.username:
         yield "mqtt.password_file", "a password needs a username", "set username"
     if settings.webhook and (fault := _address_fault(settings.webhook.url)):
@@ -185,19 +175,91 @@ def _contradictions(settings: Settings) -> Iterator[tuple[str, str, str]]:
         )
 
 
+def _camera_tables(settings: Settings) -> Iterator[tuple[str, CameraSettings]]:
+    """Yield all tables of cameras by name."""
+    yield "camera", settings.camera
+    for name, camera in settings.cameras.items():
+        yield f"cameras.{name}", camera
+
+
+def _camera_contradictions(table: str, camera: CameraSettings) -> Iterator[tuple[str, str, str]]:
+    if camera.retry_shortest_s > camera.retry_longest_s:
+        yield (
+            f"{table}.retry_shortest_s",
+            f"{camera.retry_shortest_s:g} is greater than retry_longest_s "
+            f"({camera.retry_longest_s:g})",
+            "swap them",
+        )
+    if camera.password_file and not re.match(r"[A-Za-z0-9+.-]+://[^/?#:@]+@", camera.source):
+        yield (
+            f"{table}.password_file",
+            "it needs a URL with a user and without a password",
+            "write source as rtsp://USER@HOST/...",
+        )
+
+
+def _region_contradictions(settings: Settings) -> Iterator[tuple[str, str, str]]:
+    if settings.cameras and settings.camera != CameraSettings():
+        yield "camera", "not used, because there are tables [cameras.NAME]", "remove one of both"
+    cameras = settings.all_cameras()
+    for name, region in settings.regions.items():
+        if not region.camera and len(cameras) > 1:
+            yield (
+                f"regions.{name}.camera",
+                "there are several cameras",
+                f"name one of {', '.join(cameras)}",
+            )
+        elif region.camera and region.camera not in cameras:
+            yield (
+                f"regions.{name}.camera",
+                f"there is no camera {region.camera!a:.40}",
+                f"name one of {', '.join(cameras)}",
+            )
+        left, top, width, height = region.area
+        if not width or not height or left + width > 1 or top + height > 1:
+            yield (
+                f"regions.{name}.area",
+                "it does not lie within the picture",
+                "give left, top, width and height, each from 0 to 1",
+            )
+
+
 def _invalid_texts(settings: Settings) -> Iterator[tuple[str, str, str]]:
-    for table, part in structs.asdict(settings).items():
-        for key, value in structs.asdict(part).items() if part is not None else ():
-            if any("\0" in text for text in (value if isinstance(value, list) else [str(value)])):
+    for table, part in _all_tables(settings):
+        for key, value in structs.asdict(part).items():
+            if any("\0" in text for text in _texts(value)):
                 yield f"{table}.{key}", "contains a NUL character", "remove it"
-    for table, key in (*_PATHS, ("camera", "source")):
-        part = getattr(settings, table)
+    for table, part, key in _paths(settings, "source"):
+        value = getattr(part, key)
         try:
-            Path(getattr(part, key) if part is not None else "").expanduser()
+            Path(value).expanduser()
         except RuntimeError:
-            own = getattr(part, key).split("/")[0] == "~"
+            own = value.split("/")[0] == "~"
             who = "this user has no home folder" if own else "no user of that name on this machine"
             yield f"{table}.{key}", who, "give the full path"
+
+
+def _all_tables(settings: Settings) -> Iterator[tuple[str, Table]]:
+    """Yield every table that the file may have, by name."""
+    for name, part in structs.asdict(settings).items():
+        if isinstance(part, dict):
+            yield from ((f"{name}.{key}", value) for key, value in part.items())
+        elif part is not None:
+            yield name, part
+
+
+def _texts(value: object) -> list[str]:
+    return [str(each) for each in value] if isinstance(value, list) else [str(value)]
+
+
+def _paths(settings: Settings, *more: str) -> Iterator[tuple[str, Table, str]]:
+    """Yield table, its values and key of each path; of cameras, those of the keys `more` too."""
+    for table, key in _PATHS:
+        if (part := getattr(settings, table)) is not None:
+            yield table, part, key
+    for table, camera in _camera_tables(settings):
+        for key in ("password_file", *more):
+            yield table, camera, key
 
 
 def _address_fault(url: str) -> tuple[str, str] | None:
@@ -234,11 +296,19 @@ def _with_absolute_paths(settings: Settings, folder: Path) -> Settings:
             value = str(folder / Path(getattr(part, key)).expanduser())
             changed = msgspec.structs.replace(part, **{key: value})
             settings = msgspec.structs.replace(settings, **{table: changed})
-    source = folder / Path(settings.camera.source).expanduser()
-    if not settings.camera.source.isdecimal() and _exists(source):
-        camera = msgspec.structs.replace(settings.camera, source=str(source))
-        settings = msgspec.structs.replace(settings, camera=camera)
-    return settings
+    cameras = {name: _with_paths_of(each, folder) for name, each in settings.cameras.items()}
+    camera = _with_paths_of(settings.camera, folder)
+    return msgspec.structs.replace(settings, camera=camera, cameras=cameras)
+
+
+def _with_paths_of(camera: CameraSettings, folder: Path) -> CameraSettings:
+    if camera.password_file:
+        file = folder / Path(camera.password_file).expanduser()
+        camera = msgspec.structs.replace(camera, password_file=str(file))
+    source = folder / Path(camera.source).expanduser()
+    if not camera.source.isdecimal() and _exists(source):
+        camera = msgspec.structs.replace(camera, source=str(source))
+    return camera
 
 
 def _exists(path: Path) -> bool:

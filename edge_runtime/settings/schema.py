@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, field
 
-from edge_runtime.settings.camera import CameraSettings
+from edge_runtime.settings.camera import CameraSettings, Name, RegionSettings
 from edge_runtime.settings.table import Table
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
@@ -53,6 +53,18 @@ class GallerySettings(Table, frozen=True, kw_only=True):
             "has changed."
         ),
     ] = True
+
+
+class BoardSettings(Table, frozen=True, kw_only=True):
+    """The board in events, topics and metrics."""
+
+    name: Annotated[
+        str,
+        Meta(
+            pattern=r"^[^#+/\x00]{0,64}$",
+            description="Empty: the host name.",
+        ),
+    ] = ""
 
 
 class GateSettings(Table, frozen=True, kw_only=True):
@@ -276,7 +288,10 @@ class Settings(Table, frozen=True, kw_only=True):
 
     model: ModelSettings = ModelSettings()
     gallery: GallerySettings = GallerySettings()
+    board: BoardSettings = BoardSettings()
     camera: CameraSettings = CameraSettings()
+    cameras: dict[Name, CameraSettings] = field(default_factory=dict)
+    regions: dict[Name, RegionSettings] = field(default_factory=dict)
     gate: GateSettings = GateSettings()
     decision: DecisionSettings = DecisionSettings()
     heat: HeatSettings = HeatSettings()
@@ -287,8 +302,26 @@ class Settings(Table, frozen=True, kw_only=True):
     http: HttpSettings | None = None
     log: LogSettings = LogSettings()
 
+    def all_cameras(self) -> dict[str, CameraSettings]:
+        """Return the cameras by name: those of [cameras], or else the one of [camera]."""
+        return self.cameras or {ONLY_CAMERA: self.camera}
 
+
+ONLY_CAMERA = "camera"
+"""The name of the camera of the table [camera]."""
 RELOADABLE = frozenset(
-    ("camera", "gate", "decision", "heat", "output", "mqtt", "webhook", "exec", "log")
+    (
+        "camera",
+        "cameras",
+        "regions",
+        "gate",
+        "decision",
+        "heat",
+        "output",
+        "mqtt",
+        "webhook",
+        "exec",
+        "log",
+    )
 )
 """Tables whose changes SIGHUP applies. The others need a restart."""

@@ -21,11 +21,17 @@ class TextSink(Sink):
 
     def publish(self, event: Event) -> None:
         """See `Sink.publish`."""
-        sign = "+" if event.kind == "enter" else "-"
-        near = f", {event.distance} bits away" if event.kind == "enter" else ""
+        entered = event.kind == "enter"
+        place = "/".join(filter(None, (event.camera, event.region)))
+        facts = [
+            f"{event.confidence:.0%} sure" if entered else event.reason,
+            f"{event.agreement:.0%} of the frames",
+            f"{event.distance} bits away" if entered else "",
+            f"{event.latency_ms:.1f} ms",
+        ]
         self._stream.write(
-            f"{event.time[11:23]}  frame {event.sequence:>5}  {sign} {printable(event.label)}"
-            f"  ({event.confidence:.0%} of the frames{near}, {event.latency_ms:.1f} ms)\n"
+            f"{event.time[11:23]}  {place or 'frame'} {event.sequence:>5}  {'-+'[entered]} "
+            f"{printable(event.label)}  ({', '.join(filter(None, facts))})\n"
         )
         self._stream.flush()
 

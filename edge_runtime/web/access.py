@@ -20,7 +20,6 @@ import socket
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
-from enum import IntEnum
 from http.cookies import CookieError, SimpleCookie
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -34,19 +33,13 @@ from edge_runtime.settings.read import is_this_machine
 from edge_runtime.settings.schema import HttpSettings
 from edge_runtime.settings.secrets import read_token
 from edge_runtime.web.clients import Rate, client_of
+from edge_runtime.web.endpoint import Permissions, Role
 
 COOKIE = "edge_session"
 SESSION_S = 30 * 24 * 3600
 SESSIONS = 64
 WRONG_TOKENS_PER_MINUTE = 10
 HEADER_BYTES = 1 << 14
-_OPEN = frozenset({"/", "/app.js", "/style.css", "/icon.svg", "/healthz", "/readyz"})
-"""Available without a token. The page's files contain no data, and the health checks then return
-only their status."""
-_READABLE = frozenset(
-    {"/metrics", "/openapi.json", "/live.mjpg", "/api/status", "/api/events", "/api/stream"}
-)
-"""Available with the read-only token."""
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' blob:; frame-ancestors 'none'; "
@@ -56,14 +49,6 @@ _HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
-
-
-class Role(IntEnum):
-    """What a client may do."""
-
-    NOBODY = 0
-    READER = 1
-    OWNER = 2
 
 
 @dataclass(frozen=True)
@@ -163,9 +148,12 @@ class Access:
 class AuthMiddleware:
     """The ASGI middleware around the whole app."""
 
-    def __init__(self, app: ASGIApp, settings: HttpSettings, access: Access) -> None:
+    def __init__(
+        self, app: ASGIApp, settings: HttpSettings, access: Access, permissions: Permissions
+    ) -> None:
         self._app = app
         self._access = access
+        self._permissions = permissions
         self._names = {"localhost", settings.host.lower(), *map(str.lower, settings.names)}
         if not is_this_machine(settings.host):
             name = socket.gethostname().lower()
@@ -201,13 +189,14 @@ class AuthMiddleware:
         if scope["method"] not in _SAFE and not _is_from_our_page(headers):
             return refuse(403, "cross-site request not allowed")
         role = self._role(headers, client)
-        if role is None and path not in _OPEN:
+        allowed = self._permissions.allows(role or Role.NOBODY, scope["method"], path)
+        if role is None and not allowed:
             return refuse(429, "too many wrong tokens", "wait a minute")
         role = role or Role.NOBODY
         scope["state"] = {"role": role, "auth": self, "client": client}
-        if role is Role.NOBODY and path not in _OPEN and path != "/api/session":
+        if role is Role.NOBODY and not allowed:
             return refuse(401, "token required", "send the header Authorization: Bearer TOKEN")
-        if role is Role.READER and not _may_read(scope["method"], path):
+        if not allowed:
             return refuse(
                 403, "this token permits only to look", "use the token of http.token_file"
             )
@@ -261,10 +250,6 @@ class AuthMiddleware:
         name = self._access.open_session(role, token)
         answer.set_cookie(COOKIE, name, SESSION_S, httponly=True, samesite="strict", secure=secure)
         return answer
-
-
-def _may_read(method: str, path: str) -> bool:
-    return path == "/api/session" or (method in _SAFE and (path in _OPEN or path in _READABLE))
 
 
 def refuse(status: int, error: str, remedy: str = "") -> JSONResponse:

@@ -13,7 +13,7 @@ from edge_runtime import __version__
 from edge_runtime.camera.recovery import State
 from edge_runtime.daemon.service import Service
 from edge_runtime.daemon.status import status
-from edge_runtime.types import Frame, QueryResult, Recognition
+from edge_runtime.daemon.watcher import Observation
 
 BUCKETS = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 """Upper bounds in seconds."""
@@ -34,9 +34,9 @@ class Metrics:
         self._stages: dict[str, Any] = {}
         self._registry.register(_Reader(service))
 
-    def observe(self, _frame: Frame, result: QueryResult, _held: Recognition | None) -> None:
-        """Record the stage times of a frame. Called on the daemon's thread."""
-        for stage, ms in result.stage_ms.items():
+    def observe(self, observation: Observation) -> None:
+        """Record the stage times of a result. Called on the daemon's thread."""
+        for stage, ms in observation.result.stage_ms.items():
             histogram = self._stages.get(stage)
             if histogram is None:
                 histogram = self._stages[stage] = self._histogram.labels(stage)
@@ -60,38 +60,11 @@ class _Reader(Collector):
         )
         info.add_metric([__version__, now["engine"]["name"], now["model"]["id"][:12]], 1)
         yield info
-        state = GaugeMetricFamily(
-            "edge_camera_state", "1 for the current state of the camera.", labels=["state"]
-        )
-        for name in State:
-            state.add_metric([name], float(now["camera"]["state"] == name))
-        yield state
+        yield from _cameras(now["cameras"])
         for what, text, value in (
             ("frames", "Processed frames.", now["frames"]),
             ("faults", "Frames that could not be processed.", now["faults"]),
             ("events", "Events: labels that came into view or left it.", now["events"]),
-            (
-                "frames_dropped",
-                "Frames dropped because the daemon was busy.",
-                now["camera"]["dropped"],
-            ),
-            ("frames_damaged", "Frames that could not be decoded.", now["camera"]["damaged"]),
-            (
-                "frames_skipped",
-                "Frames skipped to keep the configured rate.",
-                now["camera"]["skipped"],
-            ),
-            ("frames_hashed", "Frames hashed by the network.", now["gate"]["hashed"]),
-            (
-                "frames_unchanged",
-                "Frames that were not hashed since the scene had not changed.",
-                now["gate"]["unchanged"],
-            ),
-            (
-                "camera_restarts",
-                "Times the camera was reopened.",
-                now["camera"]["restarts"],
-            ),
         ):
             yield CounterMetricFamily(f"edge_{what}", text, value=value)
         for what, text, value in (
@@ -124,7 +97,6 @@ class _Reader(Collector):
                 "Committed changes of the gallery.",
                 now["gallery"]["generation"],
             ),
-            ("camera_hung", "Calls that hang in the camera driver.", now["camera"]["hung"]),
         ):
             if value is not None:
                 yield GaugeMetricFamily(f"edge_{what}", text, value=value)
@@ -140,6 +112,41 @@ class _Reader(Collector):
         for name, thread in now["threads"].items():
             restarts.add_metric([name], thread["restarts"])
         yield restarts
+
+
+def _cameras(cameras: list[dict[str, Any]]) -> Iterable[Metric]:
+    state = GaugeMetricFamily(
+        "edge_camera_state", "1 for the current state of the camera.", labels=["camera", "state"]
+    )
+    for camera in cameras:
+        for name in State:
+            state.add_metric([camera["name"], name], float(camera["state"] == name))
+    yield state
+    for what, text, key in (
+        ("frames_dropped", "Frames dropped because the daemon was busy.", "dropped"),
+        ("frames_damaged", "Frames that could not be decoded.", "damaged"),
+        ("frames_skipped", "Frames skipped to keep the configured rate.", "skipped"),
+        ("camera_restarts", "Times the camera was reopened.", "restarts"),
+    ):
+        counter = CounterMetricFamily(f"edge_{what}", text, labels=["camera"])
+        for camera in cameras:
+            counter.add_metric([camera["name"]], camera[key])
+        yield counter
+    hung = GaugeMetricFamily(
+        "edge_camera_hung", "Calls that hang in the camera driver.", labels=["camera"]
+    )
+    for camera in cameras:
+        hung.add_metric([camera["name"]], camera["hung"])
+    yield hung
+    for what, text, key in (
+        ("frames_hashed", "Frames hashed by the network.", "hashed"),
+        ("frames_unchanged", "Frames not hashed, since the scene had not changed.", "unchanged"),
+    ):
+        counter = CounterMetricFamily(f"edge_{what}", text, labels=["camera", "region"])
+        for camera in cameras:
+            for region in camera["regions"]:
+                counter.add_metric([camera["name"], region["name"] or ""], region["gate"][key])
+        yield counter
 
 
 def _sinks(sinks: dict[str, dict[str, Any]]) -> Iterable[Metric]:

@@ -65,15 +65,24 @@ SESSION = record(
     session={"const": "open"},
     role=described({"enum": ["owner", "reader"]}, "A reader may only look."),
 )
+CONFIDENCE = described(NUMBER, "Estimated probability that the label is right.")
+AGREEMENT = described(NUMBER, "Share of the recent frames that name the label.")
 EVENT = record(
     kind={"enum": ["enter", "leave"]},
     label=TEXT,
-    confidence=NUMBER,
+    confidence=CONFIDENCE,
     distance=nullable(COUNT),
     sequence=COUNT,
     time=TIME,
     frame_time=TIME,
     latency_ms=NUMBER,
+    agreement=AGREEMENT,
+    id=described(TEXT, "Unique on every board."),
+    board=TEXT,
+    camera=TEXT,
+    region=described(nullable(TEXT), "null: the whole frame"),
+    reason=described(TEXT, 'Why the label left: "camera lost", or empty.'),
+    next_label=described(nullable(TEXT), "The label that replaces this one at once."),
 )
 EVENTS = record(events=array(EVENT))
 QUERY = record(
@@ -164,17 +173,51 @@ REMOVED = record(label=TEXT, pictures_removed=PICTURES, codes_removed=CODES)
 HEALTH = {
     **record(
         status={"enum": ["ok", "failing"]},
-        state=STATE,
+        cameras=described(mapping(STATE), "State of each camera, by name."),
         frame_age_s=nullable(NUMBER),
         turn_age_s=NUMBER,
         engine=ENGINE,
         model_id=TEXT,
         gallery_generation=COUNT,
+        gallery_fault=nullable(TEXT),
         last_error=nullable(TEXT),
     ),
     "required": ["status"],
     "description": "Without a required token, only status is present.",
 }
+REGION = record(
+    name=described(nullable(TEXT), "null: the whole frame"),
+    area=described(nullable(array(NUMBER)), "Left, top, width and height, 0 to 1."),
+    labels=described(nullable(array(TEXT)), "null: all"),
+    recognition=nullable(
+        record(
+            label=TEXT,
+            confidence=CONFIDENCE,
+            agreement=AGREEMENT,
+            since_s=described(NUMBER, "Seconds that the label has been in view."),
+        )
+    ),
+    age_s=described(nullable(NUMBER), "Age of the newest processed frame, seconds."),
+    nearest=described(nullable(MATCH), "The picture nearest to that frame."),
+    gate=record(enabled=FLAG, hashed=COUNT, unchanged=COUNT),
+    stage_ms=STAGE_MS,
+)
+CAMERA = record(
+    name=TEXT,
+    source=TEXT,
+    state=STATE,
+    state_s=described(NUMBER, "Seconds in this state."),
+    fresh=described(FLAG, "Whether its frames are being recognized."),
+    frame_age_s=nullable(NUMBER),
+    fault=nullable(TEXT),
+    restarts=COUNT,
+    dropped=COUNT,
+    damaged=COUNT,
+    skipped=COUNT,
+    hung=COUNT,
+    fps=NUMBER,
+    regions=array(REGION),
+)
 STATUS = record(
     version=TEXT,
     alive=FLAG,
@@ -186,23 +229,16 @@ STATUS = record(
     frames=COUNT,
     faults=described(COUNT, "Frames that could not be processed."),
     events=COUNT,
-    recognition=nullable(record(label=TEXT, confidence=NUMBER, since_s=NUMBER)),
-    camera=record(
-        name=TEXT,
-        state=STATE,
-        state_s=described(NUMBER, "Seconds in this state."),
-        fault=nullable(TEXT),
-        restarts=COUNT,
-        dropped=COUNT,
-        damaged=COUNT,
-        skipped=COUNT,
-        hung=COUNT,
-        fps=NUMBER,
-    ),
-    gate=record(enabled=FLAG, hashed=COUNT, unchanged=COUNT),
+    cameras=array(CAMERA),
     engine=ENGINE,
     model=record(id=TEXT, name=TEXT, version=TEXT, bits=COUNT),
-    gallery=record(path=TEXT, generation=COUNT, codes=CODES, labels=COUNT),
+    gallery=record(
+        path=TEXT,
+        fault=described(nullable(TEXT), "What is wrong with the file."),
+        generation=COUNT,
+        codes=CODES,
+        labels=COUNT,
+    ),
     sinks=mapping(
         record(
             published=COUNT,
@@ -218,13 +254,12 @@ STATUS = record(
         "Helper threads by name. One that fails is restarted.",
     ),
     board=record(
+        name=TEXT,
         temperature_c=nullable(NUMBER),
         throttling=nullable(array(TEXT)),
         slow=FLAG,
     ),
-    stage_ms=STAGE_MS,
     rss_bytes=COUNT,
     budget_ms=described(NUMBER, "Time budget per frame."),
     live_view=FLAG,
-    nearest=described(nullable(MATCH), "The picture nearest to the latest frame."),
 )

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from edge_runtime.types import Event
+from edge_runtime.types import Event, Frame
 from edge_runtime.web.gallery_service import jpeg
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class LiveView:
     def __init__(self, service: Service) -> None:
         self._service = service
         self._clients = 0
-        self._encoded: tuple[int, bytes] | None = None
+        self._encoded: dict[str, tuple[Frame, bytes]] = {}
         self._lock = asyncio.Lock()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="live")
         self._thread.submit(int)  # starts the thread now, while it can be
@@ -94,42 +94,51 @@ class LiveView:
     def clear(self) -> None:
         """Forget all clients."""
         self._clients = 0
-        self._encoded = None
+        self._encoded = {}
         self._lock = asyncio.Lock()  # the old one belongs to its event loop
 
     def close(self) -> None:
         """End the thread that encodes frames."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    def watch(self) -> AsyncIterator[bytes]:
-        """Return the stream of one client; raises `TooManyStreamsError`."""
+    def watch(self, camera: str) -> AsyncIterator[bytes]:
+        """Return the stream of one client; raises `TooManyStreamsError`.
+
+        `camera`: its name; empty means the first. A camera that goes away ends no stream.
+        """
         if self._clients >= MAX_STREAMS:
             raise TooManyStreamsError
         self._clients += 1
-        return self._run()
+        return self._run(camera)
 
-    async def _run(self) -> AsyncIterator[bytes]:
+    async def frame(self, camera: str) -> bytes | None:
+        """Return the newest frame as a JPEG; None if there is none."""
+        frame = self._newest(camera)
+        return None if frame is None else await self._encode(camera, frame)
+
+    async def _run(self, camera: str) -> AsyncIterator[bytes]:
         shown = None
         try:
             while True:
-                latest = self._service.latest
-                if latest is not None and latest.frame is not shown:
-                    shown = latest.frame
-                    data = await self._frame()
+                frame = self._newest(camera)
+                if frame is not None and frame is not shown:
+                    shown = frame
+                    data = await self._encode(camera, frame)
                     head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}"
                     yield head.encode() + b"\r\n\r\n" + data + b"\r\n"
                 await asyncio.sleep(FRAME_INTERVAL_S)
         finally:
             self._clients -= 1
 
-    async def _frame(self) -> bytes:
+    def _newest(self, camera: str) -> Frame | None:
+        region = self._service.region(camera)
+        return region.latest.frame if region is not None and region.latest is not None else None
+
+    async def _encode(self, camera: str, frame: Frame) -> bytes:
         async with self._lock:
-            latest = self._service.latest
-            assert latest is not None
-            key = id(latest.frame)
-            if self._encoded is None or self._encoded[0] != key:
-                image = latest.frame.image
+            before = self._encoded.get(camera)
+            if before is None or before[0] is not frame:
                 loop = asyncio.get_running_loop()
-                data = await loop.run_in_executor(self._thread, jpeg, image, FRAME_SIDE)
-                self._encoded = (key, data)
-            return self._encoded[1]
+                data = await loop.run_in_executor(self._thread, jpeg, frame.image, FRAME_SIDE)
+                before = self._encoded[camera] = (frame, data)
+            return before[1]

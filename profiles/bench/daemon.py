@@ -75,9 +75,10 @@ def overhead(engine: Engine, folder: Path) -> dict[str, Any]:
             frame = camera.poll(1.0)
             assert frame is not None
             began_ns = time.perf_counter_ns()
-            result = daemon.step(frame)
+            seen = daemon.step(frame)
             took_ms = (time.perf_counter_ns() - began_ns) / 1e6
-            assert result is not None
+            assert seen is not None
+            result = seen.result
             overhead_ms.append(took_ms - sum(result.stage_ms.get(stage, 0) for stage in NETWORK))
             for stage, ms in result.stage_ms.items():
                 stages.setdefault(stage, []).append(ms)
@@ -155,7 +156,8 @@ def still(folder: Path, kind: str, *, page: bool) -> dict[str, Any]:
             }
             if page:
                 status = daemon.status()
-                result |= {"frames": status["frames"], "hashed": status["gate"]["hashed"]}
+                gate = status["cameras"][0]["regions"][0]["gate"]
+                result |= {"frames": status["frames"], "hashed": gate["hashed"]}
             return result
 
 

@@ -253,8 +253,8 @@ def _run(
         "recovered": sum(map(len, took_s.values())),
         "bound_s": BOUND_S,
         "slowest_s": {name: max(times) for name, times in took_s.items() if times},
-        "restarts": status["camera"]["restarts"],
-        "hung": status["camera"]["hung"],
+        "restarts": status["cameras"][0]["restarts"],
+        "hung": status["cameras"][0]["hung"],
         "frames": status["frames"],
         "events": sink,
         "events_taken_by_server": Hook.accepted,
@@ -276,7 +276,7 @@ def _recognizes(daemon: DaemonProcess, label: str, after: int) -> bool:
     code, status = daemon.request("/api/status")
     if code != 200 or not status["ready"] or status["frames"] <= after:
         return False
-    recognition = status["recognition"]
+    recognition = status["cameras"][0]["regions"][0]["recognition"]
     return recognition is not None and recognition["label"] == label
 
 

@@ -107,7 +107,7 @@ def test_nothing_that_the_daemon_emits_contains_a_secret(
                 ("GET", "/"),
             )
         }
-        assert json.loads(emitted["GET /api/status"])["camera"]["state"] == "running"
+        assert json.loads(emitted["GET /api/status"])["cameras"][0]["state"] == "running"
         name = f"http://127.0.0.1:{port}/video;***/live?***&***&channel=1"
         assert name in emitted["GET /api/status"].decode()  # type: ignore[union-attr]
         answer = client.ask("POST", "/api/query", camera.jpeg)

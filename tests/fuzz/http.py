@@ -129,11 +129,12 @@ def _app(settings: Any) -> Any:
     from starlette.middleware import Middleware
     from starlette.requests import Request
     from starlette.responses import JSONResponse, Response
-    from starlette.routing import Route
 
     from edge_runtime.web.access import Access, AuthMiddleware, Tokens
-    from edge_runtime.web.app import HANDLERS, small_json
+    from edge_runtime.web.app import HANDLERS
+    from edge_runtime.web.endpoint import Endpoint, Permissions, Role
     from edge_runtime.web.photos import Uploads
+    from edge_runtime.web.routes.context import small_json
 
     uploads = Uploads(settings)
 
@@ -150,12 +151,20 @@ def _app(settings: Any) -> Any:
     async def page(request: Request) -> Response:
         return JSONResponse(dict(request.query_params))
 
-    routes = [
-        Route("/api/session", session, methods=["POST"]),
-        Route("/api/query", query, methods=["POST"]),
-        Route("/{path:path}", page),
+    endpoints = [
+        Endpoint("POST", "/api/session", session, role=Role.NOBODY),
+        Endpoint("POST", "/api/query", query),
+        Endpoint("GET", "/", page, role=Role.NOBODY),
+        Endpoint("GET", "/metrics", page, role=Role.READER),
+        Endpoint("GET", "/api/labels/{label}", page),
     ]
-    access = Middleware(AuthMiddleware, settings=settings, access=Access(Tokens(_TOKEN)))
+    access = Middleware(
+        AuthMiddleware,
+        settings=settings,
+        access=Access(Tokens(_TOKEN)),
+        permissions=Permissions(endpoints),
+    )
+    routes = [endpoint.route for endpoint in endpoints]
     return Starlette(routes=routes, middleware=[access], exception_handlers=HANDLERS)
 
 

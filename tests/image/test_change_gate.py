@@ -145,7 +145,7 @@ def test_unchanged_jpegs_are_not_fully_decoded(engine: Engine, tmp_path: Path, c
             Daemon(
                 camera,
                 Pipeline(engine, gallery, gate=ChangeGate(STEADY)),
-                observers=[lambda _frame, result, _held: results.append(result)],
+                observers=[lambda seen: results.append(seen.result)],
             ).run()
     assert [picture.encoded for picture in still] == [False] * 5 + [True] * 15
     assert ["hash" in result.stage_ms for result in results] == [True] * 5 + [False] * 15

@@ -21,6 +21,7 @@ import pytest
 from demo.scenes import write_enrollment_photos
 from edge_runtime.camera.fake import FakeSource
 from edge_runtime.code import Embedding
+from edge_runtime.daemon.watcher import Observation
 from edge_runtime.engine.base import Engine
 from edge_runtime.engine.fake import FakeEngine
 from edge_runtime.errors import ConfigError, ReportError
@@ -32,6 +33,7 @@ from edge_runtime.profiler.driver import Driver
 from edge_runtime.profiler.process_memory import memory
 from edge_runtime.profiler.recorder import Recorder
 from edge_runtime.recognition.pipeline import Pipeline
+from edge_runtime.recognition.smoothing import Origin
 from edge_runtime.report import read_report
 from edge_runtime.report.budget import KNOWN, checked, read_budgets
 from edge_runtime.report.schema import Conditions, Moment, Report
@@ -213,11 +215,16 @@ def test_a_partly_recorded_frame_is_discarded() -> None:
             raise KeyboardInterrupt
 
     recorder, frame = Recorder(), Frame(Picture(np.zeros((2, 2, 3), np.uint8)), 0, 0.0)
+
+    def seen(stage_ms: dict[str, float]) -> Observation:
+        result = QueryResult(Verdict(None, 0.0, None), (), stage_ms)
+        return Observation(Origin(), frame, frame.picture, result, None)
+
     stages = {"hash": 1.0, "end_to_end": 2.0}
     for _ in range(3):
-        recorder(frame, QueryResult(Verdict(None, 0.0, None), (), dict(stages)), None)
+        recorder(seen(dict(stages)))
     with pytest.raises(KeyboardInterrupt):
-        recorder(frame, QueryResult(Verdict(None, 0.0, None), (), Interrupted(stages)), None)
+        recorder(seen(Interrupted(stages)))
     samples = recorder.warm(dropped=0, faults=0).samples
     columns: list[Sized] = [samples.at_s, samples.yardstick_ms, *samples.stages_ms.values()]
     assert [len(column) for column in columns] == [3] * len(columns)

@@ -252,8 +252,8 @@ def test_the_daemon_with_a_camera(engine: Engine, tmp_path: Path, cat: Image) ->
                 Pipeline(engine, gallery),
                 [TextSink(text), JsonSink(lines), events],
                 observers=[
-                    lambda _frame, _result, current: current_labels.append(
-                        current.label if current else None
+                    lambda seen: current_labels.append(
+                        seen.recognition.label if seen.recognition else None
                     )
                 ],
             )

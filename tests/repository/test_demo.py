@@ -11,8 +11,10 @@ import numpy as np
 from demo.clip import FRAMES_PER_SCENE, Segment, film
 from demo.scenes import SCENES, photo_folder, read_scene, write_enrollment_photos
 from demo.score import SETTLING, SceneObserver
+from edge_runtime.daemon.watcher import Observation
 from edge_runtime.image import Image
 from edge_runtime.image.lazy_jpeg import Picture
+from edge_runtime.recognition.smoothing import Origin
 from edge_runtime.types import Frame, Match, QueryResult, Recognition, Verdict
 
 
@@ -40,9 +42,10 @@ def _scene_is_correct(answers: Sequence[str | None], expected: str | None) -> bo
     image = np.zeros((2, 2, 3), np.uint8)
     for number in range(FRAMES_PER_SCENE):
         label = answers[number]
-        recognition = Recognition(label, 1.0, 0.0) if label else None
+        recognition = Recognition(label, 1.0, 1.0, 0.0) if label else None
         result = QueryResult(Verdict(label, 1.0, 0), (Match(1, "x", 0),), {"fit": 1.0})
-        observer(Frame(Picture(image), number, 0.0), result, recognition)
+        frame = Frame(Picture(image), number, 0.0)
+        observer(Observation(Origin(), frame, frame.picture, result, recognition))
     (score,) = observer.scores()
     return score.correct
 

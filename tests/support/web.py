@@ -55,6 +55,11 @@ class Client:
             with error:
                 return Answer(error.code, error.headers, error.read())
 
+    def region(self) -> dict[str, Any]:
+        """Return the status of the first camera's first region."""
+        found: dict[str, Any] = self.ask("GET", "/api/status").json()["cameras"][0]["regions"][0]
+        return found
+
     def connect(self, source: str = "", limit_s: float = 30.0) -> socket.socket:
         """Open a connection, from the address `source` of this machine if it is given."""
         return socket.create_connection(

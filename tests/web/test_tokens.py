@@ -16,8 +16,9 @@ from edge_runtime.errors import ConfigError
 from edge_runtime.settings import parse_settings
 from edge_runtime.settings.schema import HttpSettings
 from edge_runtime.settings.secrets import check_private, read_secret, read_token
-from edge_runtime.web.access import Access, Role, Tokens, read_tokens
+from edge_runtime.web.access import Access, Tokens, read_tokens
 from edge_runtime.web.clients import Rate, client_of
+from edge_runtime.web.endpoint import Role
 from edge_runtime.web.tls import open_tls
 from tests.support.processes import ROOT, patience, run_cli
 from tests.support.service import CONFIG

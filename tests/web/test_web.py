@@ -80,7 +80,7 @@ def test_enroll_recognize_and_remove(site: Client, folder: Path, cat: Image) -> 
     assert found["matches"][0]["source"] == "upload"
     assert {"fit", "hash", "lookup"} <= set(found["stage_ms"])
     site.process.until_event("enter", "cat")
-    site.process.until(lambda: site.ask("GET", "/api/status").json()["recognition"])
+    site.process.until(lambda: site.region()["recognition"])
     site.process.until(lambda: site.ask("GET", "/healthz").json()["gallery_generation"] > before)
     events = site.ask("GET", "/api/events?limit=1").json()["events"]
     assert events[0]["label"] == "cat"
@@ -186,7 +186,7 @@ def test_streams_of_events_and_frames(site: Client) -> None:
     data = _read_some(site, "/api/stream", b"event: status")
     data += _read_some(site, "/api/stream", b"\n\n")
     status = json.loads(data.split(b"data: ", 1)[1].split(b"\n", 1)[0])
-    assert status["camera"]["state"] == "running"
+    assert status["cameras"][0]["state"] == "running"
     assert status["budget_ms"] == 100
     picture = _read_some(site, "/live.mjpg", b"\xff\xd9\r\n")
     assert b"Content-Type: image/jpeg" in picture

@@ -120,6 +120,6 @@ def _recognitions(
             camera,
             Pipeline(engine, gallery, gate=gate),
             [sink],
-            observers=[lambda _frame, _result, now: labels.append(now.label if now else None)],
+            observers=[lambda seen: labels.append(getattr(seen.recognition, "label", None))],
         ).run()
     return labels, [(event.kind, event.label) for event in sink.events]

@@ -1,0 +1,92 @@
+"""What is watched: cameras, and one or more regions of each."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from edge_runtime.camera.supervisor import CameraSupervisor
+from edge_runtime.image.lazy_jpeg import Picture
+from edge_runtime.image.region import Area, PartOfPicture
+from edge_runtime.recognition.pipeline import Pipeline
+from edge_runtime.recognition.smoothing import Decider, Origin
+from edge_runtime.types import Event, Frame, QueryResult, Recognition
+
+
+@dataclass(frozen=True, eq=False)
+class Observation:
+    """One region of a frame with its result, and the recognition current at that time."""
+
+    origin: Origin
+    frame: Frame
+    picture: Picture
+    """The region's part of the frame."""
+    result: QueryResult
+    recognition: Recognition | None
+
+
+class RegionWatcher:
+    """Recognizes what is in one region of a camera's frames: a hash per frame of its own."""
+
+    def __init__(
+        self, pipeline: Pipeline, decider: Decider | None = None, area: Area | None = None
+    ) -> None:
+        """Watch `area`, or the whole frame. The gate of `pipeline` serves this region alone."""
+        self.pipeline = pipeline
+        self.decider = decider or Decider()
+        self.area = area
+        self.latest: Observation | None = None
+        """The newest frame that was processed."""
+        self.frames = 0
+        """Number of frames that were processed."""
+
+    @property
+    def origin(self) -> Origin:
+        """The names of board, camera and region."""
+        return self.decider.origin
+
+    @property
+    def labels(self) -> Collection[str] | None:
+        """The labels that may be recognized here; None for all."""
+        return self.pipeline.labels
+
+    def step(self, frame: Frame) -> tuple[Observation, list[Event]]:
+        """Process this region of `frame`; raises `EdgeRuntimeError`.
+
+        The time of deciding is added to the stage "decide" of the result.
+        """
+        picture = frame.picture if self.area is None else PartOfPicture(frame.picture, self.area)
+        result = self.pipeline.query_frame(picture)
+        queried_s = time.monotonic()
+        events = self.decider.update(result.verdict, frame, queried_s)
+        result.stage_ms["decide"] += (time.monotonic() - queried_s) * 1e3
+        self.latest = Observation(self.origin, frame, picture, result, self.decider.current)
+        self.frames += 1
+        return self.latest, events
+
+    def lose(self, reason: str) -> list[Event]:
+        """Return the events of a camera that delivers no frames any more."""
+        latest = self.latest
+        return self.decider.lose(reason, latest.frame.sequence if latest else 0)
+
+
+class CameraWatcher:
+    """One camera and its regions."""
+
+    def __init__(self, camera: CameraSupervisor, regions: Sequence[RegionWatcher]) -> None:
+        """`regions`: at least one."""
+        self.camera = camera
+        self.regions = list(regions)
+        self.lost = False
+        """Whether the labels in view have left because the camera failed."""
+
+    @property
+    def name(self) -> str:
+        """The name of the camera."""
+        return self.regions[0].origin.camera
+
+    @property
+    def uses_previews(self) -> bool:
+        """Whether the gates of all regions look at previews before a frame is decoded."""
+        return all(region.pipeline.gate is not None for region in self.regions)

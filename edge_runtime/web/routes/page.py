@@ -1,0 +1,67 @@
+"""The files of the page, and the exchange of a token for a session."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from edge_runtime.web import schemas
+from edge_runtime.web.access import AuthMiddleware, refuse
+from edge_runtime.web.endpoint import Endpoint, Role
+from edge_runtime.web.openapi import json_body, operation, responses
+from edge_runtime.web.routes.context import Context, Group, small_json
+
+STATIC = Path(__file__).parents[1] / "static"
+TYPES = {
+    ".html": "text/html",
+    ".js": "text/javascript",
+    ".css": "text/css",
+    ".svg": "image/svg+xml",
+    ".png": "image/png",
+    ".json": "application/json",
+    ".webmanifest": "application/manifest+json",
+}
+_TOKEN = {"type": "object", "properties": {"token": schemas.TEXT}, "required": ["token"]}
+
+
+class PageEndpoints(Group):
+    """Everyone may load the page: its files contain no data."""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        # In memory, as opening a file fails when there are no file descriptors left.
+        self._files = {
+            f"/{file.relative_to(STATIC).as_posix()}": (file.read_bytes(), TYPES[file.suffix])
+            for file in sorted(STATIC.rglob("*"))
+            if file.suffix in TYPES
+        }
+        self._files["/"] = self._files.pop("/index.html")
+
+    @property
+    def endpoints(self) -> Sequence[Endpoint]:
+        """See `Endpoints`."""
+        session = operation(
+            "Exchange the token for a session cookie",
+            responses((200, "The cookie is set", schemas.SESSION), faults=(400, 408, 413, 422)),
+            requestBody=json_body(_TOKEN),
+        )
+        return [
+            *(Endpoint("GET", path, self._file, role=Role.NOBODY) for path in self._files),
+            Endpoint("POST", "/api/session", self._session, session, Role.NOBODY),
+        ]
+
+    async def _file(self, request: Request) -> Response:
+        content, kind = self._files[request.scope["path"]]
+        return Response(content, media_type=kind)
+
+    async def _session(self, request: Request) -> Response:
+        body = await small_json(request)
+        token = body.get("token")
+        if not isinstance(token, str):
+            return refuse(422, "token is missing", 'send {"token": "..."}')
+        auth: AuthMiddleware = request.scope["state"]["auth"]
+        secure = request.scope["scheme"] == "https"
+        return auth.open_session(token, request.scope["state"]["client"], secure=secure)
