@@ -110,6 +110,11 @@ class Service:
                 return region
         return None
 
+    def source_name(self, region: RegionWatcher) -> str:
+        """Return the name of the source that a region is part of, without secrets."""
+        camera = next(each for each in self.daemon.cameras if region in each.regions)
+        return camera.camera.source.name
+
     @property
     def outboxes(self) -> list[Outbox]:
         """The outboxes of all sinks, in the order of the configuration."""

@@ -83,7 +83,7 @@ def test_a_reader_may_only_look(closed: Client) -> None:
     cookie = {"Cookie": answer.headers["Set-Cookie"].split(";")[0]}
     assert closed.ask("GET", "/metrics", **cookie).status == 200
     assert closed.ask("GET", "/api/labels", **cookie).status == 403
-    assert closed.ask("GET", "/healthz", **cookie).json()["state"] == "running"
+    assert closed.ask("GET", "/healthz", **cookie).json()["cameras"] == {"camera": "running"}
     assert closed.ask("GET", "/api/labels", **_bearer(TOKEN)).status == 200
 
 

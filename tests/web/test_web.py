@@ -54,7 +54,7 @@ def test_health_checks_report_the_state(site: Client) -> None:
         assert answer.status == 200
         body = answer.json()
         assert body["status"] == "ok"
-        assert body["state"] == "running"
+        assert body["cameras"] == {"camera": "running"}
         assert 0 <= body["frame_age_s"] < 5
         assert body["engine"]["name"] == "portable"
         assert body["engine"]["reason"]
@@ -164,14 +164,15 @@ def test_metrics_are_prometheus_text(site: Client) -> None:
     samples = dict(
         line.rsplit(" ", 1) for line in text.splitlines() if line and not line.startswith("#")
     )
-    assert float(samples['edge_camera_state{state="running"}']) == 1
+    assert float(samples['edge_camera_state{camera="camera",state="running"}']) == 1
     assert float(samples["edge_frames_total"]) > 0
     assert float(samples['edge_stage_seconds_count{stage="fit"}']) > 0
     assert float(samples['edge_stage_seconds_count{stage="end_to_end"}']) > 0
     assert float(samples["edge_resident_memory_bytes"]) > 1e7
     assert 'edge_sink_events_total{fate="delivered",sink="json"}' in samples
-    for name in ("frames_dropped", "camera_restarts", "frames_unchanged"):
-        assert f"edge_{name}_total" in samples
+    for name in ("frames_dropped", "camera_restarts"):
+        assert f'edge_{name}_total{{camera="camera"}}' in samples
+    assert 'edge_frames_unchanged_total{camera="camera",region=""}' in samples
 
 
 def _read_some(site: Client, path: str, until: bytes) -> bytes:
@@ -387,7 +388,7 @@ def test_without_the_token_only_the_page_files_and_bare_health_checks(closed: Cl
         assert answer.headers["WWW-Authenticate"] == "Bearer"
     good = {"Authorization": f"Bearer {TOKEN}"}
     assert closed.ask("GET", "/api/status", **good).status == 200
-    assert closed.ask("GET", "/healthz", **good).json()["state"] == "running"
+    assert closed.ask("GET", "/healthz", **good).json()["cameras"] == {"camera": "running"}
     assert closed.ask("GET", "/live.mjpg", **good).status == 404  # it is disabled
     assert closed.ask("GET", "/api/status", Authorization="Bearer wrong").status == 401
 
@@ -435,7 +436,7 @@ def test_health_fails_when_the_camera_does(tmp_path: Path, film: Path) -> None:
     process.child.send_signal(signal.SIGHUP)
     process.until(lambda: client.ask("GET", "/readyz").status == 503)
     trying = ("starting", "degraded")  # the state is "stopped" until the old camera is closed
-    process.until(lambda: client.ask("GET", "/readyz").json()["state"] in trying)
+    process.until(lambda: client.ask("GET", "/readyz").json()["cameras"]["camera"] in trying)
     process.until(
         lambda: (
             "no such camera device" in (client.ask("GET", "/healthz").json()["last_error"] or "")
@@ -455,7 +456,7 @@ def test_a_stuck_main_loop_is_not_healthy(tmp_path: Path, film: Path) -> None:
         "import edge_runtime.daemon.loop as loop\n"
         "status.STALL_LIMIT_S = 1.0\n"
         "step = loop.Daemon.step\n"
-        "loop.Daemon.step = lambda self, frame: step(self, frame) if self.frames < 20 else "
+        "loop.Daemon.step = lambda self, *frame: step(self, *frame) if self.frames < 20 else "
         "time.sleep(600)\n"
         "from edge_runtime.cli import main\n"
         "main(sys.argv[1:])\n"

@@ -111,7 +111,7 @@ class GalleryEndpoints(Group):
         latest = region.latest
         if latest is None or not is_fresh(service, region):
             return refuse(503, "the camera delivers no frames", "see /readyz")
-        source = f"{latest.origin.camera}#{latest.frame.sequence}"
+        source = f"{service.source_name(region)}#{latest.frame.sequence}"
         image = latest.picture.image
         return _enrolled(await self.context.gallery.enroll_frame(label, image, source))
 
