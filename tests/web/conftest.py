@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
 from edge_runtime.image import Image
+from tests.support.page import open_browser
 
 
 @pytest.fixture(scope="module")
@@ -19,3 +22,10 @@ def film(tmp_path_factory: pytest.TempPathFactory, cat: Image) -> Path:
         writer.write(np.asarray(cv2.resize(cat, (640, 480)), np.uint8))
     writer.release()
     return path
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    driver = open_browser(tmp_path_factory.mktemp("profile"))
+    yield driver
+    driver.quit()

@@ -93,6 +93,7 @@ def test_answers_have_exactly_the_documented_fields(
     check("GET", "/frame.jpg", 404, query="?camera=other")
     for path in ("/healthz", "/readyz", "/openapi.json"):
         check("GET", path, 200)
+    check("GET", "/api/session", 200)
     check("POST", "/api/session", 422, b"{}")
     check("POST", "/api/session", 401, b'{"token": "wrong"}')
     check("DELETE", "/api/labels/{label}", 200)

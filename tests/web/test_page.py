@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
 import urllib.parse
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from edge_runtime.image import Image
+from tests.support.page import DESKTOP, PHONE, TABLET, Page, needs_browser
 from tests.support.web import HTML, READER, TOKEN, Client, encoded, start, write_secret
 
-BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(
-    not (BROWSER and DRIVER), reason="no browser: apt install chromium chromium-driver"
-)
-PHONE = (390, 844)
-DESKTOP = (1280, 900)
+pytestmark = needs_browser
 
 
 @pytest.fixture(scope="module")
@@ -31,71 +26,26 @@ def site(tmp_path_factory: pytest.TempPathFactory, film: Path) -> Iterator[Clien
     process.end()
 
 
-class Page:
-    """A browser window with helpers that wait for conditions."""
-
-    def __init__(self, browser: Any, url: str) -> None:
-        self.browser = browser
-        browser.get(url)
-
-    def find(self, selector: str) -> Any:
-        return self.browser.find_element("css selector", selector)
-
-    def all(self, selector: str) -> list[Any]:
-        return list(self.browser.find_elements("css selector", selector))
-
-    def text(self, selector: str) -> str:
-        return str(self.find(selector).text)
-
-    def until(self, condition: Callable[[], Any]) -> Any:
-        from selenium.common.exceptions import StaleElementReferenceException
-        from selenium.webdriver.support.ui import WebDriverWait
-
-        wait = WebDriverWait(self.browser, 20, 0.05, [StaleElementReferenceException])
-        return wait.until(lambda _: condition())
-
-    def script(self, text: str, *arguments: object) -> Any:
-        return self.browser.execute_script(text, *arguments)
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    from selenium import webdriver
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = BROWSER or ""
-    for argument in (
-        *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-        *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-        f"--user-data-dir={tmp_path_factory.mktemp('profile')}",
-        "--disable-dev-shm-usage",
-    ):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options, webdriver.ChromeService(DRIVER))
-    driver.set_window_size(*DESKTOP)
-    yield driver
-    driver.quit()
-
-
 def test_enroll_recognize_and_remove_by_click(site: Client, browser: Any) -> None:
     page = Page(browser, site.url)
-    page.until(lambda: page.text("#state") == "running")
+    page.until_running()
     page.until(
-        lambda: page.script("return document.getElementById('live-view').naturalWidth") == 640
+        lambda: page.script("return document.querySelector('.live-view').naturalWidth") == 640
     )
-    assert page.text("#recognition") == "unknown"
+    assert page.text(".recognition") == "unknown"
     page.find("#label").send_keys("the cat")
     page.find("#enroll-frame").click()
     page.until(lambda: page.text("#enroll-message") == "the cat was enrolled.")
-    page.until(lambda: page.text("#recognition") == "the cat")
+    page.until(lambda: page.text(".recognition") == "the cat")
     page.until(lambda: any("entered: the cat" in item.text for item in page.all("#events li")))
-    assert page.text("#labels li p") == "the cat (1 photo)"
-    width = "return document.getElementById('match').naturalWidth"
+    width = "return document.querySelector('.match').naturalWidth"
     page.until(lambda: page.script(width) > 100)  # the thumbnail beside the camera frame
-    page.until(lambda: page.all("#stage-fit"))
-    assert float(page.text("#stage-end_to_end td:last-child").split()[0]) > 0
+    page.show("status")
+    page.until(lambda: page.all("[data-stage=fit]"))
+    page.until(lambda: float(page.text("[data-stage=end_to_end] td:last-child").split()[0]) > 0)
     assert "Budget: 100 ms" in page.text("#speed-detail")
+    page.show("gallery")
+    assert page.text("#labels li p") == "the cat (1 photo)"
     page.find("#labels li button").click()
     assert "Remove the cat" in page.text("#confirm-text")
     page.find("#confirm button[value=no]").click()
@@ -103,7 +53,8 @@ def test_enroll_recognize_and_remove_by_click(site: Client, browser: Any) -> Non
     page.find("#labels li button").click()
     page.find("#confirm button[value=yes]").click()
     page.until(lambda: not page.all("#labels li"))
-    page.until(lambda: page.text("#recognition") == "unknown")
+    page.show("live")
+    page.until(lambda: page.text(".recognition") == "unknown")
     page.until(lambda: "left: the cat" in page.text("#events"))
 
 
@@ -111,7 +62,7 @@ def test_enroll_a_photo_file(site: Client, browser: Any, tmp_path: Path, cat: Im
     (tmp_path / "cat.jpg").write_bytes(encoded(cat))
     (tmp_path / "note.jpg").write_bytes(b"not a photo")
     page = Page(browser, site.url)
-    page.until(lambda: page.text("#state") == "running")
+    page.until_running()
     page.find("#label").send_keys("tom")
     page.find("#photo").send_keys(str(tmp_path / "note.jpg"))
     page.until(lambda: "not an image" in page.text("#enroll-message"))
@@ -121,8 +72,8 @@ def test_enroll_a_photo_file(site: Client, browser: Any, tmp_path: Path, cat: Im
 
 
 def test_advice_on_the_gallery(site: Client, browser: Any, cat: Image) -> None:
-    page = Page(browser, site.url)
-    page.until(lambda: page.text("#state") == "running")
+    page = Page(browser, site.url, "gallery")
+    page.until_running()
     page.find("#advise").click()
     page.until(lambda: "Enroll photos" in page.text("#actions"))
     for label in ("tom", urllib.parse.quote(HTML, safe="")):
@@ -141,12 +92,13 @@ def test_advice_on_the_gallery(site: Client, browser: Any, cat: Image) -> None:
 
 def test_a_label_that_is_html_is_shown_as_text(site: Client, browser: Any) -> None:
     page = Page(browser, site.url)
-    page.until(lambda: page.text("#state") == "running")
+    page.until_running()
     page.find("#label").send_keys(HTML)
     page.find("#enroll-frame").click()
-    page.until(lambda: page.text("#recognition") == HTML)
+    page.until(lambda: page.text(".recognition") == HTML)
     page.until(lambda: HTML in page.text("#events"))
-    assert HTML in page.text("#labels")
+    page.show("gallery")
+    page.until(lambda: HTML in page.text("#labels"))
     assert not page.all("img[src=x]")
     page.find("#labels li button").click()
     assert HTML in page.text("#confirm-text")
@@ -159,7 +111,7 @@ def test_the_page_works_by_keyboard(site: Client, browser: Any) -> None:
     from selenium.webdriver.common.keys import Keys
 
     page = Page(browser, site.url)
-    page.until(lambda: page.text("#state") == "running")
+    page.until_running()
 
     def press(*keys: str) -> None:
         ActionChains(browser).send_keys(*keys).perform()
@@ -174,6 +126,9 @@ def test_the_page_works_by_keyboard(site: Client, browser: Any) -> None:
     focus_on("#label")
     press("desk", Keys.ENTER)
     page.until(lambda: page.text("#enroll-message") == "desk was enrolled.")
+    focus_on('#views a[href="#gallery"]')
+    press(Keys.ENTER)
+    page.until(lambda: page.find("#view-gallery").is_displayed())
     focus_on("#labels button")
     outline = "return getComputedStyle(document.activeElement).outlineStyle"
     assert page.script(outline) == "solid"
@@ -190,32 +145,8 @@ def test_the_page_works_by_keyboard(site: Client, browser: Any) -> None:
     page.until(lambda: not page.all("#labels li"))
 
 
-def _contrast(page: Page, selector: str) -> float:
-    """Return the contrast ratio (WCAG) between an element's text and its background."""
-    return float(
-        page.script(
-            """
-            const rgb = (text) => text.match(/[\\d.]+/g).map(Number);
-            const light = ([r, g, b]) => [r, g, b].map((v) => v / 255)
-              .map((v) => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
-              .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
-            let element = document.querySelector(arguments[0]);
-            const text = light(rgb(getComputedStyle(element).color));
-            let back = rgb(getComputedStyle(element).backgroundColor);
-            while (back.length === 4 && back[3] === 0) {
-              element = element.parentElement;
-              back = rgb(getComputedStyle(element).backgroundColor);
-            }
-            const [high, low] = [text, light(back)].sort((a, b) => b - a);
-            return (high + 0.05) / (low + 0.05);
-            """,
-            selector,
-        )
-    )
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("size", [PHONE, DESKTOP, (320, 568)])
+@pytest.mark.parametrize("size", [PHONE, TABLET, DESKTOP, (320, 568)])
 def test_any_screen_light_and_dark(
     site: Client, browser: Any, scheme: str, size: tuple[int, int]
 ) -> None:
@@ -230,12 +161,17 @@ def test_any_screen_light_and_dark(
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
     try:
         page = Page(browser, site.url)
-        page.until(lambda: page.text("#state") == "running")
+        page.until_running()
         assert page.script("return document.documentElement.scrollWidth") <= size[0]
-        for selector in ("h1", ".quiet", "#state", "#enroll-frame", "label.button", "figcaption"):
-            assert _contrast(page, selector) >= 4.5, selector
-        for button in page.all("#gallery button, #gallery .button"):
-            assert button.size["height"] >= 44, button.text  # large enough for a finger
+        for selector in ("h1", ".quiet", "#state", "#enroll-frame", "label.button", "#views a"):
+            assert page.contrast(selector) >= 4.5, selector
+        for link in page.all("#views a"):
+            if link.is_displayed():
+                link.click()
+                assert page.script("return document.documentElement.scrollWidth") <= size[0]
+                for button in page.all("main button, main .button, #views a"):
+                    # Large enough for a finger.
+                    assert not button.is_displayed() or button.size["height"] >= 44, button.text
     finally:
         browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
         browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
@@ -243,7 +179,7 @@ def test_any_screen_light_and_dark(
 
 def test_everything_has_a_name_for_a_screen_reader(site: Client, browser: Any) -> None:
     page = Page(browser, site.url)
-    page.until(lambda: page.text("#state") == "running")
+    page.until_running()
     tree = browser.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
     wanted = {"button", "textbox", "progressbar", "table", "img", "image", "region"}
     seen = set()
@@ -254,7 +190,7 @@ def test_everything_has_a_name_for_a_screen_reader(site: Client, browser: Any) -
             assert node.get("name", {}).get("value"), node
     assert {"button", "textbox", "region"} <= seen
     assert page.find("html").get_attribute("lang") == "en"
-    assert page.find("#recognition").get_attribute("aria-live") == "polite"
+    assert page.find(".recognition").get_attribute("aria-live") == "polite"
 
 
 def test_the_page_contacts_no_other_host_and_logs_no_errors(site: Client, browser: Any) -> None:
@@ -262,7 +198,7 @@ def test_the_page_contacts_no_other_host_and_logs_no_errors(site: Client, browse
 
     browser.get_log("performance"), browser.get_log("browser")
     page = Page(browser, site.url)
-    page.until(lambda: page.text("#state") == "running")
+    page.until_running()
     for entry in browser.get_log("performance"):
         message = json.loads(entry["message"])["message"]
         if message["method"] == "Network.requestWillBeSent":
@@ -285,21 +221,23 @@ def test_log_in_with_the_token(tmp_path: Path, film: Path, browser: Any) -> None
         page.find("#token").clear()
         page.find("#token").send_keys(TOKEN)
         page.find("#login-form button").click()
-        page.until(lambda: page.text("#state") == "running")
+        page.until_running()
         assert not page.find("#login").is_displayed()
         page.until(
-            lambda: page.script("return document.getElementById('live-view').naturalWidth") > 0
+            lambda: page.script("return document.querySelector('.live-view').naturalWidth") > 0
         )
-        assert page.find("#gallery").is_displayed()
+        page.show("gallery")
         # The token changes: the page asks for the new one. A reader sees no gallery.
         write_secret(tmp_path / "token", TOKEN[::-1])
         process.child.send_signal(signal.SIGHUP)
         page.until(lambda: page.find("#login").is_displayed())
         page.find("#token").send_keys(READER)
         page.find("#login-form button").click()
-        page.until(lambda: page.text("#state") == "running")
-        page.until(lambda: not page.find("#gallery").is_displayed())
-        assert not page.find("#advice").is_displayed()
+        page.until_running()
+        page.until(lambda: page.find("#view-live").is_displayed())
+        assert not page.find("#view-gallery").is_displayed()
+        assert not page.find("#enroll-form").is_displayed()
+        assert not page.find('#views a[href="#gallery"]').is_displayed()
         assert not page.find("#login").is_displayed()
     finally:
         process.end()

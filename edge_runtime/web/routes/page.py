@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
 from edge_runtime.web import schemas
 from edge_runtime.web.access import AuthMiddleware, refuse
@@ -48,14 +48,20 @@ class PageEndpoints(Group):
             responses((200, "The cookie is set", schemas.SESSION), faults=(400, 408, 413, 422)),
             requestBody=json_body(_TOKEN),
         )
+        who = operation("What this client may do", responses((200, "The role", schemas.SESSION)))
         return [
             *(Endpoint("GET", path, self._file, role=Role.NOBODY) for path in self._files),
+            Endpoint("GET", "/api/session", self._role, who, Role.READER),
             Endpoint("POST", "/api/session", self._session, session, Role.NOBODY),
         ]
 
     async def _file(self, request: Request) -> Response:
         content, kind = self._files[request.scope["path"]]
         return Response(content, media_type=kind)
+
+    async def _role(self, request: Request) -> Response:
+        role: Role = request.scope["state"]["role"]
+        return JSONResponse({"session": "open", "role": role.name.lower()})
 
     async def _session(self, request: Request) -> Response:
         body = await small_json(request)
