@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -20,18 +21,21 @@ import pytest
 
 from demo.scenes import read_scene
 from edge_runtime.camera.fake import FakeSource
-from edge_runtime.camera.recovery import State
+from edge_runtime.camera.recovery import RetryPolicy, State
 from edge_runtime.camera.supervisor import CameraSupervisor
 from edge_runtime.daemon import loop
+from edge_runtime.daemon.gallery_watch import GalleryWatch
 from edge_runtime.daemon.thermal import Reading, Thermostat
+from edge_runtime.daemon.watcher import CameraWatcher, RegionWatcher
 from edge_runtime.daemon.work_queue import WorkQueue
 from edge_runtime.engine import Engine
-from edge_runtime.errors import BusyError
+from edge_runtime.errors import BusyError, CameraLostError
 from edge_runtime.gallery import Gallery
 from edge_runtime.image import Image
 from edge_runtime.image.lazy_jpeg import Picture
 from edge_runtime.recognition.pipeline import Pipeline
-from edge_runtime.recognition.smoothing import Decider
+from edge_runtime.recognition.smoothing import Decider, Origin
+from edge_runtime.sinks import ListSink
 from edge_runtime.system.logs import RateLimit
 from edge_runtime.types import Frame, Verdict
 from tests.support.processes import ROOT, patience
@@ -291,6 +295,64 @@ def test_stop_ends_the_wait_for_a_frame(
         daemon.run()
         assert camera.state is State.STARTING  # long before the deadline
         forever.set()
+
+
+def test_a_lost_camera_ends_what_it_saw(engine: Engine, config: Path, cat: Image) -> None:
+    events, entered = ListSink(), threading.Event()
+    source = FakeSource([cat, entered.wait, CameraLostError("unplugged")], live=True)
+    with (
+        Gallery(config.with_name("g.sqlite"), engine.model, read_only=True) as gallery,
+        CameraSupervisor(source, policy=RetryPolicy(60.0, 60.0)) as camera,
+    ):
+        pipeline = Pipeline(engine, gallery)
+        daemon = loop.Daemon(camera, pipeline, [events], decider=Decider(window=1))
+        daemon.listeners.append(lambda _event: entered.set())
+        end_s = time.monotonic() + 30
+        while camera.state is not State.DEGRADED and time.monotonic() < end_s:
+            daemon.run_once()
+    kinds = [(event.kind, event.label, event.reason) for event in events.events]
+    assert kinds == [("enter", "cat", ""), ("leave", "cat", "camera lost")]
+
+
+def test_one_camera_that_cannot_work_does_not_end_the_others(
+    engine: Engine, config: Path, cat: Image, tmp_path: Path
+) -> None:
+    condition = threading.Condition()
+    with Gallery(config.with_name("g.sqlite"), engine.model, read_only=True) as gallery:
+        watchers = [
+            CameraWatcher(
+                CameraSupervisor(source, condition=condition),
+                [RegionWatcher(Pipeline(engine, gallery), Decider(origin=Origin("", name)))],
+            )
+            for name, source in (
+                ("broken", FakeSource([])),
+                ("good", FakeSource([cat] * 30)),
+                ("other", FakeSource([cat] * 20)),
+            )
+        ]
+        daemon = loop.Daemon(watchers)
+        daemon.run()
+    assert [each.regions[0].frames for each in watchers] == [0, 30, 20]
+    assert "no readable picture" in watchers[0].camera.recovery.fault
+    assert daemon.frames == 50
+
+
+def test_a_deleted_gallery_is_a_fault_until_it_is_back(engine: Engine, config: Path) -> None:
+    path = config.with_name("g.sqlite")
+    reports: list[Exception] = []
+    with Gallery(path, engine.model, read_only=True) as gallery:
+        pipeline = Pipeline(engine, gallery)
+        watch = GalleryWatch(lambda: [pipeline], engine.model, reports.append)
+        watch.check()
+        assert watch.fault == ""
+        path.rename(path.with_name("away"))
+        watch.check()
+        assert "was deleted" in watch.fault
+        path.with_name("away").rename(path)
+        watch.check()
+        assert watch.fault == ""
+        pipeline.gallery.close()
+    assert reports == []
 
 
 def test_queued_work_runs_on_the_main_loops_thread_and_is_bounded() -> None:

@@ -7,7 +7,6 @@ import json
 from pathlib import Path
 
 import cv2
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,15 +22,13 @@ from edge_runtime.enroll import EnrollOptions, enroll_photos, views_of
 from edge_runtime.errors import InputError, ModelInvalidError, ModelNotFoundError
 from edge_runtime.gallery import Gallery, LabeledCode
 from edge_runtime.image import Image
-from edge_runtime.image.lazy_jpeg import Picture
 from edge_runtime.image.preprocess import preprocess
 from edge_runtime.model import MODEL_FILE, PACKAGED_MODEL_FILE, find_model
 from edge_runtime.recognition.pipeline import Pipeline, code_of
-from edge_runtime.recognition.smoothing import Decider
 from edge_runtime.recognition.voting import image_verdict
 from edge_runtime.sinks import JsonSink, ListSink, TextSink
 from edge_runtime.system.stage_timer import StageTimer, Timings, percentile
-from edge_runtime.types import Frame, Match, Verdict
+from edge_runtime.types import Match, Verdict
 from tests.support.processes import ROOT
 
 MODEL = ROOT / "models" / MODEL_FILE
@@ -194,48 +191,6 @@ def test_the_verdict_is_a_label_within_the_radius(
     near = {label for label, distance in pairs if distance <= radius}
     assert (verdict.label in near) if near else (verdict.label is None)
     assert 0 <= verdict.confidence <= 1
-
-
-def _decide(labels: str) -> list[str]:
-    """Return the events for frames given as letters: one label per letter, "." for unknown."""
-    decider, events = Decider(window=5), []
-    for number, letter in enumerate(labels):
-        verdict = Verdict(None if letter == "." else letter, 1.0, 3)
-        frame = Frame(Picture(np.zeros((1, 1, 3), np.uint8)), number, 10.0)
-        for event in decider.update(verdict, frame, 10.25):
-            assert event.latency_ms == 250
-            assert event.sequence == number
-            events.append(("+" if event.kind == "enter" else "-") + event.label + str(number))
-    return events
-
-
-@pytest.mark.parametrize(
-    ("frames", "events"),
-    [
-        ("aaaaa", ["+a2"]),
-        ("aabaabaaa", ["+a3"]),
-        ("aaa.b.aaa", ["+a2"]),
-        ("aaaaabbbbb", ["+a2", "-a7", "+b7"]),
-        ("aaaaa....a....", ["+a2"]),
-        ("aaaaa.....", ["+a2", "-a9"]),
-        ("ab.ab.ab.", []),
-        (".....", []),
-    ],
-)
-def test_labels_do_not_flicker(frames: str, events: list[str]) -> None:
-    assert _decide(frames) == events
-
-
-@given(st.text(alphabet="ab.", max_size=60))
-def test_enter_and_leave_always_alternate(frames: str) -> None:
-    inside: str | None = None
-    for event in _decide(frames):
-        if event[0] == "+":
-            assert inside is None
-            inside = event[1]
-        else:
-            assert inside == event[1]
-            inside = None
 
 
 def test_the_daemon_with_a_camera(engine: Engine, tmp_path: Path, cat: Image) -> None:
