@@ -68,12 +68,12 @@ def _as_text(source: str) -> str:
 
 
 def insert(
-    connection: sqlite3.Connection, batch: Batch, *, in_parts: bool = False
+    connection: sqlite3.Connection, batch: Batch, *, in_parts: bool = False, created_at: str = ""
 ) -> list[int | None]:
     """Insert the codes of `batch` and return their ids.
 
     With `in_parts`, other batches follow in the same transaction, and the memory that it takes does
-    not grow with them.
+    not grow with them. `created_at` is the time of enrollment (UTC, ISO 8601), by default now.
 
     The id is None for a code whose digest the label has already. If that lacks features or the
     picture, they are added.
@@ -108,7 +108,7 @@ def insert(
                 [entry.digest for entry in entries],
                 strict=True,
             ),
-            created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            created_at=created_at or datetime.now(UTC).isoformat(timespec="seconds"),
         )
     write_positions(
         connection,
@@ -242,15 +242,20 @@ def delete(connection: sqlite3.Connection, label: str | None, ids: Sequence[int]
     return Counts(pictures, len(removed))
 
 
-def relabel(connection: sqlite3.Connection, old: str, new: str) -> Counts:
+def relabel(connection: sqlite3.Connection, old: str, new: str, *, merge: bool = True) -> Counts:
     """Move the codes of `old` to `new`, and delete those whose digests `new` has already.
 
-    Returns how many pictures and codes were moved.
+    Returns how many pictures and codes were moved. Without `merge`, raises `LabelError` if
+    `new` exists.
     """
     new = check_label(new)
     source = existing(connection, old)
     if check_label(old) == new:
         raise LabelError("the old and the new label are the same", where=old)
+    if not merge and connection.execute("SELECT 1 FROM label WHERE name = ?", (new,)).fetchone():
+        raise LabelError(
+            "this label exists already", where=new, remedy="merge the two, or choose another name"
+        )
     data = label_data_of(connection, old)
     target = label_id(connection, new)
     rows = list(read_items(connection, "WHERE label_id = ?", (source,)))

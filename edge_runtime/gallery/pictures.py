@@ -13,9 +13,11 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 from edge_runtime.gallery.records import Counts, EnrollCounts, LabeledCode
 from edge_runtime.gallery.rows import ITEM_COLUMNS, ItemRow
+from edge_runtime.redaction import redact
 
 DIGEST_BYTES = 32
 """The size of a SHA-256 digest."""
@@ -85,6 +87,33 @@ def read_companions(
             row = ItemRow(*values)
             if (row.label_id, row_key(row)) in wanted:
                 yield row
+
+
+class EnrolledPicture(NamedTuple):
+    """An enrolled picture, for lists."""
+
+    id: int
+    """Id of its first code."""
+    source: str
+    time: str
+    """When it was enrolled: UTC, ISO 8601."""
+    codes: int
+    kept: bool
+    """Whether the picture itself is kept."""
+
+
+def read_enrolled(connection: sqlite3.Connection, label_id: int) -> list[EnrolledPicture]:
+    """Return the pictures under the label with this id, the oldest first."""
+    # With a single min(), SQLite takes the other columns from the row that has the minimum.
+    query = (
+        "SELECT min(item.id), source, created_at, count(*), total(picture.item_id IS NOT NULL) "
+        "FROM item LEFT JOIN picture ON picture.item_id = item.id WHERE label_id = ? "
+        f"GROUP BY {_KEY_SQL} ORDER BY min(item.id)"
+    )
+    return [
+        EnrolledPicture(first, redact(source), time, codes, bool(kept))
+        for first, source, time, codes, kept in connection.execute(query, (label_id,))
+    ]
 
 
 def count_rows(rows: Iterable[ItemRow]) -> Counts:

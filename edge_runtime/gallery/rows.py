@@ -151,19 +151,29 @@ def write_label(connection: sqlite3.Connection, row: tuple[int, str, str]) -> No
 
 
 def read_positions(
-    connection: sqlite3.Connection, after: int = 0
+    connection: sqlite3.Connection, after: int = 0, last: int = MOST_ID
 ) -> Iterator[tuple[int, Position | None]]:
-    """Yield ids above `after` with their positions, or None where the checksum does not match."""
+    """Yield ids above `after`, up to `last`, with their positions.
+
+    The position is None where the checksum does not match.
+    """
     for *values, checksum in connection.execute(
         "SELECT item_id, latitude, longitude, heading, checksum FROM position "
-        "WHERE item_id > ? ORDER BY item_id",
-        (after,),
+        "WHERE item_id > ? AND item_id <= ? ORDER BY item_id",
+        (after, last),
     ):
         try:
             intact = checksum == checksum_of(tuple(values))
             yield values[0], Position(*values[1:]) if intact else None
         except (InputError, TypeError):
             yield values[0], None
+
+
+def read_position(connection: sqlite3.Connection, item_id: int) -> Position | None:
+    """Return the position of a code; None if it has none, or if it is corrupt."""
+    return next(
+        (position for _, position in read_positions(connection, item_id - 1, item_id)), None
+    )
 
 
 def write_positions(

@@ -26,7 +26,13 @@ from edge_runtime.gallery.features.refit import (
 from edge_runtime.gallery.features.rows import read_picture
 from edge_runtime.gallery.features.search import Ranking, rank
 from edge_runtime.gallery.opened import OpenGallery
-from edge_runtime.gallery.pictures import count_by_label, count_enrolled, group_ids
+from edge_runtime.gallery.pictures import (
+    EnrolledPicture,
+    count_by_label,
+    count_enrolled,
+    group_ids,
+    read_enrolled,
+)
 from edge_runtime.gallery.records import (
     Counts,
     EnrollCounts,
@@ -34,6 +40,7 @@ from edge_runtime.gallery.records import (
     LabeledCode,
     Stats,
 )
+from edge_runtime.gallery.removal import Removed, put_back, remove_together
 from edge_runtime.gallery.rows import (
     Meta,
     begin_generation,
@@ -104,13 +111,29 @@ class Gallery(OpenGallery):
         with self._writing():
             return changes.delete(self._connection, label, ids)
 
-    def relabel(self, old: str, new: str) -> Counts:
-        """Move the codes of the label `old` to `new`; return how many pictures and codes moved.
+    def remove_together(self, labels: Sequence[str] = (), pictures: Sequence[int] = ()) -> Removed:
+        """Remove labels, and pictures by the id of one of their codes: all of them or none.
 
-        A picture that is enrolled under both labels is kept once. Raises `NotEnrolledError`.
+        Returns what was removed, for `put_back`. Raises `NotEnrolledError`.
         """
         with self._writing():
-            return changes.relabel(self._connection, old, new)
+            return remove_together(
+                self._connection, Meta(self.model_id, self.bits), labels, pictures
+            )
+
+    def put_back(self, removed: Removed) -> int:
+        """Enroll again what `remove_together` removed; return the number of codes."""
+        with self._writing():
+            return put_back(self._connection, Meta(self.model_id, self.bits), removed)
+
+    def relabel(self, old: str, new: str, *, merge: bool = True) -> Counts:
+        """Move the codes of the label `old` to `new`; return how many pictures and codes moved.
+
+        A picture that is enrolled under both labels is kept once. Raises `NotEnrolledError`, and
+        without `merge` `LabelError` if `new` exists.
+        """
+        with self._writing():
+            return changes.relabel(self._connection, old, new, merge=merge)
 
     def refit(
         self, bits: int = 64, prior: FeaturePrior | None = None, *, dry_run: bool = False
@@ -198,6 +221,11 @@ class Gallery(OpenGallery):
         """Return the number of pictures and codes of each label. This reads every row."""
         with translated(self.path):
             return count_by_label(self._connection)
+
+    def pictures(self, label: str) -> list[EnrolledPicture]:
+        """Return the pictures of `label`, the oldest first; raises `NotEnrolledError`."""
+        with translated(self.path):
+            return read_enrolled(self._connection, changes.existing(self._connection, label))
 
     def label_data(self, label: str) -> LabelData:
         """Return the data stored with `label`; raises `NotEnrolledError`."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import math
+from collections.abc import Iterable, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import IO, Any
 
@@ -12,10 +14,12 @@ import numpy as np
 
 from edge_runtime.code import words_of
 from edge_runtime.errors import InputError, storage_error
-from edge_runtime.gallery.content import Content
+from edge_runtime.gallery.content import Content, read_codes, read_label_data
 from edge_runtime.gallery.exchange.common import FORMAT, labels_path, suffix_of
 from edge_runtime.gallery.exchange.faiss_file import FaissCodes, write_faiss
-from edge_runtime.gallery.rows import Meta
+from edge_runtime.gallery.records import LabelData, LabeledCode
+from edge_runtime.gallery.rows import Meta, read_meta
+from edge_runtime.gallery.schema import connect, damaged, transaction, translated
 from edge_runtime.position import Position
 from edge_runtime.system.durable import replacing, write_file
 
@@ -26,7 +30,9 @@ def export_codes(path: Path, meta: Meta, content: Content) -> int:
     The suffix of `path` selects the format. Raises `InputError` for an unknown suffix, and
     `StorageError`.
     """
-    write = {".jsonl": _write_lines, ".npz": _write_arrays, ".faiss": _write_index}[suffix_of(path)]
+    write = {".jsonl": _write_content_lines, ".npz": _write_arrays, ".faiss": _write_index}[
+        suffix_of(path)
+    ]
     try:
         with replacing(path) as temporary:
             with temporary.open("wb") as file:
@@ -39,15 +45,46 @@ def export_codes(path: Path, meta: Meta, content: Content) -> int:
     return len(content.codes)
 
 
-def _write_lines(file: IO[bytes], meta: Meta, content: Content) -> None:
+def export_lines(path: Path, file: IO[bytes]) -> int:
+    """Write one generation of the gallery `path`, which may be in use, to `file` as JSON lines.
+
+    Only one code is in memory at a time. Returns the number of codes. Raises `GalleryError` or
+    `StorageError`.
+    """
+    with (
+        closing(connect(path, create=False, read_only=True)) as connection,
+        translated(path),
+        transaction(connection, "DEFERRED"),
+    ):
+        try:
+            meta = read_meta(connection)
+        except ValueError as error:
+            raise damaged(path, f"cannot read which model it belongs to: {error}") from error
+        if meta is None:
+            raise damaged(path, "the model that it belongs to is not recorded")
+        names, label_data = read_label_data(connection, path)
+        return _write_lines(file, meta, label_data, read_codes(connection, path, meta, names))
+
+
+def _write_content_lines(file: IO[bytes], meta: Meta, content: Content) -> None:
+    _write_lines(file, meta, content.label_data, content.codes)
+
+
+def _write_lines(
+    file: IO[bytes],
+    meta: Meta,
+    label_data: Mapping[str, LabelData],
+    codes: Iterable[tuple[int, LabeledCode]],
+) -> int:
     def line(data: dict[str, Any]) -> None:
         file.write(json.dumps(data, ensure_ascii=False).encode() + b"\n")
 
     line({"edge_runtime_gallery": FORMAT, **meta._asdict()})
-    for label, data in content.label_data.items():
+    for label, data in label_data.items():
         line({"note": label, "payload": data.payload, "thumbnail": _text(data.thumbnail)})
     octets = (meta.bits + 7) // 8
-    for code_id, item in content.codes:
+    count = 0
+    for count, (code_id, item) in enumerate(codes, 1):  # noqa: B007  (the last one is returned)
         line(
             {
                 "id": code_id,
@@ -58,6 +95,7 @@ def _write_lines(file: IO[bytes], meta: Meta, content: Content) -> None:
                 "position": _degrees(item.position),
             }
         )
+    return count
 
 
 def _degrees(position: Position | None) -> list[float | None] | None:

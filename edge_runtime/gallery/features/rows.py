@@ -39,6 +39,15 @@ def read_features(connection: sqlite3.Connection, after: int = 0) -> Iterator[Fe
         yield FeatureRow(*row)
 
 
+def read_feature(connection: sqlite3.Connection, item_id: int) -> QuantizedFeatures | None:
+    """Return the features of a code, int8 [F]; None if it has none, or if they are corrupt."""
+    values = connection.execute(
+        "SELECT item_id, value, checksum FROM feature WHERE item_id = ?", (item_id,)
+    ).fetchone()
+    row = None if values is None else FeatureRow(*values)
+    return row.features if row is not None and row.intact() else None
+
+
 def write_features(
     connection: sqlite3.Connection, rows: Iterable[tuple[int, QuantizedFeatures]]
 ) -> None:
