@@ -327,9 +327,10 @@ class _Batch:
         self.result.pictures_known += counts.pictures_known
 
 
-def fit_if_due(engine: Engine, gallery: Gallery) -> Refit | None:
+def fit_if_due(engine: Engine, gallery: Gallery, bits: int | None = None) -> Refit | None:
     """Fit the gallery to its content if enough has changed; None if it has not.
 
     Call it after enrollment. It takes about a second, and other processes can search during it.
+    Without `bits`, the code keeps its length.
     """
-    return gallery.refit_if_due(prior_of(engine.model))
+    return gallery.refit_if_due(prior_of(engine.model), bits)

@@ -156,20 +156,34 @@ class Gallery(OpenGallery):
             raise features_missing(self.path, self.stats())
         return refit(index, bits, self.bits, prior)
 
-    def refit_if_due(self, prior: FeaturePrior | None = None) -> Refit | None:
-        """Refit if the content has changed enough since the last time, else return None.
+    def refit_due(self) -> bool:
+        """Return whether the content has changed enough since the last refit.
 
-        The code keeps its length. Never due without features.
+        Never without features.
         """
         index = self._ask(lambda _: self._memory.index)
         with translated(self.path):
             last = read_outcome(self._connection)
-        if index is None or not is_due(index, last):
+        return index is not None and is_due(index, last)
+
+    def refit_if_due(
+        self, prior: FeaturePrior | None = None, bits: int | None = None
+    ) -> Refit | None:
+        """Refit if it is due, else return None. Without `bits`, the code keeps its length."""
+        if not self.refit_due():
             return None
-        return self.refit(index.snapshot.lookup.bits, prior)
+        return self.refit(bits or self.searched_bits(), prior)
+
+    def searched_bits(self) -> int:
+        """Return the length in bits of the code that is searched, the fitted one if there is."""
+        index = self._ask(lambda _: self._memory.index)
+        return self.bits if index is None else index.snapshot.lookup.bits
 
     def merge(self, other: Gallery) -> EnrollCounts:
         """Enroll the content of `other`, all or nothing, and count pictures and codes.
+
+        The fit of this gallery stays, and applies to what is added; a fit of `other` is not taken
+        over, since it was made for other content. `refit_if_due` fits to both.
 
         Raises `GalleryModelMismatchError` if its codes were made by another model.
         """

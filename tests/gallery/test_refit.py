@@ -30,6 +30,7 @@ from tests.support.processes import run_cli
 MODEL = FakeEngine().model
 PICTURES = 4
 NOISE = 0.6
+FEATURES = 1024
 
 
 def _features(label: int, picture: int) -> np.ndarray:
@@ -303,3 +304,64 @@ def test_the_command_says_what_it_did(tmp_path: Path) -> None:
     assert "nothing is fitted: too few labels" in done.stdout
     done = run_cli("gallery", "refit", "--gallery", path, "--bits", "128", "--json")
     assert json.loads(done.stdout)["bits"] == 128
+
+
+def _enroll_more(gallery: Gallery, start: int, labels: int, pictures: int = 3) -> None:
+    """Enroll features of the gallery's model, whose own codes say nothing about their labels."""
+    rng = np.random.default_rng(start)
+    entries = []
+    for label in range(start, start + labels):
+        center = np.random.default_rng((5, label)).standard_normal(FEATURES)
+        for _ in range(pictures):
+            features = (center + NOISE * rng.standard_normal(FEATURES)).astype(np.float32)
+            code = rng.integers(0, 1 << 63, 1, np.uint64)
+            entries.append(
+                LabeledCode(
+                    f"label {label}", code, digest=rng.bytes(32), features=quantize(features)
+                )
+            )
+    gallery.enroll(entries)
+
+
+def test_merge_keeps_the_fit_of_the_receiver(path: Path, tmp_path: Path) -> None:
+    with (
+        Gallery(path, MODEL, create=True) as gallery,
+        Gallery(tmp_path / "other.sqlite", MODEL, create=True) as other,
+    ):
+        _enroll_more(gallery, 0, 20)
+        assert gallery.refit(128).code_kept
+        _enroll_more(other, 100, 1)
+        gallery.merge(other)
+        assert gallery.stats().fitted_bits == gallery.searched_bits() == 128
+        assert not gallery.refit_due()  # one of 21 labels is new
+        center = np.random.default_rng((5, 100)).standard_normal(FEATURES).astype(np.float32)
+        ranking = gallery.rank(Embedding(np.zeros(1, np.uint64), center))
+        assert ranking is not None
+        assert ranking.labels[0].label == "label 100"
+        assert ranking.matches[0].distance < 32  # searched by the fitted code
+    assert verify(path) == []
+
+
+def test_the_merge_command_fits_to_both_galleries(tmp_path: Path) -> None:
+    model = open_engine().model
+    path, source = tmp_path / "a.sqlite", tmp_path / "b.sqlite"
+    with Gallery(path, model, create=True) as gallery, Gallery(source, model, create=True) as other:
+        _enroll_more(gallery, 0, 3)
+        _enroll_more(other, 10, 12)
+        assert other.refit(128).code_kept
+    merge = ("gallery", "merge", "--gallery", path, source)
+    without = run_cli(*merge, "--model", tmp_path / "missing.onnx")
+    assert without.returncode == 0, without.stderr
+    assert "added 36 pictures" in without.stdout
+    assert "the code was not fitted to the new content" in without.stderr
+    assert len(without.stderr.splitlines()) == 1
+    done = run_cli(*merge, "--json")
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert (answer["pictures_added"], answer["pictures_known"]) == (0, 36)
+    assert (answer["refit"]["bits"], answer["refit"]["labels"]) == (128, 15)
+    with Gallery(path, model, read_only=True) as gallery:
+        assert gallery.stats().fitted_bits == 128
+    again = run_cli(*merge, "--json")
+    assert json.loads(again.stdout)["refit"] is None  # nothing has changed
+    assert verify(path) == []

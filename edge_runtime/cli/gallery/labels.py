@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,6 +12,7 @@ from edge_runtime.cli.common import (
     already_enrolled,
     busy,
     echo,
+    engine_options,
     gallery_option,
     json_option,
     pictures_and_codes,
@@ -18,6 +20,9 @@ from edge_runtime.cli.common import (
     print_message,
 )
 from edge_runtime.system.printable import printable_json
+
+if TYPE_CHECKING:
+    from edge_runtime.gallery.features.refit import Refit
 
 
 @click.command("list")
@@ -101,25 +106,51 @@ def relabel(gallery: Path, as_json: bool, old: str, new: str) -> None:
 
 @click.command("merge")
 @gallery_option
+@engine_options
 @json_option
 @click.argument("source", type=click.Path(dir_okay=False, path_type=Path))
-def merge(gallery: Path, as_json: bool, source: Path) -> None:
+def merge(gallery: Path, model: Path | None, threads: int, as_json: bool, source: Path) -> None:
     """Add the content of the gallery file SOURCE.
 
-    Labels, payloads, thumbnails and positions are included. What is enrolled already stays as it
-    is.
+    Labels, payloads, thumbnails, positions, features and kept pictures are included. What is
+    enrolled already stays as it is. If enough is new, the code is fitted to all of it, in the
+    longer one of both lengths.
     """
+    from edge_runtime.errors import GalleryModelMismatchError, ModelError
     from edge_runtime.gallery import Gallery
 
     with busy("merging"), Gallery(source, read_only=True) as other, Gallery(gallery) as opened:
         counts = opened.merge(other)
+        due = opened.refit_due()
+        bits = max(opened.searched_bits(), other.searched_bits())
+    fitted, fault = None, ""
+    if due:
+        try:
+            fitted = _fit(gallery, model, threads, bits)
+        except (ModelError, GalleryModelMismatchError) as error:  # what was added stays
+            fault = f"edge-runtime: the code was not fitted to the new content: {error}"
     if as_json:
-        print_json(counts._asdict())
+        print_json({**counts._asdict(), "refit": fitted and fitted.details()})
     else:
         echo(
             f"added {pictures_and_codes(counts.pictures_added, counts.codes_added)}"
             f"{already_enrolled(counts.pictures_known)}"
         )
+        if fitted is not None and fitted.kept:
+            echo(fitted.summary())
+    if fault:
+        print_message(fault)
+
+
+def _fit(gallery: Path, model: Path | None, threads: int, bits: int) -> Refit | None:
+    """Fit a code of `bits` bits to the gallery with the prior of its model."""
+    from edge_runtime.engine import open_engine
+    from edge_runtime.enroll import fit_if_due
+    from edge_runtime.gallery import Gallery
+
+    engine = open_engine(model, threads=threads)
+    with busy("fitting the code"), Gallery(gallery, engine.model) as opened:
+        return fit_if_due(engine, opened, bits)
 
 
 @click.command("payload")
