@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from edge_runtime.code import words_of
+from edge_runtime.database.transaction import transaction
 from edge_runtime.errors import GalleryDamagedError
 from edge_runtime.gallery.features.fitted import (
     fit_faults,
@@ -28,11 +29,7 @@ from edge_runtime.gallery.rows import (
     read_positions,
     read_thumbnails,
 )
-from edge_runtime.gallery.schema import (
-    connect,
-    transaction,
-    translated,
-)
+from edge_runtime.gallery.schema import connect, translated
 from edge_runtime.gallery.snapshot.file import is_outdated, load_snapshot, snapshot_path
 from edge_runtime.gallery.snapshot.update import update_snapshot
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self, TypeVar
 
+from edge_runtime.database.transaction import transaction
 from edge_runtime.errors import (
     EdgeRuntimeError,
     GalleryDamagedError,
@@ -15,7 +16,7 @@ from edge_runtime.errors import (
 )
 from edge_runtime.gallery.features.memory import GalleryMemory
 from edge_runtime.gallery.rows import Meta, bind, check_still_bound
-from edge_runtime.gallery.schema import checkpoint, connect, transaction, translated
+from edge_runtime.gallery.schema import checkpoint, connect, translated
 from edge_runtime.gallery.snapshot.packed import Snapshot
 from edge_runtime.model import ModelInfo
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 from zlib import crc32
 
+from edge_runtime.database.transaction import transaction
 from edge_runtime.errors import (
     GalleryError,
     GalleryModelMismatchError,
@@ -19,7 +20,7 @@ from edge_runtime.errors import (
     LabelError,
 )
 from edge_runtime.gallery.records import check_label
-from edge_runtime.gallery.schema import PICTURE_INDEX, damaged, transaction
+from edge_runtime.gallery.schema import PICTURE_INDEX, damaged
 from edge_runtime.gallery.soundness import MOST_ID
 from edge_runtime.model import ModelInfo, specialist_file
 from edge_runtime.position import Position

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from edge_runtime.database.soundness import foreign_table, restrict, shown
+from edge_runtime.database.transaction import transaction
 from edge_runtime.errors import (
     GalleryBusyError,
     GalleryDamagedError,
@@ -21,7 +23,7 @@ from edge_runtime.errors import (
     StorageError,
     storage_error,
 )
-from edge_runtime.gallery.soundness import foreign_table, id_out_of_range, restrict, shown
+from edge_runtime.gallery.soundness import id_out_of_range
 from edge_runtime.lookup.compiled import hamming
 from edge_runtime.system.durable import make_folder
 
@@ -315,19 +317,6 @@ def _stand_in(connection: sqlite3.Connection) -> None:
 def _statements(version: int) -> list[str]:
     """Return the statements from schema `version` to this version's."""
     return [statement for step in _STEPS[version:] for statement in step]
-
-
-@contextmanager
-def transaction(connection: sqlite3.Connection, kind: str = "IMMEDIATE") -> Iterator[None]:
-    """Commit the block, or roll it back if it raises."""
-    connection.execute(f"BEGIN {kind}")
-    try:
-        yield
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
-    connection.execute("COMMIT")
 
 
 def checkpoint(connection: sqlite3.Connection) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
+from edge_runtime.database.transaction import transaction
 from edge_runtime.gallery.pictures import count_by_label
 from edge_runtime.gallery.records import Stats
 from edge_runtime.gallery.rows import Meta, latest_generation
-from edge_runtime.gallery.schema import transaction, translated
+from edge_runtime.gallery.schema import translated
 
 
 def gallery_stats(connection: sqlite3.Connection, path: Path, meta: Meta) -> Stats:

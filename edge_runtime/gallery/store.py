@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from edge_runtime.code import Code, Embedding
+from edge_runtime.database.transaction import transaction
 from edge_runtime.errors import GalleryModelMismatchError
 from edge_runtime.fitting.calibration import Calibration
 from edge_runtime.fitting.prior import FeaturePrior
@@ -45,7 +46,7 @@ from edge_runtime.gallery.rows import (
     Meta,
     begin_generation,
 )
-from edge_runtime.gallery.schema import transaction, translated
+from edge_runtime.gallery.schema import translated
 from edge_runtime.gallery.snapshot.packed import Snapshot
 from edge_runtime.gallery.statistics import gallery_stats
 from edge_runtime.position import QueryPosition

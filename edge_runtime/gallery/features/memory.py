@@ -7,6 +7,7 @@ import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 
+from edge_runtime.database.transaction import transaction
 from edge_runtime.fitting.calibration import Calibration
 from edge_runtime.gallery.features.calibrate import measure
 from edge_runtime.gallery.features.fitted import (
@@ -18,7 +19,7 @@ from edge_runtime.gallery.features.fitted import (
 )
 from edge_runtime.gallery.features.index import FeatureIndex, load_index
 from edge_runtime.gallery.rows import Generation, in_history, latest_generation
-from edge_runtime.gallery.schema import damaged, transaction
+from edge_runtime.gallery.schema import damaged
 from edge_runtime.gallery.snapshot.file import (
     CodesFile,
     read_snapshot,

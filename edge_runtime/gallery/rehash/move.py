@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from edge_runtime.code import Embedding
+from edge_runtime.database.transaction import transaction
 from edge_runtime.errors import PicturesMissingError, StorageError
 from edge_runtime.fitting.quantized import quantize
 from edge_runtime.gallery.features.fitted import forget_fit
@@ -36,13 +37,7 @@ from edge_runtime.gallery.rows import (
     read_items,
     write_meta,
 )
-from edge_runtime.gallery.schema import (
-    checkpoint,
-    connect,
-    damaged,
-    transaction,
-    translated,
-)
+from edge_runtime.gallery.schema import checkpoint, connect, damaged, translated
 from edge_runtime.gallery.snapshot.file import snapshot_path
 from edge_runtime.model import ModelInfo
 

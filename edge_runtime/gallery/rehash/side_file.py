@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from edge_runtime.database.transaction import transaction
 from edge_runtime.gallery.rows import Meta, checksum_of
-from edge_runtime.gallery.schema import BUSY_TIMEOUT_S, transaction, translated
+from edge_runtime.gallery.schema import BUSY_TIMEOUT_S, translated
 
 
 def open_side(side: Path, meta: Meta) -> sqlite3.Connection:

@@ -15,6 +15,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 from edge_runtime.code import words_of
+from edge_runtime.database.soundness import restrict, shown
+from edge_runtime.database.transaction import transaction
 from edge_runtime.fitting.layer import HashLayer
 from edge_runtime.fitting.metric import FittedMetric
 from edge_runtime.gallery.features.fitted import (
@@ -45,20 +47,9 @@ from edge_runtime.gallery.rows import (
     write_positions,
     write_thumbnail,
 )
-from edge_runtime.gallery.schema import (
-    connect,
-    damaged,
-    transaction,
-    translated,
-)
+from edge_runtime.gallery.schema import connect, damaged, translated
 from edge_runtime.gallery.snapshot.file import snapshot_path
-from edge_runtime.gallery.soundness import (
-    MOST_ID,
-    MOST_LABEL_ID,
-    restrict,
-    runs_code,
-    shown,
-)
+from edge_runtime.gallery.soundness import MOST_ID, MOST_LABEL_ID, runs_code
 from edge_runtime.gallery.upkeep.ownership import check_can_give, create_like, ownership_of
 from edge_runtime.position import Position
 from edge_runtime.system.durable import sync_file, sync_folder

@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from edge_runtime.cli.gallery.files import repair as repair_command
+from edge_runtime.database.soundness import expected_schema
 from edge_runtime.engine.fake import FakeEngine
 from edge_runtime.errors import EdgeRuntimeError, GalleryDamagedError, GalleryError, StorageError
 from edge_runtime.gallery import Gallery, LabeledCode
@@ -20,7 +21,7 @@ from edge_runtime.gallery import schema as schema_module
 from edge_runtime.gallery.backup import backup, restore
 from edge_runtime.gallery.maintenance import compact, verify
 from edge_runtime.gallery.rows import Meta, checksum_of
-from edge_runtime.gallery.soundness import MOST_ID, MOST_LABEL_ID, expected_schema
+from edge_runtime.gallery.soundness import MOST_ID, MOST_LABEL_ID
 from edge_runtime.gallery.upkeep.repair import repair
 from tests.support.processes import ROOT
 
