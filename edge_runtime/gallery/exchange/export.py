@@ -13,13 +13,14 @@ from typing import IO, Any
 import numpy as np
 
 from edge_runtime.code import words_of
+from edge_runtime.database.transaction import transaction
 from edge_runtime.errors import InputError, storage_error
 from edge_runtime.gallery.content import Content, read_codes, read_label_data
 from edge_runtime.gallery.exchange.common import FORMAT, labels_path, suffix_of
 from edge_runtime.gallery.exchange.faiss_file import FaissCodes, write_faiss
 from edge_runtime.gallery.records import LabelData, LabeledCode
 from edge_runtime.gallery.rows import Meta, read_meta
-from edge_runtime.gallery.schema import connect, damaged, transaction, translated
+from edge_runtime.gallery.schema import connect, damaged, translated
 from edge_runtime.position import Position
 from edge_runtime.system.durable import replacing, write_file
 
