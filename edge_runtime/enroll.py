@@ -78,6 +78,8 @@ class EnrollResult:
     """Pictures that were enrolled under the same label before."""
     pictures_completed: int = 0
     """Those of `pictures_known` that lacked features or the kept picture, and have them now."""
+    picture_ids: list[int] = field(default_factory=list)
+    """For each added picture, the id of its first code."""
     faults: list[PhotoError] = field(default_factory=list)
     """One error for each photo that could not be used. All others were enrolled."""
 
@@ -320,7 +322,9 @@ class _Batch:
         label_data, self._label_data = self._label_data, {}
         completing, self._completing = self._completing, 0
         ids = iter(self._gallery.enroll([code for codes in pictures for code in codes], label_data))
-        counts = count_enrolled([[next(ids) for _ in codes] for codes in pictures])
+        enrolled = [[next(ids) for _ in codes] for codes in pictures]
+        counts = count_enrolled(enrolled)
+        self.result.picture_ids += [first for first, *_ in enrolled if first is not None]
         self.result.pictures_completed += completing
         self.result.pictures_added += counts.pictures_added
         self.result.codes_added += counts.codes_added

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from edge_runtime.image import Image
 
 PhotoFault = Literal["dark", "uniform", "blurred"]
+PhotoHint = Literal["dark", "uniform", "blurred", "closer"]
 
 SIDE = 224
 """Pixels of the shorter side; a larger photo is reduced to it."""
@@ -29,6 +30,8 @@ BLURRED = 0.55
 """Blur of the whole photo, 0 to 1, from which it may count as blurred."""
 BLURRED_PART = 0.40
 """Blur of its sharpest part. Below, the background alone is blurred, and the subject is sharp."""
+FILLED = 0.3
+"""Share of the parts that show something below which the thing is too small in the photo."""
 _PARTS = 4
 """Parts per side."""
 _CONTRAST = 8
@@ -39,11 +42,30 @@ _WINDOW = 9
 
 def photo_fault(image: Image) -> PhotoFault | None:
     """Return what is wrong with a photo (uint8 H x W x 3, BGR), or None."""
+    return _fault_of(_reduced(image))
+
+
+def photo_hint(image: Image) -> PhotoHint | None:
+    """Return what would make a better photo of this one (uint8 H x W x 3, BGR), or None.
+
+    "closer": most of it shows nothing, so the thing is small. Otherwise it is the `photo_fault`.
+    """
+    gray = _reduced(image)
+    parts = _parts(gray)
+    filled = sum(part.std() >= _CONTRAST for part in parts) / len(parts)
+    return _fault_of(gray) or ("closer" if filled < FILLED else None)
+
+
+def _reduced(image: Image) -> NDArray[np.uint8]:
     gray = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), np.uint8)
     scale = SIDE / min(gray.shape)
-    if scale < 1:
-        size = (max(1, round(gray.shape[1] * scale)), max(1, round(gray.shape[0] * scale)))
-        gray = np.asarray(cv2.resize(gray, size, interpolation=cv2.INTER_AREA), np.uint8)
+    if scale >= 1:
+        return gray
+    size = (max(1, round(gray.shape[1] * scale)), max(1, round(gray.shape[0] * scale)))
+    return np.asarray(cv2.resize(gray, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _fault_of(gray: NDArray[np.uint8]) -> PhotoFault | None:
     darkest, bright, brightest = np.percentile(gray, (1, 95, 99))
     if bright < DARK:
         return "dark"
@@ -51,8 +73,8 @@ def photo_fault(image: Image) -> PhotoFault | None:
         return "uniform"
     if blur_of(gray) < BLURRED:
         return None
-    parts = [part for band in np.array_split(gray, _PARTS) for part in _columns(band)]
-    sharpest = min((blur_of(part) for part in parts if part.std() >= _CONTRAST), default=1.0)
+    seen = (blur_of(part) for part in _parts(gray) if part.std() >= _CONTRAST)
+    sharpest = min(seen, default=1.0)
     return "blurred" if sharpest >= BLURRED_PART else None
 
 
@@ -68,5 +90,9 @@ def blur_of(gray: NDArray[np.uint8]) -> float:
     return max(blurs)
 
 
-def _columns(band: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
-    return np.array_split(band, _PARTS, axis=1)
+def _parts(gray: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
+    return [
+        part
+        for band in np.array_split(gray, _PARTS)
+        for part in np.array_split(band, _PARTS, axis=1)
+    ]

@@ -28,6 +28,7 @@ from edge_runtime.web.gallery_service import GalleryService
 from edge_runtime.web.photos import UploadError, Uploads
 from edge_runtime.web.routes.context import Context, Endpoints
 from edge_runtime.web.routes.gallery import GalleryEndpoints
+from edge_runtime.web.routes.look import LookEndpoints
 from edge_runtime.web.routes.monitoring import MonitoringEndpoints
 from edge_runtime.web.routes.page import PageEndpoints
 from edge_runtime.web.routes.recognition import RecognitionEndpoints
@@ -64,6 +65,7 @@ class Site:
             PageEndpoints(context),
             MonitoringEndpoints(context, lambda: self.endpoints),
             RecognitionEndpoints(context),
+            LookEndpoints(context),
             GalleryEndpoints(context),
         ]
         self.app = Starlette(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any, TypeVar
 
@@ -31,6 +31,7 @@ from edge_runtime.gallery.advice.report import Advice
 from edge_runtime.gallery.advice.survey import AdviceOptions
 from edge_runtime.image import Image
 from edge_runtime.image.decode import decode_photo
+from edge_runtime.image.quality import PhotoFault, photo_fault
 from edge_runtime.recognition.pipeline import Pipeline
 from edge_runtime.system.stage_timer import NO_TIMER, StageTimer
 from edge_runtime.types import QueryResult
@@ -93,13 +94,22 @@ class GalleryService:
         """Enroll an encoded photo under `label`."""
         return await self._run(self._enroll_photo, label, data)
 
-    async def enroll_frame(self, label: str, image: Image, source: str) -> dict[str, Any]:
-        """Enroll a camera frame (uint8 H x W x 3, BGR) under `label`."""
-        return await self._run(self._enroll_frame, label, image, source)
+    async def enroll_frame(
+        self, label: str, image: Image, source: str, *, careful: bool = False
+    ) -> dict[str, Any]:
+        """Enroll a camera frame (uint8 H x W x 3, BGR) under `label`.
+
+        `careful`: not if it has a fault, which the answer names in any case.
+        """
+        return await self._run(self._enroll_frame, label, image, source, careful)
 
     async def remove(self, label: str) -> Counts:
         """Remove `label` with its pictures; raises `NotEnrolledError`."""
         return await self._run(self._remove, label)
+
+    async def remove_pictures(self, ids: Sequence[int]) -> Counts:
+        """Remove the pictures with these ids; raises `NotEnrolledError`."""
+        return await self._run(self._remove_pictures, ids)
 
     async def labels(self) -> dict[str, Counts]:
         """Return the number of pictures and codes of each label."""
@@ -170,11 +180,16 @@ class GalleryService:
         return result, gallery.sources([match.id for match in result.matches])
 
     def _remove(self, label: str) -> Counts:
-        gallery = self._open()
-        removed = gallery.remove(label=check_label(label))
-        gallery.checkpoint()
+        removed = self._open().remove(label=check_label(label))
+        return self._removed(removed)
+
+    def _remove_pictures(self, ids: Sequence[int]) -> Counts:
+        return self._removed(self._open().remove_together(pictures=ids).counts)
+
+    def _removed(self, counts: Counts) -> Counts:
+        self._open().checkpoint()
         self._thread.submit(self._calibrate)
-        return removed
+        return counts
 
     def _enroll_photo(self, label: str, data: bytes) -> dict[str, Any]:
         label, gallery = check_label(label), self._open()
@@ -185,12 +200,15 @@ class GalleryService:
         self._fit_later()
         return _answer(gallery, label, result)
 
-    def _enroll_frame(self, label: str, image: Image, source: str) -> dict[str, Any]:
+    def _enroll_frame(self, label: str, image: Image, source: str, careful: bool) -> dict[str, Any]:
         label, gallery = check_label(label), self._open()
+        fault = photo_fault(image)
+        if careful and fault is not None:
+            return _answer(gallery, label, EnrollResult(), fault)
         options = EnrollOptions(source=source, keep_pictures=self._keep_pictures)
         result = enroll_image(self._engine, gallery, label, image, options)
         self._fit_later()
-        return _answer(gallery, label, result)
+        return _answer(gallery, label, result, fault)
 
     def _fit_later(self) -> None:
         """Fit the gallery after the answer, on this thread, if enough has changed.
@@ -217,7 +235,9 @@ class GalleryService:
             log.warning("the gallery was not calibrated: %s", error)
 
 
-def _answer(gallery: Gallery, label: str, result: EnrollResult) -> dict[str, Any]:
+def _answer(
+    gallery: Gallery, label: str, result: EnrollResult, fault: PhotoFault | None = None
+) -> dict[str, Any]:
     gallery.checkpoint()
     return {
         "label": label,
@@ -225,6 +245,8 @@ def _answer(gallery: Gallery, label: str, result: EnrollResult) -> dict[str, Any
         "codes_added": result.codes_added,
         "pictures_known": result.pictures_known,
         "pictures_completed": result.pictures_completed,
+        "pictures": result.picture_ids,
+        "fault": fault,
     }
 
 

@@ -30,6 +30,19 @@ CAMERA = {
     "description": "Name of the camera; the first one if it is missing",
     "schema": schemas.TEXT,
 }
+CAREFUL = {
+    "name": "careful",
+    "in": "query",
+    "description": "1: do not enroll a dark, uniform or blurred frame, nor the same frame twice",
+    "schema": {"enum": ["0", "1"], "default": "0"},
+}
+PICTURES = {
+    "name": "ids",
+    "in": "query",
+    "required": True,
+    "description": "Ids of pictures, separated by commas; at most 200",
+    "schema": {"type": "string", "pattern": "^[0-9]{1,18}(,[0-9]{1,18}){0,199}$"},
+}
 REGION = {
     "name": "region",
     "in": "query",

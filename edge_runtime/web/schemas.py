@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 from edge_runtime.camera.recovery import State
+from edge_runtime.image.quality import PhotoFault, PhotoHint
 
 Schema = dict[str, Any]
 
@@ -59,6 +60,8 @@ MATCH = record(
     metres=described(nullable(NUMBER), "Ground distance from the query's position, meters."),
     similarity=described(nullable(NUMBER), "Cosine of the features; null without features."),
 )
+
+FAULT = {"enum": list(get_args(PhotoFault))}
 
 ERROR = record(error=TEXT, remedy=TEXT)
 SESSION = record(
@@ -157,7 +160,7 @@ ADVICE = record(
         checked=described(COUNT, "Pictures whose pixels were checked."),
         unavailable=described(COUNT, "Pictures that were not kept, and whose file is gone."),
         skipped=described(COUNT, "Pictures beyond the limit."),
-        faulty=array(record(picture=PICTURE_NAME, fault={"enum": ["dark", "uniform", "blurred"]})),
+        faulty=array(record(picture=PICTURE_NAME, fault=FAULT)),
     ),
 )
 ENROLLED = record(
@@ -168,8 +171,26 @@ ENROLLED = record(
     pictures_completed=described(
         COUNT, "1 if it lacked features or the kept picture, which were added; otherwise 0."
     ),
+    pictures=described(array(COUNT), "Ids of the added pictures: of the first code of each."),
+    fault=described(nullable(FAULT), "What is wrong with the frame."),
 )
 REMOVED = record(label=TEXT, pictures_removed=PICTURES, codes_removed=CODES)
+PICTURES_REMOVED = record(pictures_removed=PICTURES, codes_removed=CODES)
+LOOK = record(
+    hint=described(
+        nullable({"enum": list(get_args(PhotoHint))}),
+        "What would make a better picture; null: nothing.",
+    ),
+    nearest=described(
+        array(record(label=TEXT, similarity=nullable(NUMBER), distance=COUNT)),
+        "The labels that are most similar, the best first.",
+    ),
+    known_from=described(
+        record(similarity=nullable(NUMBER), distance=nullable(COUNT)),
+        "From which similarity, or up to which distance in bits, a label counts as known. One of "
+        "them is null.",
+    ),
+)
 HEALTH = {
     **record(
         status={"enum": ["ok", "failing"]},

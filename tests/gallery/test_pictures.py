@@ -21,6 +21,7 @@ from hypothesis.stateful import (
 )
 
 from edge_runtime.engine.fake import FakeEngine
+from edge_runtime.errors import NotEnrolledError
 from edge_runtime.gallery import Gallery, LabeledCode, changes, query
 from edge_runtime.gallery.features import memory
 from edge_runtime.gallery.maintenance import verify
@@ -45,6 +46,20 @@ def _views(label: str, codes: list[int], name: str) -> list[LabeledCode]:
         LabeledCode(label, _code(code), name, view_digest(digest, view))
         for view, code in enumerate(codes)
     ]
+
+
+def test_a_picture_is_removed_with_all_its_codes(gallery: Gallery) -> None:
+    photo = gallery.enroll(_views("cat", [1, 2, 3], "cat.jpg"))
+    gallery.enroll(_views("cat", [4, 5], "other.jpg"))
+    frame = gallery.enroll([LabeledCode("cup", _code(n), "camera#7") for n in (6, 7)])
+    plain = gallery.enroll([LabeledCode("cup", _code(8)), LabeledCode("cup", _code(9))])
+    ids = [one for one in (photo[2], frame[0], plain[0]) if one is not None]
+    with pytest.raises(NotEnrolledError):
+        gallery.remove_together(pictures=[*ids, 999])
+    assert gallery.remove_together(pictures=ids).counts == (3, 6)
+    assert gallery.label_counts() == {"cat": (1, 2), "cup": (1, 1)}
+    with pytest.raises(NotEnrolledError):
+        gallery.remove_together(pictures=ids[:1])
 
 
 def test_a_picture_is_found_once_by_its_nearest_view(gallery: Gallery) -> None:

@@ -77,6 +77,13 @@ def test_answers_have_exactly_the_documented_fields(
     check("POST", "/api/labels/{label}", 200, photo)
     check("POST", "/api/labels/{label}", 422, b"not an image")
     check("POST", "/api/labels/{label}/frame", 201)
+    again = check("POST", "/api/labels/{label}/frame", 201, query="?careful=1").json()
+    assert again["fault"] is None
+    ids = ",".join(map(str, again["pictures"]))
+    check("DELETE", "/api/pictures", 200, query=f"?ids={ids}")
+    check("DELETE", "/api/pictures", 404, query=f"?ids={ids}")
+    check("DELETE", "/api/pictures", 422)
+    assert check("GET", "/api/look", 200).json()["hint"] is None
     assert check("GET", "/api/labels", 200).json()["labels"] == [
         {"label": "cat", "pictures": 2, "codes": 12}
     ]
