@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from edge_runtime.image import Image
-from tests.support.page import open_browser
+from tests.web.browser import open_browser
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from edge_runtime.image import Image
-from tests.support.page import DESKTOP, PHONE, TABLET, Page, needs_browser
 from tests.support.web import HTML, READER, TOKEN, Client, encoded, start, write_secret
+from tests.web.browser import DESKTOP, PHONE, TABLET, Page, needs_browser
 
 pytestmark = needs_browser
 
