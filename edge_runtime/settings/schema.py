@@ -269,6 +269,14 @@ class HttpSettings(Table, frozen=True, kw_only=True):
             "of its size at which it is decoded; a progressive one counts in full.",
         ),
     ] = 16.0
+    max_restore_mb: Annotated[
+        float,
+        Meta(
+            gt=0,
+            le=4000,
+            description="Largest backup of a gallery that the page or the API restores, megabytes.",
+        ),
+    ] = 200.0
     requests_per_minute: Annotated[
         int, Meta(ge=1, le=100_000, description="Limit per client for queries and changes.")
     ] = 120

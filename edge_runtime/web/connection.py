@@ -24,6 +24,8 @@ HEAD_S = 15.0
 """Limit for a request's header, and for the time between two requests."""
 BODY_S = 30.0
 """Limit for a request's body; uploads have a shorter one, which is answered."""
+BODY_RATE = 100_000
+"""Bytes per second. What arrives at this rate at least has more time: the backup of a gallery."""
 WRITE_S = 30.0
 """Limit for a client that does not read its response."""
 CLOSE_S = 5.0
@@ -114,6 +116,8 @@ class Connection(H11Protocol):
         self.since_s = time.monotonic()
         """When the phase began, `time.monotonic`."""
         self._on_lost = on_lost
+        self._received = 0
+        """Bytes since the phase began."""
         self._blocked_s: float | None = None
         self._closing_s: float | None = None
 
@@ -139,8 +143,12 @@ class Connection(H11Protocol):
                 self.drop()
         elif self._blocked_s is not None and now_s - self._blocked_s > WRITE_S:
             self.drop()
-        elif now_s - self.since_s > _LIMIT_S.get(self.phase, math.inf):
+        elif now_s - self.since_s > self._limit_s():
             self._time_out()
+
+    def _limit_s(self) -> float:
+        more_s = self._received / BODY_RATE if self.phase is Phase.BODY else 0.0
+        return _LIMIT_S.get(self.phase, math.inf) + more_s
 
     def _time_out(self) -> None:
         begun = self.phase is Phase.BODY or bool(self.conn.trailing_data[0])
@@ -170,6 +178,11 @@ class Connection(H11Protocol):
         """See `asyncio.Protocol`."""
         self._on_lost(self)
         super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """See `asyncio.Protocol`."""
+        self._received += len(data)
+        super().data_received(data)
 
     def pause_writing(self) -> None:
         """See `asyncio.Protocol`."""
@@ -213,4 +226,4 @@ class Connection(H11Protocol):
 
     def _enter(self, phase: Phase) -> None:
         if phase is not self.phase:
-            self.phase, self.since_s = phase, time.monotonic()
+            self.phase, self.since_s, self._received = phase, time.monotonic(), 0

@@ -11,6 +11,8 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, TypeVar
 
 import cv2
@@ -130,6 +132,18 @@ class GalleryService:
         """Return the JPEG that was kept of a picture, or b""."""
         return await self._run(lambda: self._open().kept_picture(item_id))
 
+    async def ask(self, question: Callable[[Gallery], T]) -> T:
+        """Return the answer of `question` to the gallery, on its thread."""
+        return await self._run(lambda: question(self._open()))
+
+    async def change(self, change: Callable[[Gallery], T]) -> T:
+        """Return what `change` does with the gallery, on its thread; measure it anew afterwards."""
+        return await self._run(self._change, change)
+
+    async def replace(self, replace: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
+        """Let `replace` put another content into the file; return its answer with the counts."""
+        return await self._run(self._replace, replace)
+
     def close(self, wait_s: float) -> None:
         """Refuse new operations and wait up to `wait_s` for those that have begun."""
         closing = self._thread.submit(self._close)
@@ -164,6 +178,23 @@ class GalleryService:
         if self._gallery is not None:
             self._gallery.close()
             self._gallery = None
+
+    def _change(self, change: Callable[[Gallery], T]) -> T:
+        gallery = self._open()
+        done = change(gallery)
+        gallery.checkpoint()
+        self._thread.submit(self._calibrate)
+        return done
+
+    def _replace(self, replace: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
+        with suppress(EdgeRuntimeError):  # it may be corrupt, and that be the reason
+            self._close()
+        self._gallery = None
+        outcome = replace(self._live.gallery.path)
+        stats = self._open().stats()
+        self._thread.submit(self._calibrate)
+        counts = {"pictures": stats.pictures, "codes": stats.codes, "labels": stats.labels}
+        return outcome | counts
 
     def _query(self, data: bytes) -> tuple[QueryResult, dict[int, str]]:
         image = decode_photo(data)

@@ -81,6 +81,14 @@ def json_body(schema: Schema) -> Schema:
     return {"required": True, "content": {"application/json": {"schema": schema}}}
 
 
+def binary_body(kind: str) -> Schema:
+    """Return the description of a request body of the content type `kind`."""
+    return {
+        "required": True,
+        "content": {kind: {"schema": {"type": "string", "format": "binary"}}},
+    }
+
+
 def json_response(text: str, schema: Schema) -> Schema:
     """Return the description of an answer in JSON."""
     return {"description": text, "content": {"application/json": {"schema": schema}}}

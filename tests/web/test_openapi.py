@@ -103,6 +103,22 @@ def test_answers_have_exactly_the_documented_fields(
     check("GET", "/api/session", 200)
     check("POST", "/api/session", 422, b"{}")
     check("POST", "/api/session", 401, b'{"token": "wrong"}')
+    check("GET", "/api/labels/{label}/pictures", 200)
+    check("PUT", "/api/labels/{label}/payload", 200, b'{"payload": "{}"}')
+    check("GET", "/api/labels/{label}/payload", 200)
+    check("POST", "/api/labels/{label}/rename", 422, b'{"to": "cat"}')
+    assert check("GET", "/api/gallery", 200).json()["previous"] is None
+    backup = site.ask("GET", "/api/gallery/backup").body
+    check("POST", "/api/gallery/restore/undo", 404)
+    check("POST", "/api/gallery/restore", 422, backup[:999])
+    assert check("POST", "/api/gallery/restore", 200, backup).json()["previous"]
+    check("POST", "/api/gallery/restore/undo", 200)
+    check("POST", "/api/labels/{label}/rename", 200, b'{"to": "tom"}')
+    gone = check("POST", "/api/gallery/remove", 200, b'{"labels": ["tom"]}').json()
+    undo = json.dumps({"undo": gone["undo"]}).encode()
+    check("POST", "/api/gallery/undo", 200, undo)
+    check("POST", "/api/gallery/undo", 404, undo)
+    site.ask("POST", "/api/labels/tom/rename", b'{"to": "cat"}')
     check("DELETE", "/api/labels/{label}", 200)
     check("DELETE", "/api/labels/{label}", 404)
     with urllib.request.urlopen(site.url + "/api/stream", timeout=20) as stream:
@@ -116,7 +132,8 @@ def test_answers_have_exactly_the_documented_fields(
         200,
         json.loads(data.split(b"data: ", 1)[1].split(b"\n\n")[0]),
     )
-    without_json = {("get", "/metrics"), ("get", "/live.mjpg"), ("get", "/api/stream")}
+    files = {("get", "/api/gallery/backup"), ("get", "/api/gallery/export")}
+    without_json = {("get", "/metrics"), ("get", "/live.mjpg"), ("get", "/api/stream")} | files
     documented = {
         (method, path) for path, operations in document["paths"].items() for method in operations
     }
