@@ -28,9 +28,9 @@ from edge_runtime.web.gallery_service import GalleryService
 from edge_runtime.web.photos import UploadError, Uploads
 from edge_runtime.web.routes.context import Context, Endpoints
 from edge_runtime.web.routes.gallery import GalleryEndpoints
-from edge_runtime.web.routes.look import LookEndpoints
 from edge_runtime.web.routes.gallery_files import GalleryFileEndpoints
 from edge_runtime.web.routes.labels import LabelEndpoints
+from edge_runtime.web.routes.look import LookEndpoints
 from edge_runtime.web.routes.monitoring import MonitoringEndpoints
 from edge_runtime.web.routes.page import PageEndpoints
 from edge_runtime.web.routes.recognition import RecognitionEndpoints

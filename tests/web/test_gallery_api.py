@@ -155,11 +155,14 @@ def test_a_backup_while_pictures_are_enrolled(
     site: Client, tmp_path: Path, noise: Callable[[int], Image]
 ) -> None:
     _enroll(site, "first", noise(30))
-    writer = threading.Thread(
-        target=lambda: [_enroll(site, f"label {seed}", noise(seed)) for seed in range(31, 37)]
-    )
+
+    def enroll() -> None:
+        for seed in range(31, 37):
+            _enroll(site, f"label {seed}", noise(seed))
+
+    writer = threading.Thread(target=enroll)
     writer.start()
-    copies = []
+    copies: list[bytes] = []
     while not copies or writer.is_alive():
         answer = site.ask("GET", "/api/gallery/backup")
         assert answer.status == 200

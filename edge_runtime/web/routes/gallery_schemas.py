@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from edge_runtime.web.schemas import CODES, COUNT, FLAG, PICTURES, Schema, TEXT, TIME, array, described, nullable, record
+from edge_runtime.web.schemas import (
+    CODES,
+    COUNT,
+    FLAG,
+    PICTURES,
+    TEXT,
+    TIME,
+    Schema,
+    array,
+    described,
+    nullable,
+    record,
+)
 
 LABEL_PICTURES = record(
     label=TEXT,
