@@ -16,6 +16,8 @@ MAX_THUMBNAIL_BYTES = 65_536
 MAX_PAYLOAD_BYTES = 262_144
 MAX_LABEL_LENGTH = 128
 """Characters."""
+UNKNOWN = "unknown"
+"""The label of things that must not be named: what resembles one of its pictures is unknown."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,6 +15,7 @@ from edge_runtime.engine import Engine
 from edge_runtime.errors import InputError
 from edge_runtime.fitting.calibration import FALSE_NAME_RATE
 from edge_runtime.gallery import Gallery
+from edge_runtime.gallery.records import UNKNOWN
 from edge_runtime.image import Image
 from edge_runtime.image.change_gate import ChangeGate
 from edge_runtime.image.lazy_jpeg import Picture
@@ -78,7 +79,7 @@ class Pipeline:
         the similarity on that a share `false_name_rate` of strangers exceeds, as calibrated on the
         gallery. Without features, neighbors vote, and one counts as known up to the model's own
         radius. A `radius` in bits replaces both limits. `labels` restricts the search to these
-        labels; None searches all.
+        labels and `UNKNOWN`; None searches all.
 
         `gate` decides which frames passed to `query_frame` are hashed. If a frame resembles the
         last hashed one, the lookup uses that frame's code; it still runs, because the gallery may
@@ -145,7 +146,8 @@ class Pipeline:
             return FusedResult(verdict, similarity_scores(labels, images, calibration))
         neighbors = [result.matches for result in results]
         scores = label_scores(neighbors, self._radius, method)
-        return FusedResult(fused_verdict(neighbors, scores), scores)
+        named = tuple(score for score in scores if score.label != UNKNOWN)
+        return FusedResult(fused_verdict(neighbors, scores), named)
 
     @property
     def _radius(self) -> int:
@@ -154,11 +156,12 @@ class Pipeline:
     def _search(
         self, embedding: Embedding, near: QueryPosition | None, timer: StageTimer
     ) -> QueryResult:
-        ranking = self.gallery.rank(embedding, self.neighbors, labels=self.labels, near=near)
+        labels = self.labels
+        if labels is not None and self.gallery.snapshot().unknown is not None:
+            labels = {*labels, UNKNOWN}
+        ranking = self.gallery.rank(embedding, self.neighbors, labels=labels, near=near)
         if ranking is None:
-            matches = self.gallery.search(
-                embedding.code, self.neighbors, labels=self.labels, near=near
-            )
+            matches = self.gallery.search(embedding.code, self.neighbors, labels=labels, near=near)
             timer.mark("lookup")
             verdict = image_verdict(matches, self._radius)
             timer.mark("decide")

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from edge_runtime.fitting.calibration import Calibration
+from edge_runtime.gallery.records import UNKNOWN
 from edge_runtime.recognition.voting import FusionMethod, LabelScore
 from edge_runtime.types import LabelSimilarity, Verdict
 
@@ -18,6 +19,7 @@ def similarity_verdict(
 ) -> Verdict:
     """Return the verdict for `labels`, the most similar first.
 
+    If that is the label `UNKNOWN`, so is the answer.
     The first label is the answer if it is more similar than all but a share `false_name_rate` of
     strangers would be. A `radius` replaces this limit: the label then needs a code within so many
     bits. The confidence is the probability that the thing is enrolled at all, times the share of
@@ -30,7 +32,7 @@ def similarity_verdict(
         known = best.similarity >= calibration.threshold(false_name_rate)
     else:
         known = best.match.distance <= radius
-    if not known:
+    if not known or best.label == UNKNOWN:
         nearest = min(one.match.distance for one in labels)
         return Verdict(None, 0.0, nearest, round(best.similarity, 4))
     confidence = calibration.known_probability(best.similarity) * _shares(labels, calibration)[0]
@@ -45,6 +47,7 @@ def similarity_scores(
     return tuple(
         LabelScore(one.label, one.match, share, count)
         for one, share, count in zip(labels, shares, images, strict=True)
+        if one.label != UNKNOWN
     )
 
 
@@ -74,7 +77,7 @@ def fuse_similarities(
             ]
             similarity = sum(values) / len(values)
         fused.append((LabelSimilarity(label, similarity, top.match), len(ones)))
-    fused.sort(key=lambda pair: (-pair[0].similarity, pair[0].match.id))
+    fused.sort(key=lambda pair: (-pair[0].similarity, pair[0].label != UNKNOWN, pair[0].match.id))
     return [one for one, _ in fused], [count for _, count in fused]
 
 

@@ -8,6 +8,9 @@ far behind does not, and a sharp image outvotes a blurred one.
 
 No crowd outvotes an exact match, at 0 bits and without a penalty: if there are any, only these
 vote. A picture that was enrolled is therefore recognized, unless others have the very same code.
+
+The label `UNKNOWN` has votes like any other, and its answer is "unknown". Its exact match settles
+the vote, whichever other labels have the same code.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from edge_runtime.errors import InputError
+from edge_runtime.gallery.records import UNKNOWN
 from edge_runtime.types import Match, Verdict
 
 NEIGHBORS = 5
@@ -77,9 +81,10 @@ def label_scores(
         for label, match in best.items()
     ]
 
-    def rank(score: LabelScore) -> tuple[float, float, int]:
+    def rank(score: LabelScore) -> tuple[bool, float, float, int]:
+        settled = score.label == UNKNOWN and score.match.score == 0
         by_votes = -votes[score.label] if method == "vote" else 0.0
-        return by_votes, score.match.score, score.match.id
+        return not settled, by_votes, score.match.score, score.match.id
 
     return tuple(sorted(scores, key=rank))
 
@@ -89,7 +94,7 @@ def fused_verdict(neighbors: Sequence[Sequence[Match]], scores: Sequence[LabelSc
 
     `scores` is the result of `label_scores` for `neighbors`.
     """
-    if scores:
+    if scores and scores[0].label != UNKNOWN:
         return Verdict(scores[0].label, scores[0].share, scores[0].match.distance)
     nearest = min((match.distance for matches in neighbors for match in matches), default=None)
     return Verdict(None, 0.0, nearest)

@@ -15,7 +15,7 @@ from edge_runtime.gallery.advice.actions import actions
 from edge_runtime.gallery.advice.leave_one_out import Rows, leave_one_out, sampled
 from edge_runtime.gallery.advice.photos import check_photos
 from edge_runtime.gallery.advice.report import Advice, PictureName, PicturePair
-from edge_runtime.gallery.features.index import MOST_CODES, FeatureIndex
+from edge_runtime.gallery.features.index import MOST_CODES, FeatureIndex, named_only
 from edge_runtime.gallery.pictures import DIGEST_BYTES
 from edge_runtime.gallery.snapshot.packed import Columns, Snapshot
 
@@ -63,7 +63,7 @@ def advise(
     options: AdviceOptions,
 ) -> Advice:
     """Return the advice on the gallery of `snapshot`; `index` and `calibration` belong to it."""
-    columns = snapshot.columns()
+    columns = _named(snapshot)
     names = _Names(connection, columns, snapshot.labels)
     firsts = _first_rows(columns)
     counts = Counter(snapshot.labels[int(owner)] for owner in columns.label_ids[firsts])
@@ -83,8 +83,8 @@ def advise(
         repeated=(),
         photos=check_photos(connection, pictures, len(firsts) - len(pictures)),
     )
-    if index is not None and calibration is not None:
-        advice = _compared(advice, index, calibration, names, counts, options)
+    if index is not None and calibration is not None and len(firsts):
+        advice = _compared(advice, named_only(index), calibration, names, counts, options)
     return replace(advice, actions=actions(advice))
 
 
@@ -122,6 +122,20 @@ def _compared(
         alike=findings.alike_labels(trials, calibration, names.of_row, wrong),
         duplicates=tuple(same.values()),
         repeated=repeated,
+    )
+
+
+def _named(snapshot: Snapshot) -> Columns:
+    """Return the living rows without the label `UNKNOWN`, which needs no advice."""
+    columns = snapshot.columns()
+    if snapshot.unknown is None:
+        return columns
+    named = columns.label_ids != snapshot.unknown
+    return Columns(
+        columns.ids[named],
+        columns.label_ids[named],
+        columns.codes[named],
+        pictures=None if columns.pictures is None else columns.pictures[named],
     )
 
 

@@ -62,7 +62,8 @@ def measure(
     fitted without the label of the picture. None is the plain cosine. `without_picture` gives, for
     a row, a metric that was fitted to other pictures of its label, but not to its own: known things
     are as similar as this one says. A picture counts with its first code, the whole picture.
-    Deterministic.
+    Pictures of the label `UNKNOWN` are strangers to all other labels, and nothing else is compared
+    with them. Deterministic.
     """
     owners = index.snapshot.label_ids
     pictures = index.first_rows()
@@ -86,7 +87,8 @@ def measure(
             others = _similarities_elsewhere(index, query, row, own, used)
         if len(others):
             figures[3, place] = others[0]
-        same = _similarity_to_own(index, query, row, own, used)
+        stranger = own == index.snapshot.unknown
+        same = None if stranger else _similarity_to_own(index, query, row, own, used)
         if same is not None:
             figures[2, place] = same
     other, gap, own_similarity, rival = figures
@@ -108,7 +110,10 @@ def _similarities_elsewhere(
 ) -> NDArray[np.float64]:
     """Return the similarities of labels that are not `own`, descending."""
     snapshot = index.snapshot
-    passing = RowFilter(np.packbits(snapshot.label_ids != own, bitorder="little"))
+    elsewhere = snapshot.label_ids != own
+    if snapshot.unknown is not None:
+        elsewhere &= snapshot.label_ids != snapshot.unknown
+    passing = RowFilter(np.packbits(elsewhere, bitorder="little"))
     code = snapshot.lookup.codes[row]
     rows, _ = snapshot.nearest_rows(code, CANDIDATES, passing)
     similar = index.similarities(query, rows, view)

@@ -212,6 +212,24 @@ def make_index(
     )
 
 
+def named_only(index: FeatureIndex) -> FeatureIndex:
+    """Return `index` without the label `UNKNOWN`, whose pictures have nothing in common."""
+    snapshot = index.snapshot
+    if snapshot.unknown is None:
+        return index
+    named = snapshot.label_ids != snapshot.unknown
+    if not named.any():
+        return index
+    columns = Columns(
+        snapshot.ids[named],
+        snapshot.label_ids[named],
+        index.model_codes[named],
+        None if snapshot.positions is None else snapshot.positions[named],
+        None if snapshot.pictures is None else snapshot.pictures[named],
+    )
+    return make_index(snapshot, columns, index.values[named], index.fit)
+
+
 def _view(
     metric: Metric, values: QuantizedFeatures, lengths: Floats, means: NDArray[np.float16]
 ) -> MetricView:

@@ -30,7 +30,7 @@ from edge_runtime.gallery.features.fitted import (
     write_metric,
     write_outcome,
 )
-from edge_runtime.gallery.features.index import MOST_CODES, FeatureIndex
+from edge_runtime.gallery.features.index import MOST_CODES, FeatureIndex, named_only
 from edge_runtime.gallery.records import Stats
 from edge_runtime.lookup import Lookup
 
@@ -136,6 +136,7 @@ def refit(index: FeatureIndex, bits: int, model_bits: int, prior: FeaturePrior |
     """
     if not LEAST_BITS <= bits <= MOST_BITS:
         raise InputError(f"bits must be between {LEAST_BITS} and {MOST_BITS}, got {bits}")
+    index = named_only(index)
     snapshot = index.snapshot
     pictures, firsts = index.pictures, index.first_rows()
     labels = np.unique(snapshot.label_ids, return_inverse=True)[1].astype(np.int64)
@@ -219,14 +220,16 @@ def is_due(index: FeatureIndex, last: dict[str, Any] | None) -> bool:
 
     Enough is a tenth of the pictures or labels. The first refit is due when a fit can be judged.
     """
-    firsts = index.first_rows()
-    counts = np.unique(index.snapshot.label_ids[firsts], return_counts=True)[1]
+    owners = index.snapshot.label_ids[index.first_rows()]
+    if index.snapshot.unknown is not None:
+        owners = owners[owners != index.snapshot.unknown]
+    counts = np.unique(owners, return_counts=True)[1]
     if int(np.count_nonzero(counts > 1)) < LEAST_PICTURES:
         return False
     earlier = last or {}
     return any(
         abs(now - int(earlier.get(name, 0))) >= max(1, ENOUGH * int(earlier.get(name, 0)))
-        for name, now in (("pictures", len(firsts)), ("labels", len(counts)))
+        for name, now in (("pictures", len(owners)), ("labels", len(counts)))
     )
 
 

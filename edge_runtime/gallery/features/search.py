@@ -77,10 +77,17 @@ def rank(
         best.setdefault(owners[place], place)
     places = np.fromiter(best.values(), np.int64, len(best))
     means = index.mean_similarities(query, list(best))
+    if snapshot.unknown in best:
+        # Its pictures show different things, so each counts like a label of its own.
+        place = best[snapshot.unknown]
+        same = index.pictures == index.pictures[rows[place]]
+        mean = index.units(np.flatnonzero(same)).mean(axis=0)
+        means[list(best).index(snapshot.unknown)] = index.similarity_to(query, mean)[0]
     similarities = label_similarity(similar[places], means)
     if penalties is not None:
         similarities += (lowered - similar)[places]
-    ranked = np.argsort(-similarities, kind="stable")
+    named = np.fromiter((owner != snapshot.unknown for owner in best), np.bool_, len(best))
+    ranked = np.lexsort((named, -similarities))  # of two that are equal, what must not be named
 
     def found(places: NDArray[np.int64]) -> tuple[Match, ...]:
         chosen = None if penalties is None else penalties[places]

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.code import Code, words_of
+from edge_runtime.gallery.records import UNKNOWN
 from edge_runtime.gallery.rows import BEGINNING, Generation
 from edge_runtime.lookup import ALL, Lookup, RowFilter, SearchResult
 from edge_runtime.lookup.growable_array import GrowableArray
@@ -57,6 +58,8 @@ class Snapshot:
     label_ids: NDArray[np.uint32] = field(init=False)
     positions: PositionArray | None = field(init=False)
     pictures: NDArray[np.int64] | None = field(init=False)
+    unknown: int | None = field(init=False)
+    """The id of the label `UNKNOWN`, if the gallery has it."""
 
     def __post_init__(self) -> None:
         """Keep the columns at their present length: later snapshots extend them."""
@@ -66,6 +69,8 @@ class Snapshot:
         object.__setattr__(self, "positions", positions)
         pictures = None if self._pictures is None else self._pictures.rows
         object.__setattr__(self, "pictures", pictures)
+        unknown = next((number for number, name in self.labels.items() if name == UNKNOWN), None)
+        object.__setattr__(self, "unknown", unknown)
 
     @property
     def count(self) -> int:
