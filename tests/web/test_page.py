@@ -181,14 +181,14 @@ def test_everything_has_a_name_for_a_screen_reader(site: Client, browser: Any) -
     page = Page(browser, site.url)
     page.until_running()
     tree = browser.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
-    wanted = {"button", "textbox", "progressbar", "table", "img", "image", "region"}
+    wanted = {"button", "textbox", "combobox", "progressbar", "table", "img", "image", "region"}
     seen = set()
     for node in tree:
         role = node.get("role", {}).get("value")
         if role in wanted and not node.get("ignored"):
             seen.add(role)
             assert node.get("name", {}).get("value"), node
-    assert {"button", "textbox", "region"} <= seen
+    assert {"button", "combobox", "region"} <= seen
     assert page.find("html").get_attribute("lang") == "en"
     assert page.find(".recognition").get_attribute("aria-live") == "polite"
 

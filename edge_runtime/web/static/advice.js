@@ -1,6 +1,6 @@
 // Advice on the gallery: what to photograph next, and what is probably wrong.
 import { $, act, element, request } from "./api.js";
-import { percent, plural, t } from "./i18n.js";
+import { key, percent, plural, t } from "./i18n.js";
 
 const SHOWN = 5;
 
@@ -18,7 +18,7 @@ function line(text, ...photos) {
 const nameOf = ({ label, source }) => `${label} (${source.split("/").pop() || t("no file")})`;
 const pair = (one) => line(t("{one} and {other}", { one: nameOf(one.picture), other: nameOf(one.other) }),
   one.picture, one.other);
-const FAULTS = { dark: "too dark", uniform: "shows nothing", blurred: "blurred" };
+const FAULTS = { dark: key("too dark"), uniform: key("shows nothing"), blurred: key("blurred") };
 
 const findings = (advice) => [
   [t("Too few photos"), advice.few.map((one) => line(t("{label}: {n} more", { label: one.label, n: one.needed })))],

@@ -1,6 +1,6 @@
 // What all views share: requests and helpers for elements. Text from other sources is only set as
 // textContent, never as HTML.
-import { t } from "./i18n.js";
+import { key, plural, t } from "./i18n.js";
 
 export const $ = (id) => document.getElementById(id);
 
@@ -50,6 +50,33 @@ export async function request(path, options = {}) {
 /** Send `value` as JSON. */
 export const send = (method, path, value) =>
   request(path, { method, headers: { "Content-Type": "application/json" }, body: JSON.stringify(value) });
+
+/** Return the text of an answer to an enrollment. */
+export function enrolledText({ label, pictures_added: added, fault }) {
+  if (!added) return fault ? t(FAULTS[fault]) : t("{label} already has this photo.", { label });
+  return fault ? `${t("{label} was enrolled.", { label })} ${t(FAULTS[fault])}` : t("{label} was enrolled.", { label });
+}
+
+export const FAULTS = {
+  dark: key("Too dark: more light helps."),
+  blurred: key("Blurred: hold still."),
+  uniform: key("There is nothing to see."),
+  closer: key("Move closer."),
+};
+
+/** Make `button` undo the enrollment of the pictures `ids`, and tell so in `target`; hide it without ids. */
+export function offerUndo(button, ids, target, done) {
+  button.hidden = ids.length === 0;
+  button.onclick = () => act(button.parentElement, target, async () => {
+    // More ids than a request may have are sent in parts.
+    for (let at = 0; at < ids.length; at += 200) {
+      await request(`/api/pictures?ids=${ids.slice(at, at + 200)}`, { method: "DELETE" });
+    }
+    button.hidden = true;
+    done();
+    return plural(ids.length, "{n} picture was removed again.", "{n} pictures were removed again.");
+  });
+}
 
 /** Show a message, or an error, in a <p role="status">. */
 export function say(target, text, isError = false) {

@@ -3,11 +3,14 @@
 // Each view is a module with `start(context)`, called once. It listens with `context.on(kind, handler)`:
 //   "session"  the page may ask the daemon (again): load your data; `context.role` is "owner" or "reader"
 //   "status"   the status, once per second      "event"  a recognition event
-//   "gone"     the daemon does not answer       "gallery"  labels or pictures have changed
+//   "gone"     the daemon does not answer; once per second     "gallery"  labels or pictures have changed
 //   "show"     the name of the view that is visible now
 // A view whose link in the navigation is hidden calls `context.offer(name)` once it knows its use.
 import { $, onRefused, request, send, setText } from "./api.js";
 import { load, t } from "./i18n.js";
+import * as alerts from "./alerts.js";
+import * as enroll from "./enroll.js";
+import * as phone from "./phone.js";
 import * as advice from "./advice.js";
 import * as gallery from "./gallery.js";
 import * as history from "./history.js";
@@ -20,7 +23,9 @@ const handlers = {};
 const context = {
   role: "reader",
   status: null, // the newest one
+  heard: 0, // when it came, ms
   gone: false, // whether the daemon does not answer
+  locked: false, // whether it asks for a token
   view: "live",
   revision: 0, // part of the URL of each thumbnail, so that a change reloads it
   on(kind, handler) { (handlers[kind] ??= []).push(handler); },
@@ -33,7 +38,7 @@ const context = {
 
 // -- navigation -----------------------------------------------------------------------------------
 
-const OWNERS = ["inbox", "gallery", "settings"]; // views that are of no use to a reader
+const OWNERS = ["inbox", "gallery", "settings", "phone"]; // views that are of no use to a reader
 
 function isOffered(name) {
   const link = document.querySelector(`#views a[href="#${CSS.escape(name)}"]`);
@@ -65,6 +70,8 @@ let stream = null;
 function showLogin() {
   stream?.close();
   stream = null;
+  context.locked = true;
+  context.tell("gone");
   document.body.classList.add("locked");
   if (!$("login").hidden) return;
   $("login").hidden = false;
@@ -85,21 +92,36 @@ $("login-form").addEventListener("submit", async (event) => {
 
 function showStatus(value) {
   context.status = value;
-  context.gone = false;
+  context.heard = Date.now();
+  context.gone = context.locked = false;
   setText($("board"), value.board.name);
   context.tell("status", value);
 }
+
+const SILENT_MS = 6000; // without a status for so long, the daemon is gone
+const RETRY_MS = 5000;
+let tried = 0;
 
 function lose() {
   context.gone = true;
   context.tell("gone");
 }
 
+// A board without power does not close the connection, and a refused stream does not come back.
+function watch() {
+  const now = Date.now();
+  if (context.locked || (!context.gone && now - Math.max(context.heard, tried) < SILENT_MS)) return;
+  lose();
+  if (now - tried >= RETRY_MS) connect().catch(() => {});
+}
+
 async function connect() {
-  context.role = (await request("/api/session")).role;
+  tried = Date.now();
+  const soon = { signal: AbortSignal.timeout(RETRY_MS - 1000) };
+  context.role = (await request("/api/session", soon)).role;
   document.body.classList.remove("locked");
   document.body.classList.toggle("reader", context.role !== "owner");
-  showStatus(await request("/api/status"));
+  showStatus(await request("/api/status", soon));
   context.tell("session", context.role);
   navigate();
   stream?.close();
@@ -107,6 +129,7 @@ async function connect() {
   stream.addEventListener("status", (message) => showStatus(JSON.parse(message.data)));
   stream.addEventListener("recognition", (message) => context.tell("event", JSON.parse(message.data)));
   stream.addEventListener("error", () => {
+    tried = Date.now();
     lose();
     // Refused, and not just interrupted: the token may have changed, so this asks for it.
     if (stream?.readyState === EventSource.CLOSED) request("/api/status").catch(() => {});
@@ -115,7 +138,17 @@ async function connect() {
 
 onRefused(showLogin);
 await load();
-for (const view of [status, live, gallery, advice, inbox, history, settings]) view.start(context);
+for (const view of [alerts, status, live, enroll, phone, gallery, advice, inbox, history, settings]) view.start(context);
 window.addEventListener("hashchange", navigate);
 navigate();
-connect().catch(lose);
+connect().catch(() => { if (!context.locked) lose(); });
+setInterval(watch, 1000);
+
+// -- offline --------------------------------------------------------------------------------------
+
+// Browsers refuse it without https, or with a certificate that they do not trust.
+navigator.serviceWorker?.register("/worker.js").then(async () => {
+  const { active } = await navigator.serviceWorker.ready;
+  const own = performance.getEntriesByType("resource").map((entry) => new URL(entry.name).pathname);
+  active.postMessage(["/", "/app.webmanifest", ...own]);
+}).catch(() => {});

@@ -10,6 +10,9 @@ export function t(text, values = {}) {
   return (texts[text] ?? text).replace(/\{(\w+)\}/g, (whole, name) => values[name] ?? whole);
 }
 
+/** Return `text`, which is passed to t() later: so that all keys can be found in the source. */
+export const key = (text) => text;
+
 /** Return the text for a number: `one` for 1, otherwise `many`; {n} is the number. */
 export const plural = (number, one, many) => t(number === 1 ? one : many, { n: number.toLocaleString(language) });
 

@@ -1,11 +1,12 @@
 // The status: what is wrong, in words, and the figures of the daemon.
 import { $, element, setText } from "./api.js";
-import { duration, percent, plural, t } from "./i18n.js";
+import { duration, key, percent, plural, t } from "./i18n.js";
 
 const STAGES = ["decode", "wait", "fit", "gate", "hash", "lookup", "decide", "publish", "end_to_end"];
 const ms = (value) => (value < 10 ? value.toFixed(2) : value.toFixed(0));
 const STATES = {
-  starting: "starting", running: "running", degraded: "disturbed", stopped: "stopped", gone: "no connection",
+  starting: key("starting"), running: key("running"), degraded: key("disturbed"), stopped: key("stopped"),
+  gone: key("no connection"), locked: key("token required"),
 };
 
 function setState(name) {
@@ -82,9 +83,10 @@ function showAbout(status) {
 export function start(context) {
   context.on("status", (status) => {
     const states = status.cameras.map((camera) => camera.state);
-    setState(["stopped", "degraded", "starting"].find((state) => states.includes(state)) ?? "running");
+    const wrong = ["stopped", "degraded", "starting"].find((state) => states.includes(state));
+    setState(!status.alive ? "stopped" : wrong ?? (status.gallery.fault ? "degraded" : "running"));
     showSpeed(status);
     showAbout(status);
   });
-  context.on("gone", () => setState("gone"));
+  context.on("gone", () => setState(context.locked ? "locked" : "gone"));
 }
