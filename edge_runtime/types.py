@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from edge_runtime.code import Embedding
 from edge_runtime.image import Image
 from edge_runtime.image.lazy_jpeg import Picture
 
@@ -145,6 +146,8 @@ class QueryResult:
     """Milliseconds spent in each stage, in order of execution."""
     label_similarities: tuple[LabelSimilarity, ...] | None = None
     """Labels of the nearest codes, most similar first; None if the gallery has no features."""
+    embedding: Embedding | None = field(default=None, repr=False, compare=False)
+    """Code and features of the image. Frames that were not hashed share that of the last one."""
 
     @property
     def label(self) -> str | None:

@@ -23,6 +23,7 @@ from edge_runtime.cli.common import (
 from edge_runtime.cli.summary import summary_table
 
 if TYPE_CHECKING:
+    from edge_runtime.daemon.parts import AttachedPart
     from edge_runtime.daemon.service import Service
     from edge_runtime.settings import Settings
     from edge_runtime.web.server import WebServer
@@ -82,9 +83,10 @@ def command(config: Path | None, as_json: bool, **options: Any) -> int:
         options["wait"] = False
     servers: list[WebServer] = []
 
-    def attach(service: Service) -> list[WebServer]:
+    def attach(service: Service) -> list[AttachedPart]:
+        collectors = _unknowns(service)
         servers.extend(_web_servers(service))
-        return servers
+        return [*collectors, *servers]
 
     with Service(lambda: _settings(config, options), attach) as service, _signals(service):
         _greet(service, servers)
@@ -139,6 +141,19 @@ def _web_servers(service: Service) -> list[WebServer]:
     from edge_runtime.web.server import WebServer
 
     return [WebServer(service, service.settings.http)]
+
+
+def _unknowns(service: Service) -> list[AttachedPart]:
+    """Start to collect unknown things if the configuration has a table [unknowns]."""
+    if service.settings.unknowns is None:
+        return []
+    from edge_runtime.unknowns.part import Unknowns, path_beside
+
+    gallery = service.pipeline.gallery
+    service.unknowns = Unknowns(
+        service.daemon, path_beside(gallery.path), service.engine.model, service.settings
+    )
+    return [service.unknowns]
 
 
 def _greet(service: Service, servers: list[WebServer]) -> None:

@@ -22,6 +22,8 @@ class Change:
     """Called once the whole configuration is known to be valid; raises nothing."""
     needs_restart: bool = False
     """Whether something else has changed, which only a restart applies."""
+    tables: frozenset[str] = frozenset()
+    """The tables of the configuration that the part applies."""
 
 
 class AttachedPart(Protocol):

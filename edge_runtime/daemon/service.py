@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 
@@ -31,6 +32,9 @@ from edge_runtime.sinks import Outbox
 from edge_runtime.system.helper_thread import HelperThread
 from edge_runtime.system.memory import release_unused
 from edge_runtime.types import Event
+
+if TYPE_CHECKING:
+    from edge_runtime.unknowns.part import Unknowns
 
 log = logging.getLogger(__name__)
 
@@ -94,6 +98,8 @@ class Service:
         self.daemon.every(1.0, self._check_once_per_second)
         if self.notifier.interval_s:
             self.daemon.every(min(self.notifier.interval_s, 1.0), self.notifier.alive)
+        self.unknowns: Unknowns | None = None
+        """The inbox of unknown things, if the configuration has one; set by `attach`."""
         self._attached = attach(self)
         release_unused()
 
@@ -228,8 +234,8 @@ class Service:
         self._apply(new)
         for part in parts:
             part.apply()
-        if parts and not any(part.needs_restart for part in parts):
-            changed -= {"http"}
+            if not part.needs_restart:
+                changed -= part.tables
         need_restart = changed - RELOADABLE
         log.info("reloaded: %s", ", ".join(sorted(changed & RELOADABLE)) or "no changes")
         if need_restart:

@@ -73,6 +73,7 @@ def status(service: Service) -> dict[str, Any]:
             "throttling": None if reading.throttling is None else list(reading.throttling),
             "slow": service.thermostat.slow,
         },
+        "unknowns": service.unknowns and service.unknowns.waiting,
         "rss_bytes": rss_bytes(),
     }
 

@@ -165,13 +165,13 @@ class Pipeline:
             timer.mark("lookup")
             verdict = image_verdict(matches, self._radius)
             timer.mark("decide")
-            return QueryResult(verdict, matches, timer.stage_ms)
+            return QueryResult(verdict, matches, timer.stage_ms, embedding=embedding)
         timer.mark("lookup")
         verdict = similarity_verdict(
             ranking.labels, ranking.calibration, self.false_name_rate, self.radius
         )
         timer.mark("decide")
-        return QueryResult(verdict, ranking.matches, timer.stage_ms, ranking.labels)
+        return QueryResult(verdict, ranking.matches, timer.stage_ms, ranking.labels, embedding)
 
     def _gated_embedding(self, picture: Picture, timer: StageTimer) -> Embedding:
         if self.gate is None:

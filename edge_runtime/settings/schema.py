@@ -12,6 +12,7 @@ from msgspec import Meta, field
 
 from edge_runtime.settings.camera import CameraSettings, Name, RegionSettings
 from edge_runtime.settings.table import Table
+from edge_runtime.settings.unknowns import UnknownsSettings
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
 
@@ -308,6 +309,7 @@ class Settings(Table, frozen=True, kw_only=True):
     webhook: WebhookSettings | None = None
     exec: ExecSettings | None = None
     http: HttpSettings | None = None
+    unknowns: UnknownsSettings | None = None
     log: LogSettings = LogSettings()
 
     def all_cameras(self) -> dict[str, CameraSettings]:

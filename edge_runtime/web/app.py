@@ -34,6 +34,7 @@ from edge_runtime.web.routes.look import LookEndpoints
 from edge_runtime.web.routes.monitoring import MonitoringEndpoints
 from edge_runtime.web.routes.page import PageEndpoints
 from edge_runtime.web.routes.recognition import RecognitionEndpoints
+from edge_runtime.web.routes.unknowns import UnknownsEndpoints
 from edge_runtime.web.streams import TooManyStreamsError
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ class Site:
             LabelEndpoints(context),
             GalleryFileEndpoints(context),
             GalleryEndpoints(context),
+            UnknownsEndpoints(context),
         ]
         self.app = Starlette(
             routes=[endpoint.route for endpoint in self.endpoints],

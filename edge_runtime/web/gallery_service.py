@@ -36,7 +36,7 @@ from edge_runtime.image.decode import decode_photo
 from edge_runtime.image.quality import PhotoFault, photo_fault
 from edge_runtime.recognition.pipeline import Pipeline
 from edge_runtime.system.stage_timer import NO_TIMER, StageTimer
-from edge_runtime.types import QueryResult
+from edge_runtime.types import LabelSimilarity, QueryResult
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -95,6 +95,19 @@ class GalleryService:
     async def enroll_photo(self, label: str, data: bytes) -> dict[str, Any]:
         """Enroll an encoded photo under `label`."""
         return await self._run(self._enroll_photo, label, data)
+
+    async def enroll_pictures(
+        self, label: str, pictures: Sequence[bytes], source: str
+    ) -> dict[str, Any]:
+        """Enroll encoded pictures of one thing under `label`, in one commit."""
+        return await self._run(self._enroll_encoded, label, pictures, source)
+
+    async def nearest_labels(self, embeddings: Sequence[Embedding]) -> list[LabelSimilarity | None]:
+        """Return the most similar label of each embedding.
+
+        None if it is less similar than most strangers are, or without features.
+        """
+        return await self._run(self._nearest_labels, embeddings)
 
     async def enroll_frame(
         self, label: str, image: Image, source: str, *, careful: bool = False
@@ -222,10 +235,26 @@ class GalleryService:
         self._thread.submit(self._calibrate)
         return counts
 
+    def _nearest_labels(self, embeddings: Sequence[Embedding]) -> list[LabelSimilarity | None]:
+        gallery, found = self._open(), []
+        for embedding in embeddings:
+            ranking = gallery.rank(embedding, 1)
+            best = ranking.labels[0] if ranking is not None and ranking.labels else None
+            if best is not None and ranking is not None:
+                scale = ranking.calibration
+                usual = scale.stranger_mean + scale.stranger_spread
+                best = best if best.similarity >= usual else None
+            found.append(best)
+        return found
+
     def _enroll_photo(self, label: str, data: bytes) -> dict[str, Any]:
+        return self._enroll_encoded(label, [data], "upload")
+
+    def _enroll_encoded(self, label: str, photos: Sequence[bytes], source: str) -> dict[str, Any]:
         label, gallery = check_label(label), self._open()
-        options = EnrollOptions(source="upload", keep_pictures=self._keep_pictures)
-        result = enroll_photos(self._engine, gallery, [(label, data)], options)
+        options = EnrollOptions(source=source, keep_pictures=self._keep_pictures)
+        listed = [(label, data) for data in photos]
+        result = enroll_photos(self._engine, gallery, listed, options)
         for fault in result.faults:
             raise fault
         self._fit_later()

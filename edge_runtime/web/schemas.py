@@ -280,6 +280,7 @@ STATUS = record(
         throttling=nullable(array(TEXT)),
         slow=FLAG,
     ),
+    unknowns=described(nullable(COUNT), "Groups in the inbox; null without [unknowns]."),
     rss_bytes=COUNT,
     budget_ms=described(NUMBER, "Time budget per frame."),
     live_view=FLAG,

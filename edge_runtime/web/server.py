@@ -89,7 +89,9 @@ class WebServer:
                     "http: %s changed: %d sessions and %d connections closed", *revoked, closed
                 )
 
-        return Change(apply, scheme_changes or replace(new, **rest) != old)
+        return Change(
+            apply, scheme_changes or replace(new, **rest) != old, tables=frozenset({"http"})
+        )
 
     def close(self, wait_s: float) -> None:
         """Stop the server and all open streams; the server and the gallery get `wait_s` each."""

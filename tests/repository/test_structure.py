@@ -47,6 +47,7 @@ LAYERS = {
         {"recognition"},
         {"enroll", "doctor"},
         {"daemon"},
+        {"unknowns"},
         {"web", "profiler"},
         {"api"},
         {"cli"},

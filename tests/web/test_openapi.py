@@ -25,7 +25,9 @@ def site(tmp_path_factory: pytest.TempPathFactory, cat: Image) -> Iterator[Clien
     for _ in range(20):
         writer.write(np.asarray(cv2.resize(cat, (640, 480)), np.uint8))
     writer.release()
-    process = start(folder, film, http="port = 0\nrequests_per_minute = 100000")
+    process = start(
+        folder, film, "[unknowns]\nleast = 1", http="port = 0\nrequests_per_minute = 100000"
+    )
     client = Client(process)
     client.until_ready()
     yield client
@@ -72,6 +74,16 @@ def test_answers_have_exactly_the_documented_fields(
         return answer
 
     check("GET", "/api/pictures/{id}", 404)
+    site.process.until(lambda: site.ask("GET", "/api/unknowns").json()["groups"])
+    (group,) = check("GET", "/api/unknowns", 200).json()["groups"]
+    chosen = json.dumps({"groups": [group["id"]]}).encode()
+    named = json.dumps({"groups": [group["id"]], "label": "tom"}).encode()
+    check("GET", "/api/unknowns/pictures/{id}", 404)
+    check("POST", "/api/unknowns/name", 422, chosen)
+    check("POST", "/api/unknowns/name", 200, named)
+    check("POST", "/api/unknowns/dismiss", 404, chosen)
+    check("POST", "/api/unknowns/dismiss", 422, b"{}")
+    site.ask("DELETE", "/api/labels/tom")
     check("GET", "/api/labels/{label}/photo", 404)
     check("POST", "/api/labels/{label}", 201, photo)
     check("POST", "/api/labels/{label}", 200, photo)
