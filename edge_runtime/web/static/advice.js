@@ -51,9 +51,13 @@ function show(advice) {
   }));
 }
 
-export function start(_context) {
+export function start(context) {
   $("advise").addEventListener("click", () => {
     $("advice-message").textContent = t("Comparing the photos.");
-    act($("advice"), $("advice-message"), async () => show(await request("/api/advice")));
+    act($("advice"), $("advice-message"), async () => {
+      const advice = await request("/api/advice");
+      show(advice);
+      context.tell("advice", advice); // for the cards of the labels
+    });
   });
 }
