@@ -136,6 +136,22 @@ class Event:
 
 
 @dataclass(frozen=True)
+class CameraState:
+    """The state of a camera from `time` on, and what is in view there."""
+
+    board: str
+    camera: str
+    state: str
+    """"starting", "running", "degraded" (it failed and is opened again) or "stopped"."""
+    time: str
+    """ISO 8601 with the UTC offset."""
+    reason: str = ""
+    """Why the camera failed; empty in all other states."""
+    in_view: tuple[Event, ...] = ()
+    """The "enter" events whose "leave" events are still to come."""
+
+
+@dataclass(frozen=True)
 class QueryResult:
     """The result of one pass of one image along the query path."""
 

@@ -158,9 +158,8 @@ def _wanted(settings: Settings) -> dict[str, _Wanted]:
 
 def _regions_of(settings: Settings, camera: str) -> dict[str | None, RegionSettings | None]:
     """Return the regions of a camera by name; without any, the whole frame."""
-    found: dict[str | None, RegionSettings | None] = {
-        name: region for name, region in settings.regions.items() if region.camera in ("", camera)
-    }
+    found: dict[str | None, RegionSettings | None] = {}
+    found.update(settings.regions_of(camera).items())
     return found or {None: None}
 
 

@@ -18,7 +18,7 @@ from edge_runtime.recognition.smoothing import Decider
 from edge_runtime.sinks import Sink
 from edge_runtime.system.memory import peak_rss_bytes
 from edge_runtime.system.stage_timer import Timings
-from edge_runtime.types import Event, Frame
+from edge_runtime.types import CameraState, Event, Frame
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +29,8 @@ MAX_WAIT_S = 0.5
 """The longest wait for a frame. Signals and periodic tasks are handled between two waits."""
 CAMERA_LOST = "camera lost"
 """The reason of the "leave" events of a camera that has failed."""
+REPLACED = "reloaded"
+"""The reason of the "leave" events of a camera or region that a new configuration changes."""
 
 
 @dataclass(frozen=True)
@@ -149,6 +151,10 @@ class Daemon:
                 task.due_s = now_s + task.interval_s
                 task.run()
         self.work_queue.run_one()
+        self._process(now_s)
+        self.show_cameras()
+
+    def _process(self, now_s: float) -> None:
         watcher = self._wait(now_s)
         if watcher is None:
             return
@@ -204,6 +210,29 @@ class Daemon:
             watcher.lost = True
             for region in watcher.regions:
                 self._publish(region.lose(CAMERA_LOST))
+
+    def camera_states(self) -> list[CameraState]:
+        """Return the state of each camera."""
+        return [each.describe() for each in self.cameras]
+
+    def show_cameras(self, *, unchanged: bool = False) -> None:
+        """Send the states of cameras that have changed to the sinks, or with `unchanged` all."""
+        for watcher in self.cameras:
+            state = watcher.camera.state
+            if unchanged or state is not watcher.shown:
+                watcher.shown = state
+                described = watcher.describe()
+                for sink in self.sinks:
+                    sink.show(described)
+
+    def replace(self, cameras: Sequence[CameraWatcher]) -> None:
+        """Watch other cameras. Labels leave the view in regions that are not among them."""
+        regions = {id(region): each.camera for each in cameras for region in each.regions}
+        for before in self.cameras:
+            for region in before.regions:
+                if regions.get(id(region)) is not before.camera:
+                    self._publish(region.lose(REPLACED))
+        self.cameras = list(cameras)
 
     def _interrupted(self) -> bool:
         """Return whether something must be done before the next frame."""

@@ -5,13 +5,15 @@ from __future__ import annotations
 import errno
 import select
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TextIO, TypedDict
 
 from edge_runtime.errors import ConfigError
 from edge_runtime.settings import Settings, read_secret
 from edge_runtime.sinks import JsonSink, Outbox, Sink, TextSink
+from edge_runtime.sinks.topics import Place
 from edge_runtime.system.files import open_regular
+from edge_runtime.types import CameraState
 
 MOST_BYTES = 1 << 22
 """Bytes of a file with certificates."""
@@ -22,10 +24,18 @@ files that they name. Equal keys mean that an outbox can stay open across a relo
 Outboxes = dict[SinkKey, Outbox]
 
 
-def open_sinks(settings: Settings, *, lossless: bool, before: Outboxes | None = None) -> Outboxes:
+def open_sinks(
+    settings: Settings,
+    *,
+    lossless: bool,
+    board: str = "",
+    cameras: Sequence[CameraState] = (),
+    before: Outboxes | None = None,
+) -> Outboxes:
     """Return an outbox for each configured sink.
 
-    With `lossless`, standard output receives every event and may slow the pipeline down.
+    `board`: its name. `cameras`: their states now. With `lossless`, standard output receives every
+    event and may slow the pipeline down.
 
     An outbox of `before` whose configuration is unchanged stays open, with its waiting events. If
     the configuration has changed, the new outbox closes the old one and starts after it has ended.
@@ -34,11 +44,12 @@ def open_sinks(settings: Settings, *, lossless: bool, before: Outboxes | None = 
     Raises `EdgeRuntimeError`. Then no new outbox is open, and those of `before` are unchanged.
     """
     before = before or {}
-    wanted = list(_wanted(settings, lossless))
+    wanted = list(_wanted(settings, lossless, board))
     by_table = {key[0]: outbox for key, outbox in before.items()}
     sinks = {key: create() for key, _, create in wanted if key not in before}
     return {
-        key: before.get(key) or Outbox(sinks[key], after=by_table.get(key[0]), **options)
+        key: before.get(key)
+        or Outbox(sinks[key], after=by_table.get(key[0]), cameras=cameras, **options)
         for key, options, _ in wanted
     }
 
@@ -60,7 +71,7 @@ class _OutboxOptions(TypedDict, total=False):
 
 
 def _wanted(
-    settings: Settings, lossless: bool
+    settings: Settings, lossless: bool, board: str
 ) -> Iterator[tuple[SinkKey, _OutboxOptions, Callable[[], Sink]]]:
     """Yield the key, the outbox options and a factory for each sink; connects nothing."""
     if settings.output.format != "none":
@@ -70,6 +81,7 @@ def _wanted(
     if mqtt := settings.mqtt:
         password = read_secret(mqtt.password_file) if mqtt.password_file else ""
         certificates = _content(mqtt.ca_file)
+        places = _places(settings)
 
         def to_broker() -> Sink:
             from edge_runtime.sinks.mqtt import MqttOptions, MqttSink
@@ -78,17 +90,19 @@ def _wanted(
                 MqttOptions(
                     mqtt.host,
                     mqtt.port,
-                    mqtt.topic,
+                    mqtt.topic or f"edge-runtime/{board}",
                     mqtt.client_id,
                     mqtt.username,
                     password,
                     mqtt.tls,
                     mqtt.ca_file,
+                    board,
+                    places,
                 )
             )
 
         options = _OutboxOptions(capacity=mqtt.queue)
-        yield ("mqtt", mqtt, password, certificates), options, to_broker
+        yield ("mqtt", mqtt, password, certificates, places), options, to_broker
     if hook := settings.webhook:
         token = read_secret(hook.token_file) if hook.token_file else ""
 
@@ -108,6 +122,15 @@ def _wanted(
 
         key = ("exec", tuple(run.command), run.timeout_s, run.queue)
         yield key, _OutboxOptions(capacity=run.queue), to_program
+
+
+def _places(settings: Settings) -> tuple[Place, ...]:
+    """Return what has a state of its own: the regions of each camera, or the camera itself."""
+    return tuple(
+        Place(camera, region)
+        for camera in settings.all_cameras()
+        for region in settings.regions_of(camera) or (None,)
+    )
 
 
 def _content(path: str) -> bytes | None:

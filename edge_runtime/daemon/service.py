@@ -93,7 +93,13 @@ class Service:
         self.thermostat = Thermostat(settings.heat.hot_c)
         self._apply(settings)
         live = all(each.camera.source.live for each in watchers)
-        self._outboxes = open_sinks(settings, lossless=not live)
+        self._outboxes = open_sinks(
+            settings,
+            lossless=not live,
+            board=self.board,
+            cameras=self.daemon.camera_states(),
+        )
+        self._dropped = 0
         self.daemon.sinks = list(self.outboxes)
         self.daemon.every(1.0, self._check_once_per_second)
         if self.notifier.interval_s:
@@ -185,6 +191,9 @@ class Service:
             self._reload_requested = False
             self.reload()
         self._set_frame_rate()
+        dropped = sum(outbox.counts().dropped for outbox in self.outboxes)
+        self.daemon.show_cameras(unchanged=dropped > self._dropped)  # their events are missing
+        self._dropped = dropped
         for part in self._attached:
             part.check()
         only_stdout = [box.sink.name for box in self.outboxes] in (["text"], ["json"])
@@ -221,7 +230,13 @@ class Service:
             changed.add("cameras" if new.cameras else "camera")
         parts = [part.prepare(new) for part in self._attached]
         before = self._outboxes
-        self._outboxes = open_sinks(new, lossless=not cameras.live, before=before)
+        self._outboxes = open_sinks(
+            new,
+            lossless=not cameras.live,
+            board=self.board,
+            cameras=self.daemon.camera_states(),
+            before=before,
+        )
         self.daemon.sinks = list(self.outboxes)
         kinds = {key[0] for key in self._outboxes}
         for key, outbox in before.items():
@@ -230,7 +245,7 @@ class Service:
         # The content of a secret or certificate file may change while its path stays the same.
         changed |= {str(kind) for kind, *_ in self._outboxes.keys() - before.keys()} - {"output"}
         if changed & {"camera", "cameras", "regions"}:
-            self.daemon.cameras = cameras.apply(END_S)
+            self.daemon.replace(cameras.apply(END_S))
         self._apply(new)
         for part in parts:
             part.apply()

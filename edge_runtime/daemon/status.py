@@ -63,7 +63,10 @@ def status(service: Service) -> dict[str, Any]:
             "labels": len(snapshot.labels),
         },
         "sinks": {
-            box.name: {**asdict(box.counts()), "last_error": box.last_error or None}
+            box.name: {
+                **asdict(box.counts()),
+                "last_error": box.last_error or box.sink.fault or None,
+            }
             for box in service.outboxes
         },
         "threads": {thread.name: asdict(thread.state()) for thread in service.threads},

@@ -5,13 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
+from edge_runtime.camera.recovery import State
 from edge_runtime.camera.supervisor import CameraSupervisor
 from edge_runtime.image.lazy_jpeg import Picture
 from edge_runtime.image.region import Area, PartOfPicture
 from edge_runtime.recognition.pipeline import Pipeline
 from edge_runtime.recognition.smoothing import Decider, Origin
-from edge_runtime.types import Event, Frame, QueryResult, Recognition
+from edge_runtime.types import CameraState, Event, Frame, QueryResult, Recognition
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +40,8 @@ class RegionWatcher:
         self.area = area
         self.latest: Observation | None = None
         """The newest frame that was processed."""
+        self.entered: Event | None = None
+        """The "enter" event whose "leave" event is still to come."""
         self.frames = 0
         """Number of frames that were processed."""
 
@@ -63,12 +67,17 @@ class RegionWatcher:
         result.stage_ms["decide"] += (time.monotonic() - queried_s) * 1e3
         self.latest = Observation(self.origin, frame, picture, result, self.decider.current)
         self.frames += 1
-        return self.latest, events
+        return self.latest, self._noted(events)
 
     def lose(self, reason: str) -> list[Event]:
         """Return the events of a camera that delivers no frames any more."""
         latest = self.latest
-        return self.decider.lose(reason, latest.frame.sequence if latest else 0)
+        return self._noted(self.decider.lose(reason, latest.frame.sequence if latest else 0))
+
+    def _noted(self, events: list[Event]) -> list[Event]:
+        for event in events:
+            self.entered = event if event.kind == "enter" else None
+        return events
 
 
 class CameraWatcher:
@@ -80,11 +89,28 @@ class CameraWatcher:
         self.regions = list(regions)
         self.lost = False
         """Whether the labels in view have left because the camera failed."""
+        self.shown: State | None = None
+        """The state that was last sent to the sinks."""
 
     @property
     def name(self) -> str:
         """The name of the camera."""
         return self.regions[0].origin.camera
+
+    def describe(self) -> CameraState:
+        """Return the camera's state and what is in view."""
+        recovery, origin = self.camera.recovery, self.regions[0].origin
+        since = datetime.now().astimezone() - timedelta(seconds=time.monotonic() - recovery.since_s)
+        return CameraState(
+            origin.board,
+            origin.camera,
+            recovery.state.value,
+            since.isoformat(timespec="milliseconds"),
+            recovery.fault
+            if recovery.state is State.DEGRADED or (recovery.state is State.STOPPED and self.lost)
+            else "",
+            tuple(region.entered for region in self.regions if region.entered),
+        )
 
     @property
     def uses_previews(self) -> bool:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
-from edge_runtime.types import Event
+from edge_runtime.types import CameraState, Event
 
 
 class Sink(ABC):
@@ -12,12 +13,27 @@ class Sink(ABC):
 
     name: str = "sink"
 
-    def open(self) -> None:  # noqa: B027  (most sinks connect at the first event)
-        """Connect, if that must happen before the first event. An outbox calls it once."""
+    @property
+    def fault(self) -> str:
+        """What is wrong although events may be delivered, in one line; empty if nothing is."""
+        return ""
+
+    def open(self, cameras: Sequence[CameraState] = ()) -> None:  # noqa: B027  (most need it not)
+        """Start. An outbox calls it once, before everything else.
+
+        `cameras`: their states at this time. Later ones come by `show`.
+        """
 
     @abstractmethod
     def publish(self, event: Event) -> None:
         """Deliver one event; may block. Raises `SinkError`."""
+
+    def show(self, camera: CameraState) -> None:  # noqa: B027  (most sinks take only events)
+        """Deliver the state of a camera after it changed; may block. Raises `SinkError`.
+
+        The order with events is kept. Of several states of one camera that wait for a slow sink,
+        only the last is delivered.
+        """
 
     def close(self) -> None:  # noqa: B027  (most sinks hold no resources)
         """Release all resources. No event follows."""

@@ -1,25 +1,33 @@
 """Publish events to an MQTT broker, for home automation and other subscribers.
 
-Topics below the configured one: `event` (each event, QoS 1), `state` (the last recognition,
-retained, so that a subscriber that connects later receives it) and `status` (retained: "online", or
-"offline", which the broker sets if the connection breaks).
+The topics are those of `topics.Topics`. Retained messages tell what is in view now, also to who
+subscribes later. They are null from the start until the first recognition, while a camera is lost,
+and after the stop. A crash changes only `status`, by the last will: the state holds only while the
+status is "online".
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import ssl
 import sys
 import threading
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from edge_runtime.errors import ConfigError, ExtraMissingError, SinkError
 from edge_runtime.sinks.base import Sink
-from edge_runtime.types import Event
+from edge_runtime.sinks.mqtt_session import SessionWatch
+from edge_runtime.sinks.mqtt_state import RetainedState
+from edge_runtime.sinks.topics import Place, Topics
+from edge_runtime.types import CameraState, Event
 
 if TYPE_CHECKING:
     from paho.mqtt.client import MQTTMessageInfo
+
+log = logging.getLogger(__name__)
 
 ANSWER_S = 5.0
 """Limit for the broker to confirm a message or a connection."""
@@ -27,7 +35,7 @@ ANSWER_S = 5.0
 
 @dataclass(frozen=True)
 class MqttOptions:
-    """The broker, the credentials and the topic."""
+    """The broker, the credentials, the topic, and what the board watches."""
 
     host: str
     port: int = 1883
@@ -37,6 +45,9 @@ class MqttOptions:
     password: str = ""
     tls: bool = False
     ca_file: str = ""
+    board: str = ""
+    places: tuple[Place, ...] = (Place(),)
+    """All cameras, or all regions of those that have some."""
 
 
 class MqttSink(Sink):
@@ -61,10 +72,16 @@ class MqttSink(Sink):
         self._where = f"mqtt {options.host}:{options.port}"
         self._refusal = ""
         self._pending: list[MQTTMessageInfo] = []
-        self._pending_for: Event | None = None
+        self._pending_for: Event | CameraState | None = None
+        self._topics = Topics(options.topic, options.places)
+        self._retained = RetainedState(options.board, self._topics)
+        self._order = threading.Lock()
+        """Held while retained messages are computed and passed to paho, so that an older one never
+        follows a newer one."""
+        self._session = SessionWatch(options.client_id)
         self._connected = threading.Event()
         self._client = paho.Client(CallbackAPIVersion.VERSION2, client_id=options.client_id or "")
-        self._client.will_set(f"{options.topic}/status", "offline", qos=1, retain=True)
+        self._client.will_set(self._topics.status, "offline", qos=1, retain=True)
         if options.username:
             self._client.username_pw_set(options.username, options.password or None)
         if options.tls:
@@ -75,26 +92,45 @@ class MqttSink(Sink):
         self._client.on_disconnect = self._on_disconnect
         self._opened = False
 
-    def open(self) -> None:
+    @property
+    def fault(self) -> str:
+        """See `Sink.fault`."""
+        return self._session.fault and f"{self._where}: {self._session.fault}"
+
+    def open(self, cameras: Sequence[CameraState] = ()) -> None:
         """See `Sink.open`. From now on `status` is "online" while the broker is reachable."""
         if not self._opened:
             self._opened = True
+            for camera in cameras:
+                self._retained.show(camera)
             self._client.connect_async(self._options.host, self._options.port, keepalive=30)
             self._client.loop_start()
 
     def publish(self, event: Event) -> None:
         """See `Sink.publish`. Returns when the broker has confirmed the event."""
+        self._deliver(event, lambda: self._send_event(event))
+
+    def show(self, camera: CameraState) -> None:
+        """See `Sink.show`. Returns when the broker has confirmed the state."""
+        self._deliver(camera, lambda: self._send_retained(self._retained.show(camera)))
+
+    def _deliver(
+        self, item: Event | CameraState, send: Callable[[], list[MQTTMessageInfo]]
+    ) -> None:
         self.open()
         if not self._connected.wait(ANSWER_S):
             raise SinkError(
-                self._refusal or "no connection to the broker",
+                self._refusal or self._session.fault or "no connection to the broker",
                 where=self._where,
-                remedy="check that the broker runs, and the address, user and password",
+                remedy=""
+                if self._session.fault
+                else "check that the broker runs, and the address, user and password",
             )
         # paho still holds a message that an earlier attempt passed to it, and sends it after a
         # reconnect. A new attempt must wait for the confirmation only.
-        if self._pending_for is not event:
-            self._pending_for, self._pending = event, self._send(event)
+        if self._pending_for is not item:
+            with self._order:
+                self._pending_for, self._pending = item, send()
         for message in self._pending:
             try:
                 message.wait_for_publish(ANSWER_S)
@@ -102,29 +138,30 @@ class MqttSink(Sink):
                 self._pending_for = None
                 raise SinkError(str(error), where=self._where) from error
             if not message.is_published():
-                raise SinkError("the broker does not confirm the event", where=self._where)
+                raise SinkError("the broker does not confirm the message", where=self._where)
         self._pending_for = None
 
     def close(self) -> None:
         """See `Sink.close`. Sets `status` to "offline" itself; the last will is for failures."""
         if self._connected.is_set():
-            offline = self._client.publish(
-                f"{self._options.topic}/status", "offline", qos=1, retain=True
-            )
+            with self._order:
+                self._send_retained(self._retained.stop())
+                offline = self._client.publish(self._topics.status, "offline", qos=1, retain=True)
             offline.wait_for_publish(0.3)
         self._client.disconnect()
         self._client.loop_stop()
 
-    def _send(self, event: Event) -> list[MQTTMessageInfo]:
-        topic = self._options.topic
+    def _send_event(self, event: Event) -> list[MQTTMessageInfo]:
         body = json.dumps(asdict(event), ensure_ascii=False)
-        entered = event.kind == "enter"
-        state = {"label": event.label if entered else None, "since": event.time}
         return [
-            self._client.publish(f"{topic}/event", body, qos=1),
-            self._client.publish(
-                f"{topic}/state", json.dumps(state, ensure_ascii=False), qos=1, retain=True
-            ),
+            self._client.publish(self._topics.event, body, qos=1),
+            *self._send_retained(self._retained.event(event)),
+        ]
+
+    def _send_retained(self, messages: dict[str, str], qos: int = 1) -> list[MQTTMessageInfo]:
+        return [
+            self._client.publish(topic, text, qos=qos, retain=True)
+            for topic, text in messages.items()
         ]
 
     def _on_connect(
@@ -134,7 +171,13 @@ class MqttSink(Sink):
             self._refusal = f"the broker refuses the connection: {reason}"
             return
         self._refusal = ""
-        client.publish(f"{self._options.topic}/status", "online", qos=1, retain=True)
+        self._session.began()
+        # The broker may have lost what it retained, or may retain what an earlier process left.
+        # QoS 0: paho would repeat messages of QoS 1 after the next reconnect, when they are old.
+        # "online" is last, so that no state of an earlier process is read together with it.
+        with self._order:
+            self._send_retained(self._retained.messages(), qos=0)
+            client.publish(self._topics.status, "online", qos=0, retain=True)
         self._connected.set()
 
     def _on_connect_fail(self, _client: Any, _data: object) -> None:
@@ -147,9 +190,11 @@ class MqttSink(Sink):
             self._refusal = f"no connection to the broker: {error}" if error else ""
 
     def _on_disconnect(
-        self, _client: Any, _data: object, _flags: object, _reason: Any, _properties: object
+        self, _client: Any, _data: object, _flags: object, reason: Any, _properties: object
     ) -> None:
         self._connected.clear()
+        if reason.is_failure and self._session.ended():
+            log.error("%s", self.fault)
 
 
 def _trust(ca_file: str) -> ssl.SSLContext:

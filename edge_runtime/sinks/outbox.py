@@ -10,14 +10,14 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from edge_runtime.errors import SinkError, storage_error
 from edge_runtime.shortage import shortage
 from edge_runtime.sinks.base import Sink
 from edge_runtime.system.helper_thread import HelperThread
-from edge_runtime.types import Event
+from edge_runtime.types import CameraState, Event
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +51,7 @@ class Outbox(Sink):
         longest_s: float = 30.0,
         lossless: bool = False,
         after: Outbox | None = None,
+        cameras: Sequence[CameraState] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Deliver events to `sink`.
@@ -59,7 +60,7 @@ class Outbox(Sink):
         doubles from `shortest_s` to `longest_s`, with jitter. With `lossless`, `publish` waits when
         the queue is full instead of dropping the oldest event; use it with sources that can wait.
         `after` is the outbox that this one replaces. It is closed before `sink` is opened, so that
-        the two cannot contradict each other.
+        the two cannot contradict each other. `cameras` are passed to `sink.open`.
         """
         self.name = sink.name
         self.sink = sink
@@ -69,8 +70,11 @@ class Outbox(Sink):
         self._capacity = capacity
         self._lossless = lossless
         self._after = after
+        self._cameras = cameras
         self._clock = clock
-        self._events: deque[Event] = deque()
+        self._queue: deque[Event | CameraState] = deque()
+        self._waiting = 0
+        """Number of events in the queue; states of cameras are not counted."""
         self._published = self._delivered = self._dropped = self._failed = 0
         self._end_s: float | None = None
         self._ended = self._abandoned = False
@@ -83,12 +87,27 @@ class Outbox(Sink):
             self._published += 1
             if self._lossless:
                 self._changed.wait_for(
-                    lambda: len(self._events) < self._capacity or self._end_s is not None
+                    lambda: self._waiting < self._capacity or self._end_s is not None
                 )
-            elif len(self._events) >= self._capacity:
-                self._events.popleft()
+            elif self._waiting >= self._capacity:
+                self._queue.remove(next(each for each in self._queue if isinstance(each, Event)))
+                self._waiting -= 1
                 self._dropped += 1
-            self._events.append(event)
+            self._queue.append(event)
+            self._waiting += 1
+            self._changed.notify_all()
+
+    def show(self, camera: CameraState) -> None:
+        """See `Sink.show`. Returns immediately; raises nothing.
+
+        At most one state per camera waits, so a full queue of events never drops one.
+        """
+        with self._changed:
+            for each in self._queue:
+                if isinstance(each, CameraState) and each.camera == camera.camera:
+                    self._queue.remove(each)
+                    break
+            self._queue.append(camera)
             self._changed.notify_all()
 
     def counts(self) -> OutboxCounts:
@@ -112,8 +131,9 @@ class Outbox(Sink):
             self._changed.notify_all()
         self.thread.join(wait_s + GRACE_S)
         with self._changed:
-            self._dropped += len(self._events)
-            lost, self._events = len(self._events), deque()
+            lost, self._waiting = self._waiting, 0
+            self._dropped += lost
+            self._queue.clear()
             self._abandoned = not self._ended
         if lost:
             log.warning("%s: %d events were not delivered before shutdown", self.name, lost)
@@ -136,31 +156,36 @@ class Outbox(Sink):
 
     def _open(self) -> None:
         try:
-            self.sink.open()
+            self.sink.open(self._cameras)
         except Exception as error:  # the deliveries report the error in detail
             log.warning("%s", _as_sink_error(error, self.name))
 
     def _deliver_all(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._events or self._end_s is not None)
-                if not self._events:
+                self._changed.wait_for(lambda: self._queue or self._end_s is not None)
+                if not self._queue:
                     return
-                event = self._events.popleft()
+                item = self._queue.popleft()
+                self._waiting -= isinstance(item, Event)
                 self._changed.notify_all()
             delivered = False
             try:
-                delivered = self._deliver(event)
+                delivered = self._deliver(item)
             finally:  # counted even if this thread fails, as it is restarted
-                with self._changed:
-                    self._delivered += delivered
-                    self._failed += not delivered
+                if isinstance(item, Event):
+                    with self._changed:
+                        self._delivered += delivered
+                        self._failed += not delivered
 
-    def _deliver(self, event: Event) -> bool:
+    def _deliver(self, item: Event | CameraState) -> bool:
         attempt = 0
         while True:
             try:
-                self.sink.publish(event)
+                if isinstance(item, Event):
+                    self.sink.publish(item)
+                else:
+                    self.sink.show(item)
             except Exception as error:  # a bug in a sink must not stop later deliveries
                 fault = _as_sink_error(error, self.name)
             else:

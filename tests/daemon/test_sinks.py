@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -26,27 +26,14 @@ from edge_runtime.sinks.command import CommandSink
 from edge_runtime.sinks.mqtt import MqttOptions, MqttSink
 from edge_runtime.sinks.webhook import WebhookSink
 from edge_runtime.types import Event
+from tests.daemon.broker import Broker, Listener, needs_broker, until
 from tests.support.events import make_event
 
 HTML = "<img src=x onerror=alert(1)>$(touch /tmp/owned) & \"quoted\" 'too'"
 
 
-def _until(condition: Callable[[], Any], limit_s: float = 15.0) -> Any:
-    end_s = time.monotonic() + limit_s
-    while not (result := condition()):
-        assert time.monotonic() < end_s, "timed out"
-        time.sleep(0.01)
-    return result
-
-
 def _has_delivered(box: Outbox) -> bool:
     return box.counts().delivered > 0
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class _ScriptedSink(Sink):
@@ -87,7 +74,7 @@ def test_no_event_is_lost_without_being_counted(
     box = Outbox(sink, capacity=capacity, attempts=attempts, shortest_s=1e-4, longest_s=2e-4)
     for number in range(count):
         box.publish(make_event(number))
-    _until(lambda: not box.counts().waiting)
+    until(lambda: not box.counts().waiting)
     box.close()
     counts = box.counts()
     assert counts.published == count == counts.delivered + counts.dropped + counts.failed
@@ -190,7 +177,7 @@ def test_a_webhook_retries_only_temporary_errors(hook: str) -> None:
     box = Outbox(WebhookSink(hook, token="s3cret"), attempts=5, shortest_s=0.01)
     for number in range(4):
         box.publish(make_event(number, label=HTML))
-    _until(lambda: not box.counts().waiting)
+    until(lambda: not box.counts().waiting)
     box.close()
     counts = box.counts()
     # The first event succeeds at the third attempt. 404 and a redirect are final.
@@ -220,7 +207,7 @@ def test_a_webhook_response_that_is_not_http_is_retried(caplog: pytest.LogCaptur
         url = f"http://127.0.0.1:{server.getsockname()[1]}/"
         box = Outbox(WebhookSink(url, timeout_s=5.0), attempts=3, shortest_s=0.01)
         box.publish(make_event())
-        _until(lambda: box.counts().waiting == 0)
+        until(lambda: box.counts().waiting == 0)
         box.close()
         thread.join(5.0)
     assert (box.counts().delivered, box.counts().failed) == (1, 0)
@@ -272,64 +259,6 @@ def test_programs_that_fail(command: list[str], what: str) -> None:
 
 # -- MQTT -------------------------------------------------------------------------------------
 
-BROKER = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
-needs_broker = pytest.mark.skipif(BROKER is None, reason="no mosquitto: apt install mosquitto")
-
-
-class Broker:
-    """A real MQTT broker whose port stays the same across restarts."""
-
-    def __init__(self, folder: Path, extra: str = "allow_anonymous true") -> None:
-        self.port = _free_port()
-        self._config = folder / "mosquitto.conf"
-        self._config.write_text(f"listener {self.port} 127.0.0.1\n{extra}\n")
-        self._child: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        assert BROKER
-        self._child = subprocess.Popen(
-            [BROKER, "-c", self._config], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        _until(self._answers)
-
-    def stop(self) -> None:
-        if self._child:
-            self._child.kill()
-            self._child.wait()
-            self._child = None
-
-    def _answers(self) -> bool:
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
-
-
-class Listener:
-    """A client that records every message."""
-
-    def __init__(self, port: int) -> None:
-        from paho.mqtt import client as paho
-        from paho.mqtt.enums import CallbackAPIVersion
-
-        self.messages: list[tuple[str, str, bool]] = []
-        self._client = paho.Client(CallbackAPIVersion.VERSION2)
-        self._client.reconnect_delay_set(1, 1)
-        self._client.on_connect = lambda client, *_: client.subscribe("#", qos=1)
-        subscribed = threading.Event()  # earlier messages are not received
-        self._client.on_subscribe = lambda *_: subscribed.set()
-        self._client.on_message = lambda _client, _data, message: self.messages.append(
-            (message.topic, message.payload.decode(), message.retain)
-        )
-        self._client.connect_async("127.0.0.1", port)
-        self._client.loop_start()
-        assert subscribed.wait(15)
-
-    def payloads(self, topic: str) -> list[str]:
-        return [text for name, text, _ in self.messages if name == topic]
-
-    def close(self) -> None:
-        self._client.disconnect()
-        self._client.loop_stop()
-
 
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[Broker]:
@@ -345,16 +274,16 @@ def test_mqtt_publishes_events_state_and_status(broker: Broker) -> None:
     box = Outbox(MqttSink(MqttOptions("127.0.0.1", broker.port, "home/eye")))
     box.publish(make_event(1, "enter", HTML))
     box.publish(make_event(2, "leave", HTML))
-    _until(lambda: len(listener.payloads("home/eye/event")) == 2)
+    until(lambda: len(listener.payloads("home/eye/event")) == 2)
     assert [json.loads(text)["sequence"] for text in listener.payloads("home/eye/event")] == [1, 2]
     assert json.loads(listener.payloads("home/eye/event")[0])["label"] == HTML
-    _until(lambda: listener.payloads("home/eye/status"))
+    until(lambda: listener.payloads("home/eye/status"))
     assert listener.payloads("home/eye/status")[-1] == "online"
     late = Listener(broker.port)  # the state is retained for later subscribers
-    _until(lambda: late.payloads("home/eye/state"))
+    until(lambda: late.payloads("home/eye/state"))
     assert json.loads(late.payloads("home/eye/state")[0])["label"] is None
     box.close(2)
-    _until(lambda: listener.payloads("home/eye/status")[-1] == "offline")
+    until(lambda: listener.payloads("home/eye/status")[-1] == "offline")
     assert box.counts().delivered == 2
     late.close()
     listener.close()
@@ -366,11 +295,11 @@ def test_a_replaced_sink_does_not_overwrite_the_status(broker: Broker) -> None:
     listener = Listener(broker.port)
     options = MqttOptions("127.0.0.1", broker.port, "eye", client_id="eye")
     box = Outbox(MqttSink(options))
-    _until(lambda: listener.payloads("eye/status")[-1:] == ["online"])
+    until(lambda: listener.payloads("eye/status")[-1:] == ["online"])
     for number in range(5):
         box = Outbox(MqttSink(options), after=box)
         box.publish(make_event(number))
-        _until(partial(_has_delivered, box))
+        until(partial(_has_delivered, box))
     time.sleep(0.3)
     assert listener.payloads("eye/status")[-1] == "online"
     assert [json.loads(text)["sequence"] for text in listener.payloads("eye/event")] == [
@@ -402,11 +331,11 @@ def test_a_sink_that_is_busy_at_shutdown_is_closed_later() -> None:
     box.publish(make_event(1))
     successor = Outbox(next_, after=box)
     successor.publish(make_event(2))
-    _until(lambda: box._abandoned)
+    until(lambda: box._abandoned)
     assert not slow.closed
     assert not next_.received  # the successor waits
     slow.go.set()
-    _until(lambda: next_.received == [2])
+    until(lambda: next_.received == [2])
     assert (slow.received, slow.closed) == ([1], 1)
     successor.close()
     assert next_.closed == 1
@@ -429,7 +358,7 @@ def test_the_broker_publishes_the_last_will(broker: Broker) -> None:
     child.kill()
     child.wait()
     child.stdout.close()
-    _until(lambda: listener.payloads("eye/status")[-1:] == ["offline"])
+    until(lambda: listener.payloads("eye/status")[-1:] == ["offline"])
     listener.close()
 
 
@@ -444,7 +373,7 @@ def test_events_wait_while_the_broker_is_away(broker: Broker) -> None:
     assert box.counts().delivered == 0
     broker.start()
     listener = Listener(broker.port)
-    _until(lambda: not box.counts().waiting, 40)
+    until(lambda: not box.counts().waiting, 40)
     counts = box.counts()
     assert counts.published == 6 == counts.delivered + counts.dropped
     assert counts.dropped in (2, 3)  # one may have been in publication

@@ -1,0 +1,83 @@
+"""The keys of the tables that describe where events go."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from edge_runtime.settings.table import Table
+
+
+class OutputSettings(Table, frozen=True, kw_only=True):
+    """Events on standard output."""
+
+    format: Annotated[
+        Literal["text", "json", "none"],
+        Meta(description="Human-readable lines, JSON objects, or nothing."),
+    ] = "text"
+
+
+class MqttSettings(Table, frozen=True, kw_only=True):
+    """Events to an MQTT broker. Requires `edge-runtime[mqtt]`. Without this table: off."""
+
+    host: Annotated[str, Meta(min_length=1, description="Host name of the broker. Required.")]
+    port: Annotated[int, Meta(ge=1, le=65535, description="Usually 1883, or 8883 with TLS.")] = 1883
+    topic: Annotated[
+        str,
+        Meta(
+            pattern=r"^[^#+\x00]*$",
+            description="Parent of the topics event, state and camera (retained), and status (last "
+            "will). Empty: edge-runtime/BOARD, with the name of the table [board].",
+        ),
+    ] = ""
+    client_id: Annotated[
+        str, Meta(description="Different on each board. Empty: the broker chooses one.")
+    ] = ""
+    username: Annotated[str, Meta(description="Empty: no login.")] = ""
+    password_file: Annotated[str, Meta(description="A file whose first line is the password.")] = ""
+    tls: Annotated[bool, Meta(description="Encrypt, and verify the broker's certificate.")] = False
+    ca_file: Annotated[str, Meta(description="Trusted certificates, PEM. Empty: the system's.")] = (
+        ""
+    )
+    queue: Annotated[
+        int, Meta(ge=1, le=1_000_000, description="Events stored while the broker is unreachable.")
+    ] = 1000
+
+
+class WebhookSettings(Table, frozen=True, kw_only=True):
+    """Events to a web server, one POST request with JSON per event. Without this table: off."""
+
+    url: Annotated[
+        str, Meta(pattern=r"^https?://[^/\s]", description="An http or https URL. Required.")
+    ]
+    token_file: Annotated[
+        str, Meta(description="A file whose first line is sent as a bearer token.")
+    ] = ""
+    timeout_s: Annotated[
+        float, Meta(gt=0, le=300, description="Limit for one whole attempt, seconds.")
+    ] = 5.0
+    attempts: Annotated[
+        int, Meta(ge=1, le=1000, description="Attempts per event before it has failed.")
+    ] = 8
+    queue: Annotated[
+        int, Meta(ge=1, le=1_000_000, description="Events stored while the server is unreachable.")
+    ] = 1000
+
+
+class ExecSettings(Table, frozen=True, kw_only=True):
+    """Events to a program, run once per event without a shell. Without this table: off."""
+
+    command: Annotated[
+        list[str],
+        Meta(
+            min_length=1,
+            description="Program and arguments. It reads the event from stdin. Required.",
+        ),
+    ]
+    timeout_s: Annotated[
+        float, Meta(gt=0, le=3600, description="Seconds until its process group is killed.")
+    ] = 10.0
+    queue: Annotated[
+        int, Meta(ge=1, le=1_000_000, description="Events stored while the program runs.")
+    ] = 100
