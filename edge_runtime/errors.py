@@ -7,6 +7,7 @@
     │   ├── LabelError                   empty, too long, or contains slashes or control characters
     │   ├── CodeError                    a code of the wrong width or type
     │   └── ConfigError                  an unusable configuration file: file, line, key
+    │       └── ConfigLockedError        the page may not change the file, or not now
     ├── ModelError                   4   the hash network cannot be used
     │   ├── ModelNotFoundError           the file does not exist; names the places searched
     │   ├── ModelInvalidError            corrupt, or not a hash network
@@ -55,7 +56,6 @@ from __future__ import annotations
 
 import errno
 import os
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -112,6 +112,10 @@ class CodeError(InputError):
 
 class ConfigError(InputError):
     """The configuration file cannot be used."""
+
+
+class ConfigLockedError(ConfigError):
+    """The page may not change the configuration file, or not now."""
 
 
 class ModelError(EdgeRuntimeError):
@@ -341,9 +345,3 @@ def storage_error(error: OSError | sqlite3.Error, where: object) -> StorageError
         errno.ENOENT: ("no such file or folder", "check the path"),
     }.get(cause or 0, ((error.strerror or str(error)) if isinstance(error, OSError) else "", ""))
     return StorageError(what, where=where, remedy=remedy) if what else None
-
-
-def discard(path: Path) -> None:
-    """Remove what a failed attempt left at `path`. Raises nothing, as that would hide its error."""
-    with suppress(OSError):
-        path.unlink()

@@ -105,7 +105,8 @@ class Event:
     """A change of the label in view."""
 
     kind: str
-    """Either "enter" (the label came into view) or "leave"."""
+    """Either "enter" (the label came into view) or "leave". A sink may also receive a "test", which
+    its owner asked for."""
     label: str
     confidence: float
     """See `Recognition.confidence`; 0 if no recent frame names the label any more."""

@@ -75,6 +75,7 @@ def command(config: Path | None, as_json: bool, **options: Any) -> int:
     each event is one line, and so is the summary. SIGHUP reloads the configuration.
     """
     from edge_runtime.daemon.service import Service
+    from edge_runtime.settings.edit import ConfigurationFile
 
     log_to_stderr("info")
     if as_json:
@@ -88,7 +89,9 @@ def command(config: Path | None, as_json: bool, **options: Any) -> int:
         servers.extend(_web_servers(service))
         return [*collectors, *servers]
 
-    with Service(lambda: _settings(config, options), attach) as service, _signals(service):
+    given = {".".join(key) for name, key in _CONFIG_KEYS.items() if options.get(name) is not None}
+    file = ConfigurationFile(config, given)
+    with Service(lambda: _settings(config, options), attach, file) as service, _signals(service):
         _greet(service, servers)
         try:
             service.run()

@@ -9,6 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,7 @@ from edge_runtime.system.memory import release_unused
 from edge_runtime.types import Event
 
 if TYPE_CHECKING:
+    from edge_runtime.settings.edit import ConfigurationFile
     from edge_runtime.unknowns.part import Unknowns
 
 log = logging.getLogger(__name__)
@@ -46,6 +48,14 @@ END_S = 0.5
 parts are closed at the same time."""
 
 
+@dataclass(frozen=True)
+class Reloaded:
+    """Names of the tables of a new configuration that differ from the previous one."""
+
+    applied: frozenset[str]
+    need_restart: frozenset[str]
+
+
 class Service:
     """The daemon with its engine, gallery, camera and sinks. Create and use it on one thread."""
 
@@ -53,13 +63,16 @@ class Service:
         self,
         load: Callable[[], Settings],
         attach: Callable[[Service], Sequence[AttachedPart]] = lambda _service: (),
+        file: ConfigurationFile | None = None,
     ) -> None:
         """Build everything that the configuration names; raises `EdgeRuntimeError`.
 
         `load` reads the configuration, now and at each reload. `attach` creates the parts that run
-        beside the daemon. They are checked while it runs and closed with it.
+        beside the daemon. They are checked while it runs and closed with it. `file` is what `load`
+        reads, so that the page can change it.
         """
         self._load = load
+        self.file = file
         self.settings = settings = load()
         self.started_s = time.monotonic()
         self.recent: deque[Event] = deque(maxlen=RECENT_EVENTS)
@@ -209,6 +222,18 @@ class Service:
 
     def reload(self) -> None:
         """Apply a changed configuration; one with an error changes nothing."""
+        try:
+            self.apply_file()
+        except EdgeRuntimeError as error:
+            log.error("not reloaded: %s", error)
+            self.daemon.last_error = str(error)
+        self.gallery_watch.reopen()
+
+    def apply_file(self) -> Reloaded:
+        """Apply a changed configuration; one with an error changes nothing.
+
+        Call it on the main loop's thread, between two frames. Raises `EdgeRuntimeError`.
+        """
         self.notifier.reloading()
         try:
             new = self._load()
@@ -217,14 +242,11 @@ class Service:
                 for name in new.__struct_fields__
                 if getattr(new, name) != getattr(self.settings, name)
             }
-            self._reload(new, changed)
-        except EdgeRuntimeError as error:
-            log.error("not reloaded: %s", error)
-            self.daemon.last_error = str(error)
-        self.gallery_watch.reopen()
-        self.notifier.ready(f"watching {self._source_names()}")
+            return self._reload(new, changed)
+        finally:
+            self.notifier.ready(f"watching {self._source_names()}")
 
-    def _reload(self, new: Settings, changed: set[str]) -> None:
+    def _reload(self, new: Settings, changed: set[str]) -> Reloaded:
         cameras = self.cameras.prepare(new, self.pipeline, self.board)
         if cameras.reopens:  # the content of a password file may have changed
             changed.add("cameras" if new.cameras else "camera")
@@ -256,6 +278,7 @@ class Service:
         if need_restart:
             log.warning("needs a restart to take effect: %s", ", ".join(sorted(need_restart)))
         self.settings = new
+        return Reloaded(frozenset(changed & RELOADABLE), frozenset(need_restart))
 
     def _apply(self, settings: Settings) -> None:
         """Apply the settings that are plain values and need nothing to be reopened."""

@@ -13,7 +13,6 @@ from edge_runtime.errors import (
     GalleryModelMismatchError,
     InputError,
     StorageError,
-    discard,
 )
 from edge_runtime.gallery.maintenance import set_aside, verify
 from edge_runtime.gallery.rows import read_meta
@@ -26,6 +25,7 @@ from edge_runtime.gallery.upkeep.ownership import (
     ownership_of,
 )
 from edge_runtime.system.durable import replacing
+from edge_runtime.system.files import discard
 
 
 def backup(path: Path, target: Path) -> None:

@@ -6,15 +6,16 @@ gate applies only to frames from a camera.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Sequence
 from copy import copy
 from dataclasses import dataclass
 
 from edge_runtime.code import Code, Embedding
 from edge_runtime.engine import Engine
-from edge_runtime.errors import InputError
+from edge_runtime.errors import InputError, LabelError, NotEnrolledError
 from edge_runtime.fitting.calibration import FALSE_NAME_RATE
-from edge_runtime.gallery import Gallery
+from edge_runtime.gallery import Gallery, check_label
 from edge_runtime.gallery.records import UNKNOWN
 from edge_runtime.image import Image
 from edge_runtime.image.change_gate import ChangeGate
@@ -36,6 +37,8 @@ from edge_runtime.recognition.voting import (
 )
 from edge_runtime.system.stage_timer import NO_TIMER, StageTimer
 from edge_runtime.types import QueryResult, Verdict
+
+log = logging.getLogger(__name__)
 
 
 def code_of(engine: Engine, image: Image, timer: StageTimer = NO_TIMER) -> Code:
@@ -96,6 +99,9 @@ class Pipeline:
         self.false_name_rate = false_name_rate
         self.labels = labels
         self.gate = gate
+        self._skips_missing_labels = False
+        self._missing: tuple[str, ...] = ()
+        """Labels of `labels` that the gallery lacks, as last reported."""
         self._embedding: Embedding | None = None
 
     def with_gate(self, gate: ChangeGate | None) -> Pipeline:
@@ -105,9 +111,12 @@ class Pipeline:
         return other
 
     def for_labels(self, labels: Collection[str] | None) -> Pipeline:
-        """Return a pipeline like this one that recognizes only `labels`, or all, without a gate."""
+        """Return a pipeline like this one that recognizes only `labels`, or all, without a gate.
+
+        A label that the gallery lacks is not recognized until it is enrolled. It is logged once.
+        """
         other = self.with_gate(None)
-        other.labels = labels
+        other.labels, other._skips_missing_labels = labels, True
         return other
 
     def query(self, image: Image, near: QueryPosition | None = None) -> QueryResult:
@@ -156,7 +165,35 @@ class Pipeline:
     def _search(
         self, embedding: Embedding, near: QueryPosition | None, timer: StageTimer
     ) -> QueryResult:
-        labels = self.labels
+        try:
+            return self._search_labels(self.labels, embedding, near, timer)
+        except (NotEnrolledError, LabelError):
+            if not self._skips_missing_labels:
+                raise
+            return self._search_labels(self._enrolled_labels(), embedding, near, timer)
+
+    def _enrolled_labels(self) -> list[str]:
+        """Return those of `labels` that are in the gallery."""
+        enrolled = set(self.gallery.snapshot().labels.values())
+        found: list[str] = []
+        missing: list[str] = []
+        for label in self.labels or ():
+            try:
+                (found if check_label(label) in enrolled else missing).append(label)
+            except LabelError:
+                missing.append(label)
+        if tuple(missing) != self._missing:
+            self._missing = tuple(missing)
+            log.warning("not in the gallery, and so not recognized: %s", ", ".join(missing))
+        return found
+
+    def _search_labels(
+        self,
+        labels: Collection[str] | None,
+        embedding: Embedding,
+        near: QueryPosition | None,
+        timer: StageTimer,
+    ) -> QueryResult:
         if labels is not None and self.gallery.snapshot().unknown is not None:
             labels = {*labels, UNKNOWN}
         ranking = self.gallery.rank(embedding, self.neighbors, labels=labels, near=near)

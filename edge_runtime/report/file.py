@@ -8,9 +8,10 @@ from typing import Any
 
 import msgspec
 
-from edge_runtime.errors import ReportError, discard, storage_error
+from edge_runtime.errors import ReportError, storage_error
 from edge_runtime.report.schema import SCHEMA_VERSION, Report
 from edge_runtime.system.durable import make_folder, write_file
+from edge_runtime.system.files import discard
 
 MAX_BYTES = 1 << 28
 """Twice the size of a report with a million samples, the maximum of --samples."""

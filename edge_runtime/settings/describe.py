@@ -39,6 +39,8 @@ class Key:
     """None: the key is required."""
     text: str
     example: Any
+    shape: shape.Type
+    """Type and range as msgspec reads them."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ def _key(table: str, field: shape.Field) -> Key:
     while isinstance(kind, shape.Metadata):
         text = text or (kind.extra_json_schema or {}).get("description", "")
         kind = kind.type
-    return Key(field.name, _kind(kind), default, text, example)
+    return Key(field.name, _kind(kind), default, text, example, kind)
 
 
 def _kind(kind: shape.Type) -> str:

@@ -21,7 +21,7 @@ from edge_runtime.system.files import open_regular
 MAX_BYTES = 1 << 16
 MOST_PARTS = 8
 """Parts of a key, such as 2 in camera.fps. tomllib takes minutes for a key of 50,000 parts."""
-_LITERAL = re.compile(
+LITERAL = re.compile(
     r'"""(?:\\.|[^\\])*?"""|' r"'''.*?'''|" r'"(?:\\.|[^"\\\n])*"|' r"'[^'\n]*'|#[^\n]*", re.DOTALL
 )
 """Texts and comments, which may contain any number of dots."""
@@ -74,7 +74,7 @@ def parse_settings(text: str, *, where: object = "configuration") -> Settings:
 
     Raises `ConfigError` with a location that begins with `where`.
     """
-    bare = _LITERAL.sub(_blank, text)
+    bare = LITERAL.sub(_blank, text)
     if long := _LONG_KEY.search(bare):
         line = bare.count("\n", 0, long.start()) + 1
         raise ConfigError(

@@ -35,5 +35,9 @@ class Sink(ABC):
         only the last is delivered.
         """
 
+    def test(self, event: Event) -> None:
+        """Deliver an event of the kind "test", which changes no state; raises `SinkError`."""
+        self.publish(event)
+
     def close(self) -> None:  # noqa: B027  (most sinks hold no resources)
         """Release all resources. No event follows."""

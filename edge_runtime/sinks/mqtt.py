@@ -114,6 +114,12 @@ class MqttSink(Sink):
         """See `Sink.show`. Returns when the broker has confirmed the state."""
         self._deliver(camera, lambda: self._send_retained(self._retained.show(camera)))
 
+    def test(self, event: Event) -> None:
+        """See `Sink.test`. Publishes to the topic `test`, so that no subscriber acts on it."""
+        topic = f"{self._options.topic}/test"
+        body = json.dumps(asdict(event), ensure_ascii=False)
+        self._deliver(event, lambda: [self._client.publish(topic, body, qos=1)])
+
     def _deliver(
         self, item: Event | CameraState, send: Callable[[], list[MQTTMessageInfo]]
     ) -> None:

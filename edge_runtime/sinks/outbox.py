@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from edge_runtime.errors import SinkError, storage_error
+from edge_runtime.errors import BusyError, SinkError, storage_error
 from edge_runtime.shortage import shortage
 from edge_runtime.sinks.base import Sink
 from edge_runtime.system.helper_thread import HelperThread
@@ -36,6 +36,16 @@ class OutboxCounts:
     failed: int
     """The sink refused the event, or every attempt failed."""
     waiting: int
+
+
+class _Trial:
+    """An event that is delivered outside the queue."""
+
+    def __init__(self, event: Event) -> None:
+        self.event = event
+        self.begun = False
+        self.error = ""
+        self.done = threading.Event()
 
 
 class Outbox(Sink):
@@ -76,6 +86,7 @@ class Outbox(Sink):
         self._waiting = 0
         """Number of events in the queue; states of cameras are not counted."""
         self._published = self._delivered = self._dropped = self._failed = 0
+        self._trial: _Trial | None = None
         self._end_s: float | None = None
         self._ended = self._abandoned = False
         self._changed = threading.Condition()
@@ -121,6 +132,26 @@ class Outbox(Sink):
                 self._published - self._delivered - self._dropped - self._failed,
             )
 
+    def attempt(self, event: Event, wait_s: float) -> str:
+        """Deliver an event of the kind "test" in one attempt, outside the queue and uncounted.
+
+        Returns what is wrong, or "" if it was delivered. Waits up to `wait_s`. Raises `BusyError`
+        while another one is under way.
+        """
+        trial = _Trial(event)
+        with self._changed:
+            if self._trial is not None:
+                raise BusyError("a test is under way", where=self.name)
+            self._trial = trial
+            self._changed.notify_all()
+        trial.done.wait(wait_s)
+        with self._changed:
+            if self._trial is trial and not trial.begun:
+                self._trial = None  # it must not be sent later
+        if trial.done.is_set():
+            return trial.error
+        return self.last_error or f"no answer within {wait_s:g} s"
+
     def close(self, wait_s: float = 1.0) -> None:
         """Deliver events for up to `wait_s`, count the rest as dropped, and close the sink.
 
@@ -163,12 +194,20 @@ class Outbox(Sink):
     def _deliver_all(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._queue or self._end_s is not None)
-                if not self._queue:
+                self._changed.wait_for(
+                    lambda: self._queue or self._trial or self._end_s is not None
+                )
+                if trial := self._trial:
+                    trial.begun = True
+                elif not self._queue:
                     return
-                item = self._queue.popleft()
-                self._waiting -= isinstance(item, Event)
+                else:
+                    item = self._queue.popleft()
+                    self._waiting -= isinstance(item, Event)
                 self._changed.notify_all()
+            if trial:
+                self._try(trial)
+                continue
             delivered = False
             try:
                 delivered = self._deliver(item)
@@ -177,6 +216,15 @@ class Outbox(Sink):
                     with self._changed:
                         self._delivered += delivered
                         self._failed += not delivered
+
+    def _try(self, trial: _Trial) -> None:
+        try:
+            self.sink.test(trial.event)
+        except Exception as error:  # a bug in a sink must not stop later deliveries
+            trial.error = str(_as_sink_error(error, self.name))
+        finally:
+            self._trial = None
+            trial.done.set()
 
     def _deliver(self, item: Event | CameraState) -> bool:
         attempt = 0

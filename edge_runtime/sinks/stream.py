@@ -29,8 +29,9 @@ class TextSink(Sink):
             f"{event.distance} bits away" if entered else "",
             f"{event.latency_ms:.1f} ms",
         ]
+        mark = {"enter": "+", "leave": "-"}.get(event.kind, "?")
         self._stream.write(
-            f"{event.time[11:23]}  {place or 'frame'} {event.sequence:>5}  {'-+'[entered]} "
+            f"{event.time[11:23]}  {place or 'frame'} {event.sequence:>5}  {mark} "
             f"{printable(event.label)}  ({', '.join(filter(None, facts))})\n"
         )
         self._stream.flush()

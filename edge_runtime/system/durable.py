@@ -49,6 +49,22 @@ def write_file(path: Path, data: bytes) -> None:
         temporary.write_bytes(data)
 
 
+def replace_content(path: Path, data: bytes, *, like: Path | None = None) -> None:
+    """Write the file `path` as `write_file` does, with the owner and mode of `like` (or of itself).
+
+    Raises OSError, for example if this process may not give a file to that owner. At no time can
+    others read more than they could.
+    """
+    before = (like or path).stat()
+    with replacing(path) as temporary:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            if (before.st_uid, before.st_gid) != (os.geteuid(), os.getegid()):
+                os.fchown(descriptor, before.st_uid, before.st_gid)
+            os.fchmod(descriptor, stat.S_IMODE(before.st_mode))
+            file.write(data)
+
+
 def make_folder(folder: Path) -> None:
     """Create `folder` and its parents durably, where they are missing; raises OSError."""
     missing = [each for each in (folder, *folder.parents) if not each.exists()]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -45,3 +46,9 @@ def is_full(where: object) -> bool:
         return disk.f_bavail * disk.f_frsize < 1 << 14
     except OSError:
         return False
+
+
+def discard(path: Path) -> None:
+    """Remove what a failed attempt left at `path`. Raises nothing, as that would hide its error."""
+    with suppress(OSError):
+        path.unlink()

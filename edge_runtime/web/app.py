@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from edge_runtime.errors import (
     BusyError,
+    ConfigLockedError,
     EdgeRuntimeError,
     GalleryBusyError,
     InputError,
@@ -34,6 +35,7 @@ from edge_runtime.web.routes.look import LookEndpoints
 from edge_runtime.web.routes.monitoring import MonitoringEndpoints
 from edge_runtime.web.routes.page import PageEndpoints
 from edge_runtime.web.routes.recognition import RecognitionEndpoints
+from edge_runtime.web.routes.settings import SettingsEndpoints
 from edge_runtime.web.routes.unknowns import UnknownsEndpoints
 from edge_runtime.web.streams import TooManyStreamsError
 
@@ -45,6 +47,7 @@ _STATUS = (
     (GalleryBusyError, 503),
     (ResourceError, 503),
     (NotEnrolledError, 404),
+    (ConfigLockedError, 409),
     (LabelError, 422),
     (InputError, 422),
     (StorageError, 507),
@@ -73,6 +76,7 @@ class Site:
             GalleryFileEndpoints(context),
             GalleryEndpoints(context),
             UnknownsEndpoints(context),
+            SettingsEndpoints(context),
         ]
         self.app = Starlette(
             routes=[endpoint.route for endpoint in self.endpoints],

@@ -25,7 +25,6 @@ from edge_runtime.errors import (
     GalleryError,
     GalleryNotFoundError,
     InputError,
-    discard,
 )
 from edge_runtime.gallery import Gallery
 from edge_runtime.gallery.backup import backup, restore
@@ -33,6 +32,7 @@ from edge_runtime.gallery.exchange.export import export_lines
 from edge_runtime.gallery.schema import translated
 from edge_runtime.model import ModelInfo
 from edge_runtime.system.durable import sync_folder
+from edge_runtime.system.files import discard
 from edge_runtime.web.photos import UploadError
 
 T = TypeVar("T")

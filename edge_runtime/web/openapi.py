@@ -54,18 +54,40 @@ LIMIT = {
     "in": "query",
     "schema": {"type": "integer", "minimum": 1, "maximum": 200, "default": 50},
 }
+SINK = {
+    "name": "name",
+    "in": "path",
+    "required": True,
+    "description": "Name of the sink, as in the status",
+    "schema": schemas.TEXT,
+}
+SOURCE = {
+    "name": "source",
+    "in": "query",
+    "required": True,
+    "description": "The camera, as in /api/cameras/available",
+    "schema": schemas.TEXT,
+}
+VERSION = {
+    "name": "If-Match",
+    "in": "header",
+    "description": "The version that the change is meant for; without it, the current one",
+    "schema": schemas.TEXT,
+}
 _FAULTS = {
     400: "The request cannot be read",
     401: "A token is required",
     403: "The request comes from another site's page, or the token permits only to look",
-    404: "There is no such label, picture, camera or region",
+    404: "There is no such label, picture, camera, region or sink",
     408: "The photo did not arrive in time",
+    409: "The page may not change this key or the file, or the file was changed meanwhile",
     413: "Larger than http.max_upload_mb",
     415: "Not a supported image type",
     421: "Host header not allowed",
     422: "Not a valid photo, label or number",
     429: "Too many requests",
     431: "The request headers are too large",
+    500: "The camera does not work",
     503: "Busy, or the camera delivers no frames",
     507: "The disk is full",
 }

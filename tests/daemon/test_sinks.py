@@ -460,3 +460,16 @@ def test_certificates_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     for name, message in (("garbage.pem", "the file contains no"), ("nowhere.pem", "No such")):
         with pytest.raises(ConfigError, match=f"{name}: mqtt.ca_file: {message}"):
             MqttSink(MqttOptions("127.0.0.1", 1, tls=True, ca_file=str(tmp_path / name)))
+
+
+@needs_broker
+def test_a_test_event_has_a_topic_of_its_own(broker: Broker) -> None:
+    listener = Listener(broker.port)
+    box = Outbox(MqttSink(MqttOptions("127.0.0.1", broker.port, "home/eye")))
+    assert box.attempt(make_event(0, "test"), 20) == ""
+    until(lambda: listener.payloads("home/eye/test"))
+    assert not listener.payloads("home/eye/event") and not listener.payloads("home/eye/state")
+    broker.stop()
+    assert "broker" in box.attempt(make_event(1, "test"), 30)
+    box.close(0.1)
+    listener.close()

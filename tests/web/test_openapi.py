@@ -66,7 +66,7 @@ def test_answers_have_exactly_the_documented_fields(
     def check(
         method: str, path: str, status: int, body: bytes | None = None, *, query: str = ""
     ) -> Answer:
-        url = path.replace("{label}", "cat").replace("{id}", "0") + query
+        url = path.replace("{label}", "cat").replace("{id}", "0").replace("{name}", "json") + query
         answer = site.ask(method, url, body, Content_Type="image/jpeg")
         assert answer.status == status, answer.body
         _check(document, method, path, status, answer.json())
@@ -131,6 +131,14 @@ def test_answers_have_exactly_the_documented_fields(
     check("POST", "/api/gallery/undo", 200, undo)
     check("POST", "/api/gallery/undo", 404, undo)
     site.ask("POST", "/api/labels/tom/rename", b'{"to": "cat"}')
+    assert check("GET", "/api/settings", 200).json()["tables"]
+    check("PATCH", "/api/settings", 200, b'{"decision.window": 4}')
+    check("PATCH", "/api/settings", 409, b'{"exec.command": ["rm"]}')
+    check("POST", "/api/settings/undo", 200)
+    check("PUT", "/api/regions", 200, b'{"camera": "camera", "regions": []}')
+    check("POST", "/api/sinks/{name}/test", 200)
+    check("GET", "/api/cameras/available", 200)
+    check("GET", "/api/cameras/preview", 422)
     check("DELETE", "/api/labels/{label}", 200)
     check("DELETE", "/api/labels/{label}", 404)
     with urllib.request.urlopen(site.url + "/api/stream", timeout=20) as stream:

@@ -1,0 +1,169 @@
+"""The settings of the page, tests of the sinks, and the cameras to choose from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from edge_runtime.camera.attached import attached_cameras
+from edge_runtime.web.access import refuse
+from edge_runtime.web.endpoint import Endpoint
+from edge_runtime.web.openapi import (
+    SINK,
+    SOURCE,
+    VERSION,
+    json_body,
+    operation,
+    responses,
+    text_response,
+)
+from edge_runtime.web.photos import UploadError
+from edge_runtime.web.routes.context import Context, Group, small_json
+from edge_runtime.web.settings import schemas
+from edge_runtime.web.settings.background import Background
+from edge_runtime.web.settings.preview import CameraPreview
+from edge_runtime.web.settings.service import SettingsService
+
+MOST_BYTES = 1 << 15
+MOST_REGIONS = 32
+_FAULTS = (400, 408, 409, 413, 422, 503, 507)
+
+
+class SettingsEndpoints(Group):
+    """What an owner may change while the daemon runs."""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._settings = SettingsService(context.service)
+        self._preview = CameraPreview(self._sources)
+        self._background = Background()
+
+    @property
+    def endpoints(self) -> Sequence[Endpoint]:
+        """See `Endpoints`."""
+        changed = responses((200, "Changed and applied", schemas.CHANGED), faults=_FAULTS)
+        get = operation(
+            "The settings that the page may change",
+            responses((200, "Settings", schemas.SETTINGS), faults=(503,)),
+        )
+        patch = operation(
+            "Change settings: write the configuration file and reload it. null: the default",
+            changed,
+            parameters=[VERSION],
+            requestBody=json_body(schemas.CHANGES),
+        )
+        undo = operation("Take the latest change back", changed, parameters=[VERSION])
+        regions = operation(
+            "Replace the regions of a camera",
+            changed,
+            parameters=[VERSION],
+            requestBody=json_body(schemas.REGIONS),
+        )
+        test = operation(
+            "Send an event of the kind test through one sink",
+            responses((200, "Tried", schemas.SINK_TEST), faults=(404, 503)),
+            parameters=[SINK],
+        )
+        available = operation(
+            "The cameras of this board",
+            responses((200, "Cameras", schemas.AVAILABLE), faults=(503,)),
+        )
+        preview = operation(
+            "A picture of a camera of this board that is not in use",
+            text_response("JPEG", "image/jpeg", (422, 500, 503)),
+            parameters=[SOURCE],
+        )
+        return [
+            Endpoint("GET", "/api/settings", self._get, get),
+            Endpoint("PATCH", "/api/settings", self._patch, patch),
+            Endpoint("POST", "/api/settings/undo", self._undo, undo),
+            Endpoint("PUT", "/api/regions", self._put_regions, regions),
+            Endpoint("POST", "/api/sinks/{name}/test", self._test, test),
+            Endpoint("GET", "/api/cameras/available", self._available, available),
+            Endpoint("GET", "/api/cameras/preview", self._get_preview, preview),
+        ]
+
+    async def _get(self, _request: Request) -> Response:
+        return JSONResponse(await self._background.run(self._settings.describe))
+
+    async def _patch(self, request: Request) -> Response:
+        changes, known = await small_json(request, MOST_BYTES), _known(request)
+        changed = await self._background.run(lambda: self._settings.change(changes, known))
+        return JSONResponse(changed)
+
+    async def _undo(self, request: Request) -> Response:
+        known = _known(request)
+        return JSONResponse(await self._background.run(lambda: self._settings.undo(known)))
+
+    async def _put_regions(self, request: Request) -> Response:
+        body, known = await small_json(request, MOST_BYTES), _known(request)
+        camera, regions = _regions_in(body)
+        changed = await self._background.run(
+            lambda: self._settings.set_regions(camera, regions, known)
+        )
+        return JSONResponse(changed)
+
+    async def _test(self, request: Request) -> Response:
+        name = request.path_params["name"]
+        outbox = next((each for each in self.context.service.outboxes if each.name == name), None)
+        if outbox is None:
+            raise HTTPException(404, "there is no such sink")
+        tested = await self._background.run(lambda: self._settings.test_sink(outbox))
+        return JSONResponse(tested)
+
+    async def _available(self, _request: Request) -> Response:
+        found = await self._background.run(attached_cameras)
+        cameras = [
+            {
+                "source": each.source,
+                "name": each.name,
+                "fault": each.fault or None,
+                "used_by": self._preview.user_of(each.source),
+            }
+            for each in found
+        ]
+        return JSONResponse({"cameras": cameras})
+
+    async def _get_preview(self, request: Request) -> Response:
+        if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
+            return refuse(403, "cross-site request not allowed")
+        source = request.query_params.get("source", "")
+        data = await self._background.run(lambda: self._preview.picture(source))
+        return Response(data, media_type="image/jpeg")
+
+    def _sources(self) -> dict[str, str]:
+        settings = self.context.service.settings
+        return {each.source: name for name, each in settings.all_cameras().items()}
+
+
+def _known(request: Request) -> str:
+    """Return the version of the file that the client has read; empty if it does not say."""
+    return request.headers.get("if-match", "").strip('" ')
+
+
+def _regions_in(body: dict[str, Any]) -> tuple[str, dict[str, tuple[list[float], list[str]]]]:
+    """Return camera and regions of a request; raises `UploadError`."""
+    camera, regions = body.get("camera"), body.get("regions")
+    if not isinstance(camera, str) or not isinstance(regions, list):
+        raise UploadError(422, "expected camera and regions")
+    if len(regions) > MOST_REGIONS:
+        raise UploadError(422, f"more than {MOST_REGIONS} regions")
+    found: dict[str, tuple[list[float], list[str]]] = {}
+    for each in regions:
+        if not isinstance(each, dict) or not isinstance(each.get("name"), str):
+            raise UploadError(422, "each region needs a name")
+        name, area, labels = each["name"], each.get("area"), each.get("labels", [])
+        if not isinstance(area, list) or not all(
+            isinstance(part, (int, float)) and not isinstance(part, bool) for part in area
+        ):
+            raise UploadError(422, "area: expected four numbers")
+        if not isinstance(labels, list):
+            raise UploadError(422, "labels: expected a list")
+        if name in found:
+            raise UploadError(422, "two regions have the same name")
+        found[name] = (area, labels)
+    return camera, found

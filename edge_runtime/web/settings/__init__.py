@@ -1,0 +1,1 @@
+"""What the settings of the page need: changes of the configuration, previews of cameras."""
