@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import cv2
-import numpy as np
 import pytest
 
 from tests.support.web import Answer, Client, start
-from tests.web.things import before_wall, write_film
-
-AT_ONCE, TWICE = "[unknowns]\nleast = 1\n", "[unknowns]\nleast = 2\n"
+from tests.web.things import AT_ONCE, TWICE, groups, showing, write_film
 
 
 @pytest.fixture(scope="module")
@@ -30,32 +25,6 @@ def _post(site: Client, what: str, **body: object) -> Answer:
     return site.ask("POST", f"/api/unknowns/{what}", data, Content_Type="application/json")
 
 
-def _groups(site: Client) -> list[dict[str, Any]]:
-    answer = site.ask("GET", "/api/unknowns")
-    assert answer.status == 200, answer.body
-    found: list[dict[str, Any]] = answer.json()["groups"]
-    return found
-
-
-def _picture(site: Client, group: dict[str, Any]) -> Any:
-    answer = site.ask("GET", f"/api/unknowns/pictures/{group['pictures'][0]['id']}")
-    assert answer.status == 200 and answer.headers["Content-Type"] == "image/jpeg"
-    return cv2.imdecode(np.frombuffer(answer.body, np.uint8), cv2.IMREAD_COLOR)
-
-
-def _showing(site: Client, photo: str) -> Callable[[], dict[str, Any] | None]:
-    """Return what finds the group that shows this photo before the wall."""
-    wanted = cv2.resize(before_wall(photo), (427, 320))
-
-    def find() -> dict[str, Any] | None:
-        for group in _groups(site):
-            if cv2.absdiff(_picture(site, group), wanted).mean() < 12:
-                return group
-        return None
-
-    return find
-
-
 @pytest.fixture
 def site(tmp_path: Path, wall: Path) -> Iterator[Client]:
     process = start(tmp_path, wall, AT_ONCE)
@@ -66,26 +35,26 @@ def site(tmp_path: Path, wall: Path) -> Iterator[Client]:
 
 
 def test_a_thing_is_named_and_recognized(site: Client) -> None:
-    cat = site.process.until(_showing(site, "chelsea.png"), 60)
+    cat = site.process.until(showing(site, "chelsea.png"), 60)
     assert cat["nearest"] is None  # nothing is enrolled
     assert site.ask("GET", "/api/status").json()["unknowns"] >= 1
     answer = _post(site, "name", groups=[cat["id"]], label="the cat")
     assert answer.status == 200, answer.body
     assert answer.json()["pictures_added"] == len(cat["pictures"]) == len(answer.json()["pictures"])
     site.process.until_event("enter", "the cat")
-    assert cat["id"] not in [group["id"] for group in _groups(site)]
+    assert cat["id"] not in [group["id"] for group in groups(site)]
     assert _post(site, "name", groups=[cat["id"]], label="the cat").status == 404
     # The cup stays unknown. It joins an existing label.
-    cup = site.process.until(_showing(site, "coffee.png"), 60)
+    cup = site.process.until(showing(site, "coffee.png"), 60)
     assert _post(site, "name", pictures=[cup["pictures"][0]["id"]], label="the cat").status == 200
     labels = site.ask("GET", "/api/labels").json()["labels"]
     assert [(one["label"], one["pictures"]) for one in labels] == [("the cat", 2)]
     # The wall is not a thing, and stays away.
-    empty = site.process.until(_showing(site, ""), 60)
+    empty = site.process.until(showing(site, ""), 60)
     assert _post(site, "dismiss", groups=[empty["id"]]).json() == {"groups": 1, "pictures": 0}
     frames = site.ask("GET", "/api/status").json()["frames"]
     site.process.until(lambda: site.ask("GET", "/api/status").json()["frames"] > frames + 60)
-    assert _showing(site, "")() is None
+    assert showing(site, "")() is None
 
 
 def test_a_damaged_file_is_replaced_and_bad_requests_are_refused(
@@ -150,19 +119,19 @@ def test_an_unusable_file_is_reported_once_and_recognition_goes_on(
 def test_what_was_seen_and_named_survives_kill_9(tmp_path: Path, wall: Path) -> None:
     process = start(tmp_path, wall, TWICE)
     site = Client(process)
-    cat = process.until(_showing(site, "chelsea.png"), 60)
+    cat = process.until(showing(site, "chelsea.png"), 60)
     assert cat["count"] >= 2
-    wanted = {group["id"]: len(group["pictures"]) for group in _groups(site)}
+    wanted = {group["id"]: len(group["pictures"]) for group in groups(site)}
     process.end(signal.SIGKILL)
     process = start(tmp_path, wall, TWICE)
     site = Client(process)
-    found = {group["id"]: len(group["pictures"]) for group in _groups(site)}
+    found = {group["id"]: len(group["pictures"]) for group in groups(site)}
     assert all(found[key] >= count for key, count in wanted.items())
     assert _post(site, "name", groups=[cat["id"]], label="cat").status == 200
     process.end(signal.SIGKILL)
     process = start(tmp_path, wall, TWICE)
     try:
         process.until_event("enter", "cat")
-        assert cat["id"] not in [group["id"] for group in _groups(Client(process))]
+        assert cat["id"] not in [group["id"] for group in groups(Client(process))]
     finally:
         process.end()

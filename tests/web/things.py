@@ -1,17 +1,20 @@
-"""Films of things that come and go before a wall."""
+"""Films of things that come and go before a wall, and what the inbox has of them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 
 from demo.scenes import read_scene
 from edge_runtime.image import Image
+from tests.support.web import Client
 
 FPS = 10
+AT_ONCE, TWICE = "[unknowns]\nleast = 1\n", "[unknowns]\nleast = 2\n"
 
 
 def before_wall(photo: str = "") -> Image:
@@ -32,3 +35,32 @@ def write_film(path: Path, photos: Sequence[str], seconds: float) -> Path:
             writer.write(np.asarray(cv2.add(picture, noise[number % 4]), np.uint8))
     writer.release()
     return path
+
+
+def groups(site: Client) -> list[dict[str, Any]]:
+    """Return the groups of the inbox."""
+    answer = site.ask("GET", "/api/unknowns")
+    assert answer.status == 200, answer.body
+    found: list[dict[str, Any]] = answer.json()["groups"]
+    return found
+
+
+def picture(site: Client, group: dict[str, Any]) -> Image:
+    """Return the newest picture of a group."""
+    answer = site.ask("GET", f"/api/unknowns/pictures/{group['pictures'][0]['id']}")
+    assert answer.status == 200 and answer.headers["Content-Type"] == "image/jpeg"
+    shown = cv2.imdecode(np.frombuffer(answer.body, np.uint8), cv2.IMREAD_COLOR)
+    return np.asarray(shown, np.uint8)
+
+
+def showing(site: Client, photo: str) -> Callable[[], dict[str, Any] | None]:
+    """Return what finds the group that shows this photo before the wall."""
+    wanted = cv2.resize(before_wall(photo), (427, 320))
+
+    def find() -> dict[str, Any] | None:
+        for group in groups(site):
+            if cv2.absdiff(picture(site, group), wanted).mean() < 12:
+                return group
+        return None
+
+    return find
