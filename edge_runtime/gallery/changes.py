@@ -94,6 +94,8 @@ def insert(
     for item_id, index in zip(new_ids, new, strict=True):
         ids[index] = item_id
     entries = [batch.entries[index] for index in new]
+    # The views of a picture share its source.
+    texts = {source: _as_text(source) for source in {entry.source for entry in entries}}
     many = len(new) > MANY
     if many and not in_parts:  # each page of a large batch is written only once, when it is full
         execute("PRAGMA cache_spill = OFF")
@@ -104,7 +106,7 @@ def insert(
                 new_ids,
                 [owners[index] for index in new],
                 [blobs[index] for index in new],
-                [_as_text(entry.source) for entry in entries],
+                [texts[entry.source] for entry in entries],
                 [entry.digest for entry in entries],
                 strict=True,
             ),

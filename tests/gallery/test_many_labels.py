@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from edge_runtime.engine.fake import FakeEngine
 from edge_runtime.errors import EdgeRuntimeError
-from edge_runtime.gallery import Gallery, LabeledCode
+from edge_runtime.gallery import Gallery, LabeledCode, changes
 from edge_runtime.gallery.maintenance import compact, verify
 from edge_runtime.gallery.snapshot import update
 
@@ -102,3 +103,24 @@ def test_labels_equal_those_of_a_fresh_process(
                         assert reader.within(*everything) == fresh.within(*everything)
 
     compare()
+
+
+def test_the_source_of_many_codes_is_examined_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Looking for secrets takes a large part of a code's time, and views share their source."""
+    examined: list[str] = []
+
+    def redact(text: str) -> str:
+        examined.append(text)
+        return text
+
+    monkeypatch.setattr(changes, "redact", redact)
+    codes = [
+        replace(_code("label", number, bytes([number])), source=f"photo{number % 2}.jpg")
+        for number in range(12)
+    ]
+    with Gallery(tmp_path / "gallery.sqlite", MODEL, create=True) as gallery:
+        gallery.enroll(codes)
+        assert {code.source for _, code in gallery.content().codes} == {"photo0.jpg", "photo1.jpg"}
+    assert sorted(examined) == ["photo0.jpg", "photo1.jpg"]
