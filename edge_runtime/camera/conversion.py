@@ -8,14 +8,12 @@ refusal, so its log is read while a frame is converted that may be such a one.
 from __future__ import annotations
 
 import ctypes
-import re
 import threading
 from collections.abc import Callable
-from functools import cache
-from pathlib import Path
 
 import numpy as np
 
+from edge_runtime.camera.interlaced import ffmpeg_library
 from edge_runtime.image import Image
 
 REFUSED = "OpenCV cannot convert this video, probably because it is interlaced"
@@ -42,7 +40,7 @@ class ConversionCheck:
         last, self._last = self._last, image
         if last is not None and not _equal(image, last) and not _is_plain(image):
             return False
-        library = _library()
+        library = ffmpeg_library("avutil")
         if library is None:
             return _is_plain(image)
         return _logs_error(library, convert)
@@ -58,17 +56,6 @@ def _equal(image: Image, other: Image) -> bool:
     if image.shape != other.shape or not np.array_equal(image[::32], other[::32]):
         return False
     return np.array_equal(image, other)
-
-
-@cache
-def _library() -> ctypes.CDLL | None:
-    """Return the libavutil that OpenCV has loaded, if it is a library of its own."""
-    try:
-        maps = Path("/proc/self/maps").read_text()
-        found = re.search(r"\s(/.*/libavutil[^/\n]*)$", maps, re.MULTILINE)
-        return ctypes.CDLL(found[1]) if found else None
-    except OSError:
-        return None
 
 
 def _logs_error(library: ctypes.CDLL, convert: Callable[[], object]) -> bool:

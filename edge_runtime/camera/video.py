@@ -13,6 +13,7 @@ import numpy as np
 
 from edge_runtime.camera.base import CameraOptions, Shot, Source
 from edge_runtime.camera.conversion import REFUSED, ConversionCheck
+from edge_runtime.camera.interlaced import InterlacedCapture, decodable
 from edge_runtime.errors import CameraNotFoundError
 from edge_runtime.image.lazy_jpeg import JpegPicture, Picture
 from edge_runtime.redaction import redact_source
@@ -38,16 +39,24 @@ class _OpenCVSource(Source):
     def __init__(self, name: str, options: CameraOptions) -> None:
         self.name = name
         self._options = options
-        self._capture: cv2.VideoCapture | None = None
+        self._capture: cv2.VideoCapture | InterlacedCapture | None = None
+        self._taken = 0
+        """Frames that were grabbed since the source was opened."""
         self._check: ConversionCheck | None = None
         self._encoded = False
+        self._interlaced = False
+        """Whether frames of the source were interlaced."""
 
     def next(self) -> Shot | None:
         """See `Source.next`."""
+        return self._retrieve() if self._take() else None
+
+    def _take(self) -> bool:
+        """Grab the next frame; return False if there is none."""
         assert self._capture is not None
-        if not self._capture.grab():
-            return None
-        return self._retrieve()
+        taken = self._capture.grab()
+        self._taken += taken
+        return taken
 
     def _retrieve(self) -> Shot:
         """Decode the grabbed frame."""
@@ -60,13 +69,27 @@ class _OpenCVSource(Source):
         if self._encoded:
             return Shot(JpegPicture(image.tobytes()), captured_at_s)
         if self._check is not None and self._check.failed(image, self._capture.retrieve):
-            return Shot(None, captured_at_s, fault=REFUSED)
+            if not self._decode_interlaced():
+                return Shot(None, captured_at_s, fault=REFUSED)
+            return self._retrieve()
         return Shot(Picture(image), captured_at_s)
 
     def skip(self) -> bool:
         """See `Source.skip`."""
-        assert self._capture is not None
-        return self._capture.grab()
+        return self._take()
+
+    def _decode_interlaced(self) -> bool:
+        """Open the source again and decode its packets, up to the frame that was grabbed last.
+
+        Return False if that is not possible.
+        """
+        capture, taken = self._capture, 1 if self.live else self._taken
+        if capture is None or isinstance(capture, InterlacedCapture) or not decodable(capture):
+            return False
+        self._interlaced = True
+        self.close()
+        self.open()
+        return all(self._take() for _ in range(taken))
 
     def close(self) -> None:
         """See `Source.close`."""
@@ -77,15 +100,20 @@ class _OpenCVSource(Source):
     def _use_capture(self, capture: cv2.VideoCapture, fault: str, remedy: str) -> None:
         if not capture.isOpened():
             raise CameraNotFoundError(fault, where=self.name, remedy=remedy)
-        self._capture = capture
-        self._check = ConversionCheck() if self._uses_ffmpeg else None
+        self._taken = 0
+        if self._interlaced and decodable(capture):
+            self._capture, self._check = InterlacedCapture(capture), None
+        else:
+            self._capture = capture
+            self._check = ConversionCheck() if self._uses_ffmpeg else None
 
     def _request_encoded(self, key: int, value: int) -> None:
         """Receive a camera's JPEGs undecoded, so that they can be decoded on demand.
 
         `key` and `value` are the backend's setting for this.
         """
-        assert self._capture is not None
+        if self._capture is None or isinstance(self._capture, InterlacedCapture):
+            return
         jpeg = int(self._capture.get(cv2.CAP_PROP_FOURCC)) == MJPG
         self._encoded = jpeg and self._capture.set(key, value)
 
@@ -266,7 +294,7 @@ class FileSource(_OpenCVSource):
         assert self._capture is not None
         left = self._capture.get(cv2.CAP_PROP_FRAME_COUNT) - self._frames
         for missing in range(int(max(GAP_PACKETS, min(left, 100 * GAP_PACKETS)))):
-            if self._capture.grab():
+            if self._take():
                 self._missing = missing
                 return True
         return False

@@ -16,6 +16,7 @@ from edge_runtime.camera.conversion import ConversionCheck
 from edge_runtime.camera.fake import FakeSource
 from edge_runtime.errors import CameraError, CameraNotFoundError
 from edge_runtime.image import Image
+from edge_runtime.types import Frame
 
 DATA = Path(__file__).parents[1] / "data"
 Noise = Callable[[int], Image]
@@ -92,11 +93,59 @@ def _gradient() -> Image:
     return image
 
 
-def test_interlaced_frames_are_pictures_or_damaged() -> None:
-    """tests/data: ffmpeg -f rawvideo ... -c:v libx264 -flags +ilme+ildct interlaced.mp4.
+@pytest.fixture
+def other_ffmpeg(monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenCV contains a version of FFmpeg whose structures are not known."""
+    monkeypatch.setattr("edge_runtime.camera.interlaced._api", lambda: None)
 
-    Which of the two it is depends on the FFmpeg that OpenCV contains.
-    """
+
+def _error(frame: Frame) -> float:
+    return float(np.abs(frame.image.astype(int) - _gradient()).mean())
+
+
+def test_interlaced_frames_are_decoded() -> None:
+    """tests/data: ffmpeg -f rawvideo ... -c:v libx264 -flags +ilme+ildct interlaced.mp4."""
+    with open_camera(str(DATA / "interlaced.mp4")) as camera:
+        frames = list(camera)
+    assert (len(frames), camera.damaged) == (12, 0)
+    assert max(map(_error, frames)) < 3
+
+
+def test_interlaced_frames_in_a_progressive_film_are_decoded() -> None:
+    """tests/data/partly_interlaced.ts: 8 progressive frames, 8 interlaced, 8 progressive ones."""
+    with open_camera(str(DATA / "partly_interlaced.ts")) as camera:
+        frames = list(camera)
+    assert (len(frames), camera.damaged) == (24, 0)
+    assert max(map(_error, frames[8:16])) < 3
+    for first, second in zip(frames[:8], frames[16:], strict=True):  # the same pictures
+        assert abs(_error(first) - _error(second)) < 0.5
+
+
+def test_a_damaged_interlaced_film_goes_on(tmp_path: Path) -> None:
+    data = bytearray((DATA / "partly_interlaced.ts").read_bytes())
+    data[5000:6500] = bytes(1500)
+    (tmp_path / "cut.ts").write_bytes(data)
+    with open_camera(str(tmp_path / "cut.ts")) as camera:
+        frames = list(camera)
+    with open_camera(str(DATA / "partly_interlaced.ts")) as camera:
+        last = list(camera)[-1]
+    assert len(frames) >= 12
+    assert np.array_equal(frames[-1].image, last.image)
+
+
+def test_an_interlaced_film_that_loops_begins_anew() -> None:
+    options = CameraOptions(loop=True)
+    with Capture(parse_source(str(DATA / "interlaced.mp4"), options)) as camera:
+        for _ in range(30):
+            frame = camera.read()
+            assert frame is not None
+            assert _error(frame) < 3
+    assert camera.damaged == 0
+
+
+@pytest.mark.usefixtures("other_ffmpeg")
+def test_interlaced_frames_of_another_ffmpeg_are_damaged_or_pictures() -> None:
+    """Whether such an OpenCV converts them depends on its FFmpeg."""
     camera = open_camera(str(DATA / "interlaced.mp4"))
     with camera:
         try:
@@ -105,21 +154,27 @@ def test_interlaced_frames_are_pictures_or_damaged() -> None:
             assert "interlaced" in error.what and "ffmpeg -i" in error.remedy
             frames = []
     assert len(frames) + camera.damaged == 12
-    for frame in frames:
-        assert np.abs(frame.image.astype(int) - _gradient()).mean() < 8
+    assert all(_error(frame) < 8 for frame in frames)
 
 
-def test_interlaced_frames_in_a_progressive_film_never_repeat_an_earlier_picture() -> None:
-    """tests/data/partly_interlaced.ts: 8 progressive frames, 8 interlaced, 8 progressive ones."""
+@pytest.mark.usefixtures("other_ffmpeg")
+def test_frames_that_were_not_converted_never_repeat_an_earlier_picture() -> None:
     with open_camera(str(DATA / "partly_interlaced.ts")) as camera:
         frames = list(camera)
     assert len(frames) + camera.damaged == 24
     assert camera.damaged in (0, 8)
-    if not camera.damaged:  # an OpenCV that converts them
-        for frame in frames[9:15]:
-            assert np.abs(frame.image.astype(int) - _gradient()).mean() < 8
 
 
+def test_a_live_interlaced_source_is_decoded() -> None:
+    options = CameraOptions(loop=True, real_time=True)
+    with Capture(parse_source(str(DATA / "interlaced.mp4"), options)) as camera:
+        for _ in range(3):
+            frame = camera.read()
+            assert frame is not None
+            assert _error(frame) < 3
+
+
+@pytest.mark.usefixtures("other_ffmpeg")
 def test_a_live_source_of_unconverted_frames_is_lost_and_says_why() -> None:
     options = CameraOptions(loop=True, real_time=True)
     with Capture(parse_source(str(DATA / "interlaced.mp4"), options)) as camera:
@@ -148,7 +203,7 @@ def test_equal_frames_that_were_converted_are_delivered(tmp_path: Path, cat: Ima
 def test_without_the_log_of_the_converter_only_plain_frames_are_refused(
     monkeypatch: pytest.MonkeyPatch, noise: Noise
 ) -> None:
-    monkeypatch.setattr("edge_runtime.camera.conversion._library", lambda: None)
+    monkeypatch.setattr("edge_runtime.camera.conversion.ffmpeg_library", lambda _: None)
     check = ConversionCheck()
     for image, failed in ((noise(0), False), (noise(0), False), (np.zeros_like(noise(0)), True)):
         assert check.failed(image, lambda: None) is failed
