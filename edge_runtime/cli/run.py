@@ -23,6 +23,7 @@ from edge_runtime.cli.common import (
 from edge_runtime.cli.summary import summary_table
 
 if TYPE_CHECKING:
+    from edge_runtime.daemon.history import History
     from edge_runtime.daemon.parts import AttachedPart
     from edge_runtime.daemon.service import Service
     from edge_runtime.settings import Settings
@@ -85,9 +86,10 @@ def command(config: Path | None, as_json: bool, **options: Any) -> int:
     servers: list[WebServer] = []
 
     def attach(service: Service) -> list[AttachedPart]:
+        history = _history(service)
         collectors = _unknowns(service)
-        servers.extend(_web_servers(service))
-        return [*collectors, *servers]
+        servers.extend(_web_servers(service, history))
+        return [*([] if history is None else [history]), *collectors, *servers]
 
     given = {".".join(key) for name, key in _CONFIG_KEYS.items() if options.get(name) is not None}
     file = ConfigurationFile(config, given)
@@ -137,13 +139,23 @@ def _settings(config: Path | None, options: dict[str, Any]) -> Settings:
     return settings
 
 
-def _web_servers(service: Service) -> list[WebServer]:
+def _history(service: Service) -> History | None:
+    """Record events if the configuration has a table [history]."""
+    if service.settings.history is None:
+        return None
+    from edge_runtime.daemon.history import History
+
+    return History(service, service.settings.history)
+
+
+def _web_servers(service: Service, history: History | None) -> list[WebServer]:
     """Start the web page and API if the configuration has a table [http]."""
     if service.settings.http is None:
         return []
     from edge_runtime.web.server import WebServer
 
-    return [WebServer(service, service.settings.http)]
+    archive = None if history is None else history.archive
+    return [WebServer(service, service.settings.http, archive)]
 
 
 def _unknowns(service: Service) -> list[AttachedPart]:

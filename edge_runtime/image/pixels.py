@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_runtime.errors import PhotoError
 from edge_runtime.image import Image
 from edge_runtime.image.header import PNG_MAGIC, Header, png_chunks
 from edge_runtime.image.tiff_header import as_stored
@@ -156,3 +157,15 @@ def _upright(image: Image, orientation: int) -> Image:
     elif orientation == 8:
         turned = cv2.rotate(image, cv2.ROTATE_90_COUNTERCLOCKWISE)
     return np.ascontiguousarray(turned, dtype=np.uint8)
+
+
+def jpeg(image: Image, longest: int, quality: int = 80) -> bytes:
+    """Return `image` as a JPEG of at most `longest` pixels on the longer side."""
+    scale = longest / max(image.shape[:2])
+    if scale < 1:
+        size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
+        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
+    encoded, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    if not encoded:
+        raise PhotoError("cannot be encoded as JPEG")
+    return data.tobytes()

@@ -36,6 +36,7 @@ _MISSING = re.compile(r"Object missing required field `(.*)`")
 _PATHS = (
     ("model", "path"),
     ("gallery", "path"),
+    ("history", "path"),
     ("mqtt", "password_file"),
     ("mqtt", "ca_file"),
     ("webhook", "token_file"),

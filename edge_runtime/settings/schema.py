@@ -17,6 +17,7 @@ from edge_runtime.settings.sinks import (
     OutputSettings,
     WebhookSettings,
 )
+from edge_runtime.settings.history import HistorySettings
 from edge_runtime.settings.table import Table
 from edge_runtime.settings.unknowns import UnknownsSettings
 
@@ -243,6 +244,7 @@ class Settings(Table, frozen=True, kw_only=True):
     mqtt: MqttSettings | None = None
     webhook: WebhookSettings | None = None
     exec: ExecSettings | None = None
+    history: HistorySettings | None = None
     http: HttpSettings | None = None
     unknowns: UnknownsSettings | None = None
     log: LogSettings = LogSettings()

@@ -30,6 +30,7 @@ from edge_runtime.web.photos import UploadError, Uploads
 from edge_runtime.web.routes.context import Context, Endpoints
 from edge_runtime.web.routes.gallery import GalleryEndpoints
 from edge_runtime.web.routes.gallery_files import GalleryFileEndpoints
+from edge_runtime.web.routes.history import HistoryEndpoints
 from edge_runtime.web.routes.labels import LabelEndpoints
 from edge_runtime.web.routes.look import LookEndpoints
 from edge_runtime.web.routes.monitoring import MonitoringEndpoints
@@ -41,6 +42,7 @@ from edge_runtime.web.streams import TooManyStreamsError
 
 if TYPE_CHECKING:
     from edge_runtime.daemon.service import Service
+    from edge_runtime.history.archive import Archive
 
 _STATUS = (
     (BusyError, 503),
@@ -58,7 +60,13 @@ _STATUS = (
 class Site:
     """The web application of one daemon. Created on its thread, used on the server's."""
 
-    def __init__(self, service: Service, settings: HttpSettings, access: Access) -> None:
+    def __init__(
+        self,
+        service: Service,
+        settings: HttpSettings,
+        access: Access,
+        history: Archive | None = None,
+    ) -> None:
         self._gallery = GalleryService(
             service.pipeline,
             service.daemon.work_queue,
@@ -66,7 +74,7 @@ class Site:
             refit=service.settings.gallery.refit,
         )
         self._uploads = Uploads(settings)
-        context = Context(service, settings, self._gallery, self._uploads)
+        context = Context(service, settings, self._gallery, self._uploads, history)
         self._groups: list[Endpoints] = [
             PageEndpoints(context),
             MonitoringEndpoints(context, lambda: self.endpoints),
@@ -77,6 +85,7 @@ class Site:
             GalleryEndpoints(context),
             UnknownsEndpoints(context),
             SettingsEndpoints(context),
+            HistoryEndpoints(context),
         ]
         self.app = Starlette(
             routes=[endpoint.route for endpoint in self.endpoints],

@@ -15,8 +15,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-import cv2
-
 from edge_runtime.code import Code, Embedding
 from edge_runtime.daemon.work_queue import WorkQueue
 from edge_runtime.engine import Engine
@@ -27,7 +25,7 @@ from edge_runtime.enroll import (
     enroll_photos,
     fit_if_due,
 )
-from edge_runtime.errors import BusyError, EdgeRuntimeError, PhotoError
+from edge_runtime.errors import BusyError, EdgeRuntimeError
 from edge_runtime.gallery import Counts, Gallery, check_label
 from edge_runtime.gallery.advice.report import Advice
 from edge_runtime.gallery.advice.survey import AdviceOptions
@@ -308,15 +306,3 @@ def _answer(
         "pictures": result.picture_ids,
         "fault": fault,
     }
-
-
-def jpeg(image: Image, longest: int, quality: int = 80) -> bytes:
-    """Return `image` as a JPEG of at most `longest` pixels on the longer side."""
-    scale = longest / max(image.shape[:2])
-    if scale < 1:
-        size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
-        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
-    encoded, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    if not encoded:
-        raise PhotoError("cannot be encoded as JPEG")
-    return data.tobytes()

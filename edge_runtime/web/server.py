@@ -34,6 +34,7 @@ except ImportError as error:
 
 if TYPE_CHECKING:
     from edge_runtime.daemon.service import Service
+    from edge_runtime.history.archive import Archive
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +45,9 @@ RELOADABLE = ("token_file", "reader_token_file", "certificate_file", "key_file")
 class WebServer:
     """Serves the page and the API from its creation on; raises `ServeError` if it cannot listen."""
 
-    def __init__(self, service: Service, settings: HttpSettings) -> None:
+    def __init__(
+        self, service: Service, settings: HttpSettings, history: Archive | None = None
+    ) -> None:
         """Raises `ConfigError` if a token or a certificate cannot be used."""
         self._settings = settings
         self._access = Access(read_tokens(settings))
@@ -53,7 +56,7 @@ class WebServer:
         host, port = self._socket.getsockname()[:2]
         scheme = "https" if self._tls else "http"
         self.url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}/"
-        self._site = Site(service, settings, self._access)
+        self._site = Site(service, settings, self._access, history)
         self._server: _Server | None = None
         self._closed = False
         self._thread = HelperThread("http", self._run)

@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from edge_runtime.image.pixels import jpeg
 from edge_runtime.types import Event, Frame
-from edge_runtime.web.gallery_service import jpeg
 
 if TYPE_CHECKING:
     from edge_runtime.daemon.service import Service

@@ -20,6 +20,7 @@ from edge_runtime.web.photos import UploadError, Uploads
 if TYPE_CHECKING:
     from edge_runtime.daemon.service import Service
     from edge_runtime.daemon.watcher import RegionWatcher
+    from edge_runtime.history.archive import Archive
 
 MAX_JSON = 4096
 JSON_S = 10.0
@@ -33,6 +34,8 @@ class Context:
     settings: HttpSettings
     gallery: GalleryService
     uploads: Uploads
+    history: Archive | None = None
+    """None unless the configuration has a table [history]."""
 
 
 class Endpoints(Protocol):
