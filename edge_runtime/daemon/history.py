@@ -15,14 +15,18 @@ from edge_runtime.daemon.watcher import Observation
 from edge_runtime.errors import ConfigError
 from edge_runtime.history.archive import Archive
 from edge_runtime.history.recorder import Recorder
-from edge_runtime.settings.schema import HistorySettings, Settings
+from edge_runtime.settings import Settings
+from edge_runtime.settings.history import HistorySettings
 from edge_runtime.system.helper_thread import HelperThread
 from edge_runtime.types import Event
 
 if TYPE_CHECKING:
     from edge_runtime.daemon.service import Service
 
-FILE = "history.sqlite"
+
+def path_beside(gallery: Path) -> Path:
+    """Return the path of the history that belongs to a gallery: NAME.history.sqlite."""
+    return gallery.with_name(f"{gallery.stem}.history.sqlite")
 
 
 class History:
@@ -31,7 +35,7 @@ class History:
     def __init__(self, service: Service, settings: HistorySettings) -> None:
         """Listen to the daemon of `service`; raises `ConfigError`."""
         gallery = service.pipeline.gallery.path
-        path = Path(settings.path) if settings.path else gallery.with_name(FILE)
+        path = Path(settings.path) if settings.path else path_beside(gallery)
         if path.resolve() == gallery.resolve():
             raise ConfigError(
                 "history.path: this is the gallery", where=path, remedy="choose another path"

@@ -99,7 +99,7 @@ def write(
             _add_event(connection, entry.event, now_ms, shared[1])
         purge(connection, limits, now_ms)
     if _file_bytes(connection) > limits.bytes:
-        connection.execute("PRAGMA incremental_vacuum").fetchall()
+        connection.executescript("PRAGMA incremental_vacuum")  # `execute` frees a single page
 
 
 def _add_picture(connection: sqlite3.Connection, jpeg: bytes) -> int | None:

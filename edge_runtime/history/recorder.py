@@ -31,7 +31,7 @@ from edge_runtime.history.file import (
 )
 from edge_runtime.image.lazy_jpeg import Picture
 from edge_runtime.image.pixels import jpeg
-from edge_runtime.settings.schema import HistorySettings
+from edge_runtime.settings.history import HistorySettings
 from edge_runtime.system.helper_thread import HelperThread
 from edge_runtime.types import Event
 

@@ -11,13 +11,13 @@ from typing import Annotated, Literal
 from msgspec import Meta, field
 
 from edge_runtime.settings.camera import CameraSettings, Name, RegionSettings
+from edge_runtime.settings.history import HistorySettings
 from edge_runtime.settings.sinks import (
     ExecSettings,
     MqttSettings,
     OutputSettings,
     WebhookSettings,
 )
-from edge_runtime.settings.history import HistorySettings
 from edge_runtime.settings.table import Table
 from edge_runtime.settings.unknowns import UnknownsSettings
 

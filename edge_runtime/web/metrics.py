@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -15,6 +15,9 @@ from edge_runtime.daemon.service import Service
 from edge_runtime.daemon.status import status
 from edge_runtime.daemon.watcher import Observation
 
+if TYPE_CHECKING:
+    from edge_runtime.history.archive import Archive
+
 BUCKETS = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 """Upper bounds in seconds."""
 
@@ -22,7 +25,7 @@ BUCKETS = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 class Metrics:
     """The content of `/metrics`."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, history: Archive | None = None) -> None:
         self._registry = CollectorRegistry()
         self._histogram = Histogram(
             "edge_stage_seconds",
@@ -32,7 +35,7 @@ class Metrics:
             registry=self._registry,
         )
         self._stages: dict[str, Any] = {}
-        self._registry.register(_Reader(service))
+        self._registry.register(_Reader(service, history))
 
     def observe(self, observation: Observation) -> None:
         """Record the stage times of a result. Called on the daemon's thread."""
@@ -50,8 +53,9 @@ class Metrics:
 class _Reader(Collector):
     """Reads the daemon's counters at each scrape."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, history: Archive | None) -> None:
         self._service = service
+        self._history = history
 
     def collect(self) -> Iterable[Metric]:
         now = status(self._service)
@@ -106,6 +110,8 @@ class _Reader(Collector):
                 "edge_throttled", "1 if the firmware throttles the CPU.", throttled
             )
         yield from _sinks(now["sinks"])
+        if self._history is not None:
+            yield from _history(self._history)
         restarts = CounterMetricFamily(
             "edge_thread_restarts", "Restarts of a helper thread that failed.", labels=["thread"]
         )
@@ -147,6 +153,21 @@ def _cameras(cameras: list[dict[str, Any]]) -> Iterable[Metric]:
             for region in camera["regions"]:
                 counter.add_metric([camera["name"], region["name"] or ""], region["gate"][key])
         yield counter
+
+
+def _history(history: Archive) -> Iterable[Metric]:
+    counts = history.counts()
+    for what, text, value in (
+        ("events", "Events in the history.", counts.events),
+        ("bytes", "Size of the history's content.", counts.bytes),
+        ("failing", "1 if nothing can be stored now.", float(bool(history.fault))),
+    ):
+        yield GaugeMetricFamily(f"edge_history_{what}", text, value=value)
+    for what, text, value in (
+        ("stored", "Events stored since the start.", counts.stored),
+        ("dropped", "Events that could not be stored.", counts.dropped),
+    ):
+        yield CounterMetricFamily(f"edge_history_{what}", text, value=value)
 
 
 def _sinks(sinks: dict[str, dict[str, Any]]) -> Iterable[Metric]:

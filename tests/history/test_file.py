@@ -83,7 +83,7 @@ def test_a_missing_file_is_an_empty_history(tmp_path: Path) -> None:
     assert not (tmp_path / "none.sqlite").exists()
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(
     given_events=st.lists(
         st.tuples(st.sampled_from("abc"), st.sampled_from(["enter", "leave"]), st.booleans()),

@@ -26,7 +26,10 @@ def site(tmp_path_factory: pytest.TempPathFactory, cat: Image) -> Iterator[Clien
         writer.write(np.asarray(cv2.resize(cat, (640, 480)), np.uint8))
     writer.release()
     process = start(
-        folder, film, "[unknowns]\nleast = 1", http="port = 0\nrequests_per_minute = 100000"
+        folder,
+        film,
+        "[unknowns]\nleast = 1\n[history]",
+        http="port = 0\nrequests_per_minute = 100000",
     )
     client = Client(process)
     client.until_ready()
@@ -64,9 +67,16 @@ def test_answers_have_exactly_the_documented_fields(
     checked: set[tuple[str, str]] = set()
 
     def check(
-        method: str, path: str, status: int, body: bytes | None = None, *, query: str = ""
+        method: str,
+        path: str,
+        status: int,
+        body: bytes | None = None,
+        *,
+        query: str = "",
+        identity: str = "0",
     ) -> Answer:
-        url = path.replace("{label}", "cat").replace("{id}", "0").replace("{name}", "json") + query
+        url = path.replace("{label}", "cat").replace("{id}", identity).replace("{name}", "json")
+        url += query
         answer = site.ask(method, url, body, Content_Type="image/jpeg")
         assert answer.status == status, answer.body
         _check(document, method, path, status, answer.json())
@@ -104,6 +114,16 @@ def test_answers_have_exactly_the_documented_fields(
     assert advice["repeated"] or advice["accuracy"]
     site.process.until_event("enter", "cat")
     assert check("GET", "/api/events", 200).json()["events"]
+    site.process.until(lambda: site.ask("GET", "/api/history?kind=enter").json()["events"])
+    event = check("GET", "/api/history", 200, query="?kind=enter").json()["events"][0]["id"]
+    check("GET", "/api/history", 422, query="?kind=other")
+    check("GET", "/api/history/days", 200)
+    check("GET", "/api/history.json", 200, query="?label=cat")
+    check("GET", "/api/history.csv", 422, query="?day=yesterday")
+    check("GET", "/api/history/{id}/snapshot", 404)
+    check("POST", "/api/history/{id}/wrong", 404, b'{"label": null}')
+    check("POST", "/api/history/{id}/wrong", 200, b'{"label": "dog"}', identity=event)
+    check("DELETE", "/api/history/{id}/wrong", 200, identity=event)
     assert check("POST", "/api/query", 200, photo).json()["matches"]
     site.process.until(lambda: site.region()["recognition"])
     status = check("GET", "/api/status", 200).json()

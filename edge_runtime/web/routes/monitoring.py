@@ -26,7 +26,7 @@ class MonitoringEndpoints(Group):
         super().__init__(context)
         self._everything = everything
         self._events = EventStream(self._full_status)
-        self._metrics = Metrics(context.service)
+        self._metrics = Metrics(context.service, context.history)
         context.service.daemon.listeners.append(self._events.listen)
         context.service.daemon.observers.append(self._metrics.observe)
 
