@@ -9,8 +9,8 @@ from pathlib import Path
 from edge_runtime.camera import CameraOptions, Capture, Source, parse_source
 from edge_runtime.camera.video import DeviceSource
 from edge_runtime.errors import BusyError, CameraSilentError, InputError
+from edge_runtime.image.pixels import jpeg
 from edge_runtime.settings.editable import is_local_camera
-from edge_runtime.web.gallery_service import jpeg
 
 FIRST_FRAME_S = 6.0
 FURTHER_FRAMES = 4
