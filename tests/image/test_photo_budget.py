@@ -21,16 +21,20 @@ from edge_runtime.image.decode import decode_photo, reduction_of
 from edge_runtime.image.header import MAX_DECODE_BYTES, MAX_PIXELS, check_budget, read_header
 from edge_runtime.system.cgroup import free_memory
 from tests.image.tiff_writer import tiff
+from tests.support.control_group import killed, memory_group
 from tests.support.processes import ROOT
 
 _READ_ALL = """
-import resource, sys
+import os, resource, sys
 from pathlib import Path
 from edge_runtime.errors import EdgeRuntimeError
 from edge_runtime.image.decode import decode_photo
-status = Path("/proc/self/status").read_text()
-used = int(status.partition("VmData:")[2].split()[0]) * 1024
-resource.setrlimit(resource.RLIMIT_DATA, (used + (400 << 20), resource.RLIM_INFINITY))
+if len(sys.argv) > 2:
+    Path(sys.argv[2], "cgroup.procs").write_text(str(os.getpid()))
+else:
+    status = Path("/proc/self/status").read_text()
+    used = int(status.partition("VmData:")[2].split()[0]) * 1024
+    resource.setrlimit(resource.RLIMIT_DATA, (used + (400 << 20), resource.RLIM_INFINITY))
 for path in sorted(Path(sys.argv[1]).iterdir()):
     try:
         ended = str(decode_photo(path.read_bytes()).shape)
@@ -150,6 +154,25 @@ def test_max_megapixels_applies_to_every_format(cat: Image) -> None:
         header = read_header(data, "")
         with pytest.raises(PhotoError, match="at most 2 megapixels"):
             check_budget(header, reduction_of(header), name, most_pixels=2e6)
+
+
+def test_bombs_do_not_end_a_process_in_a_control_group_of_400_mb(
+    bombs: dict[str, tuple[bytes, str]], tmp_path: Path
+) -> None:
+    for name, (data, _) in bombs.items():
+        (tmp_path / name).write_bytes(data)
+    with memory_group(400_000_000) as group:
+        done = subprocess.run(
+            [sys.executable, "-c", _READ_ALL, str(tmp_path), str(group)],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+        )
+        assert killed(group) == 0
+    assert (done.returncode, done.stderr) == (0, "")
+    ended = dict(line.split(": ", 1) for line in done.stdout.splitlines()[:-1])
+    for name, (_, part) in bombs.items():
+        assert part in ended[name] or "too little memory" in ended[name], name
 
 
 def test_an_opaque_photo_may_have_67_megapixels() -> None:
