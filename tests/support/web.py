@@ -103,7 +103,9 @@ def encoded(image: Image, kind: str = ".jpg") -> bytes:
     return data.tobytes()
 
 
-def start_cameras(folder: Path, films: dict[str, Path], more: str = "") -> Process:
+def start_cameras(
+    folder: Path, films: dict[str, Path], more: str = "", http: str = "port = 0"
+) -> Process:
     """Start a daemon with a page and one camera for each of `films`, by their names."""
     config = folder / "edge.toml"
     head = 'gallery.path = "g.sqlite"\ngallery.keep_pictures = true\noutput.format = "json"\n'
@@ -111,7 +113,7 @@ def start_cameras(folder: Path, films: dict[str, Path], more: str = "") -> Proce
         f'[cameras.{name}]\nsource = "{film}"\nloop = true\nreal_time = true\nnext_frame_s = 1.0\n'
         for name, film in films.items()
     )
-    config.write_text(f"{head}{cameras}{more}\n[http]\nport = 0\nrequests_per_minute = 100000\n")
+    config.write_text(f"{head}{cameras}{more}\n[http]\n{http}\nrequests_per_minute = 100000\n")
     return Process("--config", config)
 
 

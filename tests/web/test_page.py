@@ -171,6 +171,12 @@ def test_any_screen_light_and_dark(
         assert page.script("return document.documentElement.scrollWidth") <= size[0]
         for selector in ("h1", ".quiet", "#state", "#enroll-frame", "label.button", "#views a"):
             assert page.contrast(selector) >= 4.5, selector
+        camera, record = page.find(".live-view").rect, page.find("#enroll-frame").rect
+        if size != (320, 568):  # one looks at the picture while one enrolls it
+            limit = size[1] - (page.find("#views").size["height"] if size == PHONE else 0)
+            assert camera["y"] >= 0, camera
+            if size in (PHONE, DESKTOP):
+                assert record["y"] + record["height"] <= limit, record
         for link in page.all("#views a"):
             if link.is_displayed():
                 link.click()

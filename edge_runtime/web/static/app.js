@@ -94,6 +94,7 @@ function showStatus(value) {
   context.status = value;
   context.heard = Date.now();
   context.gone = context.locked = false;
+  document.body.classList.remove("waiting");
   setText($("board"), value.board.name);
   context.tell("status", value);
 }
@@ -129,10 +130,10 @@ async function connect() {
   stream.addEventListener("status", (message) => showStatus(JSON.parse(message.data)));
   stream.addEventListener("recognition", (message) => context.tell("event", JSON.parse(message.data)));
   stream.addEventListener("error", () => {
-    tried = Date.now();
+    // Not left to the browser, which gives up once it is refused: the token may have changed.
+    stream?.close();
+    tried = Date.now() - RETRY_MS / 2;
     lose();
-    // Refused, and not just interrupted: the token may have changed, so this asks for it.
-    if (stream?.readyState === EventSource.CLOSED) request("/api/status").catch(() => {});
   });
 }
 

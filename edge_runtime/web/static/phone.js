@@ -57,6 +57,7 @@ async function keepAsking(mine) {
 
 function showRunning(running) {
   for (const id of ["phone-view", "phone-sight", "phone-form"]) $(id).hidden = !running;
+  $("phone-why").hidden = running;
   setText($("phone-start"), running ? t("Stop the camera") : t("Start the camera"));
   $("phone-start").classList.toggle("plain", running);
 }

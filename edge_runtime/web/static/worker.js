@@ -1,8 +1,8 @@
 // Keeps the page's own files, so that the page opens and says so when the board is not reachable.
 // The board is always asked first: what is kept is used only without an answer.
 const KEPT = "page";
-const isOwn = (path) => path === "/" || /^\/[\w./-]+\.(js|css|svg|png|json|webmanifest)$/.test(path);
-const isFile = (path) => isOwn(path) && !/^\/(api|openapi)\b/.test(path);
+const isFile = (path) => path === "/"
+  || (/\.(js|css|svg|png|json|webmanifest)$/.test(path) && !path.startsWith("/api/") && path !== "/openapi.json");
 
 self.addEventListener("install", () => self.skipWaiting());
 self.addEventListener("activate", (event) => event.waitUntil(self.clients.claim()));

@@ -1,0 +1,116 @@
+"""The page on a phone: its camera asks the board, and the page opens without the board."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from edge_runtime.image import Image
+from tests.support.web import Client, encoded, start_cameras
+from tests.web.browser import PHONE, Page, needs_browser, open_browser
+
+STATIC = Path(__file__).parents[2] / "edge_runtime" / "web" / "static"
+MOST_BYTES = 120_000
+NAME = "board.test"
+
+
+def test_the_page_is_small() -> None:
+    """All files count, but a browser loads one language only: the largest."""
+    sizes = {file: file.stat().st_size for file in STATIC.rglob("*") if file.is_file()}
+    languages = [size for file, size in sizes.items() if file.parent.name == "lang"]
+    assert sum(sizes.values()) - sum(languages) + max(languages, default=0) <= MOST_BYTES
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory, film: Path) -> Iterator[Client]:
+    folder = tmp_path_factory.mktemp("site")
+    process = start_cameras(folder, {"desk": film}, http=f'port = 0\nnames = ["{NAME}"]')
+    client = Client(process)
+    client.until_ready()
+    yield client
+    process.end()
+
+
+@pytest.fixture(scope="module")
+def phone(tmp_path_factory: pytest.TempPathFactory, cat: Image) -> Iterator[Any]:
+    """A browser whose camera sees the cat."""
+    folder = tmp_path_factory.mktemp("phone")
+    picture = np.asarray(cv2.resize(cat, (640, 480)), np.uint8)
+    (folder / "cat.mjpeg").write_bytes(3 * encoded(picture))
+    driver = open_browser(
+        folder / "profile",
+        *("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"),
+        f"--use-file-for-fake-video-capture={folder / 'cat.mjpeg'}",
+        f"--host-resolver-rules=MAP {NAME} 127.0.0.1",
+    )
+    metrics = {"width": PHONE[0], "height": PHONE[1], "deviceScaleFactor": 2, "mobile": True}
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    yield driver
+    driver.quit()
+
+
+@needs_browser
+def test_a_phone_names_what_it_sees_and_enrolls_by_one_tap(
+    site: Client, phone: Any, cat: Image
+) -> None:
+    page = Page(phone, site.url)
+    page.until_running()
+    page.find('#enroll-form a[href="#phone"]').click()
+    page.until(lambda: page.find("#phone-start").is_displayed())
+    page.find("#phone-start").click()
+    page.until(lambda: page.text("#phone-name") == "unknown")
+    assert page.text("#phone-detail") == "Nothing is enrolled yet."
+    width = "return document.getElementById('phone-view').videoWidth"
+    assert page.script(width) == 640
+    assert page.script("return document.documentElement.scrollWidth") <= PHONE[0]
+    page.find("#phone-label").send_keys("the cat")
+    page.find("#phone-form button").click()
+    page.until(lambda: page.text("#phone-message") == "the cat was enrolled.")
+    page.until(lambda: page.text("#phone-name") == "the cat")
+    assert page.text("#phone-detail").endswith("% sure")
+    page.find("#phone-undo").click()
+    page.until(lambda: page.text("#phone-name") == "unknown")
+    assert site.ask("GET", "/api/labels").json()["labels"] == []
+    page.find("#phone-start").click()
+    page.until(lambda: not page.find("#phone-view").is_displayed())
+    assert page.script("return document.getElementById('phone-view').srcObject") is None
+
+
+@needs_browser
+def test_without_encryption_the_page_says_why_there_is_no_camera(site: Client, phone: Any) -> None:
+    page = Page(phone, f"http://{NAME}:{site.port}", "phone")
+    page.until(lambda: page.find("#view-phone").is_displayed())
+    assert "only to an encrypted page" in page.text("#phone-why")
+    assert not page.find("#phone-start").is_enabled()
+
+
+@pytest.mark.slow
+@needs_browser
+def test_the_page_opens_without_the_board_and_says_so(
+    tmp_path: Path, film: Path, phone: Any
+) -> None:
+    process = start_cameras(tmp_path, {"desk": film})
+    client = Client(process)
+    client.until_ready()
+    page = Page(phone, client.url)
+    page.until_running()
+    files = [file for file in STATIC.glob("*.js") if file.name != "worker.js"]
+    kept = (
+        "const done = arguments[0]; caches.open('page').then((each) => each.keys())"
+        ".then((keys) => done(keys.map((key) => new URL(key.url).pathname)))"
+    )
+    wanted = {"/", "/style.css", *(f"/{file.name}" for file in files)}
+    page.until(lambda: wanted <= set(phone.execute_async_script(kept)))
+    manifest = phone.execute_cdp_cmd("Page.getAppManifest", {})
+    assert manifest["errors"] == []
+    assert client.ask("GET", "/app.webmanifest").json()["icons"]
+    process.end()
+    page = Page(phone, client.url)
+    page.until(lambda: "The board does not answer" in page.text("#alerts"))
+    assert page.text("#state") == "no connection"
+    assert not any(path.startswith("/api/") for path in phone.execute_async_script(kept))
