@@ -120,7 +120,7 @@ def test_the_page_works_by_keyboard(site: Client, browser: Any) -> None:
         ActionChains(browser).send_keys(*keys).perform()
 
     def focus_on(selector: str) -> None:
-        for _ in range(20):
+        for _ in range(80):
             if page.script("return document.activeElement.matches(arguments[0])", selector):
                 return
             press(Keys.TAB)
@@ -132,6 +132,7 @@ def test_the_page_works_by_keyboard(site: Client, browser: Any) -> None:
     focus_on('#views a[href="#gallery"]')
     press(Keys.ENTER)
     page.until(lambda: page.find("#view-gallery").is_displayed())
+    page.until(lambda: page.all("#labels button"))
     focus_on("#labels button")
     outline = "return getComputedStyle(document.activeElement).outlineStyle"
     assert page.script(outline) == "solid"
