@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -27,6 +30,21 @@ TYPES = {
 _TOKEN = {"type": "object", "properties": {"token": schemas.TEXT}, "required": ["token"]}
 
 
+class _File(NamedTuple):
+    content: bytes
+    compressed: bytes
+    """By gzip; empty if that gains nothing."""
+    kind: str
+    tag: str
+
+    @classmethod
+    def read(cls, path: Path) -> _File:
+        content = path.read_bytes()
+        compressed = gzip.compress(content, 9, mtime=0) if path.suffix != ".png" else b""
+        tag = f'"{hashlib.sha256(content).hexdigest()[:16]}"'
+        return cls(content, compressed, TYPES[path.suffix], tag)
+
+
 class PageEndpoints(Group):
     """Everyone may load the page: its files contain no data."""
 
@@ -34,7 +52,7 @@ class PageEndpoints(Group):
         super().__init__(context)
         # In memory, as opening a file fails when there are no file descriptors left.
         self._files = {
-            f"/{file.relative_to(STATIC).as_posix()}": (file.read_bytes(), TYPES[file.suffix])
+            f"/{file.relative_to(STATIC).as_posix()}": _File.read(file)
             for file in sorted(STATIC.rglob("*"))
             if file.suffix in TYPES
         }
@@ -56,8 +74,14 @@ class PageEndpoints(Group):
         ]
 
     async def _file(self, request: Request) -> Response:
-        content, kind = self._files[request.scope["path"]]
-        return Response(content, media_type=kind)
+        file = self._files[request.scope["path"]]
+        headers = {"ETag": file.tag, "Cache-Control": "no-cache", "Vary": "Accept-Encoding"}
+        if request.headers.get("if-none-match") == file.tag:
+            return Response(status_code=304, headers=headers)
+        content = file.content
+        if file.compressed and "gzip" in request.headers.get("accept-encoding", ""):
+            content, headers["Content-Encoding"] = file.compressed, "gzip"
+        return Response(content, media_type=file.kind, headers=headers)
 
     async def _role(self, request: Request) -> Response:
         role: Role = request.scope["state"]["role"]

@@ -1,0 +1,47 @@
+"""A daemon with something to see in every view of the page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from demo.scenes import read_scene
+from tests.support.web import Client, encoded, start_cameras
+from tests.web.things import before_wall, write_film
+
+VIEWS = ("live", "inbox", "gallery", "history", "settings", "status", "phone")
+ENROLLED = {"cat": "chelsea.png", "coffee cup": "coffee.png", "rocket": "rocket.jpg"}
+TABLES = """\
+[board]
+name = "hall"
+[unknowns]
+least = 1
+[history]
+snapshots = true
+[regions.shelf]
+camera = "desk"
+area = [0.08, 0.08, 0.84, 0.84]
+"""
+
+
+def open_showcase(folder: Path) -> Client:
+    """Start a daemon with two cameras, a region, a gallery, an inbox and a history.
+
+    Returns when each of them has something to show.
+    """
+    films = {
+        "desk": write_film(folder / "desk.mp4", ["chelsea.png", "", "coffee.png", ""], 3.0),
+        "door": write_film(folder / "door.mp4", ["rocket.jpg", "astronaut.png", ""], 4.0),
+    }
+    client = Client(start_cameras(folder, films, TABLES))
+    client.until_ready()
+    for label, photo in ENROLLED.items():
+        for picture in (read_scene(photo), before_wall(photo), before_wall(photo)[60:420, 80:560]):
+            image = np.asarray(cv2.GaussianBlur(picture, (3, 3), 0), np.uint8)
+            path = f"/api/labels/{label.replace(' ', '%20')}"
+            assert client.ask("POST", path, encoded(image), Content_Type="image/jpeg").status == 201
+    client.process.until(lambda: client.ask("GET", "/api/unknowns").json()["groups"], 120)
+    client.process.until(lambda: client.ask("GET", "/api/history").json()["events"], 120)
+    return client
