@@ -29,6 +29,7 @@ $(VENV)/.demo: requirements/demo.txt pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/.test: requirements/test.txt $(VENV)/.demo
 	$(PIP) -r requirements/test.txt
+	$(PIP) --no-deps axe-playwright-python==0.1.8  # for its copy of axe; Playwright is not needed
 	@touch $@
 
 $(VENV)/.train: requirements/train.txt $(VENV)/.demo

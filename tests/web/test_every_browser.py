@@ -64,6 +64,18 @@ def test_firefox(site: Client, tmp_path: Path, scheme: str) -> None:
         firefox.until("document.querySelector('#enroll-message').textContent.includes('wall')")
 
 
+@needs_firefox
+@pytest.mark.parametrize(("language", "gallery"), [("de-AT", "Galerie"), ("es", "Galería")])
+def test_languages(site: Client, tmp_path: Path, language: str, gallery: str) -> None:
+    with Firefox(tmp_path / "profile", language=language) as firefox:
+        firefox.resize(*DESKTOP)
+        firefox.get(f"{site.url}/#gallery")
+        firefox.until(SHOWN.replace("NAME", "gallery"))
+        firefox.until(f"document.querySelector('#gallery-title').textContent === '{gallery}'")
+        assert firefox.script("document.documentElement.lang") == language[:2]
+        _keep(f"firefox-gallery-desktop-{language}", firefox.screenshot())
+
+
 def _emulate(browser: Any, size: tuple[int, int], scheme: str) -> None:
     width, height = size
     metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}

@@ -1,7 +1,7 @@
 // The catalogue. Every visible text goes through t(); its key is the English text.
 // HTML: data-i18n translates the text, data-i18n-label aria-label, data-i18n-placeholder placeholder.
 
-const LANGUAGES = []; // those with a file /lang/CODE.json: {"English text": "translation"}
+const LANGUAGES = ["de", "es"]; // each has a file /lang/CODE.json: {"English text": "translation"}
 let texts = {};
 export let language = "en";
 
