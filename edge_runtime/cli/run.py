@@ -162,12 +162,9 @@ def _unknowns(service: Service) -> list[AttachedPart]:
     """Start to collect unknown things if the configuration has a table [unknowns]."""
     if service.settings.unknowns is None:
         return []
-    from edge_runtime.unknowns.part import Unknowns, path_beside
+    from edge_runtime.unknowns.part import Unknowns
 
-    gallery = service.pipeline.gallery
-    service.unknowns = Unknowns(
-        service.daemon, path_beside(gallery.path), service.engine.model, service.settings
-    )
+    service.unknowns = Unknowns(service.daemon, service.pipeline, service.settings)
     return [service.unknowns]
 
 

@@ -20,10 +20,12 @@ from edge_runtime.daemon.loop import Daemon
 from edge_runtime.daemon.parts import Change
 from edge_runtime.database.side_file import DamagedError
 from edge_runtime.errors import BusyError, EdgeRuntimeError, NotEnrolledError, StorageError
-from edge_runtime.model import ModelInfo
+from edge_runtime.gallery.records import UNKNOWN
+from edge_runtime.recognition.pipeline import Pipeline
 from edge_runtime.settings import Settings
 from edge_runtime.settings.unknowns import UnknownsSettings
 from edge_runtime.system.helper_thread import HelperThread
+from edge_runtime.types import QueryResult
 from edge_runtime.unknowns.inbox import Inbox
 from edge_runtime.unknowns.sightings import Share, Sighting, Watch
 from edge_runtime.unknowns.store import set_aside
@@ -47,13 +49,14 @@ def path_beside(gallery: Path) -> Path:
 class Unknowns:
     """Collects unknown things; an `AttachedPart`."""
 
-    def __init__(self, daemon: Daemon, path: Path, model: ModelInfo, settings: Settings) -> None:
-        """Observe `daemon`; the configuration has a table `unknowns`."""
+    def __init__(self, daemon: Daemon, pipeline: Pipeline, settings: Settings) -> None:
+        """Observe `daemon`, whose `pipeline` this is; the configuration has a table `unknowns`."""
         assert settings.unknowns is not None
-        self.path = path
+        self.path = path_beside(pipeline.gallery.path)
+        self._pipeline = pipeline
         self.waiting = 0
         """The number of things that wait for a name."""
-        self._model = model
+        self._model = pipeline.engine.model
         self._settings: UnknownsSettings = settings.unknowns
         self._window = settings.decision.window
         self._inbox: Inbox | None = None
@@ -63,7 +66,7 @@ class Unknowns:
         self._sightings = threading.Semaphore(MOST_SIGHTINGS)
         self._requests = threading.Semaphore(MOST_REQUESTS)
         self._thread = HelperThread("unknowns", self._run)
-        watch = Watch(model.bits, lambda: self._window, self._take)
+        watch = Watch(self._model.bits, lambda: self._window, self._take, self._is_settled)
         daemon.observers.append(watch.observe)
         self._tasks.put(self._open_now)
 
@@ -115,6 +118,19 @@ class Unknowns:
         return answer
 
     # -- on the main thread -------------------------------------------------------------------
+
+    def _is_settled(self, result: QueryResult) -> bool:
+        """Return whether the label `UNKNOWN` says that this must not be named."""
+        labels = result.label_similarities
+        if not labels or labels[0].label != UNKNOWN:
+            return False
+        try:
+            calibration = self._pipeline.gallery.calibration()
+        except EdgeRuntimeError:
+            return False
+        if calibration is None:
+            return False
+        return labels[0].similarity >= calibration.threshold(self._pipeline.false_name_rate)
 
     def _take(self, what: Sighting | Share) -> bool:
         """Hand over what was seen; False if the thread is busy."""

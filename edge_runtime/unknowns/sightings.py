@@ -13,6 +13,7 @@ from edge_runtime.daemon.watcher import Observation
 from edge_runtime.fitting.quantized import Floats, unit
 from edge_runtime.image.lazy_jpeg import Picture
 from edge_runtime.recognition.smoothing import Origin
+from edge_runtime.types import QueryResult
 
 STILL = 0.95
 """Cosine with the first frame of a stretch from which the scene stands still."""
@@ -85,11 +86,16 @@ class Watch:
         bits: int,
         window: Callable[[], int],
         send: Callable[[Sighting | Share], bool],
+        is_settled: Callable[[QueryResult], bool] = lambda _: False,
     ) -> None:
-        """`window`: frames over which a recognition is decided. `send` returns False if busy."""
+        """`window`: frames over which a recognition is decided. `send` returns False if busy.
+
+        `is_settled` tells which unknown things need no name.
+        """
         self._bits = bits
         self._window = window
         self._send = send
+        self._is_settled = is_settled
         self._views: dict[str, _View] = {}
 
     def observe(self, seen: Observation) -> None:
@@ -116,7 +122,7 @@ class Watch:
             self._report(name, view)
         elif view.frames < self._window() or now_s - view.began_s < STILL_S:
             return
-        if now_s - view.taken_s < EVERY_S:
+        if now_s - view.taken_s < EVERY_S or self._is_settled(seen.result):
             return
         vector = vector_of(embedding, self._bits)
         taken_s = time.time() - max(time.monotonic() - now_s, 0.0)

@@ -29,6 +29,7 @@ from edge_runtime.errors import BusyError, EdgeRuntimeError
 from edge_runtime.gallery import Counts, Gallery, check_label
 from edge_runtime.gallery.advice.report import Advice
 from edge_runtime.gallery.advice.survey import AdviceOptions
+from edge_runtime.gallery.records import UNKNOWN
 from edge_runtime.image import Image
 from edge_runtime.image.decode import decode_photo
 from edge_runtime.image.quality import PhotoFault, photo_fault
@@ -237,7 +238,9 @@ class GalleryService:
         gallery, found = self._open(), []
         for embedding in embeddings:
             ranking = gallery.rank(embedding, 1)
-            best = ranking.labels[0] if ranking is not None and ranking.labels else None
+            best = None
+            if ranking is not None:
+                best = next((one for one in ranking.labels if one.label != UNKNOWN), None)
             if best is not None and ranking is not None:
                 scale = ranking.calibration
                 usual = scale.stranger_mean + scale.stranger_spread

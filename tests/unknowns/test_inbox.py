@@ -188,6 +188,17 @@ def test_old_pictures_are_removed(open_inbox: Open, things: Things) -> None:
     assert inbox.listing().pictures == 1
 
 
+def test_what_was_removed_is_overwritten(open_inbox: Open, path: Path, things: Things) -> None:
+    inbox = open_inbox()
+    inbox.add(things.sighting(1))
+    (group,) = inbox.listing().groups
+    jpeg = inbox.store.jpeg(group.pictures[0].id)
+    part = jpeg[len(jpeg) // 2 :][:64]
+    inbox.dismiss([group.thing.id], [])
+    inbox.close()
+    assert part not in b"".join(file.read_bytes() for file in path.parent.glob(f"{path.name}*"))
+
+
 def test_what_was_dismissed_is_not_collected_again(open_inbox: Open, things: Things) -> None:
     inbox = open_inbox()
     for thing in (1, 2):

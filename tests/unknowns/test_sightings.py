@@ -26,7 +26,8 @@ class Stage:
         self.taken: list[Sighting] = []
         self.shares: list[Share] = []
         self.busy = False
-        self._watch = Watch(64, lambda: WINDOW, self._take)
+        self.settled = False
+        self._watch = Watch(64, lambda: WINDOW, self._take, lambda _: self.settled)
         self._random = np.random.default_rng(1)
         self._now_s = 1000.0
         self._picture = Picture(np.zeros((48, 64, 3), np.uint8))
@@ -78,6 +79,12 @@ def test_a_still_unknown_scene_is_taken_once(stage: Stage) -> None:
 def test_what_moves_or_is_known_is_not_taken(stage: Stage) -> None:
     stage.show(10)
     stage.show(10, stage.embedding(), "cat")
+    assert not stage.taken
+
+
+def test_what_must_not_be_named_is_not_taken(stage: Stage) -> None:
+    stage.settled = True
+    stage.show(10, stage.embedding())
     assert not stage.taken
 
 
