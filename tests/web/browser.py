@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -33,6 +34,21 @@ def open_browser(profile: Path, *arguments: str) -> Any:
     driver = webdriver.Chrome(options, webdriver.ChromeService(DRIVER))
     driver.set_window_size(*DESKTOP)
     return driver
+
+
+def emulate(browser: Any, size: tuple[int, int], scheme: str) -> None:
+    """Show pages as on a screen of this size in the color scheme "light" or "dark"."""
+    width, height = size
+    metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    features = [{"name": "prefers-color-scheme", "value": scheme}]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+
+
+def screenshot(browser: Any) -> bytes:
+    """Return what the window shows, as a PNG."""
+    shot = browser.execute_cdp_cmd("Page.captureScreenshot", {"format": "png"})
+    return base64.b64decode(shot["data"])
 
 
 class Page:

@@ -11,6 +11,17 @@ from demo.scenes import read_scene
 from tests.support.web import Client, encoded, start_cameras
 from tests.web.things import before_wall, write_film
 
+SHOWN = """(() => {
+    const view = document.querySelector("#view-NAME");
+    const inSight = (each) => {
+        const box = each.getBoundingClientRect();
+        return box.width && box.bottom > 0 && box.top < innerHeight;
+    };
+    return document.querySelector("#state").textContent && view && !view.hidden &&
+        view.getClientRects().length > 0 &&
+        [...document.images].filter(inSight).every((each) => each.naturalWidth > 0);
+})()"""
+"""JavaScript: whether the view NAME and all pictures in sight are shown."""
 VIEWS = ("live", "inbox", "gallery", "history", "settings", "status", "phone")
 ENROLLED = {"cat": "chelsea.png", "coffee cup": "coffee.png", "rocket": "rocket.jpg"}
 TABLES = """\

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,20 +11,15 @@ import pytest
 
 from tests.support.processes import ROOT
 from tests.support.web import Client
-from tests.web.browser import DESKTOP, PHONE, TABLET, needs_browser
+from tests.web.browser import DESKTOP, PHONE, TABLET, emulate, needs_browser, screenshot
 from tests.web.firefox import Firefox, needs_firefox
-from tests.web.showcase import VIEWS, open_showcase
+from tests.web.showcase import SHOWN, VIEWS, open_showcase
 
 pytestmark = pytest.mark.slow
 SHOTS = ROOT / "build" / "screenshots"
 """Kept for review."""
 SIZES = {"phone": PHONE, "tablet": TABLET, "desktop": DESKTOP}
 SCHEMES = ("light", "dark")
-SHOWN = """(() => {
-    const view = document.querySelector("#view-NAME");
-    return document.querySelector("#state").textContent && view && !view.hidden &&
-        view.getClientRects().length > 0;
-})()"""
 SIDEWAYS = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 AXE = {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}
 
@@ -76,14 +70,6 @@ def test_languages(site: Client, tmp_path: Path, language: str, gallery: str) ->
         _keep(f"firefox-gallery-desktop-{language}", firefox.screenshot())
 
 
-def _emulate(browser: Any, size: tuple[int, int], scheme: str) -> None:
-    width, height = size
-    metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-    features = [{"name": "prefers-color-scheme", "value": scheme}]
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
-
-
 @needs_browser
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_chromium(site: Client, browser: Any, scheme: str) -> None:
@@ -95,7 +81,7 @@ def test_chromium(site: Client, browser: Any, scheme: str) -> None:
     axe = (Path(found.origin).parent / "axe.min.js").read_text(encoding="utf-8")
     violations = []
     for size, pixels in SIZES.items():
-        _emulate(browser, pixels, scheme)
+        emulate(browser, pixels, scheme)
         for view in VIEWS:
             browser.get("about:blank")
             browser.get(f"{site.url}/#{view}")
@@ -103,8 +89,7 @@ def test_chromium(site: Client, browser: Any, scheme: str) -> None:
             WebDriverWait(browser, 60, 0.1).until(
                 lambda one, shown=shown: one.execute_script(f"return {shown}")
             )
-            shot = browser.execute_cdp_cmd("Page.captureScreenshot", {"format": "png"})
-            _keep(f"chromium-{view}-{size}-{scheme}", base64.b64decode(shot["data"]))
+            _keep(f"chromium-{view}-{size}-{scheme}", screenshot(browser))
             assert browser.execute_script(f"return {SIDEWAYS}") <= 0, (view, size)
             browser.execute_script(axe)
             result = browser.execute_async_script(
