@@ -138,5 +138,6 @@ def _region(region: RegionWatcher, now_s: float) -> dict[str, Any]:
             "hashed": gate.hashed if gate else region.frames,
             "unchanged": gate.unchanged if gate else 0,
         },
+        "hash_ms": region.hash_ms,
         "stage_ms": {} if latest is None else dict(latest.result.stage_ms),
     }

@@ -44,6 +44,8 @@ class RegionWatcher:
         """The "enter" event whose "leave" event is still to come."""
         self.frames = 0
         """Number of frames that were processed."""
+        self.hash_ms: float | None = None
+        """Time of the latest hash. Unchanged frames need none."""
 
     @property
     def origin(self) -> Origin:
@@ -66,6 +68,7 @@ class RegionWatcher:
         events = self.decider.update(result.verdict, frame, queried_s)
         result.stage_ms["decide"] += (time.monotonic() - queried_s) * 1e3
         self.latest = Observation(self.origin, frame, picture, result, self.decider.current)
+        self.hash_ms = result.stage_ms.get("hash", self.hash_ms)
         self.frames += 1
         return self.latest, self._noted(events)
 

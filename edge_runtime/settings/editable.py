@@ -33,6 +33,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "heat": ("hot_c", "fps"),
     "mqtt": ("host", "port", "topic", "client_id", "username", "tls", "queue"),
     "webhook": ("url", "timeout_s", "attempts", "queue"),
+    "unknowns": ("pictures", "days", "megabytes", "least"),
 }
 """The keys of each table that the page may change."""
 _GUARDED = {
@@ -132,8 +133,8 @@ def checked(
     """Return the changes by path, if the page may make them; raises `ConfigError`.
 
     `changes`: {"decision.window": 7, "mqtt.host": None, "regions.door": None}. None restores the
-    default. It removes a table with a name of the user's, and turns a feature off if its key is
-    required. `settings`: as in the file.
+    default. It removes a table with a name of the user's, and turns a feature off by its table
+    ({"mqtt": None}) or a required key of it. `settings`: as in the file.
     """
     required = {
         (table.name, key.name): True
@@ -141,9 +142,13 @@ def checked(
         for key in table.keys
         if key.default is None
     }
+    features = {table.name for table in tables() if table.optional and table.name in ALLOWED}
     found: dict[Path, Any] = {}
     for name, value in changes.items():
         path = tuple(name.split("."))
+        if name in features and value is None:
+            found[path] = None
+            continue
         if len(path) == 2 and path[0] in ("cameras", "regions") and value is None:
             if path[1] not in getattr(settings, path[0]):
                 raise ConfigError("there is no such table", where=f"{name!a:.60}", remedy=_LIST)

@@ -221,6 +221,7 @@ REGION = record(
     age_s=described(nullable(NUMBER), "Age of the newest processed frame, seconds."),
     nearest=described(nullable(MATCH), "The picture nearest to that frame."),
     gate=record(enabled=FLAG, hashed=COUNT, unchanged=COUNT),
+    hash_ms=described(nullable(NUMBER), "Milliseconds of the latest hash."),
     stage_ms=STAGE_MS,
 )
 CAMERA = record(

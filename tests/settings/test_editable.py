@@ -132,6 +132,9 @@ def test_null_restores_a_default_or_turns_a_feature_off() -> None:
         ("mqtt",): None,
         ("regions", "door"): None,
     }
+    assert _check({"mqtt": None}) == {("mqtt",): None}
+    with pytest.raises(ConfigLockedError):
+        _check({"exec": None, "decision": None})
     with pytest.raises(ConfigError, match="no such table"):
         _check({"regions.window": None}, text)
 
