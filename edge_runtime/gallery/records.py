@@ -16,6 +16,9 @@ MAX_THUMBNAIL_BYTES = 65_536
 MAX_PAYLOAD_BYTES = 262_144
 MAX_LABEL_LENGTH = 128
 """Characters."""
+MOST_CODES = 50_000
+"""Above this number of codes no features are loaded: they would take more memory than a board has
+to spare. The codes alone decide then."""
 UNKNOWN = "unknown"
 """The label of things that must not be named: what resembles one of its pictures is unknown."""
 
@@ -116,10 +119,16 @@ class Stats:
     """Whether similarities are fitted to the gallery, too, instead of plain cosines."""
 
     def lacking_features(self) -> str:
-        """Return a line about codes without features and what to do, or "" if all have them."""
+        """Return a line about features that queries cannot use, and what to do; "" if they can."""
         missing = self.codes - self.features
-        if not missing:
+        if not missing and self.codes <= MOST_CODES:
             return ""
+        if not missing:
+            fit = ", and the fit is not used" if self.fitted_bits else ""
+            return (
+                f"{self.codes} codes are more than the limit of {MOST_CODES} for features, so "
+                f"queries compare only codes{fit} (remove pictures, or divide the gallery)"
+            )
         return (
             f"{missing} of {self.codes} codes have no features, so queries compare only codes "
             "(repeat edge-runtime enroll with the same photos)"

@@ -21,7 +21,8 @@ from edge_runtime.enroll import enroll_photos
 from edge_runtime.errors import FeaturesMissingError, GalleryDamagedError, InputError
 from edge_runtime.fitting.calibration import FALSE_NAME_RATE
 from edge_runtime.fitting.quantized import quantize
-from edge_runtime.gallery import Gallery, LabeledCode
+from edge_runtime.gallery import Gallery, LabeledCode, records
+from edge_runtime.gallery.features import index as feature_index
 from edge_runtime.gallery.maintenance import verify
 from edge_runtime.gallery.upkeep.repair import repair
 from edge_runtime.recognition.similarity import similarity_verdict
@@ -152,6 +153,28 @@ def test_codes_without_features_are_reported(path: Path) -> None:
         gallery.enroll([LabeledCode("old", np.zeros(1, np.uint64))])
         with pytest.raises(FeaturesMissingError, match="1 of 25 codes have no features"):
             gallery.refit(64)
+
+
+def test_too_many_codes_are_compared_without_features_and_the_user_is_told(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Gallery(path, MODEL, create=True) as gallery:
+        _enroll(gallery, 10)
+        assert gallery.refit(64).code_kept
+        for module in (records, feature_index):
+            monkeypatch.setattr(module, "MOST_CODES", 39)
+        with Gallery(path, MODEL, read_only=True) as opened:
+            code = opened.content().codes[7][1].code
+            assert opened.rank(Embedding(code, _features(7, 0))) is None
+            assert opened.search(code, 1)[0].distance == 0  # the model's own code, not the fitted
+            note = opened.stats().lacking_features()
+        assert note.startswith("40 codes are more than the limit of 39 for features")
+        assert "queries compare only codes, and the fit is not used" in note
+        gallery.remove(ids=[1])
+        assert gallery.stats().lacking_features() == ""
+        assert gallery.searched_bits() == 64
+        ranking = gallery.rank(Embedding(code, _features(7, 9)))
+        assert ranking is not None and ranking.labels[0].label == "label 7"
 
 
 def test_bits_out_of_range_are_refused(path: Path) -> None:

@@ -15,8 +15,9 @@ from edge_runtime.gallery.advice.actions import actions
 from edge_runtime.gallery.advice.leave_one_out import Rows, leave_one_out, sampled
 from edge_runtime.gallery.advice.photos import check_photos
 from edge_runtime.gallery.advice.report import Advice, PictureName, PicturePair
-from edge_runtime.gallery.features.index import MOST_CODES, FeatureIndex, named_only
+from edge_runtime.gallery.features.index import FeatureIndex, named_only
 from edge_runtime.gallery.pictures import DIGEST_BYTES
+from edge_runtime.gallery.records import MOST_CODES
 from edge_runtime.gallery.snapshot.packed import Columns, Snapshot
 
 MOST_PHOTOS = 300

@@ -19,13 +19,11 @@ from edge_runtime.fitting.metric import Metric
 from edge_runtime.fitting.quantized import Floats, QuantizedFeatures
 from edge_runtime.gallery.features.fitted import Fit
 from edge_runtime.gallery.features.rows import read_features
+from edge_runtime.gallery.records import MOST_CODES
 from edge_runtime.gallery.rows import in_history
 from edge_runtime.gallery.schema import damaged
 from edge_runtime.gallery.snapshot.packed import Columns, Snapshot, snapshot_of
 
-MOST_CODES = 50_000
-"""Above this number of codes no features are loaded: they would take more memory than a board has
-to spare. The codes alone decide then."""
 _BELOW_SAME = np.nextafter(np.float32(SAME), np.float32(0))
 _PART = 4096
 """Rows that are converted to float at a time."""

@@ -30,8 +30,8 @@ from edge_runtime.gallery.features.fitted import (
     write_metric,
     write_outcome,
 )
-from edge_runtime.gallery.features.index import MOST_CODES, FeatureIndex, named_only
-from edge_runtime.gallery.records import Stats
+from edge_runtime.gallery.features.index import FeatureIndex, named_only
+from edge_runtime.gallery.records import MOST_CODES, Stats
 from edge_runtime.lookup import Lookup
 
 LEAST_BITS, MOST_BITS = 16, 256
