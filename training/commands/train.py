@@ -9,6 +9,9 @@ The same command resumes a run that was interrupted. Then
 
 `--method teacher --weights efficientnet-lite2-9656183e.pth` fine-tunes a larger network;
 `--method distilled --teacher FILE` then learns from its outputs.
+
+To learn labels without forgetting the world, `--preserve` holds the features near those of the
+first weights, and `--head-first`, `--features-rate` and `--kept-norms` train them later and less.
 """
 
 from __future__ import annotations
@@ -30,7 +33,7 @@ from training.data.splits import (
     hold_out,
     save_split,
 )
-from training.determinism import set_determinism
+from training.determinism import THREADS, set_determinism
 from training.eval.html_report import plot_log
 from training.fit.recipe import Recipe, parse_stages
 from training.fit.run_dir import load_head, load_initial_network, load_teachers
@@ -102,6 +105,17 @@ def initial_network(
 @click.option(
     "--decay", type=click.FloatRange(0), default=0.05, show_default=True, help="Weight decay."
 )
+@click.option("--preserve", type=click.FloatRange(0), default=0.0, show_default=True,
+              help="Weight of the distance of the features from those of --weights.")  # fmt: skip
+@click.option("--head-first", type=click.IntRange(0), default=0, show_default=True,
+              help="Epochs at the start that train the method's own layers alone.")  # fmt: skip
+@click.option("--features-rate", type=click.FloatRange(0), default=1.0, show_default=True,
+              help="Learning rate of the features, as a share of --rate.")  # fmt: skip
+@click.option("--kept-norms", is_flag=True,
+              help="Keep the means and variances of the batch norms as they are.")  # fmt: skip
+@click.option("--stored-views", type=click.IntRange(0), default=0, show_default=True,
+              help="Views per photo whose maps after the frozen units are computed once and stored;"
+              " 0 augments anew in each epoch. Needs --frozen and a single size.")  # fmt: skip
 @click.option("--mixed", type=click.FloatRange(0, 1), default=0.2, show_default=True,
               help="Share of batches with mixup or CutMix.")  # fmt: skip
 @click.option("--average", type=PART, default=0.998, show_default=True,
@@ -131,6 +145,8 @@ def initial_network(
 )
 @click.option("--hold-seed", type=click.IntRange(0), default=5, show_default=True)
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True)
+@click.option("--threads", type=click.IntRange(1), default=THREADS, show_default=True,
+              help="CPU threads. The result depends on their number.")  # fmt: skip
 @report_errors
 def main(
     data: tuple[Path, ...],
@@ -147,6 +163,11 @@ def main(
     rate: float,
     warmup: float,
     decay: float,
+    preserve: float,
+    head_first: int,
+    features_rate: float,
+    kept_norms: bool,
+    stored_views: int,
     mixed: float,
     average: float,
     dropout: float,
@@ -156,9 +177,10 @@ def main(
     hold: str,
     hold_seed: int,
     seed: int,
+    threads: int,
 ) -> None:
     """Run the command."""
-    set_determinism(seed)
+    set_determinism(seed, threads)
     if (method == "distilled") != bool(teacher):
         raise click.UsageError("--method distilled and --teacher go together")
     stage_list = parse_stages(stages)
@@ -185,8 +207,12 @@ def main(
         optimiser=optimiser, rate=rate, decay=decay, warmup=warmup, mixed=mixed,
         average=average, dropout=dropout, flip_sources=mirrored,
         frozen=(0 if width else 7) if frozen is None else frozen,
-        augmentation=augmentation, seed=seed,
+        augmentation=augmentation, seed=seed, preserve=preserve, head_first=head_first,
+        features_rate=features_rate, kept_norms=kept_norms, stored_views=stored_views,
     )  # fmt: skip
+    sides = {side for side, _ in stage_list}
+    if stored_views and not (isinstance(backbone, Backbone) and recipe.frozen and len(sides) == 1):
+        raise click.UsageError("--stored-views needs MobileNet-v1, --frozen and a single size")
     log(f"{len(cache)} photos of {len(index)} labels, {recipe.epochs} epochs")
     names = list(index)
     head = load_head(start, names) if start else None

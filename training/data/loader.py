@@ -41,13 +41,14 @@ class Loader:
         with ThreadPoolExecutor(_WORKERS) as pool:
             pending: list[Future[tuple[Tensor, Tensor]]] = []
             for rows in batches:
-                pending.append(pool.submit(self._make, rows, epoch, size))
+                pending.append(pool.submit(self.batch_of, rows, epoch, size))
                 if len(pending) > _AHEAD:
                     yield pending.pop(0).result()
             for future in pending:
                 yield future.result()
 
-    def _make(self, rows: NDArray[np.intp], epoch: int, size: int) -> tuple[Tensor, Tensor]:
+    def batch_of(self, rows: NDArray[np.intp], epoch: int, size: int) -> tuple[Tensor, Tensor]:
+        """Return the photos `rows` as they are augmented in `epoch`, with their targets."""
         images = np.empty((len(rows), size, size, 3), np.uint8)
         for place, row in enumerate(rows):
             rng = np.random.default_rng((self.seed, epoch, int(row)))

@@ -26,6 +26,11 @@ class Recipe:
     flip_sources: tuple[str, ...] = ()  # sets without left or right, mirrored at random
     augmentation: str = "strong"  # one of AUGMENTATIONS
     seed: int = 1
+    preserve: float = 0.0  # weight of the distance from the features of the first weights
+    head_first: int = 0  # epochs at the start in which only the method's own layers are trained
+    features_rate: float = 1.0  # learning rate of the features, as a share of `rate`
+    kept_norms: bool = False  # batch norms keep the means and variances of the first weights
+    stored_views: int = 0  # views per photo whose maps after the frozen units are stored; 0: none
 
     @property
     def epochs(self) -> int:

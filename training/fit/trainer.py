@@ -8,6 +8,7 @@ weights. To resume a killed run, repeat its command; it ends with the same resul
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -26,6 +27,7 @@ from training.data.loader import Loader
 from training.data.pixel_cache import PixelCache
 from training.files import write_bytes
 from training.fit.recipe import Recipe
+from training.fit.stored_maps import StoredMaps, open_maps
 from training.methods import SUPERVISED
 from training.methods.base import Head
 from training.models.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
@@ -42,25 +44,44 @@ Net = TypeVar("Net", bound=Backbone | Lite2)
 class TrainingModel(nn.Module, Generic[Net]):
     """Backbone and method together: images and targets -> loss."""
 
+    only_head = False
+    """Whether the features are fixed, so that a step trains the head alone."""
+
     def __init__(self, backbone: Net, head: Head, dropout: float):
         super().__init__()
         self.backbone: Net = backbone
         self.head, self.dropout = head, dropout
 
     def forward(
-        self, images: Tensor, *targets: tuple[Tensor, float], answers: Tensor | None = None
+        self,
+        images: Tensor,
+        *targets: tuple[Tensor, float],
+        answers: Tensor | None = None,
+        anchor: tuple[Tensor, float] | None = None,
     ) -> Tensor:
         """Loss of a batch; `targets` are (int64 [N], weight) pairs whose weights sum to 1.
 
-        `answers` are a teacher's logits for the same images, float [N, classes].
+        `answers` are a teacher's logits for the same images, float [N, classes]. `anchor` are
+        features of the same images, float [N, F], and the weight of the distance from them.
         """
-        with torch.autocast(images.device.type, torch.bfloat16):
+        learning = torch.is_grad_enabled() and not self.only_head
+        with torch.set_grad_enabled(learning), torch.autocast(images.device.type, torch.bfloat16):
             features = self.backbone(images)
-        features = nn.functional.dropout(features.float(), self.dropout, self.training)
-        losses = [weight * self.head(features, target) for target, weight in targets]
+        features = features.float()
+        losses = [] if anchor is None else [anchor[1] * distance(features, anchor[0])]
+        features = nn.functional.dropout(features, self.dropout, self.training)
+        losses += [weight * self.head(features, target) for target, weight in targets]
         if answers is not None:
             losses.append(self.head.learn(features, answers))
         return torch.stack(losses).sum()
+
+
+def distance(features: Tensor, others: Tensor) -> Tensor:
+    """Return the mean squared distance of the rows of two float [N, F], at length 1.
+
+    That is 2 - 2 cosines: 0 for equal directions, as the runtime compares features.
+    """
+    return 2 - 2 * nn.functional.cosine_similarity(features, others).mean()
 
 
 def mix(
@@ -85,9 +106,10 @@ def mix(
 def _optimiser(model: TrainingModel[Net], recipe: Recipe) -> torch.optim.Optimizer:
     """Create the optimizer.
 
-    Its first two groups hold the backbone if the method slows the features, else all parameters.
+    Its first two groups hold the backbone if the features have their own rate, else all parameters.
     """
-    parts = (model.backbone, model.head) if model.head.slows else (model,)
+    own_rate = model.head.slows or recipe.features_rate != 1
+    parts = (model.backbone, model.head) if own_rate else (model,)
     groups = [group for part in parts for group in _groups(part, recipe.decay)]
     if recipe.optimiser == "adamw":
         return torch.optim.AdamW(groups, recipe.rate)
@@ -126,6 +148,21 @@ def train(
     torch.manual_seed(recipe.seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     backbone.freeze(recipe.frozen)
+    strength = AUGMENTATIONS[recipe.augmentation]
+    strengths = [
+        replace(strength, flip_p=0.5 if photo.source in recipe.flip_sources else 0.0)
+        for photo in cache.photos
+    ]
+    loader: Loader | StoredMaps = Loader(cache, labels, strengths, recipe.batch, recipe.seed)
+    if isinstance(backbone, Backbone):
+        backbone.kept_norms = recipe.kept_norms
+        if recipe.stored_views and isinstance(loader, Loader):
+            log(f"storing the maps of {recipe.stored_views} views of each photo")
+            loader = open_maps(
+                backbone, loader, recipe.stored_views, recipe.size_of(0), repr(inputs)
+            )
+            backbone.from_maps = True
+    anchor = copy.deepcopy(backbone).eval().requires_grad_(False) if recipe.preserve else None
     method = SUPERVISED[recipe.method](backbone.features, recipe.bits, len(classes))
     drawn = method.state_dict()
     fitting = {
@@ -136,15 +173,11 @@ def train(
     method.load_state_dict({**drawn, **fitting})
     model = TrainingModel(backbone, method, recipe.dropout).to(device)
     model = model.to(memory_format=torch.channels_last)
+    if anchor is not None:
+        anchor = anchor.to(device, memory_format=torch.channels_last)
     ema = torch.optim.swa_utils.get_ema_multi_avg_fn(recipe.average)
     averaged = torch.optim.swa_utils.AveragedModel(model, multi_avg_fn=ema, use_buffers=True)
     optimiser = _optimiser(model, recipe)
-    strength = AUGMENTATIONS[recipe.augmentation]
-    strengths = [
-        replace(strength, flip_p=0.5 if photo.source in recipe.flip_sources else 0.0)
-        for photo in cache.photos
-    ]
-    loader = Loader(cache, labels, strengths, recipe.batch, recipe.seed)
     total, step, first = recipe.epochs * len(loader), 0, 0
     identity = {"recipe": repr(asdict(recipe)), "classes": classes, "width": backbone.width}
     identity |= inputs or {}
@@ -160,10 +193,13 @@ def train(
         torch.manual_seed(recipe.seed * 1000 + epoch)  # dropout; the same after a resume
         rng = np.random.default_rng((recipe.seed, epoch, 1))
         model.train()
+        model.only_head = epoch < recipe.head_first
+        if model.only_head:
+            model.backbone.eval()
         seen, size, epoch_start = 0.0, recipe.size_of(epoch), time.monotonic()
         for images, targets in loader.epoch(epoch, size):
             rate = _rate(recipe, step / total)
-            pace = method.begin(step / total)
+            pace = method.begin(step / total) * recipe.features_rate
             for number, group in enumerate(optimiser.param_groups):
                 group["lr"] = rate * pace if number < 2 else rate
             pairs: list[tuple[Tensor, float]] = [(targets, 1.0)]
@@ -172,7 +208,8 @@ def train(
             images = images.to(device, memory_format=torch.channels_last)
             answers = teacher(images) if teacher is not None else None
             moved = [(target.to(device), share) for target, share in pairs]
-            loss = model(images, *moved, answers=answers)
+            first_features = _anchored(anchor, images, recipe.preserve)
+            loss = model(images, *moved, answers=answers, anchor=first_features)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             optimiser.step()
@@ -200,7 +237,19 @@ def train(
         )
     result = averaged.module.cpu().eval()
     assert isinstance(result, TrainingModel)
+    if isinstance(result.backbone, Backbone):
+        result.backbone.from_maps = False
     return result
+
+
+def _anchored(
+    anchor: nn.Module | None, images: Tensor, weight: float
+) -> tuple[Tensor, float] | None:
+    """Return the features of the first weights, float [N, F], and their weight in the loss."""
+    if anchor is None:
+        return None
+    with torch.no_grad(), torch.autocast(images.device.type, torch.bfloat16):
+        return anchor(images).float(), weight
 
 
 def _go_on(state: dict[str, Any], path: Path, *parts: nn.Module | torch.optim.Optimizer) -> None:

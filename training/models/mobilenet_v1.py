@@ -61,6 +61,10 @@ class Backbone(nn.Module):
         self.units = nn.Sequential(*units)
         self.features = channels
         self.frozen = 0
+        self.kept_norms = False
+        """Whether batch norms use and keep their means and variances in training, too."""
+        self.from_maps = False
+        """Whether the input is what the frozen units make of images, instead of images."""
 
     def freeze(self, units: int) -> None:
         """Freeze the first `units`, including their batch norm statistics.
@@ -72,15 +76,21 @@ class Backbone(nn.Module):
         self.units[:units].requires_grad_(False).eval()
 
     def train(self, mode: bool = True) -> Backbone:
-        """Set the mode as in torch, but frozen units stay in evaluation mode."""
+        """Set the mode as in torch, but frozen units and kept norms stay in evaluation mode."""
         super().train(mode)
-        self.units[: self.frozen].eval()
+        self.units[: len(self.units) if self.kept_norms else self.frozen].eval()
         return self
+
+    def maps(self, x: Tensor) -> Tensor:
+        """Return what the frozen units make of images: float [N, C, H, W], 0 to 6."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.frozen == 0):
+            early: Tensor = self.units[: self.frozen](x)
+        return early
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the pooled features, 1024 of them at width 1.0."""
-        with torch.set_grad_enabled(torch.is_grad_enabled() and self.frozen == 0):
-            x = self.units[: self.frozen](x)
+        if not self.from_maps:
+            x = self.maps(x)
         pooled: Tensor = self.units[self.frozen :](x).mean((2, 3))
         return pooled
 

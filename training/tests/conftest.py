@@ -36,7 +36,7 @@ def draw_photos(folder: Path, labels: int = 3, each: int = 6) -> None:
     for label in range(labels):
         base = rng.integers(0, 256, (4, 4, 3), dtype=np.uint8)
         place = folder / f"label{label}"
-        place.mkdir(parents=True)
+        place.mkdir(parents=True, exist_ok=True)
         for index in range(each):
             noisy = np.clip(base + rng.normal(0, 12, base.shape), 0, 255).astype(np.uint8)
             picture = cv2.resize(noisy, (80, 64), interpolation=cv2.INTER_CUBIC)

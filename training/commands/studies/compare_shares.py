@@ -6,8 +6,9 @@
 
 --data are the sets that the model was trained on, --new folders of objects that no training saw.
 Features are judged, not codes; --layers also judges the codes of each method in closed form.
---network adds the features of another ONNX network, which must take
-the same input. Rows that the output file has already are kept, so that an interrupted run goes on.
+--network adds the features of another ONNX network, which must take the same input, and
+--checkpoint those of a training run. Rows that the output file has already are kept, so that an
+interrupted run goes on.
 """
 
 from __future__ import annotations
@@ -25,18 +26,19 @@ from training.data.splits import default_split
 from training.determinism import set_determinism
 from training.experiments.shares import DRAWS, ENROLLED, NAMED, QUERIES, judge, judge_layers
 from training.files import write_json
-from training.hash_layer.backbone import from_blend
+from training.fit.run_dir import describe_run, load_backbone
+from training.hash_layer.backbone import feature_runner, from_blend
 from training.onnx.model_file import session
 from training.options import parse_shares
 
 SIZE, BITS, LAYER_SEEDS = 224, 64, (1, 2, 3)
 
 
-def _named(text: str) -> tuple[str, Path]:
+def _named(text: str, option: str) -> tuple[str, Path]:
     """Parse NAME=FILE; raises InputError."""
     name, equals, path = text.partition("=")
     if not (name and equals and Path(path).is_file()):
-        raise InputError(f'"{text}" is not NAME=FILE', where="--network", remedy="check the path")
+        raise InputError(f'"{text}" is not NAME=FILE', where=option, remedy="check the path")
     return name, Path(path)
 
 
@@ -45,6 +47,7 @@ def _named(text: str) -> tuple[str, Path]:
 @click.option("--weights", type=Path, required=True, help="ImageNet weights (.npz).")
 @click.option("--shares", default="0,0.15,0.25,0.35,0.5,1", show_default=True)
 @click.option("--network", multiple=True, help="Another network with features [1, F]: NAME=FILE.")
+@click.option("--checkpoint", multiple=True, help="A training run: NAME=checkpoint.pt.")
 @click.option("--data", multiple=True, type=Path, required=True, help="Sets of the training.")
 @click.option("--new", multiple=True, type=Path, required=True, help="Folders of new objects.")
 @click.option(
@@ -58,6 +61,7 @@ def main(
     weights: Path,
     shares: str,
     network: tuple[str, ...],
+    checkpoint: tuple[str, ...],
     data: tuple[Path, ...],
     new: tuple[Path, ...],
     layers: float | None,
@@ -67,7 +71,8 @@ def main(
     """Run the command."""
     set_determinism(seed)
     parts = parse_shares(shares)
-    others = [_named(text) for text in network]
+    others = [_named(text, "--network") for text in network]
+    trained = [_named(text, "--checkpoint") for text in checkpoint]
     objects = {folder.name: read_set(folder) for folder in new}
     photos = read_sets(data)
     database, queries, split = default_split(photos)
@@ -93,12 +98,18 @@ def main(
             log(f"judging {name}")
             rows[name] = judge(session(path), SIZE, sets, seed)
             write_json(out, earlier | {"rows": rows})
+    for name, path in trained:
+        if name not in rows:
+            log(f"judging {name}")
+            rows[name] = judge(feature_runner(load_backbone(path), SIZE), SIZE, sets, seed)
+            write_json(out, earlier | {"rows": rows})
     if layers is not None:
         log(f"comparing hash layers at the share {layers:g}")
         run = from_blend(model, weights, layers).run
         found = judge_layers(run, SIZE, sets, BITS, LAYER_SEEDS)
     result = {
-        "rows": {name: rows[name] for name in [*names, *(name for name, _ in others)]},
+        "rows": {name: rows[name] for name in [*names, *(name for name, _ in others + trained)]},
+        "runs": {name: describe_run(path) for name, path in trained},
         "shares": names,
         "bytes": {name: path.stat().st_size for name, path in others},
         "layers": found, "layer_bits": BITS, "layer_seeds": len(LAYER_SEEDS),
