@@ -6,14 +6,16 @@ import errno
 import select
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TextIO, TypedDict
 
 from edge_runtime.errors import ConfigError
 from edge_runtime.settings import Settings, read_secret
 from edge_runtime.sinks import JsonSink, Outbox, Sink, TextSink
 from edge_runtime.sinks.topics import Place
+from edge_runtime.system.device import read_device
 from edge_runtime.system.files import open_regular
-from edge_runtime.types import CameraState
+from edge_runtime.types import CameraState, Event
 
 MOST_BYTES = 1 << 22
 """Bytes of a file with certificates."""
@@ -24,17 +26,29 @@ files that they name. Equal keys mean that an outbox can stay open across a relo
 Outboxes = dict[SinkKey, Outbox]
 
 
+@dataclass(frozen=True)
+class Host:
+    """What sinks know of the daemon around them."""
+
+    board: str = ""
+    """The name of the board."""
+    picture: Callable[[Event], bytes | None] = lambda _event: None
+    """Returns the JPEG of an "enter" event, if it is still the last of its region; any thread."""
+    command: Callable[[str], None] = lambda _name: None
+    """Executes a command of a subscriber; may be called on any thread, raises nothing."""
+
+
 def open_sinks(
     settings: Settings,
+    host: Host,
     *,
     lossless: bool,
-    board: str = "",
     cameras: Sequence[CameraState] = (),
     before: Outboxes | None = None,
 ) -> Outboxes:
     """Return an outbox for each configured sink.
 
-    `board`: its name. `cameras`: their states now. With `lossless`, standard output receives every
+    `cameras`: their states now. With `lossless`, standard output receives every
     event and may slow the pipeline down.
 
     An outbox of `before` whose configuration is unchanged stays open, with its waiting events. If
@@ -44,7 +58,7 @@ def open_sinks(
     Raises `EdgeRuntimeError`. Then no new outbox is open, and those of `before` are unchanged.
     """
     before = before or {}
-    wanted = list(_wanted(settings, lossless, board))
+    wanted = list(_wanted(settings, lossless, host))
     by_table = {key[0]: outbox for key, outbox in before.items()}
     sinks = {key: create() for key, _, create in wanted if key not in before}
     return {
@@ -71,7 +85,7 @@ class _OutboxOptions(TypedDict, total=False):
 
 
 def _wanted(
-    settings: Settings, lossless: bool, board: str
+    settings: Settings, lossless: bool, host: Host
 ) -> Iterator[tuple[SinkKey, _OutboxOptions, Callable[[], Sink]]]:
     """Yield the key, the outbox options and a factory for each sink; connects nothing."""
     if settings.output.format != "none":
@@ -90,15 +104,22 @@ def _wanted(
                 MqttOptions(
                     mqtt.host,
                     mqtt.port,
-                    mqtt.topic or f"edge-runtime/{board}",
+                    mqtt.topic or f"edge-runtime/{host.board}",
                     mqtt.client_id,
                     mqtt.username,
                     password,
                     mqtt.tls,
                     mqtt.ca_file,
-                    board,
+                    host.board,
                     places,
-                )
+                    mqtt.discovery,
+                    mqtt.discovery_prefix,
+                    mqtt.images,
+                    mqtt.commands,
+                    read_device().model or "",
+                ),
+                picture=host.picture,
+                command=host.command,
             )
 
         options = _OutboxOptions(capacity=mqtt.queue)

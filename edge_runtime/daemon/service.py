@@ -19,7 +19,7 @@ from edge_runtime.daemon.cameras import Cameras, close_all
 from edge_runtime.daemon.gallery_watch import GalleryWatch
 from edge_runtime.daemon.loop import Daemon
 from edge_runtime.daemon.notify import Notifier
-from edge_runtime.daemon.outputs import open_sinks, reader_has_gone
+from edge_runtime.daemon.outputs import Host, open_sinks, reader_has_gone
 from edge_runtime.daemon.parts import AttachedPart
 from edge_runtime.daemon.thermal import ThermalMonitor, Thermostat
 from edge_runtime.daemon.watcher import RegionWatcher
@@ -27,6 +27,7 @@ from edge_runtime.engine import Engine, open_engine
 from edge_runtime.errors import EdgeRuntimeError
 from edge_runtime.gallery import Gallery, default_path
 from edge_runtime.image.change_gate import ChangeGate, GateOptions
+from edge_runtime.image.pixels import jpeg
 from edge_runtime.recognition.pipeline import Pipeline
 from edge_runtime.settings import RELOADABLE, Settings
 from edge_runtime.sinks import Outbox
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 RECENT_EVENTS = 200
+EVENT_SIDE = 640
+"""Longest side of the picture of an event, pixels."""
 SAMPLES = 1000
 """Number of latest frames that the stage times cover. /metrics covers the whole run."""
 END_S = 0.5
@@ -83,6 +86,7 @@ class Service:
         # The sources are first, so that a wrong name is reported before anything is loaded.
         self.cameras = Cameras(settings)
         self.board = settings.board.name or socket.gethostname()
+        self.host = Host(self.board, self._picture_of, self._execute)
         self.engine: Engine = open_engine(
             settings.model.path or None, threads=settings.model.threads
         )
@@ -108,8 +112,8 @@ class Service:
         live = all(each.camera.source.live for each in watchers)
         self._outboxes = open_sinks(
             settings,
+            self.host,
             lossless=not live,
-            board=self.board,
             cameras=self.daemon.camera_states(),
         )
         self._dropped = 0
@@ -139,6 +143,21 @@ class Service:
         """Return the name of the source that a region is part of, without secrets."""
         camera = next(each for each in self.daemon.cameras if region in each.regions)
         return camera.camera.source.name
+
+    def _picture_of(self, event: Event) -> bytes | None:
+        """Return the JPEG of an "enter" event, if it is still the last one of its region."""
+        region = self.region(event.camera, event.region or "")
+        if region is None or region.entered is not event or region.entered_picture is None:
+            return None
+        try:
+            return jpeg(region.entered_picture.image, EVENT_SIDE)
+        except EdgeRuntimeError:  # it was recognized by its preview only
+            return None
+
+    def _execute(self, command: str) -> None:
+        """Execute a command of a subscriber; others than "reload" are ignored."""
+        if command == "reload":
+            self.request_reload()
 
     @property
     def outboxes(self) -> list[Outbox]:
@@ -254,8 +273,8 @@ class Service:
         before = self._outboxes
         self._outboxes = open_sinks(
             new,
+            self.host,
             lossless=not cameras.live,
-            board=self.board,
             cameras=self.daemon.camera_states(),
             before=before,
         )
@@ -289,6 +308,7 @@ class Service:
             pipeline.false_name_rate = decision.false_name_rate
         options = GateOptions(gate.threshold, decision.window, gate.refresh_s)
         for region in self.daemon.regions:
+            region.keeps_pictures = settings.mqtt is not None and settings.mqtt.images
             pipeline, decider = region.pipeline, region.decider
             if not gate.enabled:
                 pipeline.gate = None

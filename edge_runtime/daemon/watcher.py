@@ -42,6 +42,9 @@ class RegionWatcher:
         """The newest frame that was processed."""
         self.entered: Event | None = None
         """The "enter" event whose "leave" event is still to come."""
+        self.keeps_pictures = False
+        """Whether to hold the picture of that event."""
+        self.entered_picture: Picture | None = None
         self.frames = 0
         """Number of frames that were processed."""
         self.hash_ms: float | None = None
@@ -80,6 +83,8 @@ class RegionWatcher:
     def _noted(self, events: list[Event]) -> list[Event]:
         for event in events:
             self.entered = event if event.kind == "enter" else None
+            keep = self.entered is not None and self.keeps_pictures and self.latest is not None
+            self.entered_picture = self.latest.picture if keep and self.latest else None
         return events
 
 

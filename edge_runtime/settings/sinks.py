@@ -43,6 +43,33 @@ class MqttSettings(Table, frozen=True, kw_only=True):
     queue: Annotated[
         int, Meta(ge=1, le=1_000_000, description="Events stored while the broker is unreachable.")
     ] = 1000
+    discovery: Annotated[
+        bool,
+        Meta(
+            description="Announce the board to Home Assistant. False: take the announcement back."
+        ),
+    ] = False
+    discovery_prefix: Annotated[
+        str,
+        Meta(
+            pattern=r"^[^#+\x00]+$",
+            description="As set in Home Assistant's MQTT integration.",
+        ),
+    ] = "homeassistant"
+    images: Annotated[
+        bool,
+        Meta(
+            description="Publish the picture of each label that comes into view (retained). All "
+            "who may read the broker's topics see it."
+        ),
+    ] = False
+    commands: Annotated[
+        bool,
+        Meta(
+            description='Take the command "reload". All who may publish on the broker may then '
+            "make the board read its configuration again."
+        ),
+    ] = False
 
 
 class WebhookSettings(Table, frozen=True, kw_only=True):

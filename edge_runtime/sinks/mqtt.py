@@ -19,9 +19,16 @@ from typing import TYPE_CHECKING, Any
 
 from edge_runtime.errors import ConfigError, ExtraMissingError, SinkError
 from edge_runtime.sinks.base import Sink
+from edge_runtime.sinks.home_assistant import (
+    Announced,
+    announcement,
+    config_topic,
+    without_former,
+)
 from edge_runtime.sinks.mqtt_session import SessionWatch
 from edge_runtime.sinks.mqtt_state import RetainedState
 from edge_runtime.sinks.topics import Place, Topics
+from edge_runtime.system.printable import printable
 from edge_runtime.types import CameraState, Event
 
 if TYPE_CHECKING:
@@ -48,6 +55,12 @@ class MqttOptions:
     board: str = ""
     places: tuple[Place, ...] = (Place(),)
     """All cameras, or all regions of those that have some."""
+    discovery: bool = False
+    discovery_prefix: str = "homeassistant"
+    images: bool = False
+    commands: bool = False
+    model: str = ""
+    """The board's hardware, for the announcement."""
 
 
 class MqttSink(Sink):
@@ -58,7 +71,18 @@ class MqttSink(Sink):
 
     name = "mqtt"
 
-    def __init__(self, options: MqttOptions) -> None:
+    def __init__(
+        self,
+        options: MqttOptions,
+        *,
+        picture: Callable[[Event], bytes | None] = lambda _event: None,
+        command: Callable[[str], None] = lambda _name: None,
+    ) -> None:
+        """Publish as `options` say.
+
+        `picture` returns the JPEG of an "enter" event, if there is still one; `command` executes a
+        command. Both are called on threads of this sink.
+        """
         try:
             from paho.mqtt import client as paho
             from paho.mqtt.enums import CallbackAPIVersion
@@ -79,6 +103,11 @@ class MqttSink(Sink):
         """Held while retained messages are computed and passed to paho, so that an older one never
         follows a newer one."""
         self._session = SessionWatch(options.client_id)
+        self._picture, self._command = picture, command
+        self._config_topic = config_topic(options.discovery_prefix, options.board)
+        self._announcement = announcement(
+            self._topics, Announced(options.board, options.model, options.images, options.commands)
+        )
         self._connected = threading.Event()
         self._client = paho.Client(CallbackAPIVersion.VERSION2, client_id=options.client_id or "")
         self._client.will_set(self._topics.status, "offline", qos=1, retain=True)
@@ -90,6 +119,7 @@ class MqttSink(Sink):
         self._client.on_connect = self._on_connect
         self._client.on_connect_fail = self._on_connect_fail
         self._client.on_disconnect = self._on_disconnect
+        self._client.on_message = self._on_message
         self._opened = False
 
     @property
@@ -159,10 +189,12 @@ class MqttSink(Sink):
 
     def _send_event(self, event: Event) -> list[MQTTMessageInfo]:
         body = json.dumps(asdict(event), ensure_ascii=False)
-        return [
-            self._client.publish(self._topics.event, body, qos=1),
-            *self._send_retained(self._retained.event(event)),
-        ]
+        place, sent = Place(event.camera, event.region), []
+        shown = self._options.images and event.kind == "enter" and place in self._topics.places
+        if shown and (picture := self._picture(event)):  # first: it is there when it is wanted
+            sent.append(self._client.publish(self._topics.image(place), picture, 1, True))
+        sent.append(self._client.publish(self._topics.event, body, qos=1))
+        return sent + self._send_retained(self._retained.event(event))
 
     def _send_retained(self, messages: dict[str, str], qos: int = 1) -> list[MQTTMessageInfo]:
         return [
@@ -183,8 +215,38 @@ class MqttSink(Sink):
         # "online" is last, so that no state of an earlier process is read together with it.
         with self._order:
             self._send_retained(self._retained.messages(), qos=0)
+            if not self._options.images:
+                for place in self._topics.places:
+                    client.publish(self._topics.image(place), b"", qos=0, retain=True)
+            if self._options.board:
+                client.subscribe(self._config_topic, qos=1)
+            if self._options.discovery:
+                self._announce(self._announcement)
+            if self._options.commands:
+                client.subscribe(self._topics.command("+"), qos=1)
             client.publish(self._topics.status, "online", qos=0, retain=True)
         self._connected.set()
+
+    def _announce(self, message: dict[str, Any] | None) -> None:
+        text = "" if message is None else json.dumps(message, ensure_ascii=False)
+        self._client.publish(self._config_topic, text, qos=0, retain=True)
+
+    def _on_message(self, _client: Any, _data: object, message: Any) -> None:
+        if message.topic == self._config_topic:
+            if message.retain and message.payload:  # of an earlier configuration
+                self._replace_announcement(message.payload)
+        elif not message.retain:  # a command that is retained would be executed at every start
+            name = message.topic.rpartition("/")[2]
+            log.info("%s: received the command %s", self._where, printable(name))
+            self._command(name)
+
+    def _replace_announcement(self, former: bytes) -> None:
+        """Remove from Home Assistant what is no longer announced."""
+        if not self._options.discovery:
+            self._announce(None)
+        elif removing := without_former(self._announcement, former):
+            self._announce(removing)
+            self._announce(self._announcement)
 
     def _on_connect_fail(self, _client: Any, _data: object) -> None:
         error = (

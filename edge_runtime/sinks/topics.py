@@ -51,6 +51,10 @@ class Topics:
         """The state of a camera, retained."""
         return self._below("camera", camera, None)
 
+    def command(self, name: str) -> str:
+        """Receives a command, if commands are on."""
+        return f"{self._root}/command/{name}"
+
     def _below(self, name: str, camera: str, region: str | None) -> str:
         parts = [] if self.plain else [camera, *filter(None, [region])]
         return "/".join([self._root, *parts, name])

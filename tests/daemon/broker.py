@@ -81,6 +81,9 @@ class Listener:
     def payloads(self, topic: str) -> list[str]:
         return [text for name, text, _ in self.messages if name == topic]
 
+    def publish(self, topic: str, text: str, *, retain: bool = False) -> None:
+        self._client.publish(topic, text, qos=1, retain=retain).wait_for_publish(15)
+
     def close(self) -> None:
         self._client.disconnect()
         self._client.loop_stop()
