@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_runtime.cli import run_command
-from edge_runtime.daemon.outputs import open_sinks
+from edge_runtime.daemon.outputs import Host, open_sinks
 from edge_runtime.errors import ConfigError
 from edge_runtime.settings import Settings, parse_settings, read_secret, read_settings
 from edge_runtime.settings.describe import document, effective, example, tables
@@ -135,7 +135,7 @@ def test_certificates_that_are_a_fifo(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "ca.pem")
     text = f'[output]\nformat = "none"\n[mqtt]\nhost = "a"\nca_file = "{tmp_path}/ca.pem"\n'
     with pytest.raises(ConfigError, match="this is a FIFO"):
-        open_sinks(parse_settings(text), lossless=False)
+        open_sinks(parse_settings(text), Host(), lossless=False)
 
 
 def test_dots_in_texts_and_comments_are_no_keys() -> None:
