@@ -36,7 +36,11 @@ function card({ label, pictures }) {
 function showLabels() {
   const known = new Set(labels.map(({ label }) => label));
   for (const label of selected) if (!known.has(label)) selected.delete(label);
+  const focused = document.activeElement;
+  const at = focused.closest("#labels li")?.dataset.label;
   $("labels").replaceChildren(...labels.map(card));
+  const again = [...$("labels").children].find((item) => item.dataset.label === at);
+  again?.querySelector(focused.localName)?.focus({ preventScroll: true });
   $("no-labels").hidden = labels.length > 0;
   filter();
 }
