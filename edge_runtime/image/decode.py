@@ -15,6 +15,7 @@ import numpy as np
 from edge_runtime.errors import PhotoError, ResourceError
 from edge_runtime.image import Image
 from edge_runtime.image.header import MAX_PIXELS, Header, check_budget, read_header
+from edge_runtime.image.jpeg_frame import gray_corner, lacks_data
 from edge_runtime.image.limited import decode_limited
 from edge_runtime.image.photo_files import SUFFIXES as SUFFIXES
 from edge_runtime.image.photo_files import find_photos as find_photos
@@ -30,6 +31,8 @@ MIN_SIDE = 32
 ENOUGH_SIDE = 512
 """Pixels. A JPEG is decoded at the smallest scale whose shorter side is still this long. This is
 more than twice the network's 224, so that `preprocess` still runs at least one averaging step."""
+_SMOOTHED = 48
+"""Gray levels by which the corner of a JPEG in several scans may differ from missing data."""
 _SMALL_BYTES = 1 << 23
 """Whether there is memory for a smaller photo is not tested before it is decoded."""
 
@@ -95,6 +98,12 @@ def decode_photo(data: bytes, *, where: object = "photo") -> Image:
             where=where,
             remedy="copy the file again",
         )
+    if header.kind == "JPEG":
+        # Where details are missing, libjpeg smooths the border of the gray part.
+        tolerance = _SMOOTHED if header.fixed_bytes else 0
+        if gray_corner(image, tolerance) and lacks_data(data, *header.span):
+            what = "damaged JPEG: a part of the picture is missing"
+            raise PhotoError(what, where=where, remedy="copy the file again")
     return image
 
 

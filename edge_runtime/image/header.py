@@ -55,6 +55,8 @@ class Header(NamedTuple):
     """Memory for each decoded pixel, the result included."""
     fixed_bytes: int = 0
     """Memory that does not shrink if the photo is decoded at a reduced size."""
+    span: tuple[int, int] = (0, 0)
+    """Begin and end of a JPEG's compressed data."""
 
     def pixels(self, scale: int) -> int:
         """Return the number of pixels in memory at once, if sides are divided by `scale`."""
@@ -107,6 +109,7 @@ def read_header(data: bytes, where: object) -> Header:
             orientation=jpeg.orientation,
             scans=jpeg.scans,
             fixed_bytes=jpeg.coefficient_bytes,
+            span=jpeg.span,
         )
     if data[:8] == PNG_MAGIC:
         return _read_png(data, where)

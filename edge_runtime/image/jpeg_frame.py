@@ -104,23 +104,37 @@ def is_cut(frame: JpegFrame, image: Image) -> bool:
     Where data is missing, the last part of the picture is gray. If a corner is, the picture is
     decoded twice, once with more data behind the end: only a picture that lacks data changes.
     """
-    corners = image[:: max(image.shape[0] - 1, 1), :: max(image.shape[1] - 1, 1)]
-    suspicious = bool((corners == MISSING).all(axis=2).any())
-    if not suspicious and not frame.several_scans:
+    if not gray_corner(image) and not frame.several_scans:
         return False
     restarts = sum(
         frame.data.count(bytes((0xFF, 0xD0 + number)), frame.scan, frame.end)
         for number in range(8 if frame.restarts else 0)
     )
-    if restarts < frame.restarts:
-        return True
-    tail = frame.data[frame.scan : min(frame.scan + _TAIL, frame.end)]
-    longer = frame.data[: frame.end] + tail.replace(b"\xff", b"\xfe") + END
-    # The last scan of several may hold only details, which the small version does not show.
-    flags = cv2.IMREAD_COLOR if frame.several_scans else cv2.IMREAD_REDUCED_COLOR_8
+    return restarts < frame.restarts or lacks_data(
+        frame.data, frame.scan, frame.end, details=frame.several_scans
+    )
+
+
+def gray_corner(image: Image, tolerance: int = 0) -> bool:
+    """Return whether a corner has the gray of a part without data, or differs by `tolerance`."""
+    corners = image[:: max(image.shape[0] - 1, 1), :: max(image.shape[1] - 1, 1)]
+    if not tolerance:
+        return bool((corners == MISSING).all(axis=2).any())
+    return bool((np.abs(corners.astype(int) - MISSING) <= tolerance).all(axis=2).any())
+
+
+def lacks_data(data: bytes, scan: int, end: int, *, details: bool = False) -> bool:
+    """Return whether more data between `scan`, where the data begins, and `end` changes a picture.
+
+    `details`: also if it changes only details, as the last of several scans may.
+    """
+    tail = data[scan : min(scan + _TAIL, end)]
+    longer = data[:end] + tail.replace(b"\xff", b"\xfe") + END
+    # The small version does not show details.
+    flags = cv2.IMREAD_COLOR if details else cv2.IMREAD_REDUCED_COLOR_8
     with quiet():
         before, after = (
-            cv2.imdecode(np.frombuffer(data, np.uint8), flags) for data in (frame.data, longer)
+            cv2.imdecode(np.frombuffer(each, np.uint8), flags) for each in (data, longer)
         )
     return before is None or after is None or not np.array_equal(before, after)
 

@@ -62,6 +62,8 @@ class JpegHeader(NamedTuple):
     several_scans: bool
     depth: int
     """Bits per sample."""
+    span: tuple[int, int]
+    """Where the data of the first scan begins, and where the last one ends."""
 
     @property
     def coefficient_bytes(self) -> int:
@@ -111,7 +113,7 @@ def read_jpeg(data: bytes, where: object) -> JpegHeader:
             remedy="save it again as a JPEG that is not progressive",
         )
     missing = end >= 0 and (end - at) * 8 < size.blocks // 64  # less than the shortest codes
-    return JpegHeader(size, end >= 0, missing, orientation, scans, several, frame[0])
+    return JpegHeader(size, end >= 0, missing, orientation, scans, several, frame[0], (at, end))
 
 
 def next_marker(data: bytes, at: int) -> int:

@@ -14,6 +14,7 @@ from PIL import Image as Pillow
 
 from edge_runtime.errors import PhotoError
 from edge_runtime.image import Image
+from edge_runtime.image.decode import decode_photo
 from edge_runtime.image.jpeg_frame import read_frame
 from edge_runtime.image.jpeg_header import END
 from edge_runtime.image.lazy_jpeg import JpegPicture
@@ -171,3 +172,28 @@ def test_random_damage_is_a_picture_or_an_error(jpegs: dict[str, bytes]) -> None
             data[at : at + random_.randint(0, 2)] = random_.randbytes(random_.randint(0, 2))
         picture = JpegPicture(bytes(data[: random_.randint(1, len(data))]))
         assert picture.usable(preview_only=False) in (True, False)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
+def test_a_photo_whose_data_ends_early_is_damaged(
+    kind: str, share: float, jpegs: dict[str, bytes]
+) -> None:
+    """Its end marker is there, so the file looks whole.
+
+    A progressive one whose first scan is whole shows everything, with fewer details.
+    """
+    whole = jpegs[kind]
+    scan = _segments(whole)[-1]
+    scan += 2 + int.from_bytes(whole[scan + 2 : scan + 4], "big")
+    end = whole.find(b"\xff\xc4", scan) if kind == "progressive" else len(whole) - 2
+    cut = whole[: scan + int(share * (end - scan))].rstrip(b"\xff") + END
+    with pytest.raises(PhotoError, match=r"part of the picture is missing|damaged"):
+        decode_photo(cut)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_whole_photo_with_gray_corners_is_read(kind: str, cat: Image) -> None:
+    image = np.full((211, 307, 3), 128, np.uint8)
+    image[40:150, 50:250] = cat[40:150, 50:250]
+    assert decode_photo(_jpeg(image, **KINDS[kind])).shape == image.shape
