@@ -1,4 +1,4 @@
-"""Write files atomically."""
+"""Write files atomically and durably."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from edge_runtime.errors import StorageError, storage_error
+from edge_runtime.system.durable import sync_folder
 
 
 def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Let `write` fill a file beside `path`, flush it to the disk, then rename it to `path`.
+    """Let `write` fill a file beside `path`, flush it, then rename it durably to `path`.
 
     Raises StorageError when writing fails; a file that existed at `path` stays intact.
     """
@@ -25,6 +26,7 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)
+        sync_folder(path.parent)
     except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
         with contextlib.suppress(OSError):
             part.unlink()

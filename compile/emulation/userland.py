@@ -24,6 +24,7 @@ from pathlib import Path
 from compile.target.description import Target
 from compile.target.toolchain import c_compiler, run
 from edge_runtime.errors import ToolchainError
+from edge_runtime.system.durable import write_file
 
 ROOT = Path(__file__).resolve().parents[2]
 DEFAULT = ROOT / "build" / "userland"
@@ -295,9 +296,7 @@ def _write(path: Path, text: str) -> None:
     if path.exists() and path.read_text(encoding="utf-8") == text:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    write_file(path, text.encode())
 
 
 def _digest(folder: Path) -> str:

@@ -67,7 +67,13 @@ def _csi(kind: str, number: int, options: CameraOptions | None) -> Source:
 
 
 def open_camera(
-    text: str, *, first_frame_s: float = FIRST_FRAME_S, next_frame_s: float = NEXT_FRAME_S
+    text: str,
+    options: CameraOptions | None = None,
+    *,
+    first_frame_s: float = FIRST_FRAME_S,
+    next_frame_s: float = NEXT_FRAME_S,
 ) -> Capture:
     """Start a `Capture` of the source that `text` names; raises `CameraNotFoundError`."""
-    return Capture(parse_source(text), first_frame_s=first_frame_s, next_frame_s=next_frame_s)
+    return Capture(
+        parse_source(text, options), first_frame_s=first_frame_s, next_frame_s=next_frame_s
+    )

@@ -76,6 +76,27 @@ def engine_options(function: F) -> F:
     )(function)
 
 
+def password_file_option(function: F) -> F:
+    """Add the option --password-file FILE."""
+    return click.option(
+        "--password-file",
+        type=click.Path(dir_okay=False),
+        help="With --camera: a file whose first line is the password of the user in the URL "
+        "(rtsp://USER@HOST/...).",
+    )(function)
+
+
+def camera_password(camera: str | None, password_file: str | None) -> str:
+    """Return the password in the file, or "" without one; raises `ConfigError`."""
+    if password_file is None:
+        return ""
+    if camera is None:
+        raise click.UsageError("--password-file requires --camera")
+    from edge_runtime.settings.secrets import read_secret
+
+    return read_secret(password_file)
+
+
 def json_option(function: F) -> F:
     """Add the option --json."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(function)

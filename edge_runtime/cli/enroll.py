@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 import click
 
 from edge_runtime.cli.common import (
+    camera_password,
     count_of,
     echo,
     engine_options,
     gallery_option,
     json_option,
+    password_file_option,
     pictures_and_codes,
     print_json,
     print_message,
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     "--label", help="The label of all photos. Without it, FOLDER has one sub-folder per label."
 )
 @click.option("--camera", help="Enroll frames of this camera instead of photos. Needs --label.")
+@password_file_option
 @click.option(
     "--count",
     type=click.IntRange(1),
@@ -78,6 +81,7 @@ def command(
     threads: int,
     label: str | None,
     camera: str | None,
+    password_file: str | None,
     count: int,
     views: bool,
     thumbnails: bool,
@@ -102,7 +106,8 @@ def command(
     if camera is None and not paths:
         raise click.UsageError("give a folder, or --label with photos or --camera")
 
-    from edge_runtime.camera import open_camera
+    password = camera_password(camera, password_file)
+    from edge_runtime.camera import CameraOptions, open_camera
     from edge_runtime.engine import open_engine
     from edge_runtime.enroll import (
         EnrollOptions,
@@ -130,7 +135,7 @@ def command(
     engine = open_engine(model, threads=threads)
     with Gallery(gallery, engine.model, create=True) as opened:
         if camera is not None and label is not None:
-            with open_camera(camera) as frames:
+            with open_camera(camera, CameraOptions(password=password)) as frames:
                 result = enroll_frames(engine, opened, label, frames, count, options)
         else:
             with progress_bar("enrolling", len(photos)) as advance:

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 import click
 
 from edge_runtime.cli.common import (
+    camera_password,
     console,
     engine_options,
     gallery_option,
     json_option,
+    password_file_option,
     progress_bar,
     terminable,
 )
@@ -32,6 +34,7 @@ PROC = Path("/proc/self/smaps")
 @gallery_option
 @engine_options
 @click.option("--camera", help="Measure with this camera or video file, as in edge-runtime run.")
+@password_file_option
 @click.option(
     "--rate",
     type=click.FloatRange(0.01, 1000),
@@ -67,6 +70,7 @@ def command(
     model: Path | None,
     threads: int,
     camera: str | None,
+    password_file: str | None,
     rate: float | None,
     gate: bool,
     quick: bool,
@@ -91,7 +95,8 @@ def command(
 
     _needs_proc()
     from_file = read_budgets(budgets) if budgets else None
-    source, kind, count = _source(camera, photos, gallery, rate)
+    password = camera_password(camera, password_file)
+    source, kind, count = _source(camera, password, photos, gallery, rate)
     engine = open_engine(model, threads=threads)
     limits, origin = (
         (from_file, str(budgets.name)) if from_file and budgets else _bundle_budgets(engine)
@@ -169,14 +174,18 @@ def _protocol(
 
 
 def _source(
-    camera: str | None, photos: Sequence[Path], gallery: Path, rate: float | None
+    camera: str | None,
+    password: str,
+    photos: Sequence[Path],
+    gallery: Path,
+    rate: float | None,
 ) -> tuple[Source, str, int | None]:
     """Return the source of images, its kind, and the number of photos."""
     from edge_runtime.camera import CameraOptions, parse_source
     from edge_runtime.camera.folder import FolderSource
     from edge_runtime.image.decode import find_photos
 
-    options = CameraOptions(loop=True)
+    options = CameraOptions(loop=True, password=password)
     if camera is not None and photos:
         raise InputError(
             "cannot be combined with photos", where="--camera", remedy="give one of them"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from edge_runtime import __version__
 from edge_runtime.camera.recovery import State
+from edge_runtime.system.helper_thread import ThreadState
 from edge_runtime.system.memory import rss_bytes
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def status(service: Service) -> dict[str, Any]:
             }
             for box in service.outboxes
         },
-        "threads": {thread.name: asdict(thread.state()) for thread in service.threads},
+        "threads": _threads(service),
         "board": {
             "name": service.board,
             "temperature_c": reading.temperature_c,
@@ -79,6 +80,20 @@ def status(service: Service) -> dict[str, Any]:
         "unknowns": service.unknowns and service.unknowns.waiting,
         "rss_bytes": rss_bytes(),
     }
+
+
+def _threads(service: Service) -> dict[str, dict[str, Any]]:
+    """Return the states of the helper threads, and of those that read the cameras.
+
+    The supervisor of a camera starts a new thread when the camera is opened again.
+    """
+    states = {thread.name: thread.state() for thread in service.threads}
+    for watcher in service.daemon.cameras:
+        recovery = watcher.camera.recovery
+        states[f"capture-{watcher.name}"] = ThreadState(
+            recovery.state is not State.STOPPED, recovery.restarts, recovery.fault or None
+        )
+    return {name: asdict(state) for name, state in states.items()}
 
 
 def is_fresh(service: Service, region: RegionWatcher) -> bool:

@@ -18,7 +18,7 @@ from edge_runtime.onnx_file.structure import (
     read_structure,
 )
 from edge_runtime.onnx_file.wire import MalformedError, TruncatedError
-from edge_runtime.system.files import open_regular
+from edge_runtime.system.files import describe_pointer, open_regular
 
 COPY_AGAIN = "copy the model file again"
 EXPORT_AGAIN = "export it again with training/, or use a model of models/"
@@ -40,17 +40,8 @@ _FORMATS = (
 
 def describe_foreign(head: bytes) -> tuple[str, str] | None:
     """Return what a file is that begins with `head`, and the remedy; None if it may be a model."""
-    text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
-    start = text[:64].lower()
-    if text.startswith(b"version https://git-lfs.github.com"):
-        return "a Git LFS pointer, not the file itself", "fetch the file itself: git lfs pull"
-    if b"/annex/objects/" in head or head.startswith(b"/annex/"):
-        return "a git-annex pointer, not the file itself", "fetch the file itself: git annex get"
-    if start.startswith((b"<!doctype", b"<html", b"<?xml", b"<head", b"<!--")):
-        return (
-            "a web page, not the file itself",
-            "download the file behind the link, not the page that shows it",
-        )
+    if pointer := describe_pointer(head):
+        return pointer
     if head[4:8] == b"TFL3":
         return "a TensorFlow Lite model, not an ONNX model", EXPORT_AGAIN
     if head[4:8] == b"ORTM":

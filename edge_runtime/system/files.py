@@ -52,3 +52,19 @@ def discard(path: Path) -> None:
     """Remove what a failed attempt left at `path`. Raises nothing, as that would hide its error."""
     with suppress(OSError):
         path.unlink()
+
+
+def describe_pointer(head: bytes) -> tuple[str, str] | None:
+    """Return what a file beginning with `head` is, and the remedy; None if it is none of these."""
+    text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
+    start = text[:64].lower()
+    if text.startswith(b"version https://git-lfs.github.com"):
+        return "a Git LFS pointer, not the file itself", "fetch the file itself: git lfs pull"
+    if b"/annex/objects/" in head or head.startswith(b"/annex/"):
+        return "a git-annex pointer, not the file itself", "fetch the file itself: git annex get"
+    if start.startswith((b"<!doctype", b"<html", b"<?xml", b"<head", b"<!--")):
+        return (
+            "a web page, not the file itself",
+            "download the file behind the link, not the page that shows it",
+        )
+    return None

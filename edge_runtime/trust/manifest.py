@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_runtime.errors import BundleInvalidError, ModelNotFoundError, SignatureError
+from edge_runtime.system.files import describe_pointer
 from edge_runtime.trust.signature import BUNDLE, MAX_SIGNATURE_BYTES, SUFFIX, verify
 from edge_runtime.trust.store import Key, TrustStore, installed_keys
 
@@ -86,6 +87,9 @@ def _parse(content: bytes, file: Path) -> dict[str, Any]:
     try:
         manifest = json.loads(content)
     except (ValueError, RecursionError) as error:
+        if pointer := describe_pointer(content[:512]):
+            what, remedy = pointer
+            raise BundleInvalidError(f"this is {what}", where=file, remedy=remedy) from error
         raise _unreadable(file, str(error)) from error
     found = manifest.get("format") if isinstance(manifest, dict) else None
     if found != FORMAT:

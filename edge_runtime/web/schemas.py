@@ -273,7 +273,7 @@ STATUS = record(
     ),
     threads=described(
         mapping(record(alive=FLAG, restarts=COUNT, last_error=nullable(TEXT))),
-        "Helper threads by name. One that fails is restarted.",
+        "Helper threads by name, and those that read cameras. One that fails is restarted.",
     ),
     board=record(
         name=TEXT,

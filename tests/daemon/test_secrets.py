@@ -196,3 +196,28 @@ def test_the_password_is_read_from_a_file_again_after_a_reload(
     finally:
         process.end()
     _check({"log": "".join(process.log_lines)})
+
+
+def test_commands_take_the_password_of_a_camera_from_a_file(
+    camera: _Camera, gallery: Path, tmp_path: Path
+) -> None:
+    password = tmp_path / "password"
+    password.write_text("p@ss:w/rd%40 ö\n", encoding="utf-8")
+    named = ("--camera", f"http://viewer@127.0.0.1:{camera.server_port}/video")
+    with_file = (*named, "--password-file", password)
+    few = ("--quick", "--samples", 2, "--seconds", 0, "--cold-starts", 1)
+    for arguments in (
+        ("enroll", "--gallery", gallery, "--label", "a", "--count", 1, *with_file),
+        ("profile", "--gallery", gallery, *few, *with_file),
+    ):
+        camera.logins.clear()
+        output = _output(*arguments)
+        assert "viewer:p@ss:w/rd%40 ö" in camera.logins, output
+        _check({str(arguments[0]): output})
+    for wrong in (
+        ("enroll", "--label", "a", "--password-file", password, tmp_path),
+        ("enroll", "--label", "a", *named, "--password-file", tmp_path / "missing"),
+        ("profile", "--password-file", password),
+    ):
+        output = _output(*wrong)
+        assert "requires --camera" in output or "no such file" in output.lower(), output

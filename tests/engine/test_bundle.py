@@ -192,6 +192,25 @@ def test_a_manifest_that_is_not_json_is_rejected(bundle: Path, tmp_path: Path) -
         open_bundle(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n",
+            "this is a Git LFS pointer",
+        ),
+        (b"\n<!DOCTYPE html><html>", "this is a web page"),
+        (b"/annex/objects/SHA256E-s9--0.json", "this is a git-annex pointer"),
+    ],
+)
+def test_a_manifest_that_stands_for_another_file_is_named(
+    bundle: Path, content: bytes, what: str
+) -> None:
+    (bundle / "manifest.json").write_bytes(content)
+    with pytest.raises(BundleInvalidError, match=what):
+        open_bundle(bundle)
+
+
 def test_the_portable_engine_is_the_fallback_and_reports_the_reason(
     bundle: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

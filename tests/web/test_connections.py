@@ -37,7 +37,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, film: Path) -> Iterator[Clien
     client.until_ready()
     yield client
     threads = client.ask("GET", "/api/status").json()["threads"]
-    assert {"http", "thermal", "sink-json"} <= set(threads)
+    assert {"http", "thermal", "sink-json", "capture-camera"} <= set(threads)
     assert all(state["alive"] and not state["restarts"] for state in threads.values()), threads
     assert process.end() < 2 * patience()
     log = "".join(process.log_lines)
@@ -325,7 +325,7 @@ def test_helper_threads_are_restarted(tmp_path: Path, film: Path) -> None:
         return {}
 
     process.until(lambda: restarts().get("thermal") and restarts().get("http"))
-    assert restarts() == {"thermal": 1, "http": 1, "sink-json": 0}
+    assert restarts() == {"thermal": 1, "http": 1, "sink-json": 0, "capture-camera": 0}
     state = client.ask("GET", "/api/status").json()["threads"]["thermal"]
     assert state["alive"]
     assert "Too many open files" in state["last_error"]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import resource
 import signal
 from dataclasses import replace
@@ -15,6 +16,7 @@ from training.data.augment import Strength, augment
 from training.data.photo_sets import label_indices, read_set
 from training.data.pixel_cache import PixelCache, open_cache
 from training.eval.corruptions import CORRUPTIONS, SEVERITIES, corruption
+from training.files import write_bytes
 from training.fit.recipe import Recipe
 from training.fit.run_dir import load_backbone
 from training.fit.trainer import TrainingModel, train
@@ -185,3 +187,14 @@ def test_limit_of_a_file_is_told_in_our_words(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         signal.signal(signal.SIGXFSZ, ignored)
     assert "inline_container" not in str(told.value) and not list(tmp_path.iterdir())
+
+
+def test_a_written_file_and_its_name_are_synced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[Path] = []
+    monkeypatch.setattr(
+        os, "fsync", lambda number: synced.append(Path(f"/proc/self/fd/{number}").readlink())
+    )
+    write_bytes(tmp_path / "result.json", b"{}")
+    assert synced == [tmp_path / "result.json.part", tmp_path]

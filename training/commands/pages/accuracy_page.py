@@ -13,6 +13,7 @@ import click
 
 from edge_runtime.errors import EXIT_CHECK_FAILED
 from training.cli import log, report_errors
+from training.files import write_bytes
 from training.reports.accuracy import (
     ROOT,
     document,
@@ -46,6 +47,5 @@ def main(check: bool) -> None:
                 stale += 1
                 log(f"{path.relative_to(ROOT)} is out of date: run the command without --check")
         else:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
+            write_bytes(path, text.encode())
     sys.exit(EXIT_CHECK_FAILED if stale else 0)
