@@ -20,8 +20,8 @@ from edge_runtime.image import Image, limited
 from edge_runtime.image.decode import decode_photo, reduction_of
 from edge_runtime.image.header import MAX_DECODE_BYTES, MAX_PIXELS, check_budget, read_header
 from edge_runtime.system.cgroup import free_memory
+from tests.image.control_group import killed, memory_group
 from tests.image.tiff_writer import tiff
-from tests.support.control_group import killed, memory_group
 from tests.support.processes import ROOT
 
 _READ_ALL = """
