@@ -40,6 +40,8 @@ MOST_REQUESTS = 12
 PAUSE_S = 30.0
 """After a failure, sightings are dropped for this long."""
 
+REPORT_S = 3600.0
+
 
 def path_beside(gallery: Path) -> Path:
     """Return the path of the inbox that belongs to a gallery: NAME.unknowns.sqlite."""
@@ -60,7 +62,7 @@ class Unknowns:
         self._settings: UnknownsSettings = settings.unknowns
         self._window = settings.decision.window
         self._inbox: Inbox | None = None
-        self._fault = ""
+        self._fault, self._reported_s = "", 0.0
         self._paused_until_s = 0.0
         self._tasks: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._sightings = threading.Semaphore(MOST_SIGHTINGS)
@@ -144,11 +146,7 @@ class Unknowns:
                 self._with_inbox(lambda inbox: add(inbox, what))  # type: ignore[arg-type]
             except EdgeRuntimeError as error:
                 self._paused_until_s = time.monotonic() + PAUSE_S
-                if str(error) != self._fault:
-                    log.warning("the inbox of unknown things: %s", error)
-                self._fault = str(error)
-            else:
-                self._fault = ""
+                self._report(error)
 
         self._tasks.put(run)
         return True
@@ -165,7 +163,13 @@ class Unknowns:
         try:
             self._with_inbox(lambda _: None)
         except EdgeRuntimeError as error:
-            self._fault = str(error)
+            self._report(error)
+
+    def _report(self, error: EdgeRuntimeError) -> None:
+        """Log a fault, and the same one again only after an hour."""
+        now_s = time.monotonic()
+        if str(error) != self._fault or now_s - self._reported_s > REPORT_S:
+            self._fault, self._reported_s = str(error), now_s
             log.warning("the inbox of unknown things: %s", error)
 
     def _apply(self) -> None:

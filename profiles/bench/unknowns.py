@@ -23,6 +23,7 @@ import click
 import cv2
 import numpy as np
 
+from demo.scenes import SCENES as DEMO
 from demo.scenes import read_scene
 from edge_runtime.engine import Engine, open_engine
 from edge_runtime.fitting.quantized import Floats
@@ -135,7 +136,7 @@ def groups(folder: Path, most: int, limits: tuple[float, ...]) -> None:
 @main.command()
 def cost() -> None:
     """Print CPU and memory of the daemon without and with the inbox."""
-    names = ("chelsea.png", "coffee.png", "rocket.jpg", "grass.png", "astronaut.png", "brick.png")
+    names = tuple(scene.photo for scene in DEMO if scene.label is None)
     with tempfile.TemporaryDirectory(prefix="edge-bench-") as folder:
         film = Path(folder) / "film.mp4"
         write_video(film, tripod_frames(30, names, moving=10), (640, 480), 10)

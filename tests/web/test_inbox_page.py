@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.web import HTML, Client, start
 from tests.web.browser import DESKTOP, PHONE, Page, needs_browser, open_browser
-from tests.web.things import AT_ONCE, groups, showing, write_film
+from tests.web.things import AT_ONCE, LIMIT_S, groups, showing, write_film
 
 pytestmark = needs_browser
 
@@ -17,7 +17,7 @@ pytestmark = needs_browser
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     folder = tmp_path_factory.mktemp("site")
-    film = write_film(folder / "wall.mp4", ("", "chelsea.png", "coffee.png"), 2.1)
+    film = write_film(folder / "wall.mp4", ("", "chelsea.png", "coffee.png"), 2.6)
     process = start(folder, film, AT_ONCE)
     yield Client(process)
     process.end()
@@ -47,7 +47,7 @@ def _pictures(site: Client) -> int:
 
 def test_name_join_and_dismiss_by_click(site: Client, browser: Any) -> None:
     find = {photo: showing(site, photo) for photo in ("chelsea.png", "coffee.png", "")}
-    cat, cup, wall = (site.process.until(each, 60) for each in find.values())
+    cat, cup, wall = (site.process.until(each, LIMIT_S) for each in find.values())
     page = Page(browser, site.url)
     page.until(lambda: page.text("#inbox-count") == str(len(groups(site))))
     page.show("inbox")
@@ -84,7 +84,7 @@ def test_a_thing_like_a_known_one_is_joined_by_one_click(site: Client, browser: 
     """What the answer suggests is a button. The answer is replaced, to be sure of a suggestion."""
     page = Page(browser, site.url)
     page.until(lambda: page.all('#views a[href="#inbox"]'))
-    site.process.until(lambda: groups(site), 60)
+    site.process.until(lambda: groups(site), LIMIT_S)
     page.script(
         """
         const ask = window.fetch;
@@ -114,7 +114,7 @@ def test_a_thing_like_a_known_one_is_joined_by_one_click(site: Client, browser: 
 def test_any_screen_light_and_dark(
     site: Client, browser: Any, scheme: str, size: tuple[int, int]
 ) -> None:
-    (group, *_) = site.process.until(lambda: groups(site), 60)
+    (group, *_) = site.process.until(lambda: groups(site), LIMIT_S)
     features = [{"name": "prefers-color-scheme", "value": scheme}]
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
     metrics = {"width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": size == PHONE}

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from tests.support.web import Answer, Client, start
-from tests.web.things import AT_ONCE, TWICE, groups, showing, write_film
+from tests.web.things import AT_ONCE, LIMIT_S, TWICE, groups, showing, write_film
 
 
 @pytest.fixture(scope="module")
 def wall(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A film of a cat and a cup that come and go."""
     path = tmp_path_factory.mktemp("film") / "wall.mp4"
-    return write_film(path, ("", "chelsea.png", "coffee.png"), 2.1)
+    return write_film(path, ("", "chelsea.png", "coffee.png"), 2.6)
 
 
 def _post(site: Client, what: str, **body: object) -> Answer:
@@ -35,7 +35,7 @@ def site(tmp_path: Path, wall: Path) -> Iterator[Client]:
 
 
 def test_a_thing_is_named_and_recognized(site: Client) -> None:
-    cat = site.process.until(showing(site, "chelsea.png"), 60)
+    cat = site.process.until(showing(site, "chelsea.png"), LIMIT_S)
     assert cat["nearest"] is None  # nothing is enrolled
     assert site.ask("GET", "/api/status").json()["unknowns"] >= 1
     answer = _post(site, "name", groups=[cat["id"]], label="the cat")
@@ -45,16 +45,10 @@ def test_a_thing_is_named_and_recognized(site: Client) -> None:
     assert cat["id"] not in [group["id"] for group in groups(site)]
     assert _post(site, "name", groups=[cat["id"]], label="the cat").status == 404
     # The cup stays unknown. It joins an existing label.
-    cup = site.process.until(showing(site, "coffee.png"), 60)
+    cup = site.process.until(showing(site, "coffee.png"), LIMIT_S)
     assert _post(site, "name", pictures=[cup["pictures"][0]["id"]], label="the cat").status == 200
     labels = site.ask("GET", "/api/labels").json()["labels"]
     assert [(one["label"], one["pictures"]) for one in labels] == [("the cat", 2)]
-    # The wall is not a thing, and stays away.
-    empty = site.process.until(showing(site, ""), 60)
-    assert _post(site, "dismiss", groups=[empty["id"]]).json() == {"groups": 1, "pictures": 0}
-    frames = site.ask("GET", "/api/status").json()["frames"]
-    site.process.until(lambda: site.ask("GET", "/api/status").json()["frames"] > frames + 60)
-    assert showing(site, "")() is None
 
 
 def test_a_damaged_file_is_replaced_and_bad_requests_are_refused(
@@ -98,6 +92,7 @@ def test_without_the_table_nothing_is_kept(tmp_path: Path, wall: Path) -> None:
     assert not list(tmp_path.glob("*unknowns*"))
 
 
+@pytest.mark.slow
 def test_an_unusable_file_is_reported_once_and_recognition_goes_on(
     tmp_path: Path, wall: Path
 ) -> None:
@@ -119,7 +114,7 @@ def test_an_unusable_file_is_reported_once_and_recognition_goes_on(
 def test_what_was_seen_and_named_survives_kill_9(tmp_path: Path, wall: Path) -> None:
     process = start(tmp_path, wall, TWICE)
     site = Client(process)
-    cat = process.until(showing(site, "chelsea.png"), 60)
+    cat = process.until(showing(site, "chelsea.png"), LIMIT_S)
     assert cat["count"] >= 2
     wanted = {group["id"]: len(group["pictures"]) for group in groups(site)}
     process.end(signal.SIGKILL)
@@ -131,7 +126,14 @@ def test_what_was_seen_and_named_survives_kill_9(tmp_path: Path, wall: Path) -> 
     process.end(signal.SIGKILL)
     process = start(tmp_path, wall, TWICE)
     try:
+        site = Client(process)
         process.until_event("enter", "cat")
-        assert cat["id"] not in [group["id"] for group in groups(Client(process))]
+        assert cat["id"] not in [group["id"] for group in groups(site)]
+        # The wall is not a thing, and stays away.
+        empty = process.until(showing(site, ""), LIMIT_S)
+        assert _post(site, "dismiss", groups=[empty["id"]]).json() == {"groups": 1, "pictures": 0}
+        frames = site.ask("GET", "/api/status").json()["frames"]
+        process.until(lambda: site.ask("GET", "/api/status").json()["frames"] > frames + 60)
+        assert showing(site, "")() is None
     finally:
         process.end()
