@@ -128,9 +128,16 @@ def _wanted(
         token = read_secret(hook.token_file) if hook.token_file else ""
 
         def to_server() -> Sink:
+            from edge_runtime.sinks.message import MessageFormat
             from edge_runtime.sinks.webhook import WebhookSink
 
-            return WebhookSink(hook.url, timeout_s=hook.timeout_s, token=token)
+            return WebhookSink(
+                hook.url,
+                timeout_s=hook.timeout_s,
+                token=token,
+                format=MessageFormat(hook.format, hook.template, hook.chat_id),
+                kinds=hook.kinds,
+            )
 
         options = _OutboxOptions(capacity=hook.queue, attempts=hook.attempts)
         yield ("webhook", hook, token), options, to_server

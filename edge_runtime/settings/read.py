@@ -15,6 +15,7 @@ from msgspec import structs
 from edge_runtime.errors import ConfigError, storage_error
 from edge_runtime.settings.camera import CameraSettings
 from edge_runtime.settings.schema import Settings
+from edge_runtime.settings.sinks import webhook_contradictions
 from edge_runtime.settings.table import Table
 from edge_runtime.system.files import open_regular
 
@@ -162,6 +163,8 @@ def _contradictions(settings: Settings) -> Iterator[tuple[str, str, str]]:
         yield "mqtt.password_file", "a password needs a username", "set username"
     if settings.webhook and (fault := _address_fault(settings.webhook.url)):
         yield "webhook.url", *fault
+    if settings.webhook:
+        yield from webhook_contradictions(settings.webhook)
     http = settings.http
     if http and http.reader_token_file and not http.token_file:
         yield "http.reader_token_file", "a read-only token needs a full one", "set token_file"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from msgspec import Meta
 
 from edge_runtime.settings.table import Table
+from edge_runtime.settings.template import DEFAULT, template_fault
 
 
 class OutputSettings(Table, frozen=True, kw_only=True):
@@ -73,13 +75,38 @@ class MqttSettings(Table, frozen=True, kw_only=True):
 
 
 class WebhookSettings(Table, frozen=True, kw_only=True):
-    """Events to a web server, one POST request with JSON per event. Without this table: off."""
+    """Events to a web server or messenger, one POST request per event. Without this table: off."""
 
     url: Annotated[
-        str, Meta(pattern=r"^https?://[^/\s]", description="An http or https URL. Required.")
+        str,
+        Meta(
+            pattern=r"^https?://[^/\s]",
+            description="An http or https URL; for Telegram https://api.telegram.org. Required.",
+        ),
     ]
+    format: Annotated[
+        Literal["json", "text", "ntfy", "telegram", "discord"],
+        Meta(description="The event as JSON, or a message as plain text or for a service."),
+    ] = "json"
+    template: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            max_length=500,
+            description="The message, with fields of the event in braces, such as {label} and "
+            "{confidence:.0%}. {what} is how it changed, {place} where.",
+        ),
+    ] = DEFAULT
+    kinds: Annotated[
+        Literal["all", "enter", "leave"], Meta(description="The kinds of events that are sent.")
+    ] = "all"
+    chat_id: Annotated[str, Meta(max_length=100, description="The chat of Telegram.")] = ""
     token_file: Annotated[
-        str, Meta(description="A file whose first line is sent as a bearer token.")
+        str,
+        Meta(
+            description="A file whose first line is sent as a bearer token, or is the token of the "
+            "bot of Telegram."
+        ),
     ] = ""
     timeout_s: Annotated[
         float, Meta(gt=0, le=300, description="Limit for one whole attempt, seconds.")
@@ -108,3 +135,17 @@ class ExecSettings(Table, frozen=True, kw_only=True):
     queue: Annotated[
         int, Meta(ge=1, le=1_000_000, description="Events stored while the program runs.")
     ] = 100
+
+
+def webhook_contradictions(hook: WebhookSettings) -> Iterator[tuple[str, str, str]]:
+    """Yield key, error and remedy for rules that involve more than a key's type and range."""
+    if fault := template_fault(hook.template):
+        yield "webhook.template", *fault
+    if hook.format == "json" and hook.template != DEFAULT:
+        yield "webhook.template", "an event as JSON has no message", 'set format = "text"'
+    if hook.format == "telegram" and not hook.token_file:
+        yield "webhook.format", "Telegram needs the token of a bot", "set token_file"
+    if hook.format == "telegram" and not hook.chat_id:
+        yield "webhook.format", "Telegram needs a chat", "set chat_id"
+    if hook.format != "telegram" and hook.chat_id:
+        yield "webhook.chat_id", "only Telegram has chats", 'set format = "telegram"'

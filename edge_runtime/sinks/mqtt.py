@@ -241,7 +241,7 @@ class MqttSink(Sink):
             self._command(name)
 
     def _replace_announcement(self, former: bytes) -> None:
-        """Remove from Home Assistant what is no longer announced."""
+        """Take back what only an earlier configuration announced."""
         if not self._options.discovery:
             self._announce(None)
         elif removing := without_former(self._announcement, former):

@@ -1,18 +1,17 @@
-"""Send events to a web server, each as one POST request with JSON."""
+"""Send events to a web server or a messenger, each as one POST request."""
 
 from __future__ import annotations
 
-import json
 import urllib.error
 import urllib.request
 from contextlib import suppress
-from dataclasses import asdict
 from http.client import HTTPException
 
 from edge_runtime import __version__
 from edge_runtime.errors import SinkError
 from edge_runtime.sinks.base import Sink
 from edge_runtime.sinks.deadline import Attempt
+from edge_runtime.sinks.message import MessageFormat
 from edge_runtime.types import Event
 
 BUSY = frozenset({408, 425, 429})
@@ -34,19 +33,28 @@ class WebhookSink(Sink):
 
     name = "webhook"
 
-    def __init__(self, url: str, *, timeout_s: float = 5.0, token: str = "") -> None:
-        self._url = url
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout_s: float = 5.0,
+        token: str = "",
+        format: MessageFormat | None = None,
+        kinds: str = "all",
+    ) -> None:
+        """Send events of `kinds` to `url`, by default as JSON."""
+        self._url, self._token = url, token
         self._timeout_s = timeout_s
-        self._headers = {
-            "Content-Type": "application/json",
-            "User-Agent": f"edge-runtime/{__version__}",
-            **({"Authorization": f"Bearer {token}"} if token else {}),
-        }
+        self._format = format or MessageFormat()
+        self._kinds = kinds
 
     def publish(self, event: Event) -> None:
         """See `Sink.publish`."""
-        body = json.dumps(asdict(event), ensure_ascii=False).encode()
-        request = urllib.request.Request(self._url, body, self._headers, method="POST")
+        if self._kinds not in ("all", event.kind):
+            return
+        message = self._format.request(event, self._url, self._token)
+        headers = {"User-Agent": f"edge-runtime/{__version__}", **message.headers}
+        request = urllib.request.Request(message.url, message.body, headers, method="POST")
         where = f"webhook {request.host}"
         with Attempt(self._timeout_s) as attempt:
             opener = urllib.request.build_opener(_NoRedirect, *attempt.handlers())
@@ -78,6 +86,8 @@ class WebhookSink(Sink):
                         f"the response is not valid HTTP: {error!r}", where=where
                     ) from error
                 reason = _printable(str(getattr(error, "reason", error)))  # ValueError: malformed
+                if self._token:  # that of Telegram is part of the address
+                    reason = reason.replace(self._token, "***")
                 raise SinkError(f"no response: {reason}", where=where) from error
 
 

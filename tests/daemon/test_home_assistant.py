@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from edge_runtime.settings import parse_settings
 from edge_runtime.sinks import Outbox
 from edge_runtime.sinks.home_assistant import (
     Announced,
@@ -29,6 +30,7 @@ from edge_runtime.sinks.topics import Place, Topics
 from edge_runtime.types import CameraState, Event
 from tests.daemon.broker import Broker, Listener, needs_broker, until
 from tests.support.events import make_event
+from tests.support.processes import ROOT
 
 DOOR, TABLE = Place("door"), Place("desk", "table")
 CORE = os.environ.get("HOME_ASSISTANT_PYTHON")
@@ -272,3 +274,11 @@ def test_the_real_core_shows_every_entity(broker: Broker) -> None:
     finally:
         box.close(5)
         core.close()
+
+
+def test_the_documented_configuration_is_valid() -> None:
+    document = (ROOT / "docs" / "HOME_ASSISTANT.md").read_text()
+    settings = parse_settings(document.split("```toml\n")[1].split("```")[0])
+    assert settings.mqtt
+    assert settings.mqtt.discovery
+    assert not (settings.mqtt.images or settings.mqtt.commands)
