@@ -93,6 +93,19 @@ def faults(report: dict[str, Any], path: Path) -> list[str]:
         f"counted. Shutdown after SIGTERM took {report['ended_s']:.2f} s and "
         f"{report['ended_cpu_s'] * 1e3:.0f} ms of CPU time.",
         "\n".join(rows),
+        *_storage_faults(report.get("storage_faults", {})),
+    ]
+
+
+def _storage_faults(kinds: dict[str, int]) -> list[str]:
+    """Return the paragraph about the faults of the disk below a gallery; none in old reports."""
+    if not kinds:
+        return []
+    each = ", ".join(f"{name} {count}" for name, count in kinds.items())
+    return [
+        f"Then the disk below a gallery failed {sum(kinds.values())} times, in every phase of its "
+        f"use ({each}). Each operation ended with its result or with an error that says why, and "
+        "the gallery was intact."
     ]
 
 
