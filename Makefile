@@ -10,6 +10,7 @@ OUT     ?= build/my-model
 METHOD  ?=
 TARGET  ?= host
 HOST    ?=
+HOSTS   ?=
 # Non-empty if the variable was set on the command line or in the environment.
 given         = $(filter command environment,$(firstword $(origin $(1))))
 MODEL_GIVEN  := $(call given,MODEL)
@@ -74,9 +75,9 @@ compile:  ## compile a bundle for a board: make compile TARGET=rpi4 [PRECISION=i
 	  $(if $(RUNNER),--runner $(RUNNER)) $(if $(SEARCH),--search $(SEARCH)) $(if $(RECORDS),--records $(RECORDS)) $(if $(PICTURES),--pictures $(PICTURES)) \
 	  $(if $(MODEL_GIVEN),--model $(MODEL)) $(if $(PHOTOS),--photos $(PHOTOS)) $(if $(OUT_GIVEN),--out $(OUT))
 
-deploy:  ## install the daemon and its bundle on a board: make deploy TARGET=rpi4 HOST=pi@board
-	$(call require,HOST,make deploy TARGET=rpi4 HOST=pi@board)
-	deploy/push.sh $(TARGET) $(HOST)
+deploy:  ## install the daemon and its bundle on a board: make deploy TARGET=rpi4 HOST=pi@board [HOSTS="pi@a pi@b"]
+	$(if $(HOSTS),@deploy/many.sh $(TARGET) $(HOSTS),$(call require,HOST,make deploy TARGET=rpi4 HOST=pi@board))
+	$(if $(HOSTS),,@deploy/push.sh $(TARGET) $(HOST))
 
 clean:  ## remove build/demo, dist/, *.egg-info and the caches of tests and tools; keep the rest of build/
 	rm -rf build/demo dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

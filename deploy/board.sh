@@ -7,7 +7,9 @@
 set -eu
 PREFIX=${PREFIX:-/opt/edge-runtime}
 CONFIG=${CONFIG:-/etc/edge-runtime/edge.toml}
+GALLERY=${GALLERY:-/var/lib/edge-runtime/gallery.sqlite}
 UNITS=${UNITS:-/etc/systemd/system}
+BIN=${BIN:-/usr/local/bin}
 OWNER=${OWNER:-edge-runtime}
 READY_S=${READY_S:-60}
 KEEP=${KEEP:-3}
@@ -20,7 +22,9 @@ unit=$UNITS/edge-runtime.service
 before=$(readlink "$PREFIX/current" 2>/dev/null || true)
 before=${before#releases/}
 new=
-trap 'code=$?; [ -z "$new" ] || rm -rf "$new"; exit $code' EXIT
+secrets=
+token=
+trap 'code=$?; [ -z "$new" ] || rm -rf "$new"; [ -z "$secrets" ] || rm -rf "$secrets"; exit $code' EXIT
 
 (cd "$staging" && sha256sum --check --quiet --strict files.sha256 >&2) ||
   fail "the files above differ from what was sent; deploy again"
@@ -65,22 +69,65 @@ if [ ! -e "$folder" ]; then
   cp -a "$staging/model" "$folder/model"
 fi
 
-if [ ! -e "$CONFIG" ]; then
-  log "writing $CONFIG; please review it"
-  mkdir -p "$(dirname "$CONFIG")"
-  example=$("$folder/venv/bin/python" -m edge_runtime config example)
-  printf '%s\n' "$example" | releases put "$CONFIG" --mode 600
+state=$(dirname "$GALLERY")
+keys=$(dirname "$CONFIG")
+mkdir -p "$keys"
+if [ ! -e "$state" ]; then  # as systemd makes it for the service
+  mkdir -p "$state"
+  chown "$OWNER:" "$state"
+  chmod 2770 "$state"
 fi
-# Only the service may read a generated file, which may come to contain secrets.
-[ "$(stat -c %a:%u "$CONFIG")" != 600:0 ] || chown "$OWNER" "$CONFIG"
+
+# Prints the table [http]. With openssl, the page is open to the network: by https, with a
+# certificate and a token that are made here and never leave the board. Without, to the board alone.
+make_page() {
+  command -v openssl >/dev/null || { printf '[http]\nhost = "127.0.0.1"\n'; return; }
+  names=DNS:localhost,IP:127.0.0.1,DNS:$(uname -n),DNS:$(uname -n).local
+  for address in $(hostname -I 2>/dev/null); do names=$names,IP:$address; done
+  openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 800 \
+    -subj /CN=edge-runtime -addext "subjectAltName=$names" \
+    -keyout "$secrets/key.pem" -out "$secrets/certificate.pem" 2>"$secrets/said" ||
+    fail "openssl cannot make a certificate: $(tail -n 1 "$secrets/said")"
+  releases put "$keys/certificate.pem" < "$secrets/certificate.pem"
+  releases put "$keys/key.pem" --mode 600 < "$secrets/key.pem"
+  releases put "$keys/token" --mode 600 < "$secrets/token"
+  printf '[http]\nhost = "0.0.0.0"\n'
+  printf '%s_file = "%s"\n' token "$keys/token" certificate "$keys/certificate.pem" key "$keys/key.pem"
+}
+
+# The configuration comes last: if the power fails before, the next deployment makes all of it anew.
+# It lies beside the gallery, where the service may write, since the page can change settings.
+if [ ! -e "$CONFIG" ] && [ ! -e "$state/edge.toml" ]; then
+  log "writing $CONFIG; please review it"
+  secrets=$(umask 077; mktemp -d)
+  "$python" -I -c 'import secrets; print(secrets.token_hex(16))' > "$secrets/token"
+  example=$("$folder/venv/bin/python" -m edge_runtime config example)
+  page=$(make_page)
+  printf '%s\n\n%s\n' "$example" "$page" | releases put "$state/edge.toml" --mode 640
+  [ ! -e "$keys/token" ] || token=$(cat "$secrets/token")
+  rm -rf "$secrets"
+  secrets=
+fi
+[ -e "$CONFIG" ] || ln -sfn "$state/edge.toml" "$CONFIG"
+# Only the service and its group may read a generated file, which may come to contain secrets.
+for file in "$CONFIG" "$keys/token" "$keys/key.pem"; do
+  case $(stat -L -c %a:%u "$file" 2>/dev/null) in
+    600:0 | 640:0) chown "$OWNER:" "$file" ;;
+  esac
+done
+# Members of the group may use the gallery: an earlier release kept it to the service.
+for file in "$GALLERY" "$GALLERY-wal" "$GALLERY-shm"; do
+  [ ! -e "$file" ] || chmod g+rw "$file"
+done
 "$folder/venv/bin/python" -m edge_runtime config check "$CONFIG" >&2
 log "checking the board"
 "$folder/venv/bin/python" -m edge_runtime doctor --model "$folder/model" \
-  --gallery "${GALLERY:-/var/lib/edge-runtime/gallery.sqlite}" >&2 ||
+  --gallery "$GALLERY" >&2 ||
   fail "the board failed the checks above" 9
 if [ -n "$new" ]; then
   sed -e "s|/opt/edge-runtime|$PREFIX|g" -e "s|/etc/edge-runtime/edge.toml|$CONFIG|g" \
     -e "s|/usr/bin/python3|$python|" -e "s|^User=.*|User=$OWNER|" \
+    -e "s|/var/lib/edge-runtime/gallery.sqlite|$GALLERY|" \
     "$staging/edge-runtime.service" > "$folder/edge-runtime.service"
   releases seal "$release"
 fi
@@ -98,6 +145,49 @@ ready() {  # sets $why on failure; systemctl returns once the service is ready o
   systemctl is-active --quiet edge-runtime
 }
 
+# The command for users: the current release with the gallery and the configuration of the service.
+install_command() {
+  if [ -e "$BIN/edge-runtime" ] && ! grep -q '^# Written by make deploy' "$BIN/edge-runtime"; then
+    log "$BIN/edge-runtime is not from a deployment and stays as it is"
+    return
+  fi
+  mkdir -p "$BIN"
+  sed -e "s|/opt/edge-runtime|$PREFIX|g" -e "s|/etc/edge-runtime/edge.toml|$CONFIG|g" \
+    -e "s|/var/lib/edge-runtime/gallery.sqlite|$GALLERY|g" -e "s|^owner=.*|owner=$OWNER|" \
+    "$staging/command.sh" | releases put "$BIN/edge-runtime" --mode 755
+}
+
+# What to do next, with the address of the page. It never fails: the deployment is done.
+tell() {
+  page=$("$folder/venv/bin/python" -m edge_runtime config show "$CONFIG" | "$python" -I -c '
+import sys, tomllib
+http = tomllib.loads(sys.stdin.read()).get("http")
+if http:
+    print("https" if http["certificate_file"] else "http", http["host"], http["port"])
+') || page=
+  # shellcheck disable=SC2086
+  set -- $page
+  if [ $# != 3 ]; then
+    log "the page is off; to see what the camera sees, add the table [http] to $CONFIG"
+    return
+  fi
+  address=$(hostname -I 2>/dev/null | cut -d " " -f 1) || address=
+  case $2 in
+    127.* | localhost | ::1)
+      log "the page is at $1://127.0.0.1:$3/ on the board only; from here:"
+      log "  ssh -L $3:127.0.0.1:$3 ${REACHED:-USER@BOARD}" ;;
+    0.0.0.0 | ::) log "the page is at $1://${address:-$(uname -n)}:$3/ and $1://$(uname -n).local:$3/" ;;
+    *) log "the page is at $1://$2:$3/" ;;
+  esac
+  if [ -n "$token" ]; then
+    log "the token, shown this once (it is in $keys/token):"
+    log "  $token"
+    log "the board made the certificate, so the browser warns; compare the fingerprint before you go on:"
+    log "  $(openssl x509 -in "$keys/certificate.pem" -noout -fingerprint -sha256 | cut -d = -f 2)"
+  fi
+  log "next: open the page, point the camera at something, and give it a name"
+}
+
 releases put "$PREFIX/release.py" < "$staging/release.py"
 running=
 ! systemctl is-active --quiet edge-runtime || running=--running
@@ -107,7 +197,9 @@ systemctl daemon-reload
 systemctl enable --quiet edge-runtime
 log "starting the service"
 if ready && releases confirm "$release" --keep "$KEEP"; then
+  install_command
   log "release $release is ready"
+  tell || true
   exit
 fi
 log "release $release $why:"

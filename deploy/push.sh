@@ -16,7 +16,7 @@ command -v rsync >/dev/null || { echo "deploy: rsync is missing (run: apt instal
 
 parcel=build/deploy/$target
 sh deploy/parcel.sh "$parcel"
-cp deploy/edge-runtime.service deploy/board.sh deploy/python.sh deploy/release.py "$parcel/"
+cp deploy/edge-runtime.service deploy/board.sh deploy/command.sh deploy/python.sh deploy/release.py "$parcel/"
 cp -r "$bundle" "$parcel/model"
 key=${KEY:-$HOME/.config/edge-runtime/signing_key}
 [ -e "$key" ] || [ -z "${KEY:-}" ] || { echo "deploy: $key: no key found (run: make keys)" >&2; exit 2; }
@@ -36,4 +36,4 @@ echo "deploy: sending release $release to $host" >&2
 $ssh "$host" "${sudo}mkdir -p $prefix/staging && ${sudo}chown -R \$(id -u) $prefix/staging"
 rsync --archive --delete --compress --rsh "$ssh" "$parcel/" "$host:$prefix/staging/"
 $ssh "$host" "${sudo}env PREFIX=$prefix ${BOARD_ENV:-} sh -s $release" < deploy/verify.sh
-$ssh "$host" "${sudo}env PREFIX=$prefix ${BOARD_ENV:-} sh $prefix/staging/board.sh $release"
+$ssh "$host" "${sudo}env PREFIX=$prefix REACHED=$host ${BOARD_ENV:-} sh $prefix/staging/board.sh $release"

@@ -9,7 +9,7 @@ import click
 
 from edge_runtime.cli.common import echo
 
-_FILE = click.argument("file", type=click.Path(path_type=Path))
+_FILE = click.argument("file", type=click.Path(path_type=Path), envvar="EDGE_RUNTIME_CONFIG")
 
 
 @click.group("config")

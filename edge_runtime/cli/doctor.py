@@ -20,6 +20,7 @@ _MARKS = {"ok": "ok  ", "warn": "warn", "fail": "FAIL"}
 @click.command("doctor")
 @click.option(
     "--config",
+    envvar="EDGE_RUNTIME_CONFIG",
     type=click.Path(dir_okay=False, path_type=Path),
     help="Check what this configuration of the daemon needs, including its camera.",
 )

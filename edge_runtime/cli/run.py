@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 @click.command("run")
 @click.option(
     "--config",
+    envvar="EDGE_RUNTIME_CONFIG",
     type=click.Path(dir_okay=False, path_type=Path),
     help="The configuration file (see: edge-runtime config example). Options override it.",
 )

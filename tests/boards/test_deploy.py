@@ -49,6 +49,7 @@ class Board:
             "CONFIG": str(self.folder / "edge.toml"),
             "UNITS": str(self.folder / "units"),
             "GALLERY": str(self.folder / "gallery.sqlite"),
+            "BIN": str(self.folder / "local"),
             "OWNER": getpass.getuser(),
             "READY_S": "20",
             "STEADY_S": "1",

@@ -91,6 +91,8 @@ class Board:
             "PREFIX": str(self.prefix),
             "CONFIG": str(self.disk.place / "etc" / "edge.toml"),
             "UNITS": str(self.units),
+            "GALLERY": str(self.disk.place / "state" / "gallery.sqlite"),
+            "BIN": str(self.disk.place / "bin"),
             "OWNER": "root",
             "STEADY_S": "0",
             "BOOT_ID": str(self.folder / "boot_id"),
@@ -111,7 +113,7 @@ class Board:
         program.write_text(PROGRAM.format(real=sys.executable, files=FILES))
         program.chmod(0o755)
         (self.staging / "requirements.txt").touch()
-        for name in ("edge-runtime.service", "board.sh", "python.sh", "release.py"):
+        for name in ("edge-runtime.service", "board.sh", "command.sh", "python.sh", "release.py"):
             shutil.copy(ROOT / "deploy" / name, self.staging)
         subprocess.run(["sh", ROOT / "deploy" / "list.sh", self.staging], check=True)
         done = subprocess.run(
@@ -133,7 +135,7 @@ class Board:
         deployment = self.start_deployment(release)
         _, output = deployment.communicate(timeout=120)
         assert deployment.returncode == 0, output
-        assert output.endswith(" is ready\n")
+        assert " is ready\n" in output
         return self.running()
 
     def running(self) -> str:
