@@ -187,8 +187,8 @@ def test_the_command_uses_what_the_service_uses(board: Board) -> None:
     config = None if os.geteuid() == 0 else board.config
     lines = _run(board, "enroll", "my photos").stdout.splitlines()
     assert lines == ["enroll my photos", f"MODEL {model}", f"GALLERY {gallery}", f"CONFIG {config}"]
-    lines = _run(board, "query", "x", EDGE_RUNTIME_GALLERY="g", EDGE_RUNTIME_CONFIG="c").stdout
-    assert lines.splitlines()[2:] == ["GALLERY g", "CONFIG c"]
+    named = _run(board, "query", "x", EDGE_RUNTIME_GALLERY="g", EDGE_RUNTIME_CONFIG="c").stdout
+    assert named.splitlines()[2:] == ["GALLERY g", "CONFIG c"]
     board.command.write_text("#!/bin/sh\necho mine\n")
     done = board.deploy()
     assert "is not from a deployment and stays as it is" in done.stderr
