@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +22,7 @@ from edge_runtime.gallery.snapshot.file import CodesFile, load_snapshot, snapsho
 from edge_runtime.gallery.upkeep.repair import repair
 from edge_runtime.lookup.compiled import hamming
 from profiles.bench.storage_faults import inject_storage_faults
+from tests.support.processes import ROOT
 
 MODEL = FakeEngine().model
 COUNT = 20_000
@@ -125,6 +128,29 @@ def test_a_cut_of_the_shared_memory_ends_with_one_line(path: Path, role: str) ->
         assert done.stderr.count("\n") == 1
     with Gallery(path, MODEL) as gallery:  # the next process makes it anew
         assert len(gallery.search(QUERY, COUNT + 9)) in (COUNT, COUNT + 1)
+
+
+def test_the_service_is_started_again_after_it() -> None:
+    unit = (ROOT / "deploy" / "edge-runtime.service").read_text()
+    settings = dict(line.split("=", 1) for line in unit.splitlines() if "=" in line)
+    assert settings["Restart"] == "on-failure"
+    assert str(StorageError.exit_code) not in settings["RestartPreventExitStatus"].split()
+
+
+def test_sqlite_needs_no_shared_memory_only_if_no_other_process_may_use_the_gallery(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "exclusive.sqlite"
+    with closing(sqlite3.connect(path, isolation_level=None)) as first:
+        first.execute("PRAGMA locking_mode = EXCLUSIVE")
+        assert first.execute("PRAGMA journal_mode = WAL").fetchone() == ("wal",)
+        first.execute("CREATE TABLE t (x)")
+        assert not path.with_name(path.name + "-shm").exists()
+        with (
+            closing(sqlite3.connect(path, timeout=0)) as second,
+            pytest.raises(sqlite3.OperationalError, match="locked"),
+        ):
+            second.execute("SELECT * FROM t")
 
 
 @compiled
