@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from prometheus_client import CollectorRegistry, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -14,12 +14,19 @@ from edge_runtime.camera.recovery import State
 from edge_runtime.daemon.service import Service
 from edge_runtime.daemon.status import status
 from edge_runtime.daemon.watcher import Observation
+from edge_runtime.types import Event
 
 if TYPE_CHECKING:
     from edge_runtime.history.archive import Archive
 
 BUCKETS = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 """Upper bounds in seconds."""
+
+
+MOST_LABELS = 200
+"""Labels that are counted by name. Each costs time series in the database of Prometheus."""
+OTHER = "other"
+"""Counts the rest."""
 
 
 class Metrics:
@@ -35,6 +42,13 @@ class Metrics:
             registry=self._registry,
         )
         self._stages: dict[str, Any] = {}
+        self._events = Counter(
+            "edge_label_events",
+            f"Times a label came into view; after {MOST_LABELS} labels the rest is {OTHER}.",
+            ["label", "camera", "region"],
+            registry=self._registry,
+        )
+        self._labels: set[str] = set()
         self._registry.register(_Reader(service, history))
 
     def observe(self, observation: Observation) -> None:
@@ -44,6 +58,15 @@ class Metrics:
             if histogram is None:
                 histogram = self._stages[stage] = self._histogram.labels(stage)
             histogram.observe(ms / 1e3)
+
+    def listen(self, event: Event) -> None:
+        """Count an event. Called on the daemon's thread."""
+        if event.kind != "enter":
+            return
+        if len(self._labels) < MOST_LABELS:
+            self._labels.add(event.label)
+        label = event.label if event.label in self._labels else OTHER
+        self._events.labels(label, event.camera, event.region or "").inc()
 
     def text(self) -> bytes:
         """Return all metrics in the text format of Prometheus."""

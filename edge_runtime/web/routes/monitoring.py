@@ -27,7 +27,7 @@ class MonitoringEndpoints(Group):
         self._everything = everything
         self._events = EventStream(self._full_status)
         self._metrics = Metrics(context.service, context.history)
-        context.service.daemon.listeners.append(self._events.listen)
+        context.service.daemon.listeners += [self._events.listen, self._metrics.listen]
         context.service.daemon.observers.append(self._metrics.observe)
 
     @property
