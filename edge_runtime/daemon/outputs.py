@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TextIO, TypedDict
 
+import msgspec
+
 from edge_runtime.errors import ConfigError
 from edge_runtime.settings import Settings, read_secret
 from edge_runtime.sinks import JsonSink, Outbox, Sink, TextSink
@@ -17,6 +19,8 @@ from edge_runtime.system.device import read_device
 from edge_runtime.system.files import open_regular
 from edge_runtime.types import CameraState, Event
 
+MOST_WORDS_WAITING = 4
+"""Texts that wait to be spoken."""
 MOST_BYTES = 1 << 22
 """Bytes of a file with certificates."""
 
@@ -150,6 +154,16 @@ def _wanted(
 
         key = ("exec", tuple(run.command), run.timeout_s, run.queue)
         yield key, _OutboxOptions(capacity=run.queue), to_program
+    if speech := settings.speech:
+
+        def to_speaker() -> Sink:
+            from edge_runtime.sinks.speech import SpeechOptions, SpeechSink
+
+            return SpeechSink(SpeechOptions(**msgspec.structs.asdict(speech)))
+
+        # What waits longer is no longer news when it is spoken.
+        options = _OutboxOptions(capacity=MOST_WORDS_WAITING)
+        yield ("speech", msgspec.json.encode(speech)), options, to_speaker
 
 
 def _places(settings: Settings) -> tuple[Place, ...]:

@@ -15,7 +15,7 @@ from msgspec import structs
 from edge_runtime.errors import ConfigError, storage_error
 from edge_runtime.settings.camera import CameraSettings
 from edge_runtime.settings.schema import Settings
-from edge_runtime.settings.sinks import webhook_contradictions
+from edge_runtime.settings.sinks import speech_contradictions, webhook_contradictions
 from edge_runtime.settings.table import Table
 from edge_runtime.system.files import open_regular
 
@@ -165,6 +165,8 @@ def _contradictions(settings: Settings) -> Iterator[tuple[str, str, str]]:
         yield "webhook.url", *fault
     if settings.webhook:
         yield from webhook_contradictions(settings.webhook)
+    if settings.speech:
+        yield from speech_contradictions(settings.speech)
     http = settings.http
     if http and http.reader_token_file and not http.token_file:
         yield "http.reader_token_file", "a read-only token needs a full one", "set token_file"

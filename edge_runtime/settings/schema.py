@@ -16,6 +16,7 @@ from edge_runtime.settings.sinks import (
     ExecSettings,
     MqttSettings,
     OutputSettings,
+    SpeechSettings,
     WebhookSettings,
 )
 from edge_runtime.settings.table import Table
@@ -244,6 +245,7 @@ class Settings(Table, frozen=True, kw_only=True):
     mqtt: MqttSettings | None = None
     webhook: WebhookSettings | None = None
     exec: ExecSettings | None = None
+    speech: SpeechSettings | None = None
     history: HistorySettings | None = None
     http: HttpSettings | None = None
     unknowns: UnknownsSettings | None = None
@@ -274,6 +276,7 @@ RELOADABLE = frozenset(
         "mqtt",
         "webhook",
         "exec",
+        "speech",
         "log",
     )
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
-from msgspec import Meta
+from msgspec import Meta, field
 
 from edge_runtime.settings.table import Table
 from edge_runtime.settings.template import DEFAULT, template_fault
@@ -135,6 +135,59 @@ class ExecSettings(Table, frozen=True, kw_only=True):
     queue: Annotated[
         int, Meta(ge=1, le=1_000_000, description="Events stored while the program runs.")
     ] = 100
+
+
+class SpeechSettings(Table, frozen=True, kw_only=True):
+    """Spoken labels, by a program such as espeak-ng. Without this table: off."""
+
+    program: Annotated[
+        str,
+        Meta(min_length=1, description="A program with the options -v and --stdin of espeak-ng."),
+    ] = "espeak-ng"
+    language: Annotated[
+        str,
+        Meta(
+            pattern=r"^[A-Za-z][A-Za-z0-9-]{0,31}$",
+            description="Language, such as en, en-gb or de; see: espeak-ng --voices.",
+        ),
+    ] = "en"
+    voice: Annotated[
+        str,
+        Meta(
+            pattern=r"^[A-Za-z0-9_-]{0,32}$",
+            description="Variant of the voice, such as f3 or m1. Empty: the language's own.",
+        ),
+    ] = ""
+    arguments: Annotated[
+        list[str],
+        Meta(description='Further arguments, such as ["-s", "140"] for a slower voice.'),
+    ] = field(default_factory=list)
+    say: Annotated[
+        str,
+        Meta(
+            max_length=500,
+            description="Text for a label that comes into view, with fields of the event in "
+            "braces. Empty: silent.",
+        ),
+    ] = "{label}"
+    say_left: Annotated[
+        str,
+        Meta(max_length=500, description="The same for a label that leaves. Empty: silent."),
+    ] = ""
+    repeat_s: Annotated[
+        float,
+        Meta(ge=0, le=86400, description="Seconds within which no text is spoken twice."),
+    ] = 30.0
+    timeout_s: Annotated[
+        float, Meta(gt=0, le=300, description="Seconds until its process group is killed.")
+    ] = 15.0
+
+
+def speech_contradictions(speech: SpeechSettings) -> Iterator[tuple[str, str, str]]:
+    """Yield key, error and remedy for texts that are not valid."""
+    for key in ("say", "say_left"):
+        if fault := template_fault(getattr(speech, key)):
+            yield f"speech.{key}", *fault
 
 
 def webhook_contradictions(hook: WebhookSettings) -> Iterator[tuple[str, str, str]]:

@@ -6,7 +6,7 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 from edge_runtime.errors import SinkError
@@ -44,32 +44,45 @@ class CommandSink(Sink):
             "EDGE_CONFIDENCE": f"{event.confidence:.3f}",
         }
         line = json.dumps(asdict(event), ensure_ascii=False) + "\n"
-        try:
-            code, last = run_child(
-                self._command, line.encode(), environment=environment, timeout_s=self._timeout_s
-            )
-        except ChildTimeoutError as error:
-            raise SinkError(
-                f"killed after {self._timeout_s:g} s", where=where, retry=False
-            ) from error
-        except OSError as error:
-            raise self._cannot_run(error, where) from error
-        if code:
-            raise SinkError(
-                f"exited with code {code}" + (f": {last}" if last else ""),
-                where=where,
-                retry=False,
-            )
-
-    def _cannot_run(self, error: OSError, where: str) -> SinkError:
-        """Return the error for a program that did not start; a shortage passes."""
-        program = shutil.which(self._command[0])
-        noexec = error.errno == errno.EACCES and is_noexec(program or self._command[0])
-        return SinkError(
-            f"cannot run the program: {'its disk is mounted noexec' if noexec else error.strerror}",
+        run_program(
+            self._command,
+            line.encode(),
+            environment=environment,
+            timeout_s=self._timeout_s,
             where=where,
-            remedy="it is tried again"
-            if error.errno in _SHORTAGES
-            else "check its path and permissions",
-            retry=error.errno in _SHORTAGES,
         )
+
+
+def run_program(
+    command: Sequence[str],
+    data: bytes,
+    *,
+    environment: Mapping[str, str],
+    timeout_s: float,
+    where: str,
+) -> None:
+    """Run `command` with `data` on its standard input; raises `SinkError`, which names `where`."""
+    try:
+        code, last = run_child(command, data, environment=environment, timeout_s=timeout_s)
+    except ChildTimeoutError as error:
+        raise SinkError(f"killed after {timeout_s:g} s", where=where, retry=False) from error
+    except OSError as error:
+        raise _cannot_run(command[0], error, where) from error
+    if code:
+        raise SinkError(
+            f"exited with code {code}" + (f": {last}" if last else ""), where=where, retry=False
+        )
+
+
+def _cannot_run(name: str, error: OSError, where: str) -> SinkError:
+    """Return the error for a program that did not start; a shortage passes."""
+    program = shutil.which(name)
+    noexec = error.errno == errno.EACCES and is_noexec(program or name)
+    return SinkError(
+        f"cannot run the program: {'its disk is mounted noexec' if noexec else error.strerror}",
+        where=where,
+        remedy="it is tried again"
+        if error.errno in _SHORTAGES
+        else "check its path and permissions",
+        retry=error.errno in _SHORTAGES,
+    )
