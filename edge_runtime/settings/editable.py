@@ -33,6 +33,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "heat": ("hot_c", "fps"),
     "mqtt": ("host", "port", "topic", "client_id", "username", "tls", "queue"),
     "webhook": ("url", "timeout_s", "attempts", "queue"),
+    "history": ("days", "megabytes", "snapshots", "snapshot_side"),
     "unknowns": ("pictures", "days", "megabytes", "least"),
 }
 """The keys of each table that the page may change."""

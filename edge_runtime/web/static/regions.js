@@ -1,13 +1,13 @@
 // Regions are drawn on the live frame of each camera, with mouse, finger or keyboard.
 import { act, element, queryOf, request, setText } from "./api.js";
-import { plural, t } from "./i18n.js";
+import { key, plural, t } from "./i18n.js";
 
 let context;
 let apply;
 const editors = new Map(); // by camera
 const STEP = 0.01;
 const LEAST = 0.02; // of the picture's width and height
-const HELP = "Drag on the picture to draw a region. Arrow keys move the selected region, with Shift they resize it, Delete removes it.";
+const HELP = key("Drag on the picture to draw a region. Arrow keys move the selected region, with Shift they resize it, Delete removes it.");
 
 const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 
@@ -31,7 +31,7 @@ class Editor {
     this.save = element("button", t("Save the regions"), { type: "button" });
     const add = element("button", t("Add a region"), { type: "button", class: "plain" });
     this.element = element("section", "", { class: "card", "data-camera": camera },
-      element("h3", t("Regions of the camera {name}", { name: camera })), element("p", t(HELP), { class: "quiet" }),
+      element("h3", t("Regions of “{name}”", { name: camera })), element("p", t(HELP), { class: "quiet" }),
       element("div", "", { class: "picture regions" }, this.picture, this.layer), this.cost, this.list,
       element("div", "", { class: "row" }, add, this.save), this.message);
     add.addEventListener("click", () => { this.add([0.25, 0.25, 0.5, 0.5]); this.focus(this.regions.length - 1); });

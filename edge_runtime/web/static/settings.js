@@ -12,11 +12,14 @@ const OPENS_S = 20; // seconds that a camera has to deliver its first picture af
 const TITLES = {
   decision: key("What counts as known"), camera: key("Camera"), gate: key("Unchanged scenes"), heat: key("Heat"),
   mqtt: key("MQTT broker"), webhook: key("Webhook"), board: key("Board"), unknowns: key("Inbox of unknown things"),
+  history: key("History"),
 };
 const NAMES = {
   false_name_rate: key("Strangers that get a name"), radius: key("Radius, bits (-1: calibrated)"),
   window: key("Frames that decide"), cooldown_s: key("Cool-down, seconds"), neighbours: key("Pictures that vote"),
-  source: key("Camera"), fps: key("Frames per second"),
+  source: key("Source"), fps: key("Frames per second"), url: key("Address"), timeout_s: key("Time limit, seconds"),
+  queue: key("Events that wait"), days: key("Days"), megabytes: key("Megabytes"), pictures: key("Pictures"),
+  width: key("Width"), height: key("Height"), host: key("Host"), port: key("Port"), topic: key("Topic"),
 };
 const ORDER = ["decision", "camera", "cameras", "mqtt", "webhook"]; // the others follow, folded
 const RATES = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5];
@@ -131,7 +134,9 @@ function titleOf(name) {
 
 function tableOf(table) {
   const group = table.name.split(".")[0];
-  const fields = table.keys.filter((one) => one.type !== "numbers" && one.type !== "texts").map((one) => field(table, one));
+  const shown = table.keys.filter((one) => one.type !== "numbers" && one.type !== "texts");
+  shown.sort((a, b) => (b.name === "false_name_rate") - (a.name === "false_name_rate")); // the most useful first
+  const fields = shown.map((one) => field(table, one));
   const note = element("p", t(table.text), { class: "quiet wide" });
   if (!table.reloadable) note.append(" ", t("Needs a restart."));
   const body = element("div", "", { class: "fields" }, note, ...fields);

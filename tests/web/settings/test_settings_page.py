@@ -192,3 +192,20 @@ def test_any_screen_has_names_and_no_overflow(
         assert severe == []
     finally:
         browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+@pytest.mark.slow
+def test_a_camera_that_does_not_open_is_undone_by_one_click(
+    site: Client, browser: Any, folder: Path
+) -> None:
+    before = (folder / "edge.toml").read_text()
+    page = _open(site, browser)
+    _set(page, "#set-camera-source", "/dev/video98")
+    page.find("#settings-save").click()
+    page.until(lambda: page.text("#settings-message") == "Saved.")
+    site.process.until(lambda: site.ask("GET", "/readyz").status == 503)
+    page.until(lambda: "no such camera device" in page.text("#settings-message"))
+    page.find("#settings-undo").click()
+    page.until(lambda: "All cameras deliver pictures" in page.text("#settings-message"))
+    assert (folder / "edge.toml").read_text() == before
+    site.until_ready()
