@@ -14,13 +14,30 @@ from typing import NamedTuple
 from edge_runtime.errors import PhotoError
 from edge_runtime.image.jpeg_header import read_jpeg
 from edge_runtime.image.tiff_header import exif_orientation, read_tiff
+from edge_runtime.system.files import describe_pointer
 
 MAX_PIXELS = 1 << 26
 """Decoded pixels."""
 MAX_DECODE_BYTES = 448 << 20
 """Memory that decoding one photo may take, the result included: 67 megapixels of an opaque PNG."""
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
-_HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"mif1", b"msf1", b"avif")
+_HEIF_BRANDS = (
+    *(b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"),
+    *(b"avif", b"avis"),
+)
+_OTHERS = (
+    (b"GIF8", "GIF"),
+    (b"\xff\x0a", "JPEG XL"),
+    (b"\0\0\0\x0cJXL ", "JPEG XL"),
+    (b"\0\0\0\x0cjP  ", "JPEG 2000"),
+    (b"\xff\x4f\xff\x51", "JPEG 2000"),
+    (b"8BPS", "Photoshop"),
+    (b"%PDF", "PDF"),
+    (b"v/1\x01", "OpenEXR"),
+    (b"#?RADIANCE", "Radiance HDR"),
+    (b"\0\0\x01\0", "icon"),
+)
+"""First bytes of other formats, and their names."""
 _AGAIN = "copy the file again"
 _PNG_BYTES, _BMP_BYTES, _TIFF_BYTES = 6.4, 6.4, 13.5
 """Bytes per pixel while a photo is decoded, measured: OpenCV copies the decoder's result once. With
@@ -125,7 +142,20 @@ def read_header(data: bytes, where: object) -> Header:
             where=where,
             remedy='convert it to JPEG; on an iPhone, set the camera format to "Most Compatible"',
         )
-    raise PhotoError("not an image", where=where, remedy="use a JPEG, PNG, WebP, BMP or TIFF file")
+    raise _foreign(data, where)
+
+
+def _foreign(data: bytes, where: object) -> PhotoError:
+    """Return the error for a file of another format, which is named if it is known."""
+    if pointer := describe_pointer(data[:512]):
+        what, remedy = pointer
+        return PhotoError(f"this is {what}", where=where, remedy=remedy)
+    for magic, kind in _OTHERS:
+        if data.startswith(magic):
+            return PhotoError(
+                f"{kind} files are not supported", where=where, remedy="convert it to JPEG or PNG"
+            )
+    return PhotoError("not an image", where=where, remedy="use a JPEG, PNG, WebP, BMP or TIFF file")
 
 
 def png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:

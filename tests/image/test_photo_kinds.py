@@ -295,3 +295,22 @@ def test_libraries_print_nothing(rgb: NDArray[np.uint8], capfd: pytest.CaptureFi
         except PhotoError as error:
             assert "damaged" in error.what
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("data", "what"),
+    [
+        (b"GIF89a" + bytes(40), "GIF files are not supported"),
+        (b"\xff\x0a" + bytes(40), "JPEG XL files are not supported"),
+        (b"\0\0\0\x0cJXL \r\n\x87\n" + bytes(40), "JPEG XL files are not supported"),
+        (b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(40), "JPEG 2000 files are not supported"),
+        (b"8BPS" + bytes(40), "Photoshop files are not supported"),
+        (b"\0\0\0\x1cftypavis" + bytes(40), "HEIC and AVIF photos are not supported"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "this is a Git LFS pointer"),
+        (b"<!DOCTYPE html><html>not found</html>", "this is a web page"),
+        (b"\0\1\2\3", "not an image"),
+    ],
+)
+def test_files_of_other_formats_are_named(data: bytes, what: str) -> None:
+    with pytest.raises(PhotoError, match=what):
+        decode_photo(data)

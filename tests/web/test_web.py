@@ -245,7 +245,7 @@ def test_invalid_photos_are_refused_and_not_enrolled(site: Client, cat: Image) -
     good = encoded(cat)
     cases: list[tuple[bytes, str, int, str]] = [
         (b"", "image/jpeg", 422, "empty"),
-        (b"GIF89a" * 50, "image/jpeg", 422, "not an image"),
+        (b"GIF89a" * 50, "image/jpeg", 422, "GIF files are not supported"),
         (good[: len(good) // 2], "image/jpeg", 422, "truncated"),
         (encoded(cat[:20, :20]), "image/jpeg", 422, "too small"),
         (_png_bomb(30000), "image/png", 422, "too large to decode"),
