@@ -122,8 +122,8 @@ async function finish() {
 }
 
 /** Enroll what is chosen under `label`, new or existing. */
-function give(label, chosen, area) {
-  return act(area, $("inbox-message"), async () => {
+async function give(label, chosen, area) {
+  await act(area, $("inbox-message"), async () => {
     const answer = await send("POST", "/api/unknowns/name", { ...chosen, label });
     $("unknown-label").value = "";
     offerUndo($("inbox-undo"), answer.pictures, $("inbox-message"), changed);
@@ -132,6 +132,7 @@ function give(label, chosen, area) {
     const pictures = plural(answer.pictures_added, "{n} picture", "{n} pictures");
     return t("{label} has learned {pictures}.", { label, pictures });
   });
+  if (document.activeElement === document.body) $("main").focus({ preventScroll: true }); // its element is gone
 }
 
 function changed() {
