@@ -9,6 +9,7 @@ from edge_runtime.errors import ReportError
 from training.eval.corruptions import SEVERITIES
 from training.reports.general import general_section
 from training.reports.model_card import read
+from training.reports.preserved import preserved_section
 from training.reports.strangers import new_objects
 from training.reports.studies import (
     code_lengths,
@@ -67,8 +68,14 @@ def document() -> str:
     general = load("general")
     if general is not None:
         parts += general_section(general, load("shipped_general"), shipped)
+        preserved = load("preserved")
+        if preserved is not None:
+            parts += preserved_section(preserved)
     parts += _shipped(shipped, load("v0"), load("shipped_int8"), load("ceilings"))
-    parts += new_objects([read(path) for path in sorted(RESULTS.glob("strangers_*.json"))])
+    parts += new_objects(
+        [read(path) for path in sorted(RESULTS.glob("strangers_*.json"))],
+        load("draws_grocery_general"),
+    )
     layers, handmade = load("layers"), load("methods_handmade")
     ablations = [found for name in ABLATIONS if (found := load(name)) is not None]
     evidence = (

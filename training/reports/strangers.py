@@ -11,12 +11,17 @@ from training.reports.tables import markdown
 
 HEADLINE_PHOTOS = 3
 """Photos per label of the row that is stated in words."""
+LARGER = (20, 3)
+"""Labels and photos per label of the galleries whose confidence is also stated alone."""
 MOST_NAMED = 4
 """Percent of strangers; where the median of a row is above this, the page says so."""
 
 
-def new_objects(results: Sequence[Any]) -> list[str]:
-    """Generate the section from the results of `python -m training strangers`; empty if none."""
+def new_objects(results: Sequence[Any], more_draws: Any = None) -> list[str]:
+    """Generate the section from the results of `python -m training strangers`; empty if none.
+
+    `more_draws` is a result with more draws of some of their rows.
+    """
     if not results:
         return []
     parts = [
@@ -39,6 +44,8 @@ def new_objects(results: Sequence[Any]) -> list[str]:
     for name in dict.fromkeys(result["set"] for result in results):
         own = [result for result in results if result["set"] == name]
         parts += [f"### {name}", *_set(own)]
+        if more_draws and more_draws["set"] == name:
+            parts.append(_more_draws(more_draws))
     return parts + _confidence(results)
 
 
@@ -58,7 +65,47 @@ def _confidence(results: Sequence[Any]) -> list[str]:
         " as the runtime assumes: where strangers are rarer, more answers are right. The"
         " confidence of a gallery with one photo per label rests on what other galleries are like.",
         markdown(head, rows),
+        *filter(None, [_confident(results)]),
     ]
+
+
+def _more_draws(result: Any) -> str:
+    """State what more draws say about the strangers that are named."""
+    cells = ", ".join(
+        f"{row['photos']} x {row['labels']} {spread('named', row['named'])} % of the strangers"
+        f" named, {spread('right', row['right'])} % right"
+        for row in result["rows"]
+    )
+    return (
+        f"Medians of few draws vary by chance. With {result['protocol']['draws']} draws,"
+        f" `{result['model']}` (photos x labels): {cells}."
+    )
+
+
+def _confident(results: Sequence[Any]) -> str:
+    """State in words how often the most confident answers of larger galleries are right."""
+    cells = []
+    for result in results:
+        larger = [
+            row["tally"]
+            for row in result["rows"]
+            if row["labels"] >= LARGER[0] and row["photos"] >= LARGER[1]
+        ]
+        bins = reliability(total(larger)) if larger else []
+        if bins and bins[-1].most == 1:
+            found = bins[-1]
+            cells.append(
+                f"{result['set']} (`{result['model']}`) {100 * found.right:.0f} %"
+                f" of {found.answers} answers"
+            )
+    if not cells:
+        return ""
+    return (
+        "Many confident answers that are wrong come from galleries of few labels, or of one photo"
+        " per label, which tell little about strangers. In galleries of at least"
+        f" {LARGER[0]} labels with at least {LARGER[1]} photos each, answers in the last bin are"
+        f" right as follows: {', '.join(cells)}."
+    )
 
 
 def _set(results: Sequence[Any]) -> list[str]:

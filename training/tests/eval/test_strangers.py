@@ -338,6 +338,10 @@ def test_page_shows_models_beside_each_other() -> None:
         ["| 3", str(n), f"`{model}`"] for n in (5, 15) for model in ("one", "two")
     ]
     assert "20.0 (10.0 to 30.0)" in lines[0] and "20.040 (10.000" in lines[0]
+    rows[1]["labels"] = 20
+    larger = new_objects([result], {**result, "rows": rows[:1]})
+    assert larger[-1].endswith("things (`one`) 71 % of 7 answers.")
+    assert "With 5 draws, `one` (photos x labels): 3 x 5 4.0 (0.0 to 30.0) %" in larger[6]
     assert new_objects([]) == []
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -20,6 +21,7 @@ from training.methods.itq import fit_itq
 from training.methods.whitened import covariance_within, fit_whitened
 from training.onnx.blend import blend
 from training.onnx.model_file import ExportError
+from training.reports.preserved import preserved_section
 from training.tests.conftest import ROOT, draw_photos, photo
 
 MODEL = ROOT / "models" / "mobilenet_v1_hash64.onnx"
@@ -135,6 +137,31 @@ def test_the_shares_must_be_numbers(tmp_path: Path) -> None:
     assert done.exit_code == 3 and '"0,half" is not a list of shares' in done.output
     done = CliRunner().invoke(main, [*arguments, "--network", "lite"])
     assert done.exit_code == 3 and '"lite" is not NAME=FILE' in done.output
+    done = CliRunner().invoke(main, [*arguments, "--checkpoint", "run=absent.pt"])
+    assert done.exit_code == 3 and '"run=absent.pt" is not NAME=FILE' in done.output
+
+
+def test_runs_are_compared_with_the_general_model() -> None:
+    def row(new: float, own: float) -> dict[str, Any]:
+        galleries = {photos: {"right": new, "auroc": 90.0} for photos in ("1", "3")}
+        return {"objects": galleries, "grocery": {**galleries, "map100": own}}
+
+    run = {"stages": [[160, 10]], "frozen": 23, "stored_views": 4, "rate": 0.001,
+           "features_rate": 0.3, "preserve": 20.0, "head_first": 0}  # fmt: skip
+    result = {
+        "rows": {"0": row(87, 43), "0.25": row(88, 56), "1": row(32, 87), "preserved": row(91, 50)},
+        "shares": ["0", "0.25", "1"], "new": {"objects": {"labels": 15, "photos": 81}},
+        "runs": {"preserved": run},
+    }  # fmt: skip
+    page = preserved_section(result)
+    assert "with weight 20, features learn at 0.0003" in page[1] and "10 epochs" in page[1]
+    assert "| distillation | 91.0 / 90.0 |" in page[2]
+    assert "None of the runs is clearly better" in page[3]
+    assert "distillation +3.0, +3.0, -6.0" in page[3]
+    result["rows"]["preserved"] = row(91, 56)
+    assert (
+        "**Clearly better than the general model: distillation.**" in preserved_section(result)[3]
+    )
 
 
 def test_the_general_model_is_what_its_evidence_says() -> None:
