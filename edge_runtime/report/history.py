@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -60,14 +62,14 @@ class Entry:
 
 
 def read_history(folder: Path) -> tuple[list[Entry], list[ReportError]]:
-    """Read all reports in `folder` (*.json, recursively).
+    """Read all reports in `folder` (*.json, recursively, without hidden and installed folders).
 
     Returns their entries, and the errors of files that could not be read. Raises `ReportError` if
     there is no report at all.
     """
     reports: list[tuple[Path, Report]] = []
     errors: list[ReportError] = []
-    for path in sorted(folder.rglob("*.json")):
+    for path in sorted(_files(folder)):
         try:
             reports.append((path, read_report(path)))
         except ReportError as error:
@@ -91,6 +93,19 @@ def read_history(folder: Path) -> tuple[list[Entry], list[ReportError]]:
             latest[_kind(report)] = report
         entries.append(_entry(str(path.relative_to(folder)), report, before))
     return entries, errors
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Yield the files that may be reports. Environments hold thousands of other JSON files."""
+    for parent, folders, files in os.walk(folder):
+        folders[:] = [
+            name
+            for name in folders
+            if not name.startswith(".")
+            and name not in ("node_modules", "__pycache__")
+            and not Path(parent, name, "pyvenv.cfg").exists()
+        ]
+        yield from (Path(parent, name) for name in files if name.endswith(".json"))
 
 
 def made_at(report: Report) -> datetime:

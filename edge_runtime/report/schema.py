@@ -231,13 +231,14 @@ class Verdict(Table, frozen=True, kw_only=True):
     def word(self, measurement: bool) -> str:
         """Return the verdict as text.
 
-        `measurement`: whether the run is a valid measurement. Otherwise it cannot meet a budget.
+        `measurement`: whether the run is a valid measurement. Otherwise it can neither meet nor
+        miss a budget.
         """
         if self.met is None:
             return "not measured"
-        if not self.met:
-            return "missed"
-        return "met" if measurement else "within budget, but the run is not valid"
+        if not measurement:
+            return "withheld: the run is not valid"
+        return "met" if self.met else "missed"
 
 
 class Report(Table, frozen=True, kw_only=True):

@@ -161,7 +161,7 @@ def _budget(report: Report) -> Table:
     table = _table("budget", "", "right:", "", "", "")
     for line in report.budget:
         value = "" if line.value is None else f"{line.value:.2f}"
-        style = "red" if line.met is False else "green" if report.measurement else "yellow"
+        style = "yellow" if not report.measurement else "red" if line.met is False else "green"
         table.add_row(
             line.name,
             value,

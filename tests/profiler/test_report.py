@@ -23,6 +23,7 @@ from edge_runtime.report.describe import document, fields, json_schema
 from edge_runtime.report.file import MAX_BYTES, to_json
 from edge_runtime.report.history import read_history
 from edge_runtime.report.html_report import page
+from edge_runtime.report.schema import Verdict
 from edge_runtime.report.table import UNITS
 from tests.support.processes import ROOT, run_cli
 from tests.support.reports import GOLDEN, changed, report_of
@@ -325,6 +326,19 @@ def _history(folder: Path, *reports: Report) -> list[str]:
     return [f"{entry.file.removesuffix('.json')} {entry.change}" for entry in entries]
 
 
+def test_history_leaves_out_environments(tmp_path: Path) -> None:
+    for name in (".venv/share", ".git", "node_modules/package", "env/lib", "reports"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "file.json").write_text("{")
+    (tmp_path / "env" / "pyvenv.cfg").touch()
+    write_report(tmp_path / "reports" / "report.json", report_of())
+    entries, errors = read_history(tmp_path)
+    assert [entry.file for entry in entries] == ["reports/report.json"]
+    assert [Path(str(error).split(": ")[0]) for error in errors] == [
+        tmp_path / "reports" / "file.json"
+    ]
+
+
 def test_history_respects_time_zones(tmp_path: Path) -> None:
     summer = msgspec.structs.replace(report_of(), made_at="2026-10-25T02:50:00+02:00")
     winter = msgspec.structs.replace(
@@ -379,13 +393,20 @@ def test_every_view_shows_that_a_run_is_not_valid() -> None:
     done = run_cli("report", "show", GOLDEN)
     assert done.returncode == 9
     assert done.stdout.startswith("NOT A VALID MEASUREMENT\n  shared: ")
-    assert "within budget, but the run is not valid" in done.stdout
+    assert "withheld: the run is not valid" in done.stdout
     text = page(read_report(GOLDEN))
     assert "Not a valid measurement" in text
     assert "(not a valid measurement)</title>" in text
-    assert "within budget, but the run is not valid" in text
+    assert "withheld: the run is not valid" in text
     good = page(report_of())
     assert "ot a valid measurement" not in good
+
+
+def test_a_run_that_is_not_valid_neither_meets_nor_misses_a_budget() -> None:
+    for met in (True, False):
+        line = Verdict(name="query_p50_ms", value=1.0, budget=2.0, source="papers", met=met)
+        assert line.word(measurement=True) == ("met" if met else "missed")
+        assert line.word(measurement=False) == "withheld: the run is not valid"
 
 
 @pytest.mark.slow
