@@ -23,7 +23,10 @@ def preserved_section(result: Any) -> list[str]:
         else "**None of the runs is clearly better than the general model for new objects without"
         " being worse on the trained labels, so the general model remains the average of weights.**"
     )
-    recipes = " ".join(f"{_words(name)}: {_recipe(run)}." for name, run in runs.items())
+    recipes = " ".join(
+        f"{_words(name)[0].upper()}{_words(name)[1:]}: {_recipe(run)}."
+        for name, run in runs.items()
+    )
     first = next(iter(runs.values()))
     pixels = ", ".join(f"{epochs} epochs at {side} pixels" for side, epochs in first["stages"])
     return [
