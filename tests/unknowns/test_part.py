@@ -34,7 +34,7 @@ LIMIT_S = 30.0
 
 
 class Rig:
-    """A part that observes frames of ours."""
+    """A part of the daemon, and the frames that it observes."""
 
     def __init__(self, gallery: Gallery, engine: FakeEngine) -> None:
         self.gallery, self.engine = gallery, engine

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from tests.support.web import HTML, Client, start
+from tests.unknowns.things import AT_ONCE, LIMIT_S, groups, showing, write_film
 from tests.web.browser import DESKTOP, PHONE, Page, needs_browser, open_browser
-from tests.web.things import AT_ONCE, LIMIT_S, groups, showing, write_film
 
 pytestmark = needs_browser
 

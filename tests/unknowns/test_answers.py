@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.web import Answer, Client, start
-from tests.web.things import AT_ONCE, LIMIT_S, TWICE, groups, showing, write_film
+from tests.unknowns.things import AT_ONCE, LIMIT_S, TWICE, groups, showing, write_film
 
 
 @pytest.fixture(scope="module")
