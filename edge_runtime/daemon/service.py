@@ -288,16 +288,17 @@ class Service:
         if changed & {"camera", "cameras", "regions"}:
             self.daemon.replace(cameras.apply(END_S))
         self._apply(new)
+        applied = changed & RELOADABLE
         for part in parts:
             part.apply()
             if not part.needs_restart:
-                changed -= part.tables
-        need_restart = changed - RELOADABLE
-        log.info("reloaded: %s", ", ".join(sorted(changed & RELOADABLE)) or "no changes")
+                applied |= changed & part.tables
+        need_restart = changed - applied
+        log.info("reloaded: %s", ", ".join(sorted(applied)) or "no changes")
         if need_restart:
             log.warning("needs a restart to take effect: %s", ", ".join(sorted(need_restart)))
         self.settings = new
-        return Reloaded(frozenset(changed & RELOADABLE), frozenset(need_restart))
+        return Reloaded(frozenset(applied), frozenset(need_restart))
 
     def _apply(self, settings: Settings) -> None:
         """Apply the settings that are plain values and need nothing to be reopened."""
