@@ -198,6 +198,8 @@ class Recorder:
         """Run `work` on the open file; return whether it succeeded. One line for each fault."""
         try:
             with self.file.translated():
+                if self._suspect:
+                    self._close()  # what it has in memory may hide the damage
                 self._connection = self._connection or self.file.open()
                 work(self._connection)
                 self._measure(self._connection)

@@ -48,6 +48,7 @@ def _labels(site: Client) -> set[str]:
 def test_look_back_and_correct(site: Client, browser: Any) -> None:
     page = Page(browser, site.url)
     page.until_running()
+    page.until(lambda: page.find('#views a[href="#history"]').is_displayed())
     page.show("history")
     width = "return document.querySelector('#history-list img').naturalWidth"
     page.until(lambda: page.all("#history-list img") and page.script(width) == 640)
