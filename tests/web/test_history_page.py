@@ -41,6 +41,11 @@ def _choose(page: Page, name: str, value: str) -> None:
     Select(page.find(name)).select_by_value(value)
 
 
+def _click(page: Page, selector: str) -> None:
+    """Click on an item of the list, which may just be replaced."""
+    page.until(lambda: page.find(selector).click() or True)
+
+
 def _labels(site: Client) -> set[str]:
     return {each["label"] for each in site.ask("GET", "/api/labels").json()["labels"]}
 
@@ -66,27 +71,29 @@ def test_look_back_and_correct(site: Client, browser: Any) -> None:
         assert f"/api/history.{kind}?label=%3Cimg" in address
     event = page.find("#history-list li").get_attribute("data-event")
     button = f'[data-event="{event}"] button'
-    page.find(button).click()
+    _click(page, button)
     page.until(lambda: page.find("#wrong-dialog").is_displayed())
     assert HTML in page.text("#wrong-text")
     page.find("#wrong-dialog button[value=no]").click()
     assert "unknown" not in _labels(site)
-    page.find(button).click()
+    _click(page, button)
+    page.until(lambda: page.find("#wrong-dialog").is_displayed())
     page.find("#wrong-dialog button[value=yes]").click()  # it is nothing known
     page.until(lambda: page.text("#history-message") == "This picture is not named again.")
     page.until(lambda: "it is nothing known" in page.text(f'[data-event="{event}"]'))
     assert "unknown" in _labels(site)
     page.until(lambda: page.script("return document.activeElement.textContent") == "Take back")
-    page.find(button).click()
+    _click(page, button)
     page.until(lambda: page.text("#history-message") == "It was taken back.")
-    page.until(lambda: "Wrong?" in page.text(button))
+    page.until(lambda: "Wrong?" in page.text(button) and page.find(button).is_enabled())
     assert "unknown" not in _labels(site)
-    page.find(button).click()
+    _click(page, button)
+    page.until(lambda: page.find("#wrong-dialog").is_displayed())
     page.find("#right-new").send_keys("my cup\n")  # Enter sends the form
     page.until(lambda: "it is my cup" in page.text(f'[data-event="{event}"]'))
     assert page.text("#history-message").startswith(("This picture is my cup", "It is marked"))
     assert "my cup" in _labels(site)
-    page.find(button).click()
+    _click(page, button)
     page.until(lambda: "Wrong?" in page.text(button))
 
 

@@ -144,6 +144,8 @@ window.addEventListener("hashchange", navigate);
 navigate();
 connect().catch(() => { if (!context.locked) lose(); });
 setInterval(watch, 1000);
+// A page that the browser keeps for "back" would hold its connection, and it has only six to the board.
+window.addEventListener("pagehide", () => stream?.close());
 
 // -- offline --------------------------------------------------------------------------------------
 
