@@ -60,7 +60,8 @@ def message_of(event: Event, template: str = DEFAULT) -> str:
     }
     if event.distance is None:
         values["distance"] = -1
-    values |= {"place": place, "what": "came into view" if event.kind == "enter" else left}
+    what = {"enter": "came into view", "leave": left}.get(event.kind, "is a test")
+    values |= {"place": place, "what": what}
     text = template.format_map(values)
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
 

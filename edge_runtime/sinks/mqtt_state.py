@@ -37,7 +37,8 @@ class RetainedState:
         state is not published: there is no null between two labels.
         """
         place = Place(event.camera, event.region)
-        if place not in self._topics.places or (event.kind == "leave" and event.next_label):
+        changes = event.kind == "enter" or (event.kind == "leave" and not event.next_label)
+        if place not in self._topics.places or not changes:
             return {}
         self._states[place] = (
             self._in_view(event)

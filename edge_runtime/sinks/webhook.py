@@ -50,7 +50,7 @@ class WebhookSink(Sink):
 
     def publish(self, event: Event) -> None:
         """See `Sink.publish`."""
-        if self._kinds not in ("all", event.kind):
+        if self._kinds not in ("all", event.kind) and event.kind != "test":
             return
         message = self._format.request(event, self._url, self._token)
         headers = {"User-Agent": f"edge-runtime/{__version__}", **message.headers}

@@ -91,8 +91,10 @@ def test_ntfy(server: Server, tmp_path: Path) -> None:
         'template = "{label} {what}, {confidence:.0%} sure"\nkinds = "enter"',
         ENTER,
         replace(ENTER, kind="leave"),
+        replace(ENTER, kind="test", label="this", confidence=0.0),
     )
-    (received,) = server.received
+    received, test = server.received
+    assert test.body.decode() == "this is a test, 0% sure"
     assert received.path == "/my-topic"
     assert received.body.decode() == '<b>"Käse"</b>\n@everyone came into view, 60% sure'
     title = received.headers["Title"]

@@ -307,6 +307,7 @@ def test_the_retained_state_equals_that_of_a_model(steps: list[tuple[Place, str]
                 reason = {"degraded": "camera lost"}.get(cameras[each.camera], "starting")
                 assert state["reason"] == reason
     assert broker == retained.messages()
+    assert retained.event(_event(DOOR, "test")) == {}
     assert {json.loads(text).get("reason") for text in retained.stop().values()} <= {"stopped", ""}
 
 

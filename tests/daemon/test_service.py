@@ -37,7 +37,7 @@ from edge_runtime.recognition.pipeline import Pipeline
 from edge_runtime.recognition.smoothing import Decider, Origin
 from edge_runtime.sinks import ListSink
 from edge_runtime.system.logs import RateLimit
-from edge_runtime.types import Frame, Verdict
+from edge_runtime.types import CameraState, Event, Frame, Verdict
 from tests.support.processes import ROOT, patience
 from tests.support.service import CONFIG, Process, enroll_near
 
@@ -312,6 +312,72 @@ def test_a_lost_camera_ends_what_it_saw(engine: Engine, config: Path, cat: Image
             daemon.run_once()
     kinds = [(event.kind, event.label, event.reason) for event in events.events]
     assert kinds == [("enter", "cat", ""), ("leave", "cat", "camera lost")]
+
+
+class _StateSink(ListSink):
+    """Records the states of cameras among the events."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[str] = []
+
+    def publish(self, event: Event) -> None:
+        self.seen.append(f"{event.kind} {event.label} {event.reason}".strip())
+
+    def show(self, camera: CameraState) -> None:
+        in_view = ",".join(event.label for event in camera.in_view)
+        self.seen.append(f"{camera.state} [{in_view}]")
+
+
+def test_sinks_follow_the_states_of_cameras_in_order(
+    engine: Engine, config: Path, cat: Image
+) -> None:
+    sink, entered = _StateSink(), threading.Event()
+    source = FakeSource([cat, entered.wait, CameraLostError("unplugged")], live=True)
+    with (
+        Gallery(config.with_name("g.sqlite"), engine.model, read_only=True) as gallery,
+        CameraSupervisor(source, policy=RetryPolicy(60.0, 60.0)) as camera,
+    ):
+        daemon = loop.Daemon(camera, Pipeline(engine, gallery), [sink], decider=Decider(window=1))
+        daemon.show_cameras()
+        end_s = time.monotonic() + 60
+        while "running [cat]" not in sink.seen and time.monotonic() < end_s:
+            daemon.run_once()
+        entered.set()
+        while camera.state is not State.DEGRADED and time.monotonic() < end_s:
+            daemon.run_once()
+        lost = daemon.camera_states()[0]
+    assert sink.seen == [
+        "starting []",
+        "enter cat",
+        "running [cat]",
+        "leave cat camera lost",
+        "degraded []",
+    ]
+    assert "unplugged" in lost.reason
+
+
+def test_what_a_new_configuration_no_longer_watches_leaves(
+    engine: Engine, config: Path, cat: Image
+) -> None:
+    sink, condition = _StateSink(), threading.Condition()
+    with Gallery(config.with_name("g.sqlite"), engine.model, read_only=True) as gallery:
+
+        def region(name: str) -> RegionWatcher:
+            origin = Origin("", "camera", name)
+            return RegionWatcher(Pipeline(engine, gallery), Decider(1, origin=origin))
+
+        kept, gone = region("kept"), region("gone")
+        camera = CameraSupervisor(FakeSource([cat] * 3), condition=condition)
+        daemon = loop.Daemon([CameraWatcher(camera, [kept, gone])], sinks=[sink])
+        daemon.run()
+        assert sink.seen == ["enter cat", "enter cat", "running [cat,cat]", "stopped [cat,cat]"]
+        daemon.replace([CameraWatcher(camera, [kept])])
+        assert sink.seen[4:] == ["leave cat reloaded"]
+        other = CameraSupervisor(FakeSource([cat]), condition=condition)
+        daemon.replace([CameraWatcher(other, [kept])])  # the same region of another source
+        assert sink.seen[5:] == ["leave cat reloaded"]
+        assert kept.entered is None
 
 
 def test_one_camera_that_cannot_work_does_not_end_the_others(
