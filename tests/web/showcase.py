@@ -9,7 +9,7 @@ import numpy as np
 
 from demo.scenes import read_scene
 from tests.support.web import Client, encoded, start_cameras
-from tests.web.things import before_wall, write_film
+from tests.unknowns.things import before_wall, write_film
 
 SHOWN = """(() => {
     const view = document.querySelector("#view-NAME");

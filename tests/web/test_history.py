@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from tests.support.web import HTML, READER, TOKEN, Client, encoded, start, write_secret
-from tests.web.things import before_wall, write_film
+from tests.unknowns.things import before_wall, write_film
 
 FILE = "g.history.sqlite"
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from tests.support.web import HTML, Client, encoded, start
+from tests.unknowns.things import before_wall, write_film
 from tests.web.browser import DESKTOP, PHONE, Page, needs_browser
-from tests.web.things import before_wall, write_film
 
 pytestmark = needs_browser
 
