@@ -148,7 +148,7 @@ def test_runs_are_compared_with_the_general_model() -> None:
 
     run = {"stages": [[160, 10]], "frozen": 23, "stored_views": 4, "rate": 0.001,
            "features_rate": 0.3, "preserve": 20.0, "head_first": 0}  # fmt: skip
-    result = {
+    result: dict[str, Any] = {
         "rows": {"0": row(87, 43), "0.25": row(88, 56), "1": row(32, 87), "preserved": row(91, 50)},
         "shares": ["0", "0.25", "1"], "new": {"objects": {"labels": 15, "photos": 81}},
         "runs": {"preserved": run},
