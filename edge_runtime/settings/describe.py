@@ -174,7 +174,8 @@ def document() -> str:
         "## Changing it while the daemon runs",
         "Send SIGHUP (`systemctl reload edge-runtime`) to read the file again. Changes in the "
         "tables marked *Reloadable* take effect between two frames. The log names the changed "
-        "tables that need a restart. If the file has an error, nothing changes. The page can change "
+        "tables that need a restart. If the file has an error, nothing changes. The "
+        "page can change "
         "most values, too, and keeps comments and order "
         "([how](DAEMON.md#change-settings-on-the-page)).",
         "## Keys",
