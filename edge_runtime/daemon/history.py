@@ -55,7 +55,7 @@ class History:
     def check(self) -> None:
         """Record events that no observation follows, such as those of a lost camera.
 
-        A disk that is full is no reason to end the daemon, so this raises nothing.
+        Raises nothing: the daemon goes on when the disk is full.
         """
         self._record(None)
 
