@@ -110,7 +110,7 @@ def start_cameras(
     config = folder / "edge.toml"
     head = 'gallery.path = "g.sqlite"\ngallery.keep_pictures = true\noutput.format = "json"\n'
     cameras = "".join(
-        f'[cameras.{name}]\nsource = "{film}"\nloop = true\nreal_time = true\nnext_frame_s = 1.0\n'
+        f'[cameras.{name}]\nsource = "{film}"\nloop = true\nreal_time = true\n'
         for name, film in films.items()
     )
     config.write_text(f"{head}{cameras}{more}\n[http]\n{http}\nrequests_per_minute = 100000\n")

@@ -168,5 +168,9 @@ export function start(given) {
     }
     $("photo").value = "";
   });
+  $("enroll-from").addEventListener("change", () => {
+    const card = document.querySelector(`.camera[data-name="${CSS.escape(place().camera)}"]`);
+    card?.scrollIntoView({ block: "nearest", inline: "start" });
+  });
   keepLooking();
 }

@@ -67,6 +67,7 @@ class Card {
     this.polls = false; // whether single pictures are fetched, as the board refuses a stream
     const alt = t("What the camera {name} sees", { name });
     this.view = element("img", "", { class: "live-view", width: 640, height: 480, alt });
+    this.view.hidden = true; // until there is a picture
     this.view.addEventListener("error", () => {
       this.view.hidden = true;
       if (this.broken || context.gone) return; // it is opened anew once the daemon answers
@@ -78,7 +79,7 @@ class Card {
     this.outlines = element("div", "", { class: "outlines", "aria-hidden": "true" });
     this.age = element("p", "", { class: "age" });
     this.list = element("div", "", { class: "sights" });
-    this.element = element("article", "", { class: "card camera", "aria-label": name },
+    this.element = element("article", "", { class: "card camera", "aria-label": name, "data-name": name },
       element("h3", name), element("div", "", { class: "picture" }, this.view, this.last, this.outlines, this.age), this.list);
   }
 
@@ -142,6 +143,9 @@ function showCameras() {
     cards.clear();
     for (const name of names) cards.set(name, new Card(name));
     $("cameras").replaceChildren(...[...cards.values()].map((card) => card.element));
+    // On a phone, several cameras are a strip that the keyboard can scroll.
+    if (names.length > 1) $("cameras").tabIndex = 0;
+    else $("cameras").removeAttribute("tabindex");
   }
   for (const camera of status.cameras) cards.get(camera.name).show(camera, names.length === 1);
 }
