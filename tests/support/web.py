@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 
 from edge_runtime.image import Image
 from tests.support.service import CONFIG, Process
@@ -115,6 +116,15 @@ def start_cameras(
     )
     config.write_text(f"{head}{cameras}{more}\n[http]\n{http}\nrequests_per_minute = 100000\n")
     return Process("--config", config)
+
+
+def make_film(path: Path, image: Image) -> Path:
+    """Write one second of a film of `image`."""
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 20, (640, 480))
+    for _ in range(20):
+        writer.write(np.asarray(cv2.resize(image, (640, 480)), np.uint8))
+    writer.release()
+    return path
 
 
 def start(folder: Path, film: Path, more: str = "", http: str = "port = 0") -> Process:

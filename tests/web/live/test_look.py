@@ -6,20 +6,11 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
 from edge_runtime.image import Image
-from tests.support.web import READER, TOKEN, Client, start, start_cameras, write_secret
-
-
-def make_film(path: Path, image: Image) -> Path:
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 20, (640, 480))
-    for _ in range(20):
-        writer.write(np.asarray(cv2.resize(image, (640, 480)), np.uint8))
-    writer.release()
-    return path
+from tests.support.web import READER, TOKEN, Client, make_film, start, start_cameras, write_secret
 
 
 @pytest.fixture(scope="module")

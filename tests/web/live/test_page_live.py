@@ -12,9 +12,8 @@ import numpy as np
 import pytest
 
 from edge_runtime.image import Image
-from tests.support.web import Client, start_cameras
+from tests.support.web import Client, make_film, start_cameras
 from tests.web.browser import PHONE, Page, needs_browser
-from tests.web.test_look import make_film
 
 pytestmark = needs_browser
 REGIONS = """
