@@ -68,7 +68,7 @@ def test_a_careful_enrollment_leaves_out_bad_frames_and_sees_none_twice(site: Cl
     assert len(set(added)) == 3
     labels = site.ask("GET", "/api/labels").json()["labels"]
     assert [(one["label"], one["pictures"]) for one in labels] == [("thing", 3)]
-    # Without care, the user decides; the answer says what is wrong all the same.
+    # Without care, the user decides; the answer also says what is wrong.
     answer = site.ask("POST", "/api/labels/thing/frame?camera=cellar").json()
     assert (answer["pictures_added"], answer["fault"]) == (1, "dark")
     ids = ",".join(map(str, added + answer["pictures"]))
