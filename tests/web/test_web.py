@@ -68,10 +68,13 @@ def test_enroll_recognize_and_remove(site: Client, folder: Path, cat: Image) -> 
     answer = site.ask("POST", "/api/labels/cat", photo, Content_Type="image/jpeg")
     counts = {"pictures_added": 1, "codes_added": 6, "pictures_known": 0}
     counts["pictures_completed"] = 0
-    assert (answer.status, answer.json()) == (201, {"label": "cat", **counts})
+    enrolled = answer.json()
+    assert len(enrolled.pop("pictures")) == 1
+    assert (answer.status, enrolled) == (201, {"label": "cat", **counts, "fault": None})
     answer = site.ask("POST", "/api/labels/cat", photo, Content_Type="image/jpeg")
     counts |= {"pictures_added": 0, "codes_added": 0, "pictures_known": 1}
-    assert (answer.status, answer.json()) == (200, {"label": "cat", **counts})
+    answered = {"label": "cat", **counts, "pictures": [], "fault": None}
+    assert (answer.status, answer.json()) == (200, answered)
     stats = run_cli("gallery", "stats", "--json", "--gallery", folder / "g.sqlite")
     stored = json.loads(stats.stdout)
     assert stored["features"] == stored["codes"]  # the daemon's engine gives both

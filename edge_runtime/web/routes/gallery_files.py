@@ -50,7 +50,7 @@ class GalleryFileEndpoints(Group):
         restore = operation(
             "Replace the content of the gallery by that of a backup; the previous one is kept",
             responses((200, "Restored", schemas.RESTORED), faults=faults),
-            requestBody=binary_body(_SQLITE),
+            requestBody=binary_body("application/octet-stream"),
         )
         undo = operation(
             "Go back to the gallery that the last restore replaced",
