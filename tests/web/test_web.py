@@ -73,7 +73,7 @@ def test_enroll_recognize_and_remove(site: Client, folder: Path, cat: Image) -> 
     assert (answer.status, enrolled) == (201, {"label": "cat", **counts, "fault": None})
     answer = site.ask("POST", "/api/labels/cat", photo, Content_Type="image/jpeg")
     counts |= {"pictures_added": 0, "codes_added": 0, "pictures_known": 1}
-    answered = {"label": "cat", **counts, "pictures": [], "fault": None}
+    answered: dict[str, Any] = {"label": "cat", **counts, "pictures": [], "fault": None}
     assert (answer.status, answer.json()) == (200, answered)
     stats = run_cli("gallery", "stats", "--json", "--gallery", folder / "g.sqlite")
     stored = json.loads(stats.stdout)
