@@ -5,7 +5,9 @@ python -m tests.web.screenshots [--out docs/images]
 
 from __future__ import annotations
 
+import shutil
 import tempfile
+import time
 from pathlib import Path
 
 import click
@@ -23,9 +25,10 @@ SHOTS = {
     "gallery": ("gallery", DESKTOP, "light"),
     "history": ("history", DESKTOP, "light"),
     "settings": ("settings", DESKTOP, "light"),
-    "live-dark": ("live", DESKTOP, "dark"),
 }
 QUALITY = 82
+SETTLE_S = 4.0
+"""Time for pictures and lists that arrive after the view."""
 
 
 @click.command()
@@ -37,8 +40,9 @@ def command(out: Path) -> None:
     from selenium.webdriver.support.ui import WebDriverWait
 
     out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+    folder = Path(tempfile.gettempdir()) / "board"  # the page shows this path
+    folder.mkdir()
+    try:
         site = open_showcase(folder)
         browser = open_browser(folder / "profile")
         try:
@@ -50,6 +54,7 @@ def command(out: Path) -> None:
                 WebDriverWait(browser, 60, 0.1).until(
                     lambda one, shown=shown: one.execute_script(f"return {shown}")
                 )
+                time.sleep(SETTLE_S)
                 picture = cv2.imdecode(np.frombuffer(screenshot(browser), np.uint8), 1)
                 assert picture is not None
                 cv2.imwrite(str(out / f"{shot}.jpg"), picture, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
@@ -57,6 +62,8 @@ def command(out: Path) -> None:
         finally:
             browser.quit()
             site.process.end()
+    finally:
+        shutil.rmtree(folder)
 
 
 if __name__ == "__main__":
