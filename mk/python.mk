@@ -67,5 +67,5 @@ screenshots: $(VENV)/.test  ## take the documentation's pictures of the page in 
 lock:  ## pin the newest versions that pyproject.toml allows (needs uv)
 	for set in demo test; do uv pip compile pyproject.toml --extra $$set --universal \
 	  --python-version 3.11 --no-header --no-annotate --quiet -o requirements/$$set.txt --upgrade; done
-	uv pip compile pyproject.toml requirements/build.in --extra mqtt --extra http --universal --generate-hashes \
+	uv pip compile pyproject.toml requirements/build.in --extra mqtt --extra http --extra fleet --universal --generate-hashes \
 	  --python-version 3.11 --no-header --no-annotate --quiet -o requirements/board.txt --upgrade

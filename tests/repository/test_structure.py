@@ -45,11 +45,11 @@ LAYERS = {
         {"types", "engine"},
         {"camera", "gallery", "history", "sinks"},
         {"recognition"},
-        {"enroll", "doctor"},
-        {"daemon"},
+        {"enroll", "doctor", "fleet"},
+        {"daemon", "batch"},
         {"unknowns"},
         {"web", "profiler"},
-        {"api"},
+        {"api", "desk", "server"},
         {"cli"},
         {"__main__"},
     ),
@@ -83,7 +83,10 @@ MOST_MODULES = 16
 """Python files directly in one folder, `__init__.py` included."""
 MOST_LINES = 350
 ON_THE_BOARD = {"numpy", "cv2", "psutil", "onnxruntime", "click", "rich", "exifread", "msgspec"}
-EXTRAS = {"paho", "starlette", "uvicorn", "h11", "prometheus_client", "picamera2", "matplotlib"}
+EXTRAS = {
+    *("paho", "starlette", "uvicorn", "h11", "prometheus_client", "picamera2", "matplotlib"),
+    *("tuf", "securesystemslib", "distributed", "clickhouse_connect"),
+}
 """Used on the board too, but only where an option asks for them."""
 HEAVY = {"tvm", "onnx", "torch"}
 DISPATCHERS = {"edge_runtime.cli", "edge_runtime.cli.gallery", "training.__main__"}

@@ -57,10 +57,15 @@ class Process:
         for line in self.child.stdout:
             self.events.append(json.loads(line))
 
+    def check_running(self) -> None:
+        """Fail with the exit code and the log if the process has ended."""
+        code = self.child.poll()
+        assert code is None, f"ended with {code}: {''.join(self.log_lines)}"
+
     def until(self, condition: Callable[[], Any], limit_s: float = 30.0) -> Any:
         end_s = time.monotonic() + limit_s
         while not (found := condition()):
-            assert self.child.poll() is None, self.log_lines
+            self.check_running()
             assert time.monotonic() < end_s, self.log_lines
             time.sleep(0.02)
         return found

@@ -55,6 +55,9 @@ class Client:
         except urllib.error.HTTPError as error:
             with error:
                 return Answer(error.code, error.headers, error.read())
+        except urllib.error.URLError:
+            self.process.check_running()  # its log says more than a refused connection
+            raise
 
     def region(self) -> dict[str, Any]:
         """Return the status of the first camera's first region."""
