@@ -3,7 +3,8 @@
 The topics are those of `topics.Topics`. Retained messages tell what is in view now, also to who
 subscribes later. They are null from the start until the first recognition, while a camera is lost,
 and after the stop. A crash changes only `status`, by the last will: the state holds only while the
-status is "online".
+status is "online". What a process that was killed left of cameras and regions that are no longer
+there is read back from the broker at each connection, and cleared.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from edge_runtime.sinks.home_assistant import (
     without_former,
 )
 from edge_runtime.sinks.mqtt_session import SessionWatch
-from edge_runtime.sinks.mqtt_state import RetainedState
+from edge_runtime.sinks.mqtt_state import RetainedState, left_behind
 from edge_runtime.sinks.topics import Place, Topics
 from edge_runtime.system.printable import printable
 from edge_runtime.types import CameraState, Event
@@ -214,6 +215,10 @@ class MqttSink(Sink):
         # QoS 0: paho would repeat messages of QoS 1 after the next reconnect, when they are old.
         # "online" is last, so that no state of an earlier process is read together with it.
         with self._order:
+            if self._options.board:
+                client.subscribe(
+                    [(each, 0) for each in (*self._topics.filters, self._topics.status)]
+                )
             self._send_retained(self._retained.messages(), qos=0)
             if not self._options.images:
                 for place in self._topics.places:
@@ -235,10 +240,22 @@ class MqttSink(Sink):
         if message.topic == self._config_topic:
             if message.retain and message.payload:  # of an earlier configuration
                 self._replace_announcement(message.payload)
+        elif message.topic == self._topics.status:
+            # Our own "online" follows all that the broker retained.
+            if not message.retain and message.payload == b"online":
+                self._client.unsubscribe([*self._topics.filters, self._topics.status])
+        elif message.topic.rpartition("/")[2] in ("state", "camera"):
+            if message.retain:
+                self._clear(message.topic, message.payload)
         elif not message.retain:  # a command that is retained would be executed at every start
             name = message.topic.rpartition("/")[2]
             log.info("%s: received the command %s", self._where, printable(name))
             self._command(name)
+
+    def _clear(self, topic: str, payload: bytes) -> None:
+        for each in left_behind(self._options.board, self._topics, topic, payload):
+            log.info("%s: cleared %s of an earlier configuration", self._where, printable(each))
+            self._client.publish(each, b"", qos=0, retain=True)
 
     def _replace_announcement(self, former: bytes) -> None:
         """Take back what only an earlier configuration announced."""

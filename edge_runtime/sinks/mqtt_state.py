@@ -94,6 +94,25 @@ class RetainedState:
         }
 
 
+def left_behind(board: str, topics: Topics, topic: str, payload: bytes) -> tuple[str, ...]:
+    """Return the topics to clear, if the retained `payload` is of a place that is no longer there.
+
+    A board that was killed cannot take back what the broker retains. Only what names this board is
+    its own: another board may publish below the same topic. A picture comes before its state, so
+    that a board that is killed again finds the state again.
+    """
+    if topic in topics.shown or not payload:
+        return ()
+    try:
+        is_own = json.loads(payload)["board"] == board
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return ()  # not ours
+    if not is_own:
+        return ()
+    parent, _, kind = topic.rpartition("/")
+    return (f"{parent}/image", topic) if kind == "state" else (topic,)
+
+
 def _now() -> str:
     return datetime.now().astimezone().isoformat(timespec="milliseconds")
 

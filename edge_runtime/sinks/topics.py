@@ -51,6 +51,20 @@ class Topics:
         """The state of a camera, retained."""
         return self._below("camera", camera, None)
 
+    @property
+    def shown(self) -> frozenset[str]:
+        """The retained topics of all places and cameras, without pictures."""
+        states = {self.state(place) for place in self.places}
+        return frozenset(states | {self.camera(name) for name in self.cameras})
+
+    @property
+    def filters(self) -> tuple[str, ...]:
+        """Subscriptions to `state` and `camera` of every place that a board at `root` may have."""
+        return tuple(
+            f"{self._root}/{below}"
+            for below in ("state", "+/state", "+/+/state", "camera", "+/camera")
+        )
+
     def command(self, name: str) -> str:
         """Receives a command, if commands are on."""
         return f"{self._root}/command/{name}"

@@ -25,6 +25,7 @@ from tests.daemon.broker import Broker, Listener, needs_broker, until
 from tests.support.events import make_event
 from tests.support.processes import ROOT
 
+CONFIG = "homeassistant/device/edge_runtime_shed/config"
 DOOR = Place("door")
 TABLE, SHELF = Place("desk", "table"), Place("desk", "shelf")
 
@@ -337,3 +338,70 @@ def test_the_daemon_publishes_below_the_name_of_the_board(broker: Broker, tmp_pa
         child.kill()
         child.wait()
         listener.close()
+
+
+@needs_broker
+def test_what_a_killed_daemon_left_of_removed_cameras_is_cleared(
+    broker: Broker, tmp_path: Path
+) -> None:
+    """Two cameras with a region are killed with signal 9, and come back as one without regions."""
+    config = tmp_path / "edge.toml"
+    common = (
+        'gallery.path = "g.sqlite"\nboard.name = "shed"\noutput.format = "none"\nhttp.port = 0\n'
+        f'[mqtt]\nhost = "127.0.0.1"\nport = {broker.port}\ntopic = "eye"\ndiscovery = true\n'
+    )
+    camera = '[cameras.{}]\nsource = "rtsp://127.0.0.1:9/none"\n'
+    region = '[regions.table]\ncamera = "desk"\narea = [0, 0, 0.5, 0.5]\n'
+
+    def start(text: str) -> subprocess.Popen[bytes]:
+        config.write_text(common + text)
+        command = [sys.executable, "-m", "edge_runtime", "run", "--config", str(config)]
+        return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
+
+    def retained() -> set[str]:
+        late = Listener(broker.port)
+        until(lambda: late.payloads("eye/end"))
+        late.close()
+        return {topic for topic, text, kept in late.messages if kept and text}
+
+    other = Listener(broker.port)
+    other.publish("eye/end", "end", retain=True)
+    foreign = {
+        "eye/attic/state": json.dumps({"board": "attic", "label": None}),
+        "eye/attic/camera": "no JSON",
+        "eye/cellar/door/state": "[7]",
+    }
+    for topic, text in foreign.items():
+        other.publish(topic, text, retain=True)
+    until(lambda: foreign.keys() <= {topic for topic, _, _ in other.messages})
+    places = {"eye/door/state", "eye/door/camera", "eye/desk/table/state", "eye/desk/camera"}
+    child = start(camera.format("door") + camera.format("desk") + region)
+    try:
+        until(lambda: other.payloads("eye/status") == ["online"], 60)
+        other.publish("eye/desk/table/image", "JPEG", retain=True)  # of an event
+        until(lambda: places | {"eye/desk/table/image"} <= retained())
+        child.kill()
+        child.wait()
+        child = start(camera.format("door"))
+        own = {"eye/state", "eye/camera", "eye/status", "eye/end"}
+        until(lambda: retained() == {*own, *foreign, CONFIG}, 60)
+        components = json.loads(other.payloads(CONFIG)[-1])["components"]
+        assert set(components) == {
+            "camera.door",
+            "label.door",
+            "event.door",
+            "image.door",
+            "reload",
+        }
+        child.kill()  # again, and now back to names with the camera
+        child.wait()
+        child = start(camera.format("door") + camera.format("hall"))
+        places = {f"eye/{name}/{kind}" for name in ("door", "hall") for kind in ("state", "camera")}
+        until(
+            lambda: retained() == {*places, *own, *foreign, CONFIG} - {"eye/state", "eye/camera"},
+            60,
+        )
+    finally:
+        child.kill()
+        child.wait()
+        other.close()
