@@ -78,7 +78,7 @@ class Board:
         return str((self.prefix / "current").readlink())
 
     def pid(self) -> int:
-        return int((self.folder / "pid").read_text())
+        return int((self.folder / "pid").read_text().split()[0])
 
     def command(self) -> str:
         return Path(f"/proc/{self.pid()}/cmdline").read_text().replace("\0", " ")

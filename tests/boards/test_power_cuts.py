@@ -140,7 +140,7 @@ class Board:
 
     def running(self) -> str:
         """Return the content of the running release."""
-        pid = int((self.folder / "pid").read_text())
+        pid = int((self.folder / "pid").read_text().split()[0])
         program = Path(f"/proc/{pid}/cmdline").read_text().split("\0")[2]
         assert program == f"{self.prefix}/current/venv/bin/edge-runtime"
         return (self.prefix / "current" / "model" / "text").read_text()

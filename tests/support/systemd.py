@@ -14,11 +14,16 @@ unit = Path({units!r}) / "edge-runtime.service"
 pid_file, log = state / "pid", state / "log"
 verb = next(word for word in sys.argv[1:] if not word.startswith("-"))
 
+def facts(pid):
+    """The state of a process, and when it started: another one may get its id later."""
+    fields = Path(f"/proc/{{pid}}/stat").read_text().rsplit(")", 1)[1].split()
+    return fields[0], fields[19]
+
 def running():
     try:
-        pid = int(pid_file.read_text())
-        status = Path(f"/proc/{{pid}}/stat").read_text().rsplit(")", 1)[1].split()[0]
-        return pid if status != "Z" else None
+        pid, began = pid_file.read_text().split()
+        status, found = facts(pid)
+        return int(pid) if status != "Z" and found == began else None
     except (OSError, ValueError):
         return None
 
@@ -56,7 +61,7 @@ elif verb == "restart":
         command, env={{**os.environ, **variables, "NOTIFY_SOCKET": str(place)}},
         stdout=log.open("ab"), stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
         start_new_session=True)
-    pid_file.write_text(str(child.pid))
+    pid_file.write_text(f"{{child.pid}} {{facts(child.pid)[1]}}")
     while child.poll() is None:
         try:
             if b"READY=1" in channel.recv(4096):
