@@ -44,9 +44,17 @@
     │   ├── BoardUnreachableError        ssh cannot connect
     │   ├── BoardUnfitError              another CPU, no Python, or too little disk space
     │   └── BoardLostError               the connection broke during a test
-    └── TrustError                   14  a model or release is not what the owner signed
-        ├── SignatureError               unsigned, changed, or signed by an unknown or revoked key
-        └── TrustStoreError              the installed keys cannot be used
+    ├── TrustError                   14  a model or release is not what the owner signed
+    │   ├── SignatureError               unsigned, changed, or signed by an unknown or revoked key
+    │   └── TrustStoreError              the installed keys cannot be used
+    └── FleetError                   15  the board cannot follow its fleet, or a desk publish to it
+        ├── NotJoinedError               the board has not joined a fleet
+        ├── FleetFormatError             a version or proposal is malformed; names the line
+        ├── FleetContentError            a version does not lead to the content that it names
+        ├── FleetModelError              a version is for galleries of another model
+        ├── FleetSignatureError          metadata that the fleet did not sign, old or expired
+        ├── FleetUnreachableError        the fleet's files cannot be fetched now
+        └── ClockError                   the board's clock cannot be right
 
 Other exit codes: 0 success; 2 wrong usage; 9 a budget was missed, a check failed or the demo did
 not reach its target; 130 interrupted. docs/ERRORS.md lists them for users; a test compares the two.
@@ -54,21 +62,16 @@ not reach its target; 130 interrupted. docs/ERRORS.md lists them for users; a te
 
 from __future__ import annotations
 
-import errno
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from edge_runtime.redaction import redact
-from edge_runtime.system.files import has_folder, is_full
+from edge_runtime.system.disk_fault import disk_fault
 
 if TYPE_CHECKING:  # loaded only with a gallery; an engine alone does not need it
     import sqlite3
 
 EXIT_CHECK_FAILED = 9
 EXIT_INTERRUPTED = 130
-SQLITE_PATH_BYTES = 500
-"""SQLite opens paths of at most 512 bytes, with the endings of its own files."""
 
 
 class EdgeRuntimeError(Exception):
@@ -301,47 +304,43 @@ class TrustStoreError(TrustError):
     """The installed keys cannot be read, or signatures cannot be verified."""
 
 
+class FleetError(EdgeRuntimeError):
+    """The board cannot follow its fleet. It goes on to recognize what it knows."""
+
+    exit_code = 15
+
+
+class NotJoinedError(FleetError):
+    """The board has not joined a fleet."""
+
+
+class FleetFormatError(FleetError):
+    """A version or a proposal is malformed."""
+
+
+class FleetContentError(FleetError):
+    """A version does not apply to this gallery, or not with the content that it names."""
+
+
+class FleetModelError(FleetError):
+    """A version is for galleries of another model."""
+
+
+class FleetSignatureError(FleetError):
+    """The fleet did not sign the metadata, or it is older than what was seen, or expired."""
+
+
+class FleetUnreachableError(FleetError):
+    """The fleet's files cannot be fetched now."""
+
+
+class ClockError(FleetError):
+    """The board's clock cannot be right, so nothing that expires can be believed."""
+
+
 def storage_error(error: OSError | sqlite3.Error, where: object) -> StorageError | None:
     """Return `error` as a `StorageError` if the disk caused it, else None."""
-    if not isinstance(error, OSError):
-        import sqlite3
-
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        cause = {
-            sqlite3.SQLITE_FULL: errno.ENOSPC,
-            sqlite3.SQLITE_READONLY: errno.EROFS,
-            sqlite3.SQLITE_CANTOPEN: errno.EACCES,
-            sqlite3.SQLITE_IOERR: errno.EIO,
-            sqlite3.SQLITE_PERM: errno.EACCES,
-        }.get(code)
-        if (
-            code == sqlite3.SQLITE_CANTOPEN
-            and len(os.fsencode(Path(str(where)).absolute())) > SQLITE_PATH_BYTES
-        ):
-            return StorageError(
-                f"the path has more than {SQLITE_PATH_BYTES} bytes, and SQLite opens no longer one",
-                where=where,
-                remedy="use a shorter path",
-            )
-        if cause == errno.EIO and is_full(where):  # SQLite does not always report it
-            cause = errno.ENOSPC
-        if code == sqlite3.SQLITE_CANTOPEN and not has_folder(where):
-            cause = errno.ENOENT
-    else:
-        cause = error.errno
-    what, remedy = {
-        errno.ENOSPC: ("the disk is full", "free some space and try again"),
-        errno.EDQUOT: ("the disk quota is used up", "free some space and try again"),
-        errno.EFBIG: ("the file has reached the size limit", "raise the file size limit"),
-        errno.EROFS: ("the file or disk is read-only", "make it writable, or choose another path"),
-        errno.EACCES: ("permission denied", "check the owner and mode of the file and its folder"),
-        errno.EPERM: ("permission denied", "check the owner and mode of the file and its folder"),
-        errno.ENAMETOOLONG: ("the path is too long", "use a shorter path"),
-        errno.ELOOP: ("the symbolic links form a circle", "check the path"),
-        errno.EIO: ("the disk reported an I/O error", "check the disk's free space and health"),
-        errno.EEXIST: ("part of the path is not a folder", "check the path"),
-        errno.ENOTDIR: ("part of the path is not a folder", "check the path"),
-        errno.EISDIR: ("this is a folder, not a file", "pass the path of a file"),
-        errno.ENOENT: ("no such file or folder", "check the path"),
-    }.get(cause or 0, ((error.strerror or str(error)) if isinstance(error, OSError) else "", ""))
-    return StorageError(what, where=where, remedy=remedy) if what else None
+    if (cause := disk_fault(error, where)) is None:
+        return None
+    what, remedy = cause
+    return StorageError(what, where=where, remedy=remedy)

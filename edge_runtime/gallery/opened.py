@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -138,6 +139,24 @@ class OpenGallery:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """Yield the connection in a transaction that sees one generation.
+
+        Raises `GalleryError` or `StorageError`.
+        """
+        with translated(self.path), transaction(self._connection, "DEFERRED"):
+            yield self._connection
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """Yield the connection in a transaction that is committed unless the block raises.
+
+        Raises `GalleryError` or `StorageError`.
+        """
+        with self._writing():
+            yield self._connection
 
     # -- internals ----------------------------------------------------------------------------
 

@@ -20,7 +20,8 @@ from edge_runtime.errors import (
     LabelError,
 )
 from edge_runtime.gallery.records import check_label
-from edge_runtime.gallery.schema import PICTURE_INDEX, damaged
+from edge_runtime.gallery.schema import damaged
+from edge_runtime.gallery.schema.steps import PICTURE_INDEX
 from edge_runtime.gallery.soundness import MOST_ID
 from edge_runtime.model import ModelInfo, specialist_file
 from edge_runtime.position import Position

@@ -17,10 +17,10 @@ from edge_runtime.database.soundness import expected_schema
 from edge_runtime.engine.fake import FakeEngine
 from edge_runtime.errors import EdgeRuntimeError, GalleryDamagedError, GalleryError, StorageError
 from edge_runtime.gallery import Gallery, LabeledCode
-from edge_runtime.gallery import schema as schema_module
 from edge_runtime.gallery.backup import backup, restore
 from edge_runtime.gallery.maintenance import compact, verify
 from edge_runtime.gallery.rows import Meta, checksum_of
+from edge_runtime.gallery.schema.steps import STEPS
 from edge_runtime.gallery.soundness import MOST_ID, MOST_LABEL_ID
 from edge_runtime.gallery.upkeep.repair import repair
 from tests.support.processes import ROOT
@@ -181,13 +181,13 @@ def test_the_last_id_is_never_exceeded(path: Path) -> None:
 
 
 def test_the_derived_schema_is_the_one_that_sqlite_makes() -> None:
-    steps = schema_module._STEPS
+
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
-        for number, step in enumerate(steps, 1):
+        for number, step in enumerate(STEPS, 1):
             for statement in step:
                 connection.execute(statement)
             rows = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_schema")
-            assert frozenset(rows) == expected_schema(steps[:number]), f"schema {number}"
+            assert frozenset(rows) == expected_schema(STEPS[:number]), f"schema {number}"
 
 
 def test_the_settings_that_trust_nothing_are_on(path: Path) -> None:
