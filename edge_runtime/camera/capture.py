@@ -83,13 +83,15 @@ class Capture:
         Raises `CameraError` if the source failed or missed its deadline.
         """
         with self._condition:
-            self._condition.wait_for(
-                lambda: self.ready() or unless(), timeout=min(wait_s, max(self.left_s(), 0))
-            )
+            if not self.ready():
+                self._condition.wait_for(
+                    lambda: self.ready() or unless(), timeout=min(wait_s, max(self.left_s(), 0))
+                )
             frame, self._frame = self._frame, None
             if frame is not None:
                 self._last_frame_s = max(self._last_frame_s, time.monotonic())
-                self._condition.notify_all()
+                if not self.source.live:  # it waits until its frame was taken
+                    self._condition.notify_all()
                 return frame
             if self._fault is not None:
                 raise self._fault

@@ -8,11 +8,13 @@ contains the padding.
 
 from __future__ import annotations
 
+import fcntl
 import shutil
 import subprocess
 import threading
 import time
 from collections import deque
+from contextlib import suppress
 from typing import IO
 
 import cv2
@@ -25,6 +27,8 @@ from edge_runtime.image.lazy_jpeg import Picture
 
 PROGRAMS = ("rpicam-vid", "libcamera-vid")
 """The second is the name on older systems."""
+MOST_PIPE_BYTES = 1 << 20
+"""The largest pipe that Linux gives to every user."""
 ALIGNMENT = 64
 """Luma rows are padded to a multiple of this many bytes."""
 
@@ -55,6 +59,8 @@ class RpicamSource(Source):
         width, height = self._options.width, self._options.height
         self._size = (width - width % 2, height - height % 2)
         self._bytes = padded_row_bytes(width) * self._size[1] * 3 // 2
+        self._buffer = bytearray()
+        """The raw picture; the next one replaces it."""
         self._child: subprocess.Popen[bytes] | None = None
         self._messages: deque[str] = deque(maxlen=5)
 
@@ -80,7 +86,11 @@ class RpicamSource(Source):
         self._child = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
-        assert self._child.stderr is not None
+        assert self._child.stdout is not None and self._child.stderr is not None
+        self._buffer = bytearray(self._bytes)
+        with suppress(OSError):  # a pipe that holds a picture is filled, and read, in one turn
+            size = min(self._bytes, MOST_PIPE_BYTES)
+            fcntl.fcntl(self._child.stdout, fcntl.F_SETPIPE_SZ, size)
         drain = threading.Thread(
             target=self._drain_stderr, args=(self._child.stderr,), name="rpicam-vid", daemon=True
         )
@@ -88,14 +98,9 @@ class RpicamSource(Source):
 
     def next(self) -> Shot | None:
         """See `Source.next`."""
-        data = self._read()
-        if data is None:
+        if not self.skip():
             return None
-        return Shot(Picture(decode_i420(data, *self._size)), time.monotonic())
-
-    def skip(self) -> bool:
-        """See `Source.skip`."""
-        return self._read() is not None
+        return Shot(Picture(decode_i420(self._buffer, *self._size)), time.monotonic())
 
     def close(self) -> None:
         """See `Source.close`."""
@@ -111,18 +116,18 @@ class RpicamSource(Source):
         if child is not None and child.poll() is None:
             child.kill()
 
-    def _read(self) -> bytearray | None:
+    def skip(self) -> bool:
+        """See `Source.skip`; reads the raw picture."""
         assert self._child is not None
         assert self._child.stdout is not None
-        data = bytearray(self._bytes)
-        view, received = memoryview(data), 0
+        view, received = memoryview(self._buffer), 0
         while received < self._bytes:
             count = self._child.stdout.readinto1(view[received:])  # type: ignore[attr-defined]
             if not count:
                 self._check_end()
-                return None
+                return False
             received += count
-        return data
+        return True
 
     def _check_end(self) -> None:
         """Raise the program's error message if it failed; a killed program did not fail."""

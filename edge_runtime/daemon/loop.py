@@ -150,7 +150,8 @@ class Daemon:
             if now_s >= task.due_s:
                 task.due_s = now_s + task.interval_s
                 task.run()
-        self.work_queue.run_one()
+        if self.work_queue.waiting():
+            self.work_queue.run_one()
         self._process(now_s)
         self.show_cameras()
 
@@ -169,24 +170,24 @@ class Daemon:
 
         The cameras take turns, so none waits for the others longer than one frame of each.
         """
-        count = len(self.cameras)
-        turns = [self.cameras[(self._next + i) % count] for i in range(count)]
-        wait_s = [MAX_WAIT_S, *(task.due_s - now_s for task in self._periodic_tasks)]
-        for each in turns:
-            each.camera.set_preview_only(each.uses_previews)
         with self.condition:
-            wait_s += [each.camera.due_in_s() for each in turns]
-            self.condition.wait_for(
-                lambda: self._interrupted() or any(each.camera.ready() for each in turns),
-                max(0.0, min(wait_s)),
-            )
+            if not self._has_work():
+                wait_s = [MAX_WAIT_S, *(task.due_s - now_s for task in self._periodic_tasks)]
+                wait_s += [each.camera.due_in_s() for each in self.cameras]
+                self.condition.wait_for(self._has_work, max(0.0, min(wait_s)))
         if self._interrupted():
             return None
-        for i, each in enumerate(turns):
+        count = len(self.cameras)
+        for turn in range(self._next, self._next + count):
+            each = self.cameras[turn % count]
             if each.camera.ready() or each.camera.due_in_s() <= 0:
-                self._next = (self._next + i + 1) % count
+                self._next = (turn + 1) % count
                 return each
         return None
+
+    def _has_work(self) -> bool:
+        """Return whether something need not be waited for. Called whenever a thread notifies."""
+        return self._interrupted() or any(each.camera.ready() for each in self.cameras)
 
     def _frame(self, watcher: CameraWatcher) -> Frame | None:
         """Return the camera's frame, if it has one.
@@ -194,6 +195,7 @@ class Daemon:
         Raises `CameraError` where another attempt is useless, unless other cameras go on.
         """
         camera = watcher.camera
+        camera.set_preview_only(watcher.uses_previews)
         try:
             return camera.poll(0.0)
         except CameraError as error:

@@ -25,7 +25,7 @@ from edge_runtime.gallery.features.refit import (
     write_fit,
 )
 from edge_runtime.gallery.features.rows import read_picture
-from edge_runtime.gallery.features.search import Ranking, rank
+from edge_runtime.gallery.features.search import Ranking
 from edge_runtime.gallery.opened import OpenGallery
 from edge_runtime.gallery.pictures import (
     EnrolledPicture,
@@ -293,19 +293,21 @@ class Gallery(OpenGallery):
     ) -> Ranking | None:
         """Return the `k` pictures and the labels most similar to `embedding`.
 
-        Returns None if the query or a code has no features, or if the gallery is too large for
-        them (`edge_runtime.gallery.features.index`): `search` is for these. The arguments are those
-        of `search`.
+        Returns None if the query or a code has no features, or if there are too many codes for them
+        (`edge_runtime.gallery.features.index`). The arguments are those of `search`.
         """
+        return self._ask(lambda snapshot: self._memory.rank(snapshot, embedding, k, labels, near))
 
-        def ranked(snapshot: Snapshot) -> Ranking | None:
-            index, calibration = self._memory.index, self._memory.calibration
-            if index is None or calibration is None or embedding.features is None:
-                return None
-            wanted = query.label_ids(snapshot, labels)
-            return rank(index, calibration, embedding, k, wanted, near)
-
-        return self._ask(ranked)
+    def find(
+        self,
+        embedding: Embedding,
+        k: int = 5,
+        *,
+        labels: Collection[str] | None = None,
+        near: QueryPosition | None = None,
+    ) -> Ranking | tuple[Match, ...]:
+        """Return what `rank` returns, or where that is None, what `search` returns."""
+        return self._ask(lambda snapshot: self._memory.find(snapshot, embedding, k, labels, near))
 
     def calibration(self) -> Calibration | None:
         """Return how similar strangers and known things are; None if there are no features."""

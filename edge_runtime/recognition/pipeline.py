@@ -196,19 +196,17 @@ class Pipeline:
     ) -> QueryResult:
         if labels is not None and self.gallery.snapshot().unknown is not None:
             labels = {*labels, UNKNOWN}
-        ranking = self.gallery.rank(embedding, self.neighbors, labels=labels, near=near)
-        if ranking is None:
-            matches = self.gallery.search(embedding.code, self.neighbors, labels=labels, near=near)
-            timer.mark("lookup")
-            verdict = image_verdict(matches, self._radius)
-            timer.mark("decide")
-            return QueryResult(verdict, matches, timer.stage_ms, embedding=embedding)
+        found = self.gallery.find(embedding, self.neighbors, labels=labels, near=near)
         timer.mark("lookup")
+        if isinstance(found, tuple):
+            verdict = image_verdict(found, self._radius)
+            timer.mark("decide")
+            return QueryResult(verdict, found, timer.stage_ms, embedding=embedding)
         verdict = similarity_verdict(
-            ranking.labels, ranking.calibration, self.false_name_rate, self.radius
+            found.labels, found.calibration, self.false_name_rate, self.radius
         )
         timer.mark("decide")
-        return QueryResult(verdict, ranking.matches, timer.stage_ms, ranking.labels, embedding)
+        return QueryResult(verdict, found.matches, timer.stage_ms, found.labels, embedding)
 
     def _gated_embedding(self, picture: Picture, timer: StageTimer) -> Embedding:
         if self.gate is None:

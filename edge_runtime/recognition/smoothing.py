@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections import Counter, deque
+from collections import deque
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -51,9 +51,10 @@ class Decider:
     def update(self, verdict: Verdict, frame: Frame, now_s: float) -> list[Event]:
         """Add one frame's verdict at `now_s` (`time.monotonic`); return the resulting events."""
         self._verdicts.append(verdict)
-        counts = Counter(each.label for each in self._verdicts)
         current = self.current.label if self.current else None
-        label, count = counts.most_common(1)[0]
+        labels = [each.label for each in self._verdicts]
+        label = max(dict.fromkeys(labels), key=labels.count)  # of equal counts, the earliest
+        count = labels.count(label)
         needed = self._majority if label is not None else self.window
         if label is None and count >= needed:
             self.current = None

@@ -43,7 +43,10 @@ class Timings:
     def add(self, stage_ms: dict[str, float]) -> None:
         """Store one sample per stage, in milliseconds."""
         for stage, ms in stage_ms.items():
-            self._samples.setdefault(stage, deque(maxlen=self._capacity)).append(ms)
+            samples = self._samples.get(stage)
+            if samples is None:
+                samples = self._samples[stage] = deque(maxlen=self._capacity)
+            samples.append(ms)
 
     def samples_ms(self, stage: str) -> list[float]:
         """Return the stored samples of `stage`, oldest first."""

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client import CollectorRegistry, Counter, generate_latest
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector
 
 from edge_runtime import __version__
@@ -21,7 +28,7 @@ if TYPE_CHECKING:
 
 BUCKETS = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 """Upper bounds in seconds."""
-
+_BUCKETS_MS = tuple(1e3 * bound for bound in BUCKETS)
 
 MOST_LABELS = 200
 """Labels that are counted by name. Each costs time series in the database of Prometheus."""
@@ -29,19 +36,21 @@ OTHER = "other"
 """Counts the rest."""
 
 
+class _StageTimes:
+    """Times of one stage. Counted on the daemon's thread for every frame, so it must be cheap."""
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(BUCKETS) + 1)
+        """By bucket; the last one has no upper bound."""
+        self.total_ms = 0.0
+
+
 class Metrics:
     """The content of `/metrics`."""
 
     def __init__(self, service: Service, history: Archive | None = None) -> None:
         self._registry = CollectorRegistry()
-        self._histogram = Histogram(
-            "edge_stage_seconds",
-            "Duration of each stage; end_to_end is from capture to events.",
-            ["stage"],
-            buckets=BUCKETS,
-            registry=self._registry,
-        )
-        self._stages: dict[str, Any] = {}
+        self._stages: dict[str, _StageTimes] = {}
         self._events = Counter(
             "edge_label_events",
             f"Times a label came into view; after {MOST_LABELS} labels the rest is {OTHER}.",
@@ -49,15 +58,17 @@ class Metrics:
             registry=self._registry,
         )
         self._labels: set[str] = set()
-        self._registry.register(_Reader(service, history))
+        self._registry.register(_Reader(service, history, self._stages))
 
     def observe(self, observation: Observation) -> None:
         """Record the stage times of a result. Called on the daemon's thread."""
+        stages = self._stages
         for stage, ms in observation.result.stage_ms.items():
-            histogram = self._stages.get(stage)
-            if histogram is None:
-                histogram = self._stages[stage] = self._histogram.labels(stage)
-            histogram.observe(ms / 1e3)
+            times = stages.get(stage)
+            if times is None:
+                times = stages[stage] = _StageTimes()
+            times.counts[bisect_left(_BUCKETS_MS, ms)] += 1
+            times.total_ms += ms
 
     def listen(self, event: Event) -> None:
         """Count an event. Called on the daemon's thread."""
@@ -76,9 +87,12 @@ class Metrics:
 class _Reader(Collector):
     """Reads the daemon's counters at each scrape."""
 
-    def __init__(self, service: Service, history: Archive | None) -> None:
+    def __init__(
+        self, service: Service, history: Archive | None, stages: dict[str, _StageTimes]
+    ) -> None:
         self._service = service
         self._history = history
+        self._stages = stages
 
     def collect(self) -> Iterable[Metric]:
         now = status(self._service)
@@ -87,6 +101,7 @@ class _Reader(Collector):
         )
         info.add_metric([__version__, now["engine"]["name"], now["model"]["id"][:12]], 1)
         yield info
+        yield _histogram(self._stages)
         yield from _cameras(now["cameras"])
         for what, text, value in (
             ("frames", "Processed frames.", now["frames"]),
@@ -141,6 +156,19 @@ class _Reader(Collector):
         for name, thread in now["threads"].items():
             restarts.add_metric([name], thread["restarts"])
         yield restarts
+
+
+def _histogram(stages: dict[str, _StageTimes]) -> Metric:
+    histogram = HistogramMetricFamily(
+        "edge_stage_seconds",
+        "Duration of each stage; end_to_end is from capture to events.",
+        labels=["stage"],
+    )
+    bounds = [*map(str, BUCKETS), "+Inf"]
+    for stage, times in stages.copy().items():
+        counts = list(accumulate(times.counts))
+        histogram.add_metric([stage], list(zip(bounds, counts, strict=True)), times.total_ms / 1e3)
+    return histogram
 
 
 def _cameras(cameras: list[dict[str, Any]]) -> Iterable[Metric]:

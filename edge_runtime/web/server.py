@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+TICK_S = 1.0
+"""Time between two checks of the connections' deadlines."""
 RELOADABLE = ("token_file", "reader_token_file", "certificate_file", "key_file")
 """Keys of [http] whose changes, and the changes of the files they name, SIGHUP applies."""
 
@@ -101,7 +103,7 @@ class WebServer:
         self._closed = True
         self._thread.stop()
         if self._server is not None:
-            self._server.should_exit = self._server.force_exit = True
+            self._server.end()
         self._thread.join(wait_s)
         self._site.close(wait_s)
         self._socket.close()
@@ -116,7 +118,7 @@ class WebServer:
             self._site.begin()
             self._server = _Server(self._site, self._socket, lambda: self._tls)
             if self._closed:
-                self._server.should_exit = self._server.force_exit = True
+                self._server.end()
             asyncio.run(self._server.serve())
 
 
@@ -144,6 +146,7 @@ class _Server(uvicorn.Server):
         self._tls = tls
         self._acceptor: Acceptor | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._ending = asyncio.Event()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """See `uvicorn.Server`; called on the server's thread."""
@@ -152,11 +155,21 @@ class _Server(uvicorn.Server):
         self.servers = [self._acceptor]  # type: ignore[list-item]
         self.started = True
 
-    async def on_tick(self, counter: int) -> bool:
-        """See `uvicorn.Server`; called ten times per second."""
-        if counter % 10 == 0 and self._acceptor is not None:
-            self._acceptor.sweep()
-        return await super().on_tick(counter)
+    async def main_loop(self) -> None:
+        """See `uvicorn.Server`, which wakes up ten times per second."""
+        while not await self.on_tick(0):
+            if self._acceptor is not None:
+                self._acceptor.sweep()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(TICK_S):
+                    await self._ending.wait()
+
+    def end(self) -> None:
+        """End the server soon; may be called on another thread."""
+        self.should_exit = self.force_exit = True
+        if self._loop is not None:
+            with suppress(RuntimeError):  # the loop has ended
+                self._loop.call_soon_threadsafe(self._ending.set)
 
     def drop_all(self) -> int:
         """Close all connections, and return their number; called on another thread."""

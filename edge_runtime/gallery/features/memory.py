@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+from edge_runtime.code import Embedding
 from edge_runtime.database.transaction import transaction
 from edge_runtime.fitting.calibration import Calibration
 from edge_runtime.gallery.features.calibrate import measure
@@ -18,6 +20,8 @@ from edge_runtime.gallery.features.fitted import (
     write_calibration,
 )
 from edge_runtime.gallery.features.index import FeatureIndex, load_index
+from edge_runtime.gallery.features.search import Ranking, rank
+from edge_runtime.gallery.query import label_ids, nearest
 from edge_runtime.gallery.rows import Generation, in_history, latest_generation
 from edge_runtime.gallery.schema import damaged
 from edge_runtime.gallery.snapshot.file import (
@@ -29,6 +33,8 @@ from edge_runtime.gallery.snapshot.file import (
 )
 from edge_runtime.gallery.snapshot.packed import Snapshot
 from edge_runtime.gallery.snapshot.update import update_snapshot
+from edge_runtime.position import QueryPosition
+from edge_runtime.types import Match
 
 log = logging.getLogger(__name__)
 
@@ -161,6 +167,34 @@ class GalleryMemory:
                 return earlier.calibration
             self.measure()
         return self._calibration
+
+    def rank(
+        self,
+        snapshot: Snapshot,
+        embedding: Embedding,
+        k: int,
+        labels: Collection[str] | None,
+        near: QueryPosition | None,
+    ) -> Ranking | None:
+        """See `Gallery.rank`; `snapshot` is the newest one."""
+        index, calibration = self.index, self.calibration
+        if index is None or calibration is None or embedding.features is None:
+            return None
+        return rank(index, calibration, embedding, k, label_ids(snapshot, labels), near)
+
+    def find(
+        self,
+        snapshot: Snapshot,
+        embedding: Embedding,
+        k: int,
+        labels: Collection[str] | None,
+        near: QueryPosition | None,
+    ) -> Ranking | tuple[Match, ...]:
+        """See `Gallery.find`; `snapshot` is the newest one."""
+        ranking = self.rank(snapshot, embedding, k, labels, near)
+        if ranking is not None:
+            return ranking
+        return nearest(snapshot, embedding.code, k, label_ids(snapshot, labels), near)
 
     def measure(self) -> bool:
         """Measure the calibration unless it is known; return whether it is not stored yet."""
