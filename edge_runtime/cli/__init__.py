@@ -43,6 +43,7 @@ _COMMANDS = {
     "query": "Recognize the place or object in a photo.",
     "report": "Show, plot and compare reports of profile.",
     "run": "Watch a camera and report what it recognizes.",
+    "serve": "Serve the lookup to boards and commands over HTTP.",
     "sign": "Sign a bundle or a model with your key.",
     "verify": "Check who signed a bundle or a model.",
 }

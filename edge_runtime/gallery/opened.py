@@ -84,6 +84,13 @@ class OpenGallery:
                 if not self._memory.lost():
                     return answer
 
+    def ask(self, question: Callable[[Snapshot, GalleryMemory], T]) -> T:
+        """Return the answer of `question` to the newest snapshot and its features.
+
+        Everything in the answer is of one generation. It may be asked again, so it changes nothing.
+        """
+        return self._ask(lambda snapshot: question(snapshot, self._memory))
+
     def checkpoint(self) -> None:
         """After changes: empty the write-ahead log, which must not outlive the file."""
         if self._connection.total_changes != self._checkpointed_changes:

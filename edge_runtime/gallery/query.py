@@ -26,26 +26,66 @@ def nearest(
     k: int,
     labels: Collection[int] | None = None,
     near: QueryPosition | None = None,
+    radius: int | None = None,
 ) -> tuple[Match, ...]:
     """Return the `k` pictures nearest to `code` (uint64 [W]): exact, ties by id.
 
     The match of a picture is the nearest of its codes. `labels` restricts the search to labels with
-    these ids. With `near`, the order is that of the score: the distance plus the penalty for the
-    position.
+    these ids, `radius` to codes at most that many bits away. With `near`, the order is that of the
+    score: the distance plus the penalty for the position.
     """
     row_filter = snapshot.row_filter if labels is None else snapshot.rows_with_labels(labels)
     if near is not None and snapshot.positions is not None:
-        return _nearest_by_score(snapshot, snapshot.positions, code, k, row_filter, near)
+        return _nearest_by_score(snapshot, snapshot.positions, code, k, row_filter, near, radius)
     take = k if snapshot.pictures is None else VIEWS * k
     while True:
         rows, distances = snapshot.nearest_rows(code, take, row_filter)
-        if snapshot.pictures is None:
-            return matches(snapshot, rows, distances)
-        # The codes are sorted, so the first of a picture is its nearest.
-        best = first_of_each(snapshot.pictures[rows])[:k]
-        if len(best) == k or len(rows) < take:
-            return matches(snapshot, rows[best], distances[best])
+        found = _nearest_pictures(snapshot, rows, distances, k, take, radius)
+        if found is not None:
+            return found
         take *= 2
+
+
+def nearest_to_each(
+    snapshot: Snapshot, codes: Code, k: int, radius: int | None = None
+) -> list[tuple[Match, ...]]:
+    """Return `nearest` for each of `codes` (uint64 [m, W]).
+
+    All codes are read in one pass, unless an index answers each query in less time.
+    """
+    if len(codes) == 1 or snapshot.lookup.planner.index is not None:
+        return [nearest(snapshot, code, k, radius=radius) for code in codes]
+    take = k if snapshot.pictures is None else VIEWS * k
+    every_row, every_distance = snapshot.lookup.nearest_batch(codes, take, snapshot.row_filter)
+    answers = []
+    for code, rows, distances in zip(codes, every_row, every_distance, strict=True):
+        found = _nearest_pictures(snapshot, rows, distances, k, take, radius)
+        answers.append(nearest(snapshot, code, k, radius=radius) if found is None else found)
+    return answers
+
+
+def _nearest_pictures(
+    snapshot: Snapshot,
+    rows: NDArray[np.int64],
+    distances: NDArray[np.int64],
+    k: int,
+    take: int,
+    radius: int | None,
+) -> tuple[Match, ...] | None:
+    """Return the `k` nearest pictures of the `take` nearest rows; None if more rows are needed."""
+    end = _end_within(distances, radius)
+    if snapshot.pictures is None:
+        return matches(snapshot, rows[:end], distances[:end])
+    # The codes are sorted, so the first of a picture is its nearest.
+    best = first_of_each(snapshot.pictures[rows[:end]])[:k]
+    if len(best) == k or end < len(rows) or len(rows) < take:
+        return matches(snapshot, rows[best], distances[best])
+    return None
+
+
+def _end_within(distances: NDArray[np.int64], radius: int | None) -> int:
+    """Return how many of the sorted `distances` are within `radius` bits."""
+    return len(distances) if radius is None else int(np.searchsorted(distances, radius, "right"))
 
 
 def _nearest_by_score(
@@ -55,6 +95,7 @@ def _nearest_by_score(
     k: int,
     row_filter: RowFilter,
     near: QueryPosition,
+    radius: int | None,
 ) -> tuple[Match, ...]:
     if near.within_m is not None:
         reachable = row_filter.mask(len(snapshot.ids)) & near.reaches(positions)
@@ -64,13 +105,16 @@ def _nearest_by_score(
     take = 4 * k if snapshot.pictures is None else 4 * VIEWS * k
     while True:
         rows, distances = snapshot.nearest_rows(code, take, row_filter)
+        end = _end_within(distances, radius)
+        last = len(rows) < take or end < len(rows)
+        rows, distances = rows[:end], distances[:end]
         penalties = near.penalties(positions[rows])
         scores = distances + penalties
         best = np.lexsort((rows, scores))
         if snapshot.pictures is not None:
             best = best[first_of_each(snapshot.pictures[rows[best]])]
         best = best[:k]
-        if len(rows) < take or not k or (len(best) == k and scores[best[-1]] < distances[-1]):
+        if last or not k or (len(best) == k and scores[best[-1]] < distances[-1]):
             return matches(snapshot, rows[best], distances[best], penalties[best], near)
         take *= 4
 

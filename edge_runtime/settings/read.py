@@ -14,7 +14,7 @@ from msgspec import structs
 
 from edge_runtime.errors import ConfigError, storage_error
 from edge_runtime.settings.camera import CameraSettings
-from edge_runtime.settings.schema import Settings
+from edge_runtime.settings.schema import HttpSettings, Settings
 from edge_runtime.settings.sinks import speech_contradictions, webhook_contradictions
 from edge_runtime.settings.table import Table
 from edge_runtime.system.files import open_regular
@@ -167,13 +167,18 @@ def _contradictions(settings: Settings) -> Iterator[tuple[str, str, str]]:
         yield from webhook_contradictions(settings.webhook)
     if settings.speech:
         yield from speech_contradictions(settings.speech)
-    http = settings.http
-    if http and http.reader_token_file and not http.token_file:
+    if settings.http:
+        yield from http_contradictions(settings.http)
+
+
+def http_contradictions(http: HttpSettings) -> Iterator[tuple[str, str, str]]:
+    """Yield key, error and remedy for keys of [http] that do not fit together."""
+    if http.reader_token_file and not http.token_file:
         yield "http.reader_token_file", "a read-only token needs a full one", "set token_file"
-    if http and bool(http.certificate_file) != bool(http.key_file):
+    if bool(http.certificate_file) != bool(http.key_file):
         given, missing = ("certificate_file", "key_file")[:: 1 if http.certificate_file else -1]
         yield f"http.{given}", "a certificate and its key are needed", f"set {missing}"
-    if http and not is_this_machine(http.host) and not http.token_file:
+    if not is_this_machine(http.host) and not http.token_file:
         yield (
             "http.host",
             f"other machines can reach {http.host}, so a token is required",

@@ -1,33 +1,20 @@
-"""The web application: all endpoints, access control, and answers for errors."""
+"""The web application of a daemon: all endpoints and access control."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
 
-from edge_runtime.errors import (
-    BusyError,
-    ConfigLockedError,
-    EdgeRuntimeError,
-    GalleryBusyError,
-    InputError,
-    LabelError,
-    NotEnrolledError,
-    ResourceError,
-    StorageError,
-)
 from edge_runtime.settings.schema import HttpSettings
-from edge_runtime.web.access import Access, AuthMiddleware, refuse
+from edge_runtime.web.access import Access, AuthMiddleware
 from edge_runtime.web.endpoint import Endpoint, Permissions
 from edge_runtime.web.gallery_service import GalleryService
-from edge_runtime.web.photos import UploadError, Uploads
+from edge_runtime.web.photos import Uploads
 from edge_runtime.web.routes.context import Context, Endpoints
+from edge_runtime.web.routes.faults import HANDLERS
 from edge_runtime.web.routes.gallery import GalleryEndpoints
 from edge_runtime.web.routes.gallery_files import GalleryFileEndpoints
 from edge_runtime.web.routes.history import HistoryEndpoints
@@ -38,26 +25,13 @@ from edge_runtime.web.routes.page import PageEndpoints
 from edge_runtime.web.routes.recognition import RecognitionEndpoints
 from edge_runtime.web.routes.settings import SettingsEndpoints
 from edge_runtime.web.routes.unknowns import UnknownsEndpoints
-from edge_runtime.web.streams import TooManyStreamsError
 
 if TYPE_CHECKING:
     from edge_runtime.daemon.service import Service
     from edge_runtime.history.archive import Archive
 
-_STATUS = (
-    (BusyError, 503),
-    (GalleryBusyError, 503),
-    (ResourceError, 503),
-    (NotEnrolledError, 404),
-    (ConfigLockedError, 409),
-    (LabelError, 422),
-    (InputError, 422),
-    (StorageError, 507),
-    (EdgeRuntimeError, 500),
-)
 
-
-class Site:
+class DaemonSite:
     """The web application of one daemon. Created on its thread, used on the server's."""
 
     def __init__(
@@ -116,38 +90,3 @@ class Site:
         for group in self._groups:
             group.close(wait_s)
         self._gallery.close(wait_s)
-
-
-async def _runtime_error(_request: Request, error: EdgeRuntimeError) -> Response:
-    code = next(number for kind, number in _STATUS if isinstance(error, kind))
-    where = f"{error.where}: " if error.where and code < 500 else ""
-    return refuse(code, f"{where}{error.what}", error.remedy)
-
-
-async def _upload_error(_request: Request, error: UploadError) -> Response:
-    return refuse(error.status, error.what, error.remedy)
-
-
-async def _too_many_streams(_request: Request, _error: Exception) -> Response:
-    return refuse(503, "too many open streams", "close another page")
-
-
-async def _disconnected(_request: Request, _error: Exception) -> Response:
-    return refuse(400, "the connection was closed")
-
-
-async def _http_error(_request: Request, error: HTTPException) -> Response:
-    answer = refuse(error.status_code, error.detail.lower())
-    for name, value in (error.headers or {}).items():
-        answer.headers[name] = value
-    return answer
-
-
-HANDLERS: dict[Any, Any] = {
-    EdgeRuntimeError: _runtime_error,
-    UploadError: _upload_error,
-    TooManyStreamsError: _too_many_streams,
-    ClientDisconnect: _disconnected,
-    HTTPException: _http_error,
-}
-"""What answers each kind of exception."""

@@ -8,7 +8,7 @@ import socket
 import ssl
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from msgspec.structs import replace
 
@@ -20,10 +20,10 @@ from edge_runtime.web.tls import open_tls
 
 try:
     import uvicorn
+    from starlette.types import ASGIApp
 
     from edge_runtime.web.acceptor import Acceptor
     from edge_runtime.web.access import Access, read_tokens
-    from edge_runtime.web.app import Site
     from edge_runtime.web.connection import HEAD_S, Connection
 except ImportError as error:
     raise ExtraMissingError(
@@ -44,12 +44,24 @@ RELOADABLE = ("token_file", "reader_token_file", "certificate_file", "key_file")
 """Keys of [http] whose changes, and the changes of the files they name, SIGHUP applies."""
 
 
-class WebServer:
-    """Serves the page and the API from its creation on; raises `ServeError` if it cannot listen."""
+class Site(Protocol):
+    """A web application. Created on the thread of its owner, used on the server's."""
 
-    def __init__(
-        self, service: Service, settings: HttpSettings, history: Archive | None = None
-    ) -> None:
+    @property
+    def app(self) -> ASGIApp:
+        """The application."""
+
+    def begin(self) -> None:
+        """Forget the clients of an earlier event loop; called before each one starts."""
+
+    def close(self, wait_s: float) -> None:
+        """Release all resources within `wait_s`."""
+
+
+class SiteServer:
+    """Serves a site from its creation on; raises `ServeError` if it cannot listen."""
+
+    def __init__(self, settings: HttpSettings, make_site: Callable[[Access], Site]) -> None:
         """Raises `ConfigError` if a token or a certificate cannot be used."""
         self._settings = settings
         self._access = Access(read_tokens(settings))
@@ -58,9 +70,13 @@ class WebServer:
         host, port = self._socket.getsockname()[:2]
         scheme = "https" if self._tls else "http"
         self.url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}/"
-        self._site = Site(service, settings, self._access, history)
         self._server: _Server | None = None
         self._closed = False
+        try:
+            self._site = make_site(self._access)
+        except BaseException:
+            self._socket.close()
+            raise
         self._thread = HelperThread("http", self._run)
 
     @property
@@ -69,17 +85,13 @@ class WebServer:
         return (self._thread,)
 
     def check(self) -> None:
-        """Raise `ServeError` if the server has ended: the configuration requires it."""
+        """Raise `ServeError` if the server has ended."""
         if not self._thread.is_alive():
-            raise ServeError(
-                "the web server has stopped", where=self.url, remedy="restart the daemon"
-            )
+            raise ServeError("the web server has stopped", where=self.url, remedy="start it again")
 
-    def prepare(self, settings: Settings) -> Change:
-        """See `AttachedPart`; raises `ConfigError`."""
-        new, old = settings.http, self._settings
-        if new is None:
-            return Change(needs_restart=True)
+    def prepare_http(self, new: HttpSettings) -> Change:
+        """Read what the new settings name, and change nothing yet; raises `ConfigError`."""
+        old = self._settings
         tokens, tls = read_tokens(new), open_tls(new)
         scheme_changes = bool(tls) != bool(self._tls)
         rest = {key: getattr(old, key) for key in RELOADABLE}
@@ -99,7 +111,7 @@ class WebServer:
         )
 
     def close(self, wait_s: float) -> None:
-        """Stop the server and all open streams; the server and the gallery get `wait_s` each."""
+        """Stop the server and all open streams; the server and the site get `wait_s` each."""
         self._closed = True
         self._thread.stop()
         if self._server is not None:
@@ -116,21 +128,39 @@ class WebServer:
     def _run(self) -> None:
         if not self._closed:
             self._site.begin()
-            self._server = _Server(self._site, self._socket, lambda: self._tls)
+            self._server = _Server(self._site.app, self._socket, lambda: self._tls)
             if self._closed:
                 self._server.end()
             asyncio.run(self._server.serve())
+
+
+class WebServer(SiteServer):
+    """Serves the page and the API of a daemon."""
+
+    def __init__(
+        self, service: Service, settings: HttpSettings, history: Archive | None = None
+    ) -> None:
+        """See `SiteServer`."""
+        from edge_runtime.web.app import DaemonSite
+
+        super().__init__(settings, lambda access: DaemonSite(service, settings, access, history))
+
+    def prepare(self, settings: Settings) -> Change:
+        """See `AttachedPart`; raises `ConfigError`."""
+        if settings.http is None:
+            return Change(needs_restart=True)
+        return self.prepare_http(settings.http)
 
 
 class _Server(uvicorn.Server):
     """uvicorn with its own way to accept connections."""
 
     def __init__(
-        self, site: Site, listener: socket.socket, tls: Callable[[], ssl.SSLContext | None]
+        self, app: ASGIApp, listener: socket.socket, tls: Callable[[], ssl.SSLContext | None]
     ) -> None:
         super().__init__(
             uvicorn.Config(
-                site.app,
+                app,
                 loop="asyncio",
                 http=Connection,
                 ws="none",

@@ -131,10 +131,10 @@ def _app(settings: Any) -> Any:
     from starlette.responses import JSONResponse, Response
 
     from edge_runtime.web.access import Access, AuthMiddleware, Tokens
-    from edge_runtime.web.app import HANDLERS
     from edge_runtime.web.endpoint import Endpoint, Permissions, Role
     from edge_runtime.web.photos import Uploads
     from edge_runtime.web.routes.context import small_json
+    from edge_runtime.web.routes.faults import HANDLERS
 
     uploads = Uploads(settings)
 

@@ -45,7 +45,7 @@ LAYERS = {
         {"types", "engine"},
         {"camera", "gallery", "history", "sinks"},
         {"recognition"},
-        {"enroll", "doctor", "fleet"},
+        {"enroll", "doctor", "fleet", "remote"},
         {"daemon", "batch"},
         {"unknowns"},
         {"web", "profiler"},

@@ -1,0 +1,1 @@
+"""The client of a server of codes: what a board asks, and what leaves it."""

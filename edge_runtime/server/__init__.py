@@ -1,0 +1,1 @@
+"""The lookup over HTTP: one large set of codes, asked by boards and by commands."""
