@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, groupby
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from edge_runtime.gallery import Gallery
 from edge_runtime.gallery.pictures import DIGEST_BYTES, row_key
 from edge_runtime.gallery.rows import ITEM_COLUMNS, ItemRow, Meta, checksum_of, read_labels
 from edge_runtime.gallery.schema import damaged
+from edge_runtime.gallery.shared import PENDING, SHARED
 from edge_runtime.position import Position
 from edge_runtime.redaction import redact
 
@@ -32,9 +33,7 @@ _ITEMS = f"""
     LEFT JOIN position ON position.item_id = item.id
     WHERE label_id = ? AND {{}} ORDER BY digest, created_at, source, item.id"""
 ALL = "1"
-SHARED = "EXISTS (SELECT 1 FROM shared WHERE shared.item_id = item.id)"
-PENDING = f"NOT {SHARED}"
-"""Which codes to read, as SQL."""
+"""Which codes to read, as SQL, as `SHARED` and `PENDING` are."""
 _WIDTH = 7
 """Columns of an `ItemRow`."""
 
@@ -111,15 +110,35 @@ def read_pictures(
 
 
 def read_numbered(
-    connection: sqlite3.Connection, path: Path, meta: Meta, which: str
+    connection: sqlite3.Connection,
+    path: Path,
+    meta: Meta,
+    which: str,
+    values: Sequence[object] = (),
 ) -> Iterator[tuple[list[int], Add]]:
-    """Yield pictures as `read_pictures` does, each after the ids of its codes."""
+    """Yield pictures as `read_pictures` does, each after the ids of its codes.
+
+    `values` are those of the question marks in `which`.
+    """
     for label in read_labels(connection):
         if not label.intact():
             raise damaged(path, f"the checksum of label {label.id} does not match")
-        rows = connection.execute(_ITEMS.format(which), (label.id,))
+        rows = connection.execute(_ITEMS.format(which), (label.id, *values))
         for _, views in groupby(rows, lambda row: row_key(ItemRow(*row[:_WIDTH]))):
             yield _picture(label.name, list(views), path, meta)
+
+
+def find_picture(
+    connection: sqlite3.Connection, path: Path, meta: Meta, label: tuple[int, str], digest: bytes
+) -> tuple[list[int], Add] | None:
+    """Return the ids of the codes of a picture, and the picture; None if `label` has none.
+
+    `label` is an id and its name.
+    """
+    end = digest + DIGEST_BYTES * b"\xff"
+    statement = _ITEMS.format("digest BETWEEN ? AND ?")
+    rows = connection.execute(statement, (label[0], digest, end)).fetchall()
+    return _picture(label[1], rows, path, meta) if rows else None
 
 
 def _picture(

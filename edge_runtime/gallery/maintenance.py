@@ -30,6 +30,7 @@ from edge_runtime.gallery.rows import (
     read_thumbnails,
 )
 from edge_runtime.gallery.schema import connect, translated
+from edge_runtime.gallery.shared import shared_faults
 from edge_runtime.gallery.snapshot.file import is_outdated, load_snapshot, snapshot_path
 from edge_runtime.gallery.snapshot.update import update_snapshot
 
@@ -96,6 +97,7 @@ def _faults(connection: sqlite3.Connection, path: Path) -> Iterator[str]:
         elif item_id not in ids:
             yield f"code {item_id}: it has {what}, but is missing"
     yield from fit_faults(connection)
+    yield from shared_faults(connection)
     file = snapshot_path(path)
     if intact and file.exists() and not is_outdated(file):
         snapshot = load_snapshot(file, meta.model_id, meta.bits)

@@ -22,7 +22,7 @@ from edge_runtime.redaction import redact
 DIGEST_BYTES = 32
 """The size of a SHA-256 digest."""
 
-_KEY_SQL = f"""
+KEY_SQL = f"""
     CASE WHEN digest IS NOT NULL THEN substr(digest, 1, {DIGEST_BYTES})
          WHEN source = '' THEN item.id
          ELSE created_at || ' ' || source END"""
@@ -108,7 +108,7 @@ def read_enrolled(connection: sqlite3.Connection, label_id: int) -> list[Enrolle
     query = (
         "SELECT min(item.id), source, created_at, count(*), total(picture.item_id IS NOT NULL) "
         "FROM item LEFT JOIN picture ON picture.item_id = item.id WHERE label_id = ? "
-        f"GROUP BY {_KEY_SQL} ORDER BY min(item.id)"
+        f"GROUP BY {KEY_SQL} ORDER BY min(item.id)"
     )
     return [
         EnrolledPicture(first, redact(source), time, codes, bool(kept))
@@ -125,7 +125,7 @@ def count_rows(rows: Iterable[ItemRow]) -> Counts:
 def count_by_label(connection: sqlite3.Connection) -> dict[str, Counts]:
     """Return the number of pictures and codes of each label, in the order of the labels' names."""
     query = (
-        f"SELECT name, count(DISTINCT {_KEY_SQL}), count(*) "
+        f"SELECT name, count(DISTINCT {KEY_SQL}), count(*) "
         "FROM label JOIN item ON label_id = label.id GROUP BY label.id ORDER BY name"
     )
     return {name: Counts(*counts) for name, *counts in connection.execute(query)}
@@ -133,7 +133,7 @@ def count_by_label(connection: sqlite3.Connection) -> dict[str, Counts]:
 
 def count_pictures(connection: sqlite3.Connection, label_ids: Iterable[int]) -> int:
     """Return the number of pictures under the labels with these ids."""
-    query = f"SELECT count(DISTINCT {_KEY_SQL}) FROM item WHERE label_id = ?"
+    query = f"SELECT count(DISTINCT {KEY_SQL}) FROM item WHERE label_id = ?"
     return sum(connection.execute(query, (label_id,)).fetchone()[0] for label_id in label_ids)
 
 

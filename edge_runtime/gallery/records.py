@@ -117,6 +117,10 @@ class Stats:
     """Bits of the code fitted to the gallery; None if the model's own code is searched."""
     fitted_similarity: bool
     """Whether similarities are fitted to the gallery, too, instead of plain cosines."""
+    fleet_version: int | None = None
+    """The version of its fleet that it has; None if it follows none (docs/FLEET.md)."""
+    pending_pictures: int | None = None
+    """Pictures that no version has named: proposals to the fleet."""
 
     def lacking_features(self) -> str:
         """Return a line about features that queries cannot use, and what to do; "" if they can."""

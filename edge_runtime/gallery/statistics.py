@@ -10,6 +10,7 @@ from edge_runtime.gallery.pictures import count_by_label
 from edge_runtime.gallery.records import Stats
 from edge_runtime.gallery.rows import Meta, latest_generation
 from edge_runtime.gallery.schema import translated
+from edge_runtime.gallery.shared import count_pending, read_fleet
 
 
 def gallery_stats(connection: sqlite3.Connection, path: Path, meta: Meta) -> Stats:
@@ -22,6 +23,8 @@ def gallery_stats(connection: sqlite3.Connection, path: Path, meta: Meta) -> Sta
             "SELECT count(*), coalesce(sum(length(jpeg)), 0) FROM picture"
         ).fetchone()
         fitted = connection.execute("SELECT bits FROM layer").fetchone()
+        state = read_fleet(connection)
+        pending = None if state is None else count_pending(connection)
         metric = connection.execute("SELECT 1 FROM metric").fetchone()
         size = sum(
             file.stat().st_size
@@ -42,4 +45,6 @@ def gallery_stats(connection: sqlite3.Connection, path: Path, meta: Meta) -> Sta
         kept_bytes=kept[1],
         fitted_bits=fitted[0] if fitted else None,
         fitted_similarity=metric is not None,
+        fleet_version=None if state is None else state.version,
+        pending_pictures=pending,
     )

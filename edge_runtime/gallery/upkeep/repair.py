@@ -48,6 +48,7 @@ from edge_runtime.gallery.rows import (
     write_thumbnail,
 )
 from edge_runtime.gallery.schema import connect, damaged, translated
+from edge_runtime.gallery.shared import FleetState, mark_shared, read_fleet, write_fleet
 from edge_runtime.gallery.snapshot.file import snapshot_path
 from edge_runtime.gallery.soundness import MOST_ID, MOST_LABEL_ID, runs_code
 from edge_runtime.gallery.upkeep.ownership import check_can_give, create_like, ownership_of
@@ -135,6 +136,9 @@ class _Salvaged:
     positions: list[tuple[int, Position]] = field(default_factory=list)
     layer: tuple[HashLayer, dict[str, Any]] | None = None
     metric: FittedMetric | None = None
+    shared: list[int] = field(default_factory=list)
+    shared_labels: list[int] = field(default_factory=list)
+    fleet: FleetState | None = None
 
 
 def _salvage(connection: sqlite3.Connection, path: Path) -> _Salvaged:
@@ -168,6 +172,12 @@ def _salvage(connection: sqlite3.Connection, path: Path) -> _Salvaged:
         salvaged.layer = None if layer is None else (layer, details or {})
     with suppress(ValueError, sqlite3.DatabaseError):
         salvaged.metric, _ = read_metric(connection)
+    with suppress(sqlite3.DatabaseError):  # an older schema has no such tables
+        marked = connection.execute("SELECT item_id FROM shared")
+        salvaged.shared = [each for (each,) in _until_unreadable(marked) if each in ids]
+        marked = connection.execute("SELECT label_id FROM shared_label")
+        salvaged.shared_labels = [each for (each,) in _until_unreadable(marked) if each in used]
+        salvaged.fleet = read_fleet(connection)
     return salvaged
 
 
@@ -241,6 +251,12 @@ def _write(path: Path, salvaged: _Salvaged, source: sqlite3.Connection) -> None:
                 write_layer(connection, *salvaged.layer)
             if salvaged.metric is not None:
                 write_metric(connection, salvaged.metric)
+            mark_shared(connection, salvaged.shared)
+            connection.executemany(
+                "INSERT INTO shared_label VALUES (?)", [(each,) for each in salvaged.shared_labels]
+            )
+            if salvaged.fleet is not None:
+                write_fleet(connection, salvaged.fleet)
             begin_generation(connection)
         with translated(path):  # a single file can be renamed atomically
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
