@@ -39,6 +39,7 @@ _COMMANDS = {
     "doctor": "Check whether this machine can run edge-runtime.",
     "enroll": "Enroll photos of places and objects.",
     "gallery": "List, edit, back up and check what is enrolled.",
+    "hash": "Hash photos by the million, on several cores or machines.",
     "profile": "Measure speed and memory on this machine.",
     "query": "Recognize the place or object in a photo.",
     "report": "Show, plot and compare reports of profile.",
@@ -47,6 +48,8 @@ _COMMANDS = {
     "sign": "Sign a bundle or a model with your key.",
     "verify": "Check who signed a bundle or a model.",
 }
+_MODULES = {"hash": "hash_photos"}
+"""Modules that have another name than their command."""
 
 
 class _PipeError(Exception):
@@ -78,7 +81,8 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        command: click.Command = importlib.import_module(f"edge_runtime.cli.{cmd_name}").command
+        name = _MODULES.get(cmd_name, cmd_name)
+        command: click.Command = importlib.import_module(f"edge_runtime.cli.{name}").command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

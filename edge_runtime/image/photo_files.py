@@ -53,11 +53,13 @@ def search_photos(folder: Path) -> PhotoFiles:
         elif path.is_file():
             found.photos.append(path)
         else:
-            found.faults.append(_unreadable(path))
+            found.faults.append(unreadable(path))
     found.photos.sort()
-    found.faults += [_not_decoded(suffix, paths) for suffix, paths in sorted(foreign.items())]
+    found.faults += [
+        not_decoded(suffix, min(paths), len(paths)) for suffix, paths in sorted(foreign.items())
+    ]
     if not found.photos:
-        raise _no_photos(folder, found.faults)
+        raise no_photos(folder, found.faults)
     return found
 
 
@@ -73,7 +75,7 @@ def read_bytes(path: str | os.PathLike[str]) -> bytes:
             size = os.fstat(file.fileno()).st_size
             data = b"" if size > MOST_BYTES else file.read(MOST_BYTES + 1)
     except OSError as error:
-        raise _fault(error, path) from error
+        raise photo_fault(error, path) from error
     if max(size, len(data)) > MOST_BYTES:
         raise PhotoError(
             f"too large for a photo: {max(size, len(data)) / 1e9:.1f} GB",
@@ -87,51 +89,56 @@ def _files(folder: Path, faults: list[PhotoError]) -> Iterator[Path]:
     """Yield all files below `folder` that are not hidden; add what cannot be read to `faults`."""
 
     def fail(error: OSError) -> None:
-        faults.append(_fault(error, error.filename))
+        faults.append(photo_fault(error, error.filename))
 
     for place, folders, files in os.walk(folder, onerror=fail):
-        kept = sorted(name for name in folders if _is_content(name))
+        kept = sorted(name for name in folders if is_content(name))
         linked = [Path(place, name) for name in kept if Path(place, name).is_symlink()]
-        faults += [
-            PhotoError(
-                "this is a link to a folder, which is not followed",
-                where=path,
-                remedy="move or copy the folder itself here",
-            )
-            for path in linked
-        ]
+        faults += map(linked_folder, linked)
         folders[:] = [name for name in kept if Path(place, name) not in linked]
         yield from (Path(place, name) for name in files if not name.startswith("."))
 
 
-def _is_content(name: str) -> bool:
+def is_content(name: str) -> bool:
+    """Return whether a folder of this `name` is searched for photos."""
     return not name.startswith(".") and name.lower() not in NOT_LABELS
 
 
-def _unreadable(path: Path) -> PhotoError:
+def linked_folder(path: Path) -> PhotoError:
+    """Return the fault of a link to a folder."""
+    return PhotoError(
+        "this is a link to a folder, which is not followed",
+        where=path,
+        remedy="move or copy the folder itself here",
+    )
+
+
+def unreadable(path: Path) -> PhotoError:
     """Return the fault of a path that is not a regular file."""
     try:
         open_regular(path).close()
     except OSError as error:
-        return _fault(error, path)
+        return photo_fault(error, path)
     return PhotoError("it has just changed", where=path, remedy="try again")
 
 
-def _fault(error: OSError, where: object) -> PhotoError:
+def photo_fault(error: OSError, where: object) -> PhotoError:
+    """Return the error of the system as the fault of a file or folder."""
     fault = storage_error(error, where)
     what, remedy = (fault.what, fault.remedy) if fault else (str(error), "")
     return PhotoError(what, where=where, remedy=remedy)
 
 
-def _not_decoded(suffix: str, paths: list[Path]) -> PhotoError:
-    first = min(paths)
-    count = "" if len(paths) == 1 else f", and {len(paths) - 1} more"
+def not_decoded(suffix: str, first: Path, count: int) -> PhotoError:
+    """Return the fault of `count` files of a kind that is not decoded."""
+    more = "" if count == 1 else f", and {count - 1} more"
     return PhotoError(
-        f"{suffix} files are not supported{count}", where=first, remedy="convert them to JPEG first"
+        f"{suffix} files are not supported{more}", where=first, remedy="convert them to JPEG first"
     )
 
 
-def _no_photos(folder: Path, faults: list[PhotoError]) -> NoPhotosError:
+def no_photos(folder: Path, faults: list[PhotoError]) -> NoPhotosError:
+    """Return the error of a folder that has no photos, but these `faults`."""
     if not folder.is_dir():
         return NoPhotosError("no such folder", where=folder, remedy="check the path")
     if not faults:

@@ -1,0 +1,320 @@
+"""`edge-runtime hash` on this machine: what it finds, writes and refuses."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import signal
+import subprocess
+import time
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge_runtime.batch.journal import Journal, journal_path
+from edge_runtime.batch.output import failures_path
+from edge_runtime.batch.run import HashOptions, HashProgress, HashResult, hash_photos
+from edge_runtime.batch.work import Failed, Method
+from edge_runtime.engine import open_engine
+from edge_runtime.enroll import views_of
+from edge_runtime.errors import (
+    EdgeRuntimeError,
+    GalleryModelMismatchError,
+    InputError,
+    LabelError,
+    NoPhotosError,
+    StorageError,
+)
+from edge_runtime.fitting.quantized import quantize
+from edge_runtime.gallery import Gallery
+from edge_runtime.gallery.exchange.reading import import_codes, import_into
+from edge_runtime.gallery.rows import Meta
+from edge_runtime.image.decode import read_photo
+from edge_runtime.recognition.pipeline import embedding_of
+from tests.support.batch import photo, read_lines, start_hash, tiny_model, write_photos
+from tests.support.processes import run_cli
+from tests.support.tiny_onnx import BITS, TinyModel, weights
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return tiny_model(tmp_path / "model")
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    return write_photos(tmp_path / "photos", 12)
+
+
+def _hash(photos: Path, output: Path, model: Path, **options: object) -> HashResult:
+    return hash_photos((photos,), output, HashOptions(str(model), **options))  # type: ignore[arg-type]
+
+
+def test_codes_are_those_of_the_engine(photos: Path, tmp_path: Path, model: Path) -> None:
+    output = tmp_path / "codes.jsonl"
+    result = _hash(photos, output, model)
+    assert (result.photos, result.hashed, result.codes, result.failed) == (12, 12, 12, 0)
+    engine = open_engine(model)
+    head, *lines = read_lines(output)
+    assert head == {"edge_runtime_gallery": 2, "model_id": engine.model.id, "bits": BITS}
+    assert [line["source"] for line in lines] == sorted(map(str, photos.rglob("*.jpg")))
+    for line in lines:
+        path = Path(line["source"])
+        code = embedding_of(engine, read_photo(path)).code
+        assert line["label"] == path.parent.name
+        assert line["code"] == code.astype("<u8").tobytes()[: BITS // 8].hex()
+        assert line["digest"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert not failures_path(output).exists()
+
+
+def test_views_and_features_are_those_of_enrollment(photos: Path, tmp_path: Path) -> None:
+    engine = open_engine()
+    one = next(photos.rglob("*.jpg"))
+    for name in ("codes.jsonl", "codes.npz"):
+        hash_photos((one,), tmp_path / name, HashOptions(views=True, features=True))
+    embeddings = [embedding_of(engine, view) for view in views_of(read_photo(one))]
+    with np.load(tmp_path / "codes.npz") as arrays:
+        for row, each in enumerate(embeddings):
+            assert each.features is not None
+            assert np.array_equal(arrays["codes"][row], each.code)
+            assert np.array_equal(arrays["features"][row], quantize(each.features))
+        assert arrays["model_id"] == engine.model.id
+    both = [
+        import_codes(tmp_path / name, Meta(engine.model.id, engine.model.bits))[0]
+        for name in ("codes.jsonl", "codes.npz")
+    ]
+    assert len(both[0]) == 6
+    for left, right in zip(*both, strict=True):
+        assert (left.label, left.source, left.digest) == (right.label, right.source, right.digest)
+        assert np.array_equal(left.code, right.code)
+
+
+@pytest.mark.parametrize("name", ["codes.jsonl", "codes.npz"])
+def test_the_output_can_be_imported(photos: Path, tmp_path: Path, model: Path, name: str) -> None:
+    _hash(photos, tmp_path / name, model)
+    info = open_engine(model).model
+    with Gallery(tmp_path / "gallery.sqlite", info, create=True) as gallery:
+        counts = import_into(gallery, tmp_path / name)
+        assert counts.pictures_added == 12
+        assert {each: tuple(n) for each, n in gallery.label_counts().items()} == {
+            f"label {number}": (3, 3) for number in range(4)
+        }
+
+
+def test_a_second_run_hashes_only_what_changed(photos: Path, tmp_path: Path, model: Path) -> None:
+    output = tmp_path / "codes.jsonl"
+    _hash(photos, output, model)
+    before = output.read_bytes()
+    assert _hash(photos, output, model).hashed == 0
+    assert output.read_bytes() == before
+    changed, removed = photos / "label 0" / "0.jpg", photos / "label 1" / "1.jpg"
+    changed.write_bytes(photo(100))
+    removed.unlink()
+    (photos / "label 2" / "new.jpg").write_bytes(photo(101))
+    result = _hash(photos, output, model)
+    assert (result.hashed, result.codes) == (2, 12)
+    shutil.copytree(photos, tmp_path / "elsewhere" / "photos")
+    fresh = tmp_path / "fresh.jsonl"
+    _hash(photos, fresh, model)
+    assert output.read_bytes() == fresh.read_bytes()
+    removed.write_bytes(photo(1))  # its code is still known, but its time has changed
+    assert _hash(photos, output, model).hashed == 1
+
+
+def test_copies_are_counted_and_written_once(photos: Path, tmp_path: Path, model: Path) -> None:
+    shutil.copy(photos / "label 3" / "3.jpg", photos / "label 0" / "copy.jpg")
+    (photos / "label 3" / "again").mkdir()
+    shutil.copy(photos / "label 3" / "3.jpg", photos / "label 3" / "again" / "copy.jpg")
+    states: list[tuple[int, int]] = []
+    output = tmp_path / "codes.jsonl"
+    options = HashOptions(str(model), workers=2)
+
+    def progress(state: HashProgress) -> None:
+        states.append((state.done, state.duplicates))
+
+    result = hash_photos((photos,), output, options, progress)
+    assert (result.photos, result.digests, result.duplicates) == (14, 12, 2)
+    assert states[-1] == (14, 2)
+    digests = [line["digest"] for line in read_lines(output)[1:]]
+    assert len(set(digests)) == len(digests) == 12
+    first = [line for line in read_lines(output)[1:] if line["source"].endswith("copy.jpg")]
+    assert [line["label"] for line in first] == ["label 0"]
+
+
+def test_what_cannot_be_used_is_listed(photos: Path, tmp_path: Path, model: Path) -> None:
+    (photos / "damaged.jpg").write_bytes(photo(1)[:300])
+    (photos / "other.heic").write_bytes(b"1")
+    (photos / "third.HEIC").write_bytes(b"1")
+    (photos / "bad\\label").mkdir()
+    (photos / "bad\\label" / "a.jpg").write_bytes(photo(50))
+    (photos / "link").symlink_to(photos / "label 1")
+    os.mkfifo(photos / "fifo.jpg")
+    (photos / ".hidden.jpg").write_bytes(b"1")
+    output = tmp_path / "codes.jsonl"
+    result = _hash(photos, output, model)
+    assert (result.hashed, result.codes, result.failed) == (12, 12, 5)
+    failures = {
+        Path(each["photo"]).name: each["what"] for each in read_lines(failures_path(output))
+    }
+    assert failures == {
+        "a.jpg": "label must not contain '\\': 'bad\\\\label'",
+        "damaged.jpg": "truncated JPEG",
+        "fifo.jpg": "this is a FIFO, not a regular file",
+        "link": "this is a link to a folder, which is not followed",
+        "other.heic": ".heic files are not supported, and 1 more",
+    }
+    (photos / "damaged.jpg").write_bytes(photo(1))
+    assert _hash(photos, output, model, label="one").failed == 3
+    for name in ("other.heic", "third.HEIC", "link", "fifo.jpg"):
+        (photos / name).unlink()
+    assert _hash(photos, output, model, label="one").failed == 0
+    assert {line["label"] for line in read_lines(output)[1:]} == {"one"}
+    assert not failures_path(output).exists()
+
+
+def test_file_names_of_any_bytes(tmp_path: Path, model: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for number, name in enumerate([b"\xff\xfe.jpg", "ж 'x\".jpg".encode(), b"line\nbreak.jpg"]):
+        Path(os.fsdecode(bytes(photos) + b"/" + name)).write_bytes(photo(number))
+    for name in ("codes.jsonl", "codes.npz"):
+        assert _hash(photos, tmp_path / name, model).codes == 3
+        codes, _ = import_codes(tmp_path / name, Meta(open_engine(model).model.id, BITS))
+        assert {code.label for code in codes} == {"photos"}
+    assert _hash(photos, tmp_path / "codes.jsonl", model).hashed == 0
+
+
+def test_photos_and_folders_can_be_mixed_and_overlap(
+    photos: Path, tmp_path: Path, model: Path
+) -> None:
+    (tmp_path / "one.jpg").write_bytes(photo(90))
+    paths = (
+        photos / "label 1",
+        tmp_path / "one.jpg",
+        photos,
+        photos / "label 0" / ".." / "label 2",
+    )
+    result = hash_photos(paths, tmp_path / "codes.jsonl", HashOptions(str(model)))
+    assert (result.photos, result.codes, result.duplicates) == (13, 13, 0)
+
+
+def test_bad_input_is_one_clear_line(photos: Path, tmp_path: Path, model: Path) -> None:
+    def fails(
+        error: type[EdgeRuntimeError], text: str, *paths: Path, out: str, **more: str
+    ) -> None:
+        with pytest.raises(error, match=text):
+            hash_photos(paths, tmp_path / out, HashOptions(**({"model": str(model)} | more)))  # type: ignore[arg-type]
+
+    (tmp_path / "empty").mkdir()
+    fails(NoPhotosError, "empty: no photos in this folder", tmp_path / "empty", out="a.jsonl")
+    fails(InputError, "unknown format '.txt'", photos, out="a.txt")
+    fails(LabelError, "label must not contain '/'", photos, out="a.jsonl", label="a/b")
+    missing = hash_photos((tmp_path / "no.jpg",), tmp_path / "b.jsonl", HashOptions(str(model)))
+    assert [fault.what for fault in missing.failures] == ["no such file or folder"]
+    _hash(photos, tmp_path / "a.jsonl", model)
+    other = TinyModel(weights(1)).write(tmp_path / "other" / "model.onnx")
+    fails(GalleryModelMismatchError, "made by model", photos, out="a.jsonl", model=str(other))
+    with pytest.raises(InputError, match=r"other options \(1 view, without features\)"):
+        _hash(photos, tmp_path / "a.jsonl", model, views=True)
+    (tmp_path / "mine.jsonl").write_text("{}\n")
+    fails(InputError, "the file exists, and there is no journal", photos, out="mine.jsonl")
+    assert (tmp_path / "mine.jsonl").read_text() == "{}\n"
+    fails(StorageError, "not a folder", photos, out="mine.jsonl/a.jsonl")
+
+
+def test_an_unreadable_folder_is_listed(photos: Path, tmp_path: Path, model: Path) -> None:
+    if not os.geteuid():
+        pytest.skip("root can read everything")
+    (photos / "label 0").chmod(0)
+    try:
+        result = _hash(photos, tmp_path / "codes.jsonl", model)
+    finally:
+        (photos / "label 0").chmod(0o755)
+    assert (result.codes, [fault.what for fault in result.failures]) == (9, ["permission denied"])
+
+
+def test_two_runs_cannot_write_one_output(photos: Path, tmp_path: Path, model: Path) -> None:
+    engine = open_engine(model)
+    output = tmp_path / "codes.jsonl"
+    journal = Journal(output, Method(engine.model.id, engine.model.bits, 0, 1))
+    done = run_cli("hash", photos, "--out", output, "--model", model)
+    assert done.returncode == StorageError.exit_code, done.stderr
+    assert done.stderr.startswith(f"edge-runtime: {output}: another run writes this output (")
+    journal.close()
+    assert run_cli("hash", photos, "--out", output, "--model", model).returncode == 0
+
+
+def test_a_damaged_journal_begins_again(photos: Path, tmp_path: Path, model: Path) -> None:
+    output = tmp_path / "codes.jsonl"
+    _hash(photos, output, model)
+    before = output.read_bytes()
+    journal_path(output).write_bytes(b"no database" * 1000)
+    result = _hash(photos, output, model)
+    assert result.hashed == 12
+    assert output.read_bytes() == before
+
+
+def test_the_command_reports_and_is_quiet(photos: Path, tmp_path: Path, model: Path) -> None:
+    (photos / "damaged.jpg").write_bytes(b"no photo")
+    output = tmp_path / "codes.jsonl"
+    arguments = ("hash", photos, "--out", output, "--model", model, "--workers", 2)
+    done = run_cli(*arguments)
+    assert done.returncode == InputError.exit_code
+    assert done.stdout == (
+        f"{output}: 12 codes of 13 photos (12 hashed now, 0 duplicates, 1 failed)\n"
+    )
+    assert done.stderr.startswith(f"edge-runtime: {photos}/damaged.jpg: ")
+    assert done.stderr.count("\n") == 1
+    assert '"failures_file"' in run_cli(*arguments, "--json").stdout
+    wrong = run_cli("hash", photos, "--out", output, "--send")
+    assert wrong.returncode == 2
+    assert "--send requires --cluster" in wrong.stderr
+
+
+def test_a_full_disk_leaves_what_is_durable(small_disk: Path, tmp_path: Path, model: Path) -> None:
+    photos = write_photos(tmp_path / "photos", 1500)
+    output = small_disk / "codes.jsonl"
+    done = run_cli("hash", photos, "--out", output, "--model", model)
+    assert done.returncode == StorageError.exit_code, done.stderr
+    assert "the disk is full" in done.stderr
+    assert not output.exists()
+    subprocess.run(["mount", "-o", "remount,size=16m", str(small_disk)], check=True)
+    _hash(photos, output, model)
+    _hash(photos, tmp_path / "plain.jsonl", model)
+    assert output.read_bytes() == (tmp_path / "plain.jsonl").read_bytes()
+
+
+def test_ctrl_c_keeps_what_is_hashed(photos: Path, tmp_path: Path, model: Path) -> None:
+    write_photos(photos, 400)
+    output = tmp_path / "codes.jsonl"
+    process = start_hash(photos, "--out", output, "--model", model)
+    while not journal_path(output).exists():
+        time.sleep(0.02)
+    time.sleep(1)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode in (130, 0)
+    if process.returncode:
+        assert errors.strip() == "edge-runtime: interrupted"
+    _hash(photos, output, model)
+    assert len(read_lines(output)) == 401
+
+
+def test_a_million_photos_need_no_more_memory(tmp_path: Path) -> None:
+    """The journal is asked for a page at a time: what is in memory does not grow."""
+    method = Method("0" * 64, 64, 0, 1)
+    peaks = []
+    for count in (2_000, 20_000):
+        journal = Journal(tmp_path / f"{count}.jsonl", method)
+        tracemalloc.start()
+        entries = (Failed(b"/photos/%d.jpg" % n, "damaged") for n in range(count))
+        for _ in journal.add(entries):
+            pass
+        assert sum(1 for _ in journal.failures()) == count
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        journal.close()
+    assert peaks[1] < 1.2 * peaks[0]
