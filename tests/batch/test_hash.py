@@ -179,10 +179,10 @@ def test_file_names_of_any_bytes(tmp_path: Path, model: Path) -> None:
     photos = tmp_path / "photos"
     photos.mkdir()
     for number, name in enumerate([b"\xff\xfe.jpg", "ж 'x\".jpg".encode(), b"line\nbreak.jpg"]):
-        Path(os.fsdecode(bytes(photos) + b"/" + name)).write_bytes(photo(number))
-    for name in ("codes.jsonl", "codes.npz"):
-        assert _hash(photos, tmp_path / name, model).codes == 3
-        codes, _ = import_codes(tmp_path / name, Meta(open_engine(model).model.id, BITS))
+        (photos / os.fsdecode(name)).write_bytes(photo(number))
+    for output in (tmp_path / "codes.jsonl", tmp_path / "codes.npz"):
+        assert _hash(photos, output, model).codes == 3
+        codes, _ = import_codes(output, Meta(open_engine(model).model.id, BITS))
         assert {code.label for code in codes} == {"photos"}
     assert _hash(photos, tmp_path / "codes.jsonl", model).hashed == 0
 
