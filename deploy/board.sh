@@ -67,7 +67,10 @@ if [ ! -e "$folder" ]; then
   pip install --quiet --no-index --no-build-isolation --force-reinstall --no-deps "$folder/source"
   rm -rf "$folder/source"
   cp -a "$staging/model" "$folder/model"
+  releases gallery "$release" --gallery "$GALLERY"
 fi
+# That of its model, after a roll-out of another one.
+gallery=$(readlink "$folder/gallery.sqlite" || echo "$GALLERY")
 
 state=$(dirname "$GALLERY")
 keys=$(dirname "$CONFIG")
@@ -116,18 +119,17 @@ for file in "$CONFIG" "$keys/token" "$keys/key.pem"; do
   esac
 done
 # Members of the group may use the gallery: an earlier release kept it to the service.
-for file in "$GALLERY" "$GALLERY-wal" "$GALLERY-shm"; do
+for file in "$gallery" "$gallery-wal" "$gallery-shm"; do
   [ ! -e "$file" ] || chmod g+rw "$file"
 done
 "$folder/venv/bin/python" -m edge_runtime config check "$CONFIG" >&2
 log "checking the board"
 "$folder/venv/bin/python" -m edge_runtime doctor --model "$folder/model" \
-  --gallery "$GALLERY" >&2 ||
+  --gallery "$gallery" >&2 ||
   fail "the board failed the checks above" 9
 if [ -n "$new" ]; then
   sed -e "s|/opt/edge-runtime|$PREFIX|g" -e "s|/etc/edge-runtime/edge.toml|$CONFIG|g" \
     -e "s|/usr/bin/python3|$python|" -e "s|^User=.*|User=$OWNER|" \
-    -e "s|/var/lib/edge-runtime/gallery.sqlite|$GALLERY|" \
     "$staging/edge-runtime.service" > "$folder/edge-runtime.service"
   releases seal "$release"
 fi
@@ -189,6 +191,12 @@ if http:
 }
 
 releases put "$PREFIX/release.py" < "$staging/release.py"
+# Roll-outs of models (docs/FLEET.md), for boards whose owner enables edge-runtime-rollout.path.
+releases put "$PREFIX/rollout.py" < "$staging/rollout.py"
+for name in edge-runtime-rollout.path edge-runtime-rollout.service; do
+  sed -e "s|/opt/edge-runtime|$PREFIX|g" -e "s|/var/lib/edge-runtime|$state|g" \
+    -e "s|/usr/bin/python3|$python|" "$staging/$name" | releases put "$UNITS/$name"
+done
 running=
 ! systemctl is-active --quiet edge-runtime || running=--running
 releases begin "$release" $running

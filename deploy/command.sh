@@ -3,7 +3,8 @@
 # the service. Options and the environment have precedence.
 prefix=/opt/edge-runtime
 config=/etc/edge-runtime/edge.toml
-gallery=/var/lib/edge-runtime/gallery.sqlite
+# A link: each release leads to the gallery of its model.
+gallery=$(readlink "$prefix/current/gallery.sqlite") || gallery=/var/lib/edge-runtime/gallery.sqlite
 owner=edge-runtime
 : "${EDGE_RUNTIME_MODEL:=$prefix/current/model}"
 export EDGE_RUNTIME_MODEL

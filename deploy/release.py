@@ -5,7 +5,7 @@
 Runs on the board, with the system's Python and nothing but its standard library: it must work when
 a release does not. A copy lies outside the releases, and the unit runs `check` before every start.
 
-    PREFIX/releases/NAME/{venv,model,edge-runtime.service,files.sha256}
+    PREFIX/releases/NAME/{venv,model,gallery.sqlite,edge-runtime.service,files.sha256}
     PREFIX/current -> releases/NAME        PREFIX/state.json        PREFIX/release.py
 
 A release goes through these steps, each durable before the next begins. `seal` syncs its files
@@ -13,6 +13,8 @@ and lists their digests. `begin` notes it as on trial and switches to it. The tr
 the boot of its deployment. `confirm` makes it a good one, once it is ready. A start of a release
 that is neither good nor on its first trial, or that differs from its list, goes back to the last
 good one.
+
+`gallery.sqlite` is a link to the gallery of the release's model, so that `current` switches both.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ from pathlib import Path
 
 LIST = "files.sha256"
 UNIT = "edge-runtime.service"
+GALLERY = "gallery.sqlite"
 PYTHON = "venv/bin/python"
 BOOT_ID = Path(os.environ.get("BOOT_ID", "/proc/sys/kernel/random/boot_id"))
 
@@ -172,6 +175,19 @@ class Board:
         chosen = names[1] if self.current == name else name
         shutil.rmtree(self.releases / chosen, ignore_errors=True)
         return chosen
+
+    def link_gallery(self, name: str, gallery: Path) -> None:
+        """Lead the release `name` to `gallery`, or to that of its model if there is one beside it.
+
+        A roll-out of another model (rollout.py) keeps a gallery for each: NAME-MODEL.sqlite.
+        """
+        folder = self.releases / name
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            model = str(json.loads((folder / "model/manifest.json").read_bytes())["model"]["id"])
+            own = gallery.with_name(f"{gallery.stem}-{model[:12]}{gallery.suffix}")
+            gallery = own if own.is_file() else gallery
+        (folder / GALLERY).unlink(missing_ok=True)
+        (folder / GALLERY).symlink_to(gallery)
 
     def seal(self, name: str) -> None:
         """Make the files of the release `name` durable, then list their digests."""
@@ -320,6 +336,8 @@ def run(options: argparse.Namespace) -> None:
         case "verify":
             if fault := board.fault(name):
                 raise ReleaseError(f"release {name}: {fault}")
+        case "gallery":
+            board.link_gallery(name, options.gallery)
         case "seal":
             board.seal(name)
         case "begin":
@@ -335,11 +353,14 @@ def run(options: argparse.Namespace) -> None:
 def main() -> None:
     """Run the command; exit with 1 and one line if it fails."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    commands = ("put", "place", "verify", "seal", "begin", "confirm", "revert", "check")
+    commands = (
+        *("put", "place", "verify", "gallery", "seal", "begin", "confirm", "revert", "check"),
+    )
     parser.add_argument("command", choices=commands)
     parser.add_argument("name", nargs="?", default="")
     parser.add_argument("--prefix", type=Path, default=Path(__file__).resolve().parent)
     parser.add_argument("--unit", type=Path, default=Path("/etc/systemd/system", UNIT))
+    parser.add_argument("--gallery", type=Path, help="for the command gallery")
     parser.add_argument("--running", action="store_true", help="the service is active")
     parser.add_argument("--keep", type=int, default=3)
     parser.add_argument("--mode", default="644", help="permissions of the file, octal")

@@ -19,13 +19,15 @@ __all__ = [
 
 
 def default_path() -> Path:
-    """Return $EDGE_RUNTIME_GALLERY, or gallery.sqlite in the user's data folder.
+    """Return $EDGE_RUNTIME_GALLERY, or where that leads, or gallery.sqlite in the data folder.
 
     Raises `GalleryNotFoundError` if the user has no home folder.
     """
     named = os.environ.get("EDGE_RUNTIME_GALLERY")
     if named:
-        return Path(named)
+        # A release leads to the gallery of its model by a link; other files lie beside the gallery.
+        path = Path(named)
+        return path.parent / path.readlink() if path.is_symlink() else path
     data = os.environ.get("XDG_DATA_HOME")
     try:
         folder = Path(data) if data else Path.home() / ".local" / "share"

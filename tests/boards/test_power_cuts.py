@@ -26,6 +26,10 @@ from tests.support.systemd import write_systemctl
 
 pytestmark = pytest.mark.slow
 FILES = 300
+SENT = (
+    *("edge-runtime.service", "edge-runtime-rollout.path", "edge-runtime-rollout.service"),
+    *("board.sh", "command.sh", "python.sh", "release.py", "rollout.py"),
+)
 MINUTE_S = 60
 COMMIT_S = 5
 """How often ext4 makes names and sizes durable."""
@@ -113,7 +117,7 @@ class Board:
         program.write_text(PROGRAM.format(real=sys.executable, files=FILES))
         program.chmod(0o755)
         (self.staging / "requirements.txt").touch()
-        for name in ("edge-runtime.service", "board.sh", "command.sh", "python.sh", "release.py"):
+        for name in SENT:
             shutil.copy(ROOT / "deploy" / name, self.staging)
         subprocess.run(["sh", ROOT / "deploy" / "list.sh", self.staging], check=True)
         done = subprocess.run(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
 import subprocess
@@ -14,18 +13,9 @@ from typing import Any
 import pytest
 
 from tests.support.processes import ROOT
+from tests.support.systemd import load
 
-
-def _load() -> Any:
-    spec = importlib.util.spec_from_file_location("release", ROOT / "deploy" / "release.py")
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["release"] = module  # dataclasses look there
-    spec.loader.exec_module(module)
-    return module
-
-
-release = _load()
+release = load("release")
 MAIN = "venv/lib/edge_runtime/__main__.py"
 
 

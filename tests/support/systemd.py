@@ -1,9 +1,16 @@
-"""A small replacement for systemctl. It runs the unit's commands and waits for their READY=1."""
+"""What a deployment has on a board: the scripts of deploy/, and a small replacement for systemctl.
+
+The latter runs the unit's commands and waits for their READY=1.
+"""
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 from pathlib import Path
+from typing import Any
+
+from tests.support.processes import ROOT
 
 _PROGRAM = '''#!{python}
 """The subset of systemctl that a deployment needs."""
@@ -51,7 +58,6 @@ elif verb == "restart":
     subprocess.run(before, stdout=log.open("ab"), stderr=subprocess.STDOUT)
     command = re.search(r"^ExecStart=(.*)$", text, re.M)[1].split()
     variables = dict(pair.split("=", 1) for pair in re.findall(r"^Environment=(.*)$", text, re.M))
-    variables["EDGE_RUNTIME_GALLERY"] = str(state / "gallery.sqlite")
     channel = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     place = state / "notify"
     place.unlink(missing_ok=True)
@@ -86,3 +92,14 @@ def write_systemctl(folder: Path, state: Path, units: Path) -> Path:
     program.write_text(text, encoding="utf-8")
     program.chmod(0o755)
     return program
+
+
+def load(name: str) -> Any:
+    """Return deploy/NAME.py as a module, the same one at each call."""
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, ROOT / "deploy" / f"{name}.py")
+        assert spec and spec.loader
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module  # dataclasses look there
+        spec.loader.exec_module(module)
+    return sys.modules[name]
