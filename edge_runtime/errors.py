@@ -54,7 +54,8 @@
         ├── FleetModelError              a version is for galleries of another model
         ├── FleetSignatureError          metadata that the fleet did not sign, old or expired
         ├── FleetUnreachableError        the fleet's files cannot be fetched now
-        └── ClockError                   the board's clock cannot be right
+        ├── ClockError                   the board's clock cannot be right
+        └── DeskError                    a desk's folder is missing, damaged or in use
 
 Other exit codes: 0 success; 2 wrong usage; 9 a budget was missed, a check failed or the demo did
 not reach its target; 130 interrupted. docs/ERRORS.md lists them for users; a test compares the two.
@@ -338,9 +339,11 @@ class ClockError(FleetError):
     """The board's clock cannot be right, so nothing that expires can be believed."""
 
 
+class DeskError(FleetError):
+    """The folder of a desk is missing, damaged or in use."""
+
+
 def storage_error(error: OSError | sqlite3.Error, where: object) -> StorageError | None:
     """Return `error` as a `StorageError` if the disk caused it, else None."""
-    if (cause := disk_fault(error, where)) is None:
-        return None
-    what, remedy = cause
-    return StorageError(what, where=where, remedy=remedy)
+    cause = disk_fault(error, where)
+    return StorageError(cause[0], where=where, remedy=cause[1]) if cause else None

@@ -1,0 +1,180 @@
+"""Take what boards send. Everything in it may be wrong, repeated or hostile."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import sqlite3
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from edge_runtime.desk.store import ACCEPTED, MOST_BOARDS, PENDING, REJECTED, Store, refuse
+from edge_runtime.errors import FleetFormatError
+from edge_runtime.fleet.operations import MOST_LINE_BYTES, Add, from_object, parse_add, to_line
+from edge_runtime.system.printable import printable
+
+log = logging.getLogger(__name__)
+
+MOST_STATUS_BYTES = 8192
+MOST_PROPOSAL_BYTES = MOST_LINE_BYTES + 1024
+BOARD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+UNNAMED = "?"
+"""Counts what comes under no valid board's name."""
+_SAMPLE = 120
+"""Characters of a refused message that are kept."""
+
+
+@dataclass
+class Taken:
+    """What became of some messages."""
+
+    new: int = 0
+    known: int = 0
+    again: int = 0
+    """Decided before, and to be named in the next version again."""
+    refused: int = 0
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one desk takes."""
+
+    model_id: str
+    bits: int
+    most_pending: int
+    name_again_s: float
+
+
+class _RefusedError(Exception):
+    """The message is not taken; the text is the reason."""
+
+
+def take(store: Store, messages: Iterable[tuple[str | None, bytes]], limits: Limits) -> Taken:
+    """Take proposals: the board of the topic (None: as the line says) and the line, of each.
+
+    When it returns, what was taken is durable. A refused line is counted, and never an error.
+    """
+    taken = Taken()
+    with store.changing() as connection:
+        for board, line in messages:
+            try:
+                _take_one(connection, board, line, limits, taken)
+            except _RefusedError as error:
+                taken.refused += 1
+                name = board if board is not None and BOARD.fullmatch(board) else UNNAMED
+                sample = printable(line[:_SAMPLE].decode("utf-8", "replace"))
+                count = refuse(connection, name, str(error), sample)
+                if count & (count - 1) == 0:  # one line for 1, 2, 4, 8 and so on
+                    log.warning("proposal of %s refused: %s (%d times)", name, error, count)
+    return taken
+
+
+def _take_one(
+    connection: sqlite3.Connection, board: str | None, line: bytes, limits: Limits, taken: Taken
+) -> None:
+    sender, add = _parsed(board, line, limits)
+    row = connection.execute(
+        "SELECT state, version, named_at, again FROM proposal WHERE digest = ?", (add.digest,)
+    ).fetchone()
+    if row is None:
+        _check_quota(connection, sender, limits)
+        connection.execute(
+            "INSERT INTO proposal VALUES (?, ?, ?, ?, ?, ?, '', NULL, NULL, 0)",
+            (add.digest, sender, add.label, to_line(add), time.time(), PENDING),
+        )
+        taken.new += 1
+        return
+    state, version, named_at, again = row
+    taken.known += 1
+    if state not in (ACCEPTED, REJECTED) or version is None or again:
+        return
+    if _version_of(connection, sender) < version or time.time() - named_at < limits.name_again_s:
+        return  # the board has yet to see the decision
+    connection.execute(
+        "UPDATE proposal SET again = 1, board = ?, label = ?, body = ? WHERE digest = ?",
+        (sender, add.label, to_line(add), add.digest),
+    )
+    taken.again += 1
+
+
+def _parsed(board: str | None, line: bytes, limits: Limits) -> tuple[str, Add]:
+    if len(line) > MOST_PROPOSAL_BYTES:
+        raise _RefusedError("longer than the limit")
+    try:
+        value: dict[str, Any] = json.loads(line.decode("utf-8"))
+        if not isinstance(value, dict):
+            raise TypeError
+        sender, model = value["board"], value["model_id"]
+        if not (isinstance(sender, str) and BOARD.fullmatch(sender)):
+            raise TypeError
+    except (ValueError, TypeError, KeyError, RecursionError):
+        raise _RefusedError("not a proposal") from None
+    if board is not None and board != sender:
+        raise _RefusedError("sent under the topic of another board")
+    if model != limits.model_id:
+        raise _RefusedError("of another model")
+    try:
+        return sender, parse_add(line, limits.bits)
+    except FleetFormatError as error:
+        raise _RefusedError(f"malformed: {error.what}"[:200]) from None
+
+
+def _check_quota(connection: sqlite3.Connection, board: str, limits: Limits) -> None:
+    (waiting,) = connection.execute(
+        "SELECT count(*) FROM proposal WHERE state = ? AND board = ?", (PENDING, board)
+    ).fetchone()
+    if waiting >= limits.most_pending:
+        raise _RefusedError(f"the board has {limits.most_pending} undecided proposals already")
+
+
+def _version_of(connection: sqlite3.Connection, board: str) -> int:
+    row = connection.execute("SELECT version FROM board WHERE name = ?", (board,)).fetchone()
+    return int(row[0]) if row else 0
+
+
+def take_status(store: Store, messages: Iterable[tuple[str, bytes, bool]]) -> None:
+    """Record the states of boards: name, JSON, and whether the broker had kept it, of each."""
+    with store.changing() as connection:
+        for board, text, kept in messages:
+            if not text:  # taken back
+                continue
+            try:
+                _take_status(connection, board, text, kept)
+            except _RefusedError as error:
+                name = board if BOARD.fullmatch(board) else UNNAMED
+                refuse(connection, name, f"status {error}")
+
+
+def _take_status(connection: sqlite3.Connection, board: str, text: bytes, kept: bool) -> None:
+    if len(text) > MOST_STATUS_BYTES:
+        raise _RefusedError("longer than the limit")
+    try:
+        value = json.loads(text.decode("utf-8"))
+        version = value["version"]
+        sent_at = float(value.get("time") or 0.0)
+        if value["board"] != board or not BOARD.fullmatch(board) or type(version) is not int:
+            raise TypeError
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
+        raise _RefusedError("malformed") from None
+    now = time.time()
+    seen = min(now, sent_at) if kept else now
+    known = connection.execute("SELECT 1 FROM board WHERE name = ?", (board,)).fetchone()
+    if known is None:
+        (count,) = connection.execute("SELECT count(*) FROM board").fetchone()
+        if count >= MOST_BOARDS:
+            raise _RefusedError(f"of more than {MOST_BOARDS} boards")
+    connection.execute(
+        "INSERT INTO board VALUES (?, ?, ?, ?, ?) ON CONFLICT (name) DO UPDATE SET last_seen = "
+        "max(last_seen, excluded.last_seen), version = excluded.version, status = excluded.status",
+        (board, now, seen, max(0, min(version, 2**53)), text.decode()),
+    )
+
+
+def parse_body(body: bytes, bits: int) -> Add:
+    """Return the picture of a stored proposal; raises `FleetFormatError`."""
+    operation = from_object(json.loads(body), bits)
+    assert isinstance(operation, Add)
+    return operation
