@@ -6,9 +6,6 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
-from edge_runtime.code import words_of
 from edge_runtime.desk.difference import content_of, difference
 from edge_runtime.desk.folder import Desk
 from edge_runtime.desk.intake import parse_body
@@ -16,10 +13,11 @@ from edge_runtime.desk.publish import catch_up, publish_with
 from edge_runtime.desk.record import Record
 from edge_runtime.desk.store import ACCEPTED, PENDING, REJECTED, Proposal, Version
 from edge_runtime.errors import DeskError, InputError
+from edge_runtime.fleet.changes import codes_of
 from edge_runtime.fleet.content import ALL, every_label, read_numbered
 from edge_runtime.fleet.operations import Add, Label, Relabel, Remove
 from edge_runtime.gallery import Gallery, LabelData, LabeledCode, changes, check_label
-from edge_runtime.gallery.pictures import DIGEST_BYTES, view_digest
+from edge_runtime.gallery.pictures import DIGEST_BYTES
 from edge_runtime.gallery.rows import Meta
 
 SHORTEST_PREFIX = 6
@@ -82,7 +80,7 @@ def accept(desk: Desk, proposals: Sequence[Proposal], label: str | None = None) 
             for each in part:
                 if each.digest not in known:
                     add = parse_body(each.body, gallery.bits)
-                    codes += labeled_codes(replace(add, label=target or add.label), gallery.bits)
+                    codes += codes_of(replace(add, label=target or add.label), gallery.bits)
             gallery.enroll(codes)
         by_label: dict[str, list[bytes]] = {}
         for each in part:
@@ -107,23 +105,6 @@ def accept_by_rule(desk: Desk, rule: str) -> int:
             labels = gallery.labels()
         pending = [each for each in pending if each.label in labels]
     return accept(desk, pending) if pending else 0
-
-
-def labeled_codes(add: Add, bits: int) -> list[LabeledCode]:
-    """Return the codes of a picture, to enroll them."""
-    width = 8 * words_of(bits)
-    features = add.features or (b"",) * len(add.codes)
-    return [
-        LabeledCode(
-            add.label,
-            np.frombuffer(code.ljust(width, b"\0"), "<u8").astype(np.uint64),
-            add.source,
-            view_digest(add.digest, view),
-            add.position,
-            np.frombuffer(values, np.int8) if values else None,
-        )
-        for view, (code, values) in enumerate(zip(add.codes, features, strict=True))
-    ]
 
 
 def _present(connection: sqlite3.Connection, digests: Sequence[bytes]) -> set[bytes]:
@@ -200,7 +181,7 @@ def _restore(gallery: Gallery, pictures: list[Add], labels: list[Label]) -> None
                 case Add(label, digest):
                     if old := ids.get((label, digest)):
                         changes.delete(connection, None, old)
-                    codes = labeled_codes(operation, gallery.bits)
+                    codes = codes_of(operation, gallery.bits)
                     changes.insert(connection, changes.Batch(codes, {}, gallery.bits))
                 case Remove(label, None):
                     changes.delete(connection, label, [])

@@ -167,27 +167,11 @@ class Changes:
         if not self._waiting:
             return
         waiting, self._waiting = self._waiting, {}
-        codes = [code for add, jpeg in waiting.values() for code in self._codes(add, jpeg)]
+        bits = self._meta.bits
+        codes = [code for add, jpeg in waiting.values() for code in codes_of(add, bits, jpeg)]
         ids = insert(self._connection, Batch(codes, {}, self._meta.bits), in_parts=True)
         mark_shared(self._connection, (each for each in ids if each is not None))
         self.changed = True
-
-    def _codes(self, add: Add, jpeg: bytes) -> list[LabeledCode]:
-        width = 8 * words_of(self._meta.bits)
-        return [
-            LabeledCode(
-                add.label,
-                np.frombuffer(code.ljust(width, b"\0"), "<u8").astype(np.uint64, copy=False),
-                add.source,
-                view_digest(add.digest, view),
-                add.position,
-                np.frombuffer(add.features[view], np.int8)
-                if add.features is not None and add.features[view]
-                else None,
-                b"" if view else jpeg,
-            )
-            for view, code in enumerate(add.codes)
-        ]
 
     def _drop(self, digest: bytes) -> None:
         """Remove the pending pictures with this digest."""
@@ -346,3 +330,22 @@ class Changes:
         if len(self._touched) >= _TOUCHED:
             begin_generation(self._connection, self._touched)
             self._touched = []
+
+
+def codes_of(add: Add, bits: int, jpeg: bytes = b"") -> list[LabeledCode]:
+    """Return the codes of a picture, to enroll them; `jpeg` is the picture to keep."""
+    width = 8 * words_of(bits)
+    return [
+        LabeledCode(
+            add.label,
+            np.frombuffer(code.ljust(width, b"\0"), "<u8").astype(np.uint64, copy=False),
+            add.source,
+            view_digest(add.digest, view),
+            add.position,
+            np.frombuffer(add.features[view], np.int8)
+            if add.features is not None and add.features[view]
+            else None,
+            b"" if view else jpeg,
+        )
+        for view, code in enumerate(add.codes)
+    ]
