@@ -226,12 +226,18 @@ def rehash_gallery(
     progress: Progress = lambda _total: nullcontext(lambda _count: None),
 ) -> Rehash:
     """Make the gallery at `path` one of the engine's model: see `rehash`."""
+    embed = embed_kept(engine, path)
+    return rehash(path, engine.model, embed, drop_missing=drop_missing, progress=progress)
+
+
+def embed_kept(engine: Engine, gallery: Path) -> Callable[[bytes, Sequence[int]], list[Embedding]]:
+    """Return a function that embeds views of a picture (JPEG) that `gallery` keeps."""
 
     def embed(jpeg: bytes, numbers: Sequence[int]) -> list[Embedding]:
-        views = views_of(decode_photo(jpeg, where=f"{path}, kept picture"))
+        views = views_of(decode_photo(jpeg, where=f"{gallery}, kept picture"))
         return [embedding_of(engine, views[number]) for number in numbers]
 
-    return rehash(path, engine.model, embed, drop_missing=drop_missing, progress=progress)
+    return embed
 
 
 class _Batch:
