@@ -8,6 +8,8 @@ from edge_runtime.code import Embedding
 from edge_runtime.image import Image
 from edge_runtime.image.lazy_jpeg import Picture
 
+GALLERY, SERVER = "gallery", "server"
+
 
 @dataclass(frozen=True, eq=False)
 class Frame:
@@ -84,6 +86,8 @@ class Verdict:
     similarity: float | None = None
     """Similarity to the label, or to the most similar label when unknown; None if the gallery has
     no features."""
+    origin: str = GALLERY
+    """Who decided: `GALLERY` or `SERVER`."""
 
 
 @dataclass(frozen=True)
@@ -134,6 +138,8 @@ class Event:
     """Why the label left, if not because something else is in view: "camera lost"."""
     next_label: str | None = None
     """The label that replaces this one in the same frame, if this event is a "leave"."""
+    origin: str = GALLERY
+    """Who named the label: the board's own gallery (`GALLERY`), or a server (`SERVER`)."""
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import asdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
@@ -25,8 +27,10 @@ from edge_runtime.errors import InputError, PhotoError
 if TYPE_CHECKING:
     from edge_runtime.gallery import Gallery
     from edge_runtime.image import Image
+    from edge_runtime.model import ModelInfo
     from edge_runtime.position import QueryPosition
-    from edge_runtime.types import Match, Verdict
+    from edge_runtime.recognition.pipeline import Pipeline
+    from edge_runtime.types import Match, QueryResult, Verdict
 
 
 @click.command("query")
@@ -73,6 +77,13 @@ if TYPE_CHECKING:
     show_default=True,
     help="Meters between the positions that count as much as one differing bit.",
 )
+@click.option("--server", metavar="URL", help="Also ask a server (see: edge-runtime serve).")
+@click.option(
+    "--server-token-file",
+    type=click.Path(dir_okay=False),
+    help="With --server: a file whose first line is its token.",
+)
+@click.option("--server-features", is_flag=True, help="Send the features, not only the code.")
 @json_option
 @click.argument("photos", nargs=-1, required=True, type=click.Path(path_type=Path))
 def command(
@@ -89,25 +100,33 @@ def command(
     position: str | None,
     within: float | None,
     meters_per_bit: float,
+    server: str | None,
+    server_token_file: str | None,
+    server_features: bool,
     as_json: bool,
     photos: tuple[Path, ...],
 ) -> int:
     """Recognize the place or object in each PHOTO.
 
-    Prints one line per photo, or one JSON object per photo with --json.
+    Prints one line per photo, or one JSON object per photo with --json. With --server, the photo is
+    hashed here, and the server is asked for what the gallery does not know; the gallery need not
+    exist. Only the code is sent, and the position if --position is given.
     """
     if within is not None and position is None:
         raise click.UsageError("--within requires --position")
+    if server is None and (server_token_file is not None or server_features):
+        raise click.UsageError("--server-token-file and --server-features require --server")
+    if server is not None and together:
+        raise click.UsageError("--together cannot be combined with --server")
 
     from edge_runtime.engine import open_engine
     from edge_runtime.fitting.calibration import FALSE_NAME_RATE
-    from edge_runtime.gallery import Gallery
     from edge_runtime.recognition.pipeline import Pipeline
 
     engine = open_engine(model, threads=threads)
     show = _as_json if as_json else _as_text
     faults: list[PhotoError] = []
-    with Gallery(gallery, engine.model, read_only=True) as opened:
+    with _opened(gallery, engine.model, optional=server is not None) as opened:
         pipeline = Pipeline(
             engine,
             opened,
@@ -117,9 +136,14 @@ def command(
             labels=labels or None,
         )
         positions = _Positions(position, within, meters_per_bit)
+        if server is not None:  # its labels need not be in the gallery
+            pipeline = pipeline.for_labels(labels or None)
+        ask = _server(pipeline, server, server_token_file, server_features) if server else None
         results = []
         for photo, image, near, decode_ms in _read(photos, positions, faults):
             result = pipeline.query(image, near)
+            if ask is not None:
+                result = ask(result, near)
             results.append(result)
             if not together:
                 stage_ms = {"decode": decode_ms, **result.stage_ms}
@@ -137,6 +161,52 @@ def command(
             best = tuple(score.match for score in fused.label_scores)
             show(opened, count_of(len(results), "photo"), fused.verdict, best, explain, extra)
     return InputError.exit_code if faults else 0
+
+
+@contextmanager
+def _opened(path: Path, model: ModelInfo, *, optional: bool) -> Iterator[Gallery]:
+    """Yield the gallery at `path`; if it is `optional` and does not exist, an empty one."""
+    from edge_runtime.gallery import Gallery
+
+    if not optional or path.exists():
+        with Gallery(path, model, read_only=True) as gallery:
+            yield gallery
+        return
+    with (
+        TemporaryDirectory() as folder,
+        Gallery(Path(folder) / "empty.sqlite", model, create=True) as gallery,
+    ):
+        yield gallery
+
+
+def _server(
+    pipeline: Pipeline, url: str, token_file: str | None, features: bool
+) -> Callable[[QueryResult, QueryPosition | None], QueryResult]:
+    """Return a function that asks the server at `url` for what the gallery does not know."""
+    from edge_runtime.remote.client import LookupClient, must_stay_unknown
+    from edge_runtime.settings.secrets import read_token
+    from edge_runtime.system.stage_timer import StageTimer
+
+    model = pipeline.engine.model
+    radius = model.radius if pipeline.radius is None else pipeline.radius
+    token = read_token(token_file) if token_file else ""
+    client = LookupClient(url, model, token=token)
+
+    def ask(result: QueryResult, near: QueryPosition | None) -> QueryResult:
+        known = result.label is not None or must_stay_unknown(result, model.radius)
+        if known or result.embedding is None:
+            return result
+        timer = StageTimer()
+        found = client.near([result.embedding], pipeline.neighbors, features=features, near=near)
+        verdict = found.answers[0].judged(radius, pipeline.labels)
+        timer.mark("server")
+        stage_ms = {**result.stage_ms, **timer.stage_ms}
+        if verdict.label is None and result.matches:
+            return replace(result, stage_ms=stage_ms)
+        matches = found.answers[0].matches
+        return replace(result, verdict=verdict, matches=matches, stage_ms=stage_ms)
+
+    return ask
 
 
 class _Positions:
@@ -179,6 +249,13 @@ def _read(
         yield photo, image, positions.of(data), timer.stage_ms["decode"]
 
 
+def _sources(gallery: Gallery, verdict: Verdict, matches: tuple[Match, ...]) -> dict[int, str]:
+    """Return the source of each match; the server's ids say nothing here."""
+    if verdict.origin != "gallery":
+        return {}
+    return gallery.sources([match.id for match in matches])
+
+
 def _as_json(
     gallery: Gallery,
     _name: str,
@@ -187,7 +264,7 @@ def _as_json(
     _explain: bool,
     extra: dict[str, Any],
 ) -> None:
-    sources = gallery.sources([match.id for match in matches])
+    sources = _sources(gallery, verdict, matches)
     listed = [{**asdict(match), "source": sources.get(match.id)} for match in matches]
     print_json({**extra, **asdict(verdict), "matches": listed})
 
@@ -203,9 +280,10 @@ def _as_text(
     distance = "" if verdict.distance is None else f", distance {verdict.distance} bits"
     confidence = f"{verdict.confidence:.0%}" if verdict.label else "nothing similar enough"
     took = f", {sum(extra['stage_ms'].values()):.1f} ms" if "stage_ms" in extra else ""
-    echo(f"{name}: {verdict.label or 'unknown'} ({confidence}{distance}{took})")
+    server = "" if verdict.origin == "gallery" else ", by the server"
+    echo(f"{name}: {verdict.label or 'unknown'} ({confidence}{distance}{server}{took})")
     if explain:
-        sources = gallery.sources([match.id for match in matches])
+        sources = _sources(gallery, verdict, matches)
         for match in matches:
             meters = "" if match.metres is None else f"  {match.metres:,.0f} m"
             source = sources.get(match.id, "")

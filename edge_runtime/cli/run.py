@@ -89,8 +89,9 @@ def command(config: Path | None, as_json: bool, **options: Any) -> int:
     def attach(service: Service) -> list[AttachedPart]:
         history = _history(service)
         collectors = _unknowns(service)
+        asked = _server(service)
         servers.extend(_web_servers(service, history))
-        return [*([] if history is None else [history]), *collectors, *servers]
+        return [*([] if history is None else [history]), *collectors, *asked, *servers]
 
     given = {".".join(key) for name, key in _CONFIG_KEYS.items() if options.get(name) is not None}
     file = ConfigurationFile(config, given)
@@ -167,6 +168,16 @@ def _unknowns(service: Service) -> list[AttachedPart]:
 
     service.unknowns = Unknowns(service.daemon, service.pipeline, service.settings)
     return [service.unknowns]
+
+
+def _server(service: Service) -> list[AttachedPart]:
+    """Ask a server for what is unknown if the configuration has a table [server]."""
+    if service.settings.server is None:
+        return []
+    from edge_runtime.daemon.second_opinion import ServerAnswers
+
+    service.server = ServerAnswers(service, service.settings.server)
+    return [service.server]
 
 
 def _greet(service: Service, servers: list[WebServer]) -> None:

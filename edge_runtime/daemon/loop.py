@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from edge_runtime.camera.recovery import State
 from edge_runtime.camera.supervisor import CameraSupervisor
-from edge_runtime.daemon.watcher import CameraWatcher, Observation, RegionWatcher
+from edge_runtime.daemon.watcher import CameraWatcher, Observation, RegionWatcher, SecondOpinion
 from edge_runtime.daemon.work_queue import WorkQueue
 from edge_runtime.errors import CameraError, EdgeRuntimeError
 from edge_runtime.recognition.pipeline import Pipeline
@@ -81,6 +81,8 @@ class Daemon:
         self.observers = list(observers)
         self.listeners: list[Callable[[Event], None]] = []
         """Called for every event on the main loop's thread, so they must be fast."""
+        self.second_opinion: SecondOpinion | None = None
+        """Asked for what is unknown."""
         self.timings = Timings(samples)
         self.work_queue = WorkQueue(self.condition)
         self.frames = self.events = self.faults = 0
@@ -248,7 +250,7 @@ class Daemon:
         observation = None
         for region in watcher.regions:
             try:
-                observation, events = region.step(frame)
+                observation, events = region.step(frame, self.second_opinion)
             except EdgeRuntimeError as error:
                 self.record_error(error)
                 continue

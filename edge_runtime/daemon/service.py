@@ -36,6 +36,7 @@ from edge_runtime.system.memory import release_unused
 from edge_runtime.types import Event
 
 if TYPE_CHECKING:
+    from edge_runtime.daemon.second_opinion import ServerAnswers
     from edge_runtime.settings.edit import ConfigurationFile
     from edge_runtime.unknowns.part import Unknowns
 
@@ -123,6 +124,8 @@ class Service:
             self.daemon.every(min(self.notifier.interval_s, 1.0), self.notifier.alive)
         self.unknowns: Unknowns | None = None
         """The inbox of unknown things, if the configuration has one; set by `attach`."""
+        self.server: ServerAnswers | None = None
+        """What a server answers, if the configuration has one; set by `attach`."""
         self._attached = attach(self)
         release_unused()
 

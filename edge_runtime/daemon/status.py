@@ -78,6 +78,7 @@ def status(service: Service) -> dict[str, Any]:
             "slow": service.thermostat.slow,
         },
         "unknowns": service.unknowns and service.unknowns.waiting,
+        "server": service.server and service.server.status(),
         "rss_bytes": rss_bytes(),
     }
 

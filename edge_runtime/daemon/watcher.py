@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -14,6 +14,9 @@ from edge_runtime.image.region import Area, PartOfPicture
 from edge_runtime.recognition.pipeline import Pipeline
 from edge_runtime.recognition.smoothing import Decider, Origin
 from edge_runtime.types import CameraState, Event, Frame, QueryResult, Recognition
+
+SecondOpinion = Callable[[QueryResult, Collection[str] | None], QueryResult]
+"""Gets the result for something unknown and the labels that count, None for all. Never waits."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,13 +63,18 @@ class RegionWatcher:
         """The labels that may be recognized here; None for all."""
         return self.pipeline.labels
 
-    def step(self, frame: Frame) -> tuple[Observation, list[Event]]:
+    def step(
+        self, frame: Frame, second_opinion: SecondOpinion | None = None
+    ) -> tuple[Observation, list[Event]]:
         """Process this region of `frame`; raises `EdgeRuntimeError`.
 
-        The time of deciding is added to the stage "decide" of the result.
+        `second_opinion` may name what the gallery does not know. The time of deciding is added to
+        the stage "decide" of the result.
         """
         picture = frame.picture if self.area is None else PartOfPicture(frame.picture, self.area)
         result = self.pipeline.query_frame(picture)
+        if second_opinion is not None and result.verdict.label is None:
+            result = second_opinion(result, self.labels)
         queried_s = time.monotonic()
         events = self.decider.update(result.verdict, frame, queried_s)
         result.stage_ms["decide"] += (time.monotonic() - queried_s) * 1e3

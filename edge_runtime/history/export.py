@@ -24,7 +24,10 @@ COLUMNS = (
     "snapshot",
     "wrong",
     "right_label",
+    "origin",
 )
+_OF_EVENT = 12
+"""The first columns, which are fields of the event."""
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
@@ -39,10 +42,10 @@ def lines(events: Iterable[StoredEvent]) -> str:
     for one in events:
         event = one.event
         right = one.wrong.label if one.wrong else None
-        values = {name: getattr(event, name) for name in COLUMNS[:12]}
+        values = {name: getattr(event, name) for name in COLUMNS[:_OF_EVENT]}
         values["confidence"] = round(event.confidence, 4)
         values["agreement"] = round(event.agreement, 4)
-        flags = [int(one.snapshot), int(one.wrong is not None), right]
+        flags = [int(one.snapshot), int(one.wrong is not None), right, event.origin]
         rows.append([_cell(value) for value in (*values.values(), *flags)])
     return _lines(rows)
 

@@ -8,7 +8,7 @@ from collections import deque
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from edge_runtime.types import Event, Frame, Recognition, Verdict
+from edge_runtime.types import GALLERY, Event, Frame, Recognition, Verdict
 
 WINDOW = 5
 """Number of frames over which a recognition is decided. A majority of them sets the label."""
@@ -46,6 +46,7 @@ class Decider:
         self._majority = window // 2 + 1
         self._announced: str | None = None
         """The label whose "enter" event was sent and whose "leave" event is still to come."""
+        self._announced_origin = GALLERY
         self._announced_at_s: dict[str, float] = {}
 
     def update(self, verdict: Verdict, frame: Frame, now_s: float) -> list[Event]:
@@ -84,6 +85,7 @@ class Decider:
         other = Decider(window, cooldown_s=cooldown_s, origin=self.origin)
         other._verdicts.extend(self._verdicts)
         other.current, other._announced = self.current, self._announced
+        other._announced_origin = self._announced_origin
         other._announced_at_s = dict(self._announced_at_s)
         return other
 
@@ -101,6 +103,8 @@ class Decider:
         found = []
         for kind, label in changes:
             seen = self._recognition(label, 0.0) if self._verdicts else None
+            if kind == "enter":
+                self._announced_origin = self._origin_of(label)
             found.append(
                 Event(
                     kind,
@@ -117,9 +121,15 @@ class Decider:
                     self.origin.camera,
                     self.origin.region,
                     next_label=entering if kind == "leave" else None,
+                    origin=self._announced_origin,
                 )
             )
         return found
+
+    def _origin_of(self, label: str) -> str:
+        """Return who gave the latest verdict that names `label`."""
+        named = (each.origin for each in reversed(self._verdicts) if each.label == label)
+        return next(named, GALLERY)
 
     def _announce(self, now_s: float) -> list[tuple[str, str]]:
         """Return the events to send as pairs of kind and label."""

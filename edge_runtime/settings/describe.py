@@ -17,6 +17,7 @@ from edge_runtime.system.printable import printable_json
 
 _EXAMPLES: dict[str, Any] = {
     "mqtt.host": "broker.local",
+    "server.url": "https://codes.example.com:8470",
     "webhook.url": "https://example.com/hook",
     "exec.command": ["/usr/bin/logger", "seen"],
 }

@@ -45,6 +45,7 @@ _PATHS = (
     ("http", "reader_token_file"),
     ("http", "certificate_file"),
     ("http", "key_file"),
+    ("server", "token_file"),
 )
 
 
@@ -163,6 +164,8 @@ def _contradictions(settings: Settings) -> Iterator[tuple[str, str, str]]:
         yield "mqtt.password_file", "a password needs a username", "set username"
     if settings.webhook and (fault := _address_fault(settings.webhook.url)):
         yield "webhook.url", *fault
+    if settings.server and (fault := _address_fault(settings.server.url)):
+        yield "server.url", *fault
     if settings.webhook:
         yield from webhook_contradictions(settings.webhook)
     if settings.speech:

@@ -12,6 +12,7 @@ from msgspec import Meta, field
 
 from edge_runtime.settings.camera import CameraSettings, Name, RegionSettings
 from edge_runtime.settings.history import HistorySettings
+from edge_runtime.settings.server import ServerSettings
 from edge_runtime.settings.sinks import (
     ExecSettings,
     MqttSettings,
@@ -249,6 +250,7 @@ class Settings(Table, frozen=True, kw_only=True):
     history: HistorySettings | None = None
     http: HttpSettings | None = None
     unknowns: UnknownsSettings | None = None
+    server: ServerSettings | None = None
     log: LogSettings = LogSettings()
 
     def all_cameras(self) -> dict[str, CameraSettings]:

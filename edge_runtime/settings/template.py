@@ -22,6 +22,7 @@ SAMPLE: dict[str, str | int | float | None] = {
     "region": "region",
     "reason": "camera lost",
     "next_label": "dog",
+    "origin": "gallery",
 }
 """The fields, with values of their types. Those that may be missing are texts, "" if missing."""
 DEFAULT = "{place}: {label} {what}"

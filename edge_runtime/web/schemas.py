@@ -70,6 +70,7 @@ SESSION = record(
 )
 CONFIDENCE = described(NUMBER, "Estimated probability that the label is right.")
 AGREEMENT = described(NUMBER, "Share of the recent frames that name the label.")
+ORIGIN = described({"enum": ["gallery", "server"]}, "Who named the label.")
 EVENT = record(
     kind={"enum": ["enter", "leave"]},
     label=TEXT,
@@ -86,6 +87,7 @@ EVENT = record(
     region=described(nullable(TEXT), "null: the whole frame"),
     reason=described(TEXT, 'Why the label left: "camera lost", or empty.'),
     next_label=described(nullable(TEXT), "The label that replaces this one at once."),
+    origin=ORIGIN,
 )
 EVENTS = record(events=array(EVENT))
 QUERY = record(
@@ -93,6 +95,7 @@ QUERY = record(
     confidence=described(NUMBER, "Probability that the label is right."),
     distance=nullable(COUNT),
     similarity=described(nullable(NUMBER), "To the label, or to the most similar label."),
+    origin=ORIGIN,
     matches=described(array(MATCH), "The nearest pictures, each once, nearest first."),
     stage_ms=STAGE_MS,
 )
@@ -240,6 +243,15 @@ CAMERA = record(
     fps=NUMBER,
     regions=array(REGION),
 )
+SERVER_STATUS = record(
+    url=TEXT,
+    asked=described(COUNT, "Codes that were sent."),
+    answered=COUNT,
+    failed=described(COUNT, "Codes whose question failed."),
+    dropped=described(COUNT, "Codes that were not asked: too many, or soon after a failure."),
+    version=described(TEXT, "Version of the server's codes; empty before the first answer."),
+    last_error=described(nullable(TEXT), "null: the last question was answered."),
+)
 STATUS = record(
     version=TEXT,
     alive=FLAG,
@@ -282,6 +294,7 @@ STATUS = record(
         slow=FLAG,
     ),
     unknowns=described(nullable(COUNT), "Groups in the inbox; null without [unknowns]."),
+    server=described(nullable(SERVER_STATUS), "The server of codes; null without [server]."),
     rss_bytes=COUNT,
     budget_ms=described(NUMBER, "Time budget per frame."),
     live_view=FLAG,
