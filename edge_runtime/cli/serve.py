@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from edge_runtime.cli.common import count_of, gallery_option, log_to_stderr, print_message
+from edge_runtime.cli.common import (
+    count_of,
+    echo,
+    gallery_option,
+    log_to_stderr,
+    print_message,
+    progress_bar,
+)
 
 if TYPE_CHECKING:
     from edge_runtime.server.codes import Codes
@@ -30,6 +37,8 @@ def _file_option(name: str, text: str) -> Callable[[F], F]:
 
 @click.group("serve", invoke_without_command=True)
 @gallery_option
+@click.option("--codes", metavar="URL", help="Search clickhouse://USER@HOST:PORT/DATABASE instead.")
+@_file_option("--codes-password-file", "With --codes: a file whose first line is the password.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=8470, show_default=True, help="0: any."
@@ -50,6 +59,8 @@ def command(
     context: click.Context,
     /,
     gallery: Path,
+    codes: str | None,
+    codes_password_file: str,
     **options: Any,
 ) -> None:
     """Serve the lookup of a gallery over HTTP, for galleries larger than a board.
@@ -63,12 +74,48 @@ def command(
     settings = _http_settings(options)
 
     def open_codes() -> Codes:
+        if codes is not None:
+            from edge_runtime.server.clickhouse.client import parse_address
+            from edge_runtime.server.clickhouse.codes import ClickHouseCodes
+
+            return ClickHouseCodes(parse_address(codes, codes_password_file))
         from edge_runtime.server.gallery_codes import GalleryCodes
 
         return GalleryCodes(gallery)
 
     log_to_stderr("info")
     _serve(Worker(open_codes), settings)
+
+
+@command.command("load")
+@click.option(
+    "--cluster", default="codes", show_default=True, help="Name of the cluster, as in its servers."
+)
+@_file_option("--codes-password-file", "A file whose first line is the password.")
+@click.option(
+    "--engine",
+    default="MergeTree()",
+    show_default=True,
+    help="Engine of the tables of the shards.",
+)
+@click.argument("gallery", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("url")
+def load(gallery: Path, url: str, cluster: str, codes_password_file: str, engine: str) -> None:
+    """Load GALLERY into the ClickHouse cluster at URL.
+
+    URL names every host: clickhouse://USER@HOST:PORT,HOST:PORT/DATABASE. Servers go on with the
+    earlier codes until all new ones are there.
+    """
+    from edge_runtime.server.clickhouse.client import parse_address
+    from edge_runtime.server.clickhouse.load import load_gallery
+
+    address = parse_address(url, codes_password_file)
+    with progress_bar("loading", 1.0) as advance:
+        content = load_gallery(gallery, address, cluster, engine=engine, progress=advance)
+    echo(
+        f"loaded {count_of(content.codes, 'code')} of {count_of(content.labels, 'label')} "
+        f"as version {content.version}"
+    )
 
 
 def _http_settings(options: dict[str, Any]) -> HttpSettings:

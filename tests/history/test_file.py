@@ -215,5 +215,5 @@ def test_a_table_for_spreadsheets_contains_no_formulas() -> None:
     assert rows[0].startswith("id,time,kind,label,")
     assert [row.split(",")[3] for row in rows[1:6]] == ["'=1+1", "'+x", "'-x", "'@x", "'\tx"]
     assert '"a ""b"", c"' in rows[6]
-    assert rows[1].endswith(",0,1,'=2")
+    assert rows[1].endswith(",0,1,'=2,gallery")
     assert all(len(row) < 300 for row in rows)

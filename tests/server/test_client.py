@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -91,7 +92,7 @@ def test_wrong_answers_are_refused(change: dict[str, object], part: str) -> None
 
 def test_strange_servers_are_errors_in_one_line() -> None:
     drip = [b"x"] * 1000
-    for status, body, more, part in (
+    cases: list[tuple[int, list[bytes], dict[str, Any], str]] = [
         (200, [b"<html>"], {}, "not an answer of edge-runtime serve"),
         (200, [b"[" * 100_000], {}, "not an answer"),
         (200, [b"\xff"], {}, "not an answer"),
@@ -100,7 +101,8 @@ def test_strange_servers_are_errors_in_one_line() -> None:
         (302, [], {"Location": "http://127.0.0.1:1/"}, "responded 302"),
         (200, [b"x"], {"Content_Length": "5"}, "incomplete|not valid HTTP"),
         (200, [b"x" * (1 << 20)] * 5, {}, "more than"),
-    ):
+    ]
+    for status, body, more, part in cases:
         with (
             strange_server(status, *body, **more) as server,
             pytest.raises(RemoteError, match=part) as caught,

@@ -16,6 +16,11 @@ from tests.support.service import enroll_near
 from tests.support.web import Client, make_film, start, start_cameras
 
 
+def _of_film(image: Image) -> Image:
+    """What a frame of a film of `image` shows."""
+    return np.asarray(cv2.resize(image, (640, 480)), np.uint8)
+
+
 def _other(cat: Image) -> Image:
     """Something else: the picture upside down, without color."""
     gray = cv2.cvtColor(np.ascontiguousarray(cat[::-1]), cv2.COLOR_BGR2GRAY)
@@ -26,7 +31,7 @@ def test_the_server_names_what_the_gallery_does_not_know(
     tmp_path: Path, engine: Engine, cat: Image
 ) -> None:
     film = make_film(tmp_path / "cat.mp4", cat)
-    enroll_near(engine, tmp_path / "big.sqlite", tom=cv2.resize(cat, (640, 480)))
+    enroll_near(engine, tmp_path / "big.sqlite", tom=_of_film(cat))
     server = LookupServer("--gallery", tmp_path / "big.sqlite")
     process = start(tmp_path, film, f'[server]\nurl = "{server.url}"\nradius = 16\n')
     event = process.until_event("enter", "tom")
@@ -52,7 +57,7 @@ def test_a_server_that_hangs_changes_nothing(tmp_path: Path, engine: Engine, cat
         "known": make_film(tmp_path / "known.mp4", cat),
         "other": make_film(tmp_path / "other.mp4", _other(cat)),
     }
-    enroll_near(engine, tmp_path / "g.sqlite", cat=cv2.resize(cat, (640, 480)))
+    enroll_near(engine, tmp_path / "g.sqlite", cat=_of_film(cat))
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         table = f'[server]\nurl = "{url}"\ntimeout_s = 60\n[decision]\nradius = 16\n'
@@ -74,7 +79,7 @@ def test_a_dead_server_is_logged_once_and_asked_again(
     tmp_path: Path, engine: Engine, cat: Image
 ) -> None:
     film = make_film(tmp_path / "cat.mp4", cat)
-    enroll_near(engine, tmp_path / "big.sqlite", tom=cv2.resize(cat, (640, 480)))
+    enroll_near(engine, tmp_path / "big.sqlite", tom=_of_film(cat))
     first = LookupServer("--gallery", tmp_path / "big.sqlite")
     port = first.url.rpartition(":")[2]
     first.end()

@@ -1,0 +1,1 @@
+"""Codes in ClickHouse, for what one machine cannot hold. Shards and replicas are ClickHouse's."""
