@@ -6,6 +6,7 @@ import logging
 import time
 import warnings
 from contextlib import suppress
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from edge_runtime.batch.remote import Description, close_idle, describe, description
@@ -134,6 +135,15 @@ class Scheduler:
     def _check(self) -> bool:
         """Check the workers that answer; return whether there are any."""
         mine = description()
+        # A worker ends when it gets a call whose module it lacks, so it is asked for that first.
+        probes = self._on_each_worker(import_module, (describe.__module__,), CHECK_S)
+        for address, error in probes.items():
+            if isinstance(error, Exception):
+                raise ServiceError(
+                    f"edge-runtime cannot be used on this worker: {error}",
+                    where=address,
+                    remedy=f"install version {mine.version} there",
+                ) from error
         answers = self._on_each_worker(describe, self._describe, CHECK_S)
         for address, found in answers.items():
             if isinstance(found, EdgeRuntimeError):
@@ -144,9 +154,9 @@ class Scheduler:
                 ) from found
             if not isinstance(found, Description):
                 raise ServiceError(
-                    f"edge-runtime cannot be used on this worker: {found}",
+                    f"this worker or the scheduler cannot use edge-runtime: {found}",
                     where=address,
-                    remedy=f"install version {mine.version} there",
+                    remedy=f"install version {mine.version} on all machines",
                 )
             for what, theirs, ours in (
                 ("edge-runtime", found.version, mine.version),
@@ -187,7 +197,9 @@ class Scheduler:
             if future.status == "error":
                 found[address] = future.exception(timeout=ANSWER_S)
             elif future.status == "finished":
-                found[address] = future.result(timeout=ANSWER_S)
+                found[address] = None
+                if function is not import_module:  # a module cannot travel
+                    found[address] = future.result(timeout=ANSWER_S)
         return found
 
     def _disconnect(self) -> None:
