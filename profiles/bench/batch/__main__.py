@@ -32,9 +32,7 @@ import cv2
 import numpy as np
 
 from demo.scenes import write_enrollment_photos
-from edge_runtime.engine import open_engine
-from edge_runtime.image.decode import decode_photo, find_photos, read_bytes
-from edge_runtime.recognition.pipeline import code_of
+from edge_runtime.image.decode import find_photos
 
 
 @click.command(help=__doc__)
@@ -78,24 +76,7 @@ def main(count: int, rounds: int, cluster: bool) -> None:
             )
 
 
-def plain(photos: str, output: str) -> None:
-    """Hash every photo in one process, and write a line for each."""
-    cv2.setNumThreads(1)
-    engine = open_engine()
-    with Path(output).open("w") as file:
-        file.write("{}\n")
-        for path in find_photos(Path(photos)):
-            data = read_bytes(path)
-            code = code_of(engine, decode_photo(data, where=path))
-            line = {
-                "source": str(path),
-                "digest": hashlib.sha256(data).hexdigest(),
-                "code": code.astype("<u8").tobytes().hex(),
-            }
-            file.write(json.dumps(line) + "\n")
-
-
-_PLAIN = "import sys; from profiles.bench.batch import plain; plain(*sys.argv[1:])"
+_PLAIN = "import sys; from profiles.bench.batch.plain import plain; plain(*sys.argv[1:])"
 
 
 def _write_photos(folder: Path, count: int) -> Path:

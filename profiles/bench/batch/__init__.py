@@ -1,0 +1,1 @@
+"""The benchmark of `edge-runtime hash`: python -m profiles.bench.batch."""
