@@ -53,7 +53,7 @@ def backup(path: Path, target: Path) -> None:
         connection.close()
 
 
-def restore(path: Path, source: Path) -> Path | None:
+def restore(path: Path, source: Path, *, any_model: bool = False) -> Path | None:
     """Replace the content of the gallery `path`, which may be in use, by that of `source`.
 
     Readers see either all of the old content or all of the new. A corrupt gallery is moved away
@@ -61,8 +61,8 @@ def restore(path: Path, source: Path) -> Path | None:
     SQLite would apply the old log beside it (NAME-wal) to the new file. The gallery keeps its owner
     and mode; a missing one that root restores gets the owner of its folder. `source` is only read.
 
-    Raises `EdgeRuntimeError` if `source` is corrupt or `path` belongs to another model. The gallery
-    is then unchanged.
+    Raises `EdgeRuntimeError` if `source` is corrupt, or without `any_model` if `path` belongs to
+    another model. The gallery is then unchanged.
     """
     if path.exists() and source.exists() and path.samefile(source):
         raise InputError(
@@ -75,7 +75,8 @@ def restore(path: Path, source: Path) -> Path | None:
             ownership = ownership_for(path)
         target, old = _open_target(path, ownership)
         with closing(target), translated(path):
-            _check_same_model(path, target, copy)
+            if not any_model:
+                _check_same_model(path, target, copy)
             copy.backup(target)
             checkpoint(target)
         return old

@@ -1,0 +1,1 @@
+"""Roll out a model to the boards of a fleet, in waves."""
