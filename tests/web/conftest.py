@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from edge_runtime.image import Image
-from tests.support.web import make_film
+from tests.support.processes import patience
+from tests.support.web import Client, make_film, start
 from tests.web.browser import open_browser
 
 
@@ -23,3 +24,19 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     driver = open_browser(tmp_path_factory.mktemp("profile"))
     yield driver
     driver.quit()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("site")
+
+
+@pytest.fixture(scope="module")
+def site(folder: Path, film: Path) -> Iterator[Client]:
+    process = start(folder, film, http="port = 0\nrequests_per_minute = 100000")
+    client = Client(process)
+    client.until_ready()
+    yield client
+    assert process.end() < 2 * patience()
+    assert process.child.returncode == 0
+    assert "Traceback" not in "".join(process.log_lines)
