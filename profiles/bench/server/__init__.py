@@ -1,0 +1,1 @@
+"""The benchmark of `edge-runtime serve`."""
