@@ -252,8 +252,11 @@ class FileSource(_OpenCVSource):
 
     def open(self) -> None:
         """See `Source.open`."""
+        # A decoder keeps several pictures for each of its threads. Played at its own speed, a film
+        # needs only one.
+        threads = [cv2.CAP_PROP_N_THREADS, 1] if self._options.real_time else []
         self._use_capture(
-            cv2.VideoCapture(self.name, cv2.CAP_FFMPEG),
+            cv2.VideoCapture(self.name, cv2.CAP_FFMPEG, threads),
             "not a video file, or damaged",
             "check that a video player opens it, or copy it again",
         )

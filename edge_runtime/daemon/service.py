@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import socket
 import sys
@@ -32,7 +33,7 @@ from edge_runtime.recognition.pipeline import Pipeline
 from edge_runtime.settings import RELOADABLE, Settings
 from edge_runtime.sinks import Outbox
 from edge_runtime.system.helper_thread import HelperThread
-from edge_runtime.system.memory import release_unused
+from edge_runtime.system.memory import release_unused, share_heap
 from edge_runtime.types import Event
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ class Service:
         self.notifier = Notifier()
         self._reload_requested = False
         path = Path(settings.gallery.path) if settings.gallery.path else default_path()
+        share_heap()
         cv2.setNumThreads(1)  # for images of this size, waking threads costs more than they save
         # The sources are first, so that a wrong name is reported before anything is loaded.
         self.cameras = Cameras(settings)
@@ -127,6 +129,8 @@ class Service:
         self.server: ServerAnswers | None = None
         """What a server answers, if the configuration has one; set by `attach`."""
         self._attached = attach(self)
+        gc.collect()
+        gc.freeze()  # what was loaded stays, so the collector need not look at it again
         release_unused()
 
     @property

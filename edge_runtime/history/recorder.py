@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 
 MOST_WAITING = 1000
 """Events in memory that are not stored yet. The oldest is dropped then."""
-MOST_PICTURES = 8
+MOST_PICTURES = 4
 """Camera pictures that wait to be encoded. Further events are stored without a snapshot."""
 MOST_ENCODED = 100
 """Snapshots in memory while the file cannot be written; older events lose theirs."""

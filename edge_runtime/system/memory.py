@@ -8,6 +8,9 @@ from pathlib import Path
 
 import psutil
 
+_ARENA_MAX = -8
+"""M_ARENA_MAX of glibc's mallopt."""
+
 
 def rss_bytes() -> int:
     """Return the current resident set size, or the largest one without a free descriptor."""
@@ -43,3 +46,14 @@ def release_unused() -> None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
+
+
+def share_heap() -> None:
+    """Let all threads allocate from one heap, if the C library is glibc; call it before they start.
+
+    glibc gives threads heaps of their own. A picture that one thread allocates and another one
+    frees stays in the first one's heap, so with many threads the memory grows for minutes.
+    """
+    setting = getattr(ctypes.CDLL(None), "mallopt", None)
+    if setting is not None:
+        setting(_ARENA_MAX, 1)

@@ -13,33 +13,28 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from dataclasses import asdict
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from statistics import median
-from typing import Any, ClassVar
+from typing import Any
 
 import click
-import cv2
-import numpy as np
 
-from demo.scenes import read_scene
 from edge_runtime.camera.fake import FakeSource
 from edge_runtime.camera.supervisor import CameraSupervisor
 from edge_runtime.daemon import Daemon
 from edge_runtime.engine import Engine, open_engine
 from edge_runtime.errors import EXIT_CHECK_FAILED
 from edge_runtime.gallery import Gallery
-from edge_runtime.image import Image
 from edge_runtime.image.change_gate import ChangeGate
 from edge_runtime.recognition.pipeline import Pipeline
 from edge_runtime.sinks import JsonSink, Outbox
 from edge_runtime.system.device import read_device
 from edge_runtime.system.stage_timer import summarize
-from profiles.bench.support.gate_costs import QUALITY, gate_costs
-from profiles.bench.support.harness import add_noise, enroll_scenes, running_daemon, tripod_frames
+from profiles.bench.support.cameras import install_rpicam, jpegs, network_camera, noisy
+from profiles.bench.support.gate_costs import gate_costs
+from profiles.bench.support.harness import enroll_scenes, running_daemon, tripod_frames
 from profiles.bench.support.results import write_report
 
 TARGETS = {
@@ -50,6 +45,7 @@ TARGETS = {
     "rss_without_page_mb": 130.0,
 }
 STILL_S = 12.0
+STILL_FPS = 10
 WARM_S = 5.0
 PATH_FRAMES = 1500
 NETWORK = frozenset({"hash", "pack"})
@@ -96,49 +92,13 @@ def overhead(engine: Engine, folder: Path) -> dict[str, Any]:
     }
 
 
-class _StillCamera(BaseHTTPRequestHandler):
-    """An IP camera on a tripod: ten frames per second of one scene with sensor noise."""
-
-    pictures: ClassVar[list[bytes]] = []
-
-    def do_GET(self) -> None:
-        """Serve Motion JPEG."""
-        self.send_response(200)
-        self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
-        self.end_headers()
-        try:
-            for number in range(10_000):
-                data = self.pictures[number % len(self.pictures)]
-                head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}"
-                self.wfile.write(head.encode() + b"\r\n\r\n" + data + b"\r\n")
-                time.sleep(0.1)
-        except OSError:
-            pass
-
-    def log_message(self, *_: object) -> None:
-        """Log nothing."""
-
-
-RPICAM = """#!{python}
-import sys, time
-data = open({frames!r}, "rb").read()
-size = 640 * 480 * 3 // 2
-due = time.monotonic()
-while True:
-    for at in range(0, len(data), size):
-        sys.stdout.buffer.write(data[at : at + size])
-        sys.stdout.buffer.flush()
-        due += 0.1
-        time.sleep(max(0, due - time.monotonic()))
-"""
-
-
 def still(folder: Path, kind: str, *, page: bool) -> dict[str, Any]:
     """Return CPU use and memory for a still scene at ten 640 x 480 frames per second."""
-    generator = np.random.default_rng(1)
-    photo = np.asarray(cv2.resize(read_scene("chelsea.png"), (640, 480)), np.uint8)
-    frames = [add_noise(photo, generator) for _ in range(20)]
-    with _StillSource(folder, kind, frames) as (source, path):
+    frames = noisy(["chelsea.png"], 20)
+    pictures = jpegs(frames)
+    install_rpicam(folder, frames, STILL_FPS)
+    with network_camera(pictures, STILL_FPS) as address:
+        source, path = ("rpicam", str(folder)) if kind == "rpicam" else (address, "")
         config = f'gallery.path = "g.sqlite"\noutput.format = "json"\ncamera.source = "{source}"\n'
         http = "[http]\nport = 0\n" if page else ""
         with running_daemon(config + http, page=page, path=path) as daemon:
@@ -152,47 +112,13 @@ def still(folder: Path, kind: str, *, page: bool) -> dict[str, Any]:
                 "seconds": STILL_S,
                 "cpu_percent": percent,
                 "rss_mb": daemon.process.memory_info().rss / 1e6,
-                "jpeg_bytes": median(map(len, _StillCamera.pictures)) if kind == "http" else None,
+                "jpeg_bytes": median(map(len, pictures)) if kind == "http" else None,
             }
             if page:
                 status = daemon.status()
                 gate = status["cameras"][0]["regions"][0]["gate"]
                 result |= {"frames": status["frames"], "hashed": gate["hashed"]}
             return result
-
-
-class _StillSource:
-    """A still camera of one kind. The context gives its source and a folder to put in PATH."""
-
-    def __init__(self, folder: Path, kind: str, frames: list[Image]) -> None:
-        self._folder, self._kind, self._frames = folder, kind, frames
-        self._server: ThreadingHTTPServer | None = None
-
-    def __enter__(self) -> tuple[str, str]:
-        if self._kind == "rpicam":
-            raw = self._folder / "frames.i420"
-            raw.write_bytes(
-                b"".join(
-                    cv2.cvtColor(frame, cv2.COLOR_BGR2YUV_I420).tobytes() for frame in self._frames
-                )
-            )
-            program = self._folder / "rpicam-vid"
-            program.write_text(RPICAM.format(python=sys.executable, frames=str(raw)))
-            program.chmod(0o755)
-            return "rpicam", str(self._folder)
-        quality = [cv2.IMWRITE_JPEG_QUALITY, QUALITY]
-        _StillCamera.pictures = [
-            cv2.imencode(".jpg", frame, quality)[1].tobytes() for frame in self._frames
-        ]
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _StillCamera)
-        self._server.daemon_threads = True
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-        return f"http://127.0.0.1:{self._server.server_port}/video.mjpg", ""
-
-    def __exit__(self, *_: object) -> None:
-        if self._server:
-            self._server.shutdown()
-            self._server.server_close()
 
 
 def start() -> dict[str, float]:
