@@ -36,6 +36,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 _COMMANDS = {
     "config": "Check, print or create a configuration file.",
+    "desk": "Sign one gallery for a fleet of boards (on a workstation).",
     "doctor": "Check whether this machine can run edge-runtime.",
     "enroll": "Enroll photos of places and objects.",
     "gallery": "List, edit, back up and check what is enrolled.",

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from edge_runtime.desk.folder import Desk
 from edge_runtime.desk.store import ACCEPTED, MOST_BOARDS, PENDING, REJECTED, Store, refuse
 from edge_runtime.errors import FleetFormatError
 from edge_runtime.fleet.operations import MOST_LINE_BYTES, Add, from_object, parse_add, to_line
@@ -48,8 +49,18 @@ class Limits:
     name_again_s: float
 
 
+def limits_of(desk: Desk) -> Limits:
+    """Return the limits of a desk; raises `GalleryError`."""
+    settings = desk.settings
+    with desk.gallery(read_only=True) as gallery:
+        return Limits(gallery.model_id, gallery.bits, settings.most_pending, settings.name_again_s)
+
+
 class _RefusedError(Exception):
     """The message is not taken; the text is the reason."""
+
+    detail = ""
+    """What is wrong, if there are many ways to be wrong."""
 
 
 def take(store: Store, messages: Iterable[tuple[str | None, bytes]], limits: Limits) -> Taken:
@@ -65,10 +76,12 @@ def take(store: Store, messages: Iterable[tuple[str | None, bytes]], limits: Lim
             except _RefusedError as error:
                 taken.refused += 1
                 name = board if board is not None and BOARD.fullmatch(board) else UNNAMED
-                sample = printable(line[:_SAMPLE].decode("utf-8", "replace"))
+                text = error.detail or line[:_SAMPLE].decode("utf-8", "replace")
+                sample = printable(text[:_SAMPLE])
                 count = refuse(connection, name, str(error), sample)
                 if count & (count - 1) == 0:  # one line for 1, 2, 4, 8 and so on
-                    log.warning("proposal of %s refused: %s (%d times)", name, error, count)
+                    detail = f": {error.detail}" if error.detail else ""
+                    log.warning("%s: proposal %s%s (%d times)", name, error, detail, count)
     return taken
 
 
@@ -119,7 +132,9 @@ def _parsed(board: str | None, line: bytes, limits: Limits) -> tuple[str, Add]:
     try:
         return sender, parse_add(line, limits.bits)
     except FleetFormatError as error:
-        raise _RefusedError(f"malformed: {error.what}"[:200]) from None
+        refused = _RefusedError("malformed")
+        refused.detail = error.what
+        raise refused from None
 
 
 def _check_quota(connection: sqlite3.Connection, board: str, limits: Limits) -> None:

@@ -50,7 +50,7 @@ class DaemonSite:
         self._uploads = Uploads(settings)
         context = Context(service, settings, self._gallery, self._uploads, history)
         self._groups: list[Endpoints] = [
-            PageEndpoints(context),
+            PageEndpoints(),
             MonitoringEndpoints(context, lambda: self.endpoints),
             RecognitionEndpoints(context),
             LookEndpoints(context),

@@ -89,7 +89,12 @@ EXTRAS = {
 }
 """Used on the board too, but only where an option asks for them."""
 HEAVY = {"tvm", "onnx", "torch"}
-DISPATCHERS = {"edge_runtime.cli", "edge_runtime.cli.gallery", "training.__main__"}
+DISPATCHERS = {
+    "edge_runtime.cli",
+    "edge_runtime.cli.gallery",
+    "edge_runtime.cli.desk",
+    "training.__main__",
+}
 """Modules that start the commands, by name."""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ from edge_runtime.web import schemas
 from edge_runtime.web.access import AuthMiddleware, refuse
 from edge_runtime.web.endpoint import Endpoint, Role
 from edge_runtime.web.openapi import json_body, operation, responses
-from edge_runtime.web.routes.context import Context, Group, small_json
+from edge_runtime.web.routes.context import small_json
 
 STATIC = Path(__file__).parents[1] / "static"
 TYPES = {
@@ -45,18 +45,13 @@ class _File(NamedTuple):
         return cls(content, compressed, TYPES[path.suffix], tag)
 
 
-class PageEndpoints(Group):
-    """Everyone may load the page: its files contain no data."""
+class PageFiles:
+    """The files of a page and its sessions. Everyone may load the files: they contain no data."""
 
-    def __init__(self, context: Context) -> None:
-        super().__init__(context)
+    def __init__(self, files: Mapping[str, Path]) -> None:
+        """`files`: what to read, by its path in the URL."""
         # In memory, as opening a file fails when there are no file descriptors left.
-        self._files = {
-            f"/{file.relative_to(STATIC).as_posix()}": _File.read(file)
-            for file in sorted(STATIC.rglob("*"))
-            if file.suffix in TYPES
-        }
-        self._files["/"] = self._files.pop("/index.html")
+        self._files = {path: _File.read(file) for path, file in files.items()}
 
     @property
     def endpoints(self) -> Sequence[Endpoint]:
@@ -95,3 +90,22 @@ class PageEndpoints(Group):
         auth: AuthMiddleware = request.scope["state"]["auth"]
         secure = request.scope["scheme"] == "https"
         return auth.open_session(token, request.scope["state"]["client"], secure=secure)
+
+    def begin(self) -> None:
+        """See `Endpoints`."""
+
+    def close(self, wait_s: float) -> None:
+        """See `Endpoints`."""
+
+
+class PageEndpoints(PageFiles):
+    """The page of a daemon."""
+
+    def __init__(self) -> None:
+        files = {
+            f"/{file.relative_to(STATIC).as_posix()}": file
+            for file in sorted(STATIC.rglob("*"))
+            if file.suffix in TYPES
+        }
+        files["/"] = files.pop("/index.html")
+        super().__init__(files)

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from edge_runtime.desk.folder import Desk
-from edge_runtime.desk.intake import Limits, Taken, take
+from edge_runtime.desk.intake import Taken, limits_of, take
 from edge_runtime.desk.settings import DeskSettings
 from edge_runtime.desk.setup import make_desk
 from edge_runtime.fleet.operations import Add, to_object
@@ -25,17 +25,6 @@ def new_desk(folder: Path, *pictures: Add, **settings: object) -> Desk:
     desk = make_desk(folder / "desk", folder / "root", options, gallery=source)
     source.unlink()
     return desk
-
-
-def limits_of(desk: Desk, **changes: object) -> Limits:
-    values = {
-        "model_id": MODEL.id,
-        "bits": MODEL.bits,
-        "most_pending": desk.settings.most_pending,
-        "name_again_s": desk.settings.name_again_s,
-        **changes,
-    }
-    return Limits(**values)  # type: ignore[arg-type]
 
 
 def proposal(board: str, add: Add, model_id: str = MODEL.id) -> bytes:
