@@ -13,8 +13,7 @@ from edge_runtime.desk.publish import catch_up, publish_with
 from edge_runtime.desk.record import Record
 from edge_runtime.desk.store import ACCEPTED, PENDING, REJECTED, Proposal, Version
 from edge_runtime.errors import DeskError, InputError
-from edge_runtime.fleet.changes import codes_of
-from edge_runtime.fleet.content import ALL, every_label, read_numbered
+from edge_runtime.fleet.content import ALL, codes_of, every_label, read_numbered
 from edge_runtime.fleet.operations import Add, Label, Relabel, Remove
 from edge_runtime.gallery import Gallery, LabelData, LabeledCode, changes, check_label
 from edge_runtime.gallery.pictures import DIGEST_BYTES

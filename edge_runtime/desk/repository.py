@@ -21,8 +21,13 @@ from securesystemslib.signer import CryptoSigner
 from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, TargetFile, Targets, Timestamp
 
 from edge_runtime.desk import signed
-from edge_runtime.desk.keys import ONLINE_ROLES, discard_online_keys, key_id, read_online_keys
 from edge_runtime.desk.signed import Lifetimes, S
+from edge_runtime.desk.signing.keys import (
+    ONLINE_ROLES,
+    discard_online_keys,
+    key_id,
+    read_online_keys,
+)
 from edge_runtime.errors import DeskError, storage_error
 from edge_runtime.system.durable import make_folder, write_file
 

@@ -7,11 +7,11 @@ import shutil
 from pathlib import Path
 
 from edge_runtime.desk.folder import Desk
-from edge_runtime.desk.keys import write_online_keys, write_root_keys
 from edge_runtime.desk.publish import FLEET, publish
 from edge_runtime.desk.repository import NewFile, create
-from edge_runtime.desk.root import first_root
 from edge_runtime.desk.settings import DeskSettings, settings_text
+from edge_runtime.desk.signing.keys import write_online_keys, write_root_keys
+from edge_runtime.desk.signing.root import first_root
 from edge_runtime.errors import DeskError, storage_error
 from edge_runtime.gallery import Gallery
 from edge_runtime.gallery.backup import backup

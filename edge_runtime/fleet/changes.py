@@ -7,15 +7,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
-from edge_runtime.code import words_of
-from edge_runtime.fleet.content import find_picture, read_numbered
+from edge_runtime.fleet.content import codes_of, find_picture, read_numbered
 from edge_runtime.fleet.kinds import Add, Label, Operation, Reject, Relabel, Remove
 from edge_runtime.gallery.changes import Batch, add_label_data, insert, label_data_of, label_id
 from edge_runtime.gallery.features.rows import read_picture
 from edge_runtime.gallery.pictures import DIGEST_BYTES, KEY_SQL, row_key, view_digest
-from edge_runtime.gallery.records import LabelData, LabeledCode
+from edge_runtime.gallery.records import LabelData
 from edge_runtime.gallery.rows import (
     Meta,
     begin_generation,
@@ -330,22 +327,3 @@ class Changes:
         if len(self._touched) >= _TOUCHED:
             begin_generation(self._connection, self._touched)
             self._touched = []
-
-
-def codes_of(add: Add, bits: int, jpeg: bytes = b"") -> list[LabeledCode]:
-    """Return the codes of a picture, to enroll them; `jpeg` is the picture to keep."""
-    width = 8 * words_of(bits)
-    return [
-        LabeledCode(
-            add.label,
-            np.frombuffer(code.ljust(width, b"\0"), "<u8").astype(np.uint64, copy=False),
-            add.source,
-            view_digest(add.digest, view),
-            add.position,
-            np.frombuffer(add.features[view], np.int8)
-            if add.features is not None and add.features[view]
-            else None,
-            b"" if view else jpeg,
-        )
-        for view, code in enumerate(add.codes)
-    ]

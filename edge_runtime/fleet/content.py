@@ -19,7 +19,8 @@ from edge_runtime.errors import InputError
 from edge_runtime.fleet.kinds import Add, Label
 from edge_runtime.fleet.operations import to_line
 from edge_runtime.gallery import Gallery
-from edge_runtime.gallery.pictures import DIGEST_BYTES, row_key
+from edge_runtime.gallery.pictures import DIGEST_BYTES, row_key, view_digest
+from edge_runtime.gallery.records import LabeledCode
 from edge_runtime.gallery.rows import ITEM_COLUMNS, ItemRow, Meta, checksum_of, read_labels
 from edge_runtime.gallery.schema import damaged
 from edge_runtime.gallery.shared import PENDING, SHARED
@@ -209,3 +210,22 @@ def _labels(connection: sqlite3.Connection, path: Path, which: str) -> Iterator[
             raise damaged(path, f"the checksum of label {number} does not match")
         if payload or jpeg:
             yield Label(name, payload, jpeg or b"")
+
+
+def codes_of(add: Add, bits: int, jpeg: bytes = b"") -> list[LabeledCode]:
+    """Return the codes of a picture, to enroll them; `jpeg` is the picture to keep."""
+    width = 8 * words_of(bits)
+    return [
+        LabeledCode(
+            add.label,
+            np.frombuffer(code.ljust(width, b"\0"), "<u8").astype(np.uint64, copy=False),
+            add.source,
+            view_digest(add.digest, view),
+            add.position,
+            np.frombuffer(add.features[view], np.int8)
+            if add.features is not None and add.features[view]
+            else None,
+            b"" if view else jpeg,
+        )
+        for view, code in enumerate(add.codes)
+    ]

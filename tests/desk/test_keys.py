@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_runtime.desk.keys import (
+from edge_runtime.desk.signing.keys import (
     ONLINE_ROLES,
     key_id,
     new_key,

@@ -15,16 +15,16 @@ from tuf.api.exceptions import ExpiredMetadataError, RepositoryError
 from tuf.ngclient import Updater
 
 from edge_runtime.desk import signed
-from edge_runtime.desk.keys import (
+from edge_runtime.desk.repository import NewFile, Repository, create
+from edge_runtime.desk.signed import Lifetimes
+from edge_runtime.desk.signing.keys import (
     key_id,
     read_key,
     root_key_files,
     write_online_keys,
     write_root_keys,
 )
-from edge_runtime.desk.repository import NewFile, Repository, create
-from edge_runtime.desk.root import first_root, read_root_keys, rotate
-from edge_runtime.desk.signed import Lifetimes
+from edge_runtime.desk.signing.root import first_root, read_root_keys, rotate
 from edge_runtime.errors import DeskError, StorageError, TrustStoreError
 from tests.support.fleet.tuf_client import TufClient, file_server
 

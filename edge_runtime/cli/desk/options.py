@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from edge_runtime.desk.keys import Passphrase
+    from edge_runtime.desk.signing.keys import Passphrase
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -113,8 +113,8 @@ def rotate(
     Do this once a year, and at once if the online keys may have been copied. Boards follow by
     themselves.
     """
-    from edge_runtime.desk import root
     from edge_runtime.desk.folder import Desk
+    from edge_runtime.desk.signing import root
 
     passphrase = passphrase_from(passphrase_file)
     desk = Desk(folder)

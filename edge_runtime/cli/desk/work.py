@@ -84,7 +84,7 @@ def run(
 
 
 def _serve(running: Any, host: str, port: int, token_file: str, names: tuple[str, ...]) -> Any:
-    from edge_runtime.desk.site import DeskSite
+    from edge_runtime.desk.page.site import DeskSite
     from edge_runtime.settings.read import http_contradictions
     from edge_runtime.settings.schema import HttpSettings
     from edge_runtime.web.server import SiteServer

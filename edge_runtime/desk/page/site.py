@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, Response
 
 from edge_runtime.desk.boards import boards_of
 from edge_runtime.desk.edit import Choice, accept, chosen, reject
-from edge_runtime.desk.metrics import Metrics
+from edge_runtime.desk.page.metrics import Metrics
 from edge_runtime.desk.publish import publish
 from edge_runtime.desk.run import Running
 from edge_runtime.errors import InputError

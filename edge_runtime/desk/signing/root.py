@@ -11,7 +11,9 @@ from securesystemslib.signer import CryptoSigner
 from tuf.api.metadata import Metadata, Root
 
 from edge_runtime.desk import signed
-from edge_runtime.desk.keys import (
+from edge_runtime.desk.repository import Repository
+from edge_runtime.desk.signed import SIGNED_AT, Lifetimes
+from edge_runtime.desk.signing.keys import (
     ROOT_THRESHOLD,
     Passphrase,
     find_key_files,
@@ -21,8 +23,6 @@ from edge_runtime.desk.keys import (
     write_key,
     write_online_keys,
 )
-from edge_runtime.desk.repository import Repository
-from edge_runtime.desk.signed import SIGNED_AT, Lifetimes
 from edge_runtime.errors import TrustStoreError
 
 

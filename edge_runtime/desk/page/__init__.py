@@ -1,0 +1,1 @@
+"""The page of the fleet, its API and its metrics."""

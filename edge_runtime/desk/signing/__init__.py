@@ -1,0 +1,1 @@
+"""The keys of a fleet, and the root that names them."""
