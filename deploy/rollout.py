@@ -186,6 +186,8 @@ class Rollout:
             self._clean_up()  # a full disk needs room for the record
             self.save("failed", str(error))
             raise
+        finally:  # the follower reads the answer, and opens the gallery of the release in use
+            manage("try-restart", "edge-runtime-fleet")
 
     def _went_on(self, name: str) -> None:
         if self.board.current != name:
@@ -448,10 +450,15 @@ def _groups(user: str) -> list[int]:
     return [group.gr_gid for group in grp.getgrall() if user in group.gr_mem]
 
 
+def manage(*command: str) -> None:
+    """Run systemctl, whatever comes of it."""
+    with suppress(OSError, subprocess.SubprocessError):
+        subprocess.run(["systemctl", *command], check=False, timeout=60)
+
+
 def restart() -> str:
     """Start the service anew; return what is wrong, or an empty string once it is steady."""
-    with suppress(OSError, subprocess.SubprocessError):
-        subprocess.run(["systemctl", "daemon-reload"], check=False, timeout=60)
+    manage("daemon-reload")
     try:
         done = subprocess.run(
             ["systemctl", "restart", "edge-runtime"], check=False, timeout=READY_S

@@ -63,6 +63,7 @@ class Board:
         monkeypatch.setattr(release, "BOOT_ID", folder / "boot_id")
         monkeypatch.setattr(rollout, "TRUST", folder / "no keys")
         monkeypatch.setattr(rollout, "restart", self.restart)
+        monkeypatch.setattr(rollout, "manage", lambda *_: None)
         self.boot()
         board = self.board
         board.seal("base")
