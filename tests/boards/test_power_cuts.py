@@ -6,6 +6,8 @@ install is a stand-in of 300 small files, which checks all of them when it start
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import os
 import random
@@ -13,6 +15,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,6 +23,7 @@ from pathlib import Path
 
 import pytest
 
+from edge_runtime.system.durable import make_folder, write_file
 from tests.support.power import Disk
 from tests.support.processes import ROOT
 from tests.support.systemd import write_systemctl
@@ -49,6 +53,7 @@ case "$*" in
     cp "$source/program" "$bin/edge-runtime"
     rm -rf "$bin/../lib/modules"
     cp -r "$source/modules" "$bin/../lib/modules" ;;
+  "-m edge_runtime doctor --json"*) echo '{{"findings": []}}' ;;
   "-m "*) ;;
   *) exec "$real" -S "$@" ;;
 esac
@@ -152,6 +157,44 @@ class Board:
     def stop(self) -> None:
         subprocess.run([self.systemctl, "stop"], check=True)
 
+    def request(self, mark: str, attempt: int, action: str = "install") -> None:
+        """Ask for a roll-out, as the follower does: the present model, and the file `mark`."""
+        files = {"text": (self.prefix / "current/model/text").read_bytes(), "mark": mark.encode()}
+        digests = {
+            name: {"sha256": hashlib.sha256(data).hexdigest()} for name, data in files.items()
+        }
+        files["manifest.json"] = json.dumps({"files": digests}).encode()
+        archive = io.BytesIO()
+        with tarfile.open(fileobj=archive, mode="w") as tar:
+            for name, data in files.items():
+                member = tarfile.TarInfo(f"model/{name}")
+                member.size = len(data)
+                tar.addfile(member, io.BytesIO(data))
+        spool, content = self.disk.place / "state" / "rollout", archive.getvalue()
+        make_folder(spool)
+        digest = hashlib.sha256(content).hexdigest()
+        write_file(spool / f"{digest[:12]}.tar", content)
+        request = {"id": digest[:12], "attempt": attempt, "action": action}
+        request |= {"sha256": digest, "bytes": len(content)}
+        write_file(spool / "request.json", json.dumps(request).encode())
+
+    def start_roll_out(self) -> subprocess.Popen[str]:
+        """Start what the path unit would, and does at boot."""
+        spool = self.disk.place / "state" / "rollout"
+        return subprocess.Popen(
+            [sys.executable, "-I", self.prefix / "rollout.py", "--spool", spool],
+            env=self.environment,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def mark(self) -> str:
+        """Return the mark of the running release; empty for the one that was deployed."""
+        self.running()
+        file = self.prefix / "current" / "model" / "mark"
+        return file.read_text() if file.exists() else ""
+
     def boot(self) -> str:
         """Start as systemd would after a power cut; return the content of the running release."""
         self.boot_id()
@@ -217,3 +260,28 @@ def test_power_cuts_during_a_deployment(board: Board) -> None:
         assert text in (before, new)
     assert board.deploy("the last\n") == "the last\n"
     assert json.loads((board.prefix / "state.json").read_bytes())["trial"] is None
+
+
+def test_power_cuts_during_a_roll_out(board: Board) -> None:
+    chance = random.Random(22)
+    board.deploy("release 0\n" * 100)
+    board.request("first", 1)
+    started = time.monotonic()
+    _, output = board.start_roll_out().communicate(timeout=120)
+    assert board.mark() == "first", output
+    took_s, mark = time.monotonic() - started, "first"
+    for number in range(8):
+        new = f"mark {number}"
+        board.request(new, 1)
+        roll_out = board.start_roll_out()
+        time.sleep(chance.uniform(0, took_s))
+        os.killpg(roll_out.pid, signal.SIGKILL)
+        roll_out.communicate()
+        board.age(chance.uniform(0, MINUTE_S), chance)
+        board.cut()
+        assert board.mark() in (mark, new)
+        _, output = board.start_roll_out().communicate(timeout=120)  # at boot
+        assert board.mark() == new, output
+        record = json.loads((board.prefix / "rollout.json").read_bytes())
+        assert record["state"] == "ready"
+        mark = new

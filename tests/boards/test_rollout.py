@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from tests.support.keys import install, make_key, needs_ssh_keygen
+from tests.support.power import Disk
 from tests.support.systemd import load
 
 release, rollout = load("release"), load("rollout")
@@ -303,6 +304,24 @@ def test_a_full_disk_is_said_before_anything_is_written(
     board.request()
     assert f"10 MB free on {board.prefix}, 50 MB needed" in board.take()
     assert board.record["state"] == "failed"
+
+
+def test_a_disk_that_fills_up_leaves_the_release_in_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = Disk(tmp_path, megabytes=16)
+    try:
+        board = Board(disk.place, monkeypatch)
+        usage = shutil.disk_usage(board.folder)._replace(free=10**12)
+        monkeypatch.setattr(rollout.shutil, "disk_usage", lambda _: usage)
+        board.request(bundle("good" * 1_500_000))
+        assert "No space left on device" in board.take()
+        assert (board.text, board.record["state"]) == ("old", "failed")
+        assert [path.name for path in (board.prefix / "releases").iterdir()] == ["base"]
+        assert not (board.prefix / "rollout").exists()
+        assert board.restart() == ""
+    finally:
+        disk.remove()
 
 
 @needs_ssh_keygen
