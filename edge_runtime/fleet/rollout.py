@@ -49,7 +49,7 @@ class Rollouts:
     def follow(self, content: bytes, fetch: Fetch) -> Report:
         """Do this board's part in the roll-out that `content`, a signed rollout.json, describes.
 
-        Call it at every poll: it continues what was asked for. Nothing is raised for what the next
+        Call it at every poll: it continues what it has begun. Nothing is raised for what the next
         poll may repair; the report says it.
         """
         state, why, rollout = WAITING, "", None
