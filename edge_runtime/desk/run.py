@@ -13,12 +13,15 @@ from edge_runtime.desk.folder import Desk
 from edge_runtime.desk.intake import limits_of, take, take_status
 from edge_runtime.desk.line import PROPOSALS, Line, Message
 from edge_runtime.desk.publish import catch_up, publish, signed_version
+from edge_runtime.desk.rollout import steps as rollout
 from edge_runtime.errors import EdgeRuntimeError
 
 log = logging.getLogger(__name__)
 
 MOST_AT_ONCE = 500
 WAIT_S = 0.3
+ROLL_S = 2.0
+"""Seconds between decisions on a roll-out."""
 RENEW_S = 60.0
 """Seconds between looks at what is soon to expire."""
 RETRY_S = 2.0
@@ -49,7 +52,7 @@ class Running:
         self.work = Work()
         self._rule = rule
         self._publish_every_s = publish_every_s
-        self._due_s = dict.fromkeys(("decide", "publish", "renew"), 0.0)
+        self._due_s = dict.fromkeys(("decide", "publish", "roll", "renew"), 0.0)
         self._held: list[Message] = []
         self._seen: tuple[int, int] | None = None
         with desk.signing() as repository:
@@ -65,6 +68,7 @@ class Running:
         self._every("decide", 1.0, self._decide)
         if self._publish_every_s:
             self._every("publish", self._publish_every_s, self._publish)
+        self._every("roll", ROLL_S, self._roll)
         self._every("renew", RENEW_S, self._renew)
         self._try("announce", self._announce)
 
@@ -98,6 +102,12 @@ class Running:
             self.work.published += 1
             log.info("version %d: %d pictures", version.number, version.pictures)
 
+    def _roll(self) -> None:
+        decision = rollout.step(self.desk)
+        if decision is not None and decision.action != "keep":
+            why = f": {decision.why}" if decision.why else ""
+            log.info("roll-out: %s, %g %% of the boards%s", decision.action, decision.percent, why)
+
     def _renew(self) -> None:
         with self.desk.signing() as repository:
             renewed = repository.renew_if_due()
@@ -111,6 +121,7 @@ class Running:
             return
         self.version = signed_version(self.desk.repository())
         self._seen = seen
+        self._limits = limits_of(self.desk)  # a roll-out may have changed the model
         if self.line is not None:
             self.line.announce(self.version)
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
-import json
 import tarfile
 from dataclasses import replace
 from pathlib import Path
@@ -19,10 +17,10 @@ from edge_runtime.desk.rollout.decision import Limits
 from edge_runtime.desk.rollout.steps import abort, reports, resume, situation, start, step
 from edge_runtime.errors import BundleInvalidError, BundleUnverifiedError, DeskError
 from edge_runtime.fleet.operations import read_version
-from edge_runtime.fleet.waves import Rollout, parse_rollout
+from edge_runtime.fleet.waves import Rollout
 from edge_runtime.gallery import Gallery
 from tests.support.fleet import MODEL, enroll, picture
-from tests.support.fleet.desk import new_desk, status
+from tests.support.fleet.desk import make_plain_bundle, new_desk, rolled, status
 
 NEW = replace(MODEL, id="ab" * 32)
 QUICK = Limits(wait_s=0.0)
@@ -33,34 +31,12 @@ def desk(tmp_path: Path) -> Desk:
     return new_desk(tmp_path, picture("cup", 1), picture("key", 2))
 
 
-def make_bundle(folder: Path, model_id: str = MODEL.id, text: str = "network") -> Path:
-    folder.mkdir(exist_ok=True)
-    (folder / "model.onnx").write_text(text)
-    manifest = {
-        "format": 1,
-        "model": {"id": model_id},
-        "target": {"name": "rpi4"},
-        "files": {
-            "model.onnx": {
-                "sha256": hashlib.sha256(text.encode()).hexdigest(),
-                "bytes": len(text),
-            }
-        },
-    }
-    (folder / "manifest.json").write_text(json.dumps(manifest))
-    return folder
-
-
 def moved(folder: Path, *numbers: int) -> Path:
     """The desk's gallery, moved to the new model."""
     path = folder / "moved.sqlite"
     with Gallery(path, NEW, create=True) as gallery:
         enroll(gallery, *(picture("cup", number) for number in numbers))
     return path
-
-
-def signed(desk: Desk) -> Rollout:
-    return parse_rollout(desk.repository().read("rollout.json"))
 
 
 def say(desk: Desk, rollout: Rollout, **states: str) -> None:
@@ -78,9 +54,9 @@ def say(desk: Desk, rollout: Rollout, **states: str) -> None:
 
 
 def test_a_bundle_is_signed_and_goes_through_its_waves(desk: Desk, tmp_path: Path) -> None:
-    bundle = make_bundle(tmp_path / "bundle")
+    bundle = make_plain_bundle(tmp_path / "bundle")
     rollout = start(desk, bundle, waves=(50.0, 100.0))
-    assert signed(desk) == rollout
+    assert rolled(desk) == rollout
     assert (rollout.cpu, rollout.percent, rollout.state) == ("rpi4", 50.0, "running")
     with tarfile.open(fileobj=io.BytesIO(desk.repository().read(rollout.archive))) as tar:
         assert sorted(tar.getnames()) == ["model/manifest.json", "model/model.onnx"]
@@ -91,21 +67,21 @@ def test_a_bundle_is_signed_and_goes_through_its_waves(desk: Desk, tmp_path: Pat
     assert (found := step(desk)) and found.action == "keep"
     say(desk, rollout, **dict.fromkeys(first, "ready"))
     assert (found := step(desk)) and found.action == "advance"
-    assert signed(desk).percent == 100.0
+    assert rolled(desk).percent == 100.0
     say(desk, rollout, **dict.fromkeys(boards, "ready"))
     assert (found := step(desk)) and found.action == "finish"
-    assert signed(desk).state == "done"
+    assert rolled(desk).state == "done"
     assert step(desk) is None
-    again = start(desk, make_bundle(bundle, text="another"))
+    again = start(desk, make_plain_bundle(bundle, text="another"))
     assert again.previous == rollout.id
     assert rollout.archive not in desk.repository().files
 
 
 def test_it_halts_resumes_and_is_taken_back(desk: Desk, tmp_path: Path) -> None:
-    rollout = start(desk, make_bundle(tmp_path / "bundle"), waves=(100.0,))
+    rollout = start(desk, make_plain_bundle(tmp_path / "bundle"), waves=(100.0,))
     say(desk, rollout, hall="ready", garden="failed")
     assert (found := step(desk)) and found.action == "halt"
-    assert signed(desk).state == "halted"
+    assert rolled(desk).state == "halted"
     now = situation(desk)
     assert now and now.course.why == "garden: did not start"
     assert (now.progress.ready, len(now.progress.failed)) == (("hall",), 1)
@@ -117,16 +93,16 @@ def test_it_halts_resumes_and_is_taken_back(desk: Desk, tmp_path: Path) -> None:
     assert (
         found := step(desk)
     ) and found.action == "keep"  # what they said was of the attempt before
-    say(desk, signed(desk), hall="ready", garden="ready")
+    say(desk, rolled(desk), hall="ready", garden="ready")
     assert (found := step(desk)) and found.action == "finish"
-    assert abort(desk).state == "aborted" == signed(desk).state
+    assert abort(desk).state == "aborted" == rolled(desk).state
     assert start(desk, tmp_path / "bundle").attempt == 3  # the same bundle again
 
 
 def test_another_model_brings_its_gallery_and_the_desk_adopts_it(
     desk: Desk, tmp_path: Path
 ) -> None:
-    bundle, gallery = make_bundle(tmp_path / "bundle", NEW.id), moved(tmp_path, 1)
+    bundle, gallery = make_plain_bundle(tmp_path / "bundle", NEW.id), moved(tmp_path, 1)
     rollout = start(desk, bundle, gallery=gallery, waves=(100.0,))
     gallery.unlink()  # the desk has a copy
     file = io.BytesIO(desk.repository().read(rollout.gallery_file))
@@ -156,7 +132,10 @@ def test_a_kill_before_any_signature_of_the_last_step(
     desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rollout = start(
-        desk, make_bundle(tmp_path / "bundle", NEW.id), gallery=moved(tmp_path, 1), waves=(100.0,)
+        desk,
+        make_plain_bundle(tmp_path / "bundle", NEW.id),
+        gallery=moved(tmp_path, 1),
+        waves=(100.0,),
     )
     say(desk, rollout, hall="ready")
     for name in ("restore", "publish_with", "_publish"):
@@ -167,18 +146,18 @@ def test_a_kill_before_any_signature_of_the_last_step(
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
             patch.setattr(steps, name, killed)
             step(desk)
-        assert signed(desk).state == "running"
+        assert rolled(desk).state == "running"
     assert (found := step(desk)) and found.action == "finish"
     assert [version.number for version in desk.store.versions()] == [2, 1]
 
 
 def test_what_cannot_be_rolled_out(desk: Desk, tmp_path: Path) -> None:
-    bundle = make_bundle(tmp_path / "bundle")
+    bundle = make_plain_bundle(tmp_path / "bundle")
     with pytest.raises(DeskError, match="compiled for rpi4, not for rpi5"):
         start(desk, bundle, cpu="rpi5")
     with pytest.raises(DeskError, match="can use the desk's gallery"):
         start(desk, bundle, gallery=desk.gallery_path)
-    other = make_bundle(tmp_path / "other", NEW.id)
+    other = make_plain_bundle(tmp_path / "other", NEW.id)
     with pytest.raises(DeskError, match="cannot use the codes of the desk's gallery"):
         start(desk, other)
     with pytest.raises(DeskError, match="belongs to model"):
@@ -199,7 +178,7 @@ def test_what_cannot_be_rolled_out(desk: Desk, tmp_path: Path) -> None:
 
 
 def test_a_board_may_say_anything(desk: Desk, tmp_path: Path) -> None:
-    rollout = start(desk, make_bundle(tmp_path / "bundle"), waves=(100.0,), limits=QUICK)
+    rollout = start(desk, make_plain_bundle(tmp_path / "bundle"), waves=(100.0,), limits=QUICK)
     said: list[object] = [None, 7, [], {"id": 1}, {"id": rollout.id, "attempt": "x"}]
     for number, each in enumerate(said):
         name = f"b{number}"

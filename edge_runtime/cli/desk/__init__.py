@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from edge_runtime.cli.desk import proposals, setup, versions, work
+from edge_runtime.cli.desk import proposals, roll, setup, versions, work
 from edge_runtime.errors import DeskError
 
 
@@ -32,5 +32,6 @@ def command() -> None:
     """
 
 
-for each in (*setup.COMMANDS, *proposals.COMMANDS, *versions.COMMANDS, *work.COMMANDS):
-    command.add_command(each)
+for module in (setup, proposals, versions, roll, work):
+    for each in module.COMMANDS:
+        command.add_command(each)

@@ -137,10 +137,11 @@ def start(
 
 def step(desk: Desk, boards: list[BoardReport] | None = None) -> Decision | None:
     """Go on with a running roll-out if it is time; None if none runs. Raises `EdgeRuntimeError`."""
+    present = _current(desk.repository())
+    if present is None or present.state != RUNNING:  # the usual case: nothing is locked
+        return None
     with desk.signing() as repository:
-        rollout = _current(repository)
-        if rollout is None or rollout.state != RUNNING:
-            return None
+        rollout = _required(desk, repository)
         course, now = _course(desk, rollout), time.time()
         found = reports(desk) if boards is None else boards
         decision = decide(rollout, found, course.since, now, course.limits)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from edge_runtime.desk.intake import Taken, limits_of, take
 from edge_runtime.desk.settings import DeskSettings
 from edge_runtime.desk.setup import make_desk
 from edge_runtime.fleet.operations import Add, to_object
+from edge_runtime.fleet.waves import Rollout, parse_rollout
 from edge_runtime.gallery import Gallery
 from tests.support.fleet import MODEL, enroll
 
@@ -39,3 +41,27 @@ def propose(desk: Desk, board: str, *adds: Add) -> Taken:
 def status(board: str, version: int, **more: object) -> bytes:
     """The state that a board reports."""
     return json.dumps({"board": board, "version": version, **more}).encode()
+
+
+def make_plain_bundle(folder: Path, model_id: str = MODEL.id, text: str = "network") -> Path:
+    """Write a bundle for rpi4 that nothing can open, with a whole manifest."""
+    folder.mkdir(exist_ok=True)
+    (folder / "model.onnx").write_text(text)
+    manifest = {
+        "format": 1,
+        "model": {"id": model_id},
+        "target": {"name": "rpi4"},
+        "files": {
+            "model.onnx": {
+                "sha256": hashlib.sha256(text.encode()).hexdigest(),
+                "bytes": len(text),
+            }
+        },
+    }
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    return folder
+
+
+def rolled(desk: Desk) -> Rollout:
+    """The roll-out that boards see."""
+    return parse_rollout(desk.repository().read("rollout.json"))
