@@ -9,6 +9,7 @@ import sqlite3
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from edge_runtime.desk.folder import Desk
@@ -169,7 +170,7 @@ def _take_status(connection: sqlite3.Connection, board: str, text: bytes, kept: 
     try:
         value = json.loads(text.decode("utf-8"))
         version = value["version"]
-        sent_at = float(value.get("time") or 0.0)
+        sent_at = datetime.fromisoformat(value["time"]).timestamp() if "time" in value else 0.0
         if value["board"] != board or not BOARD.fullmatch(board) or type(version) is not int:
             raise TypeError
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):

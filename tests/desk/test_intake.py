@@ -106,9 +106,9 @@ def test_a_status_is_bounded_and_shown(tmp_path: Path) -> None:
 
 def test_what_the_broker_kept_does_not_count_as_seen_now(tmp_path: Path) -> None:
     desk = new_desk(tmp_path, picture("cat", 1))
-    take_status(desk.store, [("north", status("north", 1, time=1000.0), True)])
+    take_status(desk.store, [("north", status("north", 1, time="1970-01-01T00:16:40+00:00"), True)])
     assert boards_of(desk.store)[0].last_seen == 1000.0
-    take_status(desk.store, [("north", status("north", 1, time=1000.0), False)])
+    take_status(desk.store, [("north", status("north", 1, time="1970-01-01T00:16:40+00:00"), False)])
     assert boards_of(desk.store)[0].last_seen > 1e9
 
 
