@@ -68,6 +68,7 @@ def apply_versions(gallery: Gallery, versions: Iterable[Version]) -> Applied:
             changes.apply(operations, full=head.base is None)
             last = head
         if last is not None:
+            _check_newer(gallery, last, state)
             changes.finish()
             content = shared_digest(connection, gallery.path, meta)
             if content != last.content:
@@ -103,10 +104,19 @@ def _check_model(gallery: Gallery, head: Head) -> None:
 
 
 def _check_order(gallery: Gallery, head: Head, version: int) -> None:
-    if head.base is None and head.version < version:
-        what = f"version {head.version} is older than version {version}, which the gallery has"
-    elif head.base is not None and head.base != version:
-        what = f"version {head.version} follows {head.base}, but the gallery has {version}"
-    else:
-        return
-    raise FleetContentError(what, where=gallery.path, remedy="the full file repairs it")
+    if head.base is not None and head.base != version:
+        raise FleetContentError(
+            f"version {head.version} follows {head.base}, but the gallery has {version}",
+            where=gallery.path,
+            remedy="the full file repairs it",
+        )
+
+
+def _check_newer(gallery: Gallery, head: Head, state: FleetState | None) -> None:
+    """Refuse to end at an older version; a full file may begin at one."""
+    if state is not None and head.version < state.version:
+        raise FleetContentError(
+            f"version {head.version} is older than version {state.version}, which it has",
+            where=gallery.path,
+            remedy="fetch the newest version",
+        )

@@ -105,7 +105,7 @@ def test_a_full_file_gives_the_content_of_the_deltas(tmp_path: Path) -> None:
             operations = _random_operations(rnd, full=version == 1)
             model.apply(operations, full=version == 1)
             _apply(first, version, operations, model, full=version == 1)
-        lines = [*model.pictures(), *model.shared_labels()]
+        lines: list[Operation] = [*model.pictures(), *model.shared_labels()]
         applied = _apply(second, 19, lines, model, full=True)
         assert applied.version == 19
         assert gallery_digest(first) == gallery_digest(second)
@@ -176,7 +176,12 @@ def test_data_that_a_board_stored_is_not_shared(gallery: Gallery) -> None:
 
 @pytest.mark.parametrize("change", ["remove", "relabel", "payload", "merge"])
 def test_what_was_changed_by_hand_is_found_and_repaired(gallery: Gallery, change: str) -> None:
-    lines = [picture("cat", 1), picture("cat", 2), picture("dog", 3), Label("cat", "1")]
+    lines: list[Operation] = [
+        picture("cat", 1),
+        picture("cat", 2),
+        picture("dog", 3),
+        Label("cat", "1"),
+    ]
     model = Model()
     model.apply(lines, full=True)
     _apply(gallery, 1, lines, model, full=True)
