@@ -39,6 +39,7 @@ _COMMANDS = {
     "desk": "Sign one gallery for a fleet of boards (on a workstation).",
     "doctor": "Check whether this machine can run edge-runtime.",
     "enroll": "Enroll photos of places and objects.",
+    "fleet": "Share one gallery with other boards.",
     "gallery": "List, edit, back up and check what is enrolled.",
     "hash": "Hash photos by the million, on several cores or machines.",
     "profile": "Measure speed and memory on this machine.",

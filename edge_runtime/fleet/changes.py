@@ -313,9 +313,7 @@ class Changes:
             rows = execute(f"SELECT id FROM item WHERE {stale}")
             begin_generation(self._connection, (item_id for (item_id,) in rows))
             execute(f"DELETE FROM item WHERE {stale}")
-        for (owner,) in self._connection.execute(
-            "SELECT label_id FROM temp.stale_label"
-        ).fetchall():
+        for (owner,) in execute("SELECT label_id FROM temp.stale_label").fetchall():
             if self._marked(owner):
                 self._withdraw(owner)
         self._new_lists()

@@ -23,11 +23,11 @@ from edge_runtime.errors import (
 from edge_runtime.fitting.prior import read_prior
 from edge_runtime.fleet.apply import Applied, apply_versions
 from edge_runtime.fleet.content import gallery_digest
-from edge_runtime.fleet.joined import ROOT_FILE, folder_of, give_to_owner, read_joined
+from edge_runtime.fleet.following.joined import ROOT_FILE, folder_of, give_to_owner, read_joined
+from edge_runtime.fleet.following.plan import Plan, make_plan
+from edge_runtime.fleet.following.repository import Repository
 from edge_runtime.fleet.kinds import Head, Operation
 from edge_runtime.fleet.operations import read_version
-from edge_runtime.fleet.plan import Plan, make_plan
-from edge_runtime.fleet.repository import Repository
 from edge_runtime.gallery import Gallery
 from edge_runtime.gallery.rows import Meta, bind
 from edge_runtime.gallery.schema import connect, translated
@@ -85,8 +85,8 @@ def board_state(gallery: Path) -> BoardState:
 class Follower:
     """Follows the fleet that the board with this gallery has joined. For one thread."""
 
-    def __init__(self, gallery: Path, *, on_rollout: Callable[[Path], None] | None = None) -> None:
-        """`on_rollout` gets the path of each new rollout.json.
+    def __init__(self, gallery: Path, *, on_rollout: Callable[[bytes], None] | None = None) -> None:
+        """`on_rollout` gets the content of the signed rollout.json at every look.
 
         Raises `NotJoinedError`, `ExtraMissingError`, `FleetSignatureError` or `StorageError`.
         """
@@ -100,7 +100,6 @@ class Follower:
         self.repository = Repository(self.joined.url, folder, root)
         self.info = FleetInfo(self.joined.fleet)
         self._on_rollout = on_rollout
-        self._rollout = ""
         self._checked_s: float | None = None
 
     def look(self) -> Look:
@@ -197,12 +196,9 @@ class Follower:
     # -- roll-outs ----------------------------------------------------------------------------
 
     def _look_for_rollout(self) -> None:
-        """Hand a new rollout.json to `on_rollout`, once in this process."""
-        target = self.repository.targets.get(ROLLOUT_FILE)
-        if self._on_rollout is None or target is None or target.sha256 == self._rollout:
-            return
-        self._on_rollout(self.repository.fetch(ROLLOUT_FILE))
-        self._rollout = target.sha256
+        """Hand the signed rollout.json over, if there is one."""
+        if self._on_rollout is not None and ROLLOUT_FILE in self.repository.targets:
+            self._on_rollout(self.repository.fetch(ROLLOUT_FILE).read_bytes())
 
 
 def _versions(

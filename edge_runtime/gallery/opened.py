@@ -16,7 +16,7 @@ from edge_runtime.errors import (
     GalleryModelMismatchError,
 )
 from edge_runtime.gallery.features.memory import GalleryMemory
-from edge_runtime.gallery.rows import Meta, bind, check_still_bound
+from edge_runtime.gallery.rows import Meta, bind, check_still_bound, latest_generation
 from edge_runtime.gallery.schema import checkpoint, connect, translated
 from edge_runtime.gallery.snapshot.packed import Snapshot
 from edge_runtime.model import ModelInfo
@@ -155,6 +155,11 @@ class OpenGallery:
         """
         with translated(self.path), transaction(self._connection, "DEFERRED"):
             yield self._connection
+
+    def generation(self) -> int:
+        """Return the number of committed changes."""
+        with translated(self.path):
+            return latest_generation(self._connection).number
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:

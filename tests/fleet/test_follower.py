@@ -25,10 +25,16 @@ from edge_runtime.errors import (
     InputError,
     NotJoinedError,
 )
-from edge_runtime.fleet import clock, fetching
 from edge_runtime.fleet.content import gallery_digest, pending_pictures, shared_content
 from edge_runtime.fleet.follower import Follower, board_state
-from edge_runtime.fleet.joined import Joined, folder_of, forget_joined, read_joined, write_joined
+from edge_runtime.fleet.following import clock, fetching
+from edge_runtime.fleet.following.joined import (
+    Joined,
+    folder_of,
+    forget_joined,
+    read_joined,
+    write_joined,
+)
 from edge_runtime.fleet.operations import Operation, Relabel, Remove
 from tests.support.fleet import enroll, head, open_gallery, packed, picture
 from tests.support.fleet.model import Model
@@ -232,18 +238,16 @@ def test_a_version_of_another_model_waits_for_its_rollout(
         follower.look()
 
 
-def test_a_new_rollout_is_handed_over_once(board: Path, signed: SignedFolder) -> None:
-    seen: list[str] = []
-    follower = Follower(board, on_rollout=lambda path: seen.append(path.read_text()))
+def test_a_rollout_is_handed_over_at_each_look(board: Path, signed: SignedFolder) -> None:
+    seen: list[bytes] = []
+    follower = Follower(board, on_rollout=seen.append)
     follower.look()
-    signed.put("rollout.json", b'{"id": "a"}', {})
-    signed.sign()
+    for content in (b'{"id": "a"}', b'{"id": "b"}'):
+        signed.put("rollout.json", content, {})
+        signed.sign()
+        follower.look()
     follower.look()
-    follower.look()
-    signed.put("rollout.json", b'{"id": "b"}', {})
-    signed.sign()
-    follower.look()
-    assert seen == ['{"id": "a"}', '{"id": "b"}']
+    assert seen == [b'{"id": "a"}', b'{"id": "b"}', b'{"id": "b"}']
 
 
 # -- attacks ---------------------------------------------------------------------------------------

@@ -93,6 +93,7 @@ DISPATCHERS = {
     "edge_runtime.cli",
     "edge_runtime.cli.gallery",
     "edge_runtime.cli.desk",
+    "edge_runtime.cli.fleet",
     "training.__main__",
 }
 """Modules that start the commands, by name."""

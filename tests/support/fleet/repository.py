@@ -13,6 +13,7 @@ from securesystemslib.signer import CryptoSigner
 from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, TargetFile, Targets, Timestamp
 from tuf.api.serialization.json import JSONSerializer
 
+from edge_runtime.fleet.following.repository import SIGNED_AT
 from edge_runtime.fleet.operations import Add, Label, Operation
 from tests.support.fleet import head, packed
 from tests.support.fleet.model import Model
@@ -84,7 +85,7 @@ class SignedFolder:
 
     def stamp(self, signed_at: datetime | None = None) -> None:
         time = signed_at or datetime.now(UTC)
-        self.timestamp.unrecognized_fields["signed_at"] = time.isoformat(timespec="seconds")
+        self.timestamp.unrecognized_fields[SIGNED_AT] = time.isoformat(timespec="seconds")
         self.timestamp.version += 1
         self._write("timestamp.json", self.timestamp, "timestamp")
 

@@ -19,8 +19,11 @@ from edge_runtime.errors import (
     FleetUnreachableError,
     storage_error,
 )
-from edge_runtime.fleet.clock import check_clock
-from edge_runtime.fleet.fetching import Fetcher, base_of  # first: it reports a missing extra
+from edge_runtime.fleet.following.clock import check_clock
+from edge_runtime.fleet.following.fetching import (  # first: it reports a missing extra
+    Fetcher,
+    base_of,
+)
 from edge_runtime.redaction import redact
 from edge_runtime.system.durable import make_folder, sync_tree
 
@@ -28,6 +31,8 @@ from tuf.api import exceptions as tuf  # isort: skip
 from tuf.api.metadata import Metadata, TargetFile, Targets  # isort: skip
 from tuf.ngclient import Updater, UpdaterConfig  # isort: skip
 
+SIGNED_AT = "x-edge-runtime-signed-at"
+"""The key of the time of a signature, in signed metadata."""
 ROLES = ("root", "timestamp", "snapshot", "targets")
 MOST_TIMESTAMP_BYTES = 16_384
 MOST_SNAPSHOT_BYTES = 200_000
@@ -123,7 +128,7 @@ class Repository:
         """Return when the newest accepted metadata was signed; None if it does not say."""
         try:
             signed = json.loads((self._metadata / "timestamp.json").read_bytes())["signed"]
-            time = datetime.fromisoformat(signed["signed_at"])
+            time = datetime.fromisoformat(signed[SIGNED_AT])
         except (OSError, ValueError, KeyError, TypeError):
             return None
         return time if time.tzinfo else time.replace(tzinfo=UTC)

@@ -135,3 +135,15 @@ def _stored(folder: Path) -> Iterator[None]:
 def shown_url(url: str) -> str:
     """Return an address without its secrets."""
     return redact(url)
+
+
+def read_root(path: Path) -> bytes:
+    """Return the content of a root of trust; raises `StorageError` or `FleetError`."""
+    try:
+        with path.open("rb") as file:
+            root = file.read(MOST_ROOT_BYTES + 1)
+    except OSError as error:
+        raise storage_error(error, path) or error from error
+    if len(root) > MOST_ROOT_BYTES:
+        raise FleetError("not a root of trust: too long", where=path, remedy="name root.json")
+    return root

@@ -1,0 +1,103 @@
+"""`edge-runtime fleet`: follow it, and list what this board proposes."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from edge_runtime.cli.common import (
+    count_of,
+    echo,
+    gallery_option,
+    json_option,
+    log_to_stderr,
+    print_json,
+    terminable,
+)
+
+
+@click.command("follow")
+@gallery_option
+@click.option("--once", is_flag=True, help="Look once, print what was applied, and end.")
+@click.option(
+    "--every",
+    "every_s",
+    type=click.FloatRange(1, 86_400),
+    default=300.0,
+    show_default=True,
+    help="Seconds between two looks.",
+)
+@json_option
+def follow(gallery: Path, once: bool, every_s: float, as_json: bool) -> None:
+    """Follow the fleet: fetch and apply each signed version. The gallery may be in use.
+
+    Without --once, it runs until Ctrl-C or SIGTERM, reports this board's status over the fleet's
+    broker, and proposes what is enrolled here.
+    """
+    import threading
+
+    from edge_runtime.fleet.service import Service
+
+    log_to_stderr()
+    service = Service(gallery, every_s)
+    if not once:
+        stop = threading.Event()
+        try:
+            with terminable():
+                service.run(stop)
+        except KeyboardInterrupt:
+            return
+    look = service.look()
+    if as_json:
+        applied = None if look.applied is None else asdict(look.applied)
+        print_json({"newest": look.newest, "other_model": look.other_model, "applied": applied})
+    elif look.applied is None:
+        echo(f"version {look.newest}: nothing new")
+    else:
+        counts, pending = look.applied.counts, look.applied.pending
+        echo(
+            f"version {look.applied.version}: {counts.added} added, {counts.removed} removed, "
+            f"{counts.moved} relabeled, {counts.accepted} accepted, {counts.dropped} rejected; "
+            f"{count_of(pending, 'picture')} to propose"
+        )
+
+
+@click.command("proposals")
+@gallery_option
+@json_option
+@click.option(
+    "--export",
+    "target",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write them to this file, for edge-runtime desk take.",
+)
+def proposals(gallery: Path, as_json: bool, target: Path | None) -> None:
+    """List the pictures that this board proposes to its fleet, or export them as a file."""
+    import json
+
+    from edge_runtime.errors import storage_error
+    from edge_runtime.fleet.following.joined import read_joined
+    from edge_runtime.fleet.service import export_proposals
+    from edge_runtime.system.durable import write_file
+
+    board = read_joined(gallery).board
+    lines = export_proposals(gallery, board)
+    if target is not None:
+        try:
+            write_file(target, b"".join(lines))
+        except OSError as error:
+            raise storage_error(error, target) or error from error
+        echo(f"exported {count_of(len(lines), 'proposal')} to {target}")
+        return
+    adds = [json.loads(line)["add"] for line in lines]
+    if as_json:
+        kept = ("label", "digest", "source")
+        print_json([{key: add.get(key, "") for key in kept} for add in adds])
+        return
+    for add in adds:
+        echo(f"{add['digest'][:12]}  {add['label']}  {add.get('source', '')}".rstrip())
+
+
+COMMANDS = (follow, proposals)

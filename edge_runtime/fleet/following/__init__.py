@@ -1,0 +1,1 @@
+"""The signed files of a fleet, as a board fetches and checks them."""

@@ -1,0 +1,198 @@
+"""Follow a fleet until the end: look, report, and send proposals until a version names them."""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+import threading
+import time
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from edge_runtime import __version__
+from edge_runtime.errors import ClockError, EdgeRuntimeError
+from edge_runtime.fleet.content import pending_pictures
+from edge_runtime.fleet.follower import Follower, Look, board_state
+from edge_runtime.fleet.following.joined import folder_of
+from edge_runtime.fleet.following.link import Link, open_link
+from edge_runtime.fleet.kinds import Add
+from edge_runtime.fleet.operations import to_object
+from edge_runtime.fleet.rollout import Rollouts
+from edge_runtime.gallery import Gallery
+
+log = logging.getLogger(__name__)
+
+EVERY_S = 300.0
+"""Between two looks, with a random part of a fifth, so that boards do not all ask at once."""
+LONGEST_S = 3600.0
+"""The pause doubles while a look fails, up to this."""
+TICK_S = 2.0
+"""Between two looks at the gallery for new proposals."""
+RESEND_S = 86_400.0
+STATUS_FILE = "status.json"
+
+
+class Service:
+    """One board that follows its fleet; for one thread."""
+
+    def __init__(self, gallery: Path, every_s: float = EVERY_S) -> None:
+        """Raises `NotJoinedError`, `ExtraMissingError`, `FleetSignatureError` or `StorageError`."""
+        self.gallery, self.every_s = gallery, every_s
+        self.status: dict[str, Any] = {}
+        follower = Follower(gallery, on_rollout=self._roll_out)
+        self.follower, self.board = follower, follower.joined.board
+        self._rollouts = Rollouts(self.board, gallery)
+        self._link: Link | None = None
+        self._mqtt: dict[str, Any] | None = None
+        self._sent: dict[tuple[str, bytes], float] = {}
+        """When a proposal was sent last, by label and digest."""
+        self._generation = -1
+        self._failures = 0
+
+    def run(self, stop: threading.Event) -> None:
+        """Follow until `stop` is set. What fails is logged, reported and tried again."""
+        try:
+            while not stop.is_set():
+                try:
+                    self.look()
+                except EdgeRuntimeError as error:
+                    log.warning("%s", error)
+                self._wait(stop)
+        finally:
+            if self._link is not None:
+                self._link.close()
+
+    def look(self) -> Look:
+        """Look once and report it; raises what `Follower.look` raises."""
+        look, error = None, ""
+        clock = "ok"
+        try:
+            look = self.follower.look()
+            self._failures = 0
+            return look
+        except EdgeRuntimeError as fault:
+            self._failures += 1
+            error, clock = str(fault), "wrong" if isinstance(fault, ClockError) else "ok"
+            raise
+        finally:
+            self._connect()
+            self._report(look, error, clock)
+
+    def _wait(self, stop: threading.Event) -> None:
+        """Wait for the next look; send new proposals meanwhile."""
+        pause = min(self.every_s * 2**self._failures, max(LONGEST_S, self.every_s))
+        end = time.monotonic() + pause * random.uniform(0.8, 1.2)
+        while not stop.is_set() and time.monotonic() < end:
+            if self._link is not None and self._link.hint.is_set():
+                self._link.hint.clear()
+                self._send_status()
+                if not self._failures:
+                    return
+            with suppress(EdgeRuntimeError):
+                self.send_proposals()
+            stop.wait(min(TICK_S, max(0.0, end - time.monotonic())))
+
+    # -- the broker ---------------------------------------------------------------------------
+
+    def _connect(self) -> None:
+        """Connect to the broker that the fleet names now."""
+        mqtt = self.follower.info.mqtt
+        if mqtt != self._mqtt:
+            if self._link is not None:
+                self._link.close()
+            self._mqtt, self._sent, self._generation = mqtt, {}, -1
+            self._link = open_link(mqtt, self.follower.joined)
+
+    def send_proposals(self) -> int:
+        """Send pending pictures that were not sent for a day; return how many."""
+        if self._link is None or not (free := self._link.free):
+            return 0
+        now, sent = time.monotonic(), 0
+        due = any(now - last > RESEND_S for last in self._sent.values())
+        with Gallery(self.gallery, read_only=True) as opened:
+            generation = opened.generation()
+            if generation == self._generation and not due:
+                return 0
+            for add in pending_pictures(opened):
+                key = (add.label, add.digest)
+                if now - self._sent.get(key, -RESEND_S - now) <= RESEND_S:
+                    continue
+                if sent == free:
+                    return sent
+                self._link.send(
+                    f"proposals/{self.board}", proposal(self.board, opened.model_id, add)
+                )
+                self._sent[key] = now
+                sent += 1
+        self._generation = generation
+        return sent
+
+    # -- the report ---------------------------------------------------------------------------
+
+    def _report(self, look: Look | None, error: str, clock: str) -> None:
+        before = self.status
+        self.status = self._status(look, error, clock)
+        if _lasting(self.status) != _lasting(before):
+            self._send_status()
+            with suppress(OSError):  # not durable: it is made again
+                path = folder_of(self.gallery) / STATUS_FILE
+                temporary = path.with_name(STATUS_FILE + ".tmp")
+                temporary.write_text(json.dumps(self.status))
+                temporary.replace(path)
+
+    def _send_status(self) -> None:
+        if self._link is not None and self._link.free:
+            self._link.send(f"boards/{self.board}", self.status, retain=True)
+
+    def _status(self, look: Look | None, error: str, clock: str) -> dict[str, Any]:
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        values: dict[str, Any] = {
+            "board": self.board,
+            "release": self._rollouts.spool.release or __version__,
+            "rollout": self._rollouts.report,
+            "complaints": 0,
+            "clock": clock,
+            "error": error,
+            "time": now,
+            "version": 0,
+            "content": "",
+            "since": "",
+            "pending": 0,
+            "model_id": "",
+            "newest": look.newest if look else None,
+            "ready": look is not None,
+        }
+        try:
+            state = board_state(self.gallery)
+        except EdgeRuntimeError as fault:
+            return {**values, "ready": False, "error": error or str(fault)}
+        values |= {"model_id": state.meta.model_id, "pending": state.pending}
+        if state.fleet is not None:
+            since = state.fleet.details.get("applied_at", "")
+            values |= {"version": state.version, "content": state.fleet.content, "since": since}
+        return values
+
+    def _roll_out(self, content: bytes) -> None:
+        self._rollouts.follow(content, self.follower.repository.fetch)
+
+
+def proposal(board: str, model_id: str, add: Add) -> dict[str, Any]:
+    """Return a pending picture as a board proposes it."""
+    return {"board": board, "model_id": model_id, **to_object(add)}
+
+
+def export_proposals(gallery: Path, board: str) -> list[bytes]:
+    """Return the pending pictures as lines for a file; raises `GalleryError`."""
+    with Gallery(gallery, read_only=True) as opened:
+        return [
+            json.dumps(proposal(board, opened.model_id, add), ensure_ascii=False).encode() + b"\n"
+            for add in pending_pictures(opened)
+        ]
+
+
+def _lasting(status: dict[str, Any]) -> dict[str, Any]:
+    """Return a status without the time, which changes at each look."""
+    return {key: value for key, value in status.items() if key != "time"}
