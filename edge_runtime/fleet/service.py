@@ -82,7 +82,7 @@ class Service:
             self._report(look, error, clock)
 
     def _wait(self, stop: threading.Event) -> None:
-        """Wait for the next look; send new proposals meanwhile."""
+        """Wait for the next look, and send new proposals until then."""
         pause = min(self.every_s * 2**self._failures, max(LONGEST_S, self.every_s))
         end = time.monotonic() + pause * random.uniform(0.8, 1.2)
         while not stop.is_set() and time.monotonic() < end:
