@@ -197,15 +197,20 @@ for name in edge-runtime-rollout.path edge-runtime-rollout.service; do
   sed -e "s|/opt/edge-runtime|$PREFIX|g" -e "s|/var/lib/edge-runtime|$state|g" \
     -e "s|/usr/bin/python3|$python|" "$staging/$name" | releases put "$UNITS/$name"
 done
+# Follows a fleet, once the board has joined one (docs/FLEET.md).
+sed -e "s|/var/lib/edge-runtime/gallery.sqlite|$GALLERY|g" -e "s|/opt/edge-runtime|$PREFIX|g" \
+  -e "s|^User=.*|User=$OWNER|" "$staging/edge-runtime-fleet.service" |
+  releases put "$UNITS/edge-runtime-fleet.service"
 running=
 ! systemctl is-active --quiet edge-runtime || running=--running
 releases begin "$release" $running
 new=
 systemctl daemon-reload
-systemctl enable --quiet edge-runtime
+systemctl enable --quiet edge-runtime edge-runtime-fleet
 log "starting the service"
 if ready && releases confirm "$release" --keep "$KEEP"; then
   install_command
+  systemctl restart --no-block edge-runtime-fleet || true  # skipped on a board without a fleet
   log "release $release is ready"
   tell || true
   exit

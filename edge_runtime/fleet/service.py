@@ -44,7 +44,7 @@ class Service:
         self.status: dict[str, Any] = {}
         follower = Follower(gallery, on_rollout=self._roll_out)
         self.follower, self.board = follower, follower.joined.board
-        self._rollouts = Rollouts(self.board, gallery)
+        self._rollouts = Rollouts(self.board, gallery.resolve())
         self._link: Link | None = None
         self._mqtt: dict[str, Any] | None = None
         self._sent: dict[tuple[str, bytes], float] = {}
@@ -176,6 +176,9 @@ class Service:
         return values
 
     def _roll_out(self, content: bytes) -> None:
+        place = self.gallery.resolve()
+        if place != self._rollouts.gallery:  # another release leads to another gallery
+            self._rollouts = Rollouts(self.board, place)
         self._rollouts.follow(content, self.follower.repository.fetch)
 
 

@@ -32,6 +32,7 @@ pytestmark = pytest.mark.slow
 FILES = 300
 SENT = (
     *("edge-runtime.service", "edge-runtime-rollout.path", "edge-runtime-rollout.service"),
+    "edge-runtime-fleet.service",
     *("board.sh", "command.sh", "python.sh", "release.py", "rollout.py"),
 )
 MINUTE_S = 60

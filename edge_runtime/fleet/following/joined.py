@@ -40,8 +40,9 @@ class Joined:
 
 
 def folder_of(gallery: Path) -> Path:
-    """Return the folder of the fleet's state beside a gallery."""
-    return gallery.with_name(gallery.name + ".fleet")
+    """Return the folder of the fleet's state beside a gallery, which may be a link to one."""
+    place = gallery.resolve()
+    return place.with_name(place.name + ".fleet")
 
 
 def default_board() -> str:
@@ -109,7 +110,7 @@ def give_to_owner(gallery: Path) -> None:
     if os.geteuid():
         return
     folder = folder_of(gallery)
-    owner = gallery.parent.stat()
+    owner = folder.parent.stat()
     for place, _, names in os.walk(folder):
         for path in (place, *(os.path.join(place, name) for name in names)):  # noqa: PTH118
             os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)

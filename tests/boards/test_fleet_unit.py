@@ -1,0 +1,64 @@
+"""The unit that follows a fleet: valid, and shut in at least as well as the daemon."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.processes import ROOT
+
+UNITS = ("edge-runtime.service", "edge-runtime-fleet.service")
+needs_systemd = pytest.mark.skipif(
+    shutil.which("systemd-analyze") is None, reason="no systemd-analyze here"
+)
+
+
+def _installed(name: str, folder: Path) -> Path:
+    text = (ROOT / "deploy" / name).read_text()
+    for program in ("/opt/edge-runtime/current/venv/bin/edge-runtime", "/usr/bin/python3"):
+        text = text.replace(program, sys.executable)
+    unit = folder / name
+    unit.write_text(text)
+    return unit
+
+
+@needs_systemd
+def test_the_unit_is_valid_for_systemd(tmp_path: Path) -> None:
+    for name in UNITS:
+        _installed(name, tmp_path)
+    unit = tmp_path / UNITS[1]
+    done = subprocess.run(
+        ["systemd-analyze", "verify", unit], capture_output=True, text=True, check=False
+    )
+    assert [line for line in done.stderr.splitlines() if "edge-runtime" in line] == []
+
+
+@needs_systemd
+def test_the_unit_is_as_shut_in_as_the_daemon(tmp_path: Path) -> None:
+    levels = {}
+    for name in UNITS:
+        unit = _installed(name, tmp_path)
+        done = subprocess.run(
+            ["systemd-analyze", "security", "--offline=true", "--no-pager", unit],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        found = re.search(r"exposure level.*?: ([0-9.]+)", done.stdout)
+        if found is None:
+            pytest.skip(f"systemd-analyze cannot rate a file: {done.stderr[:80]}")
+        levels[name] = float(found[1])
+    assert levels[UNITS[1]] <= levels[UNITS[0]]
+
+
+def test_the_unit_waits_for_a_board_that_has_joined() -> None:
+    text = (ROOT / "deploy" / UNITS[1]).read_text()
+    condition = re.search(r"ConditionPathExists=(.*)", text)
+    assert condition is not None
+    assert condition[1] == "/var/lib/edge-runtime/gallery.sqlite.fleet/join.json"
+    assert "PartOf=edge-runtime.service" in text
