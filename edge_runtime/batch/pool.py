@@ -133,6 +133,8 @@ class Pool:
 
     def close(self) -> None:
         """End all processes."""
+        for process in self._processes:  # all at once: each ends by itself if it can
+            process.connection.close()
         for process in self._processes:
             process.end()
 

@@ -5,19 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import signal
-import subprocess
-import time
-import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from edge_runtime.batch.journal import Journal, journal_path
 from edge_runtime.batch.output import failures_path
 from edge_runtime.batch.run import HashOptions, HashProgress, HashResult, hash_photos
-from edge_runtime.batch.work import Failed, Method
 from edge_runtime.engine import open_engine
 from edge_runtime.enroll import views_of
 from edge_runtime.errors import (
@@ -34,8 +28,12 @@ from edge_runtime.gallery.exchange.reading import import_codes, import_into
 from edge_runtime.gallery.rows import Meta
 from edge_runtime.image.decode import read_photo
 from edge_runtime.recognition.pipeline import embedding_of
-from tests.support.batch import photo, read_lines, start_hash, tiny_model, write_photos
-from tests.support.processes import run_cli
+from tests.support.batch import (
+    photo,
+    read_lines,
+    tiny_model,
+    write_photos,
+)
 from tests.support.tiny_onnx import BITS, TinyModel, weights
 
 
@@ -234,87 +232,3 @@ def test_an_unreadable_folder_is_listed(photos: Path, tmp_path: Path, model: Pat
     finally:
         (photos / "label 0").chmod(0o755)
     assert (result.codes, [fault.what for fault in result.failures]) == (9, ["permission denied"])
-
-
-def test_two_runs_cannot_write_one_output(photos: Path, tmp_path: Path, model: Path) -> None:
-    engine = open_engine(model)
-    output = tmp_path / "codes.jsonl"
-    journal = Journal(output, Method(engine.model.id, engine.model.bits, 0, 1))
-    done = run_cli("hash", photos, "--out", output, "--model", model)
-    assert done.returncode == StorageError.exit_code, done.stderr
-    assert done.stderr.startswith(f"edge-runtime: {output}: another run writes this output (")
-    journal.close()
-    assert run_cli("hash", photos, "--out", output, "--model", model).returncode == 0
-
-
-def test_a_damaged_journal_begins_again(photos: Path, tmp_path: Path, model: Path) -> None:
-    output = tmp_path / "codes.jsonl"
-    _hash(photos, output, model)
-    before = output.read_bytes()
-    journal_path(output).write_bytes(b"no database" * 1000)
-    result = _hash(photos, output, model)
-    assert result.hashed == 12
-    assert output.read_bytes() == before
-
-
-def test_the_command_reports_and_is_quiet(photos: Path, tmp_path: Path, model: Path) -> None:
-    (photos / "damaged.jpg").write_bytes(b"no photo")
-    output = tmp_path / "codes.jsonl"
-    arguments = ("hash", photos, "--out", output, "--model", model, "--workers", 2)
-    done = run_cli(*arguments)
-    assert done.returncode == InputError.exit_code
-    assert done.stdout == (
-        f"{output}: 12 codes of 13 photos (12 hashed now, 0 duplicates, 1 failed)\n"
-    )
-    assert done.stderr.startswith(f"edge-runtime: {photos}/damaged.jpg: ")
-    assert done.stderr.count("\n") == 1
-    assert '"failures_file"' in run_cli(*arguments, "--json").stdout
-    wrong = run_cli("hash", photos, "--out", output, "--send")
-    assert wrong.returncode == 2
-    assert "--send requires --cluster" in wrong.stderr
-
-
-def test_a_full_disk_leaves_what_is_durable(small_disk: Path, tmp_path: Path, model: Path) -> None:
-    photos = write_photos(tmp_path / "photos", 1500)
-    output = small_disk / "codes.jsonl"
-    done = run_cli("hash", photos, "--out", output, "--model", model)
-    assert done.returncode == StorageError.exit_code, done.stderr
-    assert "the disk is full" in done.stderr
-    assert not output.exists()
-    subprocess.run(["mount", "-o", "remount,size=16m", str(small_disk)], check=True)
-    _hash(photos, output, model)
-    _hash(photos, tmp_path / "plain.jsonl", model)
-    assert output.read_bytes() == (tmp_path / "plain.jsonl").read_bytes()
-
-
-def test_ctrl_c_keeps_what_is_hashed(photos: Path, tmp_path: Path, model: Path) -> None:
-    write_photos(photos, 400)
-    output = tmp_path / "codes.jsonl"
-    process = start_hash(photos, "--out", output, "--model", model)
-    while not journal_path(output).exists():
-        time.sleep(0.02)
-    time.sleep(1)
-    process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode in (130, 0)
-    if process.returncode:
-        assert errors.strip() == "edge-runtime: interrupted"
-    _hash(photos, output, model)
-    assert len(read_lines(output)) == 401
-
-
-def test_a_million_photos_need_no_more_memory(tmp_path: Path) -> None:
-    """The journal is asked for a page at a time: what is in memory does not grow."""
-    method = Method("0" * 64, 64, 0, 1)
-    peaks = []
-    for count in (2_000, 20_000):
-        journal = Journal(tmp_path / f"{count}.jsonl", method)
-        tracemalloc.start()
-        entries = (Failed(b"/photos/%d.jpg" % n, "damaged") for n in range(count))
-        for _ in journal.add(entries):
-            pass
-        assert sum(1 for _ in journal.failures()) == count
-        peaks.append(tracemalloc.get_traced_memory()[1])
-        tracemalloc.stop()
-        journal.close()
-    assert peaks[1] < 1.2 * peaks[0]
