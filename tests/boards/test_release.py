@@ -230,6 +230,20 @@ def test_a_release_of_an_earlier_version_counts_if_it_runs(board: Deployment) ->
     assert board.start() == "old"
 
 
+def test_a_release_leads_to_the_gallery_of_its_model(board: Deployment, tmp_path: Path) -> None:
+    gallery, own = tmp_path / "gallery.sqlite", tmp_path / "gallery-abcdefabcdef.sqlite"
+    board.install("a")
+    link = board.file("a", "gallery.sqlite")
+    board.board.link_gallery("a", gallery)  # its bundle has no manifest
+    assert link.readlink() == gallery
+    board.file("a", "model/manifest.json").write_text('{"model": {"id": "abcdefabcdef0123"}}')
+    board.board.link_gallery("a", gallery)
+    assert link.readlink() == gallery
+    own.touch()  # a roll-out of this model left it
+    board.board.link_gallery("a", gallery)
+    assert link.readlink() == own
+
+
 def test_the_list_is_that_of_sha256sum(board: Deployment) -> None:
     board.install("a")
     folder = board.file("a", ".")

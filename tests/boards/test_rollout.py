@@ -447,3 +447,16 @@ def test_the_program_says_one_line(board: Board) -> None:
     assert done.returncode == 1
     assert done.stderr.startswith("deploy: roll-out: request.json is not a request")
     assert done.stderr.count("\n") == 1
+
+
+def test_the_units_are_valid_for_systemd(tmp_path: Path) -> None:
+    if not shutil.which("systemd-analyze"):
+        pytest.skip("no systemd-analyze here")
+    units = []
+    for name in ("edge-runtime-rollout.path", "edge-runtime-rollout.service"):
+        text = (Path(rollout.__file__).parent / name).read_text()
+        units.append(tmp_path / name)
+        units[-1].write_text(text.replace("/usr/bin/python3", sys.executable))
+    command = ["systemd-analyze", "verify", *map(str, units)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert [line for line in done.stderr.splitlines() if "edge-runtime-rollout" in line] == []
