@@ -2,7 +2,7 @@
 
 LARGEST ?= 1e7
 
-.PHONY: setup-bench bench bench-emulated bench-daemon bench-cameras bench-profiler soak faults
+.PHONY: setup-bench bench bench-emulated bench-daemon bench-cameras bench-memory bench-paint bench-profiler soak faults
 
 setup-bench: $(VENV)/.bench  ## install the peers of the benchmarks (faiss, usearch, ncnn, MNN, LiteRT)
 
@@ -24,8 +24,17 @@ bench-daemon: $(VENV)/.test  ## measure the daemon's overhead; 2 minutes on an i
 	$(BIN)/python -m profiles.bench.daemon --out profiles/reports/daemon-$$(uname -m).json; \
 	  verdict=$$?; $(BIN)/python -m profiles.pages.performance && exit $$verdict
 
-bench-cameras: $(VENV)/.test  ## measure three cameras in one daemon; 1.5 minutes on an idle machine
-	$(BIN)/python -m profiles.bench.cameras
+bench-cameras: $(VENV)/.test  ## measure three cameras in one daemon; 3 minutes on an idle machine
+	$(BIN)/python -m profiles.bench.cameras --out profiles/reports/cameras-$$(uname -m).json; \
+	  verdict=$$?; $(BIN)/python -m profiles.pages.performance && exit $$verdict
+
+bench-memory: $(VENV)/.test  ## measure the daemon's memory with and without its options; 9 minutes
+	$(BIN)/python -m profiles.bench.running.memory --out profiles/reports/memory-$$(uname -m).json; \
+	  verdict=$$?; $(BIN)/python -m profiles.pages.performance && exit $$verdict
+
+bench-paint: $(VENV)/.test  ## measure when the page shows something with a small CPU share; 1 minute on an idle machine
+	$(BIN)/python -m profiles.bench.running.first_paint --out profiles/reports/first_paint-$$(uname -m).json; \
+	  verdict=$$?; $(BIN)/python -m profiles.pages.performance && exit $$verdict
 
 bench-profiler: $(VENV)/.test  ## check whether the profiler's verdicts can be trusted; 8 minutes on an idle machine
 	$(BIN)/python -m profiles.bench.profiler --out profiles/reports/profiler-$$(uname -m).json; \

@@ -17,6 +17,10 @@ from edge_runtime.image.decode import ENOUGH_SIDE, reduction
 from edge_runtime.image.jpeg_frame import MAX_DECODED_PIXELS, JpegFrame, is_cut, read_frame
 from edge_runtime.image.pixels import decode_reduced
 
+HUFFMAN_TABLE = b"\xff\xc4"
+"""Begins a table that some cameras leave out. Decoders of Motion JPEG know it, browsers do not."""
+MOST_SENT_BYTES = 1 << 17
+
 
 class Picture:
     """A decoded picture: uint8 H x W x 3, BGR."""
@@ -39,6 +43,13 @@ class Picture:
     def encoded(self) -> bool:
         """Whether `image` is still to be decoded."""
         return self._image is None
+
+    def as_sent(self, longest: int) -> bytes | None:
+        """Return the JPEG that the camera sent, if a browser can show it as it is.
+
+        None if there is none, if it is large, or if a side is longer than `longest` pixels.
+        """
+        return None
 
     def usable(self, *, preview_only: bool) -> bool:
         """Decode the picture, or only its preview; return whether that succeeded."""
@@ -72,6 +83,14 @@ class JpegPicture(Picture):
         if self._preview is None and self._image is None:
             self._preview = self._decode(CELLS)
         return self._preview
+
+    def as_sent(self, longest: int) -> bytes | None:
+        """See `Picture.as_sent`; None before the picture was decoded once, as it may be damaged."""
+        frame = self._frame
+        if frame is None or max(frame.width, frame.height) > longest or frame.several_scans:
+            return None
+        complete = HUFFMAN_TABLE in frame.data[: frame.scan]
+        return frame.data if complete and len(frame.data) <= MOST_SENT_BYTES else None
 
     def _decode(self, side: int) -> Image:
         """Decode at the largest reduction with sides of at least `side`; raises `PhotoError`."""

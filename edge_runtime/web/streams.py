@@ -80,6 +80,10 @@ def _message(kind: str, data: object) -> bytes:
     return f"event: {kind}\ndata: {json.dumps(data)}\n\n".encode()
 
 
+def _encoded(frame: Frame) -> bytes:
+    return jpeg(frame.image, FRAME_SIDE)
+
+
 class LiveView:
     """Camera frames as Motion JPEG. A frame is encoded once for all clients, and only if needed."""
 
@@ -138,7 +142,9 @@ class LiveView:
         async with self._lock:
             before = self._encoded.get(camera)
             if before is None or before[0] is not frame:
-                loop = asyncio.get_running_loop()
-                data = await loop.run_in_executor(self._thread, jpeg, frame.image, FRAME_SIDE)
+                data = frame.picture.as_sent(FRAME_SIDE)
+                if data is None:
+                    loop = asyncio.get_running_loop()
+                    data = await loop.run_in_executor(self._thread, _encoded, frame)
                 before = self._encoded[camera] = (frame, data)
             return before[1]

@@ -102,6 +102,8 @@ def still(folder: Path, kind: str, *, page: bool) -> dict[str, Any]:
         config = f'gallery.path = "g.sqlite"\noutput.format = "json"\ncamera.source = "{source}"\n'
         http = "[http]\nport = 0\n" if page else ""
         with running_daemon(config + http, page=page, path=path) as daemon:
+            if page:
+                daemon.open_page()
             time.sleep(WARM_S)
             cpu_s, at_s = daemon.cpu_s(), time.monotonic()
             time.sleep(STILL_S)

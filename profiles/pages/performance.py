@@ -18,6 +18,7 @@ from profiles.pages.daemon import daemon, faults, soak
 from profiles.pages.lookup import gallery, lookup, lookup_emulated
 from profiles.pages.network import emulated, network
 from profiles.pages.profiler import profiler
+from profiles.pages.running import cameras, first_paint, memory
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "results" / "PERFORMANCE.md"
@@ -28,6 +29,9 @@ PARTS: dict[str, Callable[[dict[str, Any], Path], list[str]]] = {
     "lookup_emulated.json": lookup_emulated,
     "gallery-*.json": gallery,
     "daemon-*.json": daemon,
+    "cameras-*.json": cameras,
+    "memory-*.json": memory,
+    "first_paint-*.json": first_paint,
     "profiler-*.json": profiler,
     "soak-*.json": soak,
     "faults-*.json": faults,

@@ -197,3 +197,27 @@ def test_a_whole_photo_with_gray_corners_is_read(kind: str, cat: Image) -> None:
     image = np.full((211, 307, 3), 128, np.uint8)
     image[40:150, 50:250] = cat[40:150, 50:250]
     assert decode_photo(_jpeg(image, **KINDS[kind])).shape == image.shape
+
+
+def test_a_sound_jpeg_is_passed_on_as_the_camera_sent_it(jpegs: dict[str, bytes]) -> None:
+    whole = jpegs["4:2:0"]
+    picture = JpegPicture(b"stray" + whole[:-2])
+    assert picture.as_sent(299) is None  # it may be damaged
+    assert picture.usable(preview_only=True)
+    assert picture.as_sent(299) == whole
+    assert picture.as_sent(298) is None
+
+
+@pytest.mark.parametrize("kind", ["without tables", "progressive", "large"])
+def test_what_browsers_may_not_show_is_encoded_anew(kind: str, jpegs: dict[str, bytes]) -> None:
+    data = jpegs["progressive" if kind == "progressive" else "4:2:0"]
+    if kind == "without tables":  # as many webcams; the decoder knows the usual ones
+        for at in reversed(_segments(data)):
+            if data[at + 1] == 0xC4:
+                data = data[:at] + data[at + 2 + int.from_bytes(data[at + 2 : at + 4], "big") :]
+    if kind == "large":
+        comment = b"\xff\xfe\xff\xff" + bytes((1 << 16) - 3)
+        data = data[:2] + 2 * comment + data[2:]
+    picture = JpegPicture(data)
+    assert picture.image.shape == (201, 299, 3)
+    assert picture.as_sent(299) is None

@@ -14,13 +14,10 @@ import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-import urllib.request
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -90,9 +87,7 @@ def memory(case: Case, folder: Path, sources: dict[str, Sequence[str]]) -> dict[
         config += OPTIONS.format(port=port) if case.options else ""
         with running_daemon(config, page=case.page, path=str(folder)) as daemon:
             if case.open:
-                lives = [f"/live.mjpg?camera=c{number}" for number in range(case.cameras)]
-                for path in ("/api/stream", *lives):
-                    threading.Thread(target=_read, args=(daemon.url + path,), daemon=True).start()
+                daemon.open_page([f"c{number}" for number in range(case.cameras)])
             samples = []
             for _ in range(int(SECONDS)):
                 time.sleep(1.0)
@@ -103,13 +98,6 @@ def memory(case: Case, folder: Path, sources: dict[str, Sequence[str]]) -> dict[
                 "most_rss_mb": max(samples),
                 "threads": daemon.process.num_threads(),
             }
-
-
-def _read(url: str) -> None:
-    """Read an endless answer until the daemon ends."""
-    with suppress(OSError, HTTPException, ValueError), urllib.request.urlopen(url) as answer:
-        while answer.read1(1 << 16):
-            pass
 
 
 @contextmanager

@@ -13,8 +13,9 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,23 @@ class DaemonProcess:
         if code != 200:
             raise ReportError(f"the daemon answered /api/status with {code}", where=self.url)
         return dict(body)
+
+    def open_page(self, cameras: Sequence[str] = ("",)) -> None:
+        """Read the events and the live views of `cameras` until the daemon ends, as the page does.
+
+        An empty name means the first camera.
+        """
+
+        def read(path: str) -> None:
+            with (
+                suppress(OSError, HTTPException, ValueError),
+                urllib.request.urlopen(self.url + path) as answer,
+            ):
+                while answer.read1(1 << 16):
+                    pass
+
+        for path in ("/api/stream", *(f"/live.mjpg?camera={name}" for name in cameras)):
+            threading.Thread(target=read, args=(path,), daemon=True).start()
 
     def wait_until(self, condition: Callable[[], Any], limit_s: float) -> float:
         """Wait for `condition` and return the seconds it took.
