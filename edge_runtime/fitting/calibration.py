@@ -11,7 +11,7 @@ label as Student's t (Gelman et al., Bayesian Data Analysis, 3rd edition, sectio
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 
 import numpy as np
@@ -27,6 +27,11 @@ KNOWN_WEIGHT = 4
 FEW_LABELS, MANY_LABELS = 20, 60
 """Up to the first number, the distribution of strangers is taken as symmetric. From the second on,
 its measured skewness counts in full, in between in part."""
+TRUST, TRUST_WEIGHT = 0.97, 4
+"""Share of answers that are as right as their similarity says, where none could be tried, and the
+answers that this counts as."""
+TEMPERATURE_SPREAD, TEMPERATURE_RANGE = 0.3, 1.5
+"""Of the logarithm of the temperature: the standard deviation among galleries, and its limit."""
 SAME = 0.98
 """From this similarity on, a photo counts as the enrolled one. A video frame of it is at 0.99."""
 _NORMAL = NormalDist()
@@ -46,9 +51,9 @@ class Scale:
     """Difference of two labels' similarities at which the odds between them are e to 1."""
 
 
-PLAIN_SCALE = Scale(0.50, 0.06, 0.72, 0.10, 0.02)
+PLAIN_SCALE = Scale(0.50, 0.06, 0.72, 0.10, 0.04)
 """Of plain cosines."""
-FITTED_SCALE = Scale(0.15, 0.10, 0.45, 0.15, 0.05)
+FITTED_SCALE = Scale(0.15, 0.10, 0.45, 0.15, 0.10)
 """Of cosines in a fitted metric, which are spread more widely."""
 
 
@@ -67,6 +72,8 @@ class Calibration:
     """Of the similarities of strangers; negative if the most similar ones come up to a point."""
     temperature: float = PLAIN_SCALE.temperature
     """See `Scale`."""
+    trust: float = TRUST
+    """How many answers are right, as a share of those that their similarities let expect."""
 
     def threshold(self, false_name_rate: float = FALSE_NAME_RATE) -> float:
         """Return the similarity that a share `false_name_rate` of strangers exceeds."""
@@ -128,6 +135,32 @@ def calibrate(
         max((labels - FEW_LABELS) / (MANY_LABELS - FEW_LABELS), 0.0), 1.0
     )
     return Calibration(mean, spread, labels, known_mean, known_spread, skewness, scale.temperature)
+
+
+def tried(
+    calibration: Calibration, own: NDArray[np.float32], rival: NDArray[np.float32]
+) -> Calibration:
+    """Return `calibration` with the temperature and the trust that enrolled photos tell.
+
+    Each photo is left out and queried. `own` [N] is its similarity to the rest of its label, NaN if
+    there is none, and `rival` [N] that to the most similar other label. A photo counts if one of
+    the two is an answer at the default rate. The temperature is that of the greatest posterior
+    density: the logistic likelihood of the differences, and a log-normal prior around that of the
+    scale.
+    """
+    known = ~np.isnan(own)
+    own, rival = own[known], np.nan_to_num(rival[known], nan=-1.0)
+    named = np.maximum(own, rival) >= calibration.threshold()
+    margins = (own[named] - rival[named]).astype(np.float64)
+    logs = np.linspace(-TEMPERATURE_RANGE, TEMPERATURE_RANGE, 49)
+    temperatures = calibration.temperature * np.exp(logs)
+    losses = np.logaddexp(0, -margins / temperatures[:, np.newaxis]).sum(axis=1)
+    losses += logs**2 / (2 * TEMPERATURE_SPREAD**2)
+    temperature = float(temperatures[np.argmin(losses)])
+    expected = float((1 / (1 + np.exp(-np.abs(margins) / temperature))).sum())
+    right = int(np.count_nonzero(margins > 0))
+    trust = (TRUST_WEIGHT * TRUST + right) / (TRUST_WEIGHT + expected)
+    return replace(calibration, temperature=temperature, trust=min(trust, 1.0))
 
 
 def _skewness(values: NDArray[np.float32]) -> float:

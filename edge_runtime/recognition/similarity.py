@@ -23,7 +23,8 @@ def similarity_verdict(
     The first label is the answer if it is more similar than all but a share `false_name_rate` of
     strangers would be. A `radius` replaces this limit: the label then needs a code within so many
     bits. The confidence is the probability that the thing is enrolled at all, times the share of
-    the label among the similar ones.
+    the label among the similar ones, times the calibration's trust. The last does not count for an
+    enrolled picture.
     """
     if not labels:
         return Verdict(None, 0.0, None)
@@ -36,6 +37,8 @@ def similarity_verdict(
         nearest = min(one.match.distance for one in labels)
         return Verdict(None, 0.0, nearest, round(best.similarity, 4))
     confidence = calibration.known_probability(best.similarity) * _shares(labels, calibration)[0]
+    if best.similarity < 1:
+        confidence *= calibration.trust
     return Verdict(best.label, confidence, best.match.distance, round(best.similarity, 4))
 
 

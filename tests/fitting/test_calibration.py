@@ -16,8 +16,10 @@ from edge_runtime.fitting.calibration import (
     FITTED_SCALE,
     PLAIN_SCALE,
     SAME,
+    TRUST,
     Calibration,
     calibrate,
+    tried,
 )
 
 NONE = np.empty(0, np.float32)
@@ -103,6 +105,47 @@ def test_every_calibration_is_usable(
     probabilities = [measured.known_probability(value) for value in np.linspace(-1, 1, 81)]
     assert all(0 <= one <= 1 for one in probabilities)
     assert all(a <= b + 1e-12 for a, b in pairwise(probabilities))
+
+
+def _tried(*pairs: tuple[float, float]) -> Calibration:
+    """A calibration after trials: how far own label and rival are above the limit."""
+    measured = calibrate(_strangers(), NONE, 10)
+    own, rival = np.array(pairs, np.float32).reshape(-1, 2).T + np.float32(measured.threshold())
+    return tried(measured, own, rival)
+
+
+RIGHT, WRONG, UNKNOWN = (0.1, 0.01), (0.01, 0.1), (-0.1, -0.2)
+
+
+def test_answers_that_are_right_raise_the_trust_and_wrong_ones_lower_it() -> None:
+    start = _tried()
+    assert start.trust == TRUST
+    assert start.temperature == pytest.approx(PLAIN_SCALE.temperature)
+    assert _tried(*[RIGHT] * 9).trust > TRUST > _tried(WRONG).trust
+    often_wrong = _tried(*[RIGHT] * 60, *[WRONG] * 40)
+    share = 1 / (1 + math.exp(-(RIGHT[0] - RIGHT[1]) / often_wrong.temperature))
+    assert often_wrong.trust * share == pytest.approx(0.6, abs=0.03)
+    assert _tried(*[UNKNOWN] * 9) == start
+
+
+def test_sure_answers_lower_the_temperature_and_wrong_ones_raise_it() -> None:
+    start = _tried().temperature
+    lower, higher = _tried(*[RIGHT] * 50), _tried(*[RIGHT] * 50, *[WRONG] * 10)
+    assert lower.temperature < start < higher.temperature
+
+
+def test_photos_without_another_of_their_label_tell_nothing() -> None:
+    assert _tried((math.nan, 0.1)) == _tried()
+    assert _tried((0.1, math.nan)).trust > TRUST  # the only label has no rival
+
+
+@given(st.lists(st.tuples(st.floats(-1, 1, width=32), st.floats(-1, 1, width=32))))
+def test_every_trial_is_usable(pairs: list[tuple[float, float]]) -> None:
+    measured = calibrate(_strangers(), NONE, 10)
+    own, rival = np.array(pairs, np.float32).reshape(-1, 2).T
+    found = tried(measured, own, rival)
+    assert 0 < found.trust <= 1 and 0 < found.temperature < 1
+    assert replace(found, trust=measured.trust, temperature=measured.temperature) == measured
 
 
 def test_a_crowded_gallery_raises_the_limit() -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from edge_runtime.engine.fake import FakeEngine
+from edge_runtime.fitting.calibration import TRUST
 from edge_runtime.fitting.quantized import quantize
 from edge_runtime.gallery import Gallery, LabeledCode
 from edge_runtime.gallery.features import calibrate, fitted, memory
@@ -120,3 +122,21 @@ def test_one_of_another_version_is_measured_again(
         assert reader.calibration() is not None
     assert measured == [1]
     assert verify(path) == []
+
+
+def test_labels_that_are_mixed_up_lower_the_confidence(tmp_path: Path) -> None:
+    """Three things have two labels each: half of their pictures get the other one."""
+
+    def trust(mixed: int) -> float:
+        codes = [_code(label, n) for n in range(2 * PICTURES) for label in range(LABELS)]
+        for number, code in enumerate(codes):
+            if number % LABELS < mixed:
+                codes[number] = replace(code, label=f"{code.label} {number // LABELS % 2}")
+        with Gallery(tmp_path / f"{mixed}.sqlite", MODEL, create=True) as gallery:
+            gallery.enroll(codes)
+            measured = gallery.calibration()
+        assert measured is not None
+        return measured.trust
+
+    assert trust(0) > TRUST
+    assert trust(3) < TRUST

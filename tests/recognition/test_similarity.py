@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import pytest
 
 from edge_runtime.fitting.calibration import Calibration
@@ -25,7 +28,23 @@ def _label(label: str, similarity: float, distance: int = 9) -> LabelSimilarity:
 def test_a_label_above_the_threshold_is_the_answer() -> None:
     verdict = similarity_verdict([_label("cat", 0.9), _label("dog", 0.6, 3)], CALIBRATION, RATE)
     assert (verdict.label, verdict.distance, verdict.similarity) == ("cat", 9, 0.9)
-    assert verdict.confidence == pytest.approx(CALIBRATION.known_probability(0.9), abs=1e-4)
+    known = CALIBRATION.known_probability(0.9)
+    assert verdict.confidence == pytest.approx(CALIBRATION.trust * known, abs=1e-3)
+
+
+def test_the_confidence_follows_the_share_of_answers_that_are_right() -> None:
+    labels = [_label("cat", 0.9), _label("dog", 0.5)]
+    sure, doubtful = (
+        similarity_verdict(labels, replace(CALIBRATION, trust=trust), RATE) for trust in (0.9, 0.6)
+    )
+    assert doubtful.confidence == pytest.approx(sure.confidence * 0.6 / 0.9)
+    assert doubtful.label == sure.label == "cat"
+
+
+def test_an_enrolled_picture_is_trusted() -> None:
+    doubtful = replace(CALIBRATION, trust=0.5)
+    verdict = similarity_verdict([_label("cat", 1.0, 0), _label("dog", 0.5)], doubtful, RATE)
+    assert verdict.confidence > 0.99
 
 
 def test_the_threshold_is_the_limit() -> None:
@@ -61,7 +80,8 @@ def test_scores_are_shares() -> None:
     scores = similarity_scores([_label("cat", 0.9), _label("dog", 0.88)], [2, 1], CALIBRATION)
     assert [score.label for score in scores] == ["cat", "dog"]
     assert sum(score.share for score in scores) == pytest.approx(1)
-    assert scores[0].share / scores[1].share == pytest.approx(2.71828, rel=1e-3)
+    odds = math.exp(0.02 / CALIBRATION.temperature)
+    assert scores[0].share / scores[1].share == pytest.approx(odds)
 
 
 IMAGES = [

@@ -14,6 +14,7 @@ from edge_runtime.fitting.calibration import (
     PLAIN_SCALE,
     Calibration,
     calibrate,
+    tried,
 )
 from edge_runtime.fitting.metric import FittedMetric, Metric
 from edge_runtime.fitting.quantized import Floats
@@ -102,6 +103,7 @@ def measure(
         FITTED_SCALE if metric else PLAIN_SCALE,
         crowding,
     )
+    calibration = tried(calibration, own_similarity, rival)
     return Measurement(pictures, other, gap, own_similarity, rival, calibration)
 
 
