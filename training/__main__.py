@@ -23,6 +23,7 @@ VERBS = {
         "studies.unseen",
         "Judge codes fitted to a gallery on labels that training did not see.",
     ),
+    "seen": ("studies.seen", "Judge codes fitted to a gallery of the labels that training saw."),
     "average-weights": ("average_weights", "Average a trained backbone with its ImageNet weights."),
     "compare-methods": (
         "studies.compare_methods",

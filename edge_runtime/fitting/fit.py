@@ -35,11 +35,12 @@ def fit_layer(
     bits: int,
     prior: FeaturePrior | None = None,
     within: WithinLabels | None = None,
+    seed: int = SEED,
 ) -> HashLayer:
     """Fit a layer of `bits` bits to `features` [N, F] with `labels` int64 [N], from 0 on.
 
     Deterministic. Few rows suffice: the prior adds what they cannot tell. `within` is the
-    covariance within labels, if it is known.
+    covariance within labels, if it is known. `seed` is that of the random start of the rotation.
     """
     rows = unit(features)
     mean = rows.mean(axis=0)
@@ -50,7 +51,7 @@ def fit_layer(
     if len(projected) > MOST_ROWS:
         chosen = np.random.default_rng(SEED).permutation(len(projected))[:MOST_ROWS]
         projected = projected[chosen]
-    weight = (directions @ _rotation(projected, bits)).T
+    weight = (directions @ _rotation(projected, bits, seed)).T
     return HashLayer(weight.astype(np.float32), (-weight @ mean).astype(np.float32))
 
 
@@ -85,7 +86,7 @@ def _principal(rows: Floats, most: int) -> Floats:
     return unit(vectors[:, order].T).T
 
 
-def _rotation(rows: Floats, bits: int) -> Floats:
+def _rotation(rows: Floats, bits: int, seed: int = SEED) -> Floats:
     """Return the ITQ rotation, float32 [D, bits], of projected `rows` float32 [N, D].
 
     For D >= bits its columns are orthonormal, for D <= bits its rows are.
@@ -95,7 +96,7 @@ def _rotation(rows: Floats, bits: int) -> Floats:
     if rows.shape[1] > bits:
         components = np.linalg.eigh(scaled.T @ scaled)[1][:, ::-1][:, :bits]
         scaled = scaled @ components
-    generator = np.random.default_rng((SEED, bits))
+    generator = np.random.default_rng((seed, bits))
     rotation: Floats = np.linalg.qr(generator.standard_normal((bits, scaled.shape[1])))[0].T
     rotation = rotation.astype(np.float32)
     for _ in range(ROTATIONS):
