@@ -46,16 +46,18 @@ class Rollouts:
         self.report: Report = {}
         """For the board's status, since the last `follow`: id, attempt, state, why, cpu."""
 
-    def follow(self, content: bytes, fetch: Fetch) -> Report:
+    def follow(
+        self, content: bytes, fetch: Fetch, discard: Callable[[Path], None] = lambda _: None
+    ) -> Report:
         """Do this board's part in the roll-out that `content`, a signed rollout.json, describes.
 
         Call it at every poll: it continues what it has begun. Nothing is raised for what the next
-        poll may repair; the report says it.
+        poll may repair; the report says it. `discard` gets what is no longer needed of `fetch`.
         """
         state, why, rollout = WAITING, "", None
         try:
             rollout = parse_rollout(content)
-            state, why = self._follow(rollout, fetch)
+            state, why = self._follow(rollout, fetch, discard)
         except FleetUnreachableError as error:
             why = str(error)
         except EdgeRuntimeError as error:
@@ -71,7 +73,9 @@ class Rollouts:
         }
         return self.report
 
-    def _follow(self, rollout: Rollout, fetch: Fetch) -> tuple[str, str]:
+    def _follow(
+        self, rollout: Rollout, fetch: Fetch, discard: Callable[[Path], None]
+    ) -> tuple[str, str]:
         answer = self.spool.answer()
         mine = answer.id == rollout.id
         if rollout.state == ABORTED:
@@ -92,7 +96,9 @@ class Rollouts:
         ):
             return self._wait()
         gallery = self._prepare_gallery(rollout, fetch) if rollout.gallery else ""
-        self.spool.put(rollout.id, rollout.attempt, fetch(rollout.archive), gallery)
+        archive = fetch(rollout.archive)
+        self.spool.put(rollout.id, rollout.attempt, archive, gallery)
+        discard(archive)
         return ASKED, ""
 
     def _answered(self, answer: Answer) -> tuple[str, str]:

@@ -42,6 +42,8 @@ class Service:
         """Raises `NotJoinedError`, `ExtraMissingError`, `FleetSignatureError` or `StorageError`."""
         self.gallery, self.every_s = gallery, every_s
         self.status: dict[str, Any] = {}
+        self.left: dict[str, int] = {}
+        """Pending pictures that only other galleries of this board have (see `carry_over`)."""
         follower = Follower(gallery, on_rollout=self._roll_out)
         self.follower, self.board = follower, follower.joined.board
         self._rollouts = Rollouts(self.board, gallery.resolve())
@@ -153,6 +155,7 @@ class Service:
             "board": self.board,
             "release": self._rollouts.spool.release or __version__,
             "rollout": self._rollouts.report,
+            "left": self.left,
             "complaints": 0,
             "clock": clock,
             "error": error,
@@ -179,7 +182,8 @@ class Service:
         place = self.gallery.resolve()
         if place != self._rollouts.gallery:  # another release leads to another gallery
             self._rollouts = Rollouts(self.board, place)
-        self._rollouts.follow(content, self.follower.repository.fetch)
+        repository = self.follower.repository
+        self._rollouts.follow(content, repository.fetch, repository.discard)
 
 
 def proposal(board: str, model_id: str, add: Add) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """A roll-out of another model, all the way: a desk, signed files over HTTP, three boards.
 
-Real: the desk's files and decisions, TUF's client, root's script, doctor, daemons and galleries. A
+Real: the desk's files and decisions, the follower, root's script, doctor, daemons and galleries. A
 replacement for systemctl starts the service, and the test calls what the path unit would start.
 """
 
@@ -28,14 +28,11 @@ from edge_runtime.desk.settings import DeskSettings
 from edge_runtime.desk.setup import make_desk
 from edge_runtime.engine.portable import PortableEngine
 from edge_runtime.enroll import EnrollOptions, enroll_photos
-from edge_runtime.fleet.rollout import Rollouts
-from edge_runtime.fleet.spool import Spool
 from edge_runtime.gallery import Gallery
 from edge_runtime.image import Image
 from edge_runtime.model import MODEL_FILE
 from tests.support.bundles import make_bundle
-from tests.support.fleet.desk import status
-from tests.support.fleet.tuf_client import TufClient, file_server
+from tests.support.fleet.tuf_client import file_server
 from tests.support.processes import ROOT
 from tests.support.systemd import write_systemctl
 
@@ -55,7 +52,6 @@ class Board:
 
     name: str
     folder: Path
-    client: TufClient
 
     @property
     def prefix(self) -> Path:
@@ -110,16 +106,16 @@ class Board:
         subprocess.run([sys.executable, script, *arguments, "--unit", unit], check=True)
 
     def follow(self) -> dict[str, object]:
-        """One poll of the follower."""
-        content, _ = self.client.read("rollout.json")
+        """One look of the follower; return the board's status."""
+        self.run("fleet", "follow", "--once")
+        path = self.folder / "state" / "gallery.sqlite.fleet" / "status.json"
+        return dict(json.loads(path.read_bytes()))
 
-        def fetch(name: str) -> Path:
-            file = self.folder / "fetched"
-            file.write_bytes(self.client.read(name)[0])
-            return file
-
-        spool = Spool(self.folder / "state" / "rollout", self.prefix)
-        return Rollouts(self.name, self.gallery, spool).follow(content, fetch)
+    def rollout(self, status: dict[str, object] | None = None) -> dict[str, object]:
+        """What the board says of the roll-out in its status, by default that of a new look."""
+        found = (status or self.follow())["rollout"]
+        assert isinstance(found, dict)
+        return found
 
     def root(self) -> subprocess.CompletedProcess[str]:
         """What edge-runtime-rollout.service runs."""
@@ -132,20 +128,25 @@ class Board:
             check=False,
         )
 
-    def recognize(self, photo: Path) -> str:
-        """Ask the release in use, as its own command does."""
+    def run(self, *arguments: str | Path) -> str:
+        """Run the command of the release in use, as the service's user would."""
         variables = {
             "EDGE_RUNTIME_MODEL": str(self.prefix / "current" / "model"),
             "EDGE_RUNTIME_GALLERY": str(self.prefix / "current" / "gallery.sqlite"),
+            "EDGE_RUNTIME_PREFIX": str(self.prefix),
         }
         done = subprocess.run(
-            [self.prefix / "current" / "venv" / "bin" / "edge-runtime", "query", photo, "--json"],
+            [self.prefix / "current" / "venv" / "bin" / "edge-runtime", *arguments],
             env={**os.environ, **variables},
             capture_output=True,
             text=True,
-            check=True,
+            check=False,
         )
-        return str(json.loads(done.stdout)["label"])
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def recognize(self, photo: Path) -> str:
+        return str(json.loads(self.run("query", photo, "--json"))["label"])
 
     def runs(self) -> bool:
         active = ["systemctl", "is-active"]
@@ -161,12 +162,11 @@ class Fleet:
         """Let every board look, let root act, and report to the desk, as a minute would."""
         states = {}
         for board in self.boards:
-            if board.follow()["state"] == "asked":
+            if board.rollout()["state"] == "asked":
                 board.root()
-            report = board.follow()
-            states[board.name] = str(report["state"])
-            message = status(board.name, 1, rollout=report)
-            take_status(self.desk.store, [(board.name, message, False)])
+            status = board.follow()
+            states[board.name] = str(board.rollout(status)["state"])
+            take_status(self.desk.store, [(board.name, json.dumps(status).encode(), False)])
         return states
 
 
@@ -199,12 +199,13 @@ def fleet(tmp_path: Path, cat: Image, photo: Path) -> Iterator[Fleet]:
         for name in ("hall", "garden", "stuck"):
             folder = tmp_path / name
             folder.mkdir()
-            board = Board(name, folder, TufClient(folder / "client", url, desk.root.read_bytes()))
+            board = Board(name, folder)
             # The stuck board's configuration insists on the gallery of the old model.
             fixed = (
                 f'[gallery]\npath = "{folder}/state/gallery.sqlite"\n' if name == "stuck" else ""
             )
             board.deploy(bundle, old, video, fixed)
+            board.run("fleet", "join", url, "--root", desk.root, "--board", name)
             boards.append(board)
         yield Fleet(desk, boards)
         for board in boards:
@@ -263,3 +264,5 @@ def test_a_board_that_is_not_ready_halts_the_roll_out_and_goes_back(
         assert board.recognize(photo) == "cat"
     with Gallery(hall.folder / "state" / f"gallery-{rollout.model_id[:12]}.sqlite") as kept:
         assert set(kept.labels()) == {"cat", "tom"}
+    with Gallery(hall.gallery) as present:  # and hashed by the old model again
+        assert set(present.labels()) == {"cat", "tom"}

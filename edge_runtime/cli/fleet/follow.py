@@ -42,6 +42,7 @@ def follow(gallery: Path, once: bool, every_s: float, as_json: bool) -> None:
 
     log_to_stderr()
     service = Service(gallery, every_s)
+    service.left = _carry_over(gallery)
     if not once:
         stop = threading.Event()
         try:
@@ -62,6 +63,36 @@ def follow(gallery: Path, once: bool, every_s: float, as_json: bool) -> None:
             f"{counts.moved} relabeled, {counts.accepted} accepted, {counts.dropped} rejected; "
             f"{count_of(pending, 'picture')} to propose"
         )
+
+
+def _carry_over(gallery: Path) -> dict[str, int]:
+    """Hash what waits in galleries of other models; return what cannot be, by their names.
+
+    The service is started anew after each change of the model.
+    """
+    import logging
+
+    from edge_runtime.errors import EdgeRuntimeError
+    from edge_runtime.fleet.carry import Embed, carry_over
+
+    def embed() -> Embed:
+        from edge_runtime.engine import open_engine
+        from edge_runtime.enroll import embed_kept
+
+        return embed_kept(open_engine(), gallery)
+
+    try:
+        carried = carry_over(gallery.resolve(), embed)
+    except EdgeRuntimeError as error:
+        logging.getLogger(__name__).warning("%s", error)
+        return {}
+    if carried.pictures:
+        done = count_of(carried.pictures, "pending picture")
+        echo(f"hashed {done} of another model's gallery for this model", err=True)
+    for name, count in carried.left.items():
+        waiting = count_of(count, "pending picture")
+        echo(f"{name}: {waiting} without a kept picture: enroll them again", err=True)
+    return carried.left
 
 
 @click.command("proposals")
