@@ -6,9 +6,9 @@ queries share one pass over the codes.
 
 from __future__ import annotations
 
+import queue
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ from edge_runtime.system.helper_thread import HelperThread
 MOST_WAITING = 8192
 """Queries that wait; more are refused."""
 TOGETHER = 1024
-"""Queries that are answered together. A search can hold more only if one request has more."""
+"""Queries from which on a search takes no further requests."""
 Result = tuple[Content, list[Answer]]
 
 
@@ -55,8 +55,13 @@ class Worker:
     def __init__(self, open_codes: Callable[[], Codes]) -> None:
         """Open the codes on the new thread and wait for that; raises what it raises."""
         self.work = Work()
-        self._waiting: deque[_Job] = deque()
-        self._changed = threading.Condition()
+        # Its lock is released before the thread wakes up. With a condition, both threads would
+        # wait for each other once more in every request.
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        """None only wakes the thread up."""
+        self._counting = threading.Lock()
+        self.waiting = 0
+        """The number of queries that wait."""
         self._closed = False
         self._codes: Codes | None = None
         self._open = open_codes
@@ -69,30 +74,28 @@ class Worker:
             self.close(0)
             raise
 
-    @property
-    def waiting(self) -> int:
-        """The number of queries that wait."""
-        return sum(len(job.queries) for job in tuple(self._waiting))
-
     def ask(self, queries: Sequence[Query]) -> Future[Result]:
         """Return the answers, soon; without queries, only the content. Raises `BusyError`."""
         job = _Job(queries)
-        with self._changed:
+        with self._counting:
             if self._closed or self.waiting + len(queries) > MOST_WAITING:
                 self.work.refused += len(queries)
                 raise BusyError("too many queries at once", remedy="try again in a second")
-            self._waiting.append(job)
-            self._changed.notify()
+            self.waiting += len(queries)
+            self._jobs.put(job)
         return job.future
 
     def close(self, wait_s: float) -> None:
         """Stop within `wait_s`; what waits is refused."""
-        with self._changed:
+        with self._counting:
             self._closed = True
-            self._changed.notify()
+        self._jobs.put(None)
         self.thread.stop()
         self.thread.join(wait_s)
-        self._refuse_waiting()
+        while not self._jobs.empty():
+            job = self._next()
+            if job is not None and job.future.set_running_or_notify_cancel():
+                job.future.set_exception(BusyError("the server is shutting down"))
 
     def _run(self) -> None:
         if self._codes is None:
@@ -105,24 +108,33 @@ class Worker:
                 return
             if not self._opened.done():
                 self._opened.set_result(None)
-        while jobs := self._take():
-            self._answer(self._codes, jobs)
+        while not self._closed:
+            self._answer(self._codes, self._take())
         self._codes.close()
 
     def _take(self) -> list[_Job]:
         """Wait for jobs and return those that are answered together; none at the end."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._closed or self._waiting)
-            jobs: list[_Job] = []
-            size = 0
-            while self._waiting and not self._closed:
-                size += len(self._waiting[0].queries)
-                if jobs and size > TOGETHER:
-                    break
-                jobs.append(self._waiting.popleft())
+        job = self._jobs.get()
+        jobs: list[_Job] = []
+        size = 0
+        while job is not None:
+            jobs.append(job)
+            size += len(job.queries)
+            job = self._next() if size < TOGETHER else None
+        with self._counting:
+            self.waiting -= size
         return jobs
 
+    def _next(self) -> _Job | None:
+        """Return the next job; None if none waits, or `close` has been called."""
+        try:
+            return self._jobs.get_nowait()
+        except queue.Empty:
+            return None
+
     def _answer(self, codes: Codes, jobs: list[_Job]) -> None:
+        if not jobs:
+            return
         jobs = [job for job in jobs if job.future.set_running_or_notify_cancel()]
         queries = [query for job in jobs for query in job.queries]
         began_s = time.perf_counter()
@@ -143,10 +155,3 @@ class Worker:
         rest = iter(answers)
         for job in jobs:
             job.future.set_result((content, [next(rest) for _ in job.queries]))
-
-    def _refuse_waiting(self) -> None:
-        with self._changed:
-            jobs, self._waiting = list(self._waiting), deque()
-        for job in jobs:
-            if job.future.set_running_or_notify_cancel():
-                job.future.set_exception(BusyError("the server is shutting down"))

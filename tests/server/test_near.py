@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import base64
+import signal
+import ssl
 import threading
+import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +25,7 @@ from tests.server.lookup_server import (
     hex_of,
     some_codes,
 )
-from tests.support.processes import run_cli
+from tests.support.processes import ROOT, run_cli
 from tests.support.web import write_secret
 
 
@@ -255,3 +260,37 @@ def test_missing_and_busy_are_errors(tmp_path: Path, path: Path, server: LookupS
     taken = run_cli("serve", "--gallery", path, "--port", port)
     assert taken.returncode == 11
     assert "cannot listen" in taken.stderr
+
+
+def test_https_and_a_token_that_sighup_reads_again(tmp_path: Path, path: Path) -> None:
+    tls, token = ROOT / "tests/data/tls", tmp_path / "token"
+    key = tmp_path / "key"
+    write_secret(key, (tls / "one.key").read_text())
+    write_secret(token, "0123456789abcdef")
+    server = LookupServer(
+        *("--gallery", path, "--certificate-file", tls / "one.pem", "--key-file", key),
+        *("--token-file", token, "--name", "codes.example"),
+    )
+    assert server.url.startswith("https://127.0.0.1:")
+    context = ssl.create_default_context(cafile=str(tls / "one.pem"))
+    context.check_hostname = False
+
+    def status(sent: str) -> int:
+        headers = {"Authorization": f"Bearer {sent}", "Host": "codes.example"}
+        request = urllib.request.Request(f"{server.url}/v1/content", headers=headers)
+        try:
+            with urllib.request.urlopen(request, timeout=30, context=context) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code
+
+    assert status("0123456789abcdef") == 200
+    write_secret(token, "another-token-0123")
+    server.child.send_signal(signal.SIGHUP)
+    end_s = time.monotonic() + 30
+    while status("another-token-0123") != 200 and time.monotonic() < end_s:
+        time.sleep(0.5)
+    assert status("another-token-0123") == 200
+    assert status("0123456789abcdef") == 401
+    assert server.end() == 0

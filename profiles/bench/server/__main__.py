@@ -28,12 +28,13 @@ import psutil
 from edge_runtime.code import Code
 from edge_runtime.engine.fake import FakeEngine
 from edge_runtime.gallery import Gallery, LabeledCode
-from profiles.bench.lookup import Case, make_codes
 
 K = 5
 PART = 20_000
 WARM_UP = 100
 LABELS = 1000
+CLUSTERS, FLIPS = 10_000, 3
+"""Clusters of codes, and bits that are changed in each code."""
 SQLITE_QUERIES = 3
 
 Distances = list[list[int]]
@@ -47,15 +48,15 @@ Distances = list[list[int]]
 @click.option("--settle", default=0.0, show_default=True, help="Seconds to wait for the index.")
 def main(count: float, gallery: Path | None, queries: int, batch: int, settle: float) -> None:
     """Measure and print."""
-    codes, _ = make_codes(Case("clustered", 64, int(count)))
     rng = np.random.default_rng(3)
+    codes = _clustered(int(count), rng)
     flips = np.uint64(1) << rng.integers(0, 64, (queries, 1), np.uint64)
     asked = codes[rng.integers(0, len(codes), queries)] ^ flips
     with tempfile.TemporaryDirectory(prefix="edge-server-") as folder:
         path = gallery or Path(folder) / "gallery.sqlite"
         if not path.exists():
             _make(path, codes)
-        click.echo(f"{len(codes)} clustered codes, k = {K}")
+        click.echo(f"{len(codes)} codes in {CLUSTERS} clusters, k = {K}")
         server, port = _start(path)
         try:
             process = psutil.Process(server.pid)
@@ -70,6 +71,15 @@ def main(count: float, gallery: Path | None, queries: int, batch: int, settle: f
             server.terminate()
             server.wait()
         _peers(codes, asked, found)
+
+
+def _clustered(count: int, rng: np.random.Generator) -> Code:
+    """Return codes of 64 bits, uint64 [count, 1], in clusters with a few bits changed in each."""
+    centers = rng.integers(0, 2**64, CLUSTERS, np.uint64)
+    codes = centers[rng.integers(0, CLUSTERS, count)]
+    for _ in range(FLIPS):
+        codes ^= np.uint64(1) << rng.integers(0, 64, count, np.uint64)
+    return codes[:, np.newaxis]
 
 
 def _make(path: Path, codes: Code) -> None:
