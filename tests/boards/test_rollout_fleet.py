@@ -19,7 +19,6 @@ import cv2
 import numpy as np
 import pytest
 
-from edge_runtime.bundle import open_bundle
 from edge_runtime.desk.folder import Desk
 from edge_runtime.desk.intake import take_status
 from edge_runtime.desk.rollout.decision import Limits
@@ -185,7 +184,9 @@ def _gallery(path: Path, model: Path, photo: Path) -> Path:
 
 
 @pytest.fixture
-def fleet(tmp_path: Path, cat: Image, photo: Path) -> Iterator[Fleet]:
+def fleet(
+    tmp_path: Path, cat: Image, photo: Path, request: pytest.FixtureRequest
+) -> Iterator[Fleet]:
     video = tmp_path / "cat.mp4"
     writer = cv2.VideoWriter(str(video), cv2.VideoWriter.fourcc(*"mp4v"), 20, (320, 240))
     for _ in range(10):
@@ -196,7 +197,7 @@ def fleet(tmp_path: Path, cat: Image, photo: Path) -> Iterator[Fleet]:
     desk = make_desk(tmp_path / "desk", tmp_path / "root", DeskSettings(fleet="shop"), gallery=old)
     boards = []
     with file_server(desk.public) as url:
-        for name in ("hall", "garden", "stuck"):
+        for name in getattr(request, "param", ("hall", "garden", "stuck")):
             folder = tmp_path / name
             folder.mkdir()
             board = Board(name, folder)
@@ -212,16 +213,16 @@ def fleet(tmp_path: Path, cat: Image, photo: Path) -> Iterator[Fleet]:
             subprocess.run(["systemctl", "stop"], env=board.environment(), check=False)
 
 
-def _portable_bundle(folder: Path, model: Path) -> Path:
-    """A bundle for this CPU whose network was not compiled."""
+def _portable_bundle(folder: Path, model: Path, **change: object) -> Path:
+    """A bundle for this CPU whose network was not compiled; `change` is what it needs of a CPU."""
     folder.mkdir()
     make_bundle(folder, model=model)
     (folder / "libedge.so").unlink()
     manifest = json.loads((folder / "manifest.json").read_text())
     manifest["precision"] = "portable"
     del manifest["files"]["libedge.so"]
+    manifest["target"] |= change
     (folder / "manifest.json").write_text(json.dumps(manifest))
-    assert open_bundle(folder).library is None
     return folder
 
 
@@ -266,3 +267,29 @@ def test_a_board_that_is_not_ready_halts_the_roll_out_and_goes_back(
         assert set(kept.labels()) == {"cat", "tom"}
     with Gallery(hall.gallery) as present:  # and hashed by the old model again
         assert set(present.labels()) == {"cat", "tom"}
+
+
+@pytest.mark.parametrize("fleet", [("hall",)], indirect=True)
+def test_what_was_changed_or_is_for_another_cpu_is_refused(fleet: Fleet, tmp_path: Path) -> None:
+    (hall,) = fleet.boards
+    model = ROOT / "models" / MODEL_FILE
+    foreign = _portable_bundle(tmp_path / "foreign", model, features=["no_such_feature"])
+    start(fleet.desk, foreign, waves=(100.0,))
+    assert fleet.poll() == {"hall": "failed"}
+    assert (found := step(fleet.desk)) and found.action == "halt"
+    assert "hall: doctor: bundle: " in found.why and "no_such_feature" in found.why
+    abort(fleet.desk)
+    assert fleet.poll() == {"hall": "back"}
+
+    rollout = start(fleet.desk, _portable_bundle(tmp_path / "new", model, cpu="x"), waves=(100.0,))
+    archive = fleet.desk.repository().path_of(rollout.archive)
+    content = archive.read_bytes()
+    archive.write_bytes(content[:5000] + b"?" + content[5001:])
+    said = hall.rollout()
+    assert said["state"] == "failed" and "was changed after it was signed" in str(said["why"])
+    assert not list((hall.folder / "state" / "rollout").glob("*.tar"))
+    assert (hall.prefix / "current").readlink().name == "base" and hall.runs()
+    archive.write_bytes(content)
+    assert fleet.poll() == {"hall": "ready"}
+    assert (hall.prefix / "current").readlink().name != "base" and hall.runs()
+    assert hall.gallery.name == "gallery.sqlite"  # the model is the same
