@@ -22,8 +22,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from edge_runtime.fleet.follower import board_state
-from edge_runtime.fleet.following.joined import Joined, write_joined
 
 from edge_runtime.desk.edit import accept, reject
 from edge_runtime.desk.publish import signed_version
@@ -32,6 +30,8 @@ from edge_runtime.desk.settings import Broker, DeskSettings
 from edge_runtime.desk.setup import make_desk
 from edge_runtime.errors import EXIT_CHECK_FAILED, EdgeRuntimeError
 from edge_runtime.fleet.content import gallery_digest
+from edge_runtime.fleet.follower import board_state
+from edge_runtime.fleet.following.joined import Joined, write_joined
 from edge_runtime.gallery import Gallery
 from profiles.bench.fleet.board import MODEL
 from profiles.bench.fleet.parts import Mosquitto, Part, file_server, free_port

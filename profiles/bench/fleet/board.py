@@ -12,11 +12,11 @@ import time
 from pathlib import Path
 
 import numpy as np
-from edge_runtime.fleet.service import Service
 
 from edge_runtime.engine.fake import FakeEngine
 from edge_runtime.errors import EdgeRuntimeError
 from edge_runtime.fleet import service
+from edge_runtime.fleet.service import Service
 from edge_runtime.gallery import Gallery, LabeledCode
 from edge_runtime.gallery.pictures import view_digest
 
