@@ -52,7 +52,7 @@ class Rollouts:
         """Do this board's part in the roll-out that `content`, a signed rollout.json, describes.
 
         Call it at every poll: it continues what it has begun. Nothing is raised for what the next
-        poll may repair; the report says it. `discard` gets what is no longer needed of `fetch`.
+        poll may repair; the report says it. `discard` gets fetched files that were used.
         """
         state, why, rollout = WAITING, "", None
         try:
