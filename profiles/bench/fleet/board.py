@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 MODEL = FakeEngine().model
 VIEWS = 6
 LABELS = 12
-EVERY_S = 4.0
+EVERY_S = 1.5
 """Mean seconds between two enrollments."""
 RESEND_S, TICK_S, LONGEST_S = 5.0, 0.3, 3.0
 """In use these are a day, two seconds and an hour."""
