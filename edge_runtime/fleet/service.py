@@ -32,6 +32,7 @@ LONGEST_S = 3600.0
 TICK_S = 2.0
 """Between two looks at the gallery for new proposals."""
 RESEND_S = 86_400.0
+FINISH_S = 10.0
 STATUS_FILE = "status.json"
 
 
@@ -82,6 +83,20 @@ class Service:
         finally:
             self._connect()
             self._report(look, error, clock)
+
+    def finish(self, wait_s: float = FINISH_S) -> None:
+        """Send the status and the proposals if the broker answers within `wait_s`, and close."""
+        end = time.monotonic() + wait_s
+        while self._link is not None and time.monotonic() < end:
+            if self._link.free:
+                self._send_status()
+                with suppress(EdgeRuntimeError):
+                    while self.send_proposals():
+                        time.sleep(0.05)
+                break
+            time.sleep(0.05)
+        if self._link is not None:
+            self._link.close()
 
     def _wait(self, stop: threading.Event) -> None:
         """Wait for the next look, and send new proposals until then."""

@@ -143,6 +143,17 @@ def test_a_broker_that_loses_everything_loses_no_proposal(
     listener.close()
 
 
+@needs_broker
+def test_one_look_proposes_too(board: Path, tmp_path: Path, broker: Broker) -> None:
+    _join(board, SignedFolder(tmp_path / "public", mqtt=_mqtt(broker)))
+    listener = Listener(broker.port)
+    done = _run("follow", "--once", "--gallery", board)
+    assert (done.returncode, done.stdout) == (0, "version 1: nothing new\n")
+    until(lambda: listener.payloads(f"{TOPIC}/proposals/kitchen"))
+    assert _status(listener, version=1)
+    listener.close()
+
+
 # -- kills -----------------------------------------------------------------------------------------
 
 
@@ -214,6 +225,18 @@ def test_a_board_joins_proposes_and_leaves(
         assert gallery.labels() == {"cat": 2, "mine": 2}
     assert run_command(["fleet", "status", *at]) == 15
     assert "has not joined a fleet" in capsys.readouterr().err
+
+
+def test_a_gallery_may_be_a_link(board: Path, tmp_path: Path) -> None:
+    """As the link of a release to the gallery of its model."""
+    link = tmp_path / "release" / "gallery.sqlite"
+    link.parent.mkdir()
+    link.symlink_to(board)
+    _join(link, SignedFolder(tmp_path / "public"))
+    assert (board.parent / "gallery.sqlite.fleet" / "join.json").exists()
+    assert [path.name for path in link.parent.iterdir()] == ["gallery.sqlite"]
+    done = _run("follow", "--once", "--gallery", link)
+    assert done.returncode == 0, done.stderr
 
 
 def test_what_cannot_be_joined_changes_nothing(

@@ -149,9 +149,11 @@ FAULTS = {
 }
 
 
+FLEET_TABLES = ("shared", "shared_label", "fleet")
+"""That schema 5 does not have."""
 LATER_TABLES = (
     *("feature", "picture", "layer", "metric", "calibration", "refit"),
-    *("shared", "shared_label", "fleet"),
+    *FLEET_TABLES,
 )
 """That schema 3 does not have."""
 
@@ -226,6 +228,19 @@ def test_a_gallery_of_schema_3_answers_as_before(gallery: Gallery) -> None:
         migrated.enroll([_item(7, "dog")])
         assert migrated.rank(_embedding(7)) is None
         assert _stored(migrated)[4] == ("dog", _stored(migrated)[4][1], b"")
+    assert verify(gallery.path) == []
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+def test_a_gallery_of_schema_5_follows_no_fleet(gallery: Gallery, read_only: bool) -> None:
+    expected = _fill(gallery)
+    gallery.close()
+    tables = [f"DROP TABLE {table}" for table in FLEET_TABLES]
+    _change(gallery.path, *tables, "PRAGMA user_version = 5")
+    with Gallery(gallery.path, MODEL, read_only=read_only) as migrated:
+        assert _stored(migrated).keys() == expected.keys()
+        stats = migrated.stats()
+    assert (stats.fleet_version, stats.pending_pictures) == (None, None)
     assert verify(gallery.path) == []
 
 

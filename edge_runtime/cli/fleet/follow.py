@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -44,13 +45,13 @@ def follow(gallery: Path, once: bool, every_s: float, as_json: bool) -> None:
     service = Service(gallery, every_s)
     service.left = _carry_over(gallery)
     if not once:
-        stop = threading.Event()
-        try:
-            with terminable():
-                service.run(stop)
-        except KeyboardInterrupt:
-            return
-    look = service.look()
+        with suppress(KeyboardInterrupt), terminable():
+            service.run(threading.Event())
+        return
+    try:
+        look = service.look()
+    finally:
+        service.finish()
     if as_json:
         applied = None if look.applied is None else asdict(look.applied)
         print_json({"newest": look.newest, "other_model": look.other_model, "applied": applied})
