@@ -85,7 +85,7 @@ MOST_LINES = 350
 ON_THE_BOARD = {"numpy", "cv2", "psutil", "onnxruntime", "click", "rich", "exifread", "msgspec"}
 EXTRAS = {
     *("paho", "starlette", "uvicorn", "h11", "prometheus_client", "picamera2", "matplotlib"),
-    *("tuf", "securesystemslib", "cryptography", "distributed", "clickhouse_connect"),
+    *("tuf", "securesystemslib", "cryptography", "distributed"),
 }
 """Used on the board too, but only where an option asks for them."""
 HEAVY = {"tvm", "onnx", "torch"}
