@@ -200,7 +200,7 @@ class Recognizer:
 
         Raises `NotEnrolledError`.
         """
-        return self.gallery.relabel(check_label(old), check_label(new))
+        return self.gallery.relabel(check_label(old), check_label(new)).counts
 
     # -- recognition --------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from edge_runtime.gallery.features.rows import write_features, write_pictures
 from edge_runtime.gallery.pictures import count_pictures, count_rows
 from edge_runtime.gallery.records import Counts, LabelData, LabeledCode, check_label
 from edge_runtime.gallery.rows import (
+    ItemRow,
     begin_generation,
     checksum_of,
     next_id,
@@ -235,11 +236,7 @@ def delete(connection: sqlite3.Connection, label: str | None, ids: Sequence[int]
             )
     pictures -= count_pictures(connection, owners)
     for owner in owners:
-        execute(
-            "DELETE FROM label WHERE id = ?1 AND NOT EXISTS "
-            "(SELECT 1 FROM item WHERE label_id = ?1)",
-            (owner,),
-        )
+        remove_if_empty(connection, owner)
     begin_generation(connection, removed)
     return Counts(pictures, len(removed))
 
@@ -266,16 +263,29 @@ def relabel(connection: sqlite3.Connection, old: str, new: str, *, merge: bool =
         if row.digest is not None and has(connection, target, row.digest):
             connection.execute("DELETE FROM item WHERE id = ?", (row.id,))
             continue
-        values = row._replace(label_id=target)[:-1]
-        connection.execute(
-            "UPDATE item SET label_id = ?, checksum = ? WHERE id = ?",
-            (target, checksum_of(values), row.id),
-        )
+        move(connection, row, target)
         moved.append(row)
     _add_label_data(connection, new, data)
     connection.execute("DELETE FROM label WHERE id = ?", (source,))
     begin_generation(connection, [row.id for row in rows])
     return count_rows(moved)
+
+
+def move(connection: sqlite3.Connection, row: ItemRow, target: int) -> None:
+    """Give a code to the label with the id `target`."""
+    values = row._replace(label_id=target)[:-1]
+    connection.execute(
+        "UPDATE item SET label_id = ?, checksum = ? WHERE id = ?",
+        (target, checksum_of(values), row.id),
+    )
+
+
+def remove_if_empty(connection: sqlite3.Connection, owner: int) -> None:
+    """Remove the label with the id `owner` if it has no code."""
+    connection.execute(
+        "DELETE FROM label WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM item WHERE label_id = ?1)",
+        (owner,),
+    )
 
 
 def label_id(connection: sqlite3.Connection, label: str) -> int:

@@ -1,4 +1,4 @@
-"""Remove labels and pictures together, and put them back."""
+"""Remove labels and pictures together, rename and merge labels, and take each of these back."""
 
 from __future__ import annotations
 
@@ -8,12 +8,32 @@ from dataclasses import dataclass, field, replace
 
 from edge_runtime.code import words_of
 from edge_runtime.errors import NotEnrolledError
-from edge_runtime.gallery.changes import Batch, delete, existing, insert, label_data_of
+from edge_runtime.gallery.changes import (
+    Batch,
+    add_label_data,
+    delete,
+    existing,
+    has,
+    insert,
+    label_data_of,
+    label_id,
+    move,
+    relabel,
+    remove_if_empty,
+    set_label_data,
+)
 from edge_runtime.gallery.content import labeled_code
 from edge_runtime.gallery.features.rows import read_feature, read_picture
 from edge_runtime.gallery.pictures import read_companions
-from edge_runtime.gallery.records import Counts, LabelData, LabeledCode
-from edge_runtime.gallery.rows import ItemRow, Meta, read_items, read_labels, read_position
+from edge_runtime.gallery.records import Counts, LabelData, LabeledCode, check_label
+from edge_runtime.gallery.rows import (
+    ItemRow,
+    Meta,
+    begin_generation,
+    read_items,
+    read_labels,
+    read_position,
+)
 
 
 @dataclass
@@ -38,6 +58,27 @@ class Removed:
         )
 
 
+@dataclass
+class Moved:
+    """What a rename or a merge has done, to be taken back."""
+
+    counts: Counts
+    """What was moved."""
+    old: str
+    new: str
+    ids: list[int]
+    """Of the codes that were moved."""
+    removed: Removed
+    """What both labels had, and the data of `old`."""
+    new_data: tuple[LabelData, LabelData] | None
+    """The data of `new` before and after; None if the label was new."""
+
+    @property
+    def size_bytes(self) -> int:
+        """Approximate memory."""
+        return self.removed.size_bytes + 40 * len(self.ids)
+
+
 def remove_together(
     connection: sqlite3.Connection,
     meta: Meta,
@@ -54,6 +95,13 @@ def remove_together(
     ]
     whole = {row.id for row in rows}
     rows += [row for row in _rows_of(connection, pictures) if row.id not in whole]
+    removed = _read(connection, meta, rows)
+    removed.counts = delete(connection, None, [row.id for row in rows])
+    return removed
+
+
+def _read(connection: sqlite3.Connection, meta: Meta, rows: Sequence[ItemRow]) -> Removed:
+    """Return what is to be put back when these codes are removed."""
     removed = Removed()
     for row in rows:
         (label,) = read_labels(connection, row.label_id)
@@ -66,7 +114,6 @@ def remove_together(
                 picture=read_picture(connection, row.id),
             )
             removed.codes.setdefault(row.created_at, []).append(code)
-    removed.counts = delete(connection, None, [row.id for row in rows])
     return removed
 
 
@@ -87,7 +134,14 @@ def _rows_of(connection: sqlite3.Connection, ids: Sequence[int]) -> list[ItemRow
     return [found[code_id] for code_id in sorted(found)]
 
 
-def put_back(connection: sqlite3.Connection, meta: Meta, removed: Removed) -> int:
+def take_back(connection: sqlite3.Connection, meta: Meta, done: Removed | Moved) -> int:
+    """Undo a removal, a rename or a merge, inside a transaction; return the number of codes."""
+    if isinstance(done, Removed):
+        return _put_back(connection, meta, done)
+    return _move_back(connection, meta, done)
+
+
+def _put_back(connection: sqlite3.Connection, meta: Meta, removed: Removed) -> int:
     """Enroll again what was removed, inside a transaction; return the number of codes.
 
     What was enrolled again meanwhile stays as it is.
@@ -99,4 +153,58 @@ def put_back(connection: sqlite3.Connection, meta: Meta, removed: Removed) -> in
         batch = Batch(codes, data, meta.bits)
         ids = insert(connection, batch, created_at=created_at)
         count += len(ids) - ids.count(None)
+    return count
+
+
+def relabel_together(
+    connection: sqlite3.Connection, meta: Meta, old: str, new: str, *, merge: bool
+) -> Moved:
+    """Do what `changes.relabel` does, and return how to take it back; inside a transaction."""
+    source, old, new = existing(connection, old), check_label(old), check_label(new)
+    found = connection.execute("SELECT id FROM label WHERE name = ?", (new,)).fetchone()
+    before = label_data_of(connection, new) if found else None
+    rows = list(read_items(connection, "WHERE label_id = ?", (source,)))
+    doubles = [
+        row
+        for row in rows
+        if found and row.digest is not None and has(connection, *found, row.digest)
+    ]
+    removed = _read(connection, meta, doubles)
+    removed.label_data[old] = label_data_of(connection, old)
+    counts = relabel(connection, old, new, merge=merge)
+    gone = {row.id for row in doubles}
+    return Moved(
+        counts,
+        old,
+        new,
+        [row.id for row in rows if row.id not in gone],
+        removed,
+        None if before is None else (before, label_data_of(connection, new)),
+    )
+
+
+def _move_back(connection: sqlite3.Connection, meta: Meta, moved: Moved) -> int:
+    """Take a rename or a merge back, inside a transaction; return the number of codes.
+
+    What was changed meanwhile stays as it is. Raises `NotEnrolledError` if nothing is left.
+    """
+    target = existing(connection, moved.new)
+    rows = [
+        row
+        for code_id in moved.ids
+        for row in read_items(connection, "WHERE id = ? AND label_id = ?", (code_id, target))
+    ]
+    owner = label_id(connection, moved.old)
+    rows = [row for row in rows if row.digest is None or not has(connection, owner, row.digest)]
+    for row in rows:
+        move(connection, row, owner)
+    begin_generation(connection, [row.id for row in rows])
+    count = len(rows) + _put_back(connection, meta, moved.removed)
+    if moved.new_data and label_data_of(connection, moved.new) == moved.new_data[1]:
+        set_label_data(connection, moved.new, moved.new_data[0])
+    add_label_data(connection, [(moved.old, moved.removed.label_data[moved.old])])
+    for each in (target, owner):
+        remove_if_empty(connection, each)
+    if not count:
+        raise NotEnrolledError("nothing is left of what was moved", where=moved.new)
     return count

@@ -41,11 +41,14 @@ from edge_runtime.gallery.records import (
     LabeledCode,
     Stats,
 )
-from edge_runtime.gallery.removal import Removed, put_back, remove_together
-from edge_runtime.gallery.rows import (
-    Meta,
-    begin_generation,
+from edge_runtime.gallery.removal import (
+    Moved,
+    Removed,
+    relabel_together,
+    remove_together,
+    take_back,
 )
+from edge_runtime.gallery.rows import Meta, begin_generation
 from edge_runtime.gallery.schema import translated
 from edge_runtime.gallery.snapshot.packed import Snapshot
 from edge_runtime.gallery.statistics import gallery_stats
@@ -122,19 +125,20 @@ class Gallery(OpenGallery):
                 self._connection, Meta(self.model_id, self.bits), labels, pictures
             )
 
-    def put_back(self, removed: Removed) -> int:
-        """Enroll again what `remove_together` removed; return the number of codes."""
+    def put_back(self, done: Removed | Moved) -> int:
+        """Take `remove_together` or `relabel` back; return the number of codes."""
         with self._writing():
-            return put_back(self._connection, Meta(self.model_id, self.bits), removed)
+            return take_back(self._connection, Meta(self.model_id, self.bits), done)
 
-    def relabel(self, old: str, new: str, *, merge: bool = True) -> Counts:
-        """Move the codes of the label `old` to `new`; return how many pictures and codes moved.
+    def relabel(self, old: str, new: str, *, merge: bool = True) -> Moved:
+        """Move the codes of the label `old` to `new`; return what was moved, for `put_back`.
 
         A picture that is enrolled under both labels is kept once. Raises `NotEnrolledError`, and
         without `merge` `LabelError` if `new` exists.
         """
+        meta = Meta(self.model_id, self.bits)
         with self._writing():
-            return changes.relabel(self._connection, old, new, merge=merge)
+            return relabel_together(self._connection, meta, old, new, merge=merge)
 
     def refit(
         self, bits: int = 64, prior: FeaturePrior | None = None, *, dry_run: bool = False

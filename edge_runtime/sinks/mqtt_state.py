@@ -95,7 +95,7 @@ class RetainedState:
 
 
 def left_behind(board: str, topics: Topics, topic: str, payload: bytes) -> tuple[str, ...]:
-    """Return the topics to clear, if the retained `payload` is of a place that is no longer there.
+    """Return the topics to clear, if the retained `payload` is of a place that the board lacks now.
 
     A board that was killed cannot take back what the broker retains. Only what names this board is
     its own: another board may publish below the same topic. A picture comes before its state, so

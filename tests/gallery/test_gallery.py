@@ -98,7 +98,7 @@ def test_pictures_and_codes_are_counted_apart(gallery: Gallery) -> None:
     assert (gallery.stats().pictures, gallery.stats().codes) == (5, 12)
     assert gallery.remove(ids=[2]) == (0, 1)
     assert gallery.remove(ids=[7, 9]) == (1, 2)
-    assert gallery.relabel("cat", "dog") == (2, 7)
+    assert gallery.relabel("cat", "dog").counts == (2, 7)
     assert gallery.remove(label="dog") == (4, 9)
     assert gallery.label_counts() == {}
 
@@ -228,7 +228,7 @@ def test_random_operations_match_a_plain_python_implementation(
                 old, new = arguments
                 moved = [n for n, (label, _) in expected_items.items() if label == old]
                 if moved and old != new:
-                    assert gallery.relabel(old, new).codes == len(moved)
+                    assert gallery.relabel(old, new).counts.codes == len(moved)
                     for number in moved:
                         expected_items[number] = (new, expected_items[number][1])
                 else:

@@ -167,10 +167,12 @@ def test_relabel_and_merge(path: Path) -> None:
     with Gallery(path, MODEL, create=True) as gallery:
         gallery.enroll(_items(0, 10))
         gallery.enroll(_items(5, 12, "dog"))
-        assert gallery.relabel("dog", "Hund").codes == 7
+        assert gallery.relabel("dog", "Hund").counts.codes == 7
         assert gallery.labels() == {"Hund": 7, "cat": 10}
         assert {match.label for match in gallery.search(_code(0), 99)} == {"Hund", "cat"}
-        assert gallery.relabel("Hund", "cat").codes == 2  # five were already enrolled under both
+        assert (
+            gallery.relabel("Hund", "cat").counts.codes == 2
+        )  # five were already enrolled under both
         assert gallery.labels() == {"cat": 12}
         assert len(gallery.search(_code(0), 99)) == 12
         with pytest.raises(NotEnrolledError):

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from edge_runtime.engine.fake import FakeEngine
 from edge_runtime.enroll import EnrollOptions, enroll_image, enroll_photos
@@ -121,8 +124,62 @@ def test_a_rename_onto_a_label_must_be_meant(gallery: Gallery, noise: Any) -> No
     _fill(gallery, noise)
     with pytest.raises(LabelError, match="label 2: this label exists already"):
         gallery.relabel("label 1", "label 2", merge=False)
-    assert gallery.relabel("label 1", "other", merge=False).pictures == 4
-    assert gallery.relabel("other", "label 2").pictures == 4
+    assert gallery.relabel("label 1", "other", merge=False).counts.pictures == 4
+    assert gallery.relabel("other", "label 2").counts.pictures == 4
+
+
+@pytest.mark.parametrize("new", ["label 2", "label 0", "other"])
+def test_a_rename_or_merge_can_be_taken_back(gallery: Gallery, noise: Any, new: str) -> None:
+    _fill(gallery, noise)
+    photos = [("label 1", noise(2)), ("label 2", noise(1)), ("label 2", noise(4))]
+    enroll_photos(FakeEngine(), gallery, photos, KEEP)  # under both labels
+    gallery.set_label_data("label 0", LabelData("[1]", b""))
+    before = _facts(gallery)
+    moved = gallery.relabel("label 1", new)
+    assert "label 1" not in gallery.labels()
+    assert gallery.label_data(new).thumbnail
+    codes = gallery.put_back(moved)
+    assert codes == gallery.labels()["label 1"]
+    assert _facts(gallery) == before
+    assert verify(gallery.path) == []
+
+
+def test_taking_a_merge_back_leaves_what_came_later(gallery: Gallery, noise: Any) -> None:
+    _fill(gallery, noise)
+    moved = gallery.relabel("label 1", "label 2")
+    with pytest.raises(NotEnrolledError):
+        gallery.put_back(replace(moved, new="nobody"))
+    gallery.set_payload("label 2", '"mine"')
+    enroll_image(FakeEngine(), gallery, "label 2", noise(30))
+    (gone,) = {each.id for each in gallery.pictures("label 2")} & {moved.ids[0]}
+    gallery.remove_together(pictures=[gone])
+    assert gallery.put_back(moved) == 18
+    assert len(gallery.pictures("label 1")) == 3
+    assert len(gallery.pictures("label 2")) == 4
+    assert gallery.payload("label 2") == '"mine"'
+    assert gallery.payload("label 1") == '{"floor": 3}'
+    gallery.remove(label="label 2")
+    with pytest.raises(NotEnrolledError):
+        gallery.put_back(moved)
+    assert sorted(gallery.labels()) == ["label 0", "label 1"]
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 4)), min_size=1, max_size=12))
+def test_a_merge_and_its_undo_change_nothing(
+    tmp_path_factory: pytest.TempPathFactory, pictures: list[tuple[int, int]]
+) -> None:
+    path = tmp_path_factory.mktemp("merge") / "g.sqlite"
+    with Gallery(path, FakeEngine().model, create=True) as gallery:
+        for label, picture in pictures:
+            code = np.array([1000 * picture + 7], np.uint64)
+            digest = bytes([picture]) * 32
+            data = {str(label): LabelData(f"[{label}]" if picture % 2 else "", JPEG)}
+            gallery.enroll([LabeledCode(str(label), code, "photo", digest)], data)
+        before = _facts(gallery)
+        for old in gallery.labels():
+            for new in {"0", "1", "2", "new"} - {old}:
+                gallery.put_back(gallery.relabel(old, new))
+                assert _facts(gallery) == before
 
 
 def test_the_streamed_export_is_that_of_the_command(

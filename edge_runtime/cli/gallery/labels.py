@@ -97,7 +97,7 @@ def relabel(gallery: Path, as_json: bool, old: str, new: str) -> None:
     from edge_runtime.gallery import Gallery
 
     with Gallery(gallery) as opened:
-        moved = opened.relabel(old, new)
+        moved = opened.relabel(old, new).counts
     if as_json:
         print_json({"pictures_moved": moved.pictures, "codes_moved": moved.codes})
     else:

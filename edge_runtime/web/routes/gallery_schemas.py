@@ -36,7 +36,8 @@ RENAME: Schema = {
     },
     "required": ["to"],
 }
-RENAMED = record(label=TEXT, pictures_moved=PICTURES, codes_moved=CODES)
+_UNDO = described(nullable(TEXT), "For /api/gallery/undo; null: too large to be undone.")
+RENAMED = record(label=TEXT, pictures_moved=PICTURES, codes_moved=CODES, undo=_UNDO)
 PAYLOAD = record(label=TEXT, payload=described(TEXT, "JSON text, or empty."))
 NEW_PAYLOAD = record(payload=described(TEXT, "JSON text, or empty."))
 REMOVE: Schema = {
@@ -49,7 +50,7 @@ REMOVE: Schema = {
 REMOVED_TOGETHER = record(
     pictures_removed=PICTURES,
     codes_removed=CODES,
-    undo=described(nullable(TEXT), "For /api/gallery/undo; null: too large to be put back."),
+    undo=_UNDO,
 )
 UNDO = record(undo=TEXT)
 PUT_BACK = record(labels=array(TEXT), codes=CODES)

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from edge_runtime.gallery import Gallery, check_label
-from edge_runtime.gallery.removal import Removed
+from edge_runtime.gallery.removal import Moved, Removed
 from edge_runtime.web.endpoint import Endpoint
 from edge_runtime.web.openapi import LABEL, json_body, operation, responses
 from edge_runtime.web.photos import UploadError
@@ -21,16 +21,16 @@ from edge_runtime.web.routes.context import Context, Group, label_in, small_json
 MOST_BODY = 1 << 20
 """Bytes of a list of labels, or of a payload as JSON text in JSON."""
 MOST_UNDO_BYTES = 8_000_000
-"""What was removed is kept in memory up to this size, to be put back."""
+"""What was removed or merged is kept in memory up to this size, to be put back."""
 _FAULTS = (400, 404, 408, 413, 422, 503, 507)
 
 
 class LabelEndpoints(Group):
-    """Changes of labels. The last removal can be undone."""
+    """Changes of labels. The last removal, rename or merge can be undone."""
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        self._undo: tuple[str, Removed] | None = None
+        self._undo: tuple[str, Removed | Moved] | None = None
 
     @property
     def endpoints(self) -> Sequence[Endpoint]:
@@ -63,7 +63,7 @@ class LabelEndpoints(Group):
             requestBody=json_body(schemas.REMOVE),
         )
         undo = operation(
-            "Put back what the last removal removed",
+            "Undo the last removal, rename or merge",
             responses((200, "Put back", schemas.PUT_BACK), faults=_FAULTS),
             requestBody=json_body(schemas.UNDO),
         )
@@ -87,17 +87,18 @@ class LabelEndpoints(Group):
         to = _typed(body, "to", str)
         merge = _typed(body, "merge", bool, missing=False)
 
-        def rename(gallery: Gallery) -> Response:
-            moved = gallery.relabel(label, to, merge=merge)
-            return JSONResponse(
-                {
-                    "label": check_label(to),
-                    "pictures_moved": moved.pictures,
-                    "codes_moved": moved.codes,
-                }
-            )
+        def rename(gallery: Gallery) -> Moved:
+            return gallery.relabel(label, to, merge=merge)
 
-        return await self.context.gallery.change(rename)
+        moved = await self.context.gallery.change(rename)
+        return JSONResponse(
+            {
+                "label": moved.new,
+                "pictures_moved": moved.counts.pictures,
+                "codes_moved": moved.counts.codes,
+                "undo": self._undo_of(moved),
+            }
+        )
 
     async def _payload(self, request: Request) -> Response:
         label = check_label(label_in(request))
@@ -120,28 +121,34 @@ class LabelEndpoints(Group):
         removed = await self.context.gallery.change(
             lambda gallery: gallery.remove_together(labels, pictures)
         )
-        small = removed.size_bytes <= MOST_UNDO_BYTES
-        self._undo = (secrets.token_hex(8), removed) if small else None
         return JSONResponse(
             {
                 "pictures_removed": removed.counts.pictures,
                 "codes_removed": removed.counts.codes,
-                "undo": self._undo[0] if self._undo else None,
+                "undo": self._undo_of(removed),
             }
         )
+
+    def _undo_of(self, done: Removed | Moved) -> str | None:
+        """Keep the latest change; return what undoes it, or None if it is too large to keep."""
+        small = done.size_bytes <= MOST_UNDO_BYTES
+        self._undo = (secrets.token_hex(8), done) if small else None
+        return self._undo[0] if self._undo else None
 
     async def _put_back(self, request: Request) -> Response:
         wanted = _typed(await small_json(request), "undo", str)
         undo, self._undo = self._undo, None
         if undo is None or undo[0] != wanted:
             self._undo = undo
-            raise HTTPException(404, "this removal can no longer be undone")
+            raise HTTPException(404, "this change can no longer be undone")
         try:
             codes = await self.context.gallery.change(lambda gallery: gallery.put_back(undo[1]))
         except BaseException:
             self._undo = self._undo or undo  # to be tried again
             raise
-        return JSONResponse({"labels": sorted(undo[1].label_data), "codes": codes})
+        done = undo[1]
+        labels = {done.old} if isinstance(done, Moved) else set(done.label_data)
+        return JSONResponse({"labels": sorted(labels), "codes": codes})
 
 
 def _typed(body: dict[str, Any], key: str, kind: type, *, missing: Any = None) -> Any:

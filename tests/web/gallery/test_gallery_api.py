@@ -88,7 +88,13 @@ def test_rename_and_merge(site: Client, noise: Callable[[int], Image]) -> None:
         "remedy": "merge the two, or choose another name",
     }
     answer = _post(site, f"{_path('cat')}/rename", {"to": "dog", "merge": True})
-    assert answer.json() == {"label": "dog", "pictures_moved": 1, "codes_moved": 6}
+    merged = answer.json()
+    assert merged == {"label": "dog", "pictures_moved": 1, "codes_moved": 6, "undo": merged["undo"]}
+    back = _post(site, "/api/gallery/undo", {"undo": merged["undo"]})
+    assert back.json() == {"labels": ["cat"], "codes": 6}
+    assert _labels(site)["cat"] == 1
+    assert _post(site, "/api/gallery/undo", {"undo": merged["undo"]}).status == 404
+    assert _post(site, f"{_path('cat')}/rename", {"to": "dog", "merge": True}).status == 200
     assert _labels(site) == {"50 % d'\u00e9t\u00e9 ?#&": 1, "dog": 2}
     assert _post(site, f"{_path('cat')}/rename", {"to": "x"}).status == 404
     for wrong in ({"to": "a/b"}, {"to": ""}, {"to": 3}, {}, {"to": "x", "merge": "yes"}):
