@@ -23,7 +23,6 @@ from edge_runtime.cli.common import (
 from edge_runtime.cli.summary import summary_table
 
 if TYPE_CHECKING:
-    from edge_runtime.daemon.history import History
     from edge_runtime.daemon.parts import AttachedPart
     from edge_runtime.daemon.service import Service
     from edge_runtime.settings import Settings
@@ -86,12 +85,17 @@ def command(config: Path | None, as_json: bool, **options: Any) -> int:
         options["wait"] = False
     servers: list[WebServer] = []
 
+    attached = False
+
     def attach(service: Service) -> list[AttachedPart]:
-        history = _history(service)
-        collectors = _unknowns(service)
-        asked = _server(service)
-        servers.extend(_web_servers(service, history))
-        return [*([] if history is None else [history]), *collectors, *asked, *servers]
+        nonlocal attached
+        parts: list[AttachedPart] = [*_history(service), *_unknowns(service)]
+        if not attached:
+            parts += _server(service)
+            servers.extend(_web_servers(service))
+            parts += servers
+            attached = True
+        return parts
 
     given = {".".join(key) for name, key in _CONFIG_KEYS.items() if options.get(name) is not None}
     file = ConfigurationFile(config, given)
@@ -141,28 +145,29 @@ def _settings(config: Path | None, options: dict[str, Any]) -> Settings:
     return settings
 
 
-def _history(service: Service) -> History | None:
-    """Record events if the configuration has a table [history]."""
-    if service.settings.history is None:
-        return None
+def _history(service: Service) -> list[AttachedPart]:
+    """Start to record events if the configuration has a table [history] and nothing does."""
+    if service.settings.history is None or service.history is not None:
+        return []
     from edge_runtime.daemon.history import History
 
-    return History(service, service.settings.history)
+    gallery = service.pipeline.gallery.path
+    service.history = History(service.daemon, gallery, service.settings.history)
+    return [service.history]
 
 
-def _web_servers(service: Service, history: History | None) -> list[WebServer]:
+def _web_servers(service: Service) -> list[WebServer]:
     """Start the web page and API if the configuration has a table [http]."""
     if service.settings.http is None:
         return []
     from edge_runtime.web.server import WebServer
 
-    archive = None if history is None else history.archive
-    return [WebServer(service, service.settings.http, archive)]
+    return [WebServer(service, service.settings.http)]
 
 
 def _unknowns(service: Service) -> list[AttachedPart]:
-    """Start to collect unknown things if the configuration has a table [unknowns]."""
-    if service.settings.unknowns is None:
+    """Start to collect unknown things if the configuration says so and nothing does."""
+    if service.settings.unknowns is None or service.unknowns is not None:
         return []
     from edge_runtime.unknowns.part import Unknowns
 

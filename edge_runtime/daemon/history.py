@@ -21,7 +21,7 @@ from edge_runtime.system.helper_thread import HelperThread
 from edge_runtime.types import Event
 
 if TYPE_CHECKING:
-    from edge_runtime.daemon.service import Service
+    from edge_runtime.daemon.loop import Daemon
 
 
 def path_beside(gallery: Path) -> Path:
@@ -32,9 +32,8 @@ def path_beside(gallery: Path) -> Path:
 class History:
     """Records the events of a daemon with what was seen."""
 
-    def __init__(self, service: Service, settings: HistorySettings) -> None:
-        """Listen to the daemon of `service`; raises `ConfigError`."""
-        gallery = service.pipeline.gallery.path
+    def __init__(self, daemon: Daemon, gallery: Path, settings: HistorySettings) -> None:
+        """Listen to `daemon`; `gallery` is the path of its gallery. Raises `ConfigError`."""
         path = Path(settings.path) if settings.path else path_beside(gallery)
         if path.resolve() == gallery.resolve():
             raise ConfigError(
@@ -44,8 +43,8 @@ class History:
         self.archive = Archive(self.recorder)
         self._pending: list[Event] = []
         """Events whose observation is still to come. Only the main loop's thread uses it."""
-        service.daemon.listeners.append(self._pending.append)
-        service.daemon.observers.append(self._observe)
+        daemon.listeners.append(self._pending.append)
+        daemon.observers.append(self._observe)
 
     @property
     def threads(self) -> Sequence[HelperThread]:
@@ -62,13 +61,19 @@ class History:
     def prepare(self, settings: Settings) -> Change:
         """See `AttachedPart`."""
         new, old = settings.history, self.recorder.settings
-        if new is None or new.path != old.path:
+        if new is not None and new.path != old.path:
             return Change(needs_restart=True)
 
         def apply() -> None:
-            self.recorder.settings = new
+            self.recorder.paused = new is None
+            if new is not None:
+                self.recorder.settings = new
 
         return Change(apply, tables=frozenset({"history"}))
+
+    def erase(self) -> None:
+        """Delete the file of a history that is turned off; raises `StorageError` or `BusyError`."""
+        self.recorder.erase()
 
     def close(self, wait_s: float) -> None:
         """See `AttachedPart`."""

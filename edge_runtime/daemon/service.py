@@ -37,6 +37,7 @@ from edge_runtime.system.memory import release_unused, share_heap
 from edge_runtime.types import Event
 
 if TYPE_CHECKING:
+    from edge_runtime.daemon.history import History
     from edge_runtime.daemon.second_opinion import ServerAnswers
     from edge_runtime.settings.edit import ConfigurationFile
     from edge_runtime.unknowns.part import Unknowns
@@ -73,7 +74,8 @@ class Service:
         """Build everything that the configuration names; raises `EdgeRuntimeError`.
 
         `load` reads the configuration, now and at each reload. `attach` creates the parts that run
-        beside the daemon. They are checked while it runs and closed with it. `file` is what `load`
+        beside the daemon and are not there yet, now and after each reload. They are checked while
+        it runs and closed with it. `file` is what `load`
         reads, so that the page can change it.
         """
         self._load = load
@@ -128,7 +130,10 @@ class Service:
         """The inbox of unknown things, if the configuration has one; set by `attach`."""
         self.server: ServerAnswers | None = None
         """What a server answers, if the configuration has one; set by `attach`."""
-        self._attached = attach(self)
+        self.history: History | None = None
+        """The history, likewise."""
+        self._attach = attach
+        self._attached = [*attach(self)]
         gc.collect()
         gc.freeze()  # what was loaded stays, so the collector need not look at it again
         release_unused()
@@ -300,12 +305,26 @@ class Service:
             part.apply()
             if not part.needs_restart:
                 applied |= changed & part.tables
+        self.settings = new
+        applied |= changed & self._attach_new()
         need_restart = changed - applied
         log.info("reloaded: %s", ", ".join(sorted(applied)) or "no changes")
         if need_restart:
             log.warning("needs a restart to take effect: %s", ", ".join(sorted(need_restart)))
-        self.settings = new
         return Reloaded(frozenset(applied), frozenset(need_restart))
+
+    def _attach_new(self) -> frozenset[str]:
+        """Start parts that were turned on; return the tables of the configuration that they apply.
+
+        One that cannot start is reported, and needs a restart with another configuration.
+        """
+        try:
+            new = self._attach(self)
+        except EdgeRuntimeError as error:
+            self.daemon.record_error(error)
+            return frozenset()
+        self._attached += new
+        return frozenset().union(*(part.prepare(self.settings).tables for part in new))
 
     def _apply(self, settings: Settings) -> None:
         """Apply the settings that are plain values and need nothing to be reopened."""

@@ -77,7 +77,7 @@ def status(service: Service) -> dict[str, Any]:
             "throttling": None if reading.throttling is None else list(reading.throttling),
             "slow": service.thermostat.slow,
         },
-        "unknowns": service.unknowns and service.unknowns.waiting,
+        "unknowns": _waiting(service),
         "server": service.server and service.server.status(),
         "rss_bytes": rss_bytes(),
     }
@@ -157,3 +157,9 @@ def _region(region: RegionWatcher, now_s: float) -> dict[str, Any]:
         "hash_ms": region.hash_ms,
         "stage_ms": {} if latest is None else dict(latest.result.stage_ms),
     }
+
+
+def _waiting(service: Service) -> int | None:
+    """Return the number of things that wait for a name; None if none are collected."""
+    unknowns = service.unknowns
+    return None if unknowns is None or unknowns.paused else unknowns.waiting

@@ -19,7 +19,7 @@ from edge_runtime.database.soundness import foreign_table, restrict, shown
 from edge_runtime.database.transaction import transaction
 from edge_runtime.errors import EdgeRuntimeError, StorageError, storage_error
 from edge_runtime.shortage import shortage
-from edge_runtime.system.durable import make_folder
+from edge_runtime.system.durable import make_folder, sync_folder
 
 log = logging.getLogger(__name__)
 
@@ -92,6 +92,35 @@ class SideFile:
                     aside.with_name(aside.name + ending)
                 )
         log.warning("%s: %s; it was renamed to %s, a new one begins", self.path, why, aside.name)
+
+    @property
+    def size_bytes(self) -> int:
+        """What the file and those beside it take."""
+        found = 0
+        for file in self._files():
+            with suppress(OSError):
+                found += file.stat().st_size
+        return found
+
+    def remove(self) -> None:
+        """Delete the file, also what was renamed because it was damaged.
+
+        Nothing may have it open to write. Raises `StorageError`, also for the file of another
+        program.
+        """
+        with self.translated():
+            with suppress(DamagedError):  # ours, but nobody can read it
+                if connection := self.open_to_read():
+                    connection.close()
+            for file in self._files():
+                file.unlink(missing_ok=True)
+            sync_folder(self.path.parent)
+
+    def _files(self) -> Iterator[Path]:
+        names = ["", *(f".damaged-{number}" for number in range(1, MOST_ASIDE + 1))]
+        for name in names:
+            for ending in ("", "-wal", "-shm"):
+                yield self.path.with_name(f"{self.path.name}{name}{ending}")
 
     @contextmanager
     def translated(self) -> Iterator[None]:

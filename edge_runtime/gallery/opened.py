@@ -56,6 +56,10 @@ class OpenGallery:
             raise
         self.model_id, self.bits = meta.model_id, meta.bits
 
+    @property
+    def _meta(self) -> Meta:
+        return Meta(self.model_id, self.bits)
+
     def snapshot(self) -> Snapshot:
         """Return the packed codes, updated if this or another process has committed since."""
         with translated(self.path):

@@ -167,7 +167,7 @@ def relabel_together(
     doubles = [
         row
         for row in rows
-        if found and row.digest is not None and has(connection, *found, row.digest)
+        if found and row.digest is not None and has(connection, int(found[0]), row.digest)
     ]
     removed = _read(connection, meta, doubles)
     removed.label_data[old] = label_data_of(connection, old)

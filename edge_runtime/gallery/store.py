@@ -48,7 +48,7 @@ from edge_runtime.gallery.removal import (
     remove_together,
     take_back,
 )
-from edge_runtime.gallery.rows import Meta, begin_generation
+from edge_runtime.gallery.rows import begin_generation
 from edge_runtime.gallery.schema import translated
 from edge_runtime.gallery.snapshot.packed import Snapshot
 from edge_runtime.gallery.statistics import gallery_stats
@@ -121,14 +121,12 @@ class Gallery(OpenGallery):
         Returns what was removed, for `put_back`. Raises `NotEnrolledError`.
         """
         with self._writing():
-            return remove_together(
-                self._connection, Meta(self.model_id, self.bits), labels, pictures
-            )
+            return remove_together(self._connection, self._meta, labels, pictures)
 
     def put_back(self, done: Removed | Moved) -> int:
         """Take `remove_together` or `relabel` back; return the number of codes."""
         with self._writing():
-            return take_back(self._connection, Meta(self.model_id, self.bits), done)
+            return take_back(self._connection, self._meta, done)
 
     def relabel(self, old: str, new: str, *, merge: bool = True) -> Moved:
         """Move the codes of the label `old` to `new`; return what was moved, for `put_back`.
@@ -136,9 +134,8 @@ class Gallery(OpenGallery):
         A picture that is enrolled under both labels is kept once. Raises `NotEnrolledError`, and
         without `merge` `LabelError` if `new` exists.
         """
-        meta = Meta(self.model_id, self.bits)
         with self._writing():
-            return relabel_together(self._connection, meta, old, new, merge=merge)
+            return relabel_together(self._connection, self._meta, old, new, merge=merge)
 
     def refit(
         self, bits: int = 64, prior: FeaturePrior | None = None, *, dry_run: bool = False
@@ -266,7 +263,7 @@ class Gallery(OpenGallery):
 
     def stats(self) -> Stats:
         """Return the gallery in numbers, all of one generation. This reads every row."""
-        return gallery_stats(self._connection, self.path, Meta(self.model_id, self.bits))
+        return gallery_stats(self._connection, self.path, self._meta)
 
     def search(
         self,
@@ -351,4 +348,4 @@ class Gallery(OpenGallery):
     def content(self) -> Content:
         """Return the whole content, of one generation; raises `GalleryDamagedError`."""
         with translated(self.path), transaction(self._connection, "DEFERRED"):
-            return read_content(self._connection, self.path, Meta(self.model_id, self.bits))
+            return read_content(self._connection, self.path, self._meta)

@@ -72,6 +72,8 @@ class Recorder:
         self.file = history_file(path)
         self.settings = settings
         """May be replaced at any time, except for the path."""
+        self.paused = False
+        """Whether events are ignored, because the history was turned off."""
         self.fault = ""
         """Why nothing can be stored now; empty if it can."""
         self._retry_s = retry_s
@@ -81,6 +83,7 @@ class Recorder:
         """Of `_new`."""
         self._marks: deque[tuple[str, Mark | None, Future[bool]]] = deque()
         self._suspect = False
+        self._erasures: deque[Future[None]] = deque()
         self._end_s: float | None = None
         self._entries: list[Entry] = []
         """Encoded, but not stored yet."""
@@ -91,6 +94,8 @@ class Recorder:
 
     def add(self, event: Event, picture: Picture | None) -> None:
         """Store `event` soon, with what its region showed. Returns at once and raises nothing."""
+        if self.paused:
+            return
         with self._changed:
             if picture is not None and (
                 not self.settings.snapshots or self._pictures >= MOST_PICTURES
@@ -119,6 +124,20 @@ class Recorder:
             return done.result(ANSWER_S)
         except TimeoutError:
             done.cancel()
+            raise BusyError("the history is busy", remedy="try again in a second") from None
+
+    def erase(self) -> None:
+        """Delete the file and what waits for it; only while `paused`.
+
+        Called on another thread; waits for it. Raises `StorageError` or `BusyError`.
+        """
+        done: Future[None] = Future()
+        with self._changed:
+            self._erasures.append(done)
+            self._changed.notify_all()
+        try:
+            done.result(ANSWER_S)
+        except TimeoutError:
             raise BusyError("the history is busy", remedy="try again in a second") from None
 
     def suspect(self) -> None:
@@ -151,7 +170,10 @@ class Recorder:
             while True:
                 woken = self._wait(self._retry_s if self.fault else CLEAN_S)
                 self._encode()
-                self._guarded(self._work if woken or self._entries else self._clean)
+                if self._erasures:
+                    self._erase()
+                elif not self.paused or self._entries or self._marks:
+                    self._guarded(self._work if woken or self._entries else self._clean)
                 if self._end_s is not None and not self._new:
                     return
         finally:
@@ -161,7 +183,10 @@ class Recorder:
         """Wait for something to do; return False if there is nothing after `pause_s`."""
         with self._changed:
             return self._changed.wait_for(
-                lambda: bool(self._new or self._marks or self._suspect) or self._end_s is not None,
+                lambda: (
+                    bool(self._new or self._marks or self._suspect or self._erasures)
+                    or self._end_s is not None
+                ),
                 pause_s,
             )
 
@@ -225,6 +250,19 @@ class Recorder:
             log.warning("history: %s: %s", error, fault)
             return False
         return self._guarded(work)
+
+    def _erase(self) -> None:
+        self._close()
+        self._entries, self._suspect = [], False
+        self._refuse_marks(BusyError("the history was deleted"))
+        done = self._erasures.popleft()
+        try:
+            self.file.remove()
+        except EdgeRuntimeError as error:
+            done.set_exception(error)
+            return
+        self._counts = HistoryCounts(0, 0, 0, 0)
+        done.set_result(None)
 
     def _clean(self, connection: sqlite3.Connection) -> None:
         write(connection, [], self._limits)

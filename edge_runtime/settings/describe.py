@@ -12,7 +12,7 @@ import msgspec
 from msgspec import inspect as shape
 
 from edge_runtime.redaction import redact
-from edge_runtime.settings.schema import RELOADABLE, Settings
+from edge_runtime.settings.schema import BY_PARTS, RELOADABLE, Settings
 from edge_runtime.system.printable import printable_json
 
 _EXAMPLES: dict[str, Any] = {
@@ -72,7 +72,7 @@ def tables() -> Iterator[Table]:
             name,
             NAMED.get(field.name) or (kind.cls.__doc__ or "").strip(),
             optional,
-            field.name in RELOADABLE,
+            field.name in RELOADABLE | BY_PARTS,
             tuple(_key(name, key) for key in kind.fields),
         )
 

@@ -7,7 +7,7 @@ import hashlib
 import os
 import stat
 import threading
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,10 +82,14 @@ class ConfigurationFile:
         return self.path is not None and self._before(version).is_file()
 
     def change(
-        self, changes: Mapping[tuple[str, ...], Any], known: str = ""
+        self,
+        changes: Mapping[tuple[str, ...], Any],
+        known: str = "",
+        renames: Iterable[tuple[tuple[str, ...], tuple[str, ...]]] = (),
     ) -> tuple[Version, Version]:
         """Write a version with other values (None removes a key or table); return old and new.
 
+        `renames`: tables that get another name before.
         `known`: the name of the version that the changes are meant for; empty means the one that is
         there. Nothing is written unless the whole new file is valid, or if nothing changes. Raises
         `EdgeRuntimeError`.
@@ -107,7 +111,7 @@ class ConfigurationFile:
             except UnicodeDecodeError as error:
                 raise ConfigError("not UTF-8 text", where=path) from error
             parse_settings(text, where=path)  # an error that was there before is named as such
-            new = Version((mark + edited(text, changes, where=path)).encode())
+            new = Version((mark + edited(text, changes, renames=renames, where=path)).encode())
             if len(new.data) > MAX_BYTES:
                 raise ConfigError(f"it would be larger than {MAX_BYTES >> 10} KiB", where=path)
             _ = new.settings

@@ -10,8 +10,8 @@ from edge_runtime.settings.table import Table
 
 
 class HistorySettings(Table, frozen=True, kw_only=True):
-    """Events with a snapshot each, stored on the board. Without this table: off. SIGHUP applies
-    changes of an existing table, except for the path."""
+    """Events with a snapshot each, stored on the board. Without this table: off. Another path needs
+    a restart."""
 
     path: Annotated[
         str,

@@ -266,6 +266,8 @@ class Settings(Table, frozen=True, kw_only=True):
 
 ONLY_CAMERA = "camera"
 """The name of the camera of the table [camera]."""
+BY_PARTS = frozenset(("history", "unknowns"))
+"""Tables that their parts apply without a restart, also when they are turned on or off."""
 RELOADABLE = frozenset(
     (
         "camera",
@@ -282,4 +284,4 @@ RELOADABLE = frozenset(
         "log",
     )
 )
-"""Tables whose changes SIGHUP applies. The others need a restart."""
+"""Tables whose changes SIGHUP applies in any case. The others but `BY_PARTS` need a restart."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
@@ -40,14 +40,24 @@ class _Statement:
     """Of an assignment: its value."""
 
 
-def edited(text: str, changes: Mapping[Path, Any], *, where: object = "configuration") -> str:
+def edited(
+    text: str,
+    changes: Mapping[Path, Any],
+    *,
+    renames: Iterable[tuple[Path, Path]] = (),
+    where: object = "configuration",
+) -> str:
     """Return the valid TOML `text` with other values. None removes a key, or a table with its keys.
+
+    `renames`: tables that get another name first, in place; one that is missing is added.
 
     Raises `ConfigError` that begins with `where` if the text is written in a way that this module
     cannot change.
     """
     new, wanted = text, tomllib.loads(text)
     try:
+        for before, after in renames:
+            new, wanted = _renamed(new, before, after), _moved(wanted, before, after)
         for path, value in changes.items():
             new = _without(new, path) if value is None else _with(new, path, value)
             wanted = _changed(wanted, path, value)
@@ -84,6 +94,33 @@ def _with(text: str, path: Path, value: Any) -> str:
     gap = newline if text.strip() else ""
     end = "" if not text or text.endswith("\n") else newline
     return f"{text}{end}{gap}[{_key(path[:-1])}]{newline}{path[-1]} = {written}{newline}"
+
+
+def _renamed(text: str, before: Path, after: Path) -> str:
+    """Give the table `before` another name wherever it is written."""
+    newline, found = "\r\n" if "\r\n" in text else "\n", False
+    for each in reversed(list(_statements(text))):
+        if each.path[: len(before)] != before:
+            continue
+        found = True
+        if each.table[: len(before)] == before and not each.is_head:  # its head says the name
+            continue
+        path = after + each.path[len(before) :]
+        line = text[each.start : each.end]
+        if each.is_head:
+            masked = LITERAL.sub(_masked, line)
+            start, stop = each.start + masked.index("[") + 1, each.start + masked.index("]")
+            text = text[:start] + _key(path) + text[stop:]
+            continue
+        if each.table != path[: len(each.table)]:
+            raise _UnusualError
+        start = each.start + len(line) - len(line.lstrip())
+        stop = text.rindex("=", start, each.value.start)
+        text = f"{text[:start]}{_key(path[len(each.table) :])} {text[stop:]}"
+    if found:
+        return text
+    end = "" if not text or text.endswith("\n") else newline
+    return f"{text}{end}{newline if text.strip() else ''}[{_key(after)}]{newline}"
 
 
 def _without(text: str, path: Path) -> str:
@@ -174,6 +211,15 @@ def _changed(tables: dict[str, Any], path: Path, value: Any) -> dict[str, Any]:
     else:
         place[path[-1]] = value
     return tables
+
+
+def _moved(tables: dict[str, Any], before: Path, after: Path) -> dict[str, Any]:
+    place: Any = tables
+    for name in before:
+        place = place.get(name, {})
+        if not isinstance(place, dict):
+            raise _UnusualError
+    return _changed(_changed(tables, before, None), after, deepcopy(place))
 
 
 def _pruned(value: Any) -> Any:

@@ -28,7 +28,7 @@ from edge_runtime.system.helper_thread import HelperThread
 from edge_runtime.types import QueryResult
 from edge_runtime.unknowns.inbox import Inbox
 from edge_runtime.unknowns.sightings import Share, Sighting, Watch
-from edge_runtime.unknowns.store import set_aside
+from edge_runtime.unknowns.store import set_aside, unknowns_file
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -41,6 +41,7 @@ PAUSE_S = 30.0
 """After a failure, sightings are dropped for this long."""
 
 REPORT_S = 3600.0
+ANSWER_S = 10.0
 
 
 def path_beside(gallery: Path) -> Path:
@@ -58,6 +59,8 @@ class Unknowns:
         self._pipeline = pipeline
         self.waiting = 0
         """The number of things that wait for a name."""
+        self.paused = False
+        """Whether nothing is collected, because the inbox was turned off."""
         self._model = pipeline.engine.model
         self._settings: UnknownsSettings = settings.unknowns
         self._window = settings.decision.window
@@ -86,11 +89,12 @@ class Unknowns:
 
         def apply() -> None:
             self._window = settings.decision.window
+            self.paused = new is None
             if new is not None:
                 self._settings = new
                 self._tasks.put(self._apply)
 
-        return Change(apply, needs_restart=new is None, tables=frozenset({"unknowns"}))
+        return Change(apply, tables=frozenset({"unknowns"}))
 
     def close(self, wait_s: float) -> None:
         """See `AttachedPart`."""
@@ -119,6 +123,28 @@ class Unknowns:
         self._tasks.put(run)
         return answer
 
+    def erase(self) -> None:
+        """Delete the file; only while `paused`. Raises `StorageError` or `BusyError`."""
+        done: Future[None] = Future()
+
+        def run() -> None:
+            inbox, self._inbox = self._inbox, None
+            if inbox is not None:
+                inbox.store.close()
+            try:
+                unknowns_file(self.path).remove()
+            except EdgeRuntimeError as error:
+                done.set_exception(error)
+            else:
+                self.waiting = 0
+                done.set_result(None)
+
+        self._tasks.put(run)
+        try:
+            done.result(ANSWER_S)
+        except TimeoutError:
+            raise BusyError("the inbox is busy", remedy="try again in a second") from None
+
     # -- on the main thread -------------------------------------------------------------------
 
     def _is_settled(self, result: QueryResult) -> bool:
@@ -136,7 +162,11 @@ class Unknowns:
 
     def _take(self, what: Sighting | Share) -> bool:
         """Hand over what was seen; False if the thread is busy."""
-        if time.monotonic() < self._paused_until_s or not self._sightings.acquire(blocking=False):
+        if (
+            self.paused
+            or time.monotonic() < self._paused_until_s
+            or not self._sightings.acquire(blocking=False)
+        ):
             return False
 
         def run() -> None:

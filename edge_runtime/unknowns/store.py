@@ -77,13 +77,18 @@ class Contents:
     centroids: list[Centroid]
 
 
+def unknowns_file(path: Path) -> SideFile:
+    """Return the inbox at `path`."""
+    return SideFile(path, APPLICATION_ID, STEPS)
+
+
 class Store:
     """The open file. It belongs to one thread. Each method raises `StorageError`, or
     `DamagedError` if the content is not usable."""
 
     def __init__(self, path: Path, model: ModelInfo) -> None:
         """Open or create the file; forget everything if another model filled it."""
-        self._file = SideFile(path, APPLICATION_ID, STEPS)
+        self._file = unknowns_file(path)
         self._model = model
         self._connection = self._file.open()
         try:

@@ -28,7 +28,6 @@ from edge_runtime.web.routes.unknowns import UnknownsEndpoints
 
 if TYPE_CHECKING:
     from edge_runtime.daemon.service import Service
-    from edge_runtime.history.archive import Archive
 
 
 class DaemonSite:
@@ -39,7 +38,6 @@ class DaemonSite:
         service: Service,
         settings: HttpSettings,
         access: Access,
-        history: Archive | None = None,
     ) -> None:
         self._gallery = GalleryService(
             service.pipeline,
@@ -48,7 +46,7 @@ class DaemonSite:
             refit=service.settings.gallery.refit,
         )
         self._uploads = Uploads(settings)
-        context = Context(service, settings, self._gallery, self._uploads, history)
+        context = Context(service, settings, self._gallery, self._uploads)
         self._groups: list[Endpoints] = [
             PageEndpoints(),
             MonitoringEndpoints(context, lambda: self.endpoints),

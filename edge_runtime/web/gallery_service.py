@@ -82,6 +82,9 @@ class GalleryService:
         self._engine = BorrowedEngine(live.engine, work_queue)
         self._gallery: Gallery | None = None
         self._opened_for: Gallery | None = None
+        self._advised: dict[bool, Advice] = {}
+        self._advised_for: object = None
+        """The content and the rate that `_advised` is about."""
         self._waiting = 0
         self._counting = threading.Lock()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="gallery")
@@ -129,12 +132,13 @@ class GalleryService:
         """Return the number of pictures and codes of each label."""
         return await self._run(lambda: self._open().label_counts())
 
-    async def advice(self) -> Advice:
-        """Return what to photograph next; limited, because other operations wait for it."""
-        options = AdviceOptions(
-            self._live.false_name_rate, most_pictures=ADVICE_PICTURES, most_photos=ADVICE_PHOTOS
-        )
-        return await self._run(lambda: self._open().advise(options))
+    async def advice(self, *, quick: bool = False) -> Advice:
+        """Return what to photograph next; limited, because other operations wait for it.
+
+        `quick`: without a look at the pixels of the pictures. It is computed once per change of the
+        gallery.
+        """
+        return await self._run(self._advice, quick)
 
     async def thumbnail(self, label: str) -> bytes:
         """Return the JPEG stored with `label`, or b""; raises `NotEnrolledError`."""
@@ -221,6 +225,19 @@ class GalleryService:
         )
         result = pipeline.query(image)
         return result, gallery.sources([match.id for match in result.matches])
+
+    def _advice(self, quick: bool) -> Advice:
+        gallery = self._open()
+        state = (gallery.snapshot().generation, self._live.false_name_rate)
+        if state != self._advised_for:
+            self._advised_for, self._advised = state, {}
+        if quick not in self._advised:
+            most_photos = 0 if quick else ADVICE_PHOTOS
+            options = AdviceOptions(
+                self._live.false_name_rate, most_pictures=ADVICE_PICTURES, most_photos=most_photos
+            )
+            self._advised[quick] = gallery.advise(options)
+        return self._advised[quick]
 
     def _remove(self, label: str) -> Counts:
         removed = self._open().remove(label=check_label(label))

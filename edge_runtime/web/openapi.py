@@ -36,6 +36,12 @@ CAREFUL = {
     "description": "1: do not enroll a dark, uniform or blurred frame, nor the same frame twice",
     "schema": {"enum": ["0", "1"], "default": "0"},
 }
+QUICK = {
+    "name": "quick",
+    "in": "query",
+    "description": "1: without a look at the pixels of the pictures",
+    "schema": {"enum": ["0", "1"], "default": "0"},
+}
 PICTURES = {
     "name": "ids",
     "in": "query",
@@ -53,6 +59,19 @@ LIMIT = {
     "name": "limit",
     "in": "query",
     "schema": {"type": "integer", "minimum": 1, "maximum": 200, "default": 50},
+}
+CAMERA_NAME = {
+    "name": "name",
+    "in": "path",
+    "required": True,
+    "description": "Name of the camera",
+    "schema": schemas.TEXT,
+}
+STORE = {
+    "name": "name",
+    "in": "path",
+    "required": True,
+    "schema": {"enum": ["history", "unknowns"]},
 }
 SINK = {
     "name": "name",

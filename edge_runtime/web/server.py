@@ -34,7 +34,6 @@ except ImportError as error:
 
 if TYPE_CHECKING:
     from edge_runtime.daemon.service import Service
-    from edge_runtime.history.archive import Archive
 
 log = logging.getLogger(__name__)
 
@@ -137,13 +136,11 @@ class SiteServer:
 class WebServer(SiteServer):
     """Serves the page and the API of a daemon."""
 
-    def __init__(
-        self, service: Service, settings: HttpSettings, history: Archive | None = None
-    ) -> None:
+    def __init__(self, service: Service, settings: HttpSettings) -> None:
         """See `SiteServer`."""
         from edge_runtime.web.app import DaemonSite
 
-        super().__init__(settings, lambda access: DaemonSite(service, settings, access, history))
+        super().__init__(settings, lambda access: DaemonSite(service, settings, access))
 
     def prepare(self, settings: Settings) -> Change:
         """See `AttachedPart`; raises `ConfigError`."""

@@ -155,3 +155,36 @@ def test_any_text_is_written_as_it_is_or_refused(text: str) -> None:
         assert any(0xD800 <= ord(each) <= 0xDFFF for each in text)
     else:
         assert tomllib.loads(new) == {"a": {"b": text}}
+
+
+CAMERA, DOOR = ("camera",), ("cameras", "door")
+
+
+@pytest.mark.parametrize(
+    ("text", "new"),
+    [
+        (FILE, FILE.replace("[camera]   # on", "[cameras.door]   # on")),
+        ("camera.source = '0' # a\n", "cameras.door.source = '0' # a\n"),
+        ("a = 1\n  camera . fps=2\n", "a = 1\n  cameras.door.fps =2\n"),
+        ("camera = {fps = 1, source = '='}\n", "cameras.door = {fps = 1, source = '='}\n"),
+        ("[ camera ] # [camera]\nfps = 2", "[cameras.door] # [camera]\nfps = 2"),
+        ("[camera.more]\na = 1\n[camera]\n", "[cameras.door.more]\na = 1\n[cameras.door]\n"),
+        ("", "[cameras.door]\n"),
+        ("[b]\nc = 2", "[b]\nc = 2\n\n[cameras.door]\n"),
+    ],
+)
+def test_a_table_gets_another_name_in_place(text: str, new: str) -> None:
+    assert edited(text, {}, renames=[(CAMERA, DOOR)]) == new
+    crlf = edited(text.replace("\n", "\r\n"), {}, renames=[(CAMERA, DOOR)])
+    assert crlf == (new.replace("\n", "\r\n") if "\n" in text else new)
+    if "camera" in text and "[" in text:
+        back = edited(new, {}, renames=[(DOOR, CAMERA)])
+        assert tomllib.loads(back) == tomllib.loads(text)
+
+
+def test_a_name_that_is_taken_or_elsewhere_is_refused() -> None:
+    for text in ("[camera]\nfps = 1\n[cameras.door]\nfps = 2\n", "[[camera]]\nfps = 1\n"):
+        with pytest.raises(ConfigError, match="only an editor"):
+            edited(text, {}, renames=[(CAMERA, DOOR)])
+    within = "[cameras]\ndoor.fps = 1\n"
+    assert edited(within, {}, renames=[(DOOR, ("cameras", "x"))]) == "[cameras]\nx.fps = 1\n"

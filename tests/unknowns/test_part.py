@@ -143,4 +143,9 @@ def test_bounds_change_at_reload(rig: Rig, photo: Image) -> None:
     assert not change.needs_restart and change.tables == {"unknowns"}
     change.apply()
     rig.until(lambda: rig.part.waiting == 0)
-    assert rig.part.prepare(msgspec.structs.replace(settings(), unknowns=None)).needs_restart
+    change = rig.part.prepare(msgspec.structs.replace(settings(), unknowns=None))
+    assert not change.needs_restart
+    change.apply()
+    assert rig.part.paused
+    rig.part.erase()
+    assert not rig.part.path.exists()

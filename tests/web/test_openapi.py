@@ -156,6 +156,13 @@ def test_answers_have_exactly_the_documented_fields(
     check("PATCH", "/api/settings", 409, b'{"exec.command": ["rm"]}')
     check("POST", "/api/settings/undo", 200)
     check("PUT", "/api/regions", 200, b'{"camera": "camera", "regions": []}')
+    away = b'{"name": "json", "source": "rtsp://192.0.2.1/film"}'
+    check("POST", "/api/cameras", 422, b"{}")
+    check("POST", "/api/cameras", 200, away)
+    check("POST", "/api/cameras/{name}/rename", 200, b'{"to": "door"}')
+    check("POST", "/api/settings/undo", 200)
+    check("DELETE", "/api/cameras/{name}", 200)
+    check("DELETE", "/api/stored/{name}", 422)
     check("POST", "/api/sinks/{name}/test", 200)
     check("GET", "/api/cameras/available", 200)
     check("GET", "/api/cameras/preview", 422)

@@ -34,8 +34,12 @@ class Context:
     settings: HttpSettings
     gallery: GalleryService
     uploads: Uploads
-    history: Archive | None = None
-    """None unless the configuration has a table [history]."""
+
+    @property
+    def history(self) -> Archive | None:
+        """The recorded events; None unless the configuration has a table [history]."""
+        history = self.service.history
+        return None if history is None or history.recorder.paused else history.archive
 
 
 class Endpoints(Protocol):

@@ -27,6 +27,7 @@ from edge_runtime.web.openapi import (
     PHOTO_FAULTS,
     PICTURE,
     PICTURES,
+    QUICK,
     REGION,
     operation,
     responses,
@@ -54,7 +55,8 @@ class GalleryEndpoints(Group):
         labels = operation("List the labels", responses((200, "Labels", schemas.LABELS)))
         advice = operation(
             "What to photograph next, and what is probably wrong in the gallery",
-            responses((200, "Advice", schemas.ADVICE), faults=(503,)),
+            responses((200, "Advice", schemas.ADVICE), faults=(422, 503)),
+            parameters=[QUICK],
         )
         picture = operation(
             "An enrolled picture that was kept",
@@ -113,8 +115,11 @@ class GalleryEndpoints(Group):
             {"labels": [{"label": label, **counts._asdict()} for label, counts in labels.items()]}
         )
 
-    async def _advice(self, _request: Request) -> Response:
-        return JSONResponse(asdict(await self.context.gallery.advice()))
+    async def _advice(self, request: Request) -> Response:
+        quick = request.query_params.get("quick", "0")
+        if quick not in ("0", "1"):
+            return refuse(422, f"quick must be 0 or 1, got {quick!a:.40}")
+        return JSONResponse(asdict(await self.context.gallery.advice(quick=quick == "1")))
 
     async def _thumbnail(self, request: Request) -> Response:
         data = await self.context.gallery.thumbnail(label_in(request))

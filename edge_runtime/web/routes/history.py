@@ -47,9 +47,8 @@ class HistoryEndpoints(Group):
         """One correction at a time: it changes the gallery and the history."""
         self._waiting = self._downloads = 0
         self._counting = threading.Lock()
-        self._thread: ThreadPoolExecutor | None = None
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="history")
         if context.history is not None:
-            self._thread = ThreadPoolExecutor(1, thread_name_prefix="history")
             self._thread.submit(int)  # starts the thread now, while it can be
 
     @property
@@ -112,8 +111,7 @@ class HistoryEndpoints(Group):
 
     def close(self, wait_s: float) -> None:
         """See `Endpoints`."""
-        if self._thread is not None:
-            self._thread.shutdown(wait=False, cancel_futures=True)
+        self._thread.shutdown(wait=False, cancel_futures=True)
 
     # -- reading ------------------------------------------------------------------------------
 
@@ -229,7 +227,7 @@ class HistoryEndpoints(Group):
 
     async def _ask(self, function: Callable[..., T], *arguments: object) -> T:
         with self._counting:
-            if self._thread is None or self._waiting >= MOST_WAITING:
+            if self._waiting >= MOST_WAITING:
                 raise BusyError("too many requests at once", remedy="try again in a second")
             self._waiting += 1
         done = self._thread.submit(function, *arguments)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from starlette.exceptions import HTTPException
@@ -13,8 +13,10 @@ from edge_runtime.camera.attached import attached_cameras
 from edge_runtime.web.access import refuse
 from edge_runtime.web.endpoint import Endpoint
 from edge_runtime.web.openapi import (
+    CAMERA_NAME,
     SINK,
     SOURCE,
+    STORE,
     VERSION,
     json_body,
     operation,
@@ -63,6 +65,26 @@ class SettingsEndpoints(Group):
             parameters=[VERSION],
             requestBody=json_body(schemas.REGIONS),
         )
+        add = operation(
+            "Add a camera",
+            changed,
+            parameters=[VERSION],
+            requestBody=json_body(schemas.NEW_CAMERA),
+        )
+        rename = operation(
+            "Give a camera another name",
+            changed,
+            parameters=[CAMERA_NAME, VERSION],
+            requestBody=json_body(schemas.NEW_NAME),
+        )
+        remove = operation(
+            "Remove a camera with its regions", changed, parameters=[CAMERA_NAME, VERSION]
+        )
+        erase = operation(
+            "Delete what the history or the inbox stored, after it was turned off",
+            responses((200, "What is stored now", schemas.STORED), faults=(409, 422, 503, 507)),
+            parameters=[STORE],
+        )
         test = operation(
             "Send an event of the kind test through one sink",
             responses((200, "Tried", schemas.SINK_TEST), faults=(404, 503)),
@@ -82,38 +104,58 @@ class SettingsEndpoints(Group):
             Endpoint("PATCH", "/api/settings", self._patch, patch),
             Endpoint("POST", "/api/settings/undo", self._undo, undo),
             Endpoint("PUT", "/api/regions", self._put_regions, regions),
+            Endpoint("POST", "/api/cameras", self._add_camera, add),
+            Endpoint("POST", "/api/cameras/{name}/rename", self._rename_camera, rename),
+            Endpoint("DELETE", "/api/cameras/{name}", self._remove_camera, remove),
+            Endpoint("DELETE", "/api/stored/{name}", self._erase, erase),
             Endpoint("POST", "/api/sinks/{name}/test", self._test, test),
             Endpoint("GET", "/api/cameras/available", self._available, available),
             Endpoint("GET", "/api/cameras/preview", self._get_preview, preview),
         ]
 
     async def _get(self, _request: Request) -> Response:
-        return JSONResponse(await self._background.run(self._settings.describe))
+        return await self._answer(self._settings.describe)
 
     async def _patch(self, request: Request) -> Response:
         changes, known = await small_json(request, MOST_BYTES), _known(request)
-        changed = await self._background.run(lambda: self._settings.change(changes, known))
-        return JSONResponse(changed)
+        return await self._answer(lambda: self._settings.change(changes, known))
 
     async def _undo(self, request: Request) -> Response:
         known = _known(request)
-        return JSONResponse(await self._background.run(lambda: self._settings.undo(known)))
+        return await self._answer(lambda: self._settings.undo(known))
 
     async def _put_regions(self, request: Request) -> Response:
         body, known = await small_json(request, MOST_BYTES), _known(request)
         camera, regions = _regions_in(body)
-        changed = await self._background.run(
-            lambda: self._settings.set_regions(camera, regions, known)
-        )
-        return JSONResponse(changed)
+        return await self._answer(lambda: self._settings.set_regions(camera, regions, known))
+
+    async def _add_camera(self, request: Request) -> Response:
+        known, body = _known(request), await small_json(request, MOST_BYTES)
+        name, source = _texts(body, "name", "source")
+        return await self._answer(lambda: self._settings.add_camera(name, source, known))
+
+    async def _rename_camera(self, request: Request) -> Response:
+        known, body = _known(request), await small_json(request, MOST_BYTES)
+        (new,), old = _texts(body, "to"), request.path_params["name"]
+        return await self._answer(lambda: self._settings.rename_camera(old, new, known))
+
+    async def _remove_camera(self, request: Request) -> Response:
+        known, name = _known(request), request.path_params["name"]
+        return await self._answer(lambda: self._settings.remove_camera(name, known))
+
+    async def _erase(self, request: Request) -> Response:
+        name = request.path_params["name"]
+        return await self._answer(lambda: self._settings.erase(name))
+
+    async def _answer(self, function: Callable[[], Any]) -> Response:
+        return JSONResponse(await self._background.run(function))
 
     async def _test(self, request: Request) -> Response:
         name = request.path_params["name"]
         outbox = next((each for each in self.context.service.outboxes if each.name == name), None)
         if outbox is None:
             raise HTTPException(404, "there is no such sink")
-        tested = await self._background.run(lambda: self._settings.test_sink(outbox))
-        return JSONResponse(tested)
+        return await self._answer(lambda: self._settings.test_sink(outbox))
 
     async def _available(self, _request: Request) -> Response:
         found = await self._background.run(attached_cameras)
@@ -138,6 +180,14 @@ class SettingsEndpoints(Group):
     def _sources(self) -> dict[str, str]:
         settings = self.context.service.settings
         return {each.source: name for name, each in settings.all_cameras().items()}
+
+
+def _texts(body: dict[str, Any], *names: str) -> list[str]:
+    """Return texts of a request; raises `UploadError`."""
+    found = [body.get(name) for name in names]
+    if not all(isinstance(each, str) for each in found):
+        raise UploadError(422, f"expected {' and '.join(names)}")
+    return [str(each) for each in found]
 
 
 def _known(request: Request) -> str:

@@ -33,6 +33,7 @@ from edge_runtime.web.schemas import (
 if TYPE_CHECKING:
     from edge_runtime.unknowns.inbox import Group as Shown
     from edge_runtime.unknowns.inbox import Inbox, Listing
+    from edge_runtime.unknowns.part import Unknowns
 
 T = TypeVar("T")
 MOST_IDS = 1000
@@ -126,14 +127,19 @@ class UnknownsEndpoints(Group):
             Endpoint("POST", f"{path}/dismiss", self._dismiss, dismiss),
         ]
 
-    async def _ask(self, question: Callable[[Inbox], T]) -> T:
+    @property
+    def _unknowns(self) -> Unknowns | None:
         unknowns = self.context.service.unknowns
+        return None if unknowns is None or unknowns.paused else unknowns
+
+    async def _ask(self, question: Callable[[Inbox], T]) -> T:
+        unknowns = self._unknowns
         if unknowns is None:
             raise HTTPException(404, "unknown things are not collected (table [unknowns])")
         return await asyncio.wrap_future(unknowns.ask(question))
 
     async def _listing(self, _request: Request) -> Response:
-        if self.context.service.unknowns is None:
+        if self._unknowns is None:
             return JSONResponse({"enabled": False, "groups": [], "pictures": 0, "bytes": 0})
         found: Listing = await self._ask(lambda inbox: inbox.listing())
         groups = found.groups[:MOST_GROUPS]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from edge_runtime.web.schemas import (
+    COUNT,
     FLAG,
     NUMBER,
     TEXT,
@@ -16,12 +17,17 @@ from edge_runtime.web.schemas import (
 
 TYPES = ("boolean", "integer", "number", "choice", "text", "texts", "numbers")
 VALUE: Schema = {"type": ["number", "string", "boolean", "array", "null"]}
+STORED = described(mapping(COUNT), "Size of what history and unknowns store, by table.")
+NAME: Schema = {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,32}$"}
+NEW_CAMERA = record(name=NAME, source=TEXT)
+NEW_NAME = record(to=NAME)
 SETTINGS = record(
     file=described(nullable(TEXT), "null: the daemon was started without --config"),
     writable=FLAG,
     fault=described(nullable(TEXT), "Why the page cannot change the file, and what to do."),
     version=described(nullable(TEXT), "Changes with the file; send it as If-Match."),
     undo=described(FLAG, "Whether the latest change can be taken back."),
+    stored_bytes=STORED,
     tables=array(
         record(
             name=TEXT,

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from edge_runtime.errors import BusyError, ConfigError, EdgeRuntimeError
 from edge_runtime.recognition.smoothing import new_id
-from edge_runtime.settings import editable
+from edge_runtime.settings import Settings, cameras, editable
+from edge_runtime.settings.cameras import CameraEdit
 from edge_runtime.settings.edit import ConfigurationFile, Version
 from edge_runtime.sinks import Outbox
 from edge_runtime.types import Event
+from edge_runtime.web.settings import stored
 
 if TYPE_CHECKING:
     from edge_runtime.daemon.service import Reloaded, Service
@@ -50,6 +52,7 @@ class SettingsService:
             "version": version.name if version else None,
             "undo": version is not None and not fault and self._file.can_undo(version),
             "tables": list(editable.described(settings, running, overridden)),
+            "stored_bytes": stored.stored_bytes(self._service),
         }
 
     def change(self, changes: dict[str, Any], known: str) -> dict[str, Any]:
@@ -63,6 +66,23 @@ class SettingsService:
         return self._change(
             lambda settings: editable.region_changes(settings, camera, regions), known
         )
+
+    def add_camera(self, name: str, source: str, known: str) -> dict[str, Any]:
+        """Add a camera; raises `EdgeRuntimeError`."""
+        return self._edit(lambda now: cameras.adding(now, self._overridden, name, source), known)
+
+    def rename_camera(self, old: str, new: str, known: str) -> dict[str, Any]:
+        """Give a camera another name; raises `EdgeRuntimeError`."""
+        return self._edit(lambda now: cameras.renaming(now, self._overridden, old, new), known)
+
+    def remove_camera(self, name: str, known: str) -> dict[str, Any]:
+        """Remove a camera with its regions; raises `EdgeRuntimeError`."""
+        return self._edit(lambda now: cameras.removing(now, name), known)
+
+    def erase(self, table: str) -> dict[str, int]:
+        """Delete what a table stored that is turned off; return what is stored now."""
+        stored.erase(self._service, table)
+        return stored.stored_bytes(self._service)
 
     def undo(self, known: str) -> dict[str, Any]:
         """Take the latest change back; raises `EdgeRuntimeError`."""
@@ -79,10 +99,18 @@ class SettingsService:
             "seconds": time.monotonic() - began_s,
         }
 
+    @property
+    def _overridden(self) -> frozenset[str]:
+        return self._file.overridden
+
     def _change(self, changes: Changes, known: str) -> dict[str, Any]:
+        return self._edit(lambda settings: CameraEdit(changes=changes(settings)), known)
+
+    def _edit(self, edit: Callable[[Settings], CameraEdit], known: str) -> dict[str, Any]:
         settings = self._file.read().settings
-        allowed = editable.checked(changes(settings), settings, self._file.overridden)
-        return self._apply(*self._file.change(allowed, known))
+        wanted = edit(settings)
+        allowed = editable.checked(wanted.changes, settings, self._overridden)
+        return self._apply(*self._file.change(allowed, known, wanted.renames))
 
     def _apply(self, old: Version, new: Version) -> dict[str, Any]:
         reloaded = self._reload(old, new) if old != new else None

@@ -284,9 +284,11 @@ def test_without_the_table_nothing_is_written(tmp_path: Path, film: Path) -> Non
     for path in ("/api/history.csv", "/api/history.json", "/api/history/ff/snapshot"):
         assert site.ask("GET", path).status == 404
     assert site.ask("POST", "/api/history/ff/wrong", b'{"label": null}').status == 404
+    assert not list(tmp_path.glob("*history*"))
     config = tmp_path / "edge.toml"
     config.write_text(f"{config.read_text()}\n[history]\n")
     process.child.send_signal(signal.SIGHUP)
-    process.until_logged("needs a restart to take effect: history")
+    process.until_logged("reloaded: history")
+    process.until(lambda: site.ask("GET", "/api/history").json()["enabled"])
     process.end()
-    assert not list(tmp_path.glob("*history*"))
+    assert list(tmp_path.glob("*history*"))
