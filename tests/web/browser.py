@@ -68,6 +68,7 @@ class Page:
         """Click on a view in the navigation."""
         self.find(f'#views a[href="#{view}"]').click()
         self.until(lambda: self.find(f"#view-{view}").is_displayed())
+        self.until(lambda: self.find(f"#view-{view}").get_attribute("aria-busy") != "true")
 
     def find(self, selector: str) -> Any:
         return self.browser.find_element("css selector", selector)

@@ -5,11 +5,15 @@ from __future__ import annotations
 import gzip
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
+from edge_runtime.settings import Settings
+from edge_runtime.settings.camera import CameraSettings, RegionSettings
+from edge_runtime.settings.editable import described
 from edge_runtime.web.routes.page import STATIC
 from tests.support.web import Client, start
 
@@ -40,23 +44,63 @@ def test_files_are_compressed_and_sent_once(site: Client) -> None:
     assert site.ask("GET", "/icon-192.png", Accept_Encoding="gzip").body[:4] == b"\x89PNG"
 
 
-def _texts() -> set[str]:
-    """Return every text of the page that can be translated."""
+LATER = ("settings", "cameras", "regions")
+"""Modules of the view of settings, whose texts have a catalogue of their own."""
+
+
+def _texts_of(files: Iterable[Path]) -> set[str]:
+    """Return every text of these modules that can be translated."""
     found: set[str] = set()
-    for file in STATIC.glob("*.js"):
+    for file in files:
         source = file.read_text(encoding="utf-8")
         literals = [*_CALLS.findall(source), *sum(_PLURALS.findall(source), ())]
         found |= {json.loads(f'"{each}"') for each in literals}
+    return found
+
+
+def _texts() -> set[str]:
+    """Return the texts that the page needs at once."""
     page = (STATIC / "index.html").read_text(encoding="utf-8")
+    modules = [file for file in STATIC.glob("*.js") if file.stem not in LATER]
+    found = _texts_of(modules)
     return found | {each.strip() for each in (*_ELEMENTS.findall(page), *_ATTRIBUTES.findall(page))}
 
 
+def _texts_of_settings() -> set[str]:
+    """Return the texts of the settings: of their modules, and what the daemon says of keys."""
+    settings = replace(Settings(), cameras={"NAME": CameraSettings()})
+    settings = replace(settings, regions={"NAME": RegionSettings(area=[0, 0, 1, 1])})
+    tables = [
+        table
+        for each in (Settings(), settings)
+        for table in described(each, each, frozenset())
+        if not table["name"].startswith("regions.")  # drawn, without texts
+    ]
+    shown = {table["text"] for table in tables}
+    for table in tables:
+        for key in table["keys"]:
+            shown.add(key["text"])
+    return _texts_of(STATIC / f"{name}.js" for name in LATER) | shown
+
+
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_every_text_is_translated(language: str) -> None:
-    catalog = json.loads((STATIC / "lang" / f"{language}.json").read_text(encoding="utf-8"))
-    texts = _texts()
+@pytest.mark.parametrize("view", ["", "settings."])
+def test_every_text_is_translated(language: str, view: str) -> None:
+    catalog = json.loads((STATIC / "lang" / f"{view}{language}.json").read_text(encoding="utf-8"))
+    texts = _texts_of_settings() - _texts() if view else _texts()
     assert len(texts) > 100
     assert texts - catalog.keys() == set(), "not translated"
     assert catalog.keys() - texts == set(), "not used"
     for text, translated in catalog.items():
         assert sorted(re.findall(r"\{\w+\}", text)) == sorted(re.findall(r"\{\w+\}", translated))
+
+
+def test_every_key_of_the_settings_has_a_name_in_words() -> None:
+    """A key without a name would be shown as it is written in the file, in English."""
+    source = (STATIC / "settings.js").read_text(encoding="utf-8")
+    named = re.search(r"const NAMES = \{(.*?)\n\};", source, re.DOTALL)
+    assert named
+    settings = Settings()
+    for table in described(settings, settings, frozenset()):
+        for key in table["keys"]:
+            assert re.search(rf"\b{key['name']}: key\(", named[1]), key["name"]

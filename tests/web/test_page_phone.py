@@ -17,6 +17,13 @@ from tests.web.browser import PHONE, Page, needs_browser, open_browser
 
 STATIC = Path(__file__).parents[2] / "edge_runtime" / "web" / "static"
 MOST_BYTES = 120_000
+VIEWS = ("live", "gallery", "inbox", "history", "settings", "status", "phone")
+LOADED = """
+const files = ["navigation", "resource"].flatMap((kind) => performance.getEntriesByType(kind))
+  .filter(({ name }) => !/\\/(api|live|frame)[/.]/.test(new URL(name).pathname));
+return files.map(({ name, decodedBodySize }) => [new URL(name).pathname, decodedBodySize]);
+"""
+"""JavaScript: the page's own files that were loaded, with their sizes before compression."""
 NAME = "board.test"
 
 
@@ -30,6 +37,17 @@ def test_the_page_is_small() -> None:
 def site(tmp_path_factory: pytest.TempPathFactory, film: Path) -> Iterator[Client]:
     folder = tmp_path_factory.mktemp("site")
     process = start_cameras(folder, {"desk": film}, http=f'port = 0\nnames = ["{NAME}"]')
+    client = Client(process)
+    client.until_ready()
+    yield client
+    process.end()
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory, film: Path) -> Iterator[Client]:
+    """A daemon that offers every view."""
+    folder = tmp_path_factory.mktemp("small")
+    process = start_cameras(folder, {"desk": film}, "[history]\n[unknowns]\n")
     client = Client(process)
     client.until_ready()
     yield client
@@ -52,6 +70,30 @@ def phone(tmp_path_factory: pytest.TempPathFactory, cat: Image) -> Iterator[Any]
     driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
     yield driver
     driver.quit()
+
+
+@needs_browser
+@pytest.mark.parametrize("view", VIEWS)
+def test_what_is_loaded_is_small_without_compression(
+    browser: Any, small: Client, view: str
+) -> None:
+    """Whichever view is opened first, in a language with a catalogue."""
+    browser.execute_cdp_cmd(
+        "Emulation.setUserAgentOverride", {"userAgent": "Chromium", "acceptLanguage": "de"}
+    )
+    try:
+        page = Page(browser, small.url, view)
+        page.until(lambda: page.find(f"#view-{view}").is_displayed())
+        page.until(lambda: page.find(f"#view-{view}").get_attribute("aria-busy") != "true")
+        loaded = dict(page.script(LOADED))
+        assert page.script("return document.documentElement.lang") == "de"
+    finally:
+        browser.execute_cdp_cmd("Emulation.setUserAgentOverride", {"userAgent": ""})
+    assert {"/", "/app.js", "/style.css", "/lang/de.json"} <= loaded.keys()
+    assert min(loaded.values()) > 0
+    assert sum(loaded.values()) <= MOST_BYTES, loaded
+    others = [name for name in loaded if "/lang/" in name and "de" not in name]
+    assert not others
 
 
 @needs_browser

@@ -5,21 +5,22 @@
 //   "status"   the status, once per second      "event"  a recognition event
 //   "gone"     the daemon does not answer; once per second     "gallery"  labels or pictures have changed
 //   "show"     the name of the view that is visible now
-// A view whose link in the navigation is hidden calls `context.offer(name)` once it knows its use.
-import { $, onRefused, request, send, setText } from "./api.js";
-import { load, t } from "./i18n.js";
+// The views of `LATER` are loaded when they are shown first; `on` tells them what is known already.
+import { $, element, onRefused, request, send, setText } from "./api.js";
+import { load, loadTexts, pathOfTexts, t } from "./i18n.js";
 import * as alerts from "./alerts.js";
-import * as enroll from "./enroll.js";
-import * as phone from "./phone.js";
-import * as advice from "./advice.js";
-import * as gallery from "./gallery.js";
-import * as history from "./history.js";
-import * as inbox from "./inbox.js";
-import * as live from "./live.js";
-import * as settings from "./settings.js";
 import * as status from "./status.js";
 
+const LATER = { // the modules, styles and texts of a view
+  live: { modules: ["live", "enroll"], styles: [], texts: [] },
+  phone: { modules: ["phone"], styles: [], texts: [] },
+  inbox: { modules: ["inbox"], styles: [], texts: [] },
+  gallery: { modules: ["gallery", "advice"], styles: ["gallery"], texts: [] },
+  history: { modules: ["history"], styles: ["history"], texts: [] },
+  settings: { modules: ["settings"], styles: ["settings"], texts: ["settings"] },
+};
 const handlers = {};
+const known = {}; // the newest value of each kind that a view needs to begin
 const context = {
   role: "reader",
   status: null, // the newest one
@@ -27,14 +28,46 @@ const context = {
   gone: false, // whether the daemon does not answer
   locked: false, // whether it asks for a token
   view: "live",
+  offered: {}, // views that are of use now
   revision: 0, // part of the URL of each thumbnail, so that a change reloads it
-  on(kind, handler) { (handlers[kind] ??= []).push(handler); },
-  tell(kind, value) { for (const handler of handlers[kind] ?? []) handler(value); },
-  offer(name, offered = true) {
+  on(kind, handler) {
+    (handlers[kind] ??= []).push(handler);
+    if (kind in known) handler(known[kind]);
+  },
+  tell(kind, value) {
+    if (["session", "status", "show"].includes(kind)) known[kind] = value;
+    for (const handler of handlers[kind] ?? []) handler(value);
+  },
+  offer(name, offered) {
+    if (Boolean(context.offered[name]) === offered) return;
+    context.offered[name] = offered;
     document.querySelector(`#views a[href="#${name}"]`).hidden = !offered;
     navigate();
   },
 };
+
+// -- views that are loaded later -------------------------------------------------------------------
+
+const loaded = {};
+
+async function loadView({ modules, styles, texts }) {
+  const links = styles.map((name) => new Promise((resolve, reject) => {
+    const link = element("link", "", { rel: "stylesheet", href: `/${name}.css` });
+    link.addEventListener("load", resolve);
+    link.addEventListener("error", reject);
+    document.head.append(link);
+  }));
+  const found = await Promise.all(modules.map((name) => import(`./${name}.js`)));
+  await Promise.all([...links, ...texts.map(loadTexts)]);
+  for (const module of found) module.start(context);
+}
+
+/** Load a view, unless it is there; without an answer of the board, the next call tries again. */
+function need(name) {
+  if (!(name in LATER) || name in loaded) return;
+  $(`view-${name}`).ariaBusy = "true";
+  loaded[name] = loadView(LATER[name]).then(() => { $(`view-${name}`).ariaBusy = "false"; }, () => { delete loaded[name]; });
+}
 
 // -- navigation -----------------------------------------------------------------------------------
 
@@ -58,9 +91,45 @@ function navigate(event) {
     window.scrollTo(0, 0);
     $("main").focus({ preventScroll: true });
   }
+  need(name);
   if (context.view === name && event) return;
   context.view = name;
   context.tell("show", name);
+}
+
+/** Offer what the board has, in the navigation. */
+function offerViews({ unknowns }) {
+  context.offer("inbox", unknowns !== null);
+  $("inbox-count").hidden = !unknowns;
+  setText($("inbox-count"), String(unknowns ?? ""));
+}
+
+async function offerHistory() {
+  const { enabled } = await request("/api/history?limit=1").catch(() => ({ enabled: false }));
+  context.offer("history", enabled);
+}
+
+/** Fill the list of names that every field for a label suggests. */
+async function showKnownLabels() {
+  if (context.role !== "owner") return;
+  const { labels } = await request("/api/labels");
+  $("known-labels").replaceChildren(...labels.map(({ label: value }) => element("option", "", { value })));
+}
+
+// -- what needs the board --------------------------------------------------------------------------
+
+const ACTIONS = "main button:not([data-local], .region-box), main input[type=file], #label-dialog button:not([data-local])";
+
+/** Disable all actions while the board does not answer; what was disabled otherwise stays so. */
+function allow(answers) {
+  document.body.classList.toggle("gone", !answers);
+  for (const each of document.querySelectorAll(answers ? "[data-off]" : ACTIONS)) {
+    if (!answers && each.disabled) continue;
+    each.disabled = !answers;
+    if (answers) each.removeAttribute("title");
+    else each.title = t("The board does not answer.");
+    each.toggleAttribute("data-off", !answers);
+  }
 }
 
 // -- the daemon -----------------------------------------------------------------------------------
@@ -93,9 +162,11 @@ $("login-form").addEventListener("submit", async (event) => {
 function showStatus(value) {
   context.status = value;
   context.heard = Date.now();
+  if (context.gone) allow(true);
   context.gone = context.locked = false;
   document.body.classList.remove("waiting");
   setText($("board"), value.board.name);
+  offerViews(value);
   context.tell("status", value);
 }
 
@@ -105,6 +176,7 @@ let tried = 0;
 
 function lose() {
   context.gone = true;
+  allow(false);
   context.tell("gone");
 }
 
@@ -123,8 +195,10 @@ async function connect() {
   document.body.classList.remove("locked");
   document.body.classList.toggle("reader", context.role !== "owner");
   showStatus(await request("/api/status", soon));
+  context.offer("settings", context.role === "owner");
   context.tell("session", context.role);
   navigate();
+  offerHistory();
   stream?.close();
   stream = new EventSource("/api/stream");
   stream.addEventListener("status", (message) => showStatus(JSON.parse(message.data)));
@@ -138,8 +212,11 @@ async function connect() {
 }
 
 onRefused(showLogin);
+// The modules of the view that is shown first arrive while the texts do.
+for (const name of (LATER[location.hash.slice(1)] ?? LATER.live).modules) import(`./${name}.js`).catch(() => {});
 await load();
-for (const view of [alerts, status, live, enroll, phone, gallery, advice, inbox, history, settings]) view.start(context);
+for (const view of [alerts, status]) view.start(context);
+for (const kind of ["session", "gallery"]) context.on(kind, () => showKnownLabels().catch(() => {}));
 window.addEventListener("hashchange", navigate);
 navigate();
 connect().catch(() => { if (!context.locked) lose(); });
@@ -153,5 +230,7 @@ window.addEventListener("pagehide", () => stream?.close());
 navigator.serviceWorker?.register("/worker.js").then(async () => {
   const { active } = await navigator.serviceWorker.ready;
   const own = performance.getEntriesByType("resource").map((entry) => new URL(entry.name).pathname);
-  active.postMessage(["/", "/app.webmanifest", ...own]);
+  const later = Object.values(LATER).flatMap(({ modules, styles, texts }) => [
+    ...modules.map((name) => `/${name}.js`), ...styles.map((name) => `/${name}.css`), ...texts.map(pathOfTexts)]);
+  active.postMessage(["/", "/app.webmanifest", ...own, ...later, "/label.js", "/cameras.js", "/regions.js"]);
 }).catch(() => {});

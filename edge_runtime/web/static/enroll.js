@@ -7,9 +7,29 @@ const PACE_MS = 400; // between two pictures at least, within the limit of reque
 const LOOK_MS = 1000;
 let context;
 let recording = null; // what is being recorded
+let busy = false; // whether a single picture is being enrolled
 
 const label = () => $("label").value.trim();
 const place = () => JSON.parse($("enroll-from").value || "{}");
+
+const camera = () => context.status?.cameras.find(({ name }) => name === place().camera) ?? context.status?.cameras[0];
+
+/** Return why nothing can be recorded now, or "". */
+function obstacle() {
+  if (context.gone) return t("The board does not answer.");
+  return camera()?.fresh ? "" : t("Camera “{name}” delivers no pictures, so there is nothing to record.", { name: camera()?.name });
+}
+
+function showObstacle() {
+  const why = context.locked ? "" : obstacle();
+  setText($("record-why"), why);
+  if (!why && busy) return;
+  $("enroll-frame").disabled = Boolean(why);
+  if (!why) return;
+  recording = null;
+  $("near").replaceChildren();
+  setText($("hint"), "");
+}
 
 function changed() {
   context.revision += 1;
@@ -18,13 +38,16 @@ function changed() {
 
 // -- one picture ----------------------------------------------------------------------------------
 
-function enroll(path, options = {}) {
-  return act($("enroll-form"), $("enroll-message"), async () => {
+async function enroll(path, options = {}) {
+  busy = true;
+  await act($("enroll-form"), $("enroll-message"), async () => {
     const answer = await request(path, { method: "POST", ...options });
     offerUndo($("undo"), answer.pictures, $("enroll-message"), changed);
     changed();
     return enrolledText(answer);
   });
+  busy = false;
+  showObstacle();
 }
 
 // -- several pictures -----------------------------------------------------------------------------
@@ -113,9 +136,8 @@ function bar({ label, similarity, distance }, limit) {
 async function look() {
   const form = $("enroll-form");
   const used = label() || form.contains(document.activeElement);
-  const camera = context.status?.cameras.find(({ name }) => name === place().camera) ?? context.status?.cameras[0];
-  if (context.role !== "owner" || context.gone || context.locked || context.view !== "live" || document.hidden
-    || recording || !used || !camera?.fresh) return;
+  if (context.role !== "owner" || context.locked || context.view !== "live" || document.hidden
+    || recording || !used || obstacle()) return;
   const found = await request(`/api/look${queryOf(place())}`);
   if (recording) return;
   setText($("hint"), found.hint ? t(FAULTS[found.hint]) : t("A good picture."));
@@ -144,19 +166,14 @@ function showPlaces(status) {
   select.hidden = options.length < 2;
 }
 
-async function showLabels() {
-  if (context.role !== "owner") return;
-  const { labels } = await request("/api/labels");
-  $("known-labels").replaceChildren(...labels.map(({ label: value }) => element("option", "", { value })));
-}
-
 export function start(given) {
   context = given;
   listen();
-  const refresh = () => showLabels().catch(() => {});
-  context.on("status", showPlaces);
-  context.on("session", refresh);
-  context.on("gallery", refresh);
+  context.on("status", (status) => {
+    showPlaces(status);
+    showObstacle();
+  });
+  context.on("gone", showObstacle);
   $("enroll-form").addEventListener("submit", (event) => {
     event.preventDefault();
     enroll(`${pathOf(label())}/frame${queryOf(place())}`);
@@ -169,6 +186,7 @@ export function start(given) {
     $("photo").value = "";
   });
   $("enroll-from").addEventListener("change", () => {
+    showObstacle();
     const card = document.querySelector(`.camera[data-name="${CSS.escape(place().camera)}"]`);
     card?.scrollIntoView({ block: "nearest", inline: "start" });
   });

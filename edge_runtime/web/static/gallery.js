@@ -6,6 +6,7 @@ import { label as labelDialog } from "./label.js";
 let context;
 let labels = []; // {label, pictures, codes}
 let notes = new Map(); // label -> texts of the advice
+let advisedFor = null; // the revision that `notes` are about
 const selected = new Set();
 const photos = (n) => plural(n, "{n} photo", "{n} photos");
 const size = (bytes) => t("{n} MB", { n: (bytes / 1e6).toLocaleString(language, { maximumFractionDigits: 1 }) });
@@ -29,8 +30,14 @@ function card({ label, pictures }) {
   open.addEventListener("click", () => dialog.open(label));
   const item = element("li", "", {}, box, open);
   item.dataset.label = label;
-  item.append(...(notes.get(label) ?? []).slice(0, 2).map((text) => element("p", text, { class: "note" })));
+  showNotes(item);
   return item;
+}
+
+/** Show the advice on a card, without loading its picture again. */
+function showNotes(item) {
+  for (const note of item.querySelectorAll(".note")) note.remove();
+  item.append(...(notes.get(item.dataset.label) ?? []).slice(0, 2).map((text) => element("p", text, { class: "note" })));
 }
 
 function showLabels() {
@@ -86,6 +93,14 @@ async function load() {
   labels = (await request("/api/labels")).labels;
   showLabels();
   showFiles(await request("/api/gallery"));
+  await loadAdvice();
+}
+
+/** Show advice on the cards, once per change; "Check the gallery" adds what a look at the photos shows. */
+async function loadAdvice() {
+  if (context.role !== "owner" || context.view !== "gallery" || advisedFor === context.revision) return;
+  advisedFor = context.revision;
+  await request("/api/advice?quick=1").then(showAdvice, () => { advisedFor = null; });
 }
 
 /** Tell all views that labels or pictures have changed. */
@@ -104,16 +119,20 @@ async function remove(what, text, { area = $("view-gallery"), target = $("galler
     changed();
     return text;
   });
-  if (!answer?.undo) return Boolean(answer);
+  if (answer?.undo) offerUndo(answer.undo, target, undone, t("The photos are back."));
+  return Boolean(answer);
+}
+
+/** Append a button to `target` that undoes the last change, and then says `text`. */
+function offerUndo(undo, target, undone, text) {
   const button = element("button", t("Undo"), { type: "button", class: "plain" });
   button.addEventListener("click", () => act(target, target, async () => {
-    await send("POST", "/api/gallery/undo", { undo: answer.undo });
+    await send("POST", "/api/gallery/undo", { undo });
     changed();
     undone();
-    return t("The photos are back.");
+    return text;
   }));
   target.append(" ", button);
-  return true;
 }
 
 async function removeSelected() {
@@ -190,13 +209,14 @@ function showAdvice(advice) {
   }
   for (const { picture } of advice.photos.faulty) add(picture.label, t("A photo shows too little"));
   for (const [label, texts] of notes) notes.set(label, [...new Set(texts)]);
-  showLabels();
+  for (const item of $("labels").children) showNotes(item);
 }
 
 const dialog = labelDialog({
   names: () => labels.map(({ label }) => label),
   notes: (label) => notes.get(label) ?? [],
   changed,
+  offerUndo,
   remove,
   removeLabels,
 });
@@ -207,6 +227,7 @@ export function start(given) {
   context.on("session", refresh);
   context.on("gallery", refresh);
   context.on("advice", showAdvice);
+  context.on("show", loadAdvice);
   $("label-search").addEventListener("input", filter);
   $("select-all").addEventListener("change", selectAll);
   $("remove-selected").addEventListener("click", removeSelected);

@@ -8,7 +8,6 @@ const NOTHING = ""; // the choice "It is nothing I know"
 
 let context;
 let days = [];
-let enabled = false;
 let last = ""; // id of the oldest event that is listed
 let asked = 0; // the newest request for a list
 
@@ -55,7 +54,6 @@ async function list(older = false) {
   const mine = ++asked;
   const answer = await request(`/api/history${queryOf({ ...chosen(), limit: 48, before: older ? last : "" })}`);
   if (mine !== asked) return;
-  enabled = answer.enabled;
   say($("history-fault"), answer.fault ? t("Nothing can be stored: {fault}", { fault: answer.fault }) : "", true);
   const items = answer.events.map(item);
   if (older) $("history-list").append(...items);
@@ -183,15 +181,11 @@ async function load() {
 
 export function start(given) {
   context = given;
-  context.on("session", async () => {
-    ({ enabled } = await request("/api/history?limit=1").catch(() => ({ enabled: false })));
-    context.offer("history", enabled);
-    if (context.view === "history") load().catch(() => {});
-  });
+  context.on("session", () => { if (context.view === "history") load().catch(() => {}); });
   context.on("show", (name) => {
-    if (name === "history" && enabled) load().catch((error) => say($("history-message"), error.message, true));
+    if (name === "history") load().catch((error) => say($("history-message"), error.message, true));
   });
-  context.on("event", () => { $("history-new").hidden = !enabled; });
+  context.on("event", () => { $("history-new").hidden = false; });
   for (const name of FILTERS) $(`history-${name}`).addEventListener("change", show);
   $("history-new").addEventListener("click", load);
   $("history-more").addEventListener("click", () => list(true).catch((error) => say($("history-message"), error.message, true)));

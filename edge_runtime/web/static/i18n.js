@@ -1,6 +1,8 @@
 // The catalogue. Every visible text goes through t(); its key is the English text.
 // HTML: data-i18n translates the text, data-i18n-label aria-label, data-i18n-placeholder placeholder.
 
+// A view that is loaded later may have a file of its own: /lang/VIEW.CODE.json.
+
 const LANGUAGES = ["de", "es"]; // each has a file /lang/CODE.json: {"English text": "translation"}
 let texts = {};
 export let language = "en";
@@ -27,6 +29,14 @@ export function duration(seconds) {
 }
 
 export const clock = (time) => new Date(time).toLocaleTimeString(language);
+
+export const pathOfTexts = (name) => `/lang/${name}.${language}.json`;
+
+/** Load the texts of a view that is loaded later. */
+export async function loadTexts(name) {
+  if (language === "en") return;
+  Object.assign(texts, await fetch(pathOfTexts(name)).then((answer) => answer.json()));
+}
 
 /** Load the language of the browser, if there is one, and translate the document. */
 export async function load() {

@@ -7,7 +7,6 @@ const EVERY_MS = 15000;
 
 let context;
 let shown = new Map(); // id of a group to its item and the JSON that it shows
-let offered = null;
 let seen = null; // the number of groups in the newest status
 let loadedAt = 0;
 let loading = false;
@@ -154,15 +153,9 @@ async function remove(chosen, area) {
 }
 
 function onStatus({ unknowns }) {
-  if (offered !== (unknowns !== null)) {
-    offered = unknowns !== null;
-    context.offer("inbox", offered);
-  }
-  $("inbox-count").hidden = !unknowns;
-  setText($("inbox-count"), String(unknowns ?? ""));
   const due = unknowns !== seen || Date.now() - loadedAt > EVERY_MS;
   seen = unknowns;
-  if (offered && due && context.view === "inbox") load().catch(() => {});
+  if (unknowns !== null && due && context.view === "inbox") load().catch(() => {});
 }
 
 export function start(given) {
@@ -178,6 +171,6 @@ export function start(given) {
     $("main").focus({ preventScroll: true });
   });
   context.on("status", onStatus);
-  context.on("show", (name) => { if (name === "inbox" && offered) load().catch(() => {}); });
-  context.on("session", () => { if (offered && context.view === "inbox") load().catch(() => {}); });
+  context.on("show", (name) => { if (name === "inbox" && context.offered.inbox) load().catch(() => {}); });
+  context.on("session", () => { if (context.offered.inbox && context.view === "inbox") load().catch(() => {}); });
 }

@@ -4,7 +4,7 @@ import { language, plural, t } from "./i18n.js";
 
 const AT_ONCE = 60; // pictures that are shown before "Show more"
 
-/** Return the dialog. `gallery` has names(), notes(label), changed(), remove(...) and removeLabels(names). */
+/** Return the dialog. `gallery` has names(), notes(label), changed(), offerUndo(...), remove(...) and removeLabels(names). */
 export function label(gallery) {
   const box = $("label-dialog");
   const message = $("label-message");
@@ -44,6 +44,10 @@ export function label(gallery) {
     $("label-count").textContent = plural(pictures.length, "{n} photo", "{n} photos");
   }
 
+  function show(label) {
+    name = $("label-title").textContent = $("label-name").value = label;
+  }
+
   async function load() {
     ({ pictures } = await request(`${pathOf(name)}/pictures`));
     showPictures();
@@ -56,13 +60,22 @@ export function label(gallery) {
     if (to === name) return;
     const merge = gallery.names().includes(to);
     if (merge && !await ask(t("{to} exists already. Merge {label} into it?", { to, label: name }), t("Merge"))) return;
+    const before = name;
+    let undo = null;
     await act(box, message, async () => {
       const done = await send("POST", `${pathOf(name)}/rename`, { to, merge });
-      name = $("label-title").textContent = $("label-name").value = done.label;
+      ({ undo } = done);
+      show(done.label);
       gallery.changed();
       await load();
       return merge ? t("The labels were merged.") : t("The label was renamed.");
     });
+    if (!undo) return;
+    const undone = () => {
+      show(before);
+      load().catch((error) => say(message, error.message, true));
+    };
+    gallery.offerUndo(undo, message, undone, merge ? t("The labels are apart again.") : t("The label has its former name."));
   }
 
   async function storePayload(event) {
@@ -87,7 +100,7 @@ export function label(gallery) {
 
   return {
     open(chosen) {
-      name = $("label-title").textContent = $("label-name").value = chosen;
+      show(chosen);
       pictures = [];
       shown = AT_ONCE;
       say(message, "");

@@ -1,6 +1,7 @@
 // Settings: fields are made of what the daemon says about each key. Regions are in regions.js.
-import { $, act, element, queryOf, request, say, setText } from "./api.js";
-import { key, t } from "./i18n.js";
+import { $, act, ask, element, request, say, setText } from "./api.js";
+import { key, language, t } from "./i18n.js";
+import * as cameras from "./cameras.js";
 import * as regions from "./regions.js";
 
 let context;
@@ -10,7 +11,7 @@ const changes = new Map(); // "decision.window" to its new value
 const OPENS_S = 20; // seconds that a camera has to deliver its first picture after a change
 
 const TITLES = {
-  decision: key("What counts as known"), camera: key("Camera"), gate: key("Unchanged scenes"), heat: key("Heat"),
+  decision: key("What counts as known"), camera: key("Camera"), gate: key("Unchanged scenes"), heat: key("Hot board"),
   mqtt: key("MQTT broker"), webhook: key("Webhook"), board: key("Board"), unknowns: key("Inbox of unknown things"),
   history: key("History"),
 };
@@ -19,7 +20,14 @@ const NAMES = {
   window: key("Frames that decide"), cooldown_s: key("Cool-down, seconds"), neighbours: key("Pictures that vote"),
   source: key("Source"), fps: key("Frames per second"), url: key("Address"), timeout_s: key("Time limit, seconds"),
   queue: key("Events that wait"), days: key("Days"), megabytes: key("Megabytes"), pictures: key("Pictures"),
-  width: key("Width"), height: key("Height"), host: key("Host"), port: key("Port"), topic: key("Topic"),
+  enabled: key("On"), threshold: key("Threshold, gray levels"), refresh_s: key("Hash at least every, seconds"),
+  hot_c: key("Hot from, °C"), client_id: key("Client id"), username: key("User name"), tls: key("Encrypted (TLS)"),
+  attempts: key("Attempts"), snapshots: key("Snapshots"), snapshot_side: key("Side of a snapshot, pixels"), least: key("Least sightings"),
+  name: key("Name"), width: key("Width"), height: key("Height"), host: key("Host"), port: key("Port"), topic: key("Topic"),
+};
+const STORES = {
+  history: key("While it is on, each event is stored on the board with a picture of what was seen, up to the limits below. Nothing leaves the board."),
+  unknowns: key("While it is on, small pictures of recurring unknown things are stored on the board, up to the limits below. Nothing leaves the board."),
 };
 const ORDER = ["decision", "camera", "cameras", "mqtt", "webhook"]; // the others follow, folded
 const RATES = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5];
@@ -75,7 +83,7 @@ function field(table, one) {
   const help = element("p", t(one.text), { id: `${id}-text`, class: "help quiet" });
   if (one.lock) help.append(" ", element("strong", t("Locked: {reason}.", { reason: one.lock })));
   const row = element("div", "", { class: one.type === "boolean" ? "field check" : "field" }, label, input, help);
-  if (one.name === "source" && !input.disabled) row.append(cameraChoice(input, name));
+  if (one.name === "source" && !input.disabled) row.append(cameras.choice(input));
   return row;
 }
 
@@ -96,35 +104,6 @@ function slider(name, id, one) {
     element("p", t(one.text), { id: `${id}-text`, class: "help quiet" }));
 }
 
-/** Return a list of the board's cameras, each with a picture on demand. */
-function cameraChoice(input, name) {
-  const list = element("ul", "", { class: "plain-list" });
-  const message = element("p", "", { role: "status" });
-  const find = element("button", t("Find the cameras of the board"), { type: "button", class: "plain" });
-  find.addEventListener("click", () => act(find.parentElement, message, async () => {
-    const { cameras } = await request("/api/cameras/available");
-    list.replaceChildren(...cameras.map((camera) => {
-      const note = camera.fault ?? (camera.used_by === null ? "" : t("used by {name}", { name: camera.used_by }));
-      const item = element("li", "", {}, element("span", `${camera.name} (${camera.source}) ${note}`));
-      if (camera.fault === null && camera.used_by === null) {
-        const show = element("button", t("Show a picture"), { type: "button", class: "plain" });
-        show.addEventListener("click", () => {
-          const picture = element("img", "", { class: "preview", alt: t("What {name} sees", { name: camera.name }) });
-          picture.addEventListener("error", () => say(message, t("This camera delivers no picture."), true));
-          picture.src = `/api/cameras/preview${queryOf({ source: camera.source, at: Date.now() })}`;
-          show.replaceWith(picture);
-        });
-        const use = element("button", t("Use"), { type: "button", class: "plain" });
-        use.addEventListener("click", () => { input.value = camera.source; input.dispatchEvent(new Event("input")); });
-        item.append(show, use);
-      }
-      return item;
-    }));
-    return cameras.length ? "" : t("No camera is connected to the board.");
-  }));
-  return element("div", "", { class: "wide" }, find, list, message);
-}
-
 // -- tables ---------------------------------------------------------------------------------------
 
 function titleOf(name) {
@@ -140,11 +119,23 @@ function tableOf(table) {
   const note = element("p", t(table.text), { class: "quiet wide" });
   if (!table.reloadable) note.append(" ", t("Needs a restart."));
   const body = element("div", "", { class: "fields" }, note, ...fields);
-  if (table.optional && group !== "cameras" && !table.keys.some((one) => one.required)) {
-    body.insertBefore(onOff(table), body.children[1]);
-  }
+  if (group in settings.stored_bytes) body.insertBefore(onOff(table), body.children[1]);
+  if (group.startsWith("camera") && settings.writable) body.append(cameraControls(table.name));
   if (ORDER.includes(group) && table.present) return element("section", "", { class: "card" }, element("h3", titleOf(table.name)), body);
-  return element("details", "", { class: "card" }, element("summary", titleOf(table.name)), body);
+  const open = !table.present && settings.stored_bytes[group] ? { open: "" } : {}; // offers to delete it
+  return element("details", "", { class: "card", ...open }, element("summary", titleOf(table.name)), body);
+}
+
+/** Change the cameras of the file; what was typed elsewhere must not be lost. */
+const runAlone = (area, action) => busy(area, async () => {
+  if (changes.size) throw new Error(t("Save or discard your other changes first."));
+  return action();
+});
+
+function cameraControls(table) {
+  const [, own] = table.split(".");
+  const isAlone = settings.tables.filter(({ name }) => name.startsWith("cameras.")).length < 2;
+  return cameras.controls(own ?? "camera", isAlone, runAlone, apply);
 }
 
 function onOff(table) {
@@ -157,7 +148,28 @@ function onOff(table) {
     change(table.name, table.present && !input.checked ? null : undefined, undefined);
     if (!table.present) change(`${table.name}.${first.name}`, input.checked ? first.default : null, null);
   });
-  return element("div", "", { class: "field check wide" }, element("label", t("On"), { for: id }), input);
+  const text = element("p", t(STORES[table.name]), { id: `${id}-text`, class: "help quiet" });
+  input.setAttribute("aria-describedby", text.id);
+  const row = element("div", "", { class: "field check wide" }, element("label", t("On"), { for: id }), input, text);
+  const bytes = settings.stored_bytes[table.name];
+  if (!bytes) return row;
+  text.append(" ", t("{n} MB are stored now.", { n: (bytes / 1e6).toLocaleString(language, { maximumFractionDigits: 1 }) }));
+  if (!table.present) row.append(erasing(table.name, row));
+  return row;
+}
+
+/** Return the button that deletes what a table stored that is off. */
+function erasing(name, area) {
+  const button = element("button", t("Delete what is stored"), { type: "button", class: "danger", "data-erase": name });
+  button.addEventListener("click", async () => {
+    if (!await ask(t("Delete all that is stored? This cannot be undone."), t("Delete"))) return;
+    busy(area, async () => {
+      await request(`/api/stored/${name}`, { method: "DELETE" });
+      await loadAll();
+      return t("It was deleted.");
+    });
+  });
+  return button;
 }
 
 function place(table) {
@@ -171,7 +183,8 @@ function show() {
   $("settings-file").classList.toggle("error", !settings.writable);
   $("settings-undo").hidden = !settings.undo;
   const tables = settings.tables.filter((table) => !table.name.startsWith("regions."));
-  $("settings-form").replaceChildren(...tables.sort((a, b) => place(a) - place(b)).map(tableOf));
+  $("settings-form").replaceChildren(...tables.sort((a, b) => place(a) - place(b)).map(tableOf),
+    ...(settings.writable ? [cameras.adding(runAlone, apply)] : []));
   regions.show(settings, context.status);
 }
 
@@ -243,7 +256,6 @@ export function start(given) {
   regions.start(context, apply);
   const load = () => loadAll().catch((error) => say($("settings-message"), error.message, true));
   context.on("session", (role) => {
-    context.offer("settings", role === "owner");
     stale = true;
     if (role === "owner" && context.view === "settings") load();
   });
