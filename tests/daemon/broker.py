@@ -25,7 +25,8 @@ def until(condition: Callable[[], Any], limit_s: float = 15.0) -> Any:
     return result
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of the loopback address that nothing listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -35,7 +36,7 @@ class Broker:
     """A real MQTT broker whose port stays the same across restarts."""
 
     def __init__(self, folder: Path, extra: str = "allow_anonymous true") -> None:
-        self.port = _free_port()
+        self.port = free_port()
         self._config = folder / "mosquitto.conf"
         self._config.write_text(f"listener {self.port} 127.0.0.1\n{extra}\n")
         self._child: subprocess.Popen[bytes] | None = None

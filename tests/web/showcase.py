@@ -48,11 +48,16 @@ def open_showcase(folder: Path) -> Client:
     }
     client = Client(start_cameras(folder, films, TABLES))
     client.until_ready()
+    enroll_things(client)
+    client.process.until(lambda: client.ask("GET", "/api/unknowns").json()["groups"], 120)
+    client.process.until(lambda: client.ask("GET", "/api/history").json()["events"], 120)
+    return client
+
+
+def enroll_things(client: Client) -> None:
+    """Enroll each of `ENROLLED` with three photos."""
     for label, photo in ENROLLED.items():
         for picture in (read_scene(photo), before_wall(photo), before_wall(photo)[60:420, 80:560]):
             image = np.asarray(cv2.GaussianBlur(picture, (3, 3), 0), np.uint8)
             path = f"/api/labels/{label.replace(' ', '%20')}"
             assert client.ask("POST", path, encoded(image), Content_Type="image/jpeg").status == 201
-    client.process.until(lambda: client.ask("GET", "/api/unknowns").json()["groups"], 120)
-    client.process.until(lambda: client.ask("GET", "/api/history").json()["events"], 120)
-    return client
