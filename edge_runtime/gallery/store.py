@@ -34,13 +34,7 @@ from edge_runtime.gallery.pictures import (
     group_ids,
     read_enrolled,
 )
-from edge_runtime.gallery.records import (
-    Counts,
-    EnrollCounts,
-    LabelData,
-    LabeledCode,
-    Stats,
-)
+from edge_runtime.gallery.records import Counts, EnrollCounts, LabelData, LabeledCode, Stats
 from edge_runtime.gallery.removal import (
     Moved,
     Removed,

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from edge_runtime.errors import BusyError, ConfigError, EdgeRuntimeError
 from edge_runtime.recognition.smoothing import new_id
-from edge_runtime.settings import Settings, cameras, editable
-from edge_runtime.settings.cameras import CameraEdit
+from edge_runtime.settings import Settings, editable
 from edge_runtime.settings.edit import ConfigurationFile, Version
 from edge_runtime.sinks import Outbox
 from edge_runtime.types import Event
-from edge_runtime.web.settings import stored
+from edge_runtime.web.settings import cameras, stored
+from edge_runtime.web.settings.cameras import CameraEdit
 
 if TYPE_CHECKING:
     from edge_runtime.daemon.service import Reloaded, Service

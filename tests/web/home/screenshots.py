@@ -1,6 +1,6 @@
-"""Take the pictures of docs/HOME_ASSISTANT.md: the real Home Assistant with a real board.
+"""Take the picture of docs/HOME_ASSISTANT.md: the real Home Assistant with a real board.
 
-HOME_ASSISTANT_PYTHON="command" python -m tests.web.home_assistant [--out docs/images]
+HOME_ASSISTANT_PYTHON="command" python -m tests.web.home.screenshots [--out docs/images]
 
 The command runs a Python with the packages homeassistant, paho-mqtt, home-assistant-frontend,
 hassil, home-assistant-intents, mutagen, fnv-hash-fast, psutil-home-assistant, numpy, PyTurboJPEG,
@@ -182,7 +182,7 @@ def _save(browser: Any, path: Path) -> None:
     "--out", type=click.Path(path_type=Path, file_okay=False), default=ROOT / "docs" / "images"
 )
 def command(out: Path) -> None:
-    """Start a broker, a board and Home Assistant, and write the pictures of its pages."""
+    """Start a broker, a board and Home Assistant, and write the picture of the board's page."""
     folder = Path(tempfile.mkdtemp(prefix="edge-home-"))
     broker = Broker(folder)
     broker.start()
@@ -227,13 +227,6 @@ def _shoot(browser: Any, home: HomeAssistant, out: Path) -> None:
     until(lambda: home.states().get("sensor.hall_label") == "cat", LIMIT_S)
     time.sleep(SETTLE_S)
     _save(browser, out / "home-assistant-device.jpg")
-    browser.execute_script(
-        "document.querySelector('home-assistant').dispatchEvent(new CustomEvent("
-        "'hass-more-info', {detail: {entityId: 'event.hall_event'}}))"
-    )
-    until_shown("Confidence")
-    time.sleep(SETTLE_S)
-    _save(browser, out / "home-assistant-event.jpg")
 
 
 if __name__ == "__main__":
