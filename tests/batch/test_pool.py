@@ -141,23 +141,26 @@ def test_kills_at_random_instants_change_nothing(tmp_path: Path, setup: Setup) -
         copy = photos / "label 0" / f"copy {number}.jpg"
         copy.write_bytes(photo(number))
     output = tmp_path / "codes.jsonl"
-    variables = faulty_decoder(tmp_path / "faulty", delay_s=0.01)
+    variables = faulty_decoder(tmp_path / "faulty", delay_s=0.02)
     arguments = (photos, "--out", output, "--model", setup.model, "--workers", 2)
     chance = random.Random(2)
     kills = 0
-    for attempt in range(1000):
+    for attempt in range(ROUNDS + 1):
         process = start_hash(*arguments, **variables)
-        end_s = time.monotonic() + chance.uniform(0.5, 4) * patience()
-        while process.poll() is None and (time.monotonic() < end_s or attempt >= ROUNDS):
-            time.sleep(chance.uniform(0.3, 1))
-            children = _children(process.pid)
-            if children and kills < 3 * ROUNDS:
+        more = chance.randrange(4)  # kills of workers before the kill of the run
+        while process.poll() is None and (more or attempt == ROUNDS):
+            time.sleep(chance.uniform(0, 0.5))
+            if more and (children := _at_work(process.pid, variables)):
                 with suppress(psutil.NoSuchProcess):
                     chance.choice(children).kill()
                     kills += 1
+                    more -= 1
+        if attempt < ROUNDS:
+            time.sleep(chance.uniform(0, 2))
         children = _children(process.pid)
-        process.kill()
-        _, errors = process.communicate(timeout=60)
+        if attempt < ROUNDS:
+            process.kill()
+        _, errors = process.communicate(timeout=300)
         _, alive = psutil.wait_procs(children, timeout=10 * patience())
         assert not alive, "a process survived the run"
         if process.returncode == 0:
@@ -167,6 +170,12 @@ def test_kills_at_random_instants_change_nothing(tmp_path: Path, setup: Setup) -
     assert not failures_path(output).exists()
     assert not list(tmp_path.glob("*.tmp"))
     assert kills
+
+
+def _at_work(pid: int, variables: dict[str, str]) -> list[psutil.Process]:
+    """The processes that have begun to hash."""
+    place = Path(variables["TEST_AT_WORK"])
+    return [each for each in _children(pid) if (place / str(each.pid)).exists()]
 
 
 def test_a_run_ends_its_processes_when_it_is_killed_during_a_hang(

@@ -28,7 +28,8 @@ if "batch.child" in " ".join(sys.orig_argv):
             time.sleep(3600)
         if data.endswith(b"<crash>"):
             os.kill(os.getpid(), signal.SIGSEGV)
-        time.sleep(float(os.environ.get("TEST_DELAY_S", "0")))
+        open(os.path.join(os.environ["TEST_AT_WORK"], str(os.getpid())), "a").close()
+        time.sleep(float(os.environ["TEST_DELAY_S"]))
         return decode(data, **options)
     module.decode_photo = decode_photo
 """
@@ -58,11 +59,17 @@ def tiny_model(folder: Path) -> Path:
 def faulty_decoder(folder: Path, delay_s: float = 0) -> dict[str, str]:
     """Variables with which the processes that hash fail at `HANG` and `CRASH`.
 
-    They also take `delay_s` more for each photo. Python runs sitecustomize.py when it starts.
+    They also take `delay_s` more for each photo, and make a file with the number of the process in
+    `folder`/at work. Python runs sitecustomize.py when it starts.
     """
-    folder.mkdir()
+    at_work = folder / "at work"
+    at_work.mkdir(parents=True)
     (folder / "sitecustomize.py").write_text(_FAULTY)
-    return {"PYTHONPATH": f"{folder}{os.pathsep}{ROOT}", "TEST_DELAY_S": str(delay_s)}
+    return {
+        "PYTHONPATH": f"{folder}{os.pathsep}{ROOT}",
+        "TEST_DELAY_S": str(delay_s),
+        "TEST_AT_WORK": str(at_work),
+    }
 
 
 def start_hash(*arguments: object, **variables: str) -> subprocess.Popen[str]:
