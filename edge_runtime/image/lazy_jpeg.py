@@ -20,6 +20,7 @@ from edge_runtime.image.pixels import decode_reduced
 HUFFMAN_TABLE = b"\xff\xc4"
 """Begins a table that some cameras leave out. Decoders of Motion JPEG know it, browsers do not."""
 MOST_SENT_BYTES = 1 << 17
+"""Larger JPEGs are encoded again, as they would fill a slow network."""
 
 
 class Picture:
