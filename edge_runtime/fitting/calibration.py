@@ -28,10 +28,8 @@ FEW_LABELS, MANY_LABELS = 20, 60
 """Up to the first number, the distribution of strangers is taken as symmetric. From the second on,
 its measured skewness counts in full, in between in part."""
 TRUST, TRUST_WEIGHT = 0.97, 4
-"""Share of answers that are as right as their similarity says, where none could be tried, and the
-answers that this counts as."""
-TEMPERATURE_SPREAD, TEMPERATURE_RANGE = 0.3, 1.5
-"""Of the logarithm of the temperature: the standard deviation among galleries, and its limit."""
+"""Share of answers that name the right label where none could be tried, and the answers that this
+counts as."""
 SAME = 0.98
 """From this similarity on, a photo counts as the enrolled one. A video frame of it is at 0.99."""
 _NORMAL = NormalDist()
@@ -51,9 +49,9 @@ class Scale:
     """Difference of two labels' similarities at which the odds between them are e to 1."""
 
 
-PLAIN_SCALE = Scale(0.50, 0.06, 0.72, 0.10, 0.04)
+PLAIN_SCALE = Scale(0.50, 0.06, 0.72, 0.10, 0.03)
 """Of plain cosines."""
-FITTED_SCALE = Scale(0.15, 0.10, 0.45, 0.15, 0.10)
+FITTED_SCALE = Scale(0.15, 0.10, 0.45, 0.15, 0.075)
 """Of cosines in a fitted metric, which are spread more widely."""
 
 
@@ -73,7 +71,7 @@ class Calibration:
     temperature: float = PLAIN_SCALE.temperature
     """See `Scale`."""
     trust: float = TRUST
-    """How many answers are right, as a share of those that their similarities let expect."""
+    """Of the answers to enrolled things, the share that is right."""
 
     def threshold(self, false_name_rate: float = FALSE_NAME_RATE) -> float:
         """Return the similarity that a share `false_name_rate` of strangers exceeds."""
@@ -140,27 +138,18 @@ def calibrate(
 def tried(
     calibration: Calibration, own: NDArray[np.float32], rival: NDArray[np.float32]
 ) -> Calibration:
-    """Return `calibration` with the temperature and the trust that enrolled photos tell.
+    """Return `calibration` with the trust that enrolled photos tell.
 
     Each photo is left out and queried. `own` [N] is its similarity to the rest of its label, NaN if
     there is none, and `rival` [N] that to the most similar other label. A photo counts if one of
-    the two is an answer at the default rate. The temperature is that of the greatest posterior
-    density: the logistic likelihood of the differences, and a log-normal prior around that of the
-    scale.
+    the two is an answer at the default rate.
     """
     known = ~np.isnan(own)
     own, rival = own[known], np.nan_to_num(rival[known], nan=-1.0)
     named = np.maximum(own, rival) >= calibration.threshold()
-    margins = (own[named] - rival[named]).astype(np.float64)
-    logs = np.linspace(-TEMPERATURE_RANGE, TEMPERATURE_RANGE, 49)
-    temperatures = calibration.temperature * np.exp(logs)
-    losses = np.logaddexp(0, -margins / temperatures[:, np.newaxis]).sum(axis=1)
-    losses += logs**2 / (2 * TEMPERATURE_SPREAD**2)
-    temperature = float(temperatures[np.argmin(losses)])
-    expected = float((1 / (1 + np.exp(-np.abs(margins) / temperature))).sum())
-    right = int(np.count_nonzero(margins > 0))
-    trust = (TRUST_WEIGHT * TRUST + right) / (TRUST_WEIGHT + expected)
-    return replace(calibration, temperature=temperature, trust=min(trust, 1.0))
+    right = int(np.count_nonzero(own[named] > rival[named]))
+    answers = TRUST_WEIGHT + int(np.count_nonzero(named))
+    return replace(calibration, trust=(TRUST_WEIGHT * TRUST + right) / answers)
 
 
 def _skewness(values: NDArray[np.float32]) -> float:
