@@ -10,6 +10,7 @@ from training.eval.corruptions import SEVERITIES
 from training.reports.general import general_section
 from training.reports.model_card import read
 from training.reports.preserved import preserved_section
+from training.reports.seen import seen_section
 from training.reports.strangers import new_objects
 from training.reports.studies import (
     code_lengths,
@@ -74,7 +75,7 @@ def document() -> str:
     parts += _shipped(shipped, load("v0"), load("shipped_int8"), load("ceilings"))
     parts += new_objects(
         [read(path) for path in sorted(RESULTS.glob("strangers_*.json"))],
-        load("draws_grocery_general"),
+        [read(path) for path in sorted(RESULTS.glob("draws_*.json"))],
     )
     layers, handmade = load("layers"), load("methods_handmade")
     ablations = [found for name in ABLATIONS if (found := load(name)) is not None]
@@ -90,6 +91,9 @@ def document() -> str:
         )
     if ablations:
         parts += equal_budget(ablations, handmade)
+    fitted = load("seen_fitted")
+    if fitted is not None:
+        parts += seen_section(fitted)
     parts += _unseen()
     parts += _disturbed(shipped)
     parts += _open_set(shipped)

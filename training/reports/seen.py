@@ -19,7 +19,7 @@ def seen_section(result: Any) -> list[str]:
     lengths: list[str] = []
     for name, row in result["models"].items():
         for source, found in row["sets"].items():
-            lengths = list(found["fitted"])
+            lengths = sorted(found["fitted"], key=int)
             cells = [_spread(found["fitted"][bits]) for bits in lengths]
             prior = "yes" if row["prior"] else "no"
             rows.append([source, f"`{name}`", prior, number(found["float"]), *cells])

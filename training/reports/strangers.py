@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from training.eval.reliability import reliability, total
+from training.eval.reliability import quality, reliability, total
 from training.eval.strangers import FIGURES, HEADS, spread
 from training.reports.tables import markdown
 
@@ -17,10 +17,10 @@ MOST_NAMED = 4
 """Percent of strangers; where the median of a row is above this, the page says so."""
 
 
-def new_objects(results: Sequence[Any], more_draws: Any = None) -> list[str]:
+def new_objects(results: Sequence[Any], more_draws: Sequence[Any] = ()) -> list[str]:
     """Generate the section from the results of `python -m training strangers`; empty if none.
 
-    `more_draws` is a result with more draws of some of their rows.
+    `more_draws` are results with more draws of some of their rows.
     """
     if not results:
         return []
@@ -44,27 +44,44 @@ def new_objects(results: Sequence[Any], more_draws: Any = None) -> list[str]:
     for name in dict.fromkeys(result["set"] for result in results):
         own = [result for result in results if result["set"] == name]
         parts += [f"### {name}", *_set(own)]
-        if more_draws and more_draws["set"] == name:
-            parts.append(_more_draws(more_draws))
+        parts += [_more_draws(result) for result in more_draws if result["set"] == name]
     return parts + _confidence(results)
 
 
 def _confidence(results: Sequence[Any]) -> list[str]:
     """Generate the table of how often answers of a stated confidence are right."""
-    rows = []
+    rows, whole = [], []
     for result in results:
-        for found in reliability(total(row["tally"] for row in result["rows"])):
+        tallied = [row["tally"] for row in result["rows"] if "tally" in row]
+        if not tallied:
+            continue
+        counts = total(tallied)
+        name = [result["set"], f"`{result['model']}`"]
+        for found in reliability(counts):
             bounds = f"{100 * found.least:.0f} to {100 * found.most:.0f}"
             shares = f"{100 * found.confidence:.1f}", f"{100 * found.right:.1f}"
-            rows.append([result["set"], f"`{result['model']}`", bounds, found.answers, *shares])
+            rows.append([*name, bounds, found.answers, *shares])
+        if (overall := quality(counts)) is not None:
+            figures = [f"{100 * one:.1f}" for one in (overall.confidence, overall.right)]
+            of_all = f"{len(tallied)} of {len(result['rows'])}"
+            losses = f"{100 * overall.gap:.1f}", f"{overall.log_loss:.3f}"
+            whole.append([*name, of_all, *figures, *losses])
     head = ["set", "model", "confidence, %", "answers", "mean confidence, %", "right, %"]
+    quality_head = [
+        "set", "model", "rows", "mean confidence, %", "right, %", "gap, points", "log loss"
+    ]  # fmt: skip
     return [
         "### Confidence",
-        "How often an answer of a stated confidence is right, over all rows of the tables above."
+        "How often an answer of a stated confidence is right, over the rows of the tables above."
         " Answers to strangers are wrong. Known queries and strangers count as equally frequent,"
         " as the runtime assumes: where strangers are rarer, more answers are right. The"
         " confidence of a gallery with one photo per label rests on what other galleries are like.",
         markdown(head, rows),
+        "All answers together. `gap` is the expected calibration error: how far the mean confidence"
+        " of a bin is from the share that is right, on average. The log loss is in nats; smaller is"
+        " better. `rows` counts the rows of the tables above whose answers are included: the others"
+        " were measured before the confidence was last changed, which changed no answer.",
+        markdown(quality_head, whole),
         *filter(None, [_confident(results)]),
     ]
 
@@ -89,7 +106,7 @@ def _confident(results: Sequence[Any]) -> str:
         larger = [
             row["tally"]
             for row in result["rows"]
-            if row["labels"] >= LARGER[0] and row["photos"] >= LARGER[1]
+            if "tally" in row and row["labels"] >= LARGER[0] and row["photos"] >= LARGER[1]
         ]
         bins = reliability(total(larger)) if larger else []
         if bins and bins[-1].most == 1:

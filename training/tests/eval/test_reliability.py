@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
-from training.eval.reliability import BINS, Answer, reliability, tally, total
+from training.eval.reliability import BINS, Answer, quality, reliability, tally, total
 
 
 def test_known_queries_and_strangers_count_the_same() -> None:
@@ -31,3 +33,20 @@ def test_galleries_are_added() -> None:
 
 def test_no_answers_have_no_reliability() -> None:
     assert reliability(tally([Answer(None, 0, 0.0)], ["cup"], [Answer(None, 0, 0.0)])) == []
+    assert quality(tally([Answer(None, 0, 0.0)], ["cup"], [Answer(None, 0, 0.0)])) is None
+
+
+def test_the_quality_of_all_answers() -> None:
+    known = [Answer("cup", 3, 0.9), Answer("pen", 3, 0.6)]
+    strangers = [Answer("cup", 1, 0.9), Answer(None, 0, 0.0)]
+    found = quality(tally(known, ["cup", "cup"], strangers))
+    assert found is not None
+    assert found.confidence == pytest.approx(0.8) and found.right == pytest.approx(1 / 3)
+    assert found.gap == pytest.approx((2 * 0.4 + 0.6) / 3)
+    losses = -math.log(0.9) - math.log(0.4) - math.log(0.1)
+    assert found.log_loss == pytest.approx(losses / 3)
+
+
+def test_no_single_answer_decides_the_log_loss() -> None:
+    found = quality(tally([Answer("pen", 3, 1.0)], ["cup"], [Answer(None, 0, 0.0)]))
+    assert found is not None and found.log_loss == pytest.approx(-math.log(0.001))

@@ -313,7 +313,7 @@ def test_one_label_is_judged_with_strangers_of_another_folder(folder: Path) -> N
 
 def test_page_shows_models_beside_each_other() -> None:
     figures = {name: {"median": 20.04, "lowest": 10, "highest": 30} for name in FIGURES}
-    tally = [[0] * 5 + [9, 9]] * 5 + [[6, 5, 5.88, 1, 0.98, 9, 9]]
+    tally = [[0] * 5 + [9, 9, 0, 0]] * 5 + [[6, 5, 5.88, 1, 0.98, 9, 9, 1.3, 3.9]]
     rows = [
         {"photos": 3, "labels": n, "queries": 9, "strangers": 9, "tally": tally, **figures}
         for n in (5, 15)
@@ -329,19 +329,23 @@ def test_page_shows_models_beside_each_other() -> None:
     for row in rows:
         row["named"] = {"median": 4.0, "lowest": 0, "highest": 30}
     assert "in no row (at most 4.0 %; in a single draw 30.0 %)" in new_objects([result])[4]
-    reliable = page[-1].splitlines()[2:]
+    reliable = page[-3].splitlines()[2:]
     assert reliable == [
         f"| things | `{name}` | 95 to 100 | 14 | 98.0 | 71.4 |" for name in ("one", "two")
     ]
+    assert page[-1].splitlines()[2] == "| things | `one` | 2 of 2 | 98.0 | 71.4 | 26.6 | 0.743 |"
     lines = page[5].splitlines()[2:]
     assert [line.split(" | ")[:3] for line in lines] == [
         ["| 3", str(n), f"`{model}`"] for n in (5, 15) for model in ("one", "two")
     ]
     assert "20.0 (10.0 to 30.0)" in lines[0] and "20.040 (10.000" in lines[0]
     rows[1]["labels"] = 20
-    larger = new_objects([result], {**result, "rows": rows[:1]})
+    larger = new_objects([result], [{**result, "rows": rows[:1]}])
     assert larger[-1].endswith("things (`one`) 71 % of 7 answers.")
     assert "With 5 draws, `one` (photos x labels): 3 x 5 4.0 (0.0 to 30.0) %" in larger[6]
+    for row in rows:
+        del row["tally"]
+    assert "| things |" not in "".join(new_objects([result])[7:])
     assert new_objects([]) == []
 
 
