@@ -80,6 +80,7 @@ class Line:
                 ) from error
         client.reconnect_delay_set(1, 30)
         client.on_connect = self._on_connect
+        client.on_subscribe = self._on_subscribe
         client.on_disconnect = self._on_disconnect
         client.on_message = self._on_message
         self._client = client
@@ -134,12 +135,15 @@ class Line:
         with self._lock:
             self._connection += 1
             self.connected = True
-        if self.fault:
-            log.info("connected to the broker %s", self._address)
-        self.fault = ""
         client.subscribe([(f"{self._topic}/{kind}/+", 1) for kind in (PROPOSALS, BOARDS)])
         if self._version is not None:
             self.announce(self._version)
+
+    def _on_subscribe(self, *_: Any) -> None:
+        """From now on, no message is missed."""
+        if self.fault:
+            log.info("connected to the broker %s", self._address)
+        self.fault = ""
 
     def _on_disconnect(
         self,
