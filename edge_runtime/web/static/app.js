@@ -4,6 +4,7 @@
 //   "session"  the page may ask the daemon (again): load your data; `context.role` is "owner" or "reader"
 //   "status"   the status, once per second      "event"  a recognition event
 //   "gone"     the daemon does not answer; once per second     "gallery"  labels or pictures have changed
+//   "history"  it was turned on or off
 //   "show"     the name of the view that is visible now
 // The views of `LATER` are loaded when they are shown first; `on` tells them what is known already.
 import { $, element, onRefused, request, send, setText } from "./api.js";
@@ -216,6 +217,7 @@ onRefused(showLogin);
 for (const name of (LATER[location.hash.slice(1)] ?? LATER.live).modules) import(`./${name}.js`).catch(() => {});
 await load();
 for (const view of [alerts, status]) view.start(context);
+context.on("history", offerHistory);
 for (const kind of ["session", "gallery"]) context.on(kind, () => showKnownLabels().catch(() => {}));
 window.addEventListener("hashchange", navigate);
 navigate();

@@ -214,6 +214,7 @@ export async function apply(method, path, value) {
   const answer = await request(path, { method, headers, body: value === undefined ? undefined : JSON.stringify(value) });
   await reload();
   if (answer.applied.some((name) => name.startsWith("camera"))) watchCameras();
+  if (answer.applied.includes("history")) context.tell("history");
   const parts = [answer.changed.length ? t("Saved.") : t("Nothing has changed.")];
   if (answer.need_restart.length) parts.push(t("Restart the daemon to use: {names}.", { names: answer.need_restart.map(titleOf).join(", ") }));
   return parts.join(" ");
