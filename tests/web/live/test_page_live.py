@@ -26,6 +26,10 @@ area = [0.55, 0.2, 0.4, 0.6]
 """
 
 
+LOCAL = "return document.querySelectorAll('main button[data-local]:enabled').length"
+"""JavaScript: the buttons that need no board."""
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory, film: Path, cat: Image) -> Iterator[Client]:
     """A camera with two regions, one in the dark, and one that is not there."""
@@ -149,6 +153,16 @@ def test_holding_a_key_records_too(page: Page, site: Client) -> None:
     assert site.ask("GET", "/api/labels").json()["labels"][0]["pictures"] >= 2
 
 
+def test_nothing_is_recorded_from_a_dead_camera(page: Page) -> None:
+    _choose(page, "attic")
+    page.until(lambda: not page.find("#enroll-frame").is_enabled())
+    assert page.text("#record-why").startswith("Camera “attic” delivers no pictures")
+    assert "record-why" in str(page.find("#enroll-frame").get_attribute("aria-describedby"))
+    _choose(page, "desk / left")
+    page.until(lambda: page.find("#enroll-frame").is_enabled())
+    assert page.text("#record-why") == ""
+
+
 def test_hints_and_the_nearest_labels_while_looking(page: Page, site: Client) -> None:
     site.ask("POST", "/api/labels/cat/frame?camera=desk&region=left")
     assert not page.all("#near li")
@@ -213,6 +227,9 @@ def test_a_deleted_gallery_and_a_daemon_that_is_gone(
     page.until(lambda: "The gallery cannot be used" in page.text("#alerts"))
     process.child.kill()
     page.until(lambda: "The board does not answer" in page.text("#alerts"))
+    page.until(lambda: page.text("#record-why") == "The board does not answer.")
+    enabled = "return [...document.querySelectorAll('main button:enabled')].length"
+    page.until(lambda: page.script(enabled) == page.script(LOCAL))
     page.until(lambda: page.text(".recognition") == "no current picture")
     page.until(lambda: page.text(".detail").startswith("Last recognized: the cat, "))
     page.until(lambda: page.text(".age").startswith("This picture is "))
@@ -226,5 +243,7 @@ def test_a_deleted_gallery_and_a_daemon_that_is_gone(
         page.until(lambda: page.text(".recognition") == "unknown")
         page.until(lambda: page.find(".live-view").is_displayed())
         assert page.text("#alerts") == ""
+        page.until(lambda: page.find("#enroll-frame").is_enabled())
+        assert page.script("return document.querySelectorAll('[data-off]').length") == 0
     finally:
         again.end()
