@@ -83,7 +83,7 @@ class Page:
         from selenium.common.exceptions import StaleElementReferenceException
         from selenium.webdriver.support.ui import WebDriverWait
 
-        wait = WebDriverWait(self.browser, 30, 0.05, [StaleElementReferenceException])
+        wait = WebDriverWait(self.browser, 60, 0.05, [StaleElementReferenceException])
         return wait.until(lambda _: condition())
 
     def script(self, text: str, *arguments: object) -> Any:
