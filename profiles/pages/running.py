@@ -63,7 +63,7 @@ def first_paint(report: dict[str, Any], path: Path) -> list[str]:
         f"throttled {report['factor']:g} times: about a Raspberry Pi 4. Without a cache, the page "
         f"shows its first content after {slow['paint_ms']:.0f} ms (target: "
         f"{report['bars']['first_paint_ms']['bar']:g} ms), and {plain['paint_ms']:.0f} ms without "
-        "throttling. This emulates a board's CPU and is no measurement of a board.",
+        "throttling. The CPU is emulated; no board was used.",
     ]
 
 

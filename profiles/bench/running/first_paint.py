@@ -5,8 +5,8 @@
 The daemon hashes ten frames per second and gets one Nth of a core: it is stopped and continued
 every few milliseconds. A real Chromium loads its page with an empty cache, and its own CPU is
 throttled N times through the DevTools protocol, as if it ran on the board, too. The figure is the
-"first contentful paint" of the browser's performance timeline. An emulated share is no measurement
-of a board. Use an idle machine. Exit code 9: the target was missed.
+"first contentful paint" of the browser's performance timeline. The board itself is not measured.
+Use an idle machine. Exit code 9: the target was missed.
 """
 
 from __future__ import annotations
