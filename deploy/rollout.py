@@ -3,9 +3,9 @@
     python3 -I rollout.py [--spool FOLDER]
 
 Runs on the board as root, started by edge-runtime-rollout.path, with the system's Python and
-nothing but its standard library. `edge-runtime fleet follow`, which has no rights, leaves a request
-and an archive in the spool folder. Nothing there is believed: both are copied once, and the copy
-is checked. The new release is the current one with another folder `model`:
+nothing but its standard library. `edge-runtime fleet follow`, as the user of the service, leaves a
+request and an archive in the spool folder. Nothing there is trusted: both are copied once, and the
+copy is checked. The new release is the current one with another folder `model`:
 
     SPOOL/request.json  SPOOL/ID.tar   what is wanted; the user of the service may write there
     PREFIX/rollout.json                what became of it; only root may write it
@@ -13,7 +13,7 @@ is checked. The new release is the current one with another folder `model`:
 
 It goes through the steps of release.py: sealed, on trial, confirmed once it is ready, otherwise
 reverted. Each release leads to the gallery of its own model, so `current` switches both at once and
-a way back converts nothing. Safe to repeat: whatever a power cut left is begun anew.
+a rollback converts nothing. Safe to repeat: whatever a power cut left is begun anew.
 """
 
 from __future__ import annotations

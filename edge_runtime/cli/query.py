@@ -83,7 +83,7 @@ if TYPE_CHECKING:
     type=click.Path(dir_okay=False),
     help="With --server: a file whose first line is its token.",
 )
-@click.option("--server-features", is_flag=True, help="Send the features, not only the code.")
+@click.option("--server-features", is_flag=True, help="With --server: also send the features.")
 @json_option
 @click.argument("photos", nargs=-1, required=True, type=click.Path(path_type=Path))
 def command(

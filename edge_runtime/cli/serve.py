@@ -89,7 +89,7 @@ def command(
 
 @command.command("load")
 @click.option(
-    "--cluster", default="codes", show_default=True, help="Name of the cluster, as in its servers."
+    "--cluster", default="codes", show_default=True, help="Name of the cluster in ClickHouse."
 )
 @_file_option("--codes-password-file", "A file whose first line is the password.")
 @click.option(

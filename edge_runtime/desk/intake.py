@@ -181,7 +181,7 @@ def _take_status(connection: sqlite3.Connection, board: str, text: bytes, kept: 
     if known is None:
         (count,) = connection.execute("SELECT count(*) FROM board").fetchone()
         if count >= MOST_BOARDS:
-            raise _RefusedError(f"of more than {MOST_BOARDS} boards")
+            raise _RefusedError(f"more than {MOST_BOARDS} boards")
     connection.execute(
         "INSERT INTO board VALUES (?, ?, ?, ?, ?) ON CONFLICT (name) DO UPDATE SET last_seen = "
         "max(last_seen, excluded.last_seen), version = excluded.version, status = excluded.status",

@@ -1,4 +1,4 @@
-"""What a desk is told once: the file desk.json in its folder."""
+"""The settings of a desk: the file desk.json in its folder."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _Days = Annotated[float, Meta(gt=0, le=3650)]
 
 
 class Broker(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The MQTT broker that boards and desk meet at."""
+    """The MQTT broker at which boards and desk meet."""
 
     host: Annotated[str, Meta(min_length=1, max_length=253)]
     port: Annotated[int, Meta(ge=1, le=65535)] = 1883

@@ -37,9 +37,9 @@ def make_desk(
         raise DeskError("exists already", where=path, remedy="choose another folder")
     if root_keys.absolute() == path.absolute() or path.absolute() in root_keys.absolute().parents:
         raise DeskError(
-            "the root keys do not belong into the desk's folder",
+            "the root keys must not be in the desk's folder",
             where=root_keys,
-            remedy="choose another folder, best on a medium that is then disconnected",
+            remedy="choose another folder, best on a medium that you disconnect afterwards",
         )
     new = path.with_name(f".{path.name}.{os.getpid()}.new")
     try:

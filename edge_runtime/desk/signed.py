@@ -121,6 +121,6 @@ def read_roots(folder: Path, trusted: Path) -> list[Metadata[Root]]:
         check_signed(path, following, [chain[-1].signed])
         check_signed(path, following, [following.signed])
         if following.signed.version != chain[-1].signed.version + 1:
-            raise DeskError("its version is not that of its name", where=path, remedy=_RESTORE)
+            raise DeskError("its version is not the one in its name", where=path, remedy=_RESTORE)
         chain.append(following)
     return chain

@@ -2,7 +2,7 @@
 
 A board that changes its model has a gallery for each. What was enrolled into the other one, and no
 version has named, is a proposal that must not be lost. If its picture was kept, this model hashes
-it; if not, it stays in its gallery, and is said.
+it; if not, it stays in its gallery, and is reported.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What the follower hands to root's part of a roll-out (deploy/rollout.py), and its answer.
 
-The follower has no rights. It leaves files in a folder of the service; a path unit starts root's
+The follower is not root. It leaves files in a folder of the service; a path unit starts root's
 script, which believes nothing there, and answers in a file that only root can write.
 """
 

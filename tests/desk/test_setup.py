@@ -61,7 +61,7 @@ def test_the_root_keys_stay_out_of_the_folder(tmp_path: Path, gallery: Path) -> 
     keys = ("--root-keys", place / "root")
     done = run_cli("desk", "init", "--fleet", "shop", "--desk", place, *keys, "--gallery", gallery)
     assert done.returncode == 15
-    assert "do not belong into the desk's folder" in done.stderr
+    assert "must not be in the desk's folder" in done.stderr
     assert not place.exists()
 
 

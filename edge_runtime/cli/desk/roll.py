@@ -53,10 +53,10 @@ def _waves(_context: click.Context, _parameter: click.Parameter, text: str) -> t
     type=click.IntRange(0),
     default=0,
     show_default=True,
-    help="How many boards may fail before it halts.",
+    help="How many boards may fail without a halt.",
 )
 @click.option("--resume", is_flag=True, help="Go on after a halt; boards that failed try again.")
-@click.option("--abort", is_flag=True, help="Let all boards go back to the release before.")
+@click.option("--abort", is_flag=True, help="Let all boards go back to their previous release.")
 def roll_out(
     folder: Path,
     as_json: bool,

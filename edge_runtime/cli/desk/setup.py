@@ -81,7 +81,7 @@ def init(
     info = None if gallery is not None else open_engine(model).model
     make_desk(folder, root_keys, settings, model=info, gallery=gallery, passphrase=passphrase)
     echo(f"{folder}: version 1 of the fleet {fleet} is signed; serve {folder / 'public'}")
-    echo(f"{root_keys}: three root keys; move each to another place that is not connected")
+    echo(f"{root_keys}: three root keys; move each of them offline, to a different place")
     echo(f"boards join with {folder / 'root.json'}")
 
 

@@ -21,7 +21,7 @@ from edge_runtime.cli.common import (
 
 @click.command("follow")
 @gallery_option
-@click.option("--once", is_flag=True, help="Look once, print what was applied, and end.")
+@click.option("--once", is_flag=True, help="Look once, print what was applied, and exit.")
 @click.option(
     "--every",
     "every_s",
@@ -89,10 +89,10 @@ def _carry_over(gallery: Path) -> dict[str, int]:
         return {}
     if carried.pictures:
         done = count_of(carried.pictures, "pending picture")
-        echo(f"hashed {done} of another model's gallery for this model", err=True)
+        echo(f"hashed {done} from the gallery of another model with this model", err=True)
     for name, count in carried.left.items():
         waiting = count_of(count, "pending picture")
-        echo(f"{name}: {waiting} without a kept picture: enroll them again", err=True)
+        echo(f"{name}: {waiting} cannot be hashed again (enroll the photos again)", err=True)
     return carried.left
 
 

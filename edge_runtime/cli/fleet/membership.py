@@ -27,7 +27,7 @@ from edge_runtime.cli.common import (
     "--root",
     type=click.Path(dir_okay=False, path_type=Path),
     required=True,
-    help="The fleet's root of trust, root.json. Get it from the desk by a way that you trust.",
+    help="The root of trust, root.json. Get it from the desk over a channel that you trust.",
 )
 @click.option("--board", help="The name of this board in the fleet.  [default: the host's name]")
 @click.option("--mqtt-user", default="", help="The user for the fleet's broker.")

@@ -1,4 +1,4 @@
-"""Roll out a model: sign its bundle and gallery, widen the waves, halt, resume, and take it back.
+"""Roll out a model: sign its bundle and gallery, widen the waves, halt, resume, and abort.
 
 rollout.json, which is signed, is the state that boards see. The task "rollout" in desk.sqlite has
 what only the desk needs. Each step can be repeated after a kill.
@@ -163,7 +163,9 @@ def resume(desk: Desk) -> Rollout:
         rollout = _required(desk, repository)
         if rollout.state != HALTED:
             raise DeskError(
-                f"roll-out {rollout.id} is {rollout.state}, not halted", where=desk.path
+                f"roll-out {rollout.id} is {rollout.state}, not halted",
+                where=desk.path,
+                remedy="only a halted one can be resumed",
             )
         course = _course(desk, rollout)
         _remember(desk, replace(course, since=time.time(), why=""))
@@ -173,7 +175,7 @@ def resume(desk: Desk) -> Rollout:
 
 
 def abort(desk: Desk) -> Rollout:
-    """Let all boards go back to the release before, and the desk to its gallery before."""
+    """Let all boards return to their previous release, and the desk to its previous gallery."""
     with desk.signing() as repository:
         rollout = replace(_required(desk, repository), state=ABORTED)
         _publish(repository, rollout)

@@ -1,8 +1,8 @@
 """The keys of a fleet: three root keys, of which two sign, and one online key for each role.
 
 Each key is an Ed25519 key in a file of its own (PKCS 8, PEM). The root keys belong on media that
-are not connected, each at another place. Who has two of them owns the fleet. Who has the online
-keys can sign versions until the owner replaces them (`edge-runtime desk rotate`).
+are not connected, each at another place. Whoever has two of them owns the fleet. Whoever has the
+online keys can sign versions until the owner replaces them (`edge-runtime desk rotate`).
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def read_key(path: Path, passphrase: Passphrase = lambda _: b"") -> CryptoSigner
     word = passphrase(path) if b"ENCRYPTED" in text else None
     if word == b"":
         raise TrustStoreError(
-            "the key has a passphrase", where=path, remedy="name it with --passphrase-file"
+            "the key has a passphrase", where=path, remedy="give it with --passphrase-file"
         )
     try:
         private = load_pem_private_key(text, word)

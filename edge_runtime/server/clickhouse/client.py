@@ -72,7 +72,7 @@ def parse_address(text: str, password_file: str = "") -> Address:
     remedy = "docs/SERVER.md has an example"
     found = re.fullmatch(r"(clickhouses?)://(?:([^/@:]+)@)?([^/@]+)/([^/]+)", text)
     if found is None:
-        what = "the password belongs into a file" if re.search(r"//[^/]*:[^/]*@", text) else ""
+        what = "the password must be in a file" if re.search(r"//[^/]*:[^/]*@", text) else ""
         where = urlsplit(text).scheme + "://..." if what else text
         raise InputError(
             what or "not the address of a database",
