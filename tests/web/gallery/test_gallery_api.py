@@ -235,9 +235,10 @@ def _hostile(path: Path, engine: Any, cat: Image) -> Iterator[tuple[str, bytes]]
     yield "corrupt, or not a gallery file", encoded(cat)
     enroll_near(engine, path, cat=cat)
     good = path.read_bytes()
+    with closing(sqlite3.connect(path)) as connection:
+        (code,) = connection.execute("SELECT code FROM item").fetchone()
     changed = bytearray(good)
-    changed[len(good) // 2] ^= 255
-    changed[-3000:] = bytes(3000)
+    changed[good.index(code)] ^= 255
     yield "", bytes(changed)
     yield "", good[: len(good) // 2]
     with closing(sqlite3.connect(path)) as connection:
