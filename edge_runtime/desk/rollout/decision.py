@@ -68,9 +68,8 @@ def progress(rollout: Rollout, boards: Iterable[BoardReport]) -> Progress:
     """Return how far the boards of the waves until now are."""
     ready, failed, waiting = [], [], []
     for board in boards:
-        about = (board.rollout, board.attempt) == (rollout.id, rollout.attempt)
-        state = board.state if about else ""
-        if board.cpu != rollout.cpu or state == OTHER or not rollout.includes(board.name):
+        state = _state(rollout, board)
+        if not _concerns(rollout, board) or not rollout.includes(board.name):
             continue
         if state == READY:
             ready.append(board.name)
@@ -81,6 +80,17 @@ def progress(rollout: Rollout, boards: Iterable[BoardReport]) -> Progress:
     return Progress(tuple(ready), tuple(failed), tuple(waiting))
 
 
+def _state(rollout: Rollout, board: BoardReport) -> str:
+    """Return what the board said of this attempt of the roll-out; "" if nothing."""
+    about = (board.rollout, board.attempt) == (rollout.id, rollout.attempt)
+    return board.state if about else ""
+
+
+def _concerns(rollout: Rollout, board: BoardReport) -> bool:
+    """Return whether the bundle is for boards such as this one."""
+    return board.cpu == rollout.cpu and _state(rollout, board) != OTHER
+
+
 def decide(
     rollout: Rollout, boards: Iterable[BoardReport], since: float, now: float, limits: Limits
 ) -> Decision:
@@ -88,10 +98,12 @@ def decide(
 
     It halts as soon as more boards failed than `limits` allow, and at the end of the wait if more
     of them failed or were seen and did not become ready. A board that was not seen since then is
-    away: the roll-out goes on without it, unless no board at all has become ready.
+    away: the roll-out goes on without it, unless no board at all has become ready. As long as no
+    board with this target has reported, it waits: nothing would show that the release works.
     """
     keep = Decision("keep", rollout.percent)
-    if rollout.state != RUNNING:
+    boards = list(boards)
+    if rollout.state != RUNNING or not any(_concerns(rollout, board) for board in boards):
         return keep
     found = progress(rollout, boards)
     late = [board for board in found.waiting if board.last_seen >= since]
