@@ -69,7 +69,7 @@ def test_a_bundle_is_signed_and_goes_through_its_waves(desk: Desk, tmp_path: Pat
     assert (found := step(desk)) and found.action == "advance"
     assert rolled(desk).percent == 100.0
     say(desk, rollout, **dict.fromkeys(boards, "ready"))
-    assert (found := step(desk)) and found.action == "keep"  # none says its target
+    assert (found := step(desk)) and found.action == "finish"
     assert rolled(desk).state == "done"
     assert step(desk) is None
     again = start(desk, make_plain_bundle(bundle, text="another"))
@@ -94,7 +94,7 @@ def test_it_halts_resumes_and_is_taken_back(desk: Desk, tmp_path: Path) -> None:
         found := step(desk)
     ) and found.action == "keep"  # what they said was of the attempt before
     say(desk, rolled(desk), hall="ready", garden="ready")
-    assert (found := step(desk)) and found.action == "keep"  # none says its target
+    assert (found := step(desk)) and found.action == "finish"
     assert abort(desk).state == "aborted" == rolled(desk).state
     assert start(desk, tmp_path / "bundle").attempt == 3  # the same bundle again
 
@@ -114,7 +114,7 @@ def test_another_model_brings_its_gallery_and_the_desk_adopts_it(
     assert (version := publish(desk)) and version.number == 2  # boards of the old model go on
 
     say(desk, rollout, hall="ready")
-    assert (found := step(desk)) and found.action == "keep"  # none says its target
+    assert (found := step(desk)) and found.action == "finish"
     with desk.gallery(read_only=True) as present:
         assert (present.model_id, set(present.labels())) == (NEW.id, {"cup"})
     newest = desk.store.versions()[0]
@@ -147,7 +147,7 @@ def test_a_kill_before_any_signature_of_the_last_step(
             patch.setattr(steps, name, killed)
             step(desk)
         assert rolled(desk).state == "running"
-    assert (found := step(desk)) and found.action == "keep"  # none says its target
+    assert (found := step(desk)) and found.action == "finish"
     assert [version.number for version in desk.store.versions()] == [2, 1]
 
 
