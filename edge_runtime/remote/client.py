@@ -19,6 +19,7 @@ from edge_runtime.gallery.records import UNKNOWN, check_label
 from edge_runtime.model import ModelInfo
 from edge_runtime.position import QueryPosition
 from edge_runtime.recognition.voting import image_verdict
+from edge_runtime.redaction import redact
 from edge_runtime.remote.http import RemoteError, send
 from edge_runtime.types import SERVER, Match, QueryResult, Verdict
 
@@ -98,10 +99,14 @@ class LookupClient:
         self, url: str, model: ModelInfo, *, token: str = "", timeout_s: float = TIMEOUT_S
     ):
         """`timeout_s` bounds each question as a whole. Raises `InputError` for a bad address."""
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
+        try:
+            parts = urlsplit(url)
+            usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        except ValueError:
+            usable = False
+        if not usable or parts.username or parts.password:
             raise InputError(
-                "not the address of a server", where=url, remedy="write http://HOST:PORT"
+                "not the address of a server", where=redact(url), remedy="write http://HOST:PORT"
             )
         self.url = url.rstrip("/")
         self._model = model

@@ -533,7 +533,7 @@ def test_a_board_must_have_joined(board: Path) -> None:
 
 
 def test_an_unusable_address_or_root_is_refused(board: Path, signed: SignedFolder) -> None:
-    for url in ("ftp://host/", ""):
+    for url in ("ftp://host/", "http://[::1", ""):
         _join(board, url, signed)
         with pytest.raises(InputError, match="https://"):
             Follower(board)

@@ -44,7 +44,10 @@ def base_of(url: str) -> str:
 
     A path becomes a file:// address.
     """
-    scheme = urlsplit(url).scheme if "://" in url else ""
+    try:
+        scheme = urlsplit(url).scheme if "://" in url else ""
+    except ValueError:  # such as http://[::1
+        scheme = "unusable"
     if not scheme and url:
         return Path(url).absolute().as_uri().rstrip("/") + "/"
     if scheme in ("http", "https", "file"):
