@@ -27,7 +27,7 @@ class Board:
     pending: int
     """Pictures that no version has named."""
     complaints: int
-    """Corrections that people made since the last version."""
+    """Events of the last 30 days that people marked as wrong."""
     clock: str
     error: str
     since: str
@@ -78,6 +78,6 @@ def _text(value: object) -> str:
 def _count(value: object) -> int:
     if isinstance(value, list | dict):
         return len(value)
-    if isinstance(value, int | float) and math.isfinite(value):
+    if isinstance(value, int) or (isinstance(value, float) and math.isfinite(value)):
         return max(0, min(int(value), 2**53))
     return 0

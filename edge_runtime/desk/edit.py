@@ -11,7 +11,7 @@ from edge_runtime.desk.folder import Desk
 from edge_runtime.desk.intake import parse_body
 from edge_runtime.desk.publish import catch_up, publish_with
 from edge_runtime.desk.record import Record
-from edge_runtime.desk.store import ACCEPTED, PENDING, REJECTED, Proposal, Version
+from edge_runtime.desk.store import ACCEPTED, PENDING, REJECTED, Proposal, Version, reopen_accepted
 from edge_runtime.errors import DeskError, InputError
 from edge_runtime.fleet.content import ALL, codes_of, every_label, read_numbered
 from edge_runtime.fleet.operations import Add, Label, Relabel, Remove
@@ -40,7 +40,7 @@ def chosen(desk: Desk, choice: Choice) -> list[Proposal]:
     """Return the pending proposals that `choice` means; raises `InputError` if there are none."""
     if not (choice.digests or choice.label or choice.board or choice.every):
         raise InputError("name proposals by their digests, --from-label or --board, or give --all")
-    pending = desk.store.proposals(PENDING)
+    pending = desk.store.proposals(PENDING, bodies=False)
     found: list[Proposal] = []
     for prefix in choice.digests:
         text = prefix.lower()
@@ -66,19 +66,27 @@ def accept(desk: Desk, proposals: Sequence[Proposal], label: str | None = None) 
     """Enroll `proposals` in the desk's gallery, all under `label` if it is given; count them.
 
     Raises `EdgeRuntimeError`. What the gallery has already is accepted as it is there. After a
-    kill, an accepted picture is in the gallery, or its proposal is pending.
+    kill, an accepted picture is in the gallery, or its proposal is pending. A proposal of another
+    model stays pending: its board sends it again, hashed for the model in use.
     """
     target = None if label is None else check_label(label)
     done = 0
     for start in range(0, len(proposals), PART):
-        part = proposals[start : start + PART]
+        part = list(proposals[start : start + PART])
         with desk.gallery() as gallery:
             codes: list[LabeledCode] = []
             with gallery.reading() as connection:
                 known = _present(connection, [each.digest for each in part])
+                width = _width(connection)
+            bodies = desk.store.pending_bodies([each.digest for each in part], gallery.model_id)
+            part = [each for each in part if each.digest in bodies]
             for each in part:
                 if each.digest not in known:
-                    add = parse_body(each.body, gallery.bits)
+                    add = parse_body(bodies[each.digest], gallery.bits)
+                    widths = set(map(len, add.features or ())) - {0}
+                    width = width or max(widths, default=0)
+                    if widths - {width}:  # useless here, and no reason to lose the picture
+                        add = replace(add, features=None)
                     codes += codes_of(replace(add, label=target or add.label), gallery.bits)
             gallery.enroll(codes)
         by_label: dict[str, list[bytes]] = {}
@@ -98,12 +106,18 @@ def accept_by_rule(desk: Desk, rule: str) -> int:
     """Accept all pending proposals, those of known labels, or none; return the number."""
     if rule == "none":
         return 0
-    pending = desk.store.proposals(PENDING)
+    pending = desk.store.proposals(PENDING, bodies=False)
     if pending and rule == "known":
         with desk.gallery(read_only=True) as gallery:
             labels = gallery.labels()
         pending = [each for each in pending if each.label in labels]
     return accept(desk, pending) if pending else 0
+
+
+def _width(connection: sqlite3.Connection) -> int:
+    """Return how many features a code of the gallery has; 0 if none has any."""
+    row = connection.execute("SELECT length(value) FROM feature LIMIT 1").fetchone()
+    return int(row[0]) if row else 0
 
 
 def _present(connection: sqlite3.Connection, digests: Sequence[bytes]) -> set[bytes]:
@@ -140,12 +154,7 @@ def roll_back(desk: Desk, number: int, *, discard: bool = False) -> Version | No
             if not discard:
                 _check_unchanged(gallery, record, version)
             _restore(gallery, *record.pictures(number))
-        with desk.store.changing() as connection:  # accepted, and discarded before any version
-            connection.execute(
-                "UPDATE proposal SET state = ?, decided_as = '' "
-                "WHERE state = ? AND version IS NULL",
-                (PENDING, ACCEPTED),
-            )
+        reopen_accepted(desk.store)  # discarded before any version
         return publish_with(desk, repository, f"rolled back to version {number}")
 
 

@@ -15,13 +15,14 @@ from typing import Any
 from edge_runtime.desk.folder import Desk
 from edge_runtime.desk.store import ACCEPTED, MOST_BOARDS, PENDING, REJECTED, Store, refuse
 from edge_runtime.errors import FleetFormatError
-from edge_runtime.fleet.operations import MOST_LINE_BYTES, Add, from_object, parse_add, to_line
+from edge_runtime.fleet.operations import Add, from_object, parse_add, to_line
 from edge_runtime.system.printable import printable
 
 log = logging.getLogger(__name__)
 
 MOST_STATUS_BYTES = 8192
-MOST_PROPOSAL_BYTES = MOST_LINE_BYTES + 1024
+MOST_PROPOSAL_BYTES = 1 << 17
+"""Of a line: one picture with its views takes a few thousand."""
 BOARD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 UNNAMED = "?"
 """Counts what comes under no valid board's name."""
@@ -47,6 +48,7 @@ class Limits:
     model_id: str
     bits: int
     most_pending: int
+    most_pending_together: int
     name_again_s: float
 
 
@@ -54,7 +56,13 @@ def limits_of(desk: Desk) -> Limits:
     """Return the limits of a desk; raises `GalleryError`."""
     settings = desk.settings
     with desk.gallery(read_only=True) as gallery:
-        return Limits(gallery.model_id, gallery.bits, settings.most_pending, settings.name_again_s)
+        return Limits(
+            gallery.model_id,
+            gallery.bits,
+            settings.most_pending,
+            settings.most_pending_together,
+            settings.name_again_s,
+        )
 
 
 class _RefusedError(Exception):
@@ -71,9 +79,10 @@ def take(store: Store, messages: Iterable[tuple[str | None, bytes]], limits: Lim
     """
     taken = Taken()
     with store.changing() as connection:
+        quota = _Quota(connection, limits)
         for board, line in messages:
             try:
-                _take_one(connection, board, line, limits, taken)
+                _take_one(connection, board, line, quota, taken)
             except _RefusedError as error:
                 taken.refused += 1
                 name = board if board is not None and BOARD.fullmatch(board) else UNNAMED
@@ -87,29 +96,38 @@ def take(store: Store, messages: Iterable[tuple[str | None, bytes]], limits: Lim
 
 
 def _take_one(
-    connection: sqlite3.Connection, board: str | None, line: bytes, limits: Limits, taken: Taken
+    connection: sqlite3.Connection, board: str | None, line: bytes, quota: _Quota, taken: Taken
 ) -> None:
+    limits = quota.limits
     sender, add = _parsed(board, line, limits)
     row = connection.execute(
-        "SELECT state, version, named_at, again FROM proposal WHERE digest = ?", (add.digest,)
+        "SELECT state, version, named_at, again, model_id FROM proposal WHERE digest = ?",
+        (add.digest,),
     ).fetchone()
     if row is None:
-        _check_quota(connection, sender, limits)
+        quota.use(sender)
         connection.execute(
-            "INSERT INTO proposal VALUES (?, ?, ?, ?, ?, ?, '', NULL, NULL, 0)",
-            (add.digest, sender, add.label, to_line(add), time.time(), PENDING),
+            "INSERT INTO proposal VALUES (?, ?, ?, ?, ?, ?, '', NULL, NULL, 0, ?)",
+            (add.digest, sender, add.label, to_line(add), time.time(), PENDING, limits.model_id),
         )
         taken.new += 1
         return
-    state, version, named_at, again = row
+    state, version, named_at, again, model_id = row
     taken.known += 1
+    if state == PENDING and model_id != limits.model_id:  # hashed anew after a roll-out
+        connection.execute(
+            "UPDATE proposal SET board = ?, label = ?, body = ?, model_id = ? WHERE digest = ?",
+            (sender, add.label, to_line(add), limits.model_id, add.digest),
+        )
+        return
     if state not in (ACCEPTED, REJECTED) or version is None or again:
         return
     if _version_of(connection, sender) < version or time.time() - named_at < limits.name_again_s:
         return  # the board has yet to see the decision
     connection.execute(
-        "UPDATE proposal SET again = 1, board = ?, label = ?, body = ? WHERE digest = ?",
-        (sender, add.label, to_line(add), add.digest),
+        "UPDATE proposal SET again = 1, board = ?, label = ?, body = ?, model_id = ? "
+        "WHERE digest = ?",
+        (sender, add.label, to_line(add), limits.model_id, add.digest),
     )
     taken.again += 1
 
@@ -138,12 +156,33 @@ def _parsed(board: str | None, line: bytes, limits: Limits) -> tuple[str, Add]:
         raise refused from None
 
 
-def _check_quota(connection: sqlite3.Connection, board: str, limits: Limits) -> None:
-    (waiting,) = connection.execute(
-        "SELECT count(*) FROM proposal WHERE state = ? AND board = ?", (PENDING, board)
-    ).fetchone()
-    if waiting >= limits.most_pending:
-        raise _RefusedError(f"the board has {limits.most_pending} undecided proposals already")
+class _Quota:
+    """How many proposals wait, counted once in a transaction."""
+
+    def __init__(self, connection: sqlite3.Connection, limits: Limits) -> None:
+        self.limits = limits
+        self._connection = connection
+        self._of: dict[str, int] = {}
+        self._together = -1
+
+    def use(self, board: str) -> None:
+        """Count another one of `board`; raises `_RefusedError`.
+
+        Names are free where the broker lets a board use any topic, so all together count, too.
+        """
+        count = "SELECT count(*) FROM proposal WHERE state = ?"
+        if board not in self._of:
+            query = f"{count} AND board = ?"
+            (self._of[board],) = self._connection.execute(query, (PENDING, board)).fetchone()
+        if self._together < 0:
+            (self._together,) = self._connection.execute(count, (PENDING,)).fetchone()
+        limits = self.limits
+        if self._of[board] >= limits.most_pending:
+            raise _RefusedError(f"the board has {limits.most_pending} undecided proposals already")
+        if self._together >= limits.most_pending_together:
+            raise _RefusedError(f"{limits.most_pending_together} proposals wait for a decision")
+        self._of[board] += 1
+        self._together += 1
 
 
 def _version_of(connection: sqlite3.Connection, board: str) -> int:

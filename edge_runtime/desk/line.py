@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
+from edge_runtime.desk.intake import MOST_PROPOSAL_BYTES
 from edge_runtime.desk.settings import Broker
 from edge_runtime.errors import DeskError
 from edge_runtime.settings.secrets import read_secret
@@ -163,13 +164,14 @@ class Line:
         self.fault = fault
 
     def _on_message(self, _client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
-        kind, _, board = message.topic.removeprefix(f"{self._topic}/").partition("/")
-        with suppress(queue.Full):  # not acknowledged, so the broker keeps it
+        # Full: not acknowledged, so the broker keeps it. A topic that is no text is nobody's.
+        with suppress(queue.Full, UnicodeDecodeError):
+            kind, _, board = message.topic.removeprefix(f"{self._topic}/").partition("/")
             self._waiting.put_nowait(
                 Message(
                     kind,
                     board,
-                    bytes(message.payload),
+                    bytes(message.payload[: MOST_PROPOSAL_BYTES + 1]),  # more is refused
                     bool(message.retain),
                     message.mid,
                     message.qos,

@@ -43,6 +43,8 @@ class DeskSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     days: Days = Days()
     most_pending: Annotated[int, Meta(ge=1, le=10_000_000)] = 10_000
     """Proposals of one board that may wait for a decision; the board sends others again later."""
+    most_pending_together: Annotated[int, Meta(ge=1, le=10_000_000)] = 200_000
+    """The same, of all boards."""
     name_again_s: Annotated[float, Meta(ge=0)] = 600.0
     """A decision that a board asks for again is published again at most this often."""
 

@@ -30,7 +30,8 @@ _STEPS: tuple[tuple[str, ...], ...] = (
         decided_as TEXT NOT NULL,
         version INTEGER,
         named_at REAL,
-        again INTEGER NOT NULL
+        again INTEGER NOT NULL,
+        model_id TEXT NOT NULL
     ) WITHOUT ROWID""",
         "CREATE INDEX proposal_state ON proposal (state, board)",
         """CREATE TABLE board (
@@ -81,6 +82,8 @@ class Proposal:
     named_at: float | None
     again: bool
     """Whether the next version names it again."""
+    model_id: str
+    """The model of its codes."""
 
 
 @dataclass(frozen=True)
@@ -148,15 +151,31 @@ class Store:
                 f"damaged: {error}", where=self.path, remedy="restore it from a backup"
             ) from error
 
-    def proposals(self, state: str | None = PENDING, most: int = -1) -> list[Proposal]:
-        """Return proposals in this state (None: in any), the oldest first."""
+    def proposals(
+        self, state: str | None = PENDING, most: int = -1, *, bodies: bool = True
+    ) -> list[Proposal]:
+        """Return proposals in this state (None: in any), the oldest first.
+
+        Without `bodies`, which can be large together, each body is empty.
+        """
+        body = "body" if bodies else "x''"
         query = (
-            "SELECT digest, board, label, body, received_at, state, decided_as, version, named_at, "
-            "again FROM proposal WHERE ?1 IS NULL OR state = ?1 "
+            f"SELECT digest, board, label, {body}, received_at, state, decided_as, version, "
+            "named_at, again, model_id FROM proposal WHERE ?1 IS NULL OR state = ?1 "
             "ORDER BY received_at, digest LIMIT ?2"
         )
         with self.reading() as connection:
             return [Proposal(*row) for row in connection.execute(query, (state, most))]
+
+    def pending_bodies(self, digests: Iterable[bytes], model_id: str) -> dict[bytes, bytes]:
+        """Return the bodies of those of `digests` that are pending and of this model."""
+        query = "SELECT body FROM proposal WHERE digest = ? AND state = ? AND model_id = ?"
+        with self.reading() as connection:
+            found = {
+                digest: connection.execute(query, (digest, PENDING, model_id)).fetchone()
+                for digest in digests
+            }
+        return {digest: row[0] for digest, row in found.items() if row}
 
     def count_proposals(self) -> dict[str, int]:
         """Return the number of proposals by state."""
@@ -211,6 +230,15 @@ class Store:
                 connection.execute("INSERT OR REPLACE INTO task VALUES (?, ?)", (name, value))
             else:
                 connection.execute("DELETE FROM task WHERE name = ?", (name,))
+
+
+def reopen_accepted(store: Store) -> None:
+    """Let what was accepted and is in no version yet wait for a new decision."""
+    with store.changing() as connection:
+        connection.execute(
+            "UPDATE proposal SET state = ?, decided_as = '' WHERE state = ? AND version IS NULL",
+            (PENDING, ACCEPTED),
+        )
 
 
 def refuse(connection: sqlite3.Connection, board: str, reason: str, sample: str = "") -> int:

@@ -91,7 +91,9 @@ def _add(value: dict[str, Any], bits: int) -> Add:
         if len(listed) != len(codes):
             raise ValueError(f"{len(codes)} codes with {len(listed)} features")
         features = tuple(base64.b64decode(text, validate=True) for text in listed)
-        if len({len(each) for each in features if each}) > 1 or len(features[0]) > MOST_FEATURES:
+        if len({len(each) for each in features if each}) > 1 or (
+            max(map(len, features)) > MOST_FEATURES
+        ):
             raise ValueError(f"features must be of one length, up to {MOST_FEATURES}")
         features = features if any(features) else None
     position = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edge_runtime.desk.boards import boards_of
+from edge_runtime.desk.edit import accept_by_rule
 from edge_runtime.desk.folder import Desk
 from edge_runtime.desk.intake import limits_of, take, take_status
 from tests.support.fleet import picture
@@ -121,3 +123,56 @@ def test_a_line_is_stored_as_it_was_proposed(tmp_path: Path) -> None:
     propose(desk, "north", add)
     (stored,) = desk.store.proposals()
     assert json.loads(stored.body)["add"]["digest"] == add.digest.hex()
+
+
+def test_all_boards_together_have_a_quota(tmp_path: Path) -> None:
+    """Names are free where the broker lets a board use any topic."""
+    desk = new_desk(tmp_path, picture("cat", 1), most_pending_together=3)
+    for number in range(5):
+        propose(desk, f"made-up-{number}", picture("dog", 10 + number))
+    assert len(desk.store.proposals()) == 3
+    assert {each.reason for each in desk.store.refused()} == {"3 proposals wait for a decision"}
+    assert accept_by_rule(desk, "all") == 3
+    assert propose(desk, "made-up", picture("dog", 30)).new == 1
+
+
+def test_a_number_without_end_in_a_status_hides_no_board(tmp_path: Path) -> None:
+    desk = new_desk(tmp_path, picture("cat", 1))
+    huge = status("north", 1, pending=10**400, complaints=-(10**400))
+    take_status(desk.store, [("north", huge, False), ("south", status("south", 1), False)])
+    north, south = boards_of(desk.store)
+    assert (north.pending, north.complaints, south.name) == (2**53, 0, "south")
+
+
+def test_features_of_another_length_stop_no_other_proposal(tmp_path: Path) -> None:
+    """They are dropped: the code of the picture is as good as any."""
+    desk = new_desk(tmp_path, picture("cat", 1, features=True))
+    odd = picture("dog", 2, features=True)
+    odd = replace(odd, features=tuple(each + b"x" for each in odd.features or ()))
+    ragged = picture("dog", 3, features=True)
+    ragged = replace(ragged, features=(b"", b"y"))
+    propose(desk, "north", odd, ragged, picture("dog", 4, features=True))
+    assert accept_by_rule(desk, "all") == 3
+    with desk.gallery(read_only=True) as gallery:
+        assert gallery.labels()["dog"] == 6  # codes
+        with gallery.reading() as connection:
+            query = "SELECT DISTINCT length(value) FROM feature"
+            assert connection.execute(query).fetchall() == [(16,)]
+
+
+def test_features_are_bounded_in_every_view(tmp_path: Path) -> None:
+    desk = new_desk(tmp_path, picture("cat", 1))
+    long = replace(GOOD, features=(b"", bytes(20_000)))
+    assert propose(desk, "north", long).refused == 1
+
+
+def test_a_proposal_of_an_earlier_model_waits_until_it_is_hashed_anew(tmp_path: Path) -> None:
+    """Its codes say nothing to the gallery that a roll-out brought."""
+    desk = new_desk(tmp_path, picture("cat", 1))
+    propose(desk, "north", GOOD)
+    with desk.store.changing() as connection:
+        connection.execute("UPDATE proposal SET model_id = ?, body = '{}'", ("e" * 64,))
+    assert accept_by_rule(desk, "all") == 0
+    assert len(desk.store.proposals()) == 1
+    assert propose(desk, "north", GOOD).known == 1
+    assert accept_by_rule(desk, "all") == 1

@@ -60,7 +60,7 @@ def list_proposals(folder: Path, as_json: bool, refused: bool) -> None:
         for row in () if as_json else found:
             echo(f"{row.count:>8}  {row.board}  {row.reason}")
         return
-    pending = desk.store.proposals()
+    pending = desk.store.proposals(bodies=False)
     if as_json:
         print_json(
             [

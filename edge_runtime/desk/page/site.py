@@ -111,7 +111,7 @@ class DeskSite:
     def _state(self) -> dict[str, Any]:
         desk, line = self._desk, self._running.line
         repository = desk.repository()
-        pending = desk.store.proposals(most=SHOWN)
+        pending = desk.store.proposals(most=SHOWN, bodies=False)
         rollout = None
         if ROLLOUT in repository.files:
             rollout = json.loads(repository.read(ROLLOUT))

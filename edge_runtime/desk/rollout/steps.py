@@ -35,6 +35,7 @@ from edge_runtime.desk.rollout.files import (
     lost_between,
     model_of,
 )
+from edge_runtime.desk.store import reopen_accepted
 from edge_runtime.errors import DeskError
 from edge_runtime.fleet.waves import (
     ABORTED,
@@ -224,6 +225,7 @@ def _adopt(desk: Desk, repository: Repository, rollout: Rollout) -> None:
         return
     if model_of(desk.gallery_path) != rollout.model_id:
         keep(desk.gallery_path, kept(desk, rollout.id, "before"))
+        reopen_accepted(desk.store)  # what the new gallery lacks is proposed again
         restore(desk.gallery_path, kept(desk, rollout.id, "new"), any_model=True)
     note, before = f"roll-out {rollout.id}", kept(desk, rollout.id, "before")
     if lost := lost_between(before, desk.gallery_path):
