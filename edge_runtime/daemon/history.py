@@ -14,6 +14,7 @@ from edge_runtime.daemon.parts import Change
 from edge_runtime.daemon.watcher import Observation
 from edge_runtime.errors import ConfigError
 from edge_runtime.history.archive import Archive
+from edge_runtime.history.file import path_beside
 from edge_runtime.history.recorder import Recorder
 from edge_runtime.settings import Settings
 from edge_runtime.settings.history import HistorySettings
@@ -22,11 +23,6 @@ from edge_runtime.types import Event
 
 if TYPE_CHECKING:
     from edge_runtime.daemon.loop import Daemon
-
-
-def path_beside(gallery: Path) -> Path:
-    """Return the path of the history that belongs to a gallery: NAME.history.sqlite."""
-    return gallery.with_name(f"{gallery.stem}.history.sqlite")
 
 
 class History:

@@ -7,7 +7,7 @@ import logging
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 
 FLEET_FILE = "fleet.json"
 ROLLOUT_FILE = "rollout.json"
+_TOPIC = re.compile(r"[A-Za-z0-9._/-]{1,256}")
 CHECK_S = 86_400.0
 """The gallery is compared with the signed content at the start, and this often."""
 
@@ -99,6 +100,9 @@ class Follower:
             raise storage_error(error, folder / ROOT_FILE) or error from error
         self.repository = Repository(self.joined.url, folder, root)
         self.info = FleetInfo(self.joined.fleet)
+        with suppress(EdgeRuntimeError):  # a board without a clock reports this to the broker
+            if (known := self.repository.path_of(FLEET_FILE)).is_file():
+                self._read_info(known)
         self._on_rollout = on_rollout
         self._checked_s: float | None = None
 
@@ -110,30 +114,27 @@ class Follower:
         """
         try:
             if self.repository.refresh():
-                self._read_info()
+                self._read_info(self.repository.fetch(FLEET_FILE))
             look = self._follow()
             self._look_for_rollout()
         finally:
             give_to_owner(self.gallery)
         return look
 
-    def fetch_json(self, name: str) -> dict[str, Any]:
-        """Return a signed JSON file; raises `FleetSignatureError` if it is not a JSON object."""
-        path = self.repository.fetch(name)
-        try:
-            value = json.loads(path.read_bytes())
-        except (ValueError, RecursionError) as error:
-            raise FleetSignatureError(
-                f"{name} is malformed: {error}", where=self.repository.url
-            ) from (error)
-        if not isinstance(value, dict):
-            raise FleetSignatureError(f"{name} is malformed", where=self.repository.url)
-        return value
-
     # -- the fleet's own file -----------------------------------------------------------------
 
-    def _read_info(self) -> None:
-        values = self.fetch_json(FLEET_FILE)
+    def _read_info(self, path: Path) -> None:
+        """Read the fleet's own file, which was verified; raises `FleetSignatureError`."""
+        try:
+            values = json.loads(path.read_bytes())
+            if not isinstance(values, dict):
+                raise TypeError("not an object")
+        except OSError as error:
+            raise storage_error(error, path) or error from error
+        except (ValueError, TypeError, RecursionError) as error:
+            raise FleetSignatureError(
+                f"{FLEET_FILE} is malformed: {error}", where=self.repository.url
+            ) from error
         name, mqtt = values.get("fleet"), values.get("mqtt")
         if not isinstance(name, str) or (self.joined.fleet and name != self.joined.fleet):
             raise FleetSignatureError(
@@ -175,22 +176,24 @@ class Follower:
         now = time.monotonic()
         if self._checked_s is not None and now - self._checked_s < CHECK_S:
             return False
-        self._checked_s = now
         with Gallery(self.gallery, read_only=True) as opened:
             drifted = gallery_digest(opened) != state.fleet.content
         if drifted:
             log.warning("%s: shared pictures were changed here; repairing them", self.gallery)
+        self._checked_s = None if drifted else now  # until it is repaired, at every look
         return drifted
 
     def _apply(self, plan: Plan) -> Applied:
         paths = [self.repository.fetch(name) for name in plan.names]
-        with Gallery(self.gallery) as opened:
-            applied = apply_versions(opened, _versions(plan.names, paths))
-            opened.checkpoint()
-            if applied.changed:
-                _refit(opened)
-        for path in paths:
-            self.repository.discard(path)
+        try:
+            with Gallery(self.gallery) as opened:
+                applied = apply_versions(opened, _versions(plan.names, paths))
+                opened.checkpoint()
+                if applied.changed:
+                    _refit(opened)
+        finally:
+            for path in paths:
+                self.repository.discard(path)
         return applied
 
     # -- roll-outs ----------------------------------------------------------------------------
@@ -222,7 +225,7 @@ def _is_mqtt(value: object) -> bool:
         and isinstance(value.get("port"), int)
         and 0 < value["port"] < 1 << 16
         and isinstance(value.get("topic"), str)
-        and not set("+#\0") & set(value["topic"])
+        and _TOPIC.fullmatch(value["topic"]) is not None
     )
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_runtime import __version__
+from edge_runtime.database.side_file import DamagedError
 from edge_runtime.errors import ClockError, EdgeRuntimeError
 from edge_runtime.fleet.content import pending_pictures
 from edge_runtime.fleet.follower import Follower, Look, board_state
@@ -22,6 +23,8 @@ from edge_runtime.fleet.kinds import Add
 from edge_runtime.fleet.operations import to_object
 from edge_runtime.fleet.rollout import Rollouts
 from edge_runtime.gallery import Gallery
+from edge_runtime.history.file import history_file, path_beside
+from edge_runtime.history.reading import count_wrong
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +35,13 @@ LONGEST_S = 3600.0
 TICK_S = 2.0
 """Between two looks at the gallery for new proposals."""
 RESEND_S = 86_400.0
+STATUS_S = 3600.0
+"""Between two reports of a status that has not changed, with a random part of a fifth."""
+MOST_DOUBLINGS = 16
+COMPLAINTS_S = 30 * 86_400.0
+"""For how long an event that was marked as wrong counts as a complaint."""
+COUNT_S = 600.0
+"""Between two looks at the history."""
 FINISH_S = 10.0
 STATUS_FILE = "status.json"
 
@@ -39,9 +49,12 @@ STATUS_FILE = "status.json"
 class Service:
     """One board that follows its fleet; for one thread."""
 
-    def __init__(self, gallery: Path, every_s: float = EVERY_S) -> None:
-        """Raises `NotJoinedError`, `ExtraMissingError`, `FleetSignatureError` or `StorageError`."""
-        self.gallery, self.every_s = gallery, every_s
+    def __init__(self, gallery: Path, every_s: float = EVERY_S, status_s: float = STATUS_S) -> None:
+        """Look every `every_s`, and report every `status_s` even if nothing has changed.
+
+        Raises `NotJoinedError`, `ExtraMissingError`, `FleetSignatureError` or `StorageError`.
+        """
+        self.gallery, self.every_s, self.status_s = gallery, every_s, status_s
         self.status: dict[str, Any] = {}
         self.left: dict[str, int] = {}
         """Pending pictures that only other galleries of this board have (see `carry_over`)."""
@@ -54,6 +67,10 @@ class Service:
         """When a proposal was sent last, by label and digest."""
         self._generation = -1
         self._failures = 0
+        self._looked_s = -TICK_S
+        self._report_at_s = 0.0
+        self._complaints: tuple[float, int] | None = None
+        """When the complaints were counted, and how many there were."""
 
     def run(self, stop: threading.Event) -> None:
         """Follow until `stop` is set. What fails is logged, reported and tried again."""
@@ -71,6 +88,7 @@ class Service:
     def look(self) -> Look:
         """Look once and report it; raises what `Follower.look` raises."""
         look, error = None, ""
+        self._looked_s = time.monotonic()
         clock = "ok"
         try:
             look = self.follower.look()
@@ -88,8 +106,7 @@ class Service:
         """Send the status and the proposals if the broker answers within `wait_s`, and close."""
         end = time.monotonic() + wait_s
         while self._link is not None and time.monotonic() < end:
-            if self._link.free:
-                self._send_status()
+            if self._send_status():
                 with suppress(EdgeRuntimeError):
                     while self.send_proposals():
                         time.sleep(0.05)
@@ -100,14 +117,19 @@ class Service:
 
     def _wait(self, stop: threading.Event) -> None:
         """Wait for the next look, and send new proposals until then."""
-        pause = min(self.every_s * 2**self._failures, max(LONGEST_S, self.every_s))
+        doubled = self.every_s * 2 ** min(self._failures, MOST_DOUBLINGS)
+        pause = min(doubled, max(LONGEST_S, self.every_s))
         end = time.monotonic() + pause * random.uniform(0.8, 1.2)
         while not stop.is_set() and time.monotonic() < end:
-            if self._link is not None and self._link.hint.is_set():
+            # Whatever the broker says, there is a moment between two looks.
+            rested = time.monotonic() - self._looked_s >= TICK_S
+            if rested and self._link is not None and self._link.hint.is_set():
                 self._link.hint.clear()
-                self._send_status()
+                self._report_at_s = 0.0
                 if not self._failures:
                     return
+            if time.monotonic() >= self._report_at_s:
+                self._send_status()
             with suppress(EdgeRuntimeError):
                 self.send_proposals()
             stop.wait(min(TICK_S, max(0.0, end - time.monotonic())))
@@ -117,7 +139,7 @@ class Service:
     def _connect(self) -> None:
         """Connect to the broker that the fleet names now."""
         mqtt = self.follower.info.mqtt
-        if mqtt != self._mqtt:
+        if mqtt != self._mqtt or (mqtt is not None and self._link is None):
             if self._link is not None:
                 self._link.close()
             self._mqtt, self._sent, self._generation = mqtt, {}, -1
@@ -133,18 +155,22 @@ class Service:
             generation = opened.generation()
             if generation == self._generation and not due:
                 return 0
+            pending: set[tuple[str, bytes]] = set()
             for add in pending_pictures(opened):
                 key = (add.label, add.digest)
+                pending.add(key)
                 if now - self._sent.get(key, -RESEND_S - now) <= RESEND_S:
                     continue
                 if sent == free:
                     return sent
-                self._link.send(
+                if not self._link.send(
                     f"proposals/{self.board}", proposal(self.board, opened.model_id, add)
-                )
+                ):
+                    return sent
                 self._sent[key] = now
                 sent += 1
         self._generation = generation
+        self._sent = {key: at for key, at in self._sent.items() if key in pending}
         return sent
 
     # -- the report ---------------------------------------------------------------------------
@@ -153,6 +179,7 @@ class Service:
         before = self.status
         self.status = self._status(look, error, clock)
         if _lasting(self.status) != _lasting(before):
+            self._report_at_s = 0.0
             self._send_status()
             with suppress(OSError):  # not durable: it is made again
                 path = folder_of(self.gallery) / STATUS_FILE
@@ -160,21 +187,37 @@ class Service:
                 temporary.write_text(json.dumps(self.status))
                 temporary.replace(path)
 
-    def _send_status(self) -> None:
-        if self._link is not None and self._link.free:
-            self._link.send(f"boards/{self.board}", self.status, retain=True)
+    def _send_status(self) -> bool:
+        """Send the status if the broker can take it now; until then, it stays due."""
+        if self._link is None or not self._link.free:
+            return False
+        self.status |= {"time": _now()}
+        if not self._link.send(f"boards/{self.board}", self.status, retain=True):
+            return False
+        self._report_at_s = time.monotonic() + self.status_s * random.uniform(0.8, 1.2)
+        return True
+
+    def _count_complaints(self) -> int:
+        """Return how many events of the last 30 days people marked as wrong."""
+        now = time.monotonic()
+        if self._complaints is None or now - self._complaints[0] >= COUNT_S:
+            file = history_file(path_beside(self.gallery.resolve()))
+            count = 0
+            with suppress(EdgeRuntimeError, DamagedError):  # the daemon reports and repairs it
+                count = count_wrong(file, time.time() - COMPLAINTS_S)
+            self._complaints = (now, count)
+        return self._complaints[1]
 
     def _status(self, look: Look | None, error: str, clock: str) -> dict[str, Any]:
-        now = datetime.now(UTC).isoformat(timespec="seconds")
         values: dict[str, Any] = {
             "board": self.board,
             "release": self._rollouts.spool.release or __version__,
             "rollout": self._rollouts.report,
             "left": self.left,
-            "complaints": 0,
+            "complaints": self._count_complaints(),
             "clock": clock,
             "error": error,
-            "time": now,
+            "time": _now(),
             "version": 0,
             "content": "",
             "since": "",
@@ -213,6 +256,10 @@ def export_proposals(gallery: Path, board: str) -> list[bytes]:
             json.dumps(proposal(board, opened.model_id, add), ensure_ascii=False).encode() + b"\n"
             for add in pending_pictures(opened)
         ]
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _lasting(status: dict[str, Any]) -> dict[str, Any]:

@@ -75,6 +75,11 @@ class Mark:
     """The right label; None if it is nothing that has one."""
 
 
+def path_beside(gallery: Path) -> Path:
+    """Return the path of the history that belongs to a gallery: NAME.history.sqlite."""
+    return gallery.with_name(f"{gallery.stem}.history.sqlite")
+
+
 def history_file(path: Path) -> SideFile:
     """Return the history at `path`."""
     return SideFile(path, APPLICATION_ID, STEPS)

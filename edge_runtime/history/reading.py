@@ -99,6 +99,13 @@ def days(file: SideFile) -> dict[str, dict[str, int]]:
     return found
 
 
+def count_wrong(file: SideFile, since_s: float) -> int:
+    """Return how many events since `since_s` (seconds since 1970) were marked as wrong."""
+    query = "SELECT count(*) FROM event WHERE at_ms >= ? AND wrong NOT NULL"
+    rows = _read(file, query, [round(since_s * 1000)])
+    return int(rows[0][0]) if rows else 0
+
+
 _SELECT = "SELECT number, details, picture IS NOT NULL, wrong FROM event"
 
 

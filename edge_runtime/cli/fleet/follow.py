@@ -30,8 +30,16 @@ from edge_runtime.cli.common import (
     show_default=True,
     help="Seconds between two looks.",
 )
+@click.option(
+    "--report",
+    "report_s",
+    type=click.FloatRange(1, 86_400),
+    default=3600.0,
+    show_default=True,
+    help="Seconds between two reports to the desk if nothing changes.",
+)
 @json_option
-def follow(gallery: Path, once: bool, every_s: float, as_json: bool) -> None:
+def follow(gallery: Path, once: bool, every_s: float, report_s: float, as_json: bool) -> None:
     """Follow the fleet: fetch and apply each signed version. The gallery may be in use.
 
     Without --once, it runs until Ctrl-C or SIGTERM, reports this board's status over the fleet's
@@ -42,7 +50,7 @@ def follow(gallery: Path, once: bool, every_s: float, as_json: bool) -> None:
     from edge_runtime.fleet.service import Service
 
     log_to_stderr()
-    service = Service(gallery, every_s)
+    service = Service(gallery, every_s, report_s)
     service.left = _carry_over(gallery)
     if not once:
         with suppress(KeyboardInterrupt), terminable():

@@ -38,10 +38,11 @@ class Link:
     def __init__(self, mqtt: dict[str, Any], joined: Joined) -> None:
         """Connect to the broker of the fleet's signed file `mqtt`; raises `ConfigError`."""
         self.topic = str(mqtt["topic"])
-        self._board = joined.board
         self.hint = threading.Event()
         """Set when there may be a new version, or when the broker is there again."""
         self._waiting: list[paho.MQTTMessageInfo] = []
+        self._address = f"{mqtt['host']}:{mqtt['port']}"
+        self._refusal = ""
         self._client = paho.Client(
             CallbackAPIVersion.VERSION2, client_id=f"edge-runtime-fleet-{joined.board}"
         )
@@ -60,13 +61,18 @@ class Link:
     @property
     def free(self) -> int:
         """How many messages may be sent now; 0 without a connection."""
-        self._waiting = [each for each in self._waiting if not each.is_published()]
+        self._waiting = [each for each in self._waiting if not _is_done(each)]
         return MOST_WAITING - len(self._waiting) if self._client.is_connected() else 0
 
-    def send(self, topic: str, body: dict[str, Any], *, retain: bool = False) -> None:
-        """Publish JSON under the fleet's topic. Whether it arrives, only a version shows."""
+    def send(self, topic: str, body: dict[str, Any], *, retain: bool = False) -> bool:
+        """Publish JSON under the fleet's topic; return whether it is on its way.
+
+        Whether it arrives, only a version shows.
+        """
         text = json.dumps(body, ensure_ascii=False)
-        self._waiting.append(self._client.publish(f"{self.topic}/{topic}", text, 1, retain))
+        info = self._client.publish(f"{self.topic}/{topic}", text, 1, retain)
+        self._waiting.append(info)
+        return info.rc == paho.MQTT_ERR_SUCCESS
 
     def close(self) -> None:
         """Wait a moment for what was sent, then disconnect."""
@@ -79,13 +85,34 @@ class Link:
         self._client.disconnect()
         self._client.loop_stop()
 
-    def _on_connect(self, client: paho.Client, *_: Any) -> None:
+    def _on_connect(
+        self, client: paho.Client, _data: Any, _flags: Any, reason: Any, _properties: Any
+    ) -> None:
+        refusal = str(reason) if reason.is_failure else ""
+        if refusal != self._refusal and refusal:
+            log.warning(
+                "mqtt %s: the broker refuses the connection: %s (join again with --mqtt-user and "
+                "--mqtt-password-file)",
+                self._address,
+                refusal,
+            )
+        self._refusal = refusal
+        if refusal:
+            return
         client.subscribe(f"{self.topic}/version", qos=1)
         self.hint.set()
 
     def _on_message(self, _client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
         if len(message.payload) <= MOST_HINT_BYTES:
             self.hint.set()
+
+
+def _is_done(info: paho.MQTTMessageInfo) -> bool:
+    """Return whether a message needs no more room: it was published, or never will be."""
+    try:
+        return info.is_published()
+    except (RuntimeError, ValueError):  # the connection ended while it was sent
+        return True
 
 
 def open_link(mqtt: dict[str, Any] | None, joined: Joined) -> Link | None:

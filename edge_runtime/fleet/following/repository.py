@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from edge_runtime.errors import (
     EdgeRuntimeError,
@@ -97,10 +98,11 @@ class Repository:
             updater = self._new_updater()
             updater.refresh()
             sync_tree(self._metadata)
+            check_clock(self.signed_at())
             self._updater = updater
             self._targets = dict(self._read_targets())
             self._fresh_until = min(self._expiries())
-        check_clock(self.signed_at())
+            self._tidy()
         return True
 
     def fetch(self, name: str) -> Path:
@@ -118,6 +120,17 @@ class Repository:
             assert info is not None
             cached = self._updater.find_cached_target(info)
             return Path(cached or self._updater.download_target(info))
+
+    def path_of(self, name: str) -> Path:
+        """Return where `fetch` puts a file, which may not exist."""
+        return self._downloads / quote(name, "")
+
+    def _tidy(self) -> None:
+        """Delete what a kill left: files that are not signed any more."""
+        signed = {self.path_of(name) for name in self._targets}
+        for path in self._downloads.iterdir():
+            if path not in signed:
+                self.discard(path)
 
     def discard(self, path: Path) -> None:
         """Delete a file that `fetch` returned."""

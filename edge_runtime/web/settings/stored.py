@@ -41,8 +41,8 @@ def _file(service: Service, table: str) -> SideFile:
         from edge_runtime.unknowns.store import unknowns_file
 
         return unknowns_file(path_beside(service.pipeline.gallery.path))
-    from edge_runtime.daemon.history import path_beside as history_beside
     from edge_runtime.history.file import history_file
+    from edge_runtime.history.file import path_beside as history_beside
 
     if service.history is not None:
         return service.history.recorder.file
