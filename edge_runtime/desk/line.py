@@ -164,7 +164,7 @@ class Line:
         self.fault = fault
 
     def _on_message(self, _client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
-        # Full: not acknowledged, so the broker keeps it. A topic that is no text is nobody's.
+        # Full: not acknowledged, so the broker keeps it. A topic must be UTF-8.
         with suppress(queue.Full, UnicodeDecodeError):
             kind, _, board = message.topic.removeprefix(f"{self._topic}/").partition("/")
             self._waiting.put_nowait(
