@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from paho.mqtt import client as paho
+from securesystemslib.signer import CryptoSigner
 
 from edge_runtime.errors import ClockError
 from edge_runtime.fleet import service as module
@@ -22,7 +23,7 @@ from edge_runtime.history.file import Entry, Limits, Mark, history_file, mark, p
 from tests.support.events import make_event
 from tests.support.fleet import enroll, open_gallery, picture
 from tests.support.fleet.model import Model
-from tests.support.fleet.repository import SignedFolder
+from tests.support.fleet.repository import SignedFolder, in_days
 
 MQTT = {"host": "127.0.0.1", "port": 1, "tls": False, "topic": "edge-runtime/fleet/test"}
 
@@ -226,3 +227,25 @@ def test_files_that_a_kill_left_are_deleted(
     left.write_bytes(b"half of it")
     service.look()
     assert [path.name for path in left.parent.iterdir()] == ["fleet.json"]
+
+
+def test_a_stolen_key_cannot_stop_the_clock_for_ever(
+    board: Path, signed: SignedFolder, link: FakeLink
+) -> None:
+    """A signature of the far future holds until new keys replace the stolen one."""
+    service = Service(board)
+    service.look()
+    signed.stamp(in_days(900))
+    for _ in range(2):
+        with pytest.raises(ClockError):
+            service.look()
+    new = CryptoSigner.generate_ed25519()
+    signed.root.revoke_key(signed.root.roles["timestamp"].keyids[0], "timestamp")
+    signed.root.add_key(new.public_key, "timestamp")
+    signed.keys["timestamp"] = new
+    signed.root.version += 1
+    signed.sign_root()
+    signed.timestamp.version = 1
+    signed.publish([])
+    assert service.look().newest == 2
+    assert Service(board).look().newest == 2

@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import quote
 
 from edge_runtime.errors import (
+    ClockError,
     EdgeRuntimeError,
     FleetSignatureError,
     FleetUnreachableError,
@@ -90,13 +91,23 @@ class Repository:
         Usually it is one request for a small file. Raises `ClockError`, `FleetSignatureError`,
         `FleetUnreachableError` or `StorageError`; what was accepted before stays.
         """
-        check_clock(self.signed_at())
-        if self._fresh_until is not None and self._unchanged():
+        check_clock()
+        fault = None
+        try:
+            check_clock(self.signed_at())
+        except ClockError as error:  # or who stole keys that were replaced since signed a lie
+            fault = error
+        if fault is None and self._fresh_until is not None and self._unchanged():
             return False
         self._fresh_until = None
         with self._translated("metadata"):
             updater = self._new_updater()
-            updater.refresh()
+            try:
+                updater.refresh()
+            except Exception:
+                if fault is not None:
+                    raise fault from None
+                raise
             sync_tree(self._metadata)
             check_clock(self.signed_at())
             self._updater = updater
