@@ -34,11 +34,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 sys.path.insert(
     0, str(Path(__file__).resolve().parent)
 )  # -I leaves it out; root alone writes there
+
+if TYPE_CHECKING:  # the oldest system Python of a board has none
+    from typing import Self
 
 import release
 from release import GALLERY, UNIT, Board, ReleaseError, log, write_durably
@@ -66,6 +69,17 @@ _MEMBER = re.compile(r"model/([A-Za-z0-9_-][A-Za-z0-9._-]{0,120})")
 
 class RefusedError(ReleaseError):
     """The request or what it names cannot be used; trying again would not help."""
+
+
+class _Plain(tarfile.TarInfo):
+    """Refuses all but plain files, before tarfile reads what other headers announce into memory."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        member = super().frombuf(buf, encoding, errors)
+        if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE) or member.size < 0:
+            raise RefusedError(f"the archive has an entry that no bundle has: {member.name!a}")
+        return member
 
 
 @dataclass(frozen=True)
@@ -328,7 +342,7 @@ def unpack(archive: Path, model: Path) -> None:
     model.mkdir()
     left = MOST_BYTES
     try:
-        with tarfile.open(archive, "r:") as tar:
+        with tarfile.open(archive, "r:", tarinfo=_Plain) as tar:
             for count, member in enumerate(tar):
                 found = _MEMBER.fullmatch(member.name)
                 left -= member.size

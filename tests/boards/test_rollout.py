@@ -281,6 +281,16 @@ def test_a_request_that_is_none_changes_nothing(board: Board, content: str) -> N
     assert not (board.prefix / "rollout.json").exists()
 
 
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME])
+def test_no_header_is_read_into_memory(tmp_path: Path, kind: bytes) -> None:
+    """It may announce gigabytes, and this runs as root."""
+    member = tarfile.TarInfo("model/x")
+    member.type, member.size = kind, 1 << 32
+    (tmp_path / "a.tar").write_bytes(member.tobuf(tarfile.GNU_FORMAT) + bytes(1024))
+    with pytest.raises(rollout.RefusedError, match="no bundle has"):
+        rollout.unpack(tmp_path / "a.tar", tmp_path / "model")
+
+
 def test_no_link_of_the_spool_is_followed(board: Board) -> None:
     board.request()
     secret = board.folder / "secret"
