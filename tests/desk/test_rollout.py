@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from edge_runtime.desk.edit import accept_by_rule
 from edge_runtime.desk.folder import Desk
-from edge_runtime.desk.intake import take_status
+from edge_runtime.desk.intake import limits_of, take, take_status
 from edge_runtime.desk.publish import publish
 from edge_runtime.desk.rollout import steps
 from edge_runtime.desk.rollout.decision import Limits
@@ -20,7 +21,14 @@ from edge_runtime.fleet.operations import read_version
 from edge_runtime.fleet.waves import Rollout
 from edge_runtime.gallery import Gallery
 from tests.support.fleet import MODEL, enroll, picture
-from tests.support.fleet.desk import make_plain_bundle, new_desk, rolled, status
+from tests.support.fleet.desk import (
+    make_plain_bundle,
+    new_desk,
+    proposal,
+    propose,
+    rolled,
+    status,
+)
 
 NEW = replace(MODEL, id="ab" * 32)
 QUICK = Limits(wait_s=0.0)
@@ -126,6 +134,24 @@ def test_another_model_brings_its_gallery_and_the_desk_adopts_it(
     with desk.gallery(read_only=True) as present:
         assert (present.model_id, set(present.labels())) == (MODEL.id, {"cup", "key", "late"})
     assert desk.store.versions()[0].number == 4
+
+
+def test_proposals_of_the_earlier_model_wait_for_the_new_one(desk: Desk, tmp_path: Path) -> None:
+    """None is rejected, and no code of the earlier model gets into the new gallery."""
+    bundle, gallery = make_plain_bundle(tmp_path / "bundle", NEW.id), moved(tmp_path, 1)
+    rollout = start(desk, bundle, gallery=gallery, waves=(100.0,))
+    propose(desk, "hall", picture("accepted", 7))
+    assert accept_by_rule(desk, "all") == 1
+    propose(desk, "hall", picture("waiting", 8))
+    say(desk, rollout, hall="ready")
+    assert (found := step(desk)) and found.action == "finish"
+    assert desk.store.count_proposals() == {"pending": 2, "accepted": 0, "rejected": 0}
+    assert accept_by_rule(desk, "all") == 0
+    again = [proposal("hall", picture("waiting", 8), NEW.id)]
+    assert take(desk.store, [("hall", line) for line in again], limits_of(desk)).known == 1
+    assert accept_by_rule(desk, "all") == 1
+    with desk.gallery(read_only=True) as present:
+        assert set(present.labels()) == {"cup", "waiting"}
 
 
 def test_a_kill_before_any_signature_of_the_last_step(
