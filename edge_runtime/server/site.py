@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from starlette.applications import Starlette
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -27,8 +25,8 @@ from edge_runtime.server.parameters import (
 from edge_runtime.server.worker import Result, Worker
 from edge_runtime.settings.schema import HttpSettings
 from edge_runtime.types import Match
-from edge_runtime.web.access import Access, AuthMiddleware, refuse
-from edge_runtime.web.endpoint import Endpoint, Permissions, Role
+from edge_runtime.web.access import Access, guarded_app, refuse
+from edge_runtime.web.endpoint import Endpoint, Role
 from edge_runtime.web.openapi import document, json_body, operation, responses, text_response
 from edge_runtime.web.routes.context import small_json
 from edge_runtime.web.routes.faults import HANDLERS
@@ -46,18 +44,7 @@ class LookupSite:
         self._worker = worker
         self._metrics = Metrics(worker)
         self._bits = worker.ask(()).result(ANSWER_S)[0].bits
-        self.app = Starlette(
-            routes=[endpoint.route for endpoint in self.endpoints],
-            middleware=[
-                Middleware(
-                    AuthMiddleware,
-                    settings=settings,
-                    access=access,
-                    permissions=Permissions(self.endpoints),
-                )
-            ],
-            exception_handlers=_HANDLERS,
-        )
+        self.app = guarded_app(self.endpoints, settings, access, _HANDLERS)
 
     @property
     def endpoints(self) -> Sequence[Endpoint]:

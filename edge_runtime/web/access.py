@@ -19,12 +19,15 @@ import secrets
 import socket
 import time
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from starlette.applications import Starlette
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.middleware import Middleware
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -33,7 +36,7 @@ from edge_runtime.settings.read import is_this_machine
 from edge_runtime.settings.schema import HttpSettings
 from edge_runtime.settings.secrets import read_token
 from edge_runtime.web.clients import Rate, client_of
-from edge_runtime.web.endpoint import Permissions, Role
+from edge_runtime.web.endpoint import Endpoint, Permissions, Role
 
 COOKIE = "edge_session"
 SESSION_S = 30 * 24 * 3600
@@ -267,3 +270,23 @@ def _is_from_our_page(headers: Headers) -> bool:
         return origin is None or urlsplit(origin).netloc == headers.get("host")
     except ValueError:
         return False
+
+
+def guarded_app(
+    endpoints: Sequence[Endpoint],
+    settings: HttpSettings,
+    access: Access,
+    handlers: dict[Any, Any],
+) -> Starlette:
+    """Return the application that serves `endpoints`, each to those who may use it.
+
+    `handlers`: functions by the type of the exceptions that they answer.
+    """
+    guard = Middleware(
+        AuthMiddleware, settings=settings, access=access, permissions=Permissions(endpoints)
+    )
+    return Starlette(
+        routes=[endpoint.route for endpoint in endpoints],
+        middleware=[guard],
+        exception_handlers=handlers,
+    )

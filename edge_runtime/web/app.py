@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from starlette.applications import Starlette
-from starlette.middleware import Middleware
-
 from edge_runtime.settings.schema import HttpSettings
-from edge_runtime.web.access import Access, AuthMiddleware
-from edge_runtime.web.endpoint import Endpoint, Permissions
+from edge_runtime.web.access import Access, guarded_app
+from edge_runtime.web.endpoint import Endpoint
 from edge_runtime.web.gallery_service import GalleryService
 from edge_runtime.web.photos import Uploads
 from edge_runtime.web.routes.context import Context, Endpoints
@@ -59,18 +56,7 @@ class DaemonSite:
             SettingsEndpoints(context),
             HistoryEndpoints(context),
         ]
-        self.app = Starlette(
-            routes=[endpoint.route for endpoint in self.endpoints],
-            middleware=[
-                Middleware(
-                    AuthMiddleware,
-                    settings=settings,
-                    access=access,
-                    permissions=Permissions(self.endpoints),
-                )
-            ],
-            exception_handlers=HANDLERS,
-        )
+        self.app = guarded_app(self.endpoints, settings, access, HANDLERS)
 
     @property
     def endpoints(self) -> Sequence[Endpoint]:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from edge_runtime.batch.output import failures_path
-from edge_runtime.batch.run import HashOptions, HashProgress, HashResult, hash_photos
+from edge_runtime.batch.run import HashOptions, HashProgress, hash_photos
 from edge_runtime.engine import open_engine
 from edge_runtime.enroll import views_of
 from edge_runtime.errors import (
@@ -29,31 +29,16 @@ from edge_runtime.gallery.rows import Meta
 from edge_runtime.image.decode import read_photo
 from edge_runtime.recognition.pipeline import embedding_of
 from tests.support.batch import (
+    hash_into,
     photo,
     read_lines,
-    tiny_model,
-    write_photos,
 )
 from tests.support.tiny_onnx import BITS, TinyModel, weights
 
 
-@pytest.fixture
-def model(tmp_path: Path) -> Path:
-    return tiny_model(tmp_path / "model")
-
-
-@pytest.fixture
-def photos(tmp_path: Path) -> Path:
-    return write_photos(tmp_path / "photos", 12)
-
-
-def _hash(photos: Path, output: Path, model: Path, **options: object) -> HashResult:
-    return hash_photos((photos,), output, HashOptions(str(model), **options))  # type: ignore[arg-type]
-
-
 def test_codes_are_those_of_the_engine(photos: Path, tmp_path: Path, model: Path) -> None:
     output = tmp_path / "codes.jsonl"
-    result = _hash(photos, output, model)
+    result = hash_into(photos, output, model)
     assert (result.photos, result.hashed, result.codes, result.failed) == (12, 12, 12, 0)
     engine = open_engine(model)
     head, *lines = read_lines(output)
@@ -92,7 +77,7 @@ def test_views_and_features_are_those_of_enrollment(photos: Path, tmp_path: Path
 
 @pytest.mark.parametrize("name", ["codes.jsonl", "codes.npz"])
 def test_the_output_can_be_imported(photos: Path, tmp_path: Path, model: Path, name: str) -> None:
-    _hash(photos, tmp_path / name, model)
+    hash_into(photos, tmp_path / name, model)
     info = open_engine(model).model
     with Gallery(tmp_path / "gallery.sqlite", info, create=True) as gallery:
         counts = import_into(gallery, tmp_path / name)
@@ -104,22 +89,22 @@ def test_the_output_can_be_imported(photos: Path, tmp_path: Path, model: Path, n
 
 def test_a_second_run_hashes_only_what_changed(photos: Path, tmp_path: Path, model: Path) -> None:
     output = tmp_path / "codes.jsonl"
-    _hash(photos, output, model)
+    hash_into(photos, output, model)
     before = output.read_bytes()
-    assert _hash(photos, output, model).hashed == 0
+    assert hash_into(photos, output, model).hashed == 0
     assert output.read_bytes() == before
     changed, removed = photos / "label 0" / "0.jpg", photos / "label 1" / "1.jpg"
     changed.write_bytes(photo(100))
     removed.unlink()
     (photos / "label 2" / "new.jpg").write_bytes(photo(101))
-    result = _hash(photos, output, model)
+    result = hash_into(photos, output, model)
     assert (result.hashed, result.codes) == (2, 12)
     shutil.copytree(photos, tmp_path / "elsewhere" / "photos")
     fresh = tmp_path / "fresh.jsonl"
-    _hash(photos, fresh, model)
+    hash_into(photos, fresh, model)
     assert output.read_bytes() == fresh.read_bytes()
     removed.write_bytes(photo(1))  # its code is still known, but its time has changed
-    assert _hash(photos, output, model).hashed == 1
+    assert hash_into(photos, output, model).hashed == 1
 
 
 def test_copies_are_counted_and_written_once(photos: Path, tmp_path: Path, model: Path) -> None:
@@ -152,7 +137,7 @@ def test_what_cannot_be_used_is_listed(photos: Path, tmp_path: Path, model: Path
     os.mkfifo(photos / "fifo.jpg")
     (photos / ".hidden.jpg").write_bytes(b"1")
     output = tmp_path / "codes.jsonl"
-    result = _hash(photos, output, model)
+    result = hash_into(photos, output, model)
     assert (result.hashed, result.codes, result.failed) == (12, 12, 5)
     failures = {
         Path(each["photo"]).name: each["what"] for each in read_lines(failures_path(output))
@@ -165,10 +150,10 @@ def test_what_cannot_be_used_is_listed(photos: Path, tmp_path: Path, model: Path
         "other.heic": ".heic files are not supported, and 1 more",
     }
     (photos / "damaged.jpg").write_bytes(photo(1))
-    assert _hash(photos, output, model, label="one").failed == 3
+    assert hash_into(photos, output, model, label="one").failed == 3
     for name in ("other.heic", "third.HEIC", "link", "fifo.jpg"):
         (photos / name).unlink()
-    assert _hash(photos, output, model, label="one").failed == 0
+    assert hash_into(photos, output, model, label="one").failed == 0
     assert {line["label"] for line in read_lines(output)[1:]} == {"one"}
     assert not failures_path(output).exists()
 
@@ -179,10 +164,10 @@ def test_file_names_of_any_bytes(tmp_path: Path, model: Path) -> None:
     for number, name in enumerate([b"\xff\xfe.jpg", "ж 'x\".jpg".encode(), b"line\nbreak.jpg"]):
         (photos / os.fsdecode(name)).write_bytes(photo(number))
     for output in (tmp_path / "codes.jsonl", tmp_path / "codes.npz"):
-        assert _hash(photos, output, model).codes == 3
+        assert hash_into(photos, output, model).codes == 3
         codes, _ = import_codes(output, Meta(open_engine(model).model.id, BITS))
         assert {code.label for code in codes} == {"photos"}
-    assert _hash(photos, tmp_path / "codes.jsonl", model).hashed == 0
+    assert hash_into(photos, tmp_path / "codes.jsonl", model).hashed == 0
 
 
 def test_photos_and_folders_can_be_mixed_and_overlap(
@@ -212,11 +197,11 @@ def test_bad_input_is_one_clear_line(photos: Path, tmp_path: Path, model: Path) 
     fails(LabelError, "label must not contain '/'", photos, out="a.jsonl", label="a/b")
     missing = hash_photos((tmp_path / "no.jpg",), tmp_path / "b.jsonl", HashOptions(str(model)))
     assert [fault.what for fault in missing.failures] == ["no such file or folder"]
-    _hash(photos, tmp_path / "a.jsonl", model)
+    hash_into(photos, tmp_path / "a.jsonl", model)
     other = TinyModel(weights(1)).write(tmp_path / "other" / "model.onnx")
     fails(GalleryModelMismatchError, "made by model", photos, out="a.jsonl", model=str(other))
     with pytest.raises(InputError, match=r"other options \(1 view, without features\)"):
-        _hash(photos, tmp_path / "a.jsonl", model, views=True)
+        hash_into(photos, tmp_path / "a.jsonl", model, views=True)
     (tmp_path / "mine.jsonl").write_text("{}\n")
     fails(InputError, "the file exists, and there is no journal", photos, out="mine.jsonl")
     assert (tmp_path / "mine.jsonl").read_text() == "{}\n"
@@ -228,7 +213,7 @@ def test_an_unreadable_folder_is_listed(photos: Path, tmp_path: Path, model: Pat
         pytest.skip("root can read everything")
     (photos / "label 0").chmod(0)
     try:
-        result = _hash(photos, tmp_path / "codes.jsonl", model)
+        result = hash_into(photos, tmp_path / "codes.jsonl", model)
     finally:
         (photos / "label 0").chmod(0o755)
     assert (result.codes, [fault.what for fault in result.failures]) == (9, ["permission denied"])

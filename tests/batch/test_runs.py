@@ -18,7 +18,6 @@ import pytest
 
 from edge_runtime.batch.journal import Journal, journal_path
 from edge_runtime.batch.output import write_output
-from edge_runtime.batch.run import HashOptions, HashResult, hash_photos
 from edge_runtime.batch.tree import Found
 from edge_runtime.batch.work import Hashed, Method
 from edge_runtime.engine import open_engine
@@ -28,27 +27,13 @@ from edge_runtime.errors import (
 )
 from tests.support.batch import (
     faulty_decoder,
+    hash_into,
     photo,
     read_lines,
     start_hash,
-    tiny_model,
     write_photos,
 )
 from tests.support.processes import ROOT, run_cli
-
-
-@pytest.fixture
-def model(tmp_path: Path) -> Path:
-    return tiny_model(tmp_path / "model")
-
-
-@pytest.fixture
-def photos(tmp_path: Path) -> Path:
-    return write_photos(tmp_path / "photos", 12)
-
-
-def _hash(photos: Path, output: Path, model: Path, **options: object) -> HashResult:
-    return hash_photos((photos,), output, HashOptions(str(model), **options))  # type: ignore[arg-type]
 
 
 def test_two_runs_cannot_write_one_output(photos: Path, tmp_path: Path, model: Path) -> None:
@@ -64,10 +49,10 @@ def test_two_runs_cannot_write_one_output(photos: Path, tmp_path: Path, model: P
 
 def test_a_damaged_journal_begins_again(photos: Path, tmp_path: Path, model: Path) -> None:
     output = tmp_path / "codes.jsonl"
-    _hash(photos, output, model)
+    hash_into(photos, output, model)
     before = output.read_bytes()
     journal_path(output).write_bytes(b"no database" * 1000)
-    result = _hash(photos, output, model)
+    result = hash_into(photos, output, model)
     assert result.hashed == 12
     assert output.read_bytes() == before
 
@@ -97,8 +82,8 @@ def test_a_full_disk_leaves_what_is_durable(small_disk: Path, tmp_path: Path, mo
     assert "the disk is full" in done.stderr
     assert not output.exists()
     subprocess.run(["mount", "-o", "remount,size=16m", str(small_disk)], check=True)
-    _hash(photos, output, model)
-    _hash(photos, tmp_path / "plain.jsonl", model)
+    hash_into(photos, output, model)
+    hash_into(photos, tmp_path / "plain.jsonl", model)
     assert output.read_bytes() == (tmp_path / "plain.jsonl").read_bytes()
 
 
@@ -114,7 +99,7 @@ def test_ctrl_c_keeps_what_is_hashed(photos: Path, tmp_path: Path, model: Path) 
     assert process.returncode in (130, 0)
     if process.returncode:
         assert errors.strip() == "edge-runtime: interrupted"
-    _hash(photos, output, model)
+    hash_into(photos, output, model)
     assert len(read_lines(output)) == 401
 
 

@@ -9,8 +9,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from starlette.applications import Starlette
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -21,8 +19,8 @@ from edge_runtime.desk.publish import publish
 from edge_runtime.desk.run import Running
 from edge_runtime.errors import InputError
 from edge_runtime.settings.schema import HttpSettings
-from edge_runtime.web.access import Access, AuthMiddleware
-from edge_runtime.web.endpoint import Endpoint, Permissions, Role
+from edge_runtime.web.access import Access, guarded_app
+from edge_runtime.web.endpoint import Endpoint, Role
 from edge_runtime.web.openapi import text_response
 from edge_runtime.web.routes.context import small_json
 from edge_runtime.web.routes.faults import HANDLERS
@@ -47,18 +45,7 @@ class DeskSite:
         own["/"] = own.pop("/desk.html")
         shared = {f"/{name}": STATIC / name for name in ("style.css", "icon.svg")}
         self._files = PageFiles(own | shared)
-        self.app = Starlette(
-            routes=[endpoint.route for endpoint in self.endpoints],
-            middleware=[
-                Middleware(
-                    AuthMiddleware,
-                    settings=settings,
-                    access=access,
-                    permissions=Permissions(self.endpoints),
-                )
-            ],
-            exception_handlers=HANDLERS,
-        )
+        self.app = guarded_app(self.endpoints, settings, access, HANDLERS)
 
     @property
     def endpoints(self) -> Sequence[Endpoint]:

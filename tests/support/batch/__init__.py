@@ -12,6 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from edge_runtime.batch.run import HashOptions, HashResult, hash_photos
 from tests.support.processes import ROOT
 from tests.support.tiny_onnx import TinyModel
 
@@ -54,6 +55,11 @@ def write_photos(folder: Path, count: int, labels: int = 4) -> Path:
 def tiny_model(folder: Path) -> Path:
     """A network that takes no time."""
     return TinyModel().write(folder / "tiny.onnx")
+
+
+def hash_into(photos: Path, output: Path, model: Path, **options: object) -> HashResult:
+    """Hash a folder in this process; `options` are those of `HashOptions`."""
+    return hash_photos((photos,), output, HashOptions(str(model), **options))  # type: ignore[arg-type]
 
 
 def faulty_decoder(folder: Path, delay_s: float = 0) -> dict[str, str]:
