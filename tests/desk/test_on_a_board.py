@@ -12,6 +12,14 @@ import pytest
 from tests.support.processes import ROOT
 
 
+_WITHOUT_CHECKOUT = """
+import runpy, sys
+sys.meta_path[:] = [f for f in sys.meta_path if "editable" not in getattr(f, "__module__", "")]
+runpy.run_module("edge_runtime", run_name="__main__", alter_sys=True)
+"""
+"""Runs the command as on a board: an editable installation would find the checkout's desk."""
+
+
 @pytest.fixture(scope="module")
 def board(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What is deployed to a board."""
@@ -31,7 +39,7 @@ def test_what_is_deployed_has_no_desk(board: Path) -> None:
 @pytest.mark.parametrize("arguments", [["desk"], ["desk", "--help"], ["desk", "publish"]])
 def test_the_command_says_so_in_one_line(board: Path, arguments: list[str]) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "edge_runtime", *arguments],
+        [sys.executable, "-c", _WITHOUT_CHECKOUT, *arguments],
         cwd=board,
         env={**os.environ, "PYTHONPATH": str(board)},
         capture_output=True,
