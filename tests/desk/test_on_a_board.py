@@ -11,7 +11,6 @@ import pytest
 
 from tests.support.processes import ROOT
 
-
 _WITHOUT_CHECKOUT = """
 import runpy, sys
 sys.meta_path[:] = [f for f in sys.meta_path if "editable" not in getattr(f, "__module__", "")]
