@@ -279,7 +279,7 @@ def test_bad_addresses(text: str) -> None:
 def test_addresses() -> None:
     address = parse_address("clickhouses://me@a,b:9/db")
     assert (address.hosts, address.user, address.tls) == (("a:8443", "b:9"), "me", True)
-    with pytest.raises(InputError, match="into a file") as caught:
+    with pytest.raises(InputError, match="in a file") as caught:
         parse_address("clickhouse://me:secret@a/db")
     assert "secret" not in str(caught.value)
 
