@@ -41,10 +41,10 @@ demo: $(VENV)/.demo  ## enroll photographs, film them, watch the film, check the
 
 PYTEST := $(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist worksteal
 
-test: $(VENV)/.test  ## run the fast tests; they need no root, board or network (6 minutes)
+test: $(VENV)/.test  ## run the fast tests; they need no root, board or network (8 minutes)
 	$(PYTEST) -m "not slow"
 
-test-all: test test-slow test-train test-compile  ## run every test, with training/ and compile/ (25 minutes)
+test-all: test test-slow test-train test-compile  ## run every test, with training/ and compile/ (40 minutes)
 
 lint: $(VENV)/.test  ## check style, formatting and types
 	$(BIN)/ruff check .
