@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-
 import click
+
+from training.cli import LazyGroup
 
 VERBS = {
     "train": ("train", "Train the backbone end to end with a hashing method."),
@@ -35,6 +35,7 @@ VERBS = {
     ),
     "ablation": ("studies.ablation", "Train variants of a recipe under the same short budget."),
     "set-stats": ("set_stats", "Describe sets of photos: labels, splits, sizes, duplicates."),
+    "papers": ("papers", "Run the tables of the papers and generate their page."),
     "accuracy-page": (
         "pages.accuracy_page",
         "Generate docs/results/ACCURACY.md and the cards in models/.",
@@ -44,27 +45,12 @@ VERBS = {
 """Verb -> module in `training.commands` and one line of help."""
 
 
-class _LazyGroup(click.Group):
-    """Imports the module of a verb only when the verb runs, so that `--help` needs no torch."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the verbs in the order of `VERBS`."""
-        return list(VERBS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import and return the command of a verb, or None for an unknown verb."""
-        if cmd_name not in VERBS:
-            return None
-        command: click.Command = import_module(f"training.commands.{VERBS[cmd_name][0]}").main
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the verbs without importing their modules."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(verb, text) for verb, (_, text) in VERBS.items()])
-
-
-@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=LazyGroup,
+    package="training.commands",
+    verbs=VERBS,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 def main() -> None:
     """Train, evaluate and export hash networks."""
 

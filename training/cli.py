@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any, ParamSpec, TypeVar
 
 import click
 
@@ -13,6 +14,37 @@ from edge_runtime.errors import EXIT_INTERRUPTED, EdgeRuntimeError, StorageError
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+class LazyGroup(click.Group):
+    """Import the module of a verb only when the verb runs, so that `--help` needs no torch."""
+
+    def __init__(
+        self, *args: Any, package: str, verbs: Mapping[str, tuple[str, str]], **options: Any
+    ) -> None:
+        """Offer `verbs`: name to module below `package`, and one line of help.
+
+        The command of a module is its member `main`.
+        """
+        super().__init__(*args, **options)
+        self._package, self._verbs = package, verbs
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the verbs in their order."""
+        return list(self._verbs)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return the command of a verb, or None for an unknown verb."""
+        if cmd_name not in self._verbs:
+            return None
+        module = import_module(f"{self._package}.{self._verbs[cmd_name][0]}")
+        command: click.Command = module.main
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the verbs without importing their modules."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(verb, text) for verb, (_, text) in self._verbs.items()])
 
 
 def log(line: str) -> None:

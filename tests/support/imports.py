@@ -57,17 +57,17 @@ def module_graph(packages: Iterable[str]) -> Graph:
     return graph
 
 
-def sub_package(module: str) -> str:
-    """Return the part of a package that `module` belongs to: its first two names."""
-    return ".".join(module.split(".")[:2])
+def sub_package(module: str, depth: int = 2) -> str:
+    """Return the part of a package that `module` belongs to: its first `depth` names."""
+    return ".".join(module.split(".")[:depth])
 
 
-def collapsed(graph: Mapping[str, set[str]]) -> Graph:
-    """Return the graph of sub-packages and loose modules."""
+def collapsed(graph: Mapping[str, set[str]], depth: int = 2) -> Graph:
+    """Return the graph of sub-packages and loose modules, named by their first `depth` names."""
     found: Graph = {}
     for name, targets in graph.items():
-        here = sub_package(name)
-        found.setdefault(here, set()).update({sub_package(each) for each in targets} - {here})
+        here = sub_package(name, depth)
+        found.setdefault(here, set()).update({sub_package(t, depth) for t in targets} - {here})
     return found
 
 

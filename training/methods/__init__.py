@@ -29,7 +29,7 @@ class _Trained(Mapping[str, "type[Head]"]):
 
     def __getitem__(self, name: str) -> type[Head]:
         """Return the class of a method; raises ExtraMissingError if torch is not installed."""
-        module, _, member = self._places[name].partition(".")
+        module, _, member = self._places[name].rpartition(".")
         try:
             head: type[Head] = getattr(import_module(f"training.methods.{module}"), member)
         except ImportError as error:

@@ -1,0 +1,24 @@
+"""`python -m training papers VERB`: run the tables of the papers and generate their page."""
+
+from __future__ import annotations
+
+import click
+
+from training.cli import LazyGroup
+
+VERBS = {
+    "page": ("page", "Generate docs/results/PAPERS.md from training/results/papers/."),
+}
+"""Verb -> module in this package and one line of help."""
+
+
+@click.group(cls=LazyGroup, package=__name__, verbs=VERBS)
+def main() -> None:
+    """Run the tables of the papers: every system that they name, published beside ours.
+
+    Each table is written to training/results/papers/ by its verb. A long one resumes when it is
+    given again.
+
+    \b
+        python -m training papers page --check
+    """

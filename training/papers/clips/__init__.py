@@ -1,0 +1,1 @@
+"""Clips, sound and heading as queries (survey, section 3.4)."""

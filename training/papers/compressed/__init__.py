@@ -1,0 +1,1 @@
+"""Smaller and faster networks (survey, section 1.4)."""

@@ -1,0 +1,1 @@
+"""Table 3 of the seed paper, each method on its own backbone."""
