@@ -76,7 +76,7 @@ LAYERS = {
         {"__main__"},
     ),
     "training.papers": (
-        {"files"},
+        {"files", "inputs"},
         {"rows"},
         {"cifar10", "handmade", "compressed", "table3", "clips"},
         {"registry"},

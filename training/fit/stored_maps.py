@@ -18,21 +18,26 @@ from torch import Tensor
 
 from training.data.loader import Loader
 from training.files import write_whole
-from training.models.mobilenet_v1 import Backbone
+from training.models.staged import Staged
 
 FOLDER = Path("build/cache")
 _BATCH = 64
-_SCALE = 255 / 6  # ReLU6 bounds the maps
 
 
 class StoredMaps:
     """Shuffled batches of stored maps: float [B, C, H, W], int64 [B]. It replaces a `Loader`."""
 
     def __init__(
-        self, maps: NDArray[np.uint8], targets: NDArray[np.int64], batch: int, seed: int
+        self,
+        maps: NDArray[np.uint8],
+        targets: NDArray[np.int64],
+        batch: int,
+        seed: int,
+        limit: float,
     ) -> None:
-        """`maps` are [V, N, C, H, W], the maps of V views of N photos as shares of 6."""
+        """`maps` are [V, N, C, H, W], the maps of V views of N photos as shares of `limit`."""
         self.maps, self.targets, self.batch, self.seed = maps, targets, batch, seed
+        self.limit = limit
 
     def __len__(self) -> int:
         return max(1, len(self.targets) // self.batch)
@@ -45,11 +50,11 @@ class StoredMaps:
         for start in range(0, len(self) * self.batch, self.batch):
             rows = order[start : start + self.batch]
             maps = torch.from_numpy(self.maps[views[start : start + self.batch], rows])
-            yield maps.float().mul_(1 / _SCALE), torch.from_numpy(self.targets[rows])
+            yield maps.float().mul_(self.limit / 255), torch.from_numpy(self.targets[rows])
 
 
 def open_maps(
-    backbone: Backbone, loader: Loader, views: int, size: int, inputs: str, folder: Path = FOLDER
+    backbone: Staged, loader: Loader, views: int, size: int, inputs: str, folder: Path = FOLDER
 ) -> StoredMaps:
     """Return the maps of `views` views of each photo of `loader` at `size` pixels.
 
@@ -62,10 +67,10 @@ def open_maps(
         folder.mkdir(parents=True, exist_ok=True)
         write_whole(path, lambda file: _write(file, backbone, loader, views, size))
     maps: NDArray[np.uint8] = np.load(path, mmap_mode="r")
-    return StoredMaps(maps, loader.targets, loader.batch, loader.seed)
+    return StoredMaps(maps, loader.targets, loader.batch, loader.seed, backbone.limit)
 
 
-def _write(file: BinaryIO, backbone: Backbone, loader: Loader, views: int, size: int) -> None:
+def _write(file: BinaryIO, backbone: Staged, loader: Loader, views: int, size: int) -> None:
     count, started = len(loader.targets), False
     rows = np.arange(count)
     for view in range(views):
@@ -73,7 +78,13 @@ def _write(file: BinaryIO, backbone: Backbone, loader: Loader, views: int, size:
             images, _ = loader.batch_of(rows[start : start + _BATCH], view, size)
             with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
                 found = backbone.maps(images.to(memory_format=torch.channels_last))
-            maps = (found.float() * _SCALE).round().clamp(0, 255).to(torch.uint8).contiguous()
+            maps = (
+                (found.float() * (255 / backbone.limit))
+                .round()
+                .clamp(0, 255)
+                .to(torch.uint8)
+                .contiguous()
+            )
             if not started:
                 shape = (views, count, *maps.shape[1:])
                 header = {"descr": "|u1", "fortran_order": False, "shape": shape}

@@ -32,13 +32,13 @@ from training.methods import SUPERVISED
 from training.methods.base import Head
 from training.models.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from training.models.efficientnet_lite2 import Lite2
-from training.models.mobilenet_v1 import Backbone
+from training.models.staged import Staged
 
 AUGMENTATIONS = {"strong": STRONG, "medium": MEDIUM, "gentle": GENTLE}
 Answer = Callable[[Tensor], Tensor]  # images float [N, 3, S, S] -> logits float [N, classes]
 
 
-Net = TypeVar("Net", bound=Backbone | Lite2)
+Net = TypeVar("Net", bound=Staged | Lite2)
 
 
 class TrainingModel(nn.Module, Generic[Net]):
@@ -137,13 +137,15 @@ def train(
     head: dict[str, Tensor] | None = None,
     teacher: Answer | None = None,
     inputs: Mapping[str, str] | None = None,
+    method: Head | None = None,
 ) -> TrainingModel[Net]:
     """Train on `cache` with class indices `labels` int64 [N]; return the averaged network.
 
     `head` holds initial weights of the method's layers by name; arrays that do not fit are ignored.
     `teacher` returns logits for every augmented batch, for methods with `learn`. `inputs` identify
     the inputs of the run (checkpoint.digests), so that runs of one recipe on different inputs do
-    not resume from each other's checkpoint.
+    not resume from each other's checkpoint. `method` is trained instead of a new one of the
+    recipe's method and length.
     """
     torch.manual_seed(recipe.seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -154,7 +156,7 @@ def train(
         for photo in cache.photos
     ]
     loader: Loader | StoredMaps = Loader(cache, labels, strengths, recipe.batch, recipe.seed)
-    if isinstance(backbone, Backbone):
+    if isinstance(backbone, Staged):
         backbone.kept_norms = recipe.kept_norms
         if recipe.stored_views and isinstance(loader, Loader):
             log(f"storing the maps of {recipe.stored_views} views of each photo")
@@ -163,7 +165,8 @@ def train(
             )
             backbone.from_maps = True
     anchor = copy.deepcopy(backbone).eval().requires_grad_(False) if recipe.preserve else None
-    method = SUPERVISED[recipe.method](backbone.features, recipe.bits, len(classes))
+    if method is None:
+        method = SUPERVISED[recipe.method](backbone.features, recipe.bits, len(classes))
     drawn = method.state_dict()
     fitting = {
         key: value
@@ -237,7 +240,7 @@ def train(
         )
     result = averaged.module.cpu().eval()
     assert isinstance(result, TrainingModel)
-    if isinstance(result.backbone, Backbone):
+    if isinstance(result.backbone, Staged):
         result.backbone.from_maps = False
     return result
 

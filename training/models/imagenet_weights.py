@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from edge_runtime.errors import ModelError
 from training.models.mobilenet_v1 import BLOCKS, Backbone
@@ -31,11 +33,7 @@ def load_imagenet(path: Path) -> Backbone:
 
     Raises WeightsError when the file is missing, unreadable or lacks an array.
     """
-    try:
-        with path.open("rb") as file:  # numpy leaves a damaged archive open
-            arrays = dict(np.load(file))
-    except (OSError, ValueError, TypeError, EOFError, BadZipFile) as error:
-        raise WeightsError(f"cannot be read: {error}", where=path, remedy=_REMEDY) from error
+    arrays = _read(path)
     backbone = Backbone()
     names = ["Conv2d_0"]
     for index in range(1, len(BLOCKS) + 1):
@@ -56,3 +54,25 @@ def load_imagenet(path: Path) -> Backbone:
         raise WeightsError(f"not MobileNet-v1 1.0: {why}", where=path, remedy=_REMEDY) from error
     backbone.eval()
     return backbone
+
+
+def load_logits(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Load the classifier above the pooled features: weight [1001, 1024] and bias [1001].
+
+    Raises WeightsError when the file is missing, unreadable or lacks an array.
+    """
+    arrays = _read(path)
+    try:
+        weight, bias = (arrays[f"Logits/Conv2d_1c_1x1/{name}"] for name in ("weights", "biases"))
+        weight = np.ascontiguousarray(weight.reshape(weight.shape[-2:]).T, np.float32)
+    except (KeyError, ValueError) as error:
+        raise WeightsError(f"no classifier: {error}", where=path, remedy=_REMEDY) from error
+    return weight, bias.astype(np.float32)
+
+
+def _read(path: Path) -> dict[str, NDArray[Any]]:
+    try:
+        with path.open("rb") as file:  # numpy leaves a damaged archive open
+            return dict(np.load(file))
+    except (OSError, ValueError, TypeError, EOFError, BadZipFile) as error:
+        raise WeightsError(f"cannot be read: {error}", where=path, remedy=_REMEDY) from error

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from training.models.staged import Staged
+
 # (output channels, stride) of each depthwise-separable block at width 1.0: paper, Table 1.
 BLOCKS: tuple[tuple[int, int], ...] = (
     (64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2),
@@ -46,52 +48,24 @@ def unit(inputs: int, outputs: int, kernel: int, stride: int, groups: int = 1) -
     )
 
 
-class Backbone(nn.Module):
-    """MobileNet-v1 up to the pooled features: float [N, 3, S, S] in [-1, 1] -> float [N, F]."""
+class Backbone(Staged):
+    """MobileNet-v1 up to the pooled features: float [N, 3, S, S] in [-1, 1] -> float [N, F].
+
+    The first seven units (up to 128 channels) take half of the time of a training step.
+    """
 
     def __init__(self, width: float = 1.0):
-        super().__init__()
-        self.width = width
         channels = int(32 * width)
         units = [unit(3, channels, 3, 2)]
         for outputs, stride in BLOCKS:
             units.append(unit(channels, channels, 3, stride, channels))
             units.append(unit(channels, int(outputs * width), 1, 1))
             channels = int(outputs * width)
-        self.units = nn.Sequential(*units)
-        self.features = channels
-        self.frozen = 0
-        self.kept_norms = False
-        """Whether batch norms use and keep their means and variances in training, too."""
-        self.from_maps = False
-        """Whether the input is what the frozen units make of images, instead of images."""
+        super().__init__(units, channels, width)
 
-    def freeze(self, units: int) -> None:
-        """Freeze the first `units`, including their batch norm statistics.
-
-        The first seven (up to 128 channels) detect general edges and textures. Their maps are
-        large, so training them would take half of the time of a step.
-        """
-        self.frozen = units
-        self.units[:units].requires_grad_(False).eval()
-
-    def train(self, mode: bool = True) -> Backbone:
-        """Set the mode as in torch, but frozen units and kept norms stay in evaluation mode."""
-        super().train(mode)
-        self.units[: len(self.units) if self.kept_norms else self.frozen].eval()
-        return self
-
-    def maps(self, x: Tensor) -> Tensor:
-        """Return what the frozen units make of images: float [N, C, H, W], 0 to 6."""
-        with torch.set_grad_enabled(torch.is_grad_enabled() and self.frozen == 0):
-            early: Tensor = self.units[: self.frozen](x)
-        return early
-
-    def forward(self, x: Tensor) -> Tensor:
+    def gather(self, last: Tensor) -> Tensor:
         """Return the pooled features, 1024 of them at width 1.0."""
-        if not self.from_maps:
-            x = self.maps(x)
-        pooled: Tensor = self.units[self.frozen :](x).mean((2, 3))
+        pooled: Tensor = last.mean((2, 3))
         return pooled
 
 

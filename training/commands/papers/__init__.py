@@ -7,6 +7,7 @@ import click
 from training.cli import LazyGroup
 
 VERBS = {
+    "alexnet": ("alexnet", "Train the small AlexNet-shaped network that other tables need."),
     "page": ("page", "Generate docs/results/PAPERS.md from training/results/papers/."),
 }
 """Verb -> module in this package and one line of help."""
