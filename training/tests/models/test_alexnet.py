@@ -96,13 +96,11 @@ def test_the_command_trains_and_resumes(tmp_path: Path, monkeypatch: pytest.Monk
     weights.write_bytes(b"weights")
     shown = (
         f"--data set --more more --count 4 --weights {weights} --width 0.05"
-    shown += " --hidden 8 --batch 4 --out out --stages"
+        " --hidden 8 --batch 4 --out out --stages"
     )
     lines = []
     for stages in ("72x2", "72x2", "72x3"):
-        done = CliRunner().invoke(
-            command.main, [*shown.split(), stages]
-        )
+        done = CliRunner().invoke(command.main, [*shown.split(), stages])
         lines.append(done.output)
         assert (done.exit_code == 0) == (stages == "72x2"), done.output
     assert "12 photos, 2 epochs" in lines[0] and "epoch 2/2" in lines[0]
