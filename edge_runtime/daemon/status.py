@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge_runtime import __version__
 from edge_runtime.camera.recovery import State
+from edge_runtime.fleet.following.joined import last_status
 from edge_runtime.system.helper_thread import ThreadState
 from edge_runtime.system.memory import rss_bytes
 
@@ -30,6 +32,7 @@ def status(service: Service) -> dict[str, Any]:
     faults = [each["fault"] for each in cameras if each["state"] != State.RUNNING and each["fault"]]
     reading = service.thermal.reading
     gallery_fault = service.gallery_watch.fault
+    gallery = daemon.cameras[0].regions[0].pipeline.gallery.path
     return {
         "version": __version__,
         "alive": alive,
@@ -57,7 +60,7 @@ def status(service: Service) -> dict[str, Any]:
             "bits": service.engine.model.bits,
         },
         "gallery": {
-            "path": str(daemon.cameras[0].regions[0].pipeline.gallery.path),
+            "path": str(gallery),
             "fault": gallery_fault or None,
             "generation": snapshot.generation.number,
             "codes": snapshot.count,
@@ -79,6 +82,7 @@ def status(service: Service) -> dict[str, Any]:
         },
         "unknowns": _waiting(service),
         "server": service.server and service.server.status(),
+        "fleet": _fleet(gallery),
         "rss_bytes": rss_bytes(),
     }
 
@@ -156,6 +160,22 @@ def _region(region: RegionWatcher, now_s: float) -> dict[str, Any]:
         },
         "hash_ms": region.hash_ms,
         "stage_ms": {} if latest is None else dict(latest.result.stage_ms),
+    }
+
+
+def _fleet(gallery: Path) -> dict[str, Any] | None:
+    """Return what the follower of the gallery reported last; None without a fleet.
+
+    The follower is another process, which may end in the middle of anything.
+    """
+    last = last_status(gallery)
+    counts = {key: last.get(key) for key in ("version", "newest", "pending")}
+    if not isinstance(counts["version"], int):
+        return None
+    return {
+        **{key: value if isinstance(value, int) else None for key, value in counts.items()},
+        "ready": last.get("ready") is True,
+        "last_error": str(last.get("error") or "") or None,
     }
 
 

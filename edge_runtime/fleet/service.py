@@ -17,7 +17,7 @@ from edge_runtime.database.side_file import DamagedError
 from edge_runtime.errors import ClockError, EdgeRuntimeError
 from edge_runtime.fleet.content import pending_pictures
 from edge_runtime.fleet.follower import Follower, Look, board_state
-from edge_runtime.fleet.following.joined import folder_of
+from edge_runtime.fleet.following.joined import STATUS_FILE, folder_of
 from edge_runtime.fleet.following.link import Link, open_link
 from edge_runtime.fleet.kinds import Add
 from edge_runtime.fleet.operations import to_object
@@ -43,14 +43,22 @@ COMPLAINTS_S = 30 * 86_400.0
 COUNT_S = 600.0
 """Between two looks at the history."""
 FINISH_S = 10.0
-STATUS_FILE = "status.json"
 
 
 class Service:
     """One board that follows its fleet; for one thread."""
 
-    def __init__(self, gallery: Path, every_s: float = EVERY_S, status_s: float = STATUS_S) -> None:
+    def __init__(
+        self,
+        gallery: Path,
+        every_s: float = EVERY_S,
+        status_s: float = STATUS_S,
+        role: str = "",
+    ) -> None:
         """Look every `every_s`, and report every `status_s` even if nothing has changed.
+
+        `role` tells this process from the service of the board, whose connection to the broker it
+        must not take over.
 
         Raises `NotJoinedError`, `ExtraMissingError`, `FleetSignatureError` or `StorageError`.
         """
@@ -61,6 +69,7 @@ class Service:
         follower = Follower(gallery, on_rollout=self._roll_out)
         self.follower, self.board = follower, follower.joined.board
         self._rollouts = Rollouts(self.board, gallery.resolve())
+        self._role = role
         self._link: Link | None = None
         self._mqtt: dict[str, Any] | None = None
         self._sent: dict[tuple[str, bytes], float] = {}
@@ -143,7 +152,7 @@ class Service:
             if self._link is not None:
                 self._link.close()
             self._mqtt, self._sent, self._generation = mqtt, {}, -1
-            self._link = open_link(mqtt, self.follower.joined)
+            self._link = open_link(mqtt, self.follower.joined, self._role)
 
     def send_proposals(self) -> int:
         """Send pending pictures that were not sent for a day; return how many."""

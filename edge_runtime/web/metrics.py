@@ -148,6 +148,8 @@ class _Reader(Collector):
                 "edge_throttled", "1 if the firmware throttles the CPU.", throttled
             )
         yield from _sinks(now["sinks"])
+        if now["fleet"] is not None:
+            yield from _fleet(now["fleet"])
         if self._history is not None:
             yield from _history(self._history)
         restarts = CounterMetricFamily(
@@ -219,6 +221,17 @@ def _history(history: Archive) -> Iterable[Metric]:
         ("dropped", "Events that could not be stored.", counts.dropped),
     ):
         yield CounterMetricFamily(f"edge_history_{what}", text, value=value)
+
+
+def _fleet(fleet: dict[str, Any]) -> Iterable[Metric]:
+    for what, text, value in (
+        ("version", "The fleet's signed version that was applied last.", fleet["version"]),
+        ("newest_version", "The newest signed version that this board knows.", fleet["newest"]),
+        ("pending", "Pictures that this board proposes.", fleet["pending"]),
+        ("ready", "1 if the last look for a version succeeded.", float(fleet["ready"])),
+    ):
+        if value is not None:
+            yield GaugeMetricFamily(f"edge_fleet_{what}", text, value=value)
 
 
 def _sinks(sinks: dict[str, dict[str, Any]]) -> Iterable[Metric]:

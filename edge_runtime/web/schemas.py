@@ -252,6 +252,13 @@ SERVER_STATUS = record(
     version=described(TEXT, "Version of the server's codes; empty before the first answer."),
     last_error=described(nullable(TEXT), "null: the last question was answered."),
 )
+FLEET_STATUS = record(
+    version=described(COUNT, "The signed version that was applied last."),
+    newest=described(nullable(COUNT), "The newest signed version; null: the last look failed."),
+    pending=described(nullable(COUNT), "Pictures that this board proposes."),
+    ready=described(FLAG, "Whether the last look succeeded."),
+    last_error=nullable(TEXT),
+)
 STATUS = record(
     version=TEXT,
     alive=FLAG,
@@ -295,6 +302,7 @@ STATUS = record(
     ),
     unknowns=described(nullable(COUNT), "Groups in the inbox; null without [unknowns]."),
     server=described(nullable(SERVER_STATUS), "The server of codes; null without [server]."),
+    fleet=described(nullable(FLEET_STATUS), "As the follower reported it; null without a fleet."),
     rss_bytes=COUNT,
     budget_ms=described(NUMBER, "Time budget per frame."),
     live_view=FLAG,

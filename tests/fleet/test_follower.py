@@ -2,43 +2,37 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from datetime import UTC, datetime
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
-from typing import Any
 
 import pytest
 from tuf.api.metadata import Metadata, Timestamp
 
 from edge_runtime.errors import (
-    ClockError,
     EdgeRuntimeError,
     FleetFormatError,
     FleetModelError,
     FleetSignatureError,
     FleetUnreachableError,
-    InputError,
-    NotJoinedError,
 )
 from edge_runtime.fleet.content import gallery_digest, pending_pictures, shared_content
 from edge_runtime.fleet.follower import Follower, board_state
-from edge_runtime.fleet.following import clock, fetching
+from edge_runtime.fleet.following import fetching
 from edge_runtime.fleet.following.joined import (
     Joined,
     folder_of,
-    forget_joined,
-    read_joined,
     write_joined,
 )
 from edge_runtime.fleet.operations import Operation, Relabel, Remove
 from tests.support.fleet import enroll, head, open_gallery, packed, picture
 from tests.support.fleet.model import Model
 from tests.support.fleet.repository import COMPACT, SignedFolder, in_days
+from tests.support.fleet.serving import Server
 
 
 @pytest.fixture
@@ -60,38 +54,9 @@ def _join(gallery: Path, url: str, signed: SignedFolder) -> None:
     write_joined(gallery, Joined("kitchen", url, "test"), signed.trust.read_bytes())
 
 
-class _Server:
-    """Serves a folder, counts requests, and may change what it answers."""
-
-    def __init__(self, folder: Path) -> None:
-        self.requests: list[str] = []
-        self.answer: Callable[[SimpleHTTPRequestHandler], bool] = lambda _: False
-        outer = self
-
-        class Handler(SimpleHTTPRequestHandler):
-            def __init__(self, *arguments: Any) -> None:
-                super().__init__(*arguments, directory=str(folder))
-
-            def do_GET(self) -> None:
-                outer.requests.append(self.path)
-                if not outer.answer(self):
-                    super().do_GET()
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-
-
 @pytest.fixture
-def server(signed: SignedFolder) -> Iterator[_Server]:
-    opened = _Server(signed.folder)
+def server(signed: SignedFolder) -> Iterator[Server]:
+    opened = Server(signed.folder)
     yield opened
     opened.close()
 
@@ -129,7 +94,7 @@ def test_a_board_follows_from_a_folder(board: Path, signed: SignedFolder) -> Non
     assert [path.name for path in left] == ["fleet.json"]
 
 
-def test_a_board_follows_over_http(board: Path, signed: SignedFolder, server: _Server) -> None:
+def test_a_board_follows_over_http(board: Path, signed: SignedFolder, server: Server) -> None:
     _join(board, server.url + "/", signed)
     model, follower = Model(), Follower(board)
     for number in range(5):
@@ -403,7 +368,7 @@ def _send(handler: SimpleHTTPRequestHandler, length: int | None) -> None:
     handler.end_headers()
 
 
-def test_endless_data_is_refused(followed: Path, signed: SignedFolder, server: _Server) -> None:
+def test_endless_data_is_refused(followed: Path, signed: SignedFolder, server: Server) -> None:
     _join(followed, server.url, signed)
     sent, target = 0, ""
 
@@ -427,7 +392,7 @@ def test_endless_data_is_refused(followed: Path, signed: SignedFolder, server: _
 
 
 def test_a_slow_server_is_left(
-    followed: Path, signed: SignedFolder, server: _Server, monkeypatch: pytest.MonkeyPatch
+    followed: Path, signed: SignedFolder, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _join(followed, server.url, signed)
     monkeypatch.setattr(fetching, "FILE_S", 0.3)
@@ -446,98 +411,3 @@ def test_a_slow_server_is_left(
 
     server.answer = slow
     _refused(followed, "the server is too slow", FleetUnreachableError)
-
-
-def test_an_interrupted_download_is_tried_again(
-    followed: Path, signed: SignedFolder, server: _Server
-) -> None:
-    _join(followed, server.url, signed)
-    model = Model()
-    _publish(signed, model, picture("cat", 1), *(picture("cat", number) for number in range(300)))
-
-    def cut(handler: SimpleHTTPRequestHandler) -> bool:
-        if not handler.path.endswith("000003.jsonl.gz"):
-            return False
-        data = (signed.folder / handler.path.lstrip("/")).read_bytes()
-        _send(handler, len(data))
-        handler.wfile.write(data[: len(data) // 2])
-        return True
-
-    server.answer = cut
-    _refused(followed, "cannot be fetched|was changed", EdgeRuntimeError)
-    server.answer = lambda _: False
-    Follower(followed).look()
-    assert board_state(followed).version == 3
-    left = {path.name for path in (folder_of(followed) / "targets").iterdir()}
-    assert left == {"fleet.json"}
-
-
-@pytest.mark.parametrize("status", [404, 403, 500, 503])
-def test_a_server_that_fails_is_unreachable(
-    followed: Path, signed: SignedFolder, server: _Server, status: int
-) -> None:
-    _join(followed, server.url, signed)
-
-    def fail(handler: SimpleHTTPRequestHandler) -> bool:
-        handler.send_error(status)
-        return True
-
-    server.answer = fail
-    _refused(followed, "cannot be fetched", FleetUnreachableError)
-
-
-def test_without_a_network_the_board_keeps_what_it_has(
-    followed: Path, signed: SignedFolder
-) -> None:
-    _join(followed, "http://127.0.0.1:9/", signed)
-    _refused(followed, "cannot be fetched.*goes on with what it has", FleetUnreachableError)
-    _join(followed, str(signed.folder / "unplugged"), signed)
-    _refused(followed, "cannot be fetched", FleetUnreachableError)
-
-
-def test_a_wrong_clock_accepts_nothing(
-    followed: Path, signed: SignedFolder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    signed.sign(now=datetime.now(UTC) + timedelta(hours=2))
-    with pytest.raises(ClockError, match="the fleet signed what this board has"):
-        Follower(followed).look()
-    _refused(followed, "set it: timedatectl", ClockError)
-    monkeypatch.setattr(clock, "NOT_BEFORE", datetime.now(UTC) + timedelta(days=900))
-    _refused(followed, "this software was written", ClockError)
-
-
-def test_damaged_metadata_on_the_board_is_fetched_again(
-    followed: Path, signed: SignedFolder
-) -> None:
-    """As after a power cut."""
-    for path in (folder_of(followed) / "metadata").glob("*.json"):
-        path.write_bytes(b"")
-    Follower(followed).look()
-    assert board_state(followed).version == 2
-
-
-# -- membership ------------------------------------------------------------------------------------
-
-
-def test_a_board_must_have_joined(board: Path) -> None:
-    assert read_joined(board).board == "kitchen"
-    path = folder_of(board) / "join.json"
-    for text in ("{", "[]", '{"board": 1, "url": "x"}', '{"board": "a"}'):
-        path.write_text(text)
-        with pytest.raises(EdgeRuntimeError, match="damaged"):
-            read_joined(board)
-    forget_joined(board)
-    with pytest.raises(NotJoinedError, match=r"has not joined a fleet.*fleet join URL"):
-        Follower(board)
-    assert not folder_of(board).exists()
-
-
-def test_an_unusable_address_or_root_is_refused(board: Path, signed: SignedFolder) -> None:
-    for url in ("ftp://host/", "http://[::1", ""):
-        _join(board, url, signed)
-        with pytest.raises(InputError, match="https://"):
-            Follower(board)
-    write_joined(board, Joined("kitchen", str(signed.folder)), b"{}")
-    with pytest.raises(FleetSignatureError, match=r"root\.json cannot be believed"):
-        Follower(board)
-    assert json.loads((folder_of(board) / "join.json").read_text())["board"] == "kitchen"

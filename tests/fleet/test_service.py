@@ -154,6 +154,22 @@ def test_one_look_proposes_too(board: Path, tmp_path: Path, broker: Broker) -> N
     listener.close()
 
 
+@needs_broker
+def test_one_look_leaves_the_connection_of_the_service_alone(board: Path, tmp_path: Path) -> None:
+    record = tmp_path / "broker.log"
+    broker = Broker(tmp_path, f"allow_anonymous true\nlog_dest file {record}\nuser root")
+    broker.start()
+    try:
+        _join(board, SignedFolder(tmp_path / "public", mqtt=_mqtt(broker)))
+        with _following(board, every_s=3600):
+            until(lambda: "edge-runtime-fleet-kitchen" in record.read_text(), 60)
+            assert _run("follow", "--once", "--gallery", board).returncode == 0
+        until(lambda: "edge-runtime-fleet-kitchen-once" in record.read_text(), 60)
+    finally:
+        broker.stop()
+    assert "already connected" not in record.read_text()
+
+
 # -- kills -----------------------------------------------------------------------------------------
 
 

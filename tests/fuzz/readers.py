@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tests.fuzz import http, imports, models, photos
+from tests.fuzz import http, imports, models, photos, versions
 from tests.fuzz.reader import Reader
 
 READERS: dict[str, Callable[[], Reader]] = {
@@ -12,5 +12,6 @@ READERS: dict[str, Callable[[], Reader]] = {
     "imports": imports.reader,
     "model": models.reader,
     "photo": photos.reader,
+    "versions": versions.reader,
 }
 """Name to the function that returns the reader, which may import what it needs."""

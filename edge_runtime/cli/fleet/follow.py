@@ -50,7 +50,7 @@ def follow(gallery: Path, once: bool, every_s: float, report_s: float, as_json: 
     from edge_runtime.fleet.service import Service
 
     log_to_stderr()
-    service = Service(gallery, every_s, report_s)
+    service = Service(gallery, every_s, report_s, "once" if once else "")
     service.left = _carry_over(gallery)
     if not once:
         with suppress(KeyboardInterrupt), terminable():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -141,7 +140,7 @@ def status(gallery: Path, as_json: bool) -> None:
     from edge_runtime.fleet.following import joined
 
     membership = joined.read_joined(gallery)
-    state, last = board_state(gallery), _last(joined.folder_of(gallery))
+    state, last = board_state(gallery), joined.last_status(gallery)
     values: dict[str, Any] = {
         "board": membership.board,
         "fleet": membership.fleet,
@@ -159,17 +158,6 @@ def status(gallery: Path, as_json: bool) -> None:
         return
     for key, value in values.items():
         echo(f"{key:<9} {'-' if value in ('', None) else value}")
-
-
-def _last(folder: Path) -> dict[str, Any]:
-    """Return what the follower reported last, or nothing."""
-    from edge_runtime.fleet.service import STATUS_FILE
-
-    with suppress(OSError, ValueError):
-        value = json.loads((folder / STATUS_FILE).read_bytes())
-        if isinstance(value, dict):
-            return value
-    return {}
 
 
 COMMANDS = (join, status, leave)

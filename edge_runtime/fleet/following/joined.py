@@ -19,6 +19,8 @@ from edge_runtime.system.durable import make_folder, write_file
 
 JOIN_FILE = "join.json"
 ROOT_FILE = "root.json"
+STATUS_FILE = "status.json"
+"""What the follower reported last."""
 MOST_ROOT_BYTES = 512_000
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _KEYS = ("board", "url", "fleet", "joined_at", "mqtt_user", "mqtt_password_file", "mqtt_ca_file")
@@ -43,6 +45,15 @@ def folder_of(gallery: Path) -> Path:
     """Return the folder of the fleet's state beside a gallery, which may be a link to one."""
     place = gallery.resolve()
     return place.with_name(place.name + ".fleet")
+
+
+def last_status(gallery: Path) -> dict[str, Any]:
+    """Return what the follower of this gallery reported last; {} if there is nothing."""
+    with suppress(OSError, ValueError):
+        value = json.loads((folder_of(gallery) / STATUS_FILE).read_bytes())
+        if isinstance(value, dict):
+            return value
+    return {}
 
 
 def default_board() -> str:

@@ -35,17 +35,19 @@ MOST_HINT_BYTES = 1024
 class Link:
     """A connection that paho keeps in the background."""
 
-    def __init__(self, mqtt: dict[str, Any], joined: Joined) -> None:
-        """Connect to the broker of the fleet's signed file `mqtt`; raises `ConfigError`."""
+    def __init__(self, mqtt: dict[str, Any], joined: Joined, role: str = "") -> None:
+        """Connect to the broker of the fleet's signed file `mqtt`; raises `ConfigError`.
+
+        A broker ends the older of two connections with the same name, so each `role` has its own.
+        """
         self.topic = str(mqtt["topic"])
         self.hint = threading.Event()
         """Set when there may be a new version, or when the broker is there again."""
         self._waiting: list[paho.MQTTMessageInfo] = []
         self._address = f"{mqtt['host']}:{mqtt['port']}"
         self._refusal = ""
-        self._client = paho.Client(
-            CallbackAPIVersion.VERSION2, client_id=f"edge-runtime-fleet-{joined.board}"
-        )
+        name = "-".join(filter(None, ("edge-runtime-fleet", joined.board, role)))
+        self._client = paho.Client(CallbackAPIVersion.VERSION2, client_id=name)
         if joined.mqtt_user:
             password = read_secret(joined.mqtt_password_file) if joined.mqtt_password_file else None
             self._client.username_pw_set(joined.mqtt_user, password)
@@ -115,12 +117,12 @@ def _is_done(info: paho.MQTTMessageInfo) -> bool:
         return True
 
 
-def open_link(mqtt: dict[str, Any] | None, joined: Joined) -> Link | None:
+def open_link(mqtt: dict[str, Any] | None, joined: Joined, role: str = "") -> Link | None:
     """Return a connection; None without a broker, or if it cannot be used, which is logged."""
     if mqtt is None:
         return None
     try:
-        return Link(mqtt, joined)
+        return Link(mqtt, joined, role)
     except (EdgeRuntimeError, OSError, ValueError) as error:
         log.warning("mqtt %s:%s: %s", mqtt["host"], mqtt["port"], error)
         return None

@@ -23,6 +23,7 @@ from edge_runtime.errors import (
 )
 from edge_runtime.fleet.following.clock import check_clock
 from edge_runtime.fleet.following.fetching import (  # first: it reports a missing extra
+    PART,
     Fetcher,
     base_of,
 )
@@ -139,6 +140,7 @@ class Repository:
     def _tidy(self) -> None:
         """Delete what a kill left: files that are not signed any more."""
         signed = {self.path_of(name) for name in self._targets}
+        signed |= {self._downloads / (each.sha256 + PART) for each in self._targets.values()}
         for path in self._downloads.iterdir():
             if path not in signed:
                 self.discard(path)
