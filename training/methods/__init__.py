@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from edge_runtime.errors import ExtraMissingError
 from training.methods.itq import fit_itq
@@ -18,20 +18,24 @@ from training.methods.whitened import fit_whitened
 
 if TYPE_CHECKING:
     from training.methods.base import Head
+    from training.methods.unlabelled.base import Unlabelled
 
 
-class _Trained(Mapping[str, "type[Head]"]):
+T = TypeVar("T")
+
+
+class _Trained(Mapping[str, T]):
     """Name to class; imports the module of a method when it is looked up."""
 
     def __init__(self, places: dict[str, str]) -> None:
         """Register `places`, name to "module.Class" in this package."""
         self._places = places
 
-    def __getitem__(self, name: str) -> type[Head]:
+    def __getitem__(self, name: str) -> T:
         """Return the class of a method; raises ExtraMissingError if torch is not installed."""
         module, _, member = self._places[name].rpartition(".")
         try:
-            head: type[Head] = getattr(import_module(f"training.methods.{module}"), member)
+            head: T = getattr(import_module(f"training.methods.{module}"), member)
         except ImportError as error:
             raise ExtraMissingError(
                 f"the method {name} needs torch, which is not installed",
@@ -69,6 +73,15 @@ SUPERVISED: Mapping[str, type[Head]] = _Trained(
 END_TO_END_ONLY = ("joint", "teacher", "distilled")
 # Methods without labels or gradient training. Each fits a linear map to features.
 UNSUPERVISED: dict[str, Method] = {"lsh": fit_lsh, "itq": fit_itq}
+# Methods trained by gradient descent without labels.
+UNLABELLED: Mapping[str, type[Unlabelled]] = _Trained(
+    {
+        "dh": "unlabelled.dh.DH",
+        "deepbit": "unlabelled.deepbit.DeepBit",
+        "uh-bdnn": "unlabelled.bdnn.UHBDNN",
+        "cibhash": "unlabelled.cibhash.CIBHash",
+    }
+)
 # Methods in closed form, for the layer of a general model.
 CLOSED_FORM: dict[str, LabelledMethod] = {
     "lsh": lambda features, labels, bits, seed: fit_lsh(features, bits, seed),
@@ -77,4 +90,4 @@ CLOSED_FORM: dict[str, LabelledMethod] = {
     "whitened": fit_whitened,
 }
 
-__all__ = ["CLOSED_FORM", "END_TO_END_ONLY", "SUPERVISED", "UNSUPERVISED", "Method"]
+__all__ = ["CLOSED_FORM", "END_TO_END_ONLY", "SUPERVISED", "UNLABELLED", "UNSUPERVISED", "Method"]

@@ -1,0 +1,1 @@
+"""Methods that are trained without labels, one small file each; they need torch."""
