@@ -62,7 +62,8 @@ class DH(Unlabelled):
             for each in self.layers()
         ]).sum() / 2  # fmt: skip
         size = torch.stack([p.square().sum() for each in self.layers() for p in each.parameters()])
-        loss: Tensor = quantization + (
-            INDEPENDENCE * dependent + DECAY * size.sum() / 2 - BALANCE * variance
-        ) / self.count
+        loss: Tensor = (
+            quantization
+            + (INDEPENDENCE * dependent + DECAY * size.sum() / 2 - BALANCE * variance) / self.count
+        )
         return loss
