@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 
@@ -14,18 +15,23 @@ import pytest
 from tuf.api.metadata import Metadata, Timestamp
 
 from edge_runtime.errors import (
+    ClockError,
     EdgeRuntimeError,
     FleetFormatError,
     FleetModelError,
     FleetSignatureError,
     FleetUnreachableError,
+    InputError,
+    NotJoinedError,
 )
 from edge_runtime.fleet.content import gallery_digest, pending_pictures, shared_content
 from edge_runtime.fleet.follower import Follower, board_state
-from edge_runtime.fleet.following import fetching
+from edge_runtime.fleet.following import clock, fetching
 from edge_runtime.fleet.following.joined import (
     Joined,
     folder_of,
+    forget_joined,
+    read_joined,
     write_joined,
 )
 from edge_runtime.fleet.operations import Operation, Relabel, Remove
@@ -411,3 +417,74 @@ def test_a_slow_server_is_left(
 
     server.answer = slow
     _refused(followed, "the server is too slow", FleetUnreachableError)
+
+
+@pytest.mark.parametrize("status", [404, 403, 500, 503])
+def test_a_server_that_fails_is_unreachable(
+    followed: Path, signed: SignedFolder, server: Server, status: int
+) -> None:
+    _join(followed, server.url, signed)
+
+    def fail(handler: SimpleHTTPRequestHandler) -> bool:
+        handler.send_error(status)
+        return True
+
+    server.answer = fail
+    _refused(followed, "cannot be fetched", FleetUnreachableError)
+
+
+def test_without_a_network_the_board_keeps_what_it_has(
+    followed: Path, signed: SignedFolder
+) -> None:
+    _join(followed, "http://127.0.0.1:9/", signed)
+    _refused(followed, "cannot be fetched.*goes on with what it has", FleetUnreachableError)
+    _join(followed, str(signed.folder / "unplugged"), signed)
+    _refused(followed, "cannot be fetched", FleetUnreachableError)
+
+
+def test_a_wrong_clock_accepts_nothing(
+    followed: Path, signed: SignedFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signed.sign(now=datetime.now(UTC) + timedelta(hours=2))
+    with pytest.raises(ClockError, match="the fleet signed what this board has"):
+        Follower(followed).look()
+    _refused(followed, "set it: timedatectl", ClockError)
+    monkeypatch.setattr(clock, "NOT_BEFORE", datetime.now(UTC) + timedelta(days=900))
+    _refused(followed, "this software was written", ClockError)
+
+
+def test_damaged_metadata_on_the_board_is_fetched_again(
+    followed: Path, signed: SignedFolder
+) -> None:
+    """As after a power cut."""
+    for path in (folder_of(followed) / "metadata").glob("*.json"):
+        path.write_bytes(b"")
+    Follower(followed).look()
+    assert board_state(followed).version == 2
+
+
+# -- membership ------------------------------------------------------------------------------------
+
+
+def test_a_board_must_have_joined(board: Path) -> None:
+    assert read_joined(board).board == "kitchen"
+    path = folder_of(board) / "join.json"
+    for text in ("{", "[]", '{"board": 1, "url": "x"}', '{"board": "a"}'):
+        path.write_text(text)
+        with pytest.raises(EdgeRuntimeError, match="damaged"):
+            read_joined(board)
+    forget_joined(board)
+    with pytest.raises(NotJoinedError, match=r"has not joined a fleet.*fleet join URL"):
+        Follower(board)
+    assert not folder_of(board).exists()
+
+
+def test_an_unusable_address_or_root_is_refused(board: Path, signed: SignedFolder) -> None:
+    for url in ("ftp://host/", "http://[::1", ""):
+        _join(board, url, signed)
+        with pytest.raises(InputError, match="https://"):
+            Follower(board)
+    write_joined(board, Joined("kitchen", str(signed.folder)), b"{}")
+    with pytest.raises(FleetSignatureError, match=r"root\.json cannot be believed"):
+        Follower(board)
+    assert json.loads((folder_of(board) / "join.json").read_text())["board"] == "kitchen"
