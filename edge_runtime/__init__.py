@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from edge_runtime.api import Recognizer, Watch
+    from edge_runtime.api import Recognizer
     from edge_runtime.camera import CameraOptions
     from edge_runtime.camera.base import Shot, Source
+    from edge_runtime.clips.query import ClipResult, FrameAnswer
     from edge_runtime.engine import Engine, open_engine
     from edge_runtime.enroll import EnrollResult
     from edge_runtime.errors import (
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from edge_runtime.recognition.pipeline import FusedResult
     from edge_runtime.recognition.voting import LabelScore
     from edge_runtime.types import Event, Match, QueryResult, Recognition, Verdict
+    from edge_runtime.watch import Watch
 
 if sys.argv[:1] == ["-m"] and not Path(__file__).with_name("__main__.py").stat().st_size:
     # "python -m edge_runtime": Python runs an empty file without a word.
@@ -52,11 +54,13 @@ __version__ = "0.2.0"
 __all__ = [
     "CameraError",
     "CameraOptions",
+    "ClipResult",
     "Counts",
     "EdgeRuntimeError",
     "Engine",
     "EnrollResult",
     "Event",
+    "FrameAnswer",
     "FusedResult",
     "Gallery",
     "GalleryError",
@@ -86,9 +90,10 @@ __all__ = [
 ]
 
 _MODULES = {
-    "api": ["Recognizer", "Watch"],
+    "api": ["Recognizer"],
     "camera": ["CameraOptions"],
     "camera.base": ["Shot", "Source"],
+    "clips.query": ["ClipResult", "FrameAnswer"],
     "engine": ["Engine", "open_engine"],
     "enroll": ["EnrollResult"],
     "errors": [name for name in __all__ if name.endswith("Error")],
@@ -100,6 +105,7 @@ _MODULES = {
     "recognition.pipeline": ["FusedResult"],
     "recognition.voting": ["LabelScore"],
     "types": ["Event", "Match", "QueryResult", "Recognition", "Verdict"],
+    "watch": ["Watch"],
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 

@@ -7,11 +7,10 @@ It adds no logic of its own: enrollment is `edge_runtime.enroll`, a query is one
 from __future__ import annotations
 
 import os
-from collections import deque
-from collections.abc import Collection, Generator, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 from weakref import WeakSet
 
 from edge_runtime.camera import CameraOptions, Capture, parse_source
@@ -36,7 +35,11 @@ from edge_runtime.position import Position, QueryPosition
 from edge_runtime.recognition.pipeline import FusedResult, Pipeline
 from edge_runtime.recognition.smoothing import WINDOW, Decider
 from edge_runtime.recognition.voting import NEIGHBORS, FusionMethod
-from edge_runtime.types import Event, QueryResult, Recognition
+from edge_runtime.types import QueryResult
+from edge_runtime.watch import Watch
+
+if TYPE_CHECKING:
+    from edge_runtime.clips.query import ClipResult
 
 StrPath = str | os.PathLike[str]
 Camera = int | StrPath | Source
@@ -161,6 +164,19 @@ class Recognizer:
         photos = labeled_photos(folder, faults)
         return enroll_photos(self.engine, self.gallery, photos, options, faults=faults)
 
+    def enroll_clip(
+        self, label: str, clip: StrPath, frames: int = 8, *, views: bool = True
+    ) -> EnrollResult:
+        """Enroll up to `frames` frames of a video file that are sharp and differ from each other.
+
+        `views`: as for `enroll`. Raises `PhotoError` if the clip has no usable frame.
+        """
+        from edge_runtime.clips.enroll import enroll_clip
+
+        _check_positive("frames", frames)
+        options = EnrollOptions(views, keep_pictures=self._keep)
+        return enroll_clip(self.engine, self.gallery, label, Path(clip), options, most=frames)
+
     def enroll_camera(
         self,
         label: str,
@@ -226,6 +242,27 @@ class Recognizer:
         """
         return self._pipeline.query_together([load_photo(photo) for photo in photos], method, near)
 
+    def query_clip(
+        self,
+        clip: StrPath,
+        near: QueryPosition | None = None,
+        *,
+        most_frames: int = 30,
+        every_s: float = 0.5,
+        sure: float = 0.95,
+    ) -> ClipResult:
+        """Recognize a video file: frames are hashed one by one until the answer is sure.
+
+        `near`: where it was filmed. `most_frames`: frames that are hashed at most. `every_s`:
+        seconds of the clip from one of them to the next; 0: every frame. `sure`: the confidence
+        from which no further frame is read. Raises `PhotoError` or `InputError`.
+        """
+        from edge_runtime.clips.frames import ClipOptions
+        from edge_runtime.clips.query import query_clip
+
+        options = ClipOptions(most_frames, every_s)
+        return query_clip(self._pipeline, Path(clip), options, near, sure)
+
     def watch(
         self,
         camera: Camera = 0,
@@ -278,64 +315,6 @@ class Recognizer:
         if self._own_engine:
             self.engine.close()
             self._own_engine = False
-
-
-class Watch(Iterator[Recognition]):
-    """A camera being watched: an iterator of recognitions.
-
-    Each step blocks until something new comes into view, and the iteration ends with the file or
-    folder, or with `stop`. A loop that is left with `break` closes the camera, unless the object is
-    still referenced; then it can be continued, or ended with `close` or a `with` block.
-    """
-
-    def __init__(self, daemon: Daemon) -> None:
-        self._daemon = daemon
-        self._events = _events(daemon)  # not a method: a reference cycle would keep it open
-
-    def __next__(self) -> Recognition:
-        for event in self._events:
-            if event.kind == "enter" and self._daemon.decider.current is not None:
-                return self._daemon.decider.current
-        raise StopIteration
-
-    def events(self) -> Generator[Event, None, None]:
-        """Iterate over events instead: each label that enters the view or leaves it.
-
-        `events` and `next` read the same stream. `next` skips the "leave" events.
-        """
-        return self._events
-
-    @property
-    def current(self) -> Recognition | None:
-        """The label in view now, or None if nothing is recognized."""
-        return self._daemon.decider.current
-
-    def stop(self) -> None:
-        """End the iteration within half a second; callable from any thread or signal handler."""
-        self._daemon.stop("stopped")
-
-    def close(self) -> None:
-        """Close the camera and end the iteration."""
-        self._events.close()
-        self._daemon.camera.close()
-
-    def __enter__(self) -> Watch:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-def _events(daemon: Daemon) -> Generator[Event, None, None]:
-    events: deque[Event] = deque()
-    daemon.listeners.append(events.append)
-    try:
-        while daemon.running:
-            daemon.run_once()
-            while events:
-                yield events.popleft()
-    finally:
-        daemon.camera.close()
 
 
 def _source(camera: Camera, options: CameraOptions | None = None) -> Source:

@@ -303,8 +303,29 @@ class FileSource(_OpenCVSource):
         return False
 
     def skip(self) -> bool:
-        """See `Source.skip`."""
-        return self.next() is not None
+        """See `Source.skip`; the frame is not converted to a picture."""
+        if self._pause_s or self._options.loop:
+            return self.next() is not None
+        if not self._grabbed:
+            self._grabbed = self._grab()
+        if not self._grabbed:
+            return False
+        self._missing -= (damaged := self._missing > 0)
+        self._grabbed = damaged
+        self._frames += 1
+        return True
+
+    def properties(self) -> tuple[int, int, float]:
+        """Return width and height of the open file's frames (pixels), and its frames per second.
+
+        The last is whatever the file states.
+        """
+        assert self._capture is not None
+        width, height, rate = (
+            self._capture.get(key)
+            for key in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT, cv2.CAP_PROP_FPS)
+        )
+        return int(width), int(height), rate
 
     def _wait(self) -> None:
         """Sleep until the next frame is due."""

@@ -21,6 +21,7 @@ from edge_runtime.cli.common import (
     print_message,
     progress_bar,
 )
+from edge_runtime.clips.names import is_clip_name
 from edge_runtime.errors import InputError, PhotoError
 
 if TYPE_CHECKING:
@@ -73,8 +74,18 @@ if TYPE_CHECKING:
     show_default=True,
     help="Fit to what is enrolled when enough has changed; see: edge-runtime gallery refit --help.",
 )
+@click.option(
+    "--frames",
+    "most_frames",
+    type=click.IntRange(1, 100),
+    default=8,
+    show_default=True,
+    help="Of a clip, the most frames that are enrolled.",
+)
 @json_option
-@click.argument("paths", nargs=-1, metavar="FOLDER | PHOTO...", type=click.Path(path_type=Path))
+@click.argument(
+    "paths", nargs=-1, metavar="FOLDER | PHOTO... | CLIP...", type=click.Path(path_type=Path)
+)
 def command(
     gallery: Path,
     model: Path | None,
@@ -88,6 +99,7 @@ def command(
     keep_pictures: bool,
     position: str | None,
     refit: bool,
+    most_frames: int,
     as_json: bool,
     paths: tuple[Path, ...],
 ) -> int:
@@ -95,7 +107,8 @@ def command(
 
     FOLDER contains one sub-folder of photos per label. Alternatively, give --label and photos (or
     folders of photos) of that one place or object, or give --label and --camera and point the
-    camera at it.
+    camera at it. Of a clip (a video file, with --label), frames are enrolled that are sharp and
+    differ from each other.
 
     Photos that are already enrolled are skipped, so it is safe to repeat the command. If they lack
     features, because an earlier version enrolled them, or the picture with --keep-pictures, these
@@ -103,7 +116,11 @@ def command(
     """
     if camera is not None and (label is None or paths):
         raise click.UsageError("--camera requires --label, and cannot be combined with photos")
-    if camera is None and not paths:
+    clips = [path for path in paths if is_clip_name(path)]
+    paths = tuple(path for path in paths if path not in clips)
+    if clips and label is None:
+        raise click.UsageError("a clip requires --label")
+    if camera is None and not paths and not clips:
         raise click.UsageError("give a folder, or --label with photos or --camera")
 
     password = camera_password(camera, password_file)
@@ -142,6 +159,10 @@ def command(
                 result = enroll_photos(
                     engine, opened, photos, options, step=lambda: advance(1), faults=faults
                 )
+        if clips and label is not None:
+            from edge_runtime.clips.enroll import enroll_clips
+
+            enroll_clips(engine, opened, label, clips, options, result, most_frames)
         fitted = fit_if_due(engine, opened) if refit else None
         stats = opened.stats()
         enrolled = {name for name, _ in photos} | ({label} if label else set())

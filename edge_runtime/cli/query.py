@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from edge_runtime.cli.clips import clip_options, clip_query, is_clip_name
 from edge_runtime.cli.common import (
     count_of,
     echo,
@@ -23,6 +24,8 @@ from edge_runtime.cli.common import (
     radius_option,
 )
 from edge_runtime.errors import InputError, PhotoError
+
+DEGREES_PER_BIT = 20.0
 
 if TYPE_CHECKING:
     from edge_runtime.gallery import Gallery
@@ -77,6 +80,14 @@ if TYPE_CHECKING:
     show_default=True,
     help="Meters between the positions that count as much as one differing bit.",
 )
+@click.option(
+    "--degrees-per-bit",
+    type=click.FloatRange(0, min_open=True),
+    default=DEGREES_PER_BIT,
+    show_default=True,
+    help="Degrees between the headings that count as much as one differing bit.",
+)
+@clip_options
 @click.option("--server", metavar="URL", help="Also ask a server (see: edge-runtime serve).")
 @click.option(
     "--server-token-file",
@@ -100,15 +111,20 @@ def command(
     position: str | None,
     within: float | None,
     meters_per_bit: float,
+    degrees_per_bit: float,
+    most_frames: int,
+    every: float,
+    sure: float,
     server: str | None,
     server_token_file: str | None,
     server_features: bool,
     as_json: bool,
     photos: tuple[Path, ...],
 ) -> int:
-    """Recognize the place or object in each PHOTO.
+    """Recognize the place or object in each PHOTO, or in each clip (a video file).
 
-    Prints one line per photo, or one JSON object per photo with --json. With --server, the photo is
+    Prints one line per photo, or one JSON object per photo with --json. The frames of a clip are
+    hashed one by one until the answer is sure. With --server, the photo is
     hashed here, and the server is asked for what the gallery does not know; the gallery need not
     exist. Only the code is sent, and the position if --position is given.
     """
@@ -118,6 +134,8 @@ def command(
         raise click.UsageError("--server-token-file and --server-features require --server")
     if server is not None and together:
         raise click.UsageError("--together cannot be combined with --server")
+    if (together or server is not None) and any(is_clip_name(photo) for photo in photos):
+        raise click.UsageError("a clip cannot be combined with --together or --server")
 
     from edge_runtime.engine import open_engine
     from edge_runtime.fitting.calibration import FALSE_NAME_RATE
@@ -135,12 +153,13 @@ def command(
             false_name_rate=false_name_rate or FALSE_NAME_RATE,
             labels=labels or None,
         )
-        positions = _Positions(position, within, meters_per_bit)
+        positions = _Positions(position, within, meters_per_bit, degrees_per_bit)
         if server is not None:  # its labels need not be in the gallery
             pipeline = pipeline.for_labels(labels or None)
         ask = _server(pipeline, server, server_token_file, server_features) if server else None
         results = []
-        for photo, image, near, decode_ms in _read(photos, positions, faults):
+        ask_clip = clip_query(pipeline, opened, most_frames, every, sure, explain, as_json)
+        for photo, image, near, decode_ms in _read(photos, positions, faults, ask_clip):
             result = pipeline.query(image, near)
             if ask is not None:
                 result = ask(result, near)
@@ -212,33 +231,53 @@ def _server(
 class _Positions:
     """The position of each query, from the options or from the photo."""
 
-    def __init__(self, text: str | None, within: float | None, meters_per_bit: float) -> None:
+    def __init__(
+        self,
+        text: str | None,
+        within: float | None,
+        meters_per_bit: float,
+        degrees_per_bit: float,
+    ) -> None:
         from edge_runtime.position import parse_position
 
         self._photo = text == "photo"
         self._fixed = parse_position(text) if text not in (None, "photo") else None
         self._within_m = within
-        self._meters_per_bit = meters_per_bit
+        self._meters_per_bit, self._degrees_per_bit = meters_per_bit, degrees_per_bit
 
     def of(self, data: bytes) -> QueryPosition | None:
-        """Return the position for the encoded photo `data`, None if it is unknown."""
+        """Return the position for the encoded photo `data`, None if it is unknown.
+
+        Without data, as for a clip, it is the one that the options state.
+        """
         from edge_runtime.image.exif import read_exif_position
         from edge_runtime.position import QueryPosition
 
-        position = read_exif_position(data) if self._photo else self._fixed
-        return QueryPosition(position, self._within_m, self._meters_per_bit) if position else None
+        position = read_exif_position(data) if self._photo and data else self._fixed
+        if position is None:
+            return None
+        return QueryPosition(position, self._within_m, self._meters_per_bit, self._degrees_per_bit)
 
 
 def _read(
-    photos: tuple[Path, ...], positions: _Positions, faults: list[PhotoError]
+    photos: tuple[Path, ...],
+    positions: _Positions,
+    faults: list[PhotoError],
+    ask_clip: Callable[[Path, QueryPosition | None], None],
 ) -> Iterator[tuple[Path, Image, QueryPosition | None, float]]:
-    """Yield each valid photo, decoded, with its position and the decoding time in milliseconds."""
+    """Yield each valid photo, decoded, with its position and the decoding time in milliseconds.
+
+    A clip is passed to `ask_clip` instead.
+    """
     from edge_runtime.image.decode import decode_photo, read_bytes
     from edge_runtime.system.stage_timer import StageTimer
 
     for photo in photos:
         timer = StageTimer()
         try:
+            if is_clip_name(photo):
+                ask_clip(photo, positions.of(b""))
+                continue
             data = read_bytes(photo)
             image = decode_photo(data, where=photo)
         except PhotoError as error:

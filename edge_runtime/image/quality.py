@@ -56,6 +56,11 @@ def photo_hint(image: Image) -> PhotoHint | None:
     return _fault_of(gray) or ("closer" if filled < FILLED else None)
 
 
+def photo_blur(image: Image) -> float:
+    """Return the blur of a photo (uint8 H x W x 3, BGR) at about the size that the network sees."""
+    return blur_of(_reduced(image))
+
+
 def _reduced(image: Image) -> NDArray[np.uint8]:
     gray = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), np.uint8)
     scale = SIDE / min(gray.shape)

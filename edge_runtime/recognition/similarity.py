@@ -36,7 +36,8 @@ def similarity_verdict(
     if not known or best.label == UNKNOWN:
         nearest = min(one.match.distance for one in labels)
         return Verdict(None, 0.0, nearest, round(best.similarity, 4))
-    confidence = calibration.known_probability(best.similarity) * _shares(labels, calibration)[0]
+    confidence = calibration.known_probability(best.similarity)
+    confidence *= label_shares(labels, calibration)[0]
     if best.similarity < 1:
         confidence *= calibration.trust
     return Verdict(best.label, confidence, best.match.distance, round(best.similarity, 4))
@@ -46,7 +47,7 @@ def similarity_scores(
     labels: Sequence[LabelSimilarity], images: Sequence[int], calibration: Calibration
 ) -> tuple[LabelScore, ...]:
     """Return `labels` as scores; `images` are the numbers of images that have each label."""
-    shares = _shares(labels, calibration)
+    shares = label_shares(labels, calibration)
     return tuple(
         LabelScore(one.label, one.match, share, count)
         for one, share, count in zip(labels, shares, images, strict=True)
@@ -84,7 +85,7 @@ def fuse_similarities(
     return [one for one, _ in fused], [count for _, count in fused]
 
 
-def _shares(labels: Sequence[LabelSimilarity], calibration: Calibration) -> list[float]:
+def label_shares(labels: Sequence[LabelSimilarity], calibration: Calibration) -> list[float]:
     """Return the share of each label among all, by a softmax of the similarities."""
     if not labels:
         return []
