@@ -1,0 +1,1 @@
+"""The Quantized CNN: weights as codewords, inner products by look-up tables (Wu et al. 2016)."""
