@@ -77,7 +77,7 @@ LAYERS = {
         {"__main__"},
     ),
     "training.papers": (
-        {"files", "inputs"},
+        {"files", "inputs", "published"},
         {"rows"},
         {"cifar10", "handmade", "compressed", "table3", "clips"},
         {"registry"},

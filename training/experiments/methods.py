@@ -22,9 +22,10 @@ from training.hash_layer.radius import (
     UNSEEN_SEED,
     UNSEEN_SHARE,
 )
-from training.methods import END_TO_END_ONLY, SUPERVISED, UNSUPERVISED
+from training.methods import END_TO_END_ONLY, SUPERVISED, SURVEY, UNSUPERVISED
 
-METHODS = (*UNSUPERVISED, *(name for name in SUPERVISED if name not in END_TO_END_ONLY))
+_ELSEWHERE = {*END_TO_END_ONLY, *SURVEY}  # the survey's methods have their own table
+METHODS = (*UNSUPERVISED, *(name for name in SUPERVISED if name not in _ELSEWHERE))
 
 
 @dataclass(frozen=True)

@@ -74,8 +74,12 @@ def _fit_by_gradient(
     head.train()
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # synchronization costs more than a second core gains on such products
+    step = 0
     for _ in range(epochs):
         for rows in torch.split(torch.randperm(len(inputs), generator=generator), batch):
+            if not head.slows:
+                head.begin(step / steps)
+            step += 1
             dropped = torch.nn.functional.dropout(inputs[rows], recipe.dropout)
             loss = head(dropped, targets[rows])
             optimizer.zero_grad()

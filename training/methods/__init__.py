@@ -67,8 +67,22 @@ SUPERVISED: Mapping[str, type[Head]] = _Trained(
         "neighbours": "neighbors.Neighbors",
         "teacher": "distilled.Teacher",
         "distilled": "distilled.Distilled",
+        "cnnh": "survey.cnnh.CNNH",
+        "dnnh": "survey.dnnh.DNNH",
+        "dsrh": "survey.dsrh.DSRH",
+        "dsch": "survey.drsch.DSCH",
+        "drsch": "survey.drsch.DRSCH",
+        "bdnn": "survey.bdnn.BDNN",
+        "dpsh": "survey.dpsh.DPSH",
+        "dhn": "survey.dhn.DHN",
+        "hashnet": "survey.hashnet.HashNet",
+        "greedyhash": "survey.greedyhash.GreedyHash",
     }
 )
+# Supervised methods of the survey's tables (training/methods/survey).
+SURVEY = (
+    "cnnh", "dnnh", "dsrh", "dsch", "drsch", "bdnn", "dpsh", "dhn", "hashnet", "greedyhash",
+)  # fmt: skip
 # Supervised methods for end-to-end training only. On fixed features they equal OrthoHash.
 END_TO_END_ONLY = ("joint", "teacher", "distilled")
 # Methods without labels or gradient training. Each fits a linear map to features.
@@ -90,4 +104,12 @@ CLOSED_FORM: dict[str, LabelledMethod] = {
     "whitened": fit_whitened,
 }
 
-__all__ = ["CLOSED_FORM", "END_TO_END_ONLY", "SUPERVISED", "UNLABELLED", "UNSUPERVISED", "Method"]
+__all__ = [
+    "CLOSED_FORM",
+    "END_TO_END_ONLY",
+    "SUPERVISED",
+    "SURVEY",
+    "UNLABELLED",
+    "UNSUPERVISED",
+    "Method",
+]

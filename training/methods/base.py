@@ -30,9 +30,10 @@ class Head(nn.Module):
         nn.init.zeros_(self.hash.bias)
 
     def begin(self, share: float) -> float:
-        """Prepare a step of end-to-end training; `share`, 0 to 1, is the part already done.
+        """Prepare a step of training; `share`, 0 to 1, is the part already done.
 
         Return the learning rate of the features as a share of the rate of the method's own layers.
+        On fixed features, it is called unless the method `slows` the features, as there are none.
         Any state set here must depend on `share` only, so that a resumed run ends with the same
         result as an uninterrupted one.
         """
@@ -41,6 +42,10 @@ class Head(nn.Module):
     def forward(self, features: Tensor, targets: Tensor) -> Tensor:
         """Return the mean loss of features float [N, F] with targets int64 [N]."""
         raise NotImplementedError
+
+    def bit_weights(self) -> NDArray[np.float32] | None:
+        """Return the weight of each bit in the distance, [K], 0 or more; None if all are equal."""
+        return None
 
     def learn(self, features: Tensor, answers: Tensor) -> Tensor:
         """Return the loss against a teacher's logits `answers`, float [N, classes].
