@@ -38,7 +38,7 @@ class _Match(msgspec.Struct, frozen=True):
     label: str
     distance: Annotated[int, Meta(ge=0, le=4096)]
     penalty: Annotated[float, Meta(ge=0)] = 0.0
-    metres: float | None = None
+    meters: float | None = None
     similarity: float | None = None
 
 
@@ -182,7 +182,7 @@ class LookupClient:
                     check_label(one.label),
                     one.distance,
                     penalty=one.penalty,
-                    metres=one.metres,
+                    metres=one.meters,
                     similarity=one.similarity,
                 )
                 for one in answer.matches

@@ -19,7 +19,7 @@ MATCH = record(
     label=schemas.TEXT,
     distance=described(schemas.COUNT, "Bits between the query and that code."),
     penalty=described(schemas.NUMBER, "Bits added for the distance between the positions."),
-    metres=described(nullable(schemas.NUMBER), "Ground distance, meters; null if unknown."),
+    meters=described(nullable(schemas.NUMBER), "Ground distance, meters; null if unknown."),
     similarity=described(nullable(schemas.NUMBER), "Cosine of the features; null without them."),
 )
 LABEL = record(label=schemas.TEXT, similarity=schemas.NUMBER)

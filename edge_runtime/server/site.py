@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 from starlette.requests import Request
@@ -13,7 +12,15 @@ from starlette.responses import JSONResponse, Response
 from edge_runtime.errors import EdgeRuntimeError
 from edge_runtime.remote.http import RemoteError
 from edge_runtime.server import schemas
-from edge_runtime.server.codes import Answer, Content, Query, code_from_hex, code_to_hex
+from edge_runtime.server.answers import (
+    batch_json,
+    content_json,
+    headers_of,
+    json_response,
+    near_json,
+    refusal,
+)
+from edge_runtime.server.codes import Query, code_from_hex
 from edge_runtime.server.metrics import Metrics
 from edge_runtime.server.parameters import (
     MOST_BYTES,
@@ -22,17 +29,16 @@ from edge_runtime.server.parameters import (
     queries_of,
     scope_of,
 )
+from edge_runtime.server.shortcut import NearShortcut
 from edge_runtime.server.worker import Result, Worker
 from edge_runtime.settings.schema import HttpSettings
-from edge_runtime.types import Match
-from edge_runtime.web.access import Access, guarded_app, refuse
-from edge_runtime.web.endpoint import Endpoint, Role
+from edge_runtime.web.access import Access, Guard, guarded_app
+from edge_runtime.web.connection import ANSWER_S
+from edge_runtime.web.endpoint import Endpoint, Permissions, Role
 from edge_runtime.web.openapi import document, json_body, operation, responses, text_response
 from edge_runtime.web.routes.context import small_json
 from edge_runtime.web.routes.faults import HANDLERS
 
-ANSWER_S = 30.0
-"""Longest time that a request waits for its answer."""
 READY_S = 5.0
 
 
@@ -44,7 +50,9 @@ class LookupSite:
         self._worker = worker
         self._metrics = Metrics(worker)
         self._bits = worker.ask(()).result(ANSWER_S)[0].bits
-        self.app = guarded_app(self.endpoints, settings, access, _HANDLERS)
+        guard = Guard(settings, access, Permissions(self.endpoints))
+        self.app = guarded_app(self.endpoints, guard, _HANDLERS)
+        self.shortcut = NearShortcut(worker, self._bits, guard)
 
     @property
     def endpoints(self) -> Sequence[Endpoint]:
@@ -104,34 +112,23 @@ class LookupSite:
             content, _ = await self._ask(())
             check_model(given, content)
             if _names(known, content.version):
-                return Response(None, 304, _version(content))
+                unchanged = Response(None, 304)
+                unchanged.raw_headers = headers_of(content, b"")[:2]
+                return unchanged
         content, (answer,) = await self._ask([Query(code, scope)])
         check_model(given, content)
-        body = {
-            "version": content.version,
-            "model_id": content.model_id,
-            "code": code_to_hex(code, self._bits),
-            "matches": list(map(_match, answer.matches)),
-        }
-        return JSONResponse(body, headers=_version(content))
+        return json_response(content, near_json(content, code, answer))
 
     async def _batch(self, request: Request) -> Response:
         body = await small_json(request, MOST_BYTES)
         queries = queries_of(body, self._bits)
         content, answers = await self._ask(queries)
         check_model(body, content)
-        found = [
-            _answer(code_to_hex(query.code, self._bits), answer)
-            for query, answer in zip(queries, answers, strict=True)
-        ]
-        return JSONResponse(
-            {"version": content.version, "model_id": content.model_id, "answers": found},
-            headers=_version(content),
-        )
+        return json_response(content, batch_json(content, queries, answers))
 
     async def _content(self, _request: Request) -> Response:
         content, _ = await self._ask(())
-        return JSONResponse(asdict(content), headers=_version(content))
+        return json_response(content, content_json(content))
 
     async def _alive(self, _request: Request) -> Response:
         alive = self._worker.thread.is_alive()
@@ -159,41 +156,14 @@ class LookupSite:
             raise RemoteError(f"no answer within {ANSWER_S:g} s") from None
 
 
-def _version(content: Content) -> dict[str, str]:
-    return {"ETag": f'"{content.version}"', "Cache-Control": "private, no-cache"}
-
-
 def _names(header: str, version: str) -> bool:
     """Return whether the header If-None-Match names `version` (RFC 9110, section 13.1.2)."""
     named = [each.strip().removeprefix("W/") for each in header.split(",")]
     return f'"{version}"' in named or "*" in named
 
 
-def _match(match: Match) -> dict[str, Any]:
-    return {
-        "id": match.id,
-        "label": match.label,
-        "distance": match.distance,
-        "penalty": match.penalty,
-        "metres": match.metres,
-        "similarity": match.similarity,
-    }
-
-
-def _answer(code: str, answer: Answer) -> dict[str, Any]:
-    labels, verdict = answer.labels, answer.verdict
-    return {
-        "code": code,
-        "matches": list(map(_match, answer.matches)),
-        "labels": None
-        if labels is None
-        else [{"label": one.label, "similarity": one.similarity} for one in labels],
-        "verdict": None if verdict is None else asdict(verdict),
-    }
-
-
 async def _unreachable(_request: Request, error: RemoteError) -> Response:
-    return refuse(503, error.what, error.remedy)
+    return refusal(error)
 
 
 _HANDLERS: dict[Any, Any] = {**HANDLERS, RemoteError: _unreachable}

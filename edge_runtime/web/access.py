@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.middleware import Middleware
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -44,13 +44,14 @@ SESSIONS = 64
 WRONG_TOKENS_PER_MINUTE = 10
 HEADER_BYTES = 1 << 14
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+RawHeaders = list[tuple[bytes, bytes]]
 _HEADERS = {
-    "Content-Security-Policy": "default-src 'self'; img-src 'self' blob:; frame-ancestors 'none'; "
-    "base-uri 'none'; form-action 'self'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Cross-Origin-Opener-Policy": "same-origin",
+    b"content-security-policy": b"default-src 'self'; img-src 'self' blob:; "
+    b"frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
+    b"x-content-type-options": b"nosniff",
+    b"referrer-policy": b"no-referrer",
+    b"cross-origin-resource-policy": b"same-origin",
+    b"cross-origin-opener-policy": b"same-origin",
 }
 
 
@@ -148,13 +149,18 @@ class Access:
         return session.token == self._tokens.of(session.role) and session.end_s > time.time()
 
 
-class AuthMiddleware:
-    """The ASGI middleware around the whole app."""
+def with_security_headers(headers: RawHeaders) -> RawHeaders:
+    """Return the headers of an answer with those that every answer has."""
+    found = [pair for pair in headers if pair[0] not in _HEADERS]
+    if not any(name == b"cache-control" for name, _ in found):
+        found.append((b"cache-control", b"no-store"))
+    return [*found, *_HEADERS.items()]
 
-    def __init__(
-        self, app: ASGIApp, settings: HttpSettings, access: Access, permissions: Permissions
-    ) -> None:
-        self._app = app
+
+class Guard:
+    """Decides about each request."""
+
+    def __init__(self, settings: HttpSettings, access: Access, permissions: Permissions) -> None:
         self._access = access
         self._permissions = permissions
         self._names = {"localhost", settings.host.lower(), *map(str.lower, settings.names)}
@@ -164,23 +170,11 @@ class AuthMiddleware:
         self._work = Rate(settings.requests_per_minute)
         self._wrong = Rate(WRONG_TOKENS_PER_MINUTE)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Refuse a request that is not allowed, and pass on the others."""
-        if scope["type"] != "http":
-            return
+    def refusal(self, scope: Scope) -> JSONResponse | None:
+        """Return the answer to a request that is not allowed; None if it is.
 
-        async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in _HEADERS.items():
-                    headers[name] = value
-                headers.setdefault("Cache-Control", "no-store")
-            await send(message)
-
-        refusal = self._refusal(scope)
-        await (refusal or self._app)(scope, receive, send_with_headers)
-
-    def _refusal(self, scope: Scope) -> JSONResponse | None:
+        Notes the role and the client in `scope["state"]`.
+        """
         headers = Headers(scope=scope)
         path, client = scope["path"], client_of((scope.get("client") or ("?",))[0])
         if sum(len(name) + len(value) for name, value in scope["headers"]) > HEADER_BYTES:
@@ -255,6 +249,27 @@ class AuthMiddleware:
         return answer
 
 
+class AuthMiddleware:
+    """The ASGI middleware around the whole app."""
+
+    def __init__(self, app: ASGIApp, guard: Guard) -> None:
+        self._app = app
+        self._guard = guard
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Refuse a request that is not allowed, and pass on the others."""
+        if scope["type"] != "http":
+            return
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = with_security_headers(list(message["headers"]))
+            await send(message)
+
+        refusal = self._guard.refusal(scope)
+        await (refusal or self._app)(scope, receive, send_with_headers)
+
+
 def refuse(status: int, error: str, remedy: str = "") -> JSONResponse:
     """Return an error response in the format of the API."""
     headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
@@ -272,21 +287,13 @@ def _is_from_our_page(headers: Headers) -> bool:
         return False
 
 
-def guarded_app(
-    endpoints: Sequence[Endpoint],
-    settings: HttpSettings,
-    access: Access,
-    handlers: dict[Any, Any],
-) -> Starlette:
+def guarded_app(endpoints: Sequence[Endpoint], guard: Guard, handlers: dict[Any, Any]) -> Starlette:
     """Return the application that serves `endpoints`, each to those who may use it.
 
     `handlers`: functions by the type of the exceptions that they answer.
     """
-    guard = Middleware(
-        AuthMiddleware, settings=settings, access=access, permissions=Permissions(endpoints)
-    )
     return Starlette(
         routes=[endpoint.route for endpoint in endpoints],
-        middleware=[guard],
+        middleware=[Middleware(AuthMiddleware, guard=guard)],
         exception_handlers=handlers,
     )

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from edge_runtime.settings.schema import HttpSettings
-from edge_runtime.web.access import Access, guarded_app
-from edge_runtime.web.endpoint import Endpoint
+from edge_runtime.web.access import Access, Guard, guarded_app
+from edge_runtime.web.endpoint import Endpoint, Permissions
 from edge_runtime.web.gallery_service import GalleryService
 from edge_runtime.web.photos import Uploads
 from edge_runtime.web.routes.context import Context, Endpoints
@@ -56,7 +56,10 @@ class DaemonSite:
             SettingsEndpoints(context),
             HistoryEndpoints(context),
         ]
-        self.app = guarded_app(self.endpoints, settings, access, HANDLERS)
+        guard = Guard(settings, access, Permissions(self.endpoints))
+        self.app = guarded_app(self.endpoints, guard, HANDLERS)
+
+    shortcut = None
 
     @property
     def endpoints(self) -> Sequence[Endpoint]:

@@ -24,7 +24,7 @@ try:
 
     from edge_runtime.web.acceptor import Acceptor
     from edge_runtime.web.access import Access, read_tokens
-    from edge_runtime.web.connection import HEAD_S, Connection
+    from edge_runtime.web.connection import HEAD_S, Connection, Shortcut
 except ImportError as error:
     raise ExtraMissingError(
         f"cannot load the web server: {error}",
@@ -49,6 +49,10 @@ class Site(Protocol):
     @property
     def app(self) -> ASGIApp:
         """The application."""
+
+    @property
+    def shortcut(self) -> Shortcut | None:
+        """What answers some requests without the application; None for nothing."""
 
     def begin(self) -> None:
         """Forget the clients of an earlier event loop; called before each one starts."""
@@ -127,7 +131,7 @@ class SiteServer:
     def _run(self) -> None:
         if not self._closed:
             self._site.begin()
-            self._server = _Server(self._site.app, self._socket, lambda: self._tls)
+            self._server = _Server(self._site, self._socket, lambda: self._tls)
             if self._closed:
                 self._server.end()
             asyncio.run(self._server.serve())
@@ -153,11 +157,11 @@ class _Server(uvicorn.Server):
     """uvicorn with its own way to accept connections."""
 
     def __init__(
-        self, app: ASGIApp, listener: socket.socket, tls: Callable[[], ssl.SSLContext | None]
+        self, site: Site, listener: socket.socket, tls: Callable[[], ssl.SSLContext | None]
     ) -> None:
         super().__init__(
             uvicorn.Config(
-                app,
+                site.app,
                 loop="asyncio",
                 http=Connection,
                 ws="none",
@@ -169,6 +173,7 @@ class _Server(uvicorn.Server):
                 timeout_keep_alive=int(HEAD_S),
             )
         )
+        self._shortcut = site.shortcut
         self._listener = listener
         self._tls = tls
         self._acceptor: Acceptor | None = None
@@ -211,7 +216,7 @@ class _Server(uvicorn.Server):
     def _connect(
         self, client: str, accepted: socket.socket, on_lost: Callable[[Connection], None]
     ) -> Connection:
-        return Connection(self.config, self.server_state, client, accepted, on_lost)
+        return Connection(self.config, self.server_state, client, accepted, on_lost, self._shortcut)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -130,7 +130,7 @@ def _app(settings: Any) -> Any:
     from starlette.requests import Request
     from starlette.responses import JSONResponse, Response
 
-    from edge_runtime.web.access import Access, AuthMiddleware, Tokens
+    from edge_runtime.web.access import Access, AuthMiddleware, Guard, Tokens
     from edge_runtime.web.endpoint import Endpoint, Permissions, Role
     from edge_runtime.web.photos import Uploads
     from edge_runtime.web.routes.context import small_json
@@ -140,7 +140,7 @@ def _app(settings: Any) -> Any:
 
     async def session(request: Request) -> Response:
         token = (await small_json(request)).get("token")
-        auth: AuthMiddleware = request.scope["state"]["auth"]
+        auth: Guard = request.scope["state"]["auth"]
         client = request.scope["state"]["client"]
         return auth.open_session(str(token), client, secure=False)
 
@@ -158,12 +158,8 @@ def _app(settings: Any) -> Any:
         Endpoint("GET", "/metrics", page, role=Role.READER),
         Endpoint("GET", "/api/labels/{label}", page),
     ]
-    access = Middleware(
-        AuthMiddleware,
-        settings=settings,
-        access=Access(Tokens(_TOKEN)),
-        permissions=Permissions(endpoints),
-    )
+    guard = Guard(settings, Access(Tokens(_TOKEN)), Permissions(endpoints))
+    access = Middleware(AuthMiddleware, guard=guard)
     routes = [endpoint.route for endpoint in endpoints]
     return Starlette(routes=routes, middleware=[access], exception_handlers=HANDLERS)
 

@@ -94,7 +94,7 @@ def test_served_it_gives_the_answers_of_the_gallery(cluster: Cluster, path: Path
             address = f"/v1/near/{hex_of(code)}?{query}"
             ours, theirs = far.get(address).json(), own.get(address).json()
             for one, other in zip(ours["matches"], theirs["matches"], strict=True):
-                assert one["metres"] == pytest.approx(other["metres"])
+                assert one["meters"] == pytest.approx(other["meters"])
                 assert one["penalty"] == pytest.approx(other["penalty"])
                 same = ("id", "label", "distance")
                 assert [one[name] for name in same] == [other[name] for name in same]

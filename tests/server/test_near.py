@@ -56,7 +56,7 @@ def test_answers_are_those_of_a_sort(server: LookupServer, path: Path) -> None:
             assert answer["model_id"] == FakeEngine().model.id
     first = server.get(f"/v1/near/{hex_of(code)}").json()["matches"]
     assert len(first) == 5
-    assert first[0].keys() == {"id", "label", "distance", "penalty", "metres", "similarity"}
+    assert first[0].keys() == {"id", "label", "distance", "penalty", "meters", "similarity"}
 
 
 def test_a_position_adds_to_the_distance(server: LookupServer, path: Path) -> None:
@@ -68,7 +68,7 @@ def test_a_position_adds_to_the_distance(server: LookupServer, path: Path) -> No
             assert _found(answer["matches"]) == brute_force(path, int(code[0]), k, radius, at)
     far = server.get(f"/v1/near/{hex_of(code)}?at=0,0&within_m=1000&k=100").json()["matches"]
     assert far
-    assert all(match["metres"] is None for match in far)  # only pictures of unknown position
+    assert all(match["meters"] is None for match in far)  # only pictures of unknown position
 
 
 def test_a_batch_gives_the_single_answers(server: LookupServer, path: Path) -> None:

@@ -19,8 +19,8 @@ from edge_runtime.desk.publish import publish
 from edge_runtime.desk.run import Running
 from edge_runtime.errors import InputError
 from edge_runtime.settings.schema import HttpSettings
-from edge_runtime.web.access import Access, guarded_app
-from edge_runtime.web.endpoint import Endpoint, Role
+from edge_runtime.web.access import Access, Guard, guarded_app
+from edge_runtime.web.endpoint import Endpoint, Permissions, Role
 from edge_runtime.web.openapi import text_response
 from edge_runtime.web.routes.context import small_json
 from edge_runtime.web.routes.faults import HANDLERS
@@ -45,7 +45,10 @@ class DeskSite:
         own["/"] = own.pop("/desk.html")
         shared = {f"/{name}": STATIC / name for name in ("style.css", "icon.svg")}
         self._files = PageFiles(own | shared)
-        self.app = guarded_app(self.endpoints, settings, access, HANDLERS)
+        guard = Guard(settings, access, Permissions(self.endpoints))
+        self.app = guarded_app(self.endpoints, guard, HANDLERS)
+
+    shortcut = None
 
     @property
     def endpoints(self) -> Sequence[Endpoint]:

@@ -36,14 +36,17 @@ _STATUS = (
 )
 
 
-async def _runtime_error(_request: Request, error: EdgeRuntimeError) -> Response:
+def fault_response(error: EdgeRuntimeError | UploadError) -> Response:
+    """Return what answers a request that ended in `error`."""
+    if isinstance(error, UploadError):
+        return refuse(error.status, error.what, error.remedy)
     code = next(number for kind, number in _STATUS if isinstance(error, kind))
     where = f"{error.where}: " if error.where and code < 500 else ""
     return refuse(code, f"{where}{error.what}", error.remedy)
 
 
-async def _upload_error(_request: Request, error: UploadError) -> Response:
-    return refuse(error.status, error.what, error.remedy)
+async def _fault(_request: Request, error: EdgeRuntimeError | UploadError) -> Response:
+    return fault_response(error)
 
 
 async def _too_many_streams(_request: Request, _error: Exception) -> Response:
@@ -62,8 +65,8 @@ async def _http_error(_request: Request, error: HTTPException) -> Response:
 
 
 HANDLERS: dict[Any, Any] = {
-    EdgeRuntimeError: _runtime_error,
-    UploadError: _upload_error,
+    EdgeRuntimeError: _fault,
+    UploadError: _fault,
     TooManyStreamsError: _too_many_streams,
     ClientDisconnect: _disconnected,
     HTTPException: _http_error,

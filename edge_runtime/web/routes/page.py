@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from edge_runtime.web import schemas
-from edge_runtime.web.access import AuthMiddleware, refuse
+from edge_runtime.web.access import Guard, refuse
 from edge_runtime.web.endpoint import Endpoint, Role
 from edge_runtime.web.openapi import json_body, operation, responses
 from edge_runtime.web.routes.context import small_json
@@ -87,7 +87,7 @@ class PageFiles:
         token = body.get("token")
         if not isinstance(token, str):
             return refuse(422, "token is missing", 'send {"token": "..."}')
-        auth: AuthMiddleware = request.scope["state"]["auth"]
+        auth: Guard = request.scope["state"]["auth"]
         secure = request.scope["scheme"] == "https"
         return auth.open_session(token, request.scope["state"]["client"], secure=secure)
 
