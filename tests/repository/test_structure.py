@@ -77,8 +77,8 @@ LAYERS = {
         {"__main__"},
     ),
     "training.papers": (
-        {"files", "inputs", "published"},
-        {"rows"},
+        {"files", "inputs", "judging", "kept", "published"},
+        {"networks", "rows"},
         {"cifar10", "handmade", "compressed", "table3", "clips"},
         {"registry"},
         {"page"},

@@ -4,7 +4,7 @@ Image search used these before networks: shape as histograms of oriented gradien
 Triggs 2005), color as a histogram of hue, saturation and value (Swain & Ballard 1991, with square
 roots: Arandjelovic & Zisserman 2012), and the scene's layout as the energy of Gabor filters in a
 coarse grid (GIST; Oliva & Torralba 2001). Each part has length 1, so that none dominates.
-The handcrafted methods of the papers (VHB, SSFS) are not public; these features represent them.
+VHB and SSFS, the handcrafted methods of the papers, are rebuilt in training/papers/handmade.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from training.cli import LazyGroup
 VERBS = {
     "alexnet": ("alexnet", "Train the small AlexNet-shaped network that other tables need."),
     "cifar10": ("cifar10", "Run hashing methods on CIFAR-10 by the survey's protocol."),
+    "handmade": ("handmade", "Judge VHB and SSFS beside global features and networks."),
     "page": ("page", "Generate docs/results/PAPERS.md from training/results/papers/."),
 }
 """Verb -> module in this package and one line of help."""
