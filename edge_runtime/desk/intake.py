@@ -122,8 +122,10 @@ def _take_one(
         return
     if state not in (ACCEPTED, REJECTED) or version is None or again:
         return
-    if _version_of(connection, sender) < version or time.time() - named_at < limits.name_again_s:
+    if _version_of(connection, sender) < version:
         return  # the board has yet to see the decision
+    if 0 <= time.time() - named_at < limits.name_again_s:  # or the clock was ahead
+        return
     connection.execute(
         "UPDATE proposal SET again = 1, board = ?, label = ?, body = ?, model_id = ? "
         "WHERE digest = ?",
@@ -222,8 +224,9 @@ def _take_status(connection: sqlite3.Connection, board: str, text: bytes, kept: 
         if count >= MOST_BOARDS:
             raise _RefusedError(f"more than {MOST_BOARDS} boards")
     connection.execute(
-        "INSERT INTO board VALUES (?, ?, ?, ?, ?) ON CONFLICT (name) DO UPDATE SET last_seen = "
-        "max(last_seen, excluded.last_seen), version = excluded.version, status = excluded.status",
+        "INSERT INTO board VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (name) DO UPDATE SET last_seen = "
+        # A later time than now was noted when the desk's clock was ahead.
+        "CASE WHEN last_seen > ?2 THEN ?3 ELSE max(last_seen, ?3) END, version = ?4, status = ?5",
         (board, now, seen, max(0, min(version, 2**53)), text.decode()),
     )
 

@@ -192,14 +192,21 @@ class Repository:
         )
 
     def _check_clock(self) -> None:
-        """Raise `DeskError` if the clock shows a time before the last signature."""
+        """Raise `DeskError` if the clock shows a time before the last signature.
+
+        What replaced keys have signed does not count: if the clock was wrong then, only new keys
+        bring the boards back.
+        """
+        if not signed.is_signed(self.timestamp, self.root.signed):
+            return
         before = signed.signed_at(self.timestamp)
         if before is not None and self._clock() + CLOCK_TOLERANCE < before:
             raise DeskError(
                 f"the clock shows {self._clock():%Y-%m-%d %H:%M}, but the last signature is of "
                 f"{before:%Y-%m-%d %H:%M} (UTC)",
                 where=self.folder,
-                remedy="set the clock of this machine",
+                remedy="set the clock of this machine. If it was wrong at that signature, "
+                "replace the keys: edge-runtime desk rotate",
             )
 
     def _commit(self, targets: Metadata[Targets], online: Mapping[str, CryptoSigner]) -> None:

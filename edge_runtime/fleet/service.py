@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 
 EVERY_S = 300.0
 """Between two looks, with a random part of a fifth, so that boards do not all ask at once."""
+SPREAD_S = 30.0
+"""After a hint, a board looks within this time, at random: all boards get the hint at once."""
 LONGEST_S = 3600.0
 """The pause doubles while a look fails, up to this."""
 TICK_S = 2.0
@@ -54,15 +56,17 @@ class Service:
         every_s: float = EVERY_S,
         status_s: float = STATUS_S,
         role: str = "",
+        spread_s: float = SPREAD_S,
     ) -> None:
         """Look every `every_s`, and report every `status_s` even if nothing has changed.
 
         `role` tells this process from the service of the board, whose connection to the broker it
-        must not take over.
+        must not take over. After a hint, it looks at a random moment of the next `spread_s`.
 
         Raises `NotJoinedError`, `ExtraMissingError`, `FleetSignatureError` or `StorageError`.
         """
         self.gallery, self.every_s, self.status_s = gallery, every_s, status_s
+        self.spread_s = spread_s
         self.status: dict[str, Any] = {}
         self.left: dict[str, int] = {}
         """Pending pictures that only other galleries of this board have (see `carry_over`)."""
@@ -98,6 +102,8 @@ class Service:
         """Look once and report it; raises what `Follower.look` raises."""
         look, error = None, ""
         self._looked_s = time.monotonic()
+        if self._take_hint():  # this look is the answer to it
+            self._report_at_s = 0.0
         clock = "ok"
         try:
             look = self.follower.look()
@@ -129,14 +135,17 @@ class Service:
         doubled = self.every_s * 2 ** min(self._failures, MOST_DOUBLINGS)
         pause = min(doubled, max(LONGEST_S, self.every_s))
         end = time.monotonic() + pause * random.uniform(0.8, 1.2)
+        hinted = False
         while not stop.is_set() and time.monotonic() < end:
             # Whatever the broker says, there is a moment between two looks.
             rested = time.monotonic() - self._looked_s >= TICK_S
-            if rested and self._link is not None and self._link.hint.is_set():
-                self._link.hint.clear()
-                self._report_at_s = 0.0
+            # Later hints do not bring the look forward, or many of them would end the spread.
+            if rested and not hinted and self._take_hint():
+                hinted = True
+                due = time.monotonic() + random.uniform(0.0, self.spread_s)
+                self._report_at_s = min(self._report_at_s, due)
                 if not self._failures:
-                    return
+                    end = min(end, due)
             if time.monotonic() >= self._report_at_s:
                 self._send_status()
             with suppress(EdgeRuntimeError):
@@ -144,6 +153,13 @@ class Service:
             stop.wait(min(TICK_S, max(0.0, end - time.monotonic())))
 
     # -- the broker ---------------------------------------------------------------------------
+
+    def _take_hint(self) -> bool:
+        """Return whether there was a hint. A broker that was away may have lost the status."""
+        if self._link is None or not self._link.hint.is_set():
+            return False
+        self._link.hint.clear()
+        return True
 
     def _connect(self) -> None:
         """Connect to the broker that the fleet names now."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,9 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edge_runtime.desk.boards import boards_of
-from edge_runtime.desk.edit import accept_by_rule
+from edge_runtime.desk.edit import accept_by_rule, reject
 from edge_runtime.desk.folder import Desk
 from edge_runtime.desk.intake import limits_of, take, take_status
+from edge_runtime.desk.publish import publish
 from tests.support.fleet import picture
 from tests.support.fleet.desk import new_desk, proposal, propose, status
 
@@ -115,6 +117,23 @@ def test_what_the_broker_kept_does_not_count_as_seen_now(tmp_path: Path) -> None
         desk.store, [("north", status("north", 1, time="1970-01-01T00:16:40+00:00"), False)]
     )
     assert boards_of(desk.store)[0].last_seen > 1e9
+
+
+def test_times_of_a_clock_that_was_ahead_do_not_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = new_desk(tmp_path, picture("cat", 1), name_again_s=600.0)
+    now = time.time()
+    with monkeypatch.context() as patched:
+        patched.setattr(time, "time", lambda: now + 2 * 86_400)
+        take_status(desk.store, [("north", status("north", 5), False)])
+        propose(desk, "north", picture("dog", 2))
+        reject(desk, desk.store.proposals())
+        publish(desk)
+    assert boards_of(desk.store)[0].last_seen > now + 86_400
+    take_status(desk.store, [("north", status("north", 5), False)])
+    assert boards_of(desk.store)[0].last_seen < now + 86_400
+    assert propose(desk, "north", picture("dog", 2)).again == 1
 
 
 def test_a_line_is_stored_as_it_was_proposed(tmp_path: Path) -> None:

@@ -304,6 +304,27 @@ def test_a_clock_that_goes_back_signs_nothing(tmp_path: Path, repository: Reposi
         before.publish([NewFile(TWO, b"two", {})])
 
 
+def test_new_keys_replace_what_was_signed_in_the_future(
+    tmp_path: Path, repository: Repository, client: TufClient
+) -> None:
+    """The desk's clock was days ahead when it signed. Boards refuse that, and wait no days."""
+    ahead = _open(tmp_path, clock=lambda: signed.now() + timedelta(days=2))
+    ahead.publish([NewFile(TWO, b"two", {})])
+    with pytest.raises(DeskError, match="desk rotate"):
+        _open(tmp_path).publish([NewFile(TWO, b"three", {})])
+    opened = _open(tmp_path)
+    keys = read_root_keys([tmp_path / "root-keys"], opened.root.signed, lambda _: b"")
+    with pytest.raises(DeskError, match="desk rotate"):
+        rotate(opened, keys, online=False)
+    assert _open(tmp_path).root.signed.version == 1
+    rotate(_open(tmp_path), keys)
+    _open(tmp_path).publish([NewFile(TWO, b"three", {})])
+    assert client.read(TWO)[0] == b"three"
+    at = signed.signed_at(_open(tmp_path).timestamp)
+    assert at is not None
+    assert at <= signed.now()
+
+
 def test_a_full_disk_leaves_the_version_that_was_there(small_disk: Path) -> None:
     repository = _new(small_disk)
     with pytest.raises(StorageError, match="disk is full"):

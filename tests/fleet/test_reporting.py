@@ -150,7 +150,7 @@ def test_hints_without_end_do_not_cause_looks_without_end(
     board: Path, link: FakeLink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "TICK_S", 0.2)
-    service = Service(board, every_s=3600)
+    service = Service(board, every_s=3600, spread_s=0)
     service.look()
     for _ in range(2):
         link.hint.set()
@@ -158,6 +158,34 @@ def test_hints_without_end_do_not_cause_looks_without_end(
         _wait(service)
         assert time.monotonic() - began >= 0.1
         service._looked_s = time.monotonic()
+
+
+def test_boards_spread_their_looks_after_a_hint(
+    board: Path, link: FakeLink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each takes its own moment of the time that is given, once for all hints until the look."""
+    asked: list[tuple[float, float]] = []
+
+    def uniform(low: float, high: float) -> float:
+        asked.append((low, high))
+        return 0.3 if high == 40.0 else high
+
+    monkeypatch.setattr(module.random, "uniform", uniform)
+    service = Service(board, every_s=3600, spread_s=40.0)
+    service.look()
+    asked.clear()
+    service._looked_s -= 1  # the pause between two looks is over
+    link.hint.set()
+    again = threading.Timer(0.1, link.hint.set)
+    again.start()
+    began = time.monotonic()
+    _wait(service)
+    assert time.monotonic() - began >= 0.3
+    assert asked.count((0.0, 40.0)) == 1
+    again.join()
+    assert link.hint.is_set()
+    service.look()  # is the answer to the second hint, too
+    assert not link.hint.is_set()
 
 
 def test_a_broker_that_cannot_be_used_is_tried_again(

@@ -50,7 +50,7 @@ def _join(gallery: Path, signed: SignedFolder, url: str | None = None) -> None:
 
 @contextlib.contextmanager
 def _following(gallery: Path, every_s: float = 1) -> Iterator[subprocess.Popen[bytes]]:
-    options = ["--gallery", str(gallery), "--every", str(every_s)]
+    options = ["--gallery", str(gallery), "--every", str(every_s), "--spread", "0.5"]
     child = subprocess.Popen(
         [sys.executable, "-m", "edge_runtime", "fleet", "follow", *options], cwd=ROOT
     )

@@ -38,8 +38,18 @@ from edge_runtime.cli.common import (
     show_default=True,
     help="Seconds between two reports to the desk if nothing changes.",
 )
+@click.option(
+    "--spread",
+    "spread_s",
+    type=click.FloatRange(0, 3600),
+    default=30.0,
+    show_default=True,
+    help="After a hint of the broker, look at a random moment within so many seconds.",
+)
 @json_option
-def follow(gallery: Path, once: bool, every_s: float, report_s: float, as_json: bool) -> None:
+def follow(
+    gallery: Path, once: bool, every_s: float, report_s: float, spread_s: float, as_json: bool
+) -> None:
     """Follow the fleet: fetch and apply each signed version. The gallery may be in use.
 
     Without --once, it runs until Ctrl-C or SIGTERM, reports this board's status over the fleet's
@@ -50,7 +60,8 @@ def follow(gallery: Path, once: bool, every_s: float, report_s: float, as_json: 
     from edge_runtime.fleet.service import Service
 
     log_to_stderr()
-    service = Service(gallery, every_s, report_s, "once" if once else "")
+    role = "once" if once else ""
+    service = Service(gallery, every_s, report_s, role, spread_s)
     service.left = _carry_over(gallery)
     if not once:
         with suppress(KeyboardInterrupt), terminable():

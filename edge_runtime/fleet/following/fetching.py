@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 from edge_runtime import __version__
 from edge_runtime.errors import ExtraMissingError, InputError
 from edge_runtime.redaction import redact
+from edge_runtime.system.files import open_regular
 
 try:
     from tuf.api.exceptions import (
@@ -171,10 +172,12 @@ class Fetcher(FetcherInterface):
 
 
 def _read(path: Path) -> Iterator[bytes]:
+    """Yield the parts of a file; on a stick that others fill, it may be a FIFO or a device."""
     try:
-        file = path.open("rb")
+        with open_regular(path) as file:
+            while chunk := file.read(CHUNK_BYTES):
+                yield chunk
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
         raise DownloadHTTPError(f"no such file: {path}", 404) from error
-    with file:
-        while chunk := file.read(CHUNK_BYTES):
-            yield chunk
+    except OSError as error:  # such as a damaged medium
+        raise DownloadError(str(error)) from error

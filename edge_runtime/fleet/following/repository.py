@@ -42,7 +42,7 @@ MOST_SNAPSHOT_BYTES = 200_000
 MOST_TARGETS_BYTES = 2_000_000
 MOST_TARGET_BYTES = 1 << 32
 _CAUSES: tuple[tuple[type[Exception], str], ...] = (
-    (tuf.ExpiredMetadataError, "is expired: nobody has signed newer files"),
+    (tuf.ExpiredMetadataError, "is expired: nobody has signed newer files, or the clock is ahead"),
     (tuf.BadVersionNumberError, "is older than what this board has seen, or does not fit the rest"),
     (tuf.UnsignedMetadataError, "is not signed by the fleet's keys"),
     (tuf.LengthOrHashMismatchError, "was changed after it was signed"),

@@ -1,4 +1,7 @@
-"""One board as a process: it follows its fleet as `edge-runtime fleet follow`, and enrolls."""
+"""One board as a process: it follows its fleet as `edge-runtime fleet follow`.
+
+Meanwhile it enrolls pictures, and it recognizes: it asks its gallery for the nearest picture.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ import numpy as np
 from edge_runtime.engine.fake import FakeEngine
 from edge_runtime.errors import EdgeRuntimeError
 from edge_runtime.fleet import service
+from edge_runtime.fleet.following import fetching, link
 from edge_runtime.fleet.service import Service
 from edge_runtime.gallery import Gallery, LabeledCode
 from edge_runtime.gallery.pictures import view_digest
@@ -27,8 +31,13 @@ VIEWS = 6
 LABELS = 12
 EVERY_S = 1.5
 """Mean seconds between two enrollments."""
-RESEND_S, TICK_S, LONGEST_S = 5.0, 0.3, 3.0
-"""In use these are a day, two seconds and an hour."""
+ASK_S = 1.0
+"""Seconds between two queries."""
+ENROLLED, ANSWERED = "enrolled.txt", "answered.txt"
+END = "end"
+"""In the journal: nothing more is enrolled."""
+RESEND_S, TICK_S, LONGEST_S, KEEPALIVE_S, GAP_S = 5.0, 0.3, 3.0, 5, 3
+"""In use these are a day, two seconds, an hour, a minute and 20 seconds."""
 
 
 def random_picture() -> list[LabeledCode]:
@@ -46,10 +55,12 @@ def random_picture() -> list[LabeledCode]:
     ]
 
 
-def enroll_until(gallery: Path, journal: Path, end: float) -> None:
+def enroll_until(gallery: Path, journal: Path, end_s: float) -> None:
     """Enroll pictures, and note the digest of each in `journal` once it is committed."""
-    while time.time() < end:
-        time.sleep(random.expovariate(1 / EVERY_S))
+    while True:
+        time.sleep(min(random.expovariate(1 / EVERY_S), max(0.0, end_s - time.monotonic())))
+        if time.monotonic() >= end_s:
+            break
         codes = random_picture()
         try:
             with Gallery(gallery) as opened:
@@ -63,16 +74,38 @@ def enroll_until(gallery: Path, journal: Path, end: float) -> None:
             file.write(f"{digest.hex()}\n")
             file.flush()
             os.fsync(file.fileno())
+    with journal.open("a") as file:
+        file.write(f"{END}\n")
+
+
+def ask_for_ever(gallery: Path, journal: Path) -> None:
+    """Ask for the nearest picture, and note "+" for each answer and "-" for each failure."""
+    with Gallery(gallery, read_only=True) as opened, journal.open("a") as file:
+        while True:
+            code = np.frombuffer(os.urandom(8), np.uint64)
+            try:
+                opened.search(code, 1)
+            except EdgeRuntimeError as error:
+                log.warning("query: %s", error)
+                file.write("-")
+            else:
+                file.write("+")
+            file.flush()
+            time.sleep(ASK_S)
 
 
 def main() -> None:
     """Run the board in the folder that the command names, until it is killed."""
-    folder, end = Path(sys.argv[1]), float(sys.argv[2])
+    folder, end_s = Path(sys.argv[1]), float(sys.argv[2])
     service.RESEND_S, service.TICK_S, service.LONGEST_S = RESEND_S, TICK_S, LONGEST_S
+    link.KEEPALIVE_S, fetching.GAP_S = KEEPALIVE_S, GAP_S
     gallery = folder / "gallery.sqlite"
-    work = (gallery, folder / "enrolled.txt", end)
-    threading.Thread(target=enroll_until, args=work, daemon=True).start()
-    Service(gallery, 1.5).run(threading.Event())
+    for work in (
+        (enroll_until, gallery, folder / ENROLLED, end_s),
+        (ask_for_ever, gallery, folder / ANSWERED),
+    ):
+        threading.Thread(target=work[0], args=work[1:], daemon=True).start()
+    Service(gallery, 1.5, spread_s=1.0).run(threading.Event())
 
 
 if __name__ == "__main__":

@@ -8,27 +8,30 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from edge_runtime.errors import ReportError
+from profiles.bench.fleet.clocks import Clock
+from profiles.bench.fleet.network import Network, die_with_parent
 
 ROOT = Path(__file__).parents[3]
 BROKER = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
 
 
 class Part:
-    """A process that is started again after each fault."""
+    """A process that is started again after each fault. It ends with this program."""
 
-    def __init__(self, name: str, command: Sequence[object], log: Path) -> None:
-        self.name = name
-        self._command = [str(each) for each in command]
+    def __init__(
+        self, name: str, command: Sequence[object], log: Path, clock: Clock, network: Network
+    ) -> None:
+        self.name, self.clock = name, clock
+        self._command = [*network.inside(name), *map(str, command)]
         self._log = log
         self._child: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start the process, if it does not run."""
+        """Start the process, if it does not run; for the main thread."""
         if self._child is None or self._child.poll() is not None:
             with self._log.open("ab") as log:
                 self._child = subprocess.Popen(
@@ -36,7 +39,8 @@ class Part:
                     cwd=ROOT,
                     stdout=log,
                     stderr=log,
-                    env={**os.environ, "PYTHONPATH": str(ROOT)},
+                    env={**os.environ, "PYTHONPATH": str(ROOT), **self.clock.environment},
+                    preexec_fn=die_with_parent,
                 )
 
     def kill(self) -> None:
@@ -46,12 +50,17 @@ class Part:
             self._child.wait()
             self._child = None
 
-    def stop_for(self, seconds: float) -> None:
-        """Stop the process for some seconds, as a machine without CPU time does."""
+    def stop(self) -> None:
+        """Stop the process, as a machine without CPU time does."""
+        self._signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Let a stopped process go on."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
         if self._child is not None and self._child.poll() is None:
-            self._child.send_signal(signal.SIGSTOP)
-            time.sleep(seconds)
-            self._child.send_signal(signal.SIGCONT)
+            self._child.send_signal(number)
 
 
 def free_port() -> int:
@@ -64,7 +73,7 @@ def free_port() -> int:
 class Mosquitto(Part):
     """A broker that keeps its messages in a folder of its own."""
 
-    def __init__(self, folder: Path, port: int) -> None:
+    def __init__(self, folder: Path, port: int, clock: Clock, network: Network) -> None:
         """Raises `ReportError` without mosquitto."""
         if BROKER is None:
             raise ReportError("not installed", where="mosquitto", remedy="apt install mosquitto")
@@ -73,10 +82,11 @@ class Mosquitto(Part):
         self._data.chmod(0o777)
         config = folder / "mosquitto.conf"
         config.write_text(
-            f"listener {port} 127.0.0.1\nallow_anonymous true\npersistence true\n"
-            f"persistence_location {self._data}/\nautosave_interval 1\n"
+            f"listener {port} {network.address('broker')}\nallow_anonymous true\n"
+            f"persistence true\npersistence_location {self._data}/\nautosave_interval 1\n"
         )
-        super().__init__("broker", [BROKER, "-c", config], folder / "broker.log")
+        command = [BROKER, "-c", config]
+        super().__init__("broker", command, folder / "broker.log", clock, network)
 
     def wipe(self) -> None:
         """Remove all that the broker has stored; it must not run."""
@@ -84,7 +94,8 @@ class Mosquitto(Part):
             file.unlink()
 
 
-def file_server(folder: Path, public: Path, port: int) -> Part:
+def file_server(folder: Path, public: Path, port: int, clock: Clock, network: Network) -> Part:
     """Return a static file server for `public`."""
-    command = [sys.executable, "-m", "http.server", port, "--bind", "127.0.0.1"]
-    return Part("files", [*command, "--directory", public], folder / "files.log")
+    at = ["--bind", network.address("files"), "--directory", public]
+    command = [sys.executable, "-m", "http.server", port, *at]
+    return Part("files", command, folder / "files.log", clock, network)

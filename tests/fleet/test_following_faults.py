@@ -1,0 +1,98 @@
+"""A board whose server, disk or clock fails keeps what it has, and goes on later."""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime, timedelta
+from http.server import SimpleHTTPRequestHandler
+from pathlib import Path
+
+import pytest
+
+from edge_runtime.errors import (
+    ClockError,
+    FleetUnreachableError,
+)
+from edge_runtime.fleet.follower import Follower, board_state
+from edge_runtime.fleet.following import clock, fetching
+from edge_runtime.fleet.following.joined import (
+    folder_of,
+)
+from tests.support.fleet.following import begin_answer, join, refused
+from tests.support.fleet.repository import SignedFolder
+from tests.support.fleet.serving import Server
+
+
+def test_a_slow_server_is_left(
+    followed: Path, signed: SignedFolder, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    join(followed, server.url, signed)
+    monkeypatch.setattr(fetching, "FILE_S", 0.3)
+    monkeypatch.setattr(fetching, "LEAST_RATE", 1e9)
+
+    def slow(handler: SimpleHTTPRequestHandler) -> bool:
+        begin_answer(handler, 10_000)
+        try:
+            for _ in range(10_000):
+                handler.wfile.write(b" ")
+                handler.wfile.flush()
+                threading.Event().wait(0.01)
+        except OSError:
+            pass
+        return True
+
+    server.answer = slow
+    refused(followed, "the server is too slow", FleetUnreachableError)
+
+
+@pytest.mark.parametrize("status", [404, 403, 500, 503])
+def test_a_server_that_fails_is_unreachable(
+    followed: Path, signed: SignedFolder, server: Server, status: int
+) -> None:
+    join(followed, server.url, signed)
+
+    def fail(handler: SimpleHTTPRequestHandler) -> bool:
+        handler.send_error(status)
+        return True
+
+    server.answer = fail
+    refused(followed, "cannot be fetched", FleetUnreachableError)
+
+
+def test_without_a_network_the_board_keeps_what_it_has(
+    followed: Path, signed: SignedFolder
+) -> None:
+    join(followed, "http://127.0.0.1:9/", signed)
+    refused(followed, "cannot be fetched.*goes on with what it has", FleetUnreachableError)
+    join(followed, str(signed.folder / "unplugged"), signed)
+    refused(followed, "cannot be fetched", FleetUnreachableError)
+
+
+def test_a_wrong_clock_accepts_nothing(
+    followed: Path, signed: SignedFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signed.sign(now=datetime.now(UTC) + timedelta(hours=2))
+    with pytest.raises(ClockError, match="the fleet signed what this board has"):
+        Follower(followed).look()
+    refused(followed, "set it: timedatectl", ClockError)
+    monkeypatch.setattr(clock, "NOT_BEFORE", datetime.now(UTC) + timedelta(days=900))
+    refused(followed, "this software was written", ClockError)
+
+
+def test_a_running_follower_sees_that_its_state_expires(followed: Path) -> None:
+    """The server answers with the same bytes for ever."""
+    follower = Follower(followed)
+    follower.look()
+    follower.repository._fresh_until = datetime.now(UTC)
+    follower.look()
+    assert follower.repository._fresh_until > datetime.now(UTC)
+
+
+def test_damaged_metadata_on_the_board_is_fetched_again(
+    followed: Path, signed: SignedFolder
+) -> None:
+    """As after a power cut."""
+    for path in (folder_of(followed) / "metadata").glob("*.json"):
+        path.write_bytes(b"")
+    Follower(followed).look()
+    assert board_state(followed).version == 2
