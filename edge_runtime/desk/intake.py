@@ -224,9 +224,10 @@ def _take_status(connection: sqlite3.Connection, board: str, text: bytes, kept: 
         if count >= MOST_BOARDS:
             raise _RefusedError(f"more than {MOST_BOARDS} boards")
     connection.execute(
-        "INSERT INTO board VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (name) DO UPDATE SET last_seen = "
+        "INSERT INTO board VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (name) DO UPDATE SET "
         # A later time than now was noted when the desk's clock was ahead.
-        "CASE WHEN last_seen > ?2 THEN ?3 ELSE max(last_seen, ?3) END, version = ?4, status = ?5",
+        "last_seen = CASE WHEN last_seen > ?2 THEN ?3 ELSE max(last_seen, ?3) END, "
+        "version = ?4, status = ?5",
         (board, now, seen, max(0, min(version, 2**53)), text.decode()),
     )
 

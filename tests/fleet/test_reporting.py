@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 import time
 from dataclasses import replace
@@ -170,7 +171,7 @@ def test_boards_spread_their_looks_after_a_hint(
         asked.append((low, high))
         return 0.3 if high == 40.0 else high
 
-    monkeypatch.setattr(module.random, "uniform", uniform)
+    monkeypatch.setattr(random, "uniform", uniform)
     service = Service(board, every_s=3600, spread_s=40.0)
     service.look()
     asked.clear()

@@ -8,7 +8,7 @@ their clocks are set days ahead or behind, at random. The broker's disk is wiped
 desk signs with a clock that is days ahead, and two root keys must replace the online keys. A
 curator accepts, rejects and renames. When the faults end, every enrollment that a board committed
 must be decided by a signed version, and all boards must have the content that all signed versions
-give when they are applied to an empty gallery. No query may fail. The exit code is 9 if they have not.
+give when they are applied to an empty gallery. No query may fail. Else, the exit code is 9.
 
 Namespaces need root and `ip`; without them, the report says why there were no partitions.
 """
