@@ -1,6 +1,6 @@
 """One board as a process: it follows its fleet as `edge-runtime fleet follow`.
 
-Meanwhile it enrolls pictures, and it recognizes: it asks its gallery for the nearest picture.
+It also enrolls pictures, and recognizes: it asks its gallery for the nearest picture.
 """
 
 from __future__ import annotations

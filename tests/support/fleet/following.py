@@ -1,4 +1,4 @@
-"""A board that follows signed files from a folder or a file server, and recognizes meanwhile."""
+"""A board that follows signed files from a folder or a file server, while it recognizes."""
 
 from __future__ import annotations
 
