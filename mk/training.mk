@@ -3,6 +3,8 @@
 
 DESCRIBE ?=
 UNSEEN   ?=
+UNLABELLED ?=
+JUDGE    ?=
 HASH     := build/hash$(BITS)/mobilenet_v1_hash$(BITS)
 
 .PHONY: setup-train test-train hash evaluate accuracy
@@ -12,6 +14,7 @@ setup-train: $(TRAIN)/.ready  ## make the environment for training (torch, about
 test-train: $(TRAIN)/.ready  ## run the tests of training/
 	$(TRAIN)/bin/python -m pytest training/tests
 
+ifeq ($(UNLABELLED),)
 hash: $(TRAIN)/.ready  ## give a network another code length and evaluate it: make hash BITS=16 DATA=dir [MODEL=file] [METHOD=paper]
 	$(call require,DATA,make hash BITS=16 DATA=photos/)
 	$(TRAIN)/bin/python -m training build-model --model $(MODEL) $(addprefix --data ,$(DATA)) --bits $(BITS) \
@@ -21,6 +24,14 @@ hash: $(TRAIN)/.ready  ## give a network another code length and evaluate it: ma
 	$(TRAIN)/bin/python -m training evaluate --model $(HASH)_int8.onnx $(addprefix --data ,$(DATA)) --out $(HASH)_int8.json
 	$(TRAIN)/bin/python -m training model-card --evaluation $(HASH).json --small $(HASH)_int8.json \
 	  --evidence $(HASH).ship.json --out $(HASH).md
+else
+# A closed form needs no torch.
+HASHER := $(if $(filter-out itq lsh,$(METHOD)),$(TRAIN),$(VENV))
+hash: $(if $(filter $(VENV),$(HASHER)),$(VENV)/.train,$(TRAIN)/.ready)  ## without labels: make hash UNLABELLED=1 DATA=my-photos/ [METHOD=itq] [BITS=64] [JUDGE=labelled/]
+	$(call require,DATA,make hash UNLABELLED=1 DATA=my-photos/)
+	$(HASHER)/bin/python -m training finetune --unlabelled $(addprefix --data ,$(DATA)) $(addprefix --judge ,$(JUDGE)) \
+	  --method $(or $(METHOD),itq) $(if $(call given,BITS),--bits $(BITS)) $(if $(MODEL_GIVEN),--model $(MODEL)) --out $(if $(OUT_GIVEN),$(OUT),build/hash-unlabelled)
+endif
 
 evaluate: $(TRAIN)/.ready  ## evaluate a model on photos: make evaluate DATA=dir [MODEL=file [DESCRIBE="--scale 1/255 ..."]] [UNSEEN=split.csv]
 	$(call require,DATA,make evaluate DATA=photos/)

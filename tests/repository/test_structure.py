@@ -71,6 +71,7 @@ LAYERS = {
         {"onnx"},
         {"eval", "fit"},
         {"hash_layer"},
+        {"unlabelled"},
         {"experiments", "options", "reports"},
         {"papers"},
         {"commands"},
@@ -79,7 +80,7 @@ LAYERS = {
     "training.papers": (
         {"files", "inputs", "judging", "kept", "published"},
         {"networks", "rows"},
-        {"cifar10", "handmade", "compressed", "table3", "clips"},
+        {"cifar10", "handmade", "compressed", "table3", "clips", "unlabelled"},
         {"registry"},
         {"page"},
     ),

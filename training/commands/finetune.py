@@ -2,7 +2,9 @@
 
 \b
     python -m training finetune --data DIR --out build/my-model
+    python -m training finetune --unlabelled --data DIR --method itq --out build/my-model
     make train DATA=my-photos/
+    make hash UNLABELLED=1 DATA=my-photos/
 
 Nothing needs to be downloaded: the backbone of the shipped model stays as it is, and a new hash
 layer is fitted to its features in closed form. Other methods are trained and need torch.
@@ -15,6 +17,11 @@ the photos of both parts. The new model is written only if it finds held-out pho
 shipped one by more than chance, and if strangers stay unknown. Strangers are labels that the
 layer is fitted without. They are queried in galleries of the other labels with the default
 settings. With ten labels or more, the radius is measured on them, too.
+
+With --unlabelled, the photos need no labels, and sub-folders mean nothing. itq and lsh are closed
+forms; contrastive and deepbit are trained and need torch. The new code is kept only if it is better
+beyond chance: for the labelled photos of --judge, which the fit never sees, or without them, in
+finding a held-out photo by an augmented view of it. The latter is not an accuracy.
 
 The last message on stderr states the outcome, and stdout gets a JSON report.
 """
@@ -65,6 +72,9 @@ from training.methods import SUPERVISED
 from training.methods.linear_map import LinearMap
 from training.onnx.model_file import save
 from training.onnx.quantize_qdq import agreement, quantize
+from training.options import BITS
+from training.unlabelled.fit import METHODS
+from training.unlabelled.run import Job, fit_to_folder
 
 LEAST_LABELS, LEAST_HELD_OUT = 5, 10
 """Labels that are needed, each with two photos to fit to and one that is held out, and all photos
@@ -154,10 +164,9 @@ def passes_of(backbone: FeatureModel, cache: PixelCache, augmented: int, seed: i
 )
 @click.option(
     "--method",
-    type=click.Choice([REFIT, *sorted(SUPERVISED)]),
-    default=REFIT,
-    show_default=True,
-    help="Method that fits the hash layer; all but refit need torch.",
+    type=click.Choice(list(dict.fromkeys([REFIT, *sorted(SUPERVISED), *METHODS]))),
+    help="Method that fits the hash layer; all but refit, itq and lsh need torch."
+    "  [default: refit; itq with --unlabelled]",
 )
 @click.option(
     "--passes",
@@ -166,11 +175,35 @@ def passes_of(backbone: FeatureModel, cache: PixelCache, augmented: int, seed: i
     help="Augmented views per photo, for methods that are trained.",
 )
 @click.option("--seed", default=1, show_default=True)
+@click.option("--unlabelled", is_flag=True, help="The photos have no labels.")
+@click.option(
+    "--judge", multiple=True, type=Path, help="Labelled photos that judge a code without labels."
+)
+@click.option("--bits", type=BITS, help="Length of a code without labels.  [default: the model's]")
 @report_errors
 def main(
-    data: tuple[Path, ...], model: Path | None, out: Path, method: str, passes: int, seed: int
+    data: tuple[Path, ...],
+    model: Path | None,
+    out: Path,
+    method: str | None,
+    passes: int,
+    seed: int,
+    unlabelled: bool,
+    judge: tuple[Path, ...],
+    bits: int | None,
 ) -> None:
     """Run the command."""
+    if not unlabelled and (judge or bits):
+        raise click.UsageError("--judge and --bits go with --unlabelled")
+    method = method or ("itq" if unlabelled else REFIT)
+    if method not in (METHODS if unlabelled else (REFIT, *SUPERVISED)):
+        raise click.UsageError(
+            f"{method} is a method for photos {'with' if unlabelled else 'without'} labels"
+        )
+    if unlabelled:
+        job = Job(data, find_model(model), out, method, bits, passes, seed, judge)
+        click.echo(json.dumps(fit_to_folder(job)))
+        return
     if method != REFIT:
         _ = SUPERVISED[method]  # reports a missing torch before any work
         from training.determinism import set_determinism

@@ -7,6 +7,7 @@ import click
 from training.cli import LazyGroup
 
 VERBS = {
+    "unlabelled": ("unlabelled", "Judge codes fitted to photos without labels."),
     "alexnet": ("alexnet", "Train the small AlexNet-shaped network that other tables need."),
     "cifar10": ("cifar10", "Run hashing methods on CIFAR-10 by the survey's protocol."),
     "handmade": ("handmade", "Judge VHB and SSFS beside global features and networks."),

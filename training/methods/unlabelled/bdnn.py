@@ -67,10 +67,10 @@ class UHBDNN(Unlabelled):
         def closure() -> Tensor:
             optimizer.zero_grad()
             loss = self.objective(inputs, codes)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             return loss
 
-        optimizer.step(closure)  # type: ignore[no-untyped-call]
+        optimizer.step(closure)
 
     def objective(self, inputs: Tensor, codes: Tensor) -> Tensor:
         """Return J for inputs [m, D] and codes +-1 [m, K]."""

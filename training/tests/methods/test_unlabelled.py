@@ -96,8 +96,8 @@ def test_cibhash_wants_views_alike_and_photos_different() -> None:
 def with_layer(net: DeepBit, weight: list[list[float]]) -> DeepBit:
     layer = net.encoder[0]
     with torch.no_grad():
-        layer.weight.copy_(torch.tensor(weight))  # type: ignore[operator, union-attr]
-        layer.bias.zero_()  # type: ignore[operator, union-attr]
+        layer.weight.copy_(torch.tensor(weight))
+        layer.bias.zero_()
     return net
 
 

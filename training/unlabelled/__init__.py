@@ -1,0 +1,1 @@
+"""A hash layer for a folder of photos without labels."""
