@@ -68,7 +68,9 @@ def require_different(different: int, readable: int, listed: int, bits: int, whe
     if readable < listed:
         what += f", and {listed - readable} unreadable"
     raise DataError(
-        f"{what}; {bits} bits need {needed}", where=where, remedy="add photos, or ask for fewer bits"
+        f"{what}; {bits} bits need {needed}",
+        where=where,
+        remedy="add photos, or ask for fewer bits",
     )
 
 
