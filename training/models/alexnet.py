@@ -7,7 +7,7 @@ normalization and dropout are left out. Batch norms fold into the weights (`fold
 and multiply-adds are those of the original.
 
 At full size the two layers take inputs of 227 pixels and have 4096 units. No weights of the
-original with a licence are at hand: `python -m training papers alexnet` trains a smaller one.
+original with a license are at hand: `python -m training papers alexnet` trains a smaller one.
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ def load_network(path: Path) -> AlexNet:
         network = AlexNet(**state["shape"])
         network.load_state_dict(state["weights"])
     except Exception as error:  # torch raises almost anything for a damaged file
-        what = "not found" if isinstance(error, FileNotFoundError) else "not an AlexNet of ours"
+        what = "not found" if isinstance(error, FileNotFoundError) else "not a stored AlexNet"
         raise ModelError(what, where=path, remedy=remedy) from error
     network.eval()
     return network

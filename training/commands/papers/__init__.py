@@ -8,6 +8,8 @@ from training.cli import LazyGroup
 
 VERBS = {
     "unlabelled": ("unlabelled", "Judge codes fitted to photos without labels."),
+    "table3": ("table3", "Repeat Table 3 of the seed paper on both backbones."),
+    "low-rank-pruned": ("low_rank_pruned", "Judge low-rank and pruned hash networks."),
     "alexnet": ("alexnet", "Train the small AlexNet-shaped network that other tables need."),
     "cifar10": ("cifar10", "Run hashing methods on CIFAR-10 by the survey's protocol."),
     "handmade": ("handmade", "Judge VHB and SSFS beside global features and networks."),

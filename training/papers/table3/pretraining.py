@@ -1,6 +1,6 @@
 """Pretrain a small AlexNet-shaped network: it learns to describe photos as MobileNet-v1 does.
 
-The networks of DLBH and SSDH began with AlexNet's ImageNet weights. None with a licence are at
+The networks of DLBH and SSDH began with AlexNet's ImageNet weights. None with a license are at
 hand, so a smaller one is trained by distillation (Hinton et al. 2015; Romero et al., "FitNets",
 2015): the teacher is MobileNet-v1 with its ImageNet weights. No label is used. Teacher and student
 see the same augmented photo. The student has seen some ten thousand photos instead of 1.3 million,

@@ -69,7 +69,7 @@ def test_a_stored_network_is_read_again_or_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="not found"):
         load_network(tmp_path / "none.pt")
     path.write_bytes(path.read_bytes()[:500])
-    with pytest.raises(ModelError, match="not an AlexNet of ours"):
+    with pytest.raises(ModelError, match="not a stored AlexNet"):
         load_network(path)
     with pytest.raises(ModelError, match="larger input"):
         AlexNet(side=60)

@@ -1,0 +1,121 @@
+"""Judge low-rank and pruned variants of a hash network beside the whole one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from torch import nn
+
+from training.data.photo_sets import label_indices
+from training.data.pixel_cache import PixelCache
+from training.hash_layer.fit import HeadRecipe, fit_head
+from training.models.alexnet import AlexNet
+from training.models.cost import cost_of
+from training.papers.compressed.chain import Chain, Judge, alexnet_chain, mobilenet_chain, moments
+from training.papers.compressed.low_rank import decompose, low_rank
+from training.papers.compressed.pruned import prune_channels, prune_weights, sparse_megabytes
+from training.papers.rows import Row
+
+RANKS, PRUNED, CUT = (0.5, 0.25), (0.5, 0.75), (0.1,)
+"""Shares: of the weights in two factors, of weights that are pruned, of channels that are cut."""
+SAMPLES = 128
+"""Photos of the database that the factors and the channels are chosen on."""
+MEASURE = "MAP@100 (%)"
+_FIXED = "Deterministic: nothing is trained."
+_RESULTS = Path(__file__).resolve().parents[2] / "results"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A way to make a network smaller; `make` returns its late layers."""
+
+    name: str
+    source: str
+    make: Callable[[], nn.Sequential]
+    sparse: bool = False
+
+
+def variants(chain: Chain, judge: Judge) -> Iterator[Variant]:
+    """Yield the whole network and its variants, the mildest of each kind first."""
+    late = chain.late
+    found = moments(late, judge.samples(SAMPLES))
+    halves = decompose(late, found)
+    yield Variant("fp32", "Howard et al. 2017; Krizhevsky et al. 2012", lambda: late)
+    for share in RANKS:
+        yield Variant(
+            f"low rank, {share:.0%} of the weights", "Denton et al. 2014, NIPS",
+            partial(low_rank, late, halves, share),
+        )  # fmt: skip
+    for share in PRUNED:
+        yield Variant(
+            f"{share:.0%} of the weights pruned", "Han et al. 2015, NIPS",
+            partial(prune_weights, late, share), sparse=True,
+        )  # fmt: skip
+    if chain.name == "MobileNet-v1":
+        for share in CUT:
+            yield Variant(
+                f"{share:.0%} of the channels cut", "Li et al. 2017, ICLR",
+                partial(prune_channels, late, found, share),
+            )  # fmt: skip
+
+
+def judge_variant(chain: Chain, judge: Judge, variant: Variant) -> dict[str, float]:
+    """Return MAP@100 in percent, size in MB and million multiply-adds of a variant."""
+    late = variant.make().eval()
+    whole = chain.with_late(late).whole
+    cost = cost_of(whole, chain.side)
+    size = sparse_megabytes(whole) if variant.sparse else cost.megabytes
+    return {
+        "map": judge.mean_ap(late), "MB": round(size, 2),
+        "million_multiply_adds": round(cost.multiply_adds / 1e6, 1),
+        "million_without_zeros": round(cost.nonzero_multiply_adds / 1e6, 1),
+    }  # fmt: skip
+
+
+def row_of(chain: Chain, variant: Variant, found: dict[str, float], source: str) -> Row:
+    """Return the row of a judged variant on the set `source`."""
+    return Row(
+        system=f"{chain.name}, {variant.name}", source=variant.source,
+        setting=f"64 bits, {source}", measure=MEASURE, values=[found["map"]],
+        one_seed_reason=_FIXED,
+        extra={name: value for name, value in found.items() if name != "map"},
+    )  # fmt: skip
+
+
+def shipped(model: Path, database: PixelCache, queries: PixelCache) -> tuple[Chain, Judge]:
+    """Return the shipped network and what judges its variants."""
+    chain = mobilenet_chain(model)
+    return chain, Judge(chain, database, queries)
+
+
+def fitted(network: AlexNet, database: PixelCache, queries: PixelCache) -> tuple[Chain, Judge]:
+    """Return the AlexNet-shaped network with a 64-bit layer of the paper's loss, and its judge.
+
+    The network itself is that of `papers alexnet`; only the layer has seen labels.
+    """
+    blank = np.zeros((64, network.hidden), np.float32), np.zeros(64, np.float32)
+    chain = alexnet_chain(network, blank)
+    judge = Judge(chain, database, queries)
+    features, _ = judge.features(nn.Sequential(*list(chain.late)[:-1]))
+    index = label_indices(database.photos)
+    labels = np.array([index[photo.label] for photo in database.photos], np.int64)
+    layer = fit_head([features], labels, len(index), HeadRecipe("paper", 64))
+    return chain.with_late(alexnet_chain(network, layer).late), judge
+
+
+def int8_row(source: str) -> Row | None:
+    """Return the row of the shipped int8 model, from its own result file, if it knows the set."""
+    found = json.loads((_RESULTS / "shipped_int8.json").read_text(encoding="utf-8"))
+    if source not in found["sets"]:
+        return None
+    value = found["sets"][source]["protocols"]["official"]["map100"]
+    return Row(
+        system="MobileNet-v1, int8", source="results/shipped_int8.json", measure=MEASURE,
+        setting=f"64 bits, {source}", values=[round(value, 2)], one_seed_reason=_FIXED,
+        extra={"MB": round(found["bytes"] / 1e6, 2)},
+    )  # fmt: skip

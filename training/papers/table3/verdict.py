@@ -1,0 +1,105 @@
+"""Judge the order of Table 3 from the values: sentences that no one types."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from math import hypot
+from statistics import mean, stdev
+
+ORDER = ("paper", "ssdh", "dlbh")
+"""The deep methods of Table 3, best first."""
+NAMES = {"paper": "the paper's method", "ssdh": "SSDH", "dlbh": "DLBH"}
+OWN = {"paper": "mobilenet", "ssdh": "alexnet", "dlbh": "alexnet"}
+"""The backbone that each method had in the paper."""
+BACKBONES = {"mobilenet": "MobileNet-v1", "alexnet": "the AlexNet-shaped network"}
+Cells = Mapping[tuple[str, str], Sequence[float]]
+"""(network, method) -> MAP@100 per seed, of one set and one length."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """Two neighbors of the order: is the first better, beyond the spread of both?"""
+
+    better: str
+    worse: str
+    gain: float
+    spread: float
+
+    @property
+    def verdict(self) -> str:
+        """Return "holds", "is within the spread" or "is reversed"."""
+        if abs(self.gain) <= self.spread:
+            return "is within the spread"
+        return "holds" if self.gain > 0 else "is reversed"
+
+
+def compare(better: str, worse: str, first: Sequence[float], second: Sequence[float]) -> Step:
+    """Compare the values of two methods; the spread is that of the difference over the seeds."""
+    spreads = [stdev(each) if len(each) > 1 else 0.0 for each in (first, second)]
+    return Step(better, worse, mean(first) - mean(second), hypot(*spreads))
+
+
+def judge_order(cells: Cells, networks: Mapping[str, str]) -> str:
+    """Return a sentence on the order with each method on its network in `networks`.
+
+    Methods without values make it say which are missing.
+    """
+    values = {method: cells.get((networks[method], method), ()) for method in ORDER}
+    if missing := [NAMES[method] for method in ORDER if not values[method]]:
+        return f"not judged: {' and '.join(missing)} not yet run"
+    steps = [compare(a, b, values[a], values[b]) for a, b in pairwise(ORDER)]
+    figures = ", ".join(f"{NAMES[method]} {_figure(values[method])}" for method in ORDER)
+    if all(step.verdict == "holds" for step in steps):
+        said = "the order holds, each step beyond the spread"
+    elif any(step.verdict == "is reversed" for step in steps):
+        said = "the order does not hold"
+    else:
+        said = "the order is not decided"
+    parts = [
+        f"{NAMES[step.better]} over {NAMES[step.worse]} {step.verdict} ({step.gain:+.1f})"
+        for step in steps
+        if step.verdict != "holds"
+    ]
+    return "; ".join([f"{said} ({figures})", *parts])
+
+
+def judge_cause(cells: Cells) -> str:
+    """Return a sentence that says whether the order comes from the backbone or from the loss."""
+    both = [m for m in ORDER if all(cells.get((net, m)) for net in BACKBONES)]
+    if len(both) < len(ORDER):
+        return "not judged: not every method has run on both networks"
+    gains = {m: mean(cells["mobilenet", m]) - mean(cells["alexnet", m]) for m in ORDER}
+    by_loss = {
+        net: max(mean(cells[net, m]) for m in ORDER) - min(mean(cells[net, m]) for m in ORDER)
+        for net in BACKBONES
+    }
+    larger = min(gains.values()) > max(by_loss.values())
+    smaller = max(gains.values()) < min(by_loss.values())
+    said = "both matter"
+    if larger:
+        said = "the backbone decides"
+    elif smaller:
+        said = "the loss decides"
+    return (
+        f"{said}: MobileNet-v1 instead of the AlexNet-shaped network changes a method by "
+        f"{min(gains.values()):+.1f} to {max(gains.values()):+.1f}; on one network, the best and "
+        f"the worst loss are {min(by_loss.values()):.1f} to {max(by_loss.values()):.1f} apart"
+    )
+
+
+def sentences(source: str, bits: int, cells: Cells) -> list[str]:
+    """Return all sentences for one set and one length."""
+    where = f"{source}, {bits} bits"
+    found = [f"{where}, each on its own backbone: {judge_order(cells, OWN)}."]
+    for network, name in BACKBONES.items():
+        order = judge_order(cells, dict.fromkeys(ORDER, network))
+        found.append(f"{where}, all on {name}: {order}.")
+    return [*found, f"{where}, backbone or loss: {judge_cause(cells)}."]
+
+
+def _figure(values: Sequence[float]) -> str:
+    if len(values) < 2:
+        return f"{mean(values):.1f}, one seed"
+    return f"{mean(values):.1f} ± {stdev(values):.1f}"
