@@ -50,3 +50,24 @@ CIFAR10: dict[str, Published] = {
     ),
     "the paper's layer": Published("Qi, Liu & Liu 2017"),
 }
+
+_GIST = "CIFAR-10, split I, GIST features (Table 3 of doi 10.1155/2017/8961091)"
+_DEEPBIT = (
+    "CIFAR-10, MAP@1000, 10,000 queries, 50,000 images searched and trained on (the authors'"
+    " repository, kevinlin311tw/cvpr16-deepbit)"
+)
+UNLABELLED_CIFAR10: dict[str, Published] = {
+    "LSH": Published("Charikar 2002, STOC", _GIST, {12: 12.1, 24: 12.6, 32: 12.0, 48: 12.0}),
+    "PCA-ITQ": Published(
+        "Gong & Lazebnik 2011, CVPR", _GIST, {12: 16.2, 24: 16.9, 32: 17.2, 48: 17.5}
+    ),
+    "DH": Published(
+        "Liong et al. 2015, CVPR", f"{_DEEPBIT}; GIST features", {16: 16.17, 32: 16.62, 64: 16.96}
+    ),
+    "DeepBit": Published(
+        "Lin et al. 2016, CVPR", f"{_DEEPBIT}; VGG-16", {16: 19.43, 32: 24.86, 64: 27.73}
+    ),
+    "UH-BDNN": Published("Do et al. 2016, ECCV"),
+    "CIBHash": Published("Qiu et al. 2021, IJCAI"),
+}
+"""Methods without labels; that the figures of CIBHash are missing means they were not checked."""

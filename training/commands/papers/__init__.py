@@ -12,6 +12,7 @@ VERBS = {
     "low-rank-pruned": ("low_rank_pruned", "Judge low-rank and pruned hash networks."),
     "alexnet": ("alexnet", "Train the small AlexNet-shaped network that other tables need."),
     "cifar10": ("cifar10", "Run hashing methods on CIFAR-10 by the survey's protocol."),
+    "cifar10-unlabelled": ("cifar10_unlabelled", "Run methods without labels on CIFAR-10."),
     "handmade": ("handmade", "Judge VHB and SSFS beside global features and networks."),
     "page": ("page", "Generate docs/results/PAPERS.md from training/results/papers/."),
 }
