@@ -108,6 +108,6 @@ def main(
         f"python -m training papers table3 {shown} --weights {weights}",
         {bench.source: bench.split for bench in benches},
         bits, found, loaded, side,
-        f"Inputs of {side} pixels, {epochs} epochs, frozen early units.",
+        f"Inputs of {side} pixels, {epochs} epochs, frozen early units.", results,
     )  # fmt: skip
     log(f"{sum(map(len, found.values()))} values: {write_table('table3', made, results)}")

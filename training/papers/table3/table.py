@@ -11,8 +11,15 @@ from training.models.alexnet import SIDE, AlexNet
 from training.models.cost import Cost, cost_of
 from training.models.mobilenet_v1 import Backbone
 from training.models.staged import Staged
-from training.papers.rows import SEEDS, Row, Table
-from training.papers.table3.verdict import BACKBONES, ORDER, OWN, Cells, sentences
+from training.papers.rows import RESULTS, SEEDS, Row, Table, read_table
+from training.papers.table3.verdict import (
+    BACKBONES,
+    ORDER,
+    OWN,
+    Cells,
+    judge_hand_made,
+    sentences,
+)
 
 PUBLISHED = Path(__file__).resolve().parents[2] / "results" / "published.json"
 PAPER_CLASSES = 162
@@ -33,7 +40,8 @@ _WITHOUT_IMAGENET = (
     " architecture. The rows of one network can be compared; the step from the paper's method to"
     " SSDH, each on its own network, is larger here than it would be with the original's weights."
 )
-_VHB = "See the table of hand-made systems."
+_VHB = "The table of the hand-made systems has not been made."
+HAND_MADE = ("SSFS", "VHB")
 Found = dict[tuple[str, int, str, str], list[float]]
 """(set, bits, network, method) -> MAP@100 per seed."""
 
@@ -46,10 +54,12 @@ def table(
     networks: dict[str, Staged],
     side: int,
     settings: str,
+    results: Path = RESULTS,
 ) -> Table:
     """Return the table; `splits` says for each set how it is split, in words.
 
     `networks` are the two backbones as they are trained here, for inputs of `side` pixels.
+    The rows of VHB and SSFS are those of the hand-made systems in the folder `results`, if any.
     """
     published = json.loads(PUBLISHED.read_text(encoding="utf-8"))["methods"]
     costs = {
@@ -64,7 +74,10 @@ def table(
         for method in ORDER
         for network in (OWN[method], *(name for name in BACKBONES if name != OWN[method]))
     ]
-    rows += [_hand_made(name, published) for name in ("SSFS", "VHB")]
+    by_hand = hand_made(results)
+    known = {row.system for row in by_hand}
+    rows += by_hand
+    rows += [_missing(name, published) for name in HAND_MADE if name not in known]
     rows += _costs(published)
     said = [
         sentence
@@ -72,6 +85,9 @@ def table(
         for bits in lengths
         for sentence in sentences(source, bits, _cells(source, bits, found))
     ]
+    for source in splits:
+        values = {row.system: row.values for row in by_hand if source in row.setting}
+        said.append(judge_hand_made(source, values, _cells(source, max(lengths), found)))
     notes = [settings, _SHARED, _WITHOUT_IMAGENET, *said]
     data = "; ".join(f"{source}: {words}" for source, words in splits.items())
     return Table(command=command, data=data, rows=rows, notes=notes)
@@ -113,7 +129,18 @@ def _row(
     )  # fmt: skip
 
 
-def _hand_made(name: str, published: dict[str, Any]) -> Row:
+def hand_made(results: Path) -> list[Row]:
+    """Return the rows of VHB and SSFS, as whole systems, in the folder `results`."""
+    path = results / "handmade.json"
+    rows = read_table(path).rows if path.exists() else ()
+    return [
+        row
+        for row in rows
+        if row.system in HAND_MADE and row.measure == MEASURE and row.published is not None
+    ]
+
+
+def _missing(name: str, published: dict[str, Any]) -> Row:
     source = {"SSFS": "Wang et al. 2016", "VHB": "He et al. 2012, CVPR"}[name]
     return Row(
         system=name, source=source, setting="64 bits", measure=MEASURE,

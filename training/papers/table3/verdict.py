@@ -99,6 +99,25 @@ def sentences(source: str, bits: int, cells: Cells) -> list[str]:
     return [*found, f"{where}, backbone or loss: {judge_cause(cells)}."]
 
 
+def judge_hand_made(source: str, by_hand: Mapping[str, Sequence[float]], cells: Cells) -> str:
+    """Return a sentence that compares the hand-made systems with the deep ones on their own nets.
+
+    `by_hand` are their values by name, `cells` those of the longest code.
+    """
+    deep = {m: cells[OWN[m], m] for m in ORDER if cells.get((OWN[m], m))}
+    where = f"{source}, hand-made systems"
+    if not by_hand or not deep:
+        return f"{where}: not judged, as they or the deep methods are not yet run."
+    best = max(by_hand, key=lambda name: mean(by_hand[name]))
+    worst = min(deep, key=lambda method: mean(deep[method]))
+    step = compare(worst, best, deep[worst], by_hand[best])
+    said = {"holds": "is below", "is reversed": "is above"}.get(step.verdict, "is level with")
+    return (
+        f"{where}: the best, {best} ({_figure(by_hand[best])}), {said} the worst deep method on its"
+        f" own backbone, {NAMES[worst]} ({_figure(deep[worst])})."
+    )
+
+
 def _figure(values: Sequence[float]) -> str:
     if len(values) < 2:
         return f"{mean(values):.1f}, one seed"

@@ -16,9 +16,16 @@ from training.methods.paper import Paper
 from training.models.alexnet import AlexNet, save_network
 from training.models.cost import cost_of
 from training.models.mobilenet_v1 import Backbone, HashNetwork
-from training.papers.rows import read_table
+from training.papers.rows import Row, Table, read_table, write_table
 from training.papers.table3.lengths import Lengths
-from training.papers.table3.verdict import compare, judge_cause, judge_order, sentences
+from training.papers.table3.table import hand_made
+from training.papers.table3.verdict import (
+    compare,
+    judge_cause,
+    judge_hand_made,
+    judge_order,
+    sentences,
+)
 from training.tests.conftest import draw_photos
 
 OWN = {"paper": "mobilenet", "ssdh": "alexnet", "dlbh": "alexnet"}
@@ -105,6 +112,25 @@ def narrow() -> Backbone:
     network.train()
     network(torch.rand(8, 3, 72, 72) * 2 - 1)
     return network
+
+
+def test_hand_made_systems_are_compared_with_the_worst_deep_method(tmp_path: Path) -> None:
+    cells = {("mobilenet", "paper"): [90.0], ("alexnet", "dlbh"): [50.0, 52.0]}
+    by_hand = {"VHB": [20.0], "SSFS": [30.0]}
+    said = judge_hand_made("set", by_hand, cells)
+    assert "the best, SSFS (30.0, one seed), is below the worst deep method" in said
+    assert "DLBH (51.0 ± 1.4)" in said
+    assert "is above" in judge_hand_made("set", {"VHB": [70.0]}, cells)
+    assert "is level with" in judge_hand_made("set", {"VHB": [50.5]}, cells)
+    assert "not judged" in judge_hand_made("set", {}, cells)
+    rows = [
+        Row("VHB", "a", "set", "MAP@100 (%)", 19.36, "b", (1, 2, 3), differs="c"),
+        Row("VHB", "a", "set, votes", "MAP@100 (%)", values=(1, 2, 3)),
+        Row("VHB", "a", "set", "P@1 (%)", values=(1, 2, 3)),
+    ]
+    assert hand_made(tmp_path) == []
+    write_table("handmade", Table("command", "data", rows), tmp_path)
+    assert [row.published for row in hand_made(tmp_path)] == [19.36]
 
 
 @pytest.fixture
