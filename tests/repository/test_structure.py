@@ -81,6 +81,7 @@ LAYERS = {
         {"files", "inputs", "judging", "kept", "published"},
         {"networks", "rows"},
         {"cifar10", "handmade", "compressed", "table3", "clips", "unlabelled"},
+        {"transmission"},
         {"registry"},
         {"page"},
     ),

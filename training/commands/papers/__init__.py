@@ -15,6 +15,7 @@ VERBS = {
     "cifar10-unlabelled": ("cifar10_unlabelled", "Run methods without labels on CIFAR-10."),
     "handmade": ("handmade", "Judge VHB and SSFS beside global features and networks."),
     "page": ("page", "Generate docs/results/PAPERS.md from training/results/papers/."),
+    "transmission": ("transmission", "Compare the ways to send a query: bytes against accuracy."),
 }
 """Verb -> module in this package and one line of help."""
 
