@@ -30,14 +30,14 @@ def plot(sets: Mapping[str, Sequence[Row]], measure: str) -> bytes:
     """
     names = list(dict.fromkeys(row.system for rows in sets.values() for row in rows))
     with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(3.4 * len(sets), 4.4), layout="constrained")
+        figure = Figure(figsize=(max(8.0, 3.4 * len(sets)), 4.4), layout="constrained")
         panels = figure.subplots(1, len(sets), sharey=True, squeeze=False)[0]
         for panel, (title, rows) in zip(panels, sets.items(), strict=True):
             for number, name in enumerate(names):
                 points = sorted(
                     (float(row.extra["bytes_per_query"]), row.mean)
                     for row in rows
-                    if row.system == name and row.measure == measure and row.mean is not None
+                    if row.system == name and row.mean is not None
                 )
                 if points:
                     panel.plot(*zip(*points, strict=True), label=name, color=f"C{number}",

@@ -35,8 +35,8 @@ def chosen_queries(count: int, most: int) -> NDArray[np.int64]:
 
 def run_set(
     sides: Sides, model: Path, seeds: Sequence[int], most: int, folder: Path, finished: FinishedRuns
-) -> list[tuple[Result, list[Result]]]:
-    """Return each way and setting with its results: one per seed, or one if nothing is random.
+) -> list[list[Result]]:
+    """Return the results of each way and setting: one per seed, or one if nothing is random.
 
     `most` queries are sent at most. Raises ModelError if `model` gives no features.
     """
@@ -87,7 +87,7 @@ def run_set(
             judged("local", settings, seed, _late(local, seed))
     finally:
         engine.close()
-    return [(results[0], results) for results in table.values()]
+    return list(table.values())
 
 
 def _late(make: Any, seed: int) -> Iterator[ways.Sent]:
