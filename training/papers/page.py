@@ -26,6 +26,8 @@ TITLES = {
     "clips": "Clips, sound and heading",
 }
 """Result file -> title of its section, in the order of the page."""
+PLOTS = {"transmission": ("images/transmission.svg", "bytes per query against P@1")}
+"""Result file -> the plot that its command writes beside it, from the page, and what it shows."""
 SECTIONS = (
     ("Hashing and search", HASHING),
     ("Mobile visual search", SEARCH),
@@ -98,6 +100,9 @@ def _section(name: str, table: Table) -> list[str]:
     parts = [f"## {title_of(name)}", f"    {table.command}", _sentence(table.data)]
     if table.notes:
         parts.append("\n".join(f"- {_sentence(note)}" for note in table.notes))
+    if name in PLOTS:
+        place, shows = PLOTS[name]
+        parts.append(f"![{shows}]({place})")
     parts.append(_table(table.rows))
     return [*parts, *_differences(table.rows)]
 

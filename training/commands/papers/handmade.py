@@ -26,7 +26,7 @@ from training.papers.handmade.study import read_sides, run_global, run_network, 
 from training.papers.handmade.table import rows_of
 from training.papers.rows import RESULTS, SEEDS, Row, Table, write_table
 
-_ONE = "deterministic: a finished network, and no random part in the ranking"
+_ONE = "deterministic"
 _NOTES = (
     "ms_per_query is the CPU time of computing a query, with one thread, on the machine that made"
     " this table; search_ms that of the search, all steps of a system together.",

@@ -41,7 +41,7 @@ _SOURCES = {
     "hash bits, progressive": "Liu et al. 2017, section 1.2: hashing",
 }
 _MEASURE = "P@1 (%)"
-_ONE = "deterministic: a finished network and no random part"
+_ONE = "deterministic"
 _NOTES = (
     "Bytes are those of the query alone, without those of a connection. JPEG bytes have the file's"
     " own header and tables, about 600 bytes.",
