@@ -1,6 +1,6 @@
 """SSFS: space-saliency selection of fingerprints, then hash codes (Wang et al. 2016).
 
-The paper's text is not to be had here. What follows is rebuilt from its title and the survey's
+The paper's text was not available. What follows is rebuilt from its title and the survey's
 description: of the local features ("fingerprints") of a photo, only those are kept that attract
 the eye, and of the stored ones only those that tell their place from the others. The kept ones
 are hashed, and vote with the weight of how well they tell their place.
@@ -34,8 +34,8 @@ def distinctness(gallery: Gallery, photos: Sequence[LocalFeatures], places: Rows
     """Return [F] how well each stored feature tells its place: 0 (not at all) to 1.
 
     `places` [photos] is the place of each stored photo. A feature's matches in other photos are
-    counted: the share of its own place, with one match of another place added, so that a feature
-    that nothing else resembles is in the middle of neither.
+    counted: the share of those of its own place, after adding a quarter of a match of its own and
+    three quarters of one of another. A feature without matches has 0.25.
     """
     result = []
     for number, features in enumerate(photos):
@@ -58,15 +58,15 @@ class Ssfs:
         chosen = [each.features.rows(salient_rows(each)) for each in photos]
         every = make_gallery(chosen, BITS, seed)
         telling = distinctness(every, chosen, places)
-        kept, self._weights = [], []
+        kept, telling_kept = [], []
         ends = np.cumsum([len(each) for each in chosen])
         for features, end in zip(chosen, ends, strict=True):
             own = telling[end - len(features) : end]
             rows = np.argsort(-own, kind="stable")[:DISTINCT]
             kept.append(features.rows(rows))
-            self._weights.append(own[rows])
+            telling_kept.append(own[rows])
         self._all, self._kept = every, make_gallery(kept, BITS, seed)
-        self._telling = np.concatenate(self._weights)
+        self._telling = np.concatenate(telling_kept)
         self._roots = [
             np.sqrt([max(len(each), 1) for each in side]).astype(np.float32)
             for side in (chosen, kept)

@@ -19,12 +19,12 @@ _SOURCES = {
 }
 _DIFFERS = {
     "VHB": (
-        "Other photos. Rebuilt from the abstract and a review, because the text was not to be"
-        " had: SIFT instead of the paper's features, SPICA bits, 12 tables of at most 18 of the"
-        " 80 bits, and our own weights of votes, verification score and outline."
+        "Other photos. Rebuilt from the abstract and a review, because the text was not"
+        " available: SIFT instead of the paper's features, SPICA bits, 12 tables of at most 18 of"
+        " the 80 bits, and our own weights of votes, verification score and outline."
     ),
     "SSFS": (
-        "Other photos. The text was not to be had: rebuilt from the title and the survey's"
+        "Other photos. The text was not available: rebuilt from the title and the survey's"
         " description. The formulas of saliency and distinctness are ours."
     ),
 }
