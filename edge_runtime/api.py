@@ -165,17 +165,28 @@ class Recognizer:
         return enroll_photos(self.engine, self.gallery, photos, options, faults=faults)
 
     def enroll_clip(
-        self, label: str, clip: StrPath, frames: int = 8, *, views: bool = True
+        self,
+        label: str,
+        clip: StrPath,
+        frames: int = 8,
+        *,
+        views: bool = True,
+        sound: bool = True,
     ) -> EnrollResult:
         """Enroll up to `frames` frames of a video file that are sharp and differ from each other.
 
-        `views`: as for `enroll`. Raises `PhotoError` if the clip has no usable frame.
+        `views`: as for `enroll`. `sound`: also store its sound, if it has any and can be decoded.
+        Raises `PhotoError` if the clip has no usable frame.
         """
         from edge_runtime.clips.enroll import enroll_clip
+        from edge_runtime.clips.sound import enroll_sound
 
         _check_positive("frames", frames)
         options = EnrollOptions(views, keep_pictures=self._keep)
-        return enroll_clip(self.engine, self.gallery, label, Path(clip), options, most=frames)
+        result = enroll_clip(self.engine, self.gallery, label, Path(clip), options, most=frames)
+        if sound:
+            enroll_sound(self.gallery, label, Path(clip))
+        return result
 
     def enroll_camera(
         self,
@@ -250,18 +261,20 @@ class Recognizer:
         most_frames: int = 30,
         every_s: float = 0.5,
         sure: float = 0.95,
+        sound: bool = True,
     ) -> ClipResult:
         """Recognize a video file: frames are hashed one by one until the answer is sure.
 
         `near`: where it was filmed. `most_frames`: frames that are hashed at most. `every_s`:
         seconds of the clip from one of them to the next; 0: every frame. `sure`: the confidence
-        from which no further frame is read. Raises `PhotoError` or `InputError`.
+        from which no further frame is read. `sound`: also use its sound, if the gallery has any.
+        Raises `PhotoError` or `InputError`.
         """
         from edge_runtime.clips.frames import ClipOptions
         from edge_runtime.clips.query import query_clip
 
         options = ClipOptions(most_frames, every_s)
-        return query_clip(self._pipeline, Path(clip), options, near, sure)
+        return query_clip(self._pipeline, Path(clip), options, near, sure, sound=sound)
 
     def watch(
         self,

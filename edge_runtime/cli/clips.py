@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from edge_runtime.cli.common import count_of, echo, print_json
+from edge_runtime.cli.common import count_of, echo, print_json, print_message
 from edge_runtime.clips.names import is_clip_name as is_clip_name
 
 if TYPE_CHECKING:
@@ -50,7 +50,17 @@ def clip_options(function: F) -> F:
         show_default=True,
         help="Confidence from which a clip is answered before its end.",
     )(function)
-    return sampling_options(function)
+    return sampling_options(sound_option(function))
+
+
+def sound_option(function: F) -> F:
+    """Add the option --sound."""
+    return click.option(
+        "--sound/--no-sound",
+        default=True,
+        show_default=True,
+        help="Of a clip, also use its sound.",
+    )(function)
 
 
 def clip_query(
@@ -59,6 +69,7 @@ def clip_query(
     most_frames: int,
     every: float,
     sure: float,
+    sound: bool,
     explain: bool,
     as_json: bool,
 ) -> Callable[[Path, QueryPosition | None], None]:
@@ -68,7 +79,9 @@ def clip_query(
         from edge_runtime.clips.frames import ClipOptions
         from edge_runtime.clips.query import query_clip
 
-        result = query_clip(pipeline, path, ClipOptions(most_frames, every), near, sure)
+        result = query_clip(
+            pipeline, path, ClipOptions(most_frames, every), near, sure, sound=sound
+        )
         best = tuple(score.match for score in result.label_scores[: pipeline.neighbors])
         sources = gallery.sources([match.id for match in best])
         if as_json:
@@ -88,6 +101,7 @@ def _as_json(
         "seconds": result.seconds,
         "sure": result.sure,
         "stage_ms": result.stage_ms,
+        "sound": result.sound and asdict(result.sound),
         **asdict(result.verdict),
         "label_scores": [
             {"label": score.label, "share": score.share, "frames": score.images}
@@ -113,8 +127,15 @@ def _as_text(
         f"{path}: {verdict.label or 'unknown'} ({confidence}{distance}, {used}, "
         f"{result.seconds:.1f} s of the clip, {sum(result.stage_ms.values()):.1f} ms)"
     )
+    if result.sound is not None and result.sound.note:
+        print_message(f"edge-runtime: {path}: {result.sound.note}")
     if not explain:
         return
+    for heard in result.sound.heard if result.sound else ():
+        echo(
+            f"    sound of {heard.label} ({heard.bit_error_rate:.0%} of the bits differ)  "
+            f"{heard.source}"
+        )
     for answer in result.frames:
         alone = answer.alone.label or "unknown"
         weight = f"  counts as {answer.independent:.1f}" if answer.independent else ""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edge_runtime.cli.clips import sound_option
 from edge_runtime.cli.common import (
     camera_password,
     count_of,
@@ -25,6 +26,7 @@ from edge_runtime.clips.names import is_clip_name
 from edge_runtime.errors import InputError, PhotoError
 
 if TYPE_CHECKING:
+    from edge_runtime.clips.enroll import ClipSounds
     from edge_runtime.enroll import EnrollResult
     from edge_runtime.gallery import Stats
     from edge_runtime.gallery.features.refit import Refit
@@ -82,6 +84,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Of a clip, the most frames that are enrolled.",
 )
+@sound_option
 @json_option
 @click.argument(
     "paths", nargs=-1, metavar="FOLDER | PHOTO... | CLIP...", type=click.Path(path_type=Path)
@@ -100,6 +103,7 @@ def command(
     position: str | None,
     refit: bool,
     most_frames: int,
+    sound: bool,
     as_json: bool,
     paths: tuple[Path, ...],
 ) -> int:
@@ -150,6 +154,7 @@ def command(
     else:
         photos = [(name, photo) for path in paths for name, photo in labeled_photos(path, faults)]
     engine = open_engine(model, threads=threads)
+    sounds: ClipSounds | None = None
     with Gallery(gallery, engine.model, create=True) as opened:
         if camera is not None and label is not None:
             with open_camera(camera, CameraOptions(password=password)) as frames:
@@ -162,16 +167,20 @@ def command(
         if clips and label is not None:
             from edge_runtime.clips.enroll import enroll_clips
 
-            enroll_clips(engine, opened, label, clips, options, result, most_frames)
+            sounds = enroll_clips(
+                engine, opened, label, clips, options, result, most_frames, sound=sound
+            )
         fitted = fit_if_due(engine, opened) if refit else None
         stats = opened.stats()
         enrolled = {name for name, _ in photos} | ({label} if label else set())
         warning = enrollment_warning(opened, enrolled) if result.pictures_added else ""
     if as_json:
-        print_json(_as_json(result, stats, fitted))
+        heard_json = {"sounds_added": sounds.added} if sounds else {}
+        print_json({**_as_json(result, stats, fitted), **heard_json})
     else:
+        heard = f" and {count_of(sounds.added, 'sound')}" if sounds and sounds.added else ""
         echo(
-            f"enrolled {pictures_and_codes(result.pictures_added, result.codes_added)}"
+            f"enrolled {pictures_and_codes(result.pictures_added, result.codes_added)}{heard}"
             f"{_known(result)}; "
             f"the gallery has {pictures_and_codes(stats.pictures, stats.codes)} "
             f"under {count_of(stats.labels, 'label')}"
@@ -180,6 +189,8 @@ def command(
             echo(fitted.summary())
         if engine.model.features and (note := stats.lacking_features()):
             print_message(note)
+    for note in sounds.notes if sounds else ():
+        print_message(f"edge-runtime: {note}")
     if warning:
         print_message(f"edge-runtime: {warning}")
     for fault in result.faults:

@@ -115,6 +115,7 @@ def command(
     most_frames: int,
     every: float,
     sure: float,
+    sound: bool,
     server: str | None,
     server_token_file: str | None,
     server_features: bool,
@@ -158,7 +159,7 @@ def command(
             pipeline = pipeline.for_labels(labels or None)
         ask = _server(pipeline, server, server_token_file, server_features) if server else None
         results = []
-        ask_clip = clip_query(pipeline, opened, most_frames, every, sure, explain, as_json)
+        ask_clip = clip_query(pipeline, opened, most_frames, every, sure, sound, explain, as_json)
         for photo, image, near, decode_ms in _read(photos, positions, faults, ask_clip):
             result = pipeline.query(image, near)
             if ask is not None:

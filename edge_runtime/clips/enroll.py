@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from edge_runtime.clips.frames import ClipOptions, samples
+from edge_runtime.clips.sound import enroll_sound
 from edge_runtime.code import Code, hamming
 from edge_runtime.engine import Engine
 from edge_runtime.enroll import EnrollOptions, EnrollResult, enroll_photos
@@ -100,6 +101,15 @@ def enroll_clip(
     return result
 
 
+@dataclass
+class ClipSounds:
+    """The sounds of clips that were enrolled."""
+
+    added: int = 0
+    notes: list[str] = field(default_factory=list)
+    """Why sounds could not be used, one line per clip."""
+
+
 def enroll_clips(
     engine: Engine,
     gallery: Gallery,
@@ -108,13 +118,23 @@ def enroll_clips(
     options: EnrollOptions,
     result: EnrollResult,
     most: int = KEPT_FRAMES,
-) -> None:
+    *,
+    sound: bool = True,
+) -> ClipSounds:
     """Enroll several clips under `label`, and add the outcome and what failed to `result`."""
+    sounds = ClipSounds()
     for path in paths:
         try:
             _add(result, enroll_clip(engine, gallery, label, path, options, most=most))
         except PhotoError as error:
             result.faults.append(error)
+            continue
+        if sound:
+            added, note = enroll_sound(gallery, label, path)
+            sounds.added += added
+            if note:
+                sounds.notes.append(f"{path}: {note}")
+    return sounds
 
 
 def _add(total: EnrollResult, one: EnrollResult) -> None:

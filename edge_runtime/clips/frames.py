@@ -97,7 +97,7 @@ def samples(path: Path, options: ClipOptions) -> Iterator[Iterator[Sample]]:
 
     It ends after `options.most_frames`. A damaged frame is passed over.
     """
-    _check_file(path)
+    check_file(path)
     source = SampledSource(path, options.every_s)
     with translated(path), Capture(source) as capture:
         yield _numbered(capture, source, options.most_frames)
@@ -109,7 +109,8 @@ def _numbered(capture: Capture, source: SampledSource, most: int) -> Iterator[Sa
         yield Sample(frame, place, place / source.rate)
 
 
-def _check_file(path: Path) -> None:
+def check_file(path: Path) -> None:
+    """Raise `PhotoError` if `path` cannot be a clip: missing, not a file, or empty."""
     try:
         status = path.stat()
     except OSError as error:

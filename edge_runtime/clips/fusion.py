@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +34,7 @@ UNRELATED, IDENTICAL = 0.7, 0.98
 from the second on they are the same picture."""
 SURE = 0.95
 """Confidence from which a clip is answered before its end."""
+NO_SOUND: Mapping[str, float] = MappingProxyType({})
 OTHER = ""
 """Stands for all labels that no frame resembles."""
 LEAST = 1e-9
@@ -100,18 +102,23 @@ def fuse_frames(
     calibration: Calibration,
     false_name_rate: float = FALSE_NAME_RATE,
     radius: int | None = None,
+    correlation: float = CORRELATION,
+    sound: Mapping[str, float] = NO_SOUND,
 ) -> Fused:
     """Return the evidence of `frames`, the label similarities of each (most similar first).
 
-    `cosines` [n, n] are those between the features of the frames. The other arguments are those of
-    `similarity_verdict`.
+    `cosines` [n, n] are those between the features of the frames. `sound` has the log odds that the
+    sound adds to labels, both against other labels and against being unknown. The other arguments
+    are those of `similarity_verdict`.
     """
     frames = [labels for labels in frames if labels]
     if not frames:
         return Fused(Verdict(None, 0.0, None), (), {}, 0, 0.0)
     means = {one.label: one for one in fuse_similarities(frames, "vote")[0]}
-    independent = effective_frames(cosines)
+    independent = effective_frames(cosines, correlation)
     odds = {name: value * independent for name, value in label_odds(frames, calibration).items()}
+    for name in odds:
+        odds[name] += sound.get(name, 0.0)
     top = max(odds.values())
     weights = {name: math.exp(value - top) for name, value in odds.items()}
     total = sum(weights.values())
@@ -120,10 +127,20 @@ def fuse_frames(
         means.values(),
         key=lambda one: (-shares[one.label], -one.similarity, one.label != UNKNOWN, one.match.id),
     )
+    best = ranked[0]
+    heard = sound.get(best.label, 0.0)
+    if heard and radius is None and best.label != UNKNOWN:
+        limit = _log_odds(calibration.known_probability(calibration.threshold(false_name_rate)))
+        known = _log_odds(calibration.known_probability(best.similarity)) + heard
+        if known >= limit:
+            radius = best.match.distance  # the limit is reached together with the sound
     verdict = similarity_verdict(ranked, calibration, false_name_rate, radius)
     if verdict.label is not None:
-        known = calibration.known_probability(ranked[0].similarity)
-        verdict = Verdict(
-            verdict.label, known * shares[verdict.label], verdict.distance, verdict.similarity
-        )
+        known = _log_odds(calibration.known_probability(best.similarity)) + heard
+        confidence = shares[verdict.label] / (1 + math.exp(-known))
+        verdict = replace(verdict, confidence=confidence)
     return Fused(verdict, tuple(ranked), shares, len(frames), independent)
+
+
+def _log_odds(probability: float) -> float:
+    return math.log(probability) - math.log1p(-probability) if probability < 1 else 50.0

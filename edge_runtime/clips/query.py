@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_runtime.clips.frames import USUAL, ClipOptions, samples
-from edge_runtime.clips.fusion import SURE, Fused, fuse_frames
+from edge_runtime.clips.frames import USUAL, ClipOptions, check_file, samples
+from edge_runtime.clips.fusion import NO_SOUND, SURE, Fused, fuse_frames
+from edge_runtime.clips.sound import SoundEvidence, hear
 from edge_runtime.errors import InputError, PhotoError
 from edge_runtime.fitting.quantized import unit
 from edge_runtime.gallery.records import UNKNOWN
@@ -50,6 +51,8 @@ class ClipResult:
     """Labels, the best first; `images` counts the frames in which a label is among the nearest."""
     stage_ms: dict[str, float] = field(default_factory=dict)
     """Milliseconds per stage, over all frames."""
+    sound: SoundEvidence | None = None
+    """What the sound said; None if the clip or the gallery has none."""
 
     @property
     def seconds(self) -> float:
@@ -70,12 +73,15 @@ class ClipResult:
 class ClipFusion:
     """Adds up the results of a clip's frames, one at a time."""
 
-    def __init__(self, pipeline: Pipeline, sure: float = SURE) -> None:
+    def __init__(
+        self, pipeline: Pipeline, sure: float = SURE, sound: SoundEvidence | None = None
+    ) -> None:
         """`sure` is the confidence from which the clip is answered; raises `InputError`."""
         if not 0 < sure <= 1:
             raise InputError(f"the sure confidence must be between 0 and 1, got {sure:g}")
         self._pipeline = pipeline
         self._sure = sure
+        self._sound = sound
         self._results: list[QueryResult] = []
         self._features: list[NDArray[np.float32]] = []
         self.answers: list[FrameAnswer] = []
@@ -114,6 +120,7 @@ class ClipFusion:
                 calibration,
                 self._pipeline.false_name_rate,
                 self._pipeline.radius,
+                sound=NO_SOUND if self._sound is None else self._sound.log_odds,
             )
             self.verdict = self.fused.verdict
             self.label_scores = _scores(self.fused, self._results)
@@ -123,7 +130,12 @@ class ClipFusion:
     def result(self, stage_ms: dict[str, float]) -> ClipResult:
         """Return the answer to the frames so far."""
         return ClipResult(
-            self.verdict, tuple(self.answers), self.is_sure, self.label_scores, stage_ms
+            self.verdict,
+            tuple(self.answers),
+            self.is_sure,
+            self.label_scores,
+            stage_ms,
+            self._sound,
         )
 
 
@@ -162,13 +174,19 @@ def query_clip(
     options: ClipOptions = USUAL,
     near: QueryPosition | None = None,
     sure: float = SURE,
+    sound: bool = True,
 ) -> ClipResult:
     """Recognize the clip at `path`, and read no more of it than is needed.
 
-    `near` is the position of the whole clip. Raises `PhotoError` if it has no readable picture.
+    `near` is the position of the whole clip. With `sound`, its sound counts if the gallery has
+    sounds; what cannot be used is said in the result. Raises `PhotoError` if the clip has no
+    readable picture.
     """
-    fusion = ClipFusion(pipeline, sure)
-    stage_ms: dict[str, float] = {"decode": 0.0}
+    timer = StageTimer()
+    check_file(path)
+    fusion = ClipFusion(pipeline, sure, hear(pipeline.gallery, path) if sound else None)
+    timer.mark("sound")
+    stage_ms: dict[str, float] = {**timer.stage_ms, "decode": 0.0}
     timer = StageTimer()
     with samples(path, options) as taken:
         for sample in taken:

@@ -25,6 +25,7 @@ from edge_runtime.gallery.rows import (
     write_positions,
     write_thumbnail,
 )
+from edge_runtime.gallery.sound.rows import move_sounds
 from edge_runtime.gallery.soundness import MOST_LABEL_ID
 from edge_runtime.redaction import redact
 
@@ -266,6 +267,7 @@ def relabel(connection: sqlite3.Connection, old: str, new: str, *, merge: bool =
         move(connection, row, target)
         moved.append(row)
     _add_label_data(connection, new, data)
+    move_sounds(connection, source, target)
     connection.execute("DELETE FROM label WHERE id = ?", (source,))
     begin_generation(connection, [row.id for row in rows])
     return count_rows(moved)

@@ -33,6 +33,7 @@ from edge_runtime.gallery.schema import connect, translated
 from edge_runtime.gallery.shared import shared_faults
 from edge_runtime.gallery.snapshot.file import is_outdated, load_snapshot, snapshot_path
 from edge_runtime.gallery.snapshot.update import update_snapshot
+from edge_runtime.gallery.sound.rows import sound_faults
 
 
 def verify(path: Path) -> list[str]:
@@ -75,6 +76,7 @@ def _faults(connection: sqlite3.Connection, path: Path) -> Iterator[str]:
     for label_id, jpeg in read_thumbnails(connection):
         if jpeg is None or label_id not in known:
             yield f"label {label_id}: the checksum of its thumbnail does not match"
+    yield from sound_faults(connection, known)
     intact = True
     ids = set()
     for row in read_items(connection):

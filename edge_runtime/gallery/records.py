@@ -121,6 +121,8 @@ class Stats:
     """The version of its fleet that it has; None if it follows none (docs/FLEET.md)."""
     pending_pictures: int | None = None
     """Pictures that no version has named: proposals to the fleet."""
+    sounds: int = 0
+    """Sounds of clips (docs/CLIPS.md)."""
 
     def lacking_features(self) -> str:
         """Return a line about features that queries cannot use, and what to do; "" if they can."""

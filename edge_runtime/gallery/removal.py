@@ -34,6 +34,13 @@ from edge_runtime.gallery.rows import (
     read_labels,
     read_position,
 )
+from edge_runtime.gallery.sound.rows import (
+    StoredSound,
+    move_sounds,
+    read_sound_rows,
+    read_sounds,
+    write_sound,
+)
 
 
 @dataclass
@@ -44,6 +51,8 @@ class Removed:
     codes: dict[str, list[LabeledCode]] = field(default_factory=dict)
     """By time of enrollment. Corrupt codes are not included."""
     label_data: dict[str, LabelData] = field(default_factory=dict)
+    sounds: list[StoredSound] = field(default_factory=list)
+    """Of all labels that something was removed from."""
 
     @property
     def size_bytes(self) -> int:
@@ -55,6 +64,7 @@ class Removed:
             sum(500 + (0 if each is None else each.nbytes) for each in features)
             + sum(pictures)
             + sum(thumbnails)
+            + sum(sound.fingerprints.nbytes for sound in self.sounds)
         )
 
 
@@ -72,6 +82,8 @@ class Moved:
     """What both labels had, and the data of `old`."""
     new_data: tuple[LabelData, LabelData] | None
     """The data of `new` before and after; None if the label was new."""
+    sounds: list[bytes] = field(default_factory=list)
+    """Digests of the sounds that only `old` had."""
 
     @property
     def size_bytes(self) -> int:
@@ -107,6 +119,7 @@ def _read(connection: sqlite3.Connection, meta: Meta, rows: Sequence[ItemRow]) -
         (label,) = read_labels(connection, row.label_id)
         if label.name not in removed.label_data:
             removed.label_data[label.name] = label_data_of(connection, label.name)
+            removed.sounds += read_sounds(connection, row.label_id)
         if row.intact(8 * words_of(meta.bits)):
             code = replace(
                 labeled_code(row, label.name, read_position(connection, row.id)),
@@ -153,6 +166,10 @@ def _put_back(connection: sqlite3.Connection, meta: Meta, removed: Removed) -> i
         batch = Batch(codes, data, meta.bits)
         ids = insert(connection, batch, created_at=created_at)
         count += len(ids) - ids.count(None)
+    for sound in removed.sounds:
+        found = connection.execute("SELECT id FROM label WHERE name = ?", (sound.label,)).fetchone()
+        if found is not None:
+            write_sound(connection, found[0], sound.source, sound.fingerprints)
     return count
 
 
@@ -171,6 +188,9 @@ def relabel_together(
     ]
     removed = _read(connection, meta, doubles)
     removed.label_data[old] = label_data_of(connection, old)
+    theirs = {row.digest for row in read_sound_rows(connection, found[0])} if found else set()
+    sounds = [row.digest for row in read_sound_rows(connection, source)]
+    removed.sounds = read_sounds(connection, source)
     counts = relabel(connection, old, new, merge=merge)
     gone = {row.id for row in doubles}
     return Moved(
@@ -180,6 +200,7 @@ def relabel_together(
         [row.id for row in rows if row.id not in gone],
         removed,
         None if before is None else (before, label_data_of(connection, new)),
+        [digest for digest in sounds if digest not in theirs],
     )
 
 
@@ -198,6 +219,7 @@ def _move_back(connection: sqlite3.Connection, meta: Meta, moved: Moved) -> int:
     rows = [row for row in rows if row.digest is None or not has(connection, owner, row.digest)]
     for row in rows:
         move(connection, row, owner)
+    move_sounds(connection, target, owner, moved.sounds)
     begin_generation(connection, [row.id for row in rows])
     count = len(rows) + _put_back(connection, meta, moved.removed)
     if moved.new_data and label_data_of(connection, moved.new) == moved.new_data[1]:

@@ -22,6 +22,7 @@ def gallery_stats(connection: sqlite3.Connection, path: Path, meta: Meta) -> Sta
         kept = connection.execute(
             "SELECT count(*), coalesce(sum(length(jpeg)), 0) FROM picture"
         ).fetchone()
+        (sounds,) = connection.execute("SELECT count(*) FROM sound").fetchone()
         fitted = connection.execute("SELECT bits FROM layer").fetchone()
         state = read_fleet(connection)
         pending = None if state is None else count_pending(connection)
@@ -47,4 +48,5 @@ def gallery_stats(connection: sqlite3.Connection, path: Path, meta: Meta) -> Sta
         fitted_similarity=metric is not None,
         fleet_version=None if state is None else state.version,
         pending_pictures=pending,
+        sounds=int(sounds),
     )

@@ -26,7 +26,6 @@ from edge_runtime.gallery.features.refit import (
 )
 from edge_runtime.gallery.features.rows import read_picture
 from edge_runtime.gallery.features.search import Ranking
-from edge_runtime.gallery.opened import OpenGallery
 from edge_runtime.gallery.pictures import (
     EnrolledPicture,
     count_by_label,
@@ -45,13 +44,14 @@ from edge_runtime.gallery.removal import (
 from edge_runtime.gallery.rows import begin_generation
 from edge_runtime.gallery.schema import translated
 from edge_runtime.gallery.snapshot.packed import Snapshot
+from edge_runtime.gallery.sound.store import SoundStore
 from edge_runtime.gallery.statistics import gallery_stats
 from edge_runtime.position import QueryPosition
 from edge_runtime.redaction import redact
 from edge_runtime.types import Match
 
 
-class Gallery(OpenGallery):
+class Gallery(SoundStore):
     """Labeled codes in one file, bound to the model that computed them.
 
     A method that changes the gallery has committed when it returns. The next `search` includes the
@@ -190,7 +190,9 @@ class Gallery(OpenGallery):
                 remedy="enroll its photos again with the model that you use now",
             )
         content = other.content()
-        return self.enroll_counted([code for _, code in content.codes], content.label_data)
+        counts = self.enroll_counted([code for _, code in content.codes], content.label_data)
+        self.add_sounds(other.sounds())
+        return counts
 
     def set_label_data(self, label: str, data: LabelData) -> None:
         """Replace the data stored with `label`; raises `NotEnrolledError` or `InputError`."""

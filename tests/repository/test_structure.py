@@ -39,6 +39,7 @@ LAYERS = {
         {"system"},
         {"errors"},
         {"code", "position", "settings", "report", "onnx_file", "shortage", "trust"},
+        {"sound"},
         {"database"},
         {"model", "lookup"},
         {"bundle", "image", "fitting"},

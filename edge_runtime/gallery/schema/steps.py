@@ -129,6 +129,17 @@ STEPS: tuple[tuple[str, ...], ...] = (
         checksum INTEGER NOT NULL
     )""",
     ),
+    (  # to schema 7: sounds that belong to labels
+        """CREATE TABLE sound (
+        id INTEGER PRIMARY KEY,
+        label_id INTEGER NOT NULL REFERENCES label (id) ON DELETE CASCADE,
+        digest BLOB NOT NULL,
+        source TEXT NOT NULL,
+        value BLOB NOT NULL,
+        checksum INTEGER NOT NULL
+    )""",
+        "CREATE UNIQUE INDEX sound_of_label ON sound (label_id, digest)",
+    ),
 )
 """The statements from each schema to the next. A new gallery runs all of them, an older one the
 remaining steps. A released step is never edited."""

@@ -50,6 +50,7 @@ from edge_runtime.gallery.rows import (
 from edge_runtime.gallery.schema import connect, damaged, translated
 from edge_runtime.gallery.shared import FleetState, mark_shared, read_fleet, write_fleet
 from edge_runtime.gallery.snapshot.file import snapshot_path
+from edge_runtime.gallery.sound.rows import StoredSound, read_sounds, write_sound
 from edge_runtime.gallery.soundness import MOST_ID, MOST_LABEL_ID, runs_code
 from edge_runtime.gallery.upkeep.ownership import check_can_give, create_like, ownership_of
 from edge_runtime.position import Position
@@ -133,6 +134,7 @@ class _Salvaged:
     rows: list[ItemRow] = field(default_factory=list)
     lost: list[int] = field(default_factory=list)
     thumbnails: list[tuple[int, bytes]] = field(default_factory=list)
+    sounds: list[StoredSound] = field(default_factory=list)
     positions: list[tuple[int, Position]] = field(default_factory=list)
     layer: tuple[HashLayer, dict[str, Any]] | None = None
     metric: FittedMetric | None = None
@@ -164,6 +166,9 @@ def _salvage(connection: sqlite3.Connection, path: Path) -> _Salvaged:
     for label_id, jpeg in _until_unreadable(read_thumbnails(connection)):
         if jpeg is not None and label_id in used:
             salvaged.thumbnails.append((label_id, jpeg))
+    with suppress(sqlite3.DatabaseError):
+        for label_id in used:
+            salvaged.sounds += read_sounds(connection, label_id)
     for item_id, position in _until_unreadable(read_positions(connection)):
         if position is not None and item_id in ids:
             salvaged.positions.append((item_id, position))
@@ -241,6 +246,9 @@ def _write(path: Path, salvaged: _Salvaged, source: sqlite3.Connection) -> None:
                 write_label(connection, (label.id, label.name, label.payload))
             for label_id, jpeg in salvaged.thumbnails:
                 write_thumbnail(connection, label_id, jpeg)
+            ids_of = {label.name: label.id for label in salvaged.labels}
+            for sound in salvaged.sounds:
+                write_sound(connection, ids_of[sound.label], sound.source, sound.fingerprints)
             for created_at, rows in groupby(salvaged.rows, attrgetter("created_at")):
                 write_items(connection, (row[:5] for row in rows), created_at)
             write_positions(connection, salvaged.positions)

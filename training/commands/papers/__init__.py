@@ -14,6 +14,7 @@ VERBS = {
     "cifar10": ("cifar10", "Run hashing methods on CIFAR-10 by the survey's protocol."),
     "cifar10-unlabelled": ("cifar10_unlabelled", "Run methods without labels on CIFAR-10."),
     "handmade": ("handmade", "Judge VHB and SSFS beside global features and networks."),
+    "clips": ("clips", "Judge clips, sound and heading as queries."),
     "page": ("page", "Generate docs/results/PAPERS.md from training/results/papers/."),
     "transmission": ("transmission", "Compare the ways to send a query: bytes against accuracy."),
 }

@@ -1,0 +1,1 @@
+"""The sounds of a gallery: fingerprints stored beside the labels."""

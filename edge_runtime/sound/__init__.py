@@ -1,0 +1,1 @@
+"""The sound of a clip: decoding, fingerprints, and the search for a recording heard before."""
