@@ -17,10 +17,11 @@ from pathlib import Path
 
 import click
 
+from edge_runtime.errors import InputError
 from training.cli import log, report_errors
 from training.data.photo_sets import read_set
 from training.determinism import set_determinism
-from training.models.alexnet import load_network
+from training.models.alexnet import AlexNet, load_network
 from training.models.imagenet_weights import load_imagenet
 from training.options import SIDE, parse_lengths
 from training.papers.files import FinishedRuns
@@ -73,6 +74,13 @@ def main(
         Network("alexnet", alexnet, load_network, 2),
     )
     loaded = {network.name: network.load(network.file) for network in both}
+    trained_for = loaded["alexnet"]
+    if isinstance(trained_for, AlexNet) and trained_for.side != side:
+        raise InputError(
+            f"{alexnet} was trained for {trained_for.side} pixels",
+            where="--side",
+            remedy=f"give {trained_for.side}, or train another with papers alexnet",
+        )
     benches = [
         Bench(read_set(folder), side, threads, folder.name not in places.split(","))
         for folder in data

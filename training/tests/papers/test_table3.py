@@ -182,3 +182,9 @@ def test_without_the_alexnet_the_command_says_how_to_get_it(arguments: list[str]
     done = CliRunner().invoke(table3.main, arguments)
     assert done.exit_code == 4 and done.output.count("\n") == 1
     assert "alexnet.pt: not found (python -m training papers alexnet trains one)" in done.output
+
+
+def test_a_network_for_another_side_is_refused(arguments: list[str]) -> None:
+    done = CliRunner().invoke(table3.main, [*arguments, "--side", "80"])
+    assert done.exit_code == 3 and done.output.count("\n") == 1
+    assert "--side: alexnet.pt was trained for 72 pixels (give 72, or train" in done.output
