@@ -5,9 +5,12 @@ DESCRIBE ?=
 UNSEEN   ?=
 UNLABELLED ?=
 JUDGE    ?=
+CIFAR10  ?=
+WEIGHTS  ?=
+TINY     ?=
 HASH     := build/hash$(BITS)/mobilenet_v1_hash$(BITS)
 
-.PHONY: setup-train test-train hash evaluate accuracy
+.PHONY: setup-train test-train hash evaluate accuracy papers
 
 setup-train: $(TRAIN)/.ready  ## make the environment for training (torch, about 1 GB)
 
@@ -40,3 +43,10 @@ evaluate: $(TRAIN)/.ready  ## evaluate a model on photos: make evaluate DATA=dir
 
 accuracy: $(TRAIN)/.ready  ## write the accuracy page and the model cards from training/results/
 	$(TRAIN)/bin/python -m training accuracy-page
+
+papers: $(TRAIN)/.ready  ## run every table of the papers (about 12 hours; resumes): make papers DATA=../shared/data CIFAR10=dir WEIGHTS=file.npz [ONLY=table3,clips] [TINY=1]
+	$(call require,DATA,make papers DATA=../shared/data CIFAR10=cifar-10-batches-py WEIGHTS=mobilenet.npz)
+	$(call require,CIFAR10,make papers DATA=../shared/data CIFAR10=cifar-10-batches-py WEIGHTS=mobilenet.npz)
+	$(call require,WEIGHTS,make papers DATA=../shared/data CIFAR10=cifar-10-batches-py WEIGHTS=mobilenet.npz)
+	OMP_NUM_THREADS=1 $(TRAIN)/bin/python -m training papers all --data $(DATA) --cifar10 $(CIFAR10) --weights $(WEIGHTS) \
+	  $(if $(ONLY),--only $(ONLY)) $(if $(TINY),--tiny)

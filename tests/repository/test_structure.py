@@ -84,7 +84,7 @@ LAYERS = {
         {"cifar10", "handmade", "compressed", "table3", "clips", "unlabelled"},
         {"transmission"},
         {"registry"},
-        {"page"},
+        {"page", "plan"},
     ),
     "profiles": ({"bench"}, {"estimate"}, {"pages"}),
     "device_tests": ({"devices", "scripts"}, {"bundles", "results"}, {"machine", "__main__"}),

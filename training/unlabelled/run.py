@@ -113,7 +113,7 @@ def verdict(report: dict[str, Any], own: Path) -> str:
     )
     line = f"{figures} % on {report['queries']} queries, judged by {report['judged_by']}"
     if not report["labels_used"]:
-        line += "; this is no accuracy, which needs photos with labels (--judge)"
+        line += "; an accuracy needs photos with labels (--judge)"
     if report["kept"] == "new":
         return f"better: {line}; set {MODEL_VARIABLE}={own} and enroll again"
     older = f"; {own} is from an earlier run" if own.exists() else ""

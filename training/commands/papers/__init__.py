@@ -7,6 +7,7 @@ import click
 from training.cli import LazyGroup
 
 VERBS = {
+    "all": ("all", "Run every table, then write the page."),
     "unlabelled": ("unlabelled", "Judge codes fitted to photos without labels."),
     "table3": ("table3", "Repeat Table 3 of the seed paper on both backbones."),
     "low-rank-pruned": ("low_rank_pruned", "Judge low-rank and pruned hash networks."),

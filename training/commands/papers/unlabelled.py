@@ -30,13 +30,16 @@ from training.papers.unlabelled import Study, rows_of, study_set
 @click.option("--views", default=1, show_default=True, help="Augmented views per photo.")
 @click.option("--seeds", default=3, show_default=True, type=click.IntRange(1))
 @click.option("--epochs", default=60, show_default=True, type=click.IntRange(1))
+@click.option("--only-finished", is_flag=True, help="Fit nothing; write what is finished.")
 @report_errors
 def main(
     data: tuple[Path, ...], model: Path, out: Path, results: Path, bits: int, views: int,
-    seeds: int, epochs: int,
+    seeds: int, epochs: int, only_finished: bool,
 ) -> None:  # fmt: skip
     """Run the command."""
-    study = Study(model, bits, views, epochs, tuple(range(1, seeds + 1)))
+    study = Study(
+        model, bits, views, epochs, tuple(range(1, seeds + 1)), only_finished=only_finished
+    )
     rows = [
         row
         for folder in data

@@ -72,6 +72,6 @@ def _notes(material: Material) -> list[str]:
         f" scaled to {SIZE} pixels; {len(material.views) - 1} augmented views of each training"
         f" image) and train a layer 1024 -> {HIDDEN} with ReLU and their own layers, with the same"
         " epochs and batches. Learning rates and weights of loss terms were chosen on validation"
-        " images, which are no queries.",
+        " images, and never on queries.",
         "cpu_seconds is the mean CPU time of one run, training and ranking.",
     ]

@@ -34,7 +34,8 @@ SEARCH = (
     Named("instant video search: frames one after another, progressive", "survey, 1.2.4 and 3.4",
           (7, 49), "clips"),
     Named("location recognition on the photos of 162 places", "survey, 2", (76, 78),
-          missing="the 8,062 photos are not public; ie_tower (82 places) stands for them"),
+          missing="the 8,062 photos are not public; ie_tower, the inside of a building, stands"
+          " for them"),
     Named("robustness: light, blur, occlusion, rotation, affine changes", "survey, 3.1", (),
           elsewhere="training augments by all of them, and every model is judged under them:"
           " [accuracy](ACCURACY.md)"),
