@@ -32,7 +32,7 @@ class Budget:
 
     epochs: int = 30
     batch: int = 250
-    rate: float = 1e-3
+    rate: float = 3e-3
     decay: float = 1e-2
     dropout: float = 0.2
     """Share of the features that are dropped."""

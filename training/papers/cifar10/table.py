@@ -71,7 +71,7 @@ def _notes(material: Material) -> list[str]:
         f"All methods start from the same stored features of a frozen ImageNet MobileNet-v1 (images"
         f" scaled to {SIZE} pixels; {len(material.views) - 1} augmented views of each training"
         f" image) and train a layer 1024 -> {HIDDEN} with ReLU and their own layers, with the same"
-        " epochs and batches. Learning rates and weights of loss terms were chosen on validation"
-        " images, and never on queries.",
+        " epochs and batches. Weights of loss terms were chosen on validation images, apart from"
+        " the queries.",
         "cpu_seconds is the mean CPU time of one run, training and ranking.",
     ]
