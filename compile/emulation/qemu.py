@@ -125,10 +125,10 @@ def count_library(library: Path, pictures: Path, target: Target) -> Counts:
         return _count([str(program), str(pictures), "1", "1"], target, Path(folder))[-1]
 
 
-def count_program(program: Path, target: Target) -> list[Counts]:
+def count_program(program: Path, target: Target, *arguments: str) -> list[Counts]:
     """Count what a static program for `target` does between each pair of its marks."""
     with tempfile.TemporaryDirectory(prefix="edge-count-") as folder:
-        return _count([str(program)], target, Path(folder))
+        return _count([str(program), *arguments], target, Path(folder))
 
 
 ONNXRUNTIME = """

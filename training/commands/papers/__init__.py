@@ -16,6 +16,10 @@ VERBS = {
     "cifar10-unlabelled": ("cifar10_unlabelled", "Run methods without labels on CIFAR-10."),
     "handmade": ("handmade", "Judge VHB and SSFS beside global features and networks."),
     "clips": ("clips", "Judge clips, sound and heading as queries."),
+    "quantized-cnn": (
+        "quantized_cnn",
+        "Judge the Quantized CNN beside fp32 and int8: MAP, storage, memory, time.",
+    ),
     "page": ("page", "Generate docs/results/PAPERS.md from training/results/papers/."),
     "transmission": ("transmission", "Compare the ways to send a query: bytes against accuracy."),
 }

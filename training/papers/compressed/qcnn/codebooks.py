@@ -7,6 +7,7 @@ of `words` codewords. One codebook serves all elements of the window.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -31,9 +32,12 @@ class Setting:
     connected_words: int = 32
 
     def of(self, layer: Layer) -> tuple[int, int]:
-        """Return the sub-space size and the number of codewords for a layer."""
+        """Return the sub-space size, a divisor of its channels, and the number of codewords."""
         connected = layer.in_size == 1
-        return (self.connected_sub, self.connected_words) if connected else (self.sub, self.words)
+        sub, words = (
+            (self.connected_sub, self.connected_words) if connected else (self.sub, self.words)
+        )
+        return math.gcd(sub, layer.inputs // layer.groups), words
 
 
 @dataclass(frozen=True)

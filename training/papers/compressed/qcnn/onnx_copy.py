@@ -36,10 +36,8 @@ IMAGE, ANSWER = "image", "answer"
 
 def to_onnx(network: Network) -> onnx.ModelProto:
     """Return the network with input `image` [1, channels, size, size] and output `answer`."""
-    weights = [
-        numpy_helper.from_array(np.array(value, np.float32), name)
-        for name, value in (("low", 0), ("high", 6))
-    ]
+    limits = (("low", 0), ("high", 6)) if any(_is_clipped(each) for each in network.layers) else ()
+    weights = [numpy_helper.from_array(np.array(value, np.float32), name) for name, value in limits]
     nodes: list[onnx.NodeProto] = []
     value = IMAGE
     for number, layer in enumerate(network.layers):
@@ -66,6 +64,10 @@ def to_onnx(network: Network) -> onnx.ModelProto:
     return model
 
 
+def _is_clipped(layer: Layer) -> bool:
+    return layer.activation == "relu6"
+
+
 def _nodes(layer: Layer, value: str, made: str) -> list[onnx.NodeProto]:
     names = [value, f"{made}.weight", f"{made}.bias"]
     square = {"kernel_shape": [layer.window] * 2, "strides": [layer.stride] * 2}
@@ -87,7 +89,7 @@ def _nodes(layer: Layer, value: str, made: str) -> list[onnx.NodeProto]:
         ]
     if layer.activation:
         kind = {"relu": "Relu", "relu6": "Clip", "sigmoid": "Sigmoid"}[layer.activation]
-        limits = ["low", "high"] if kind == "Clip" else []
+        limits = ["low", "high"] if _is_clipped(layer) else []
         nodes.append(helper.make_node(kind, [made, *limits], [f"{made}.active"]))
     return nodes
 
