@@ -43,7 +43,9 @@ def save_small_model(path: Path) -> None:
 
 def small_alexnet() -> AlexNet:
     torch.manual_seed(1)
-    return AlexNet(0.125, 67, 16).eval()
+    network = AlexNet(0.125, 67, 16)
+    network.eval()
+    return network
 
 
 def test_the_command_writes_a_table_and_resumes(

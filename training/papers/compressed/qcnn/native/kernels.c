@@ -192,34 +192,84 @@ static void coded_pointwise(const struct layer *layer, const float *in, float *o
     }
 }
 
-/* One position: indices [spaces / FC_BLOCK][outputs][FC_BLOCK]. */
+/* Add the products that 32 indices name to 32 sums. `table` is as `spread` left it. */
+INLINE void add_words(vec *sums, const float *table, int32_t words, const uint8_t *indices)
+{
+#if defined(__ARM_NEON)
+    if (words == SPREAD) { /* one permutation of bytes for each byte of a float */
+        const uint8_t *bytes = (const uint8_t *)table;
+        uint8x16x2_t planes[4];
+        for (int b = 0; b < 4; b++)
+            planes[b] = (uint8x16x2_t){{vld1q_u8(bytes + 32 * b), vld1q_u8(bytes + 32 * b + 16)}};
+        for (int half = 0; half < 2; half++, indices += 16, sums += 4) {
+            uint8x16_t chosen = vld1q_u8(indices), part[4];
+            for (int b = 0; b < 4; b++)
+                part[b] = vqtbl2q_u8(planes[b], chosen);
+            for (int high = 0; high < 2; high++) {
+                uint8x16_t low = high ? vzip2q_u8(part[0], part[1]) : vzip1q_u8(part[0], part[1]);
+                uint8x16_t up = high ? vzip2q_u8(part[2], part[3]) : vzip1q_u8(part[2], part[3]);
+                sums[2 * high] += (vec)vzip1q_u16((uint16x8_t)low, (uint16x8_t)up);
+                sums[2 * high + 1] += (vec)vzip2q_u16((uint16x8_t)low, (uint16x8_t)up);
+            }
+        }
+        return;
+    }
+#elif defined(__AVX512F__)
+    if (words == SPREAD) {
+        for (int half = 0; half < 2; half++) {
+            __m128i bytes = _mm_loadu_si128((const __m128i *)(indices + 16 * half));
+            sums[half] += (vec)_mm512_permutex2var_ps(
+                (__m512)load(table), _mm512_cvtepu8_epi32(bytes), (__m512)load(table + 16));
+        }
+        return;
+    }
+#endif
+    (void)words;
+    float *each = (float *)sums;
+    for (int o = 0; o < SPREAD; o++)
+        each[o] += table[indices[o]];
+}
+
+/* Put the bytes of SPREAD floats in four rows, one for each byte of a float. */
+static void spread(float *table, int32_t words)
+{
+#if defined(__ARM_NEON)
+    if (words == SPREAD) {
+        uint8_t *bytes = (uint8_t *)table;
+        uint8x16x4_t low = vld4q_u8(bytes), high = vld4q_u8(bytes + 64);
+        for (int b = 0; b < 4; b++) {
+            vst1q_u8(bytes + 32 * b, low.val[b]);
+            vst1q_u8(bytes + 32 * b + 16, high.val[b]);
+        }
+    }
+#else
+    (void)table, (void)words;
+#endif
+}
+
+/* One position: indices [outputs / SPREAD][spaces][SPREAD]. */
 static void coded_vector(const struct layer *layer, const float *in, float *out, float *scratch)
 {
     int32_t spaces = spaces_of(layer), sub = layer->sub, words = layer->words;
     const float *book = layer->codebooks;
-    for (int32_t m = 0; m < spaces; m++)
+    float *table = scratch;
+    for (int32_t m = 0; m < spaces; m++, table += words) {
         for (int32_t word = 0; word < words; word++, book += sub) {
             float sum = 0;
             for (int32_t i = 0; i < sub; i++)
                 sum += book[i] * in[m * sub + i];
-            scratch[m * words + word] = sum;
+            table[word] = sum;
         }
-    for (int32_t o = 0; o < layer->outputs; o++)
-        out[o] = layer->bias[o];
+        spread(table, words);
+    }
     const uint8_t *indices = layer->indices;
-    for (int32_t m = 0; m < spaces; m += FC_BLOCK) {
-        int32_t some = spaces - m < FC_BLOCK ? spaces - m : FC_BLOCK;
-        for (int32_t o = 0; o < layer->outputs; o++) {
-            const float *table = scratch + (size_t)m * (size_t)words;
-            float sums[4] = {0};
-            int32_t s = 0;
-            for (; s + 4 <= some; s += 4, indices += 4)
-                for (int lane = 0; lane < 4; lane++, table += words)
-                    sums[lane] += table[indices[lane]];
-            for (; s < some; s++, table += words)
-                sums[0] += table[*indices++];
-            out[o] += (sums[0] + sums[1]) + (sums[2] + sums[3]);
-        }
+    for (int32_t o = 0; o < layer->outputs; o += SPREAD) {
+        int32_t some = layer->outputs - o < SPREAD ? layer->outputs - o : SPREAD;
+        vec sums[SPREAD / LANES] = {{0}};
+        for (int32_t m = 0; m < spaces; m++, indices += SPREAD)
+            add_words(sums, scratch + (size_t)m * (size_t)words, words, indices);
+        for (int32_t i = 0; i < some; i++)
+            out[o + i] = layer->bias[o + i] + ((const float *)sums)[i];
     }
     finish(layer, out);
 }

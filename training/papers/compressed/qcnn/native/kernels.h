@@ -19,7 +19,10 @@ struct layer {
     uint8_t *indices; /* CODED, in the order of `arrange` */
 };
 
-enum { BLOCK = 4, FC_BLOCK = 64 }; /* sub-spaces whose tables are kept in the first-level cache */
+enum {
+    BLOCK = 4,   /* sub-spaces whose tables are kept in the first-level cache */
+    SPREAD = 32, /* outputs of a vector that are summed together; words of the fastest look-up */
+};
 
 /* Sub-spaces of one group. */
 int32_t spaces_of(const struct layer *layer);

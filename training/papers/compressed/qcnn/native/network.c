@@ -28,8 +28,9 @@ static float *read_floats(FILE *file, size_t count)
     return values && fread(values, sizeof *values, count, file) == count ? values : NULL;
 }
 
-/* Order [groups][spaces][outputs][window^2] so that a kernel reads its indices one after another.
- * For one position or a 1 x 1 window: [spaces / block][outputs][block]. */
+/* Order [groups][spaces][outputs][window^2] so that a kernel reads its indices one after another:
+ * for one position [outputs / SPREAD][spaces][SPREAD], for many and a 1 x 1 window
+ * [spaces / BLOCK][outputs][BLOCK]. */
 static void arrange(const struct layer *layer, const uint8_t *from, uint8_t *to)
 {
     int32_t spaces = spaces_of(layer), outputs = layer->outputs;
@@ -38,10 +39,16 @@ static void arrange(const struct layer *layer, const uint8_t *from, uint8_t *to)
                (size_t)spaces * (size_t)outputs * (size_t)(layer->window * layer->window));
         return;
     }
-    int32_t block = layer->in_size == 1 ? FC_BLOCK : BLOCK;
-    for (int32_t m = 0; m < spaces; m += block)
+    if (layer->in_size == 1) {
+        for (int32_t first = 0; first < outputs; first += SPREAD)
+            for (int32_t m = 0; m < spaces; m++)
+                for (int32_t o = first; o < first + SPREAD; o++)
+                    *to++ = o < outputs ? from[(size_t)m * (size_t)outputs + (size_t)o] : 0;
+        return;
+    }
+    for (int32_t m = 0; m < spaces; m += BLOCK)
         for (int32_t o = 0; o < outputs; o++)
-            for (int32_t s = m; s < m + block && s < spaces; s++)
+            for (int32_t s = m; s < m + BLOCK && s < spaces; s++)
                 *to++ = from[(size_t)s * (size_t)outputs + (size_t)o];
 }
 
@@ -54,7 +61,7 @@ static int read_indices(FILE *file, struct layer *layer)
         bits++;
     size_t bytes = ((count * (size_t)bits + 7) / 8 + 3) / 4 * 4;
     uint8_t *packed = calloc(bytes + 2, 1), *plain = malloc(count);
-    layer->indices = malloc(count);
+    layer->indices = malloc(count + (size_t)spaces_of(layer) * SPREAD); /* see arrange */
     int good = packed && plain && layer->indices && fread(packed, 1, bytes, file) == bytes;
     for (size_t i = 0; good && i < count; i++) {
         size_t at = i * (size_t)bits;
