@@ -41,12 +41,12 @@ from training.papers.compressed.qcnn.layers import (
     Layer,
     Network,
     activate,
-    read_network,
     respond,
     run,
 )
 from training.papers.compressed.qcnn.lookup import respond_by_tables
 from training.papers.compressed.qcnn.onnx_copy import to_int8, to_onnx
+from training.papers.compressed.qcnn.onnx_reader import read_network
 from training.papers.compressed.qcnn.program import build, measure, pack_indices, to_program
 
 SHAPES = (

@@ -14,8 +14,9 @@ from training.models.alexnet import IMAGENET_CLASSES, AlexNet, load_network
 from training.onnx.model_file import session
 from training.papers.compressed.qcnn.alexnet import to_layers, with_random_words
 from training.papers.compressed.qcnn.judging import Photos
-from training.papers.compressed.qcnn.layers import Floats, Network, read_network
+from training.papers.compressed.qcnn.layers import Floats, Network
 from training.papers.compressed.qcnn.onnx_copy import to_onnx
+from training.papers.compressed.qcnn.onnx_reader import read_network
 from training.papers.compressed.qcnn.study import Case
 from training.papers.inputs import clean_batch
 
