@@ -1,0 +1,67 @@
+"""Counting a network of codewords on an emulated board: exact counts, estimates, resuming."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from profiles.estimate import quantized_cnn
+from training.papers.compressed.qcnn.codebooks import fit_codebooks
+from training.papers.compressed.qcnn.layers import DENSE, Layer, Network
+from training.papers.compressed.qcnn.program import to_program
+
+
+def write_network(path: Path, outputs: int) -> None:
+    rng = np.random.default_rng(0)
+    weight = rng.standard_normal((outputs, 8, 1, 1)).astype(np.float32)
+    bias = np.zeros(outputs, np.float32)
+    layer = Layer(DENSE, 8, outputs, 1, 1, activation="sigmoid", weight=weight, bias=bias)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    books = {0: fit_codebooks(layer, 4, 4, 0)}
+    path.write_bytes(to_program(Network((layer,), 8, 1), books))
+
+
+def test_networks_are_counted_once_and_get_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for program in ("qemu-aarch64", "aarch64-linux-gnu-gcc"):
+        if not shutil.which(program):
+            pytest.skip(f"{program} is not installed")
+    write_network(tmp_path / "runs" / "small" / "codewords-4x4.qcnn", 32)
+    out = tmp_path / "report.json"
+    arguments = [str(tmp_path / "runs"), "rpi4", "--out", str(out)]
+    done = CliRunner().invoke(quantized_cnn.main, arguments)
+    assert done.exit_code == 0, done.output
+    report = json.loads(out.read_text())
+    one = report["targets"]["rpi4"]["counts"]["small/codewords-4x4"]
+    assert 500 < one["instructions"] < 50_000
+    assert one["estimated_ms"] >= 0
+    own = report["targets"]["rpi4"]["counts"]["edge-runtime mobilenet/int8"]
+    assert own["instructions"] > 1e8
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("counted again")
+
+    monkeypatch.setattr(quantized_cnn, "count", refuse)
+    again = CliRunner().invoke(quantized_cnn.main, arguments)
+    assert again.exit_code == 0, again.output
+    assert json.loads(out.read_text()) == report
+
+
+def test_a_changed_network_is_counted_again(tmp_path: Path) -> None:
+    file = tmp_path / "small" / "codewords.qcnn"
+    write_network(file, 32)
+    first = quantized_cnn.digest(file)
+    write_network(file, 33)
+    assert quantized_cnn.digest(file) != first
+
+
+def test_an_empty_folder_is_one_clear_line(tmp_path: Path) -> None:
+    done = CliRunner().invoke(quantized_cnn.main, [str(tmp_path), "--out", "report.json"])
+    assert done.exit_code not in (0, 1)
+    assert "no networks (run python -m training papers quantized-cnn)" in done.output
