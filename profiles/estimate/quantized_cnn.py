@@ -25,16 +25,17 @@ from compile.emulation.counters import Counts
 from compile.emulation.qemu import count_marks, count_program
 from compile.emulation.userland import Userland
 from compile.target.description import Target, read_target
-from compile.target.toolchain import c_compiler
+from compile.target.toolchain import c_compiler, run
 from edge_runtime.errors import ReportError
 from edge_runtime.system.durable import write_file
 from profiles.bench.support.results import exit_on_error
 from profiles.estimate.calibration import Calibration, read_calibration
 from profiles.estimate.latency import fit
 from profiles.estimate.report import NOTE, likeness_of
-from training.papers.compressed.qcnn.program import FLAGS, NATIVE, SOURCES, build
 
 ROOT = Path(__file__).resolve().parents[2]
+NATIVE = ROOT / "training" / "papers" / "compressed" / "qcnn" / "native"
+FLAGS = ("-std=gnu11", "-O3", "-static")  # as training/papers/compressed/qcnn/program.py
 REPORT = ROOT / "profiles" / "reports" / "quantized_cnn.json"
 ESTIMATES = ROOT / "profiles" / "reports" / "estimates.json"
 TARGETS = ("rpi3", "rpi4")
@@ -82,8 +83,8 @@ def count(path: Path, target: Target, work: Path) -> Counts:
         userland.make()
         regions, _ = count_marks(userland, target, "-c", SCRIPT, str(path), timeout=LIMIT_S)
         return regions[-1]
-    compiler = c_compiler(target.triple)
-    program = build(work, compiler[0], *compiler[1:], "-static")
+    program, sources = work / "qcnn", sorted(map(str, NATIVE.glob("*.c")))
+    run([*c_compiler(target.triple), *FLAGS, *sources, "-lm", "-o", str(program)], work)
     head = np.fromfile(path, "<i4", 8)
     values = np.linspace(-1, 1, int(head[3]) * int(head[4]) ** 2).astype(np.float32)
     write_file(work / "picture.f32", values.tobytes())
@@ -95,8 +96,8 @@ def digest(path: Path) -> str:
     """Return what the counts of a network depend on."""
     whole = hashlib.sha256(path.read_bytes())
     if path.suffix == ".qcnn":
-        for name in (*SOURCES, "kernels.h", "network.h", "vec.h"):
-            whole.update((NATIVE / name).read_bytes())
+        for source in sorted(NATIVE.glob("*.[ch]")):
+            whole.update(source.read_bytes())
         whole.update(" ".join(FLAGS).encode())
     return whole.hexdigest()
 

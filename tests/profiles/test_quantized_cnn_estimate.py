@@ -11,19 +11,17 @@ import pytest
 from click.testing import CliRunner
 
 from profiles.estimate import quantized_cnn
-from training.papers.compressed.qcnn.codebooks import fit_codebooks
-from training.papers.compressed.qcnn.layers import DENSE, Layer, Network
-from training.papers.compressed.qcnn.program import to_program
 
 
 def write_network(path: Path, outputs: int) -> None:
+    """A fully connected layer of 8 inputs: 2 sub-spaces of 4, with 4 codewords each."""
     rng = np.random.default_rng(0)
-    weight = rng.standard_normal((outputs, 8, 1, 1)).astype(np.float32)
-    bias = np.zeros(outputs, np.float32)
-    layer = Layer(DENSE, 8, outputs, 1, 1, activation="sigmoid", weight=weight, bias=bias)
+    head = [0x4E4E4351, 1, 1, 8, 1, 0, 0, 0]
+    layer = [2, 8, outputs, 1, 1, 0, 1, 1, 1, 3, 4, 4, 0, 0, 0, 0]
+    floats = rng.standard_normal(outputs + 2 * 4 * 4).astype("<f4")  # bias and codewords
+    indices = rng.bytes(-(-2 * outputs * 2 // 32) * 4)
     path.parent.mkdir(parents=True, exist_ok=True)
-    books = {0: fit_codebooks(layer, 4, 4, 0)}
-    path.write_bytes(to_program(Network((layer,), 8, 1), books))
+    path.write_bytes(np.array(head + layer, "<i4").tobytes() + floats.tobytes() + indices)
 
 
 def test_networks_are_counted_once_and_get_a_time(
