@@ -22,12 +22,14 @@ from training.data.splits import OFFICIAL, default_split, split_digest
 from training.determinism import set_determinism
 from training.models.alexnet import load_network
 from training.papers.compressed.small_networks import (
+    SEPARABLE,
+    VARIANTS,
+    Maker,
     fitted,
     int8_row,
     judge_variant,
     row_of,
     shipped,
-    variants,
 )
 from training.papers.files import FinishedRuns
 from training.papers.rows import RESULTS, Row, Table, write_table
@@ -48,11 +50,20 @@ NOTES = (
               help="Shipped hash network in fp32.")  # fmt: skip
 @click.option("--alexnet", type=Path, default=Path("build/papers/alexnet/alexnet.pt"),
               show_default=True, help="The network that `papers alexnet` trained.")  # fmt: skip
+@click.option("--only-table", is_flag=True, help="Run nothing; make the table of what is finished.")
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
 @click.option("--out", type=Path, default=Path("build/papers/low_rank_pruned"), show_default=True)
 @click.option("--results", type=Path, default=RESULTS, help="Folder of the result file.")
 @report_errors
-def main(data: Path, model: Path, alexnet: Path, threads: int, out: Path, results: Path) -> None:
+def main(
+    data: Path,
+    model: Path,
+    alexnet: Path,
+    only_table: bool,
+    threads: int,
+    out: Path,
+    results: Path,
+) -> None:
     """Run the command."""
     set_determinism(1, threads)
     stored, asked, split = default_split(read_set(data))
@@ -61,19 +72,26 @@ def main(data: Path, model: Path, alexnet: Path, threads: int, out: Path, result
     digest = split_digest(OFFICIAL, {"database": database.photos, "queries": queries.photos})
     finished = FinishedRuns(out / "runs.jsonl")
     rows: list[Row] = []
-    for file in (model, alexnet):
+    networks = {
+        "MobileNet-v1": (model, (*VARIANTS, *SEPARABLE)),
+        "AlexNet-shaped": (alexnet, VARIANTS),
+    }
+    for name, (file, variants) in networks.items():
         base = {"network": identify(file)[0], "split": digest}
-        chain, judge = (
-            shipped(file, database, queries)
-            if file == model
-            else fitted(load_network(file), database, queries)
-        )
-        for variant in variants(chain, judge):
-            key = {**base, "variant": variant.name}
-            if finished.find(key) is None:
-                finished.add(key, judge_variant(chain, judge, variant))
-                log(f"{chain.name}, {variant.name}: {finished.find(key)}")
-            rows.append(row_of(chain, variant, finished.find(key), source))
+        keys = {variant: {**base, "variant": variant.name} for variant in variants}
+        wanted = [each for each, key in keys.items() if finished.find(key) is None]
+        if wanted and not only_table:
+            chain, judge = (
+                shipped(file, database, queries)
+                if file == model
+                else fitted(load_network(file), database, queries)
+            )
+            maker = Maker(chain, judge)
+            for variant in wanted:
+                found = judge_variant(chain, judge, variant, maker.make(variant))
+                finished.add(keys[variant], found)
+                log(f"{name}, {variant.name}: {found}")
+        rows += [row_of(name, each, finished.find(key), source) for each, key in keys.items()]
         integer = int8_row(source) if file == model else None
         rows += [integer] if integer else []
     command = f"python -m training papers low-rank-pruned --data {data}"

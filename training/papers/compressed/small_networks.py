@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -32,58 +30,76 @@ _RESULTS = Path(__file__).resolve().parents[2] / "results"
 
 @dataclass(frozen=True)
 class Variant:
-    """A way to make a network smaller; `make` returns its late layers."""
+    """A way to make a network smaller: `kind` with the share of what is kept or left out."""
 
     name: str
     source: str
-    make: Callable[[], nn.Sequential]
-    sparse: bool = False
+    kind: str
+    share: float = 0.0
 
 
-def variants(chain: Chain, judge: Judge) -> Iterator[Variant]:
-    """Yield the whole network and its variants, the mildest of each kind first."""
-    late = chain.late
-    found = moments(late, judge.samples(SAMPLES))
-    halves = decompose(late, found)
-    yield Variant("fp32", "Howard et al. 2017; Krizhevsky et al. 2012", lambda: late)
-    for share in RANKS:
-        yield Variant(
-            f"low rank, {share:.0%} of the weights", "Denton et al. 2014, NIPS",
-            partial(low_rank, late, halves, share),
-        )  # fmt: skip
-    for share in PRUNED:
-        yield Variant(
-            f"{share:.0%} of the weights pruned", "Han et al. 2015, NIPS",
-            partial(prune_weights, late, share), sparse=True,
-        )  # fmt: skip
-    if chain.name == "MobileNet-v1":
-        for share in CUT:
-            yield Variant(
-                f"{share:.0%} of the channels cut", "Li et al. 2017, ICLR",
-                partial(prune_channels, late, found, share),
-            )  # fmt: skip
+WHOLE = Variant("fp32", "Howard et al. 2017; Krizhevsky et al. 2012", "whole")
+VARIANTS = (
+    WHOLE,
+    *(
+        Variant(f"low rank, {share:.0%} of the weights", "Denton et al. 2014, NIPS", "rank", share)
+        for share in RANKS
+    ),
+    *(
+        Variant(f"{share:.0%} of the weights pruned", "Han et al. 2015, NIPS", "weights", share)
+        for share in PRUNED
+    ),
+)
+"""The variants of any network, the mildest of each kind first."""
+SEPARABLE = tuple(
+    Variant(f"{share:.0%} of the channels cut", "Li et al. 2017, ICLR", "channels", share)
+    for share in CUT
+)
+"""Variants of a network of separable layers only."""
 
 
-def judge_variant(chain: Chain, judge: Judge, variant: Variant) -> dict[str, float]:
-    """Return MAP@100 in percent, size in MB and million multiply-adds of a variant."""
-    late = variant.make().eval()
+class Maker:
+    """Make the variants of one network; what they are fitted to is computed once."""
+
+    def __init__(self, chain: Chain, judge: Judge):
+        self._late = chain.late
+        self._moments = moments(chain.late, judge.samples(SAMPLES))
+        self._factors = decompose(chain.late, self._moments)
+
+    def make(self, variant: Variant) -> nn.Sequential:
+        """Return the late layers of a variant."""
+        made = {
+            "whole": lambda: self._late,
+            "rank": lambda: low_rank(self._late, self._factors, variant.share),
+            "weights": lambda: prune_weights(self._late, variant.share),
+            "channels": lambda: prune_channels(self._late, self._moments, variant.share),
+        }[variant.kind]()
+        return made.eval()
+
+
+def judge_variant(
+    chain: Chain, judge: Judge, variant: Variant, late: nn.Sequential
+) -> dict[str, float]:
+    """Return MAP@100 in percent, size in MB and million multiply-adds of a variant `late`."""
     whole = chain.with_late(late).whole
     cost = cost_of(whole, chain.side)
-    size = sparse_megabytes(whole) if variant.sparse else cost.megabytes
+    size = sparse_megabytes(whole) if variant.kind == "weights" else cost.megabytes
     return {
-        "map": judge.mean_ap(late), "MB": round(size, 2),
+        "map": judge.mean_ap(late),
+        "MB": round(size, 2),
         "million_multiply_adds": round(cost.multiply_adds / 1e6, 1),
         "million_without_zeros": round(cost.nonzero_multiply_adds / 1e6, 1),
-    }  # fmt: skip
+    }
 
 
-def row_of(chain: Chain, variant: Variant, found: dict[str, float], source: str) -> Row:
-    """Return the row of a judged variant on the set `source`."""
+def row_of(name: str, variant: Variant, found: dict[str, float] | None, source: str) -> Row:
+    """Return the row of a variant of the network `name` on the set `source`; None: not judged."""
+    extra = {key: value for key, value in (found or {}).items() if key != "map"}
     return Row(
-        system=f"{chain.name}, {variant.name}", source=variant.source,
-        setting=f"64 bits, {source}", measure=MEASURE, values=[found["map"]],
-        one_seed_reason=_FIXED,
-        extra={name: value for name, value in found.items() if name != "map"},
+        system=f"{name}, {variant.name}", source=variant.source,
+        setting=f"64 bits, {source}", measure=MEASURE, values=[found["map"]] if found else [],
+        one_seed_reason=_FIXED if found else "", missing="" if found else "Not yet run.",
+        extra=extra,
     )  # fmt: skip
 
 

@@ -127,8 +127,13 @@ def test_the_command_resumes_and_makes_rows(tmp_path: Path) -> None:
     draw_photos(tmp_path / "set", labels=2, each=4)
     save_network(tmp_path / "alexnet.pt", AlexNet(0.05, 72, 16))
     outputs = []
+    shown = f"--data set --model {MODEL} --alexnet alexnet.pt --out out --results ."
+    done = CliRunner().invoke(command.main, [*shown.split(), "--only-table"])
+    assert done.exit_code == 0, done.output
+    assert {row.missing for row in read_table(Path("low_rank_pruned.json")).rows} == {
+        "Not yet run."
+    }
     for _ in range(2):
-        shown = f"--data set --model {MODEL} --alexnet alexnet.pt --out out --results ."
         done = CliRunner().invoke(command.main, shown.split())
         assert done.exit_code == 0, done.output
         outputs.append(done.output)
