@@ -5,7 +5,7 @@
         --model models/mobilenet_v1_general_int8.onnx
 
 The queries of each set are ranked against its database, by the split of `evaluate`. What is
-computed of the photos, and each finished run, is kept in the folder --work, so the command resumes
+computed of the photos, and each finished run, is kept in the folder --out, so the command resumes
 when it is given again. The CPU times hold for this machine, with one thread.
 """
 
@@ -40,32 +40,34 @@ _NOTES = (
 @click.option("--data", multiple=True, type=Path, required=True, help="Folders of photos.")
 @click.option("--model", "models", multiple=True, type=Path, help="ONNX hash models to compare.")
 @click.option("--seeds", type=click.IntRange(1), default=SEEDS, show_default=True)
-@click.option("--work", type=Path, default=Path("build/papers/handmade"), show_default=True)
-@click.option("--out", type=Path, default=RESULTS, show_default="training/results/papers")
+@click.option("--out", type=Path, default=Path("build/papers/handmade"), show_default=True)
+@click.option(
+    "--results", "folder", type=Path, default=RESULTS, show_default="training/results/papers"
+)
 @report_errors
 def main(
-    data: tuple[Path, ...], models: tuple[Path, ...], seeds: int, work: Path, out: Path
+    data: tuple[Path, ...], models: tuple[Path, ...], seeds: int, out: Path, folder: Path
 ) -> None:
     """Run the command."""
     cv2.setNumThreads(1)
     rows: list[Row] = []
-    finished = FinishedRuns(work / "runs.jsonl")
+    finished = FinishedRuns(out / "runs.jsonl")
     numbers = range(1, seeds + 1)
     sets = read_sides(read_sets(data))
     with Progress(console=Console(stderr=True)) as progress:
         task = progress.add_task("hand-made systems", total=len(sets) * (2 + len(models)))
         for sides in sets:
             name = sides.name
-            for label, results in run_systems(sides, numbers, work, finished).items():
+            for label, results in run_systems(sides, numbers, out, finished).items():
                 system, stage = label.split(": ")
                 rows += rows_of(system, f"{name}, {stage}", results)
             progress.advance(task)
-            one, codes = run_global(sides, numbers, work)
+            one, codes = run_global(sides, numbers, out)
             rows += rows_of("global features", f"{name}, {one[0]['stage']}", one, _ONE)
             rows += rows_of("global features", f"{name}, {codes[0]['stage']}", codes)
             progress.advance(task)
             for model in models:
-                result: dict[str, Any] = run_network(model, sides, work)
+                result: dict[str, Any] = run_network(model, sides, out)
                 rows += rows_of(result["stage"], f"{name}, {result['bits']} bits", [result], _ONE)
                 progress.advance(task)
     described = "; ".join(
@@ -77,5 +79,5 @@ def main(
         ["python -m training papers handmade", *(f"--data {each}" for each in data),
          *(f"--model {each}" for each in models), f"--seeds {seeds}"]
     )  # fmt: skip
-    path = write_table("handmade", Table(command, described, rows, _NOTES), out)
+    path = write_table("handmade", Table(command, described, rows, _NOTES), folder)
     click.echo(f"{path}: {len(rows)} rows")

@@ -6,7 +6,7 @@
 The ways are those of the survey (section 1.2): a scaled-down photo, local features as they are or
 compressed, and hash bits; global features are added. The server ranks the whole database of the
 set. --model computes all features and must be fp32. Writes the table and its plot, and keeps
-finished runs in --work, like `papers handmade`, so the command resumes when it is given again.
+finished runs in --out, like `papers handmade`, so the command resumes when it is given again.
 """
 
 from __future__ import annotations
@@ -59,8 +59,10 @@ _NOTES = (
 @click.option("--queries", type=click.IntRange(1), default=300, show_default=True,
               help="Queries of a set that are sent, drawn at random.")  # fmt: skip
 @click.option("--seeds", type=click.IntRange(1), default=SEEDS, show_default=True)
-@click.option("--work", type=Path, default=Path("build/papers/handmade"), show_default=True)
-@click.option("--out", type=Path, default=RESULTS, show_default="training/results/papers")
+@click.option("--out", type=Path, default=Path("build/papers/handmade"), show_default=True)
+@click.option(
+    "--results", "folder", type=Path, default=RESULTS, show_default="training/results/papers"
+)
 @click.option("--images", type=Path, default=IMAGES, show_default="docs/results/images")
 @report_errors
 def main(
@@ -68,18 +70,18 @@ def main(
     model: Path,
     queries: int,
     seeds: int,
-    work: Path,
     out: Path,
+    folder: Path,
     images: Path,
 ) -> None:
     """Run the command."""
     cv2.setNumThreads(1)
-    finished = FinishedRuns(work / "transmission.jsonl")
+    finished = FinishedRuns(out / "transmission.jsonl")
     sets = read_sides(read_sets(data))
     panels: dict[str, list[Row]] = {}
     with Progress(console=Console(stderr=True)) as progress:
         for sides in progress.track(sets, description="ways to send a query"):
-            found = run_set(sides, model, range(1, seeds + 1), queries, work, finished)
+            found = run_set(sides, model, range(1, seeds + 1), queries, out, finished)
             panels[sides.name] = [_row(sides.name, results) for results in found]
     described = "; ".join(
         f"{sides.name}: {len(sides.database)} photos, {min(queries, len(sides.queries))} of"
@@ -91,7 +93,7 @@ def main(
          f"--model {model} --queries {queries} --seeds {seeds}"]
     )  # fmt: skip
     rows = [row for own in panels.values() for row in own]
-    path = write_table("transmission", Table(command, described, rows, _NOTES), out)
+    path = write_table("transmission", Table(command, described, rows, _NOTES), folder)
     write_bytes(images / "transmission.svg", plot(panels, _MEASURE))
     click.echo(f"{path}: {len(rows)} rows; {images / 'transmission.svg'}")
 

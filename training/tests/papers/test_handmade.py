@@ -175,7 +175,14 @@ def test_local_features_are_sorted_and_in_steps() -> None:
 
 def test_the_command_writes_a_table_and_resumes(tmp_path: Path) -> None:
     draw_photos(tmp_path / "photos", labels=4, each=6)
-    arguments = ["--data", str(tmp_path / "photos"), "--seeds", "1", "--out", str(tmp_path / "out")]
+    arguments = [
+        "--data",
+        str(tmp_path / "photos"),
+        "--seeds",
+        "1",
+        "--results",
+        str(tmp_path / "out"),
+    ]
     first = CliRunner().invoke(main, arguments, catch_exceptions=False)
     assert first.exit_code == 0, first.output
     table = read_table(tmp_path / "out" / "handmade.json")

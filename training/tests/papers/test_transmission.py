@@ -89,7 +89,7 @@ def test_the_command_writes_a_table_and_a_plot_and_resumes(tmp_path: Path) -> No
     arguments = [
         "--data", str(tmp_path / "photos"), "--seeds", "1", "--queries", "3",
         "--model", str(ROOT / "models" / "mobilenet_v1_general.onnx"),
-        "--out", str(tmp_path / "out"), "--images", str(tmp_path / "images"),
+        "--results", str(tmp_path / "out"), "--images", str(tmp_path / "images"),
     ]  # fmt: skip
     first = CliRunner().invoke(main, arguments, catch_exceptions=False)
     assert first.exit_code == 0, first.output
