@@ -52,7 +52,7 @@ def plot(sets: Mapping[str, Sequence[Row]], measure: str) -> bytes:
             for panel in panels
             for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)
         }
-        figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=4,
+        figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3,
                       frameon=False)  # fmt: skip
         data = io.BytesIO()
         figure.savefig(data, format="svg", metadata={"Date": None})
