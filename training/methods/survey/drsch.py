@@ -20,7 +20,7 @@ class DSCH(Head):
 
     triplets = 20
     """Triplets per image of a batch."""
-    margin = 0.5
+    margin = 0.125
     """C of the source, as a share of the total weight of the bits."""
     consistency = 0.01
     """lambda of the source, the weight of the regularization."""

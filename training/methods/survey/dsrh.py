@@ -19,7 +19,7 @@ class DSRH(Head):
 
     triplets = 20
     """Triplets per image of a batch."""
-    margin = 0.5
+    margin = 0.125
     """rho, as a share of the bits."""
     balance = 1.0
     """alpha, the weight of the squared mean of each bit."""
