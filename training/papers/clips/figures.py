@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from edge_runtime.clips.fusion import CORRELATION, SURE, fuse_frames
-from edge_runtime.fitting.calibration import Calibration
-from edge_runtime.types import LabelSimilarity, Match, Verdict
+from edge_runtime.clips.fusion import fuse_frames
+from edge_runtime.fitting.calibration import FALSE_NAME_RATE, Calibration
+from edge_runtime.types import LabelSimilarity, Match
 
 Record = dict[str, Any]
+LEAST_SHARE = 1e-4
+"""Probability below which a label counts as with this one."""
 
 
 @dataclass(frozen=True)
@@ -23,37 +26,60 @@ class Outcome:
     label: str | None
     confidence: float
     frames: int
+    nearest: str
+    """The best label, known or not."""
 
 
-def fused_verdicts(
-    record: Record, part: str, calibration: Calibration, correlation: float = CORRELATION
-) -> list[Verdict]:
-    """Return the verdict after each frame of a clip; `part` is "own" or "without"."""
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """Frames of a clip."""
+
+    place: str
+    frames: list[list[LabelSimilarity]]
+    cosines: NDArray[np.float64]
+
+
+def part_of(record: Record, part: str, first: int, count: int) -> Evidence:
+    """Return the evidence of `count` frames of a clip from `first` on; `part` as in the record."""
+    chosen = slice(first, first + count)
     frames = [
         [LabelSimilarity(name, value, Match(0, name, bits)) for name, value, bits in labels]
-        for labels in record[part]
+        for labels in record[part][chosen]
     ]
-    cosines = np.array(record["cosines"])
+    return Evidence(record["place"], frames, np.array(record["cosines"])[chosen, chosen])
+
+
+def windows(records: Sequence[Record], part: str, count: int) -> list[Evidence]:
+    """Return every run of `count` frames in a row, of all clips that are as long."""
     return [
-        fuse_frames(
-            frames[:count], cosines[:count, :count], calibration, correlation=correlation
-        ).verdict
-        for count in range(1, len(frames) + 1)
+        part_of(record, part, first, count)
+        for record in records
+        for first in range(len(record[part]) - count + 1)
     ]
 
 
-def after(verdicts: Sequence[Verdict], count: int) -> Outcome:
-    """Return the answer after `count` frames, or after all of a shorter clip."""
-    used = min(count, len(verdicts))
-    return Outcome(verdicts[used - 1].label, verdicts[used - 1].confidence, used)
+def outcome(
+    evidence: Evidence,
+    calibration: Calibration,
+    rate: float = FALSE_NAME_RATE,
+    sure: float | None = None,
+) -> Outcome:
+    """Return the answer to all frames, or with `sure` to those up to the first sure answer."""
+    total = len(evidence.frames)
+    for count in range(1 if sure is not None else total, total + 1):
+        fused = fuse_frames(
+            evidence.frames[:count], evidence.cosines[:count, :count], calibration, rate
+        )
+        found = Outcome(fused.verdict.label, fused.verdict.confidence, count, fused.labels[0].label)
+        if sure is not None and found.label is not None and found.confidence >= sure:
+            break
+    return found
 
 
-def progressive(verdicts: Sequence[Verdict], sure: float = SURE) -> Outcome:
-    """Return the first answer that is sure, else the last one."""
-    for count, verdict in enumerate(verdicts, 1):
-        if verdict.label is not None and verdict.confidence >= sure:
-            return Outcome(verdict.label, verdict.confidence, count)
-    return after(verdicts, len(verdicts))
+def label_loss(evidence: Evidence, calibration: Calibration, correlation: float) -> float:
+    """Return the logarithmic loss of the right label's probability, if the thing is enrolled."""
+    fused = fuse_frames(evidence.frames, evidence.cosines, calibration, correlation=correlation)
+    return -math.log(max(fused.shares.get(evidence.place, 0.0), LEAST_SHARE))
 
 
 def shares(outcomes: Sequence[Outcome], places: Sequence[str]) -> dict[str, float]:
@@ -64,21 +90,12 @@ def shares(outcomes: Sequence[Outcome], places: Sequence[str]) -> dict[str, floa
     named = [(o, p) for o, p in zip(outcomes, places, strict=True) if o.label is not None]
     return {
         "right": 100 * right / total,
+        "best_label_right_percent": 100
+        * sum(each.nearest == place for each, place in zip(outcomes, places, strict=True))
+        / total,
         "unknown_percent": 100 * unknown / total,
         "wrong_percent": 100 * (total - right - unknown) / total,
         "frames_per_clip": sum(each.frames for each in outcomes) / total,
         "right_of_named_percent": 100 * sum(o.label == p for o, p in named) / max(len(named), 1),
         "mean_confidence_percent": 100 * sum(o.confidence for o, _ in named) / max(len(named), 1),
     }
-
-
-def log_loss(outcomes: Sequence[Outcome], places: Sequence[str]) -> float:
-    """Return the mean logarithmic loss of the confidences of the answers that name a label."""
-    losses = [
-        -math.log(
-            min(max(each.confidence if each.label == place else 1 - each.confidence, 1e-4), 1)
-        )
-        for each, place in zip(outcomes, places, strict=True)
-        if each.label is not None
-    ]
-    return sum(losses) / max(len(losses), 1)

@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 
 from edge_runtime.clips.enroll import enroll_clips
 from edge_runtime.clips.query import query_clip
-from edge_runtime.clips.sound import hear
 from edge_runtime.engine import Engine
 from edge_runtime.enroll import EnrollOptions, EnrollResult
 from edge_runtime.errors import InputError
@@ -148,12 +147,11 @@ def run_sounds(
 
 
 def _query(pipeline: Pipeline, path: Path, name: str, known: bool) -> dict[str, Any]:
-    heard = hear(pipeline.gallery, path)
     with_sound, alone = (query_clip(pipeline, path, sound=sound) for sound in (True, False))
     return {
         "name": name,
         "known": known,
-        "heard": [] if heard is None else [each.label for each in heard.heard],
+        "heard": [each.label for each in with_sound.sound.heard] if with_sound.sound else [],
         "with_sound": with_sound.label,
         "confidence": with_sound.confidence,
         "alone": alone.label,

@@ -7,108 +7,88 @@ from statistics import mean
 from typing import Any
 
 from edge_runtime.clips.fusion import CORRELATION, SURE
-from edge_runtime.fitting.calibration import Calibration
+from edge_runtime.fitting.calibration import FALSE_NAME_RATE, Calibration
 from training.papers.clips.figures import (
-    Outcome,
+    Evidence,
     Record,
-    after,
-    fused_verdicts,
-    log_loss,
-    progressive,
+    label_loss,
+    outcome,
+    part_of,
     shares,
+    windows,
 )
 from training.papers.clips.sounds import Noise
 from training.papers.rows import Row
 
 SURVEY = "Liu et al. 2017, section 3.4 (proposed, without figures)"
-WALKS = "ie_tower's walks"
 CORRELATIONS = (0.0, 0.25, 0.5, 0.75, 1.0)
-ALL = 1000
+RATES = (FALSE_NAME_RATE, 0.2)
+SURES = (0.6, SURE)
 DETERMINISTIC = "deterministic: one gallery, one set of clips"
 
 
 def walk_rows(records: Sequence[Record], calibration: Calibration) -> list[Row]:
     """Return the rows of clips as queries, from the stored evidence."""
-    places = [record["place"] for record in records]
-    own = [fused_verdicts(record, "own", calibration) for record in records]
-    without = [fused_verdicts(record, "without", calibration) for record in records]
-    modes = {
-        "1 frame": [after(each, 1) for each in own],
-        "2 frames": [after(each, 2) for each in own],
-        "3 frames": [after(each, 3) for each in own],
-        "all frames": [after(each, ALL) for each in own],
-        f"progressive, sure at {SURE:g}": [progressive(each) for each in own],
-        "progressive, sure at 0.8": [progressive(each, 0.8) for each in own],
-    }
-    stranger_modes = {
-        "1 frame": [after(each, 1) for each in without],
-        "2 frames": [after(each, 2) for each in without],
-        "3 frames": [after(each, 3) for each in without],
-        "all frames": [after(each, ALL) for each in without],
-        f"progressive, sure at {SURE:g}": [progressive(each) for each in without],
-        "progressive, sure at 0.8": [progressive(each, 0.8) for each in without],
-    }
-    rows = [_photo_row(records, calibration)]
-    for setting, outcomes in modes.items():
-        figures = shares(outcomes, places)
-        strangers = stranger_modes[setting]
-        named = 100 * sum(each.label is not None for each in strangers) / len(strangers)
-        rows.append(
-            _row(
-                "clip, frames fused",
-                setting,
-                "right clips (%)",
-                figures.pop("right"),
-                {**figures, "strangers_named_percent": named, "clips": len(outcomes)},
-            )
+    rows = []
+    for rate in RATES:
+        for count in (1, 2, 3):
+            setting = f"{count} frames in a row" if count > 1 else "single photos"
+            own, without = (windows(records, part, count) for part in ("own", "without"))
+            if own:
+                rows.append(_figures(setting, own, without, calibration, rate, None))
+        whole, strange = (
+            [part_of(record, part, 0, len(record[part])) for record in records]
+            for part in ("own", "without")
         )
+        rows.append(_figures("the whole clip", whole, strange, calibration, rate, None))
+        for sure in SURES:
+            setting = f"progressive, sure at {sure:g}"
+            rows.append(_figures(setting, whole, strange, calibration, rate, sure))
     return rows + _correlation_rows(records, calibration)
 
 
-def _photo_row(records: Sequence[Record], calibration: Calibration) -> Row:
-    """Return the row of every frame as a photo of its own."""
-    outcomes: list[Outcome] = []
-    places: list[str] = []
-    for record in records:
-        for labels, _ in zip(record["own"], record["cosines"], strict=True):
-            alone = {"own": [labels], "cosines": [[1.0]]}
-            outcomes.append(after(fused_verdicts(alone, "own", calibration), 1))
-            places.append(record["place"])
-    figures = shares(outcomes, places)
-    extra = {**figures, "photos": len(outcomes)}
-    return _row("single photos", "every frame alone", "right photos (%)", extra.pop("right"), extra)
+def _figures(
+    setting: str,
+    own: Sequence[Evidence],
+    without: Sequence[Evidence],
+    calibration: Calibration,
+    rate: float,
+    sure: float | None,
+) -> Row:
+    outcomes = [outcome(each, calibration, rate, sure) for each in own]
+    strangers = [outcome(each, calibration, rate, sure) for each in without]
+    figures = shares(outcomes, [each.place for each in own])
+    right = figures.pop("right")
+    named = 100 * sum(each.label is not None for each in strangers) / len(strangers)
+    extra = {**figures, "strangers_named_percent": named, "queries": len(own)}
+    return _row(
+        "clip, frames fused", f"{setting}, false-name rate {rate:g}", "right (%)", right, extra
+    )
 
 
 def _correlation_rows(records: Sequence[Record], calibration: Calibration) -> list[Row]:
-    """Return the log loss of the confidence for each assumed correlation of frames.
+    """Return the loss of the labels' probabilities for each assumed correlation of frames.
 
-    Half of the places choose it, the other half judge the choice.
+    It is chosen on every second place, and judged on the others.
     """
     rows = []
     long = [record for record in records if len(record["own"]) > 1]
     for correlation in CORRELATIONS:
-        losses, gaps = [], []
-        for half in (long[::2], long[1::2]):
-            outcomes = [
-                after(fused_verdicts(record, "own", calibration, correlation), ALL)
+        losses = [
+            mean(
+                label_loss(part_of(record, "own", 0, len(record["own"])), calibration, correlation)
                 for record in half
-            ]
-            places = [record["place"] for record in half]
-            losses.append(log_loss(outcomes, places))
-            figures = shares(outcomes, places)
-            gaps.append(figures["mean_confidence_percent"] - figures["right_of_named_percent"])
+            )
+            for half in (long[::2], long[1::2] or long)
+        ]
         chosen = " (in use)" if correlation == CORRELATION else ""
         rows.append(
             _row(
                 "correlation of frames",
                 f"r = {correlation:g}{chosen}",
-                "log loss of the confidence, first half of the places",
+                "log loss of the labels' probabilities, every second place",
                 losses[0],
-                {
-                    "log_loss_second_half": losses[1],
-                    "confidence_minus_right_percent_first_half": gaps[0],
-                    "confidence_minus_right_percent_second_half": gaps[1],
-                },
+                {"log_loss_of_the_other_places": losses[1], "clips": len(long)},
             )
         )
     return rows
