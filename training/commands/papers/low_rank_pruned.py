@@ -37,6 +37,7 @@ from training.papers.rows import RESULTS, Row, Table, write_table
 ROOT = Path(__file__).resolve().parents[3]
 NOTES = (
     "Nothing is trained after a network was made smaller. Training restores a part of the loss.",
+    "The AlexNet-shaped network is that of `papers alexnet`: only its hash layer has seen labels.",
     "Early layers, which have few weights, are not changed.",
     "A pruned network is stored as its other weights and one bit per weight. Its multiply-adds fall"
     " only in a kernel that skips zeros (million_without_zeros).",

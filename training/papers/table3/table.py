@@ -113,7 +113,7 @@ def _row(
     own = OWN[method] == network
     values = found.get((source, bits, network, method), [])
     figure = published[_PUBLISHED_AS[method]].get(str(bits)) if own else None
-    reason = "" if len(values) >= SEEDS else "The other seeds have not been run."
+    reason = "" if len(values) >= SEEDS else f"{len(values)} of {SEEDS} seeds have been run."
     backbone = BACKBONES[network].removeprefix("the ")
     differs = f"Other photos; a shorter training at a smaller input. {_SHARED}"
     if network == "alexnet":

@@ -53,6 +53,8 @@ def judge_order(cells: Cells, networks: Mapping[str, str]) -> str:
     figures = ", ".join(f"{NAMES[method]} {_figure(values[method])}" for method in ORDER)
     if all(step.verdict == "holds" for step in steps):
         said = "the order holds, each step beyond the spread"
+        if min(map(len, values.values())) < 2:
+            said = "the order holds on one seed, so its spread is not known"
     elif any(step.verdict == "is reversed" for step in steps):
         said = "the order does not hold"
     else:

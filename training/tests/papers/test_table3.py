@@ -82,6 +82,8 @@ def test_the_order_is_judged_in_words() -> None:
     )
     close = judge_order({**cells, ("alexnet", "dlbh"): [60.0, 61.0, 61.5]}, OWN)
     assert "not decided" in close and "SSDH over DLBH is within the spread (+0.2)" in close
+    few = judge_order({**cells, ("alexnet", "dlbh"): [50.0]}, OWN)
+    assert few.startswith("the order holds on one seed, so its spread is not known (")
     turned = judge_order({**cells, ("alexnet", "dlbh"): [70.0]}, OWN)
     assert "does not hold" in turned and "SSDH over DLBH is reversed (-9.0)" in turned
     assert "DLBH 70.0, one seed" in turned
