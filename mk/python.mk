@@ -16,7 +16,7 @@ PIP        := $(call pip_install,$(VENV))
 
 SECONDS ?= 60
 
-.PHONY: lock test-slow test-power fuzz screenshots
+.PHONY: lock test-slow test-power test-systemd fuzz screenshots
 
 $(VENV)/bin/python $(TRAIN)/bin/python $(COMPILE)/bin/python $(WHEELS)/bin/python: %/bin/python:
 	@test -n "$(PYTHON)" || { echo "make: Python 3.11 or newer not found; set PYTHON: make PYTHON=/path/to/python3" >&2; exit 1; }
@@ -60,6 +60,9 @@ fuzz: $(VENV)/.test  ## read random photos, requests and files: make fuzz [SECON
 
 test-power: $(VENV)/.test  ## run the tests that cut the power of a disk; only root can mount one
 	$(BIN)/python -m pytest tests/boards/test_power_cuts.py tests/gallery/test_durable.py
+
+test-systemd: $(VENV)/.test  ## deploy and roll out under a real systemd in a container; 10 minutes, as root, needs apt install systemd-container debootstrap
+	EDGE_RUNTIME_CONTAINER=$(CURDIR)/build/container $(BIN)/python -m pytest -rs tests/boards/real_systemd
 
 screenshots: $(VENV)/.test  ## take the documentation's pictures of the page in Chromium, from a daemon with two films
 	$(BIN)/python -m tests.web.screenshots

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import socket
 import subprocess
 import time
 from contextlib import AbstractContextManager
@@ -12,40 +11,23 @@ from typing import Any
 
 from compile.target.toolchain import run
 from device_tests.machine.image import USER, Image
-from edge_runtime.errors import BoardLostError, BoardUnreachableError
+from device_tests.machine.ssh import HOST, SshBoard, free_port
+from edge_runtime.errors import BoardUnreachableError
 
-HOST = "board"
-"""Name of the board in the ssh configuration."""
 WORKSTATION = "10.0.2.2"
 """Address of this machine as seen from the board."""
 CPU, CORES, MEMORY_MIB = "cortex-a72", 2, 2048
 BOOT_S = 600.0
-CONFIG = """\
-Host {host}
-  HostName 127.0.0.1
-  Port {port}
-  User {user}
-  IdentityFile {key}
-  IdentitiesOnly yes
-  StrictHostKeyChecking accept-new
-  UserKnownHostsFile {folder}/known_hosts
-  ConnectTimeout 60
-  LogLevel ERROR
-"""
 
 
-class Machine(AbstractContextManager["Machine"]):
+class Machine(SshBoard, AbstractContextManager["Machine"]):
     """QEMU's `virt` board. `folder` holds the disk and the console log of the run."""
 
     def __init__(self, image: Image, folder: Path, *, fresh: bool = True) -> None:
         """`fresh`: start with an empty overlay. Otherwise continue with the disk in `folder`."""
-        self._image, self.folder, self._fresh = image, folder, fresh
+        super().__init__(folder)
+        self._image, self._fresh = image, fresh
         self._child: subprocess.Popen[bytes] | None = None
-
-    @property
-    def ssh(self) -> str:
-        """The ssh command that reaches `HOST`, for the variable SSH."""
-        return f"ssh -F {self.folder}/ssh_config"
 
     def __enter__(self) -> Machine:
         """Boot; raises `BoardUnreachableError` if a login does not succeed within `BOOT_S`."""
@@ -55,11 +37,8 @@ class Machine(AbstractContextManager["Machine"]):
             self.folder.mkdir(parents=True)
             base = ["-b", str(image.disk), "-F", "qcow2"]
             run(["qemu-img", "create", "-q", "-f", "qcow2", *base, str(disk)], self.folder)
-        port = _free_port()
-        (self.folder / "known_hosts").unlink(missing_ok=True)
-        (self.folder / "ssh_config").write_text(
-            CONFIG.format(host=HOST, port=port, user=USER, key=image.key, folder=self.folder)
-        )
+        port = free_port()
+        self.configure_ssh(port, USER, image.key)
         command = [
             *("nice", "qemu-system-aarch64", "-M", "virt", "-cpu", CPU, "-smp", str(CORES)),
             *("-m", str(MEMORY_MIB), "-nographic", "-no-reboot"),
@@ -93,31 +72,6 @@ class Machine(AbstractContextManager["Machine"]):
             self._child.terminate()
             self._child.wait()
 
-    def run(
-        self, command: str, *, check: bool = True, limit_s: float = 900
-    ) -> subprocess.CompletedProcess[str]:
-        """Run a shell command on the board.
-
-        With `check`, a timeout or a nonzero exit code raises `BoardLostError`.
-        """
-        try:
-            done = subprocess.run(
-                [*self.ssh.split(), HOST, command],
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                check=False,
-                timeout=limit_s,
-            )
-        except subprocess.TimeoutExpired as error:
-            if check:
-                raise BoardLostError(f"timed out: {command}", where=HOST) from error
-            return subprocess.CompletedProcess(command, 255, "", "")
-        if check and done.returncode:
-            output = (done.stderr or done.stdout).strip()
-            raise BoardLostError(f"{command}: exit code {done.returncode}: {output}", where=HOST)
-        return done
-
     def shutdown(self, limit_s: float = 120) -> bool:
         """Power the board off as a user does. Return whether it stopped by itself."""
         self.run("sudo systemctl poweroff", check=False)
@@ -127,9 +81,3 @@ class Machine(AbstractContextManager["Machine"]):
         except subprocess.TimeoutExpired:
             return False
         return True
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

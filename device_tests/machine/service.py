@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from device_tests.devices.base import ROOT
-from device_tests.machine.qemu import HOST, Machine
+from device_tests.machine.ssh import HOST, SshBoard
 from edge_runtime.errors import BoardLostError
 
 UNIT = "edge-runtime"
@@ -24,15 +24,17 @@ print(r.urlopen(q, timeout=120).read().decode())
 """
 
 
-def deploy(machine: Machine, bundle: Path, root: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    """Run `make deploy` in the checkout `root`, with time limits for an emulated board."""
+def deploy(
+    machine: SshBoard, bundle: Path, root: Path = ROOT, *, target: str = "rpi4", ready_s: int = 600
+) -> subprocess.CompletedProcess[str]:
+    """Run `make deploy` in the checkout `root`, by default with limits for an emulated board."""
     variables = {
         "SSH": machine.ssh,
         "BUNDLE": str(bundle),
-        "BOARD_ENV": "READY_S=600",
+        "BOARD_ENV": f"READY_S={ready_s}",
     }
     done = subprocess.run(
-        ["make", "--no-print-directory", "deploy", "TARGET=rpi4", f"HOST={HOST}"],
+        ["make", "--no-print-directory", "deploy", f"TARGET={target}", f"HOST={HOST}"],
         cwd=root,
         env={**os.environ, **variables},
         stdin=subprocess.DEVNULL,
@@ -52,7 +54,7 @@ def _exit_code(stderr: str) -> int:
     return 2
 
 
-def configure(machine: Machine, config: str) -> None:
+def configure(machine: SshBoard, config: str) -> None:
     """Write the configuration file of the service."""
     text = config.replace("\n", "\\n")
     machine.run(
@@ -61,20 +63,20 @@ def configure(machine: Machine, config: str) -> None:
     )
 
 
-def enroll_frame(machine: Machine, label: str) -> Any:
+def enroll_frame(machine: SshBoard, label: str) -> Any:
     """Enroll the current camera frame and return the answer of the API."""
     path = f"/api/labels/{label.replace(' ', '%20')}/frame"
     # Six views take seconds each. An API that runs into its time limit reports that; try again.
     return wait_until("enrolled", lambda: request(machine, path, "POST"), 900)
 
 
-def request(machine: Machine, path: str, method: str = "GET") -> Any:
+def request(machine: SshBoard, path: str, method: str = "GET") -> Any:
     """Return the answer of the API to a request from the board itself, or None."""
     done = machine.run(f"python3 -c '{REQUEST}' {method} '{path}'", check=False)
     return json.loads(done.stdout) if done.returncode == 0 else None
 
 
-def unit_properties(machine: Machine, *names: str) -> dict[str, str]:
+def unit_properties(machine: SshBoard, *names: str) -> dict[str, str]:
     """Return properties of the systemd unit."""
     lines = machine.run(f"systemctl show {UNIT} -p {','.join(names)}").stdout.splitlines()
     return dict(line.split("=", 1) for line in lines)
@@ -91,7 +93,7 @@ def wait_until(what: str, condition: Callable[[], Any], limit_s: float) -> Any:
 
 
 def wait_until_recognized(
-    machine: Machine, label: str | None, limit_s: float = 600
+    machine: SshBoard, label: str | None, limit_s: float = 600
 ) -> dict[str, Any]:
     """Wait until the daemon recognizes `label` (None: nothing) and return its status."""
 
@@ -109,7 +111,7 @@ def recognized_label(status: dict[str, Any]) -> str | None:
 
 
 def wait_until_camera(
-    machine: Machine, state: str, restarts: int = 0, *, named: str = "", limit_s: float = 600
+    machine: SshBoard, state: str, restarts: int = 0, *, named: str = "", limit_s: float = 600
 ) -> Any:
     """Wait until the camera is in `state` after at least `restarts` restarts; return its status.
 

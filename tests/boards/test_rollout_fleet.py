@@ -30,7 +30,7 @@ from edge_runtime.enroll import EnrollOptions, enroll_photos
 from edge_runtime.gallery import Gallery
 from edge_runtime.image import Image
 from edge_runtime.model import MODEL_FILE
-from tests.support.bundles import make_bundle
+from tests.support.bundles import portable_bundle
 from tests.support.fleet.tuf_client import file_server
 from tests.support.processes import ROOT
 from tests.support.systemd import write_systemctl
@@ -193,7 +193,7 @@ def fleet(
         writer.write(np.asarray(cv2.resize(cat, (320, 240)), np.uint8))
     writer.release()
     old = _gallery(tmp_path / "old.sqlite", ROOT / "models" / MODEL_FILE, photo)
-    bundle = _portable_bundle(tmp_path / "old bundle", ROOT / "models" / MODEL_FILE)
+    bundle = portable_bundle(tmp_path / "old bundle", ROOT / "models" / MODEL_FILE)
     desk = make_desk(tmp_path / "desk", tmp_path / "root", DeskSettings(fleet="shop"), gallery=old)
     boards = []
     with file_server(desk.public) as url:
@@ -213,26 +213,13 @@ def fleet(
             subprocess.run(["systemctl", "stop"], env=board.environment(), check=False)
 
 
-def _portable_bundle(folder: Path, model: Path, **change: object) -> Path:
-    """A bundle for this CPU whose network was not compiled; `change` is what it needs of a CPU."""
-    folder.mkdir()
-    make_bundle(folder, model=model)
-    (folder / "libedge.so").unlink()
-    manifest = json.loads((folder / "manifest.json").read_text())
-    manifest["precision"] = "portable"
-    del manifest["files"]["libedge.so"]
-    manifest["target"] |= change
-    (folder / "manifest.json").write_text(json.dumps(manifest))
-    return folder
-
-
 def test_a_board_that_is_not_ready_halts_the_roll_out_and_goes_back(
     fleet: Fleet, tmp_path: Path, photo: Path
 ) -> None:
     hall, garden, stuck = fleet.boards
     assert all(board.runs() for board in fleet.boards)
     other = ROOT / "models" / OTHER_FILE
-    bundle = _portable_bundle(tmp_path / "new bundle", other)
+    bundle = portable_bundle(tmp_path / "new bundle", other)
     gallery = _gallery(tmp_path / "new.sqlite", other, photo)
     limits = Limits(wait_s=600, failures=0)
     rollout = start(fleet.desk, bundle, gallery=gallery, waves=(100.0,), limits=limits)
@@ -273,7 +260,7 @@ def test_a_board_that_is_not_ready_halts_the_roll_out_and_goes_back(
 def test_what_was_changed_or_is_for_another_cpu_is_refused(fleet: Fleet, tmp_path: Path) -> None:
     (hall,) = fleet.boards
     model = ROOT / "models" / MODEL_FILE
-    foreign = _portable_bundle(tmp_path / "foreign", model, features=["no_such_feature"])
+    foreign = portable_bundle(tmp_path / "foreign", model, features=["no_such_feature"])
     start(fleet.desk, foreign, waves=(100.0,))
     assert fleet.poll() == {"hall": "failed"}
     assert (found := step(fleet.desk)) and found.action == "halt"
@@ -281,7 +268,7 @@ def test_what_was_changed_or_is_for_another_cpu_is_refused(fleet: Fleet, tmp_pat
     abort(fleet.desk)
     assert fleet.poll() == {"hall": "back"}
 
-    rollout = start(fleet.desk, _portable_bundle(tmp_path / "new", model, cpu="x"), waves=(100.0,))
+    rollout = start(fleet.desk, portable_bundle(tmp_path / "new", model, cpu="x"), waves=(100.0,))
     archive = fleet.desk.repository().path_of(rollout.archive)
     content = archive.read_bytes()
     archive.write_bytes(content[:5000] + b"?" + content[5001:])

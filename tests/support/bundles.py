@@ -106,3 +106,16 @@ def picture(first: int = 3, second: int = 5) -> Image:
     image = np.zeros((224, 224, 3), np.uint8)
     image[0, 0, :2] = first, second
     return image
+
+
+def portable_bundle(folder: Path, model: Path, **change: object) -> Path:
+    """A bundle for this CPU whose network was not compiled; `change` is what it needs of a CPU."""
+    folder.mkdir()
+    make_bundle(folder, model=model)
+    (folder / "libedge.so").unlink()
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["precision"] = "portable"
+    del manifest["files"]["libedge.so"]
+    manifest["target"] |= change
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    return folder
