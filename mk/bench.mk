@@ -1,10 +1,15 @@
 # Benchmarks. Each writes a report to profiles/reports/ and the performance page anew.
 
 LARGEST ?= 1e7
+BENCH_GALLERY ?= build/bench-server.sqlite
+BENCH_CLICKHOUSE ?= build/bench-clickhouse
 
-.PHONY: setup-bench bench bench-emulated bench-daemon bench-cameras bench-memory bench-paint bench-profiler soak faults
+.PHONY: setup-bench setup-clickhouse bench-server bench-clickhouse bench-batch bench-fleet-costs bench bench-emulated bench-daemon bench-cameras bench-memory bench-paint bench-profiler soak faults
 
 setup-bench: $(VENV)/.bench  ## install the peers of the benchmarks (faiss, usearch, ncnn, MNN, LiteRT)
+
+setup-clickhouse:  ## install ClickHouse as a library in build/chdb (530 MB), for make bench-clickhouse
+	test -d build/chdb || $(PIP) --no-deps --target build/chdb -r requirements/clickhouse.txt
 
 bench: $(VENV)/.bench  ## compare network, lookup and gallery with their peers: make bench [LARGEST=1e8] [DATA="photo folders"]
 	$(MAKE) compile TARGET=host
@@ -47,3 +52,21 @@ soak: $(VENV)/.test  ## send a million frames through the whole daemon; 30 minut
 faults: $(VENV)/.test  ## inject five hundred faults into the daemon and its disk; 12 minutes, as root
 	$(BIN)/python -m profiles.bench.faults --out profiles/reports/faults-$$(uname -m).json
 	$(BIN)/python -m profiles.pages.performance
+
+bench-server: $(VENV)/.test  ## measure the server at 1e7 codes; 2 minutes, and 5 more to make BENCH_GALLERY
+	$(BIN)/python -m profiles.bench.server --gallery $(BENCH_GALLERY) --out profiles/reports/server-$$(uname -m).json; \
+	  verdict=$$?; $(BIN)/python -m profiles.pages.performance && exit $$verdict
+
+bench-clickhouse: $(VENV)/.test setup-clickhouse  ## compare 1e8 codes in ClickHouse with a sort; 3 minutes, and 3 more to make BENCH_CLICKHOUSE
+	PYTHONPATH=build/chdb $(BIN)/python -m profiles.bench.server.clickhouse --data $(BENCH_CLICKHOUSE) \
+	  --out profiles/reports/clickhouse-$$(uname -m).json; \
+	  verdict=$$?; $(BIN)/python -m profiles.pages.performance && exit $$verdict
+
+bench-batch: $(VENV)/.test  ## measure batches beside a plain loop: make bench-batch [DATA="photo folders"] [ROUNDS=1]
+	$(BIN)/python -m profiles.bench.batch $(addprefix --data ,$(DATA)) $(if $(ROUNDS),--rounds $(ROUNDS)) \
+	  --out profiles/reports/batch-$$(uname -m).json; \
+	  verdict=$$?; $(BIN)/python -m profiles.pages.performance && exit $$verdict
+
+bench-fleet-costs: $(VENV)/.test  ## measure memory, time and bytes of a board in a fleet; 1 minute
+	$(BIN)/python -m profiles.bench.fleet.costs --out profiles/reports/fleet_costs-$$(uname -m).json; \
+	  verdict=$$?; $(BIN)/python -m profiles.pages.performance && exit $$verdict

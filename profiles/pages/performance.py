@@ -15,6 +15,7 @@ import click
 
 from edge_runtime.errors import EXIT_CHECK_FAILED
 from profiles.pages.daemon import daemon, faults, soak
+from profiles.pages.large import batch, clickhouse, fleet_costs, server
 from profiles.pages.lookup import gallery, lookup, lookup_emulated
 from profiles.pages.network import emulated, network
 from profiles.pages.profiler import profiler
@@ -28,6 +29,10 @@ PARTS: dict[str, Callable[[dict[str, Any], Path], list[str]]] = {
     "lookup-*.json": lookup,
     "lookup_emulated.json": lookup_emulated,
     "gallery-*.json": gallery,
+    "server-*.json": server,
+    "clickhouse-*.json": clickhouse,
+    "batch-*.json": batch,
+    "fleet_costs-*.json": fleet_costs,
     "daemon-*.json": daemon,
     "cameras-*.json": cameras,
     "memory-*.json": memory,

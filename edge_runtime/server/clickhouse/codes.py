@@ -50,10 +50,13 @@ class _Details:
 class ClickHouseCodes:
     """Searches what `edge-runtime serve load` has loaded."""
 
-    def __init__(self, address: Address) -> None:
-        """Read the version and count the codes; raises `RemoteError` or `GalleryNotFoundError`."""
+    def __init__(self, address: Address, server: ClickHouse | None = None) -> None:
+        """Read the version and count the codes; raises `RemoteError` or `GalleryNotFoundError`.
+
+        `server` sends the statements; by default over HTTP.
+        """
         self.where = str(address)
-        self._server = ClickHouse(address)
+        self._server = server or ClickHouse(address)
         self._loaded: _Loaded | None = None
         self._read_s = self._counted_s = 0.0
         self._count(self._latest())
