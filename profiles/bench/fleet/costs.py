@@ -41,7 +41,7 @@ from edge_runtime.gallery.pictures import view_digest
 from edge_runtime.system.device import read_device
 from profiles.bench.fleet.board import MODEL, VIEWS
 from profiles.bench.fleet.counting import CountingServer
-from profiles.bench.fleet.parts import BROKER, ROOT, Mosquitto, free_port
+from profiles.bench.fleet.parts import BROKER, ROOT, free_port
 from profiles.bench.support.results import exit_on_error, write_report
 
 PHOTOS, LABELS = 1000, 50
@@ -73,7 +73,7 @@ def measure(folder: Path, rounds: int) -> dict[str, Any]:
     """Return the report; raises `EdgeRuntimeError`."""
     rng = np.random.default_rng(5)
     with ExitStack() as stack:
-        port = stack.enter_context(_broker(folder))
+        port = stack.enter_context(_broker())
         first = folder / "first.sqlite"
         with Gallery(first, MODEL, create=True) as gallery:
             gallery.enroll(_photos(rng, 0))
@@ -128,17 +128,18 @@ def measure(folder: Path, rounds: int) -> dict[str, Any]:
 
 
 @contextmanager
-def _broker(folder: Path) -> Iterator[int | None]:
+def _broker() -> Iterator[int | None]:
     """Run mosquitto and yield its port; None if it is not installed."""
     if BROKER is None:
         yield None
         return
-    broker = Mosquitto(folder, free_port())
-    broker.start()
+    port, quiet = free_port(), subprocess.DEVNULL
+    broker = subprocess.Popen([BROKER, "-p", str(port)], stdout=quiet, stderr=quiet)
     try:
-        yield broker.port
+        yield port
     finally:
         broker.kill()
+        broker.wait()
 
 
 def _photos(rng: np.random.Generator, first: int) -> list[LabeledCode]:

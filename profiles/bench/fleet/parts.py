@@ -77,7 +77,6 @@ class Mosquitto(Part):
         """Raises `ReportError` without mosquitto."""
         if BROKER is None:
             raise ReportError("not installed", where="mosquitto", remedy="apt install mosquitto")
-        self.port = port
         self._data = folder / "broker"
         self._data.mkdir()
         self._data.chmod(0o777)
