@@ -79,7 +79,7 @@ def main(
     gallery_file = out / f"{data.name}.sqlite"
     rows: list[Row] = []
     log(f"enrolling {data.name}")
-    with enrolled(engine, photos, gallery_file, views=views) as gallery:
+    with enrolled(engine, photos, gallery_file, done, settings, views=views) as gallery:
         with progress_bar("clips", len(spots)) as advance:
             records = run_walks(
                 engine, gallery, spots, out / "walks", done, settings, lambda: advance(1)
@@ -110,28 +110,22 @@ def main(
             f"Sounds: {labels} labels with one picture and one recording each (speech of one "
             f"speaker, Debian's asterisk-core-sounds-en-wav, CC BY-SA 3.0), {foreign} foreign ones."
         )
-    queries = [photo for photos in spots.values() for photo in photos]
-    with progress_bar("headings", seeds * len(queries)) as advance:
-        runs = [
-            run_heading(
-                engine,
-                gallery_file,
-                queries,
-                WEIGHTS,
-                seed,
-                out,
-                done,
-                settings,
-                lambda: advance(1),
-            )
-            for seed in range(1, seeds + 1)
-        ]
-    rows += heading_rows(runs)
+    data_text = f"{data.name}, {len(spots)} places with queries, split: the set's own"
+    data_text += " (ie_tower: the middle fifth of each walk)"
     notes.append("Headings are simulated; see training/papers/clips/heading.py.")
-    table = Table(
-        f"python -m training papers clips --data {data}",
-        f"{data.name}, {len(spots)} places with queries, split: the set's own (middle fifth)",
-        rows,
-        notes,
-    )
-    log(f"written: {write_table('clips', table, results)}")
+    queries = [photo for photos in spots.values() for photo in photos]
+    runs: list[dict[float, dict[str, float]]] = []
+    with progress_bar("headings", seeds * len(queries)) as advance:
+        for seed in range(1, seeds + 1):
+            runs.append(
+                run_heading(
+                    *(engine, gallery_file, queries, WEIGHTS, seed, out, done, settings),
+                    lambda: advance(1),
+                )
+            )
+            headings = heading_rows(runs)
+            command = f"python -m training papers clips --data {data.name}"
+            path = write_table(
+                "clips", Table(command, data_text, [*rows, *headings], notes), results
+            )
+    log(f"written: {path}")

@@ -59,8 +59,19 @@ def write_clip(path: Path, images: Sequence[Image]) -> None:
     temporary.replace(path)
 
 
-def enrolled(engine: Engine, photos: Sequence[Photo], path: Path, *, views: bool) -> Gallery:
+def enrolled(
+    engine: Engine,
+    photos: Sequence[Photo],
+    path: Path,
+    done: FinishedRuns,
+    settings: dict[str, Any],
+    *,
+    views: bool,
+) -> Gallery:
     """Return the gallery of the photos that are not queries; a second call continues a first."""
+    key = {**settings, "part": "enrolled"}
+    if path.exists() and done.find(key) is not None:
+        return Gallery(path, engine.model)
     gallery = Gallery(path, engine.model, create=True)
     listed = [(photo.label, photo.path) for photo in photos if photo.split in TRAIN_SPLITS]
     options = EnrollOptions(views, thumbnails=False)
@@ -68,6 +79,7 @@ def enrolled(engine: Engine, photos: Sequence[Photo], path: Path, *, views: bool
     for fault in result.faults:
         log(f"left out: {fault}")
     fit_if_due(engine, gallery)
+    done.add(key, gallery.stats().pictures)
     return gallery
 
 
