@@ -5,8 +5,8 @@
 FOLDER is that of `python -m training papers quantized-cnn`. Each network FOLDER/*/*.qcnn runs in
 the research program (training/papers/compressed/qcnn/native) on one thread, warm. With --onnx, the
 ONNX files beside them run in ONNX Runtime. What edge-runtime's own bundles take is copied from the
-report of `make estimate`. The counts are exact; the times are estimates. A file that was counted
-before is not counted again.
+report of `make estimate`, and ncnn's AlexNet from the calibration of the estimates. The counts are
+exact; the times are estimates. A file that was counted before is not counted again.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ ESTIMATES = ROOT / "profiles" / "reports" / "estimates.json"
 TARGETS = ("rpi3", "rpi4")
 LIMIT_S = 3600
 OWN = {"fp32": "edge-runtime mobilenet/fp32", "int8": "edge-runtime mobilenet/int8"}
+RIVAL = "ncnn alexnet/fp32"
 SCRIPT = """
 import ctypes, sys
 import numpy as np
@@ -126,6 +127,16 @@ def own_bundles(target: Target, estimates: Path = ESTIMATES) -> Iterator[tuple[s
             yield name, {"counts": counts, "file": bundle["library"]}
 
 
+def published_rival(target: Target, calibration: Calibration) -> Entry:
+    """Return ncnn's AlexNet in fp32: its counts, and the published time on this board, if any."""
+    counts = calibration.counts[likeness_of(target).core]["alexnet"]
+    memory = likeness_of(target).memory
+    published = [board.latency_ms.get("alexnet") for board in calibration.boards
+                 if board.board == memory]  # fmt: skip
+    known = {"published_ms": published[0]} if published and published[0] else {}
+    return {"counts": dict(counts), "file": calibration.source, **known}
+
+
 @click.command(help=__doc__)
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.argument("names", nargs=-1, metavar="[TARGET...]")
@@ -144,6 +155,7 @@ def main(folder: Path, names: tuple[str, ...], onnx: bool, out: Path) -> None:
             found = report["targets"].setdefault(name, {"cpu": target.cpu, "counts": {}})["counts"]
             for what, entry in own_bundles(target):
                 found[what] = with_time(entry, target, calibration)
+            found[RIVAL] = with_time(published_rival(target, calibration), target, calibration)
             for what, path in files.items():
                 mark = digest(path)
                 if found.get(what, {}).get("file") != mark:

@@ -41,6 +41,8 @@ def test_networks_are_counted_once_and_get_a_time(
     assert one["estimated_ms"] >= 0
     own = report["targets"]["rpi4"]["counts"]["edge-runtime mobilenet/int8"]
     assert own["instructions"] > 1e8
+    rival = report["targets"]["rpi4"]["counts"]["ncnn alexnet/fp32"]
+    assert rival["published_ms"] == 139.34
 
     def refuse(*_: object) -> None:
         raise AssertionError("counted again")

@@ -62,6 +62,7 @@ def parse_settings(text: str) -> tuple[Setting, ...]:
               help="Timed runs of a contender.")  # fmt: skip
 @click.option("--full/--no-full", default=True, show_default=True,
               help="AlexNet at full size, 244 MB.")  # fmt: skip
+@click.option("--finished", is_flag=True, help="Start nothing: write what is finished.")
 @click.option("--out", type=Path, default=Path("build/papers") / NAME, show_default=True)
 @click.option("--results", type=Path, default=RESULTS, help="Folder of the result file.")
 @report_errors
@@ -76,6 +77,7 @@ def main(
     asked: int,
     runs: int,
     full: bool,
+    finished: bool,
     out: Path,
     results: Path,
 ) -> None:
@@ -88,9 +90,9 @@ def main(
         cases.append(hash_network(model, judged, photos))
         if alexnet:
             cases.append(trained_alexnet(alexnet, judged, photos))
-    found = run_all(cases, chosen, seeds, runs, out)
+    found = run_all(cases, chosen, seeds, runs, out, finished)
     if full:
-        found += run_all([full_alexnet()], (Setting(8, 128),), 1, runs, out)
+        found += run_all([full_alexnet()], (Setting(8, 128),), 1, runs, out, finished)
     if not found:
         raise InputError("nothing to do", where="--no-full", remedy="give --data")
     rows = make_rows(found, read_counts())

@@ -93,7 +93,8 @@ def test_the_papers_own_line_stands_beside_alexnet_at_full_size(tmp_path: Path) 
     assert rows["time of a picture (s)"].values == [0.007]
     assert rows["storage (MB)"].extra["int8_storage_mb"]
     lines = table.verdict(list(rows.values()))
-    assert lines[-1].endswith("7.0 ms, int8 in ONNX Runtime 5.0 ms.")
+    assert lines[1].endswith("cortex-a72: 7.0 ms, int8 in ONNX Runtime 5.0 ms.")
+    assert lines[2].startswith("AlexNet here, on x86-64: ")
 
 
 def test_an_alexnet_in_layers_computes_what_torch_computes() -> None:

@@ -74,30 +74,36 @@ def contenders(case: Case, settings: tuple[Setting, ...], seeds: int) -> Iterato
 
 
 def run_all(
-    cases: list[Case], settings: tuple[Setting, ...], seeds: int, runs: int, out: Path
+    cases: list[Case],
+    settings: tuple[Setting, ...],
+    seeds: int,
+    runs: int,
+    out: Path,
+    only_finished: bool = False,
 ) -> list[tuple[Case, Contender, Result]]:
-    """Judge and measure every contender that is not finished; return all results."""
+    """Judge and measure every contender that is not finished, or leave it out; return results."""
     finished = FinishedRuns(out / "runs.jsonl")
     results = []
     for case in cases:
         for contender in contenders(case, settings, seeds):
-            key = key_of(case, contender, runs)
+            key = key_of(case, contender)
             result = finished.find(key)
+            if result is None and only_finished:
+                continue
             if result is None:
                 log(f"{case.name}: {contender.file}, seed {contender.seed}")
-                result = run_one(case, contender, runs, out)
+                result = run_one(case, contender, runs, out) | {"runs": runs}
                 finished.add(key, result)
             results.append((case, contender, result))
     return results
 
 
-def key_of(case: Case, contender: Contender, runs: int) -> Key:
+def key_of(case: Case, contender: Contender) -> Key:
     """Return what identifies a run."""
     return {
         "network": case.identity,
         "split": case.photos.split if case.photos else "",
         "pictures": len(case.pictures),
-        "runs": runs,
         "kind": contender.kind,
         "setting": asdict(contender.setting) if contender.setting else {},
         "seed": contender.seed,

@@ -89,12 +89,14 @@ def figures(
         if key in result:
             extra[key] = round(result[key], 4)
     for device, board in BOARDS.items():
-        for engine in ("", "edge-runtime ", "ONNX Runtime "):
+        for engine in ("", "edge-runtime ", "ONNX Runtime ", "ncnn "):
             one = counts.get(device, {}).get(f"{engine}{case.name}/{contender.file}")
             if one:
                 prefix = f"{board}_{engine.strip().replace(' ', '_').replace('-', '_').lower()}"
                 extra[f"{prefix.rstrip('_')}_m_instructions"] = round(one["instructions"] / MEGA, 1)
                 extra[f"{prefix.rstrip('_')}_estimated_ms"] = round(one["estimated_ms"], 1)
+                if "published_ms" in one:
+                    extra[f"{prefix.rstrip('_')}_published_ms"] = one["published_ms"]
     return extra
 
 
@@ -196,10 +198,25 @@ def _alexnet(rows: Sequence[Row]) -> list[str]:
         f"{row.extra['int8_storage_mb']} MB in int8, {row.extra['fp32_storage_mb']} MB in fp32: "
         "where fully connected layers hold most weights, codewords are far smaller."
     )
-    return [line, *(
-        f"AlexNet, estimated on an emulated {board.replace('_', '-')}: {ours} ms, int8 in ONNX "
-        f"Runtime {theirs} ms."
-        for board in BOARDS.values()
-        if (ours := row.extra.get(f"{board}_estimated_ms")) is not None
-        and (theirs := row.extra.get(f"int8_{board}_onnx_runtime_estimated_ms")) is not None
+    lines = [line]
+    for board in BOARDS.values():
+        ours = row.extra.get(f"{board}_estimated_ms")
+        rivals = {
+            "int8 in ONNX Runtime": row.extra.get(f"int8_{board}_onnx_runtime_estimated_ms"),
+            "fp32 in ncnn": row.extra.get(f"fp32_{board}_ncnn_estimated_ms"),
+        }
+        known = [f"{name} {value} ms" for name, value in rivals.items() if value is not None]
+        if ours is not None and known:
+            lines.append(
+                f"AlexNet, estimated on an emulated {board.replace('_', '-')}: {ours} ms, "
+                f"{', '.join(known)}."
+            )
+    here = [row.extra.get(key) for key in (
+        "x86_64_program_cpu_ms", "int8_x86_64_onnxruntime_cpu_ms", "fp32_x86_64_onnxruntime_cpu_ms",
     )]  # fmt: skip
+    if None not in here:
+        lines.append(
+            f"AlexNet here, on x86-64: {here[0]} ms of CPU time as codewords; in ONNX Runtime, "
+            f"int8 takes {here[1]} ms and fp32 {here[2]} ms."
+        )
+    return lines
