@@ -15,6 +15,7 @@ import click
 
 from edge_runtime.errors import EXIT_CHECK_FAILED
 from profiles.pages.daemon import daemon, faults, soak
+from profiles.pages.fleet import simulation
 from profiles.pages.large import batch, clickhouse, fleet_costs, server
 from profiles.pages.lookup import gallery, lookup, lookup_emulated
 from profiles.pages.network import emulated, network
@@ -40,6 +41,7 @@ PARTS: dict[str, Callable[[dict[str, Any], Path], list[str]]] = {
     "profiler-*.json": profiler,
     "soak-*.json": soak,
     "faults-*.json": faults,
+    "fleet-*.json": simulation,
 }
 """The section for each kind of report, in this order."""
 

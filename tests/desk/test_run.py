@@ -104,6 +104,55 @@ def test_a_hostile_message_is_refused_and_the_next_one_taken(desk: Desk, broker:
         assert process.stop() == 0
 
 
+@needs_broker
+def test_bad_proposals_are_counted_kept_apart_and_acknowledged(
+    tmp_path: Path, broker: Broker
+) -> None:
+    """Malformed, oversized, foreign, replayed and too many: none comes again or stops another."""
+    at = BrokerSettings(host="127.0.0.1", port=broker.port)
+    desk = new_desk(tmp_path, picture("cat", 1), broker=at, most_pending=2)
+    good = proposal("north", picture("dog", 2)).decode()
+    bad = {
+        "not a proposal": "{",
+        "malformed": good.replace('"dog"', '"../dog"'),
+        "longer than the limit": " " * 200_000,
+        "sent under the topic of another board": proposal("south", picture("dog", 3)).decode(),
+        "of another model": proposal("north", picture("dog", 4), "f" * 64).decode(),
+    }
+    board = Listener(broker.port)
+    process = DeskProcess(desk.path)
+    try:
+        process.until_logged("connected to the broker")
+        for line in (*bad.values(), good, good):
+            board.publish(f"{TOPIC}/proposals/north", line)
+        for number in range(5, 8):  # the quota is two
+            line = proposal("north", picture("dog", number)).decode()
+            board.publish(f"{TOPIC}/proposals/north", line)
+        board.publish(f"{TOPIC}/proposals/east", proposal("east", picture("dog", 9)).decode())
+        until(lambda: "east" in _boards(desk), 60)
+        assert _boards(desk) == ["east", "north", "north"]
+        refused = {each.reason: each.count for each in desk.store.refused()}
+        quota = "the board has 2 undecided proposals already"
+        assert refused == {**dict.fromkeys(bad, 1), quota: 2}
+        samples = {each.reason: each.sample for each in desk.store.refused()}
+        assert samples["not a proposal"] == "{"
+        assert all(len(sample) <= 120 for sample in samples.values())
+        assert process.stop() == 0
+        process = DeskProcess(desk.path)
+        process.until_logged("connected to the broker")
+        board.publish(f"{TOPIC}/proposals/west", proposal("west", picture("dog", 10)).decode())
+        until(lambda: "west" in _boards(desk), 60)
+        # What the broker had kept without an acknowledgement would have come before.
+        assert {each.reason: each.count for each in desk.store.refused()} == refused
+    finally:
+        board.close()
+        process.stop()
+
+
+def _boards(desk: Desk) -> list[str]:
+    return sorted(each.board for each in desk.store.proposals())
+
+
 def test_the_page_decides_and_publishes(tmp_path: Path) -> None:
     desk = new_desk(tmp_path, picture("cat", 1))
     propose(desk, "north", picture("dog", 2), picture("hen", 3))

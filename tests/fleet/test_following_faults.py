@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from datetime import UTC, datetime, timedelta
 from http.server import SimpleHTTPRequestHandler
@@ -12,15 +13,19 @@ import pytest
 from edge_runtime.errors import (
     ClockError,
     FleetUnreachableError,
+    StorageError,
 )
 from edge_runtime.fleet.follower import Follower, board_state
 from edge_runtime.fleet.following import clock, fetching
 from edge_runtime.fleet.following.joined import (
     folder_of,
 )
-from tests.support.fleet.following import begin_answer, join, refused
+from tests.support.fleet import enroll, open_gallery, picture
+from tests.support.fleet.following import MINE, begin_answer, check, join, publish, refused
+from tests.support.fleet.model import Model
 from tests.support.fleet.repository import SignedFolder
 from tests.support.fleet.serving import Server
+from tests.support.power import Disk
 
 
 def test_a_slow_server_is_left(
@@ -66,6 +71,28 @@ def test_without_a_network_the_board_keeps_what_it_has(
     refused(followed, "cannot be fetched.*goes on with what it has", FleetUnreachableError)
     join(followed, str(signed.folder / "unplugged"), signed)
     refused(followed, "cannot be fetched", FleetUnreachableError)
+
+
+def test_a_full_disk_leaves_the_old_version_until_there_is_room(
+    tmp_path: Path, signed: SignedFolder
+) -> None:
+    """Something else has filled the board's disk up to 100 kB."""
+    disk = Disk(tmp_path, megabytes=4)
+    try:
+        board, other = disk.place / "gallery.sqlite", disk.place / "other"
+        with open_gallery(board) as gallery:
+            enroll(gallery, MINE)
+        join(board, str(signed.folder), signed)
+        Follower(board).look()
+        other.write_bytes(bytes(shutil.disk_usage(disk.place).free - 100_000))
+        model = Model()
+        publish(signed, model, *(picture("cat", number, features=True) for number in range(1000)))
+        refused(board, "the disk is full", StorageError)
+        other.unlink()
+        Follower(board).look()
+        check(board, model, signed)
+    finally:
+        disk.remove()
 
 
 def test_a_wrong_clock_accepts_nothing(

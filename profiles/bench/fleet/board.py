@@ -55,11 +55,11 @@ def random_picture() -> list[LabeledCode]:
     ]
 
 
-def enroll_until(gallery: Path, journal: Path, end_s: float) -> None:
-    """Enroll pictures, and note the digest of each in `journal` once it is committed."""
+def enroll_until(gallery: Path, journal: Path, calm: Path) -> None:
+    """Enroll until the file `calm` exists; note each digest in `journal` once it is committed."""
     while True:
-        time.sleep(min(random.expovariate(1 / EVERY_S), max(0.0, end_s - time.monotonic())))
-        if time.monotonic() >= end_s:
+        time.sleep(random.expovariate(1 / EVERY_S))
+        if calm.exists():
             break
         codes = random_picture()
         try:
@@ -96,12 +96,12 @@ def ask_for_ever(gallery: Path, journal: Path) -> None:
 
 def main() -> None:
     """Run the board in the folder that the command names, until it is killed."""
-    folder, end_s = Path(sys.argv[1]), float(sys.argv[2])
+    folder, calm = Path(sys.argv[1]), Path(sys.argv[2])
     service.RESEND_S, service.TICK_S, service.LONGEST_S = RESEND_S, TICK_S, LONGEST_S
     link.KEEPALIVE_S, fetching.GAP_S = KEEPALIVE_S, GAP_S
     gallery = folder / "gallery.sqlite"
     for work in (
-        (enroll_until, gallery, folder / ENROLLED, end_s),
+        (enroll_until, gallery, folder / ENROLLED, calm),
         (ask_for_ever, gallery, folder / ANSWERED),
     ):
         threading.Thread(target=work[0], args=work[1:], daemon=True).start()

@@ -26,7 +26,7 @@ from edge_runtime.errors import EdgeRuntimeError
 from edge_runtime.fleet.following.joined import Joined, write_joined
 from edge_runtime.gallery import Gallery
 from profiles.bench.fleet import judge
-from profiles.bench.fleet.board import MODEL
+from profiles.bench.fleet.board import ANSWERED, MODEL
 from profiles.bench.fleet.clocks import Clock
 from profiles.bench.fleet.network import Network
 from profiles.bench.fleet.parts import ROOT, Mosquitto, Part, file_server, free_port
@@ -36,7 +36,9 @@ REJECTED = 0.1
 """Share of the proposals that the curator rejects."""
 RENAME_S = 6.0
 CURATE_S = 0.7
-AGREE_S = 180.0
+READY_S = 120.0
+"""Longest time until the processes have started."""
+AGREE_S = 300.0
 """Longest time that the fleet may take to agree after the last fault."""
 FLEET = "bench"
 T = TypeVar("T")
@@ -51,9 +53,11 @@ class Fleet:
     """The folders and processes."""
 
     def __init__(
-        self, folder: Path, network: Network, library: Path | None, boards: list[str], end_s: float
+        self, folder: Path, network: Network, library: Path | None, boards: list[str]
     ) -> None:
         self.folder, self.network = folder, network
+        self.calm = folder / "calm"
+        """This file says that there are no more faults: boards then enroll nothing."""
         broker_port, file_port = free_port(), free_port()
         settings = DeskSettings(
             fleet=FLEET,
@@ -78,13 +82,19 @@ class Fleet:
             url = f"http://{network.address('files')}:{file_port}/"
             joined = Joined(board=name, url=url, fleet=FLEET)
             write_joined(place / "gallery.sqlite", joined, self.desk.root.read_bytes())
-            command = [sys.executable, "-m", "profiles.bench.fleet.board", place, end_s]
+            command = [sys.executable, "-m", "profiles.bench.fleet.board", place, self.calm]
             self.parts[name] = Part(name, command, folder / f"{name}.log", clock(name), network)
 
     def start(self) -> None:
         """Start what does not run."""
         for part in self.parts.values():
             part.start()
+
+    def is_ready(self) -> bool:
+        """Return whether the desk is connected, and every board has answered a query."""
+        log = self.folder / "desk.log"
+        places = [place / ANSWERED for place in self.boards.values()]
+        return all(place.exists() for place in places) and "connected" in log.read_text()
 
     def kill(self) -> None:
         """End all processes."""
@@ -100,8 +110,6 @@ class Curator(threading.Thread):
         self._fleet, self._desk = fleet, fleet.desk
         self.ended, self.rotate = threading.Event(), threading.Event()
         self.renamed = self.rotated = 0
-        self.calm = False
-        """No more labels are renamed."""
         self._rename_at_s = time.monotonic() + RENAME_S
 
     def run(self) -> None:
@@ -119,7 +127,7 @@ class Curator(threading.Thread):
         accept(self._desk, [each for each in pending if each not in refused])
 
     def _rename(self) -> None:
-        if self.calm or time.monotonic() < self._rename_at_s:
+        if self._fleet.calm.exists() or time.monotonic() < self._rename_at_s:
             return
         self._rename_at_s = time.monotonic() + RENAME_S
         with self._desk.gallery() as gallery:
@@ -218,8 +226,7 @@ def live(
 ) -> dict[str, Any]:
     """Run a fleet for `seconds` under faults, let it agree, and return what was found."""
     chance = random.Random(seed)
-    begin_s = time.monotonic()
-    fleet = Fleet(folder, network, library, boards, begin_s + seconds)
+    fleet = Fleet(folder, network, library, boards)
     curator = Curator(fleet)
     storm = Storm(fleet, curator, chance)
     plan = make_plan(boards, seconds, chance)
@@ -228,15 +235,23 @@ def live(
     try:
         fleet.start()
         curator.start()
+        begin_s = time.monotonic()
+        while not fleet.is_ready() and time.monotonic() < begin_s + READY_S:
+            time.sleep(0.2)
+        begin_s = time.monotonic()
         storm.blow(plan, begin_s, begin_s + seconds)
         fleet.start()
         for part in fleet.parts.values():
             storm.set_right(part)
         calm_s = time.monotonic()
-        curator.calm = True
+        fleet.calm.touch()
         while time.monotonic() < calm_s + AGREE_S:
             if not attempt(lambda: _open_questions(fleet), ["?"]):
-                break
+                # The desk may just have published a decision again, without another content.
+                fleet.parts["desk"].kill()
+                if not attempt(lambda: _open_questions(fleet), ["?"]):
+                    break
+                fleet.parts["desk"].start()
             time.sleep(0.5)
         agreed_s = time.monotonic() - calm_s
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import shutil
 import signal
 import socket
@@ -81,7 +82,9 @@ class Mosquitto(Part):
         self._data.mkdir()
         self._data.chmod(0o777)
         config = folder / "mosquitto.conf"
+        # With another user, the kernel would forget that it ends with this program.
         config.write_text(
+            f"user {pwd.getpwuid(os.geteuid()).pw_name}\n"
             f"listener {port} {network.address('broker')}\nallow_anonymous true\n"
             f"persistence true\npersistence_location {self._data}/\nautosave_interval 1\n"
         )

@@ -38,8 +38,7 @@ class Fault:
     def described(self) -> str:
         """What is counted in a report."""
         if self.kind == "clock":
-            direction = "ahead" if self.clock_s > 0 else "behind"
-            return f"clock {direction}, and set back" if self.clock_s > 0 else f"clock {direction}"
+            return "clock ahead, then set back" if self.clock_s > 0 else "clock behind"
         return {"future": "clock ahead while it signs, then new keys"}.get(self.kind, self.kind)
 
 
@@ -53,7 +52,7 @@ def make_plan(boards: Sequence[str], seconds: float, chance: random.Random) -> l
     plan = [Fault(share * seconds, "wiped", "broker", 1.0) for share in WIPES]
     plan.append(Fault(FUTURE_AT * seconds, "future", "desk", min(5.0, seconds / 8), FUTURE_S))
     # The other parts are one each: they would rarely be chosen among many boards.
-    names = [*boards, *("desk", "broker", "files") * max(1, len(boards) // 6)]
+    names = [*boards, *("desk", "broker", "files") * max(1, len(boards) // 12)]
     at_s = 0.0
     while (at_s := at_s + chance.expovariate(1 / EVERY_S)) < seconds:
         part = chance.choice(names)
@@ -71,5 +70,6 @@ def _fault(at_s: float, kind: str, part: str, chance: random.Random) -> Fault:
         return Fault(at_s, kind, part, chance.uniform(0.5, 3.0))
     if kind == "partitioned":
         return Fault(at_s, kind, part, chance.uniform(1.0, 8.0))
-    choices = _DESK_CLOCKS if part == "desk" else _BOARD_CLOCKS
-    return Fault(at_s, kind, part, chance.uniform(3.0, 12.0), chance.choice(choices))
+    if part == "desk":  # it signs nothing until then
+        return Fault(at_s, kind, part, chance.uniform(2.0, 5.0), chance.choice(_DESK_CLOCKS))
+    return Fault(at_s, kind, part, chance.uniform(3.0, 12.0), chance.choice(_BOARD_CLOCKS))
