@@ -44,8 +44,8 @@ def simulation(report: dict[str, Any], path: Path) -> list[str]:
         "Afterwards, each enrollment must be decided by a signed version, and each board must "
         "have the content that all signed versions give in an empty gallery. A board may be "
         "killed after an enrollment and before it notes it, so a few more may be decided than "
-        "were noted. The machine did much other work at the same time, so the processes were slow: the "
-        "figures are counts, not rates." + "".join(f" {each}" for each in left_out),
+        "were noted. The machine did much other work at the same time, so the processes were "
+        "slow: the figures are counts, not rates." + "".join(f" {each}" for each in left_out),
         "\n".join(rows),
         "The faults of all runs:",
         _faults(runs),
