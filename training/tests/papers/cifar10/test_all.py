@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,15 @@ REPEATED = {"all", "page"}
 def test_every_verb_is_run_by_make_papers() -> None:
     places = Places(Path("d"), Path("c"), Path("w"), Path("b"), Path("r"))
     assert set(VERBS) - REPEATED <= set(commands(places))
+
+
+@pytest.mark.parametrize("tiny", [False, True])
+def test_the_options_exist(tiny: bool, tmp_path: Path) -> None:
+    places = Places(tmp_path, Path("c"), Path("w"), Path("b"), Path("r"), tiny)
+    for verb, words in commands(places).items():
+        command = import_module(f"training.commands.papers.{VERBS[verb][0]}").main
+        known = {option for param in command.params for option in param.opts}
+        assert {word for word in words if word.startswith("--")} <= known, verb
 
 
 def test_the_tiny_form_runs_and_resumes(
