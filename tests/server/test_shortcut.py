@@ -66,7 +66,7 @@ def _ask(server: LookupServer, request: bytes, *, whole: bool) -> tuple[int, dic
             connection.sendall(request)
         else:
             connection.sendall(request[:9])
-            time.sleep(0.02)
+            time.sleep(0.005)
             connection.sendall(request[9:])
         return _read(connection)
 
