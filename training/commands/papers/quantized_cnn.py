@@ -96,10 +96,13 @@ def main(
     if not found:
         raise InputError("nothing to do", where="--no-full", remedy="give --data")
     rows = make_rows(found, read_counts())
-    for line in (notes := verdict(rows)):
+    notes = verdict(rows)
+    if finished:
+        notes.append("Runs that were not finished are left out: the command completes them.")
+    for line in notes:
         log(line)
     command = " ".join(
-        ["python -m training papers quantized-cnn", *_given(data, alexnet, searched, asked, seeds)]
+        ["python -m training papers quantized-cnn", *_given(data, alexnet, searched, asked, photos)]
     )
     described = _describe(judged, photos)
     path = write_table(NAME, Table(command, described, rows, notes), results)
@@ -107,11 +110,11 @@ def main(
 
 
 def _given(
-    data: Path | None, alexnet: Path | None, searched: int, asked: int, seeds: int
+    data: Path | None, alexnet: Path | None, searched: int, asked: int, photos: int
 ) -> list[str]:
     options = {"--data": data, "--alexnet": alexnet, "--searched": searched, "--asked": asked}
     said = [f"{name} {value}" for name, value in options.items() if value]
-    return said + ([f"--seeds {seeds}"] if seeds != 3 else [])
+    return said + ([f"--photos {photos}"] if photos != 100 else [])
 
 
 def _describe(judged: Photos | None, pictures: int) -> str:
