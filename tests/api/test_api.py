@@ -20,7 +20,7 @@ from edge_runtime.camera.fake import FakeSource
 from edge_runtime.engine.fake import FakeEngine
 from edge_runtime.errors import CameraLostError, GalleryModelMismatchError, GalleryNotFoundError
 from edge_runtime.image import Image
-from tests.support.clips import write_clip
+from tests.support.media.clips import write_clip
 from tests.support.processes import run_cli
 
 Noise = Callable[[int], Image]

@@ -23,7 +23,7 @@ from edge_runtime.doctor.environment import BUILT_S, cameras, clock, memory_limi
 from edge_runtime.gallery import Gallery
 from edge_runtime.gallery.maintenance import verify
 from edge_runtime.model import MODEL_FILE
-from tests.support.clips import write_clip
+from tests.support.media.clips import write_clip
 from tests.support.processes import ROOT, run_cli
 
 LABELS = 14

@@ -10,7 +10,7 @@ from demo.scenes import read_scene
 from edge_runtime.engine import Engine
 from edge_runtime.enroll import enroll_photos
 from edge_runtime.gallery import Gallery
-from tests.support.clips import write_clip
+from tests.support.media.clips import write_clip
 
 SCENES = ("chelsea.png", "coffee.png", "rocket.jpg", "astronaut.png", "moon.png")
 

@@ -15,9 +15,9 @@ from edge_runtime.clips.fusion import fuse_frames
 from edge_runtime.clips.sound import ODDS, HeardLabel, SoundEvidence
 from edge_runtime.fitting.calibration import Calibration
 from edge_runtime.types import LabelSimilarity, Match
-from tests.support.clips import write_clip
+from tests.support.media.clips import write_clip
+from tests.support.media.sounds import sound_of, write_wav
 from tests.support.processes import run_cli
-from tests.support.sounds import sound_of, write_wav
 
 CALIBRATION = Calibration(0.5, 0.05, 20, 0.8, 0.1, trust=0.8)
 RATE = 0.02

@@ -14,7 +14,7 @@ from edge_runtime.enroll import EnrollOptions, enroll_photos
 from edge_runtime.gallery import Gallery
 from edge_runtime.position import Position, QueryPosition
 from edge_runtime.recognition.pipeline import Pipeline
-from tests.support.clips import write_clip
+from tests.support.media.clips import write_clip
 from tests.support.processes import run_cli
 
 NORTH, EAST = (Position(52, 4.36, heading) for heading in (0, 90))

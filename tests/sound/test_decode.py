@@ -14,8 +14,8 @@ from edge_runtime.sound import decode
 from edge_runtime.sound.decode import MOST_S, read_sound
 from edge_runtime.sound.fingerprint import RATE, fingerprints
 from edge_runtime.sound.match import find_sounds
-from tests.support.clips import write_clip
-from tests.support.sounds import sound_of, write_wav
+from tests.support.media.clips import write_clip
+from tests.support.media.sounds import sound_of, write_wav
 
 NEEDS_FFMPEG = pytest.mark.skipif(not shutil.which("ffmpeg"), reason="ffmpeg is not installed")
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from edge_runtime.sound.decode import read_sound, resampled
 from edge_runtime.sound.fingerprint import BITS, FRAME, HOP, PER_SECOND, RATE, fingerprints
 from edge_runtime.sound.match import LEAST_COMPARED, STEP, best_alignment, find_sounds
-from tests.support.sounds import sound_of
+from tests.support.media.sounds import sound_of
 
 ALSA = Path("/usr/share/sounds/alsa")
 

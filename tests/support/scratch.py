@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from demo.scenes import write_enrollment_photos
-from tests.support.clips import write_clip
+from tests.support.media.clips import write_clip
 
 
 def write_scratch(folder: Path) -> Path:

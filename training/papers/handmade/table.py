@@ -19,13 +19,14 @@ _SOURCES = {
 }
 _DIFFERS = {
     "VHB": (
-        "Other photos. Rebuilt from the abstract and a review, because the text was not"
-        " available: SIFT instead of the paper's features, SPICA bits, 12 tables of at most 18 of"
-        " the 80 bits, and our own weights of votes, verification score and outline."
+        "Other photos. The text was not available: rebuilt from the abstract, a review and what is"
+        " commonly known of the method. SIFT instead of the paper's features, SPICA bits, 12"
+        " tables of at most 18 of the 80 bits, and our own weights of votes, verification score"
+        " and outline."
     ),
     "SSFS": (
-        "Other photos. The text was not available: rebuilt from the title and the survey's"
-        " description. The formulas of saliency and distinctness are ours."
+        "Other photos. The text was not available: rebuilt from the title and what both papers say"
+        " of it. The formulas of saliency and distinctness are ours."
     ),
 }
 _STAGES = {"VHB": "votes, geometry and outline", "SSFS": "salient and distinct features"}

@@ -31,7 +31,7 @@ class Photos:
 
 
 def read_photos(folder: Path, database_each: int = 0, queries_each: int = 0) -> Photos:
-    """Read a set with its default split, at most so many photos of each label (0: all)."""
+    """Read a set with its default split, at most this many photos of each label (0: all)."""
     database, queries, split = default_split(read_set(folder))
     sides = [first_of(database, database_each), first_of(queries, queries_each)]
     if database_each or queries_each:
