@@ -18,7 +18,7 @@ test-train: $(TRAIN)/.ready  ## run the tests of training/
 	$(TRAIN)/bin/python -m pytest training/tests
 
 ifeq ($(UNLABELLED),)
-hash: $(TRAIN)/.ready  ## give a network another code length and evaluate it: make hash BITS=16 DATA=dir [MODEL=file] [METHOD=paper]
+hash: $(TRAIN)/.ready  ## give a network another code length and evaluate it: make hash BITS=16 DATA=dir [MODEL=file] [METHOD=paper]; fit one to photos without labels: make hash UNLABELLED=1 DATA=my-photos/ [METHOD=itq] [JUDGE=labelled/]
 	$(call require,DATA,make hash BITS=16 DATA=photos/)
 	$(TRAIN)/bin/python -m training build-model --model $(MODEL) $(addprefix --data ,$(DATA)) --bits $(BITS) \
 	  --method $(or $(METHOD),relational) --passes 0 --out $(dir $(HASH)) --evidence $(HASH).ship.json
@@ -30,7 +30,7 @@ hash: $(TRAIN)/.ready  ## give a network another code length and evaluate it: ma
 else
 # A closed form needs no torch.
 HASHER := $(if $(filter-out itq lsh,$(METHOD)),$(TRAIN),$(VENV))
-hash: $(if $(filter $(VENV),$(HASHER)),$(VENV)/.train,$(TRAIN)/.ready)  ## without labels: make hash UNLABELLED=1 DATA=my-photos/ [METHOD=itq] [BITS=64] [JUDGE=labelled/]
+hash: $(if $(filter $(VENV),$(HASHER)),$(VENV)/.train,$(TRAIN)/.ready)
 	$(call require,DATA,make hash UNLABELLED=1 DATA=my-photos/)
 	$(HASHER)/bin/python -m training finetune --unlabelled $(addprefix --data ,$(DATA)) $(addprefix --judge ,$(JUDGE)) \
 	  --method $(or $(METHOD),itq) $(if $(call given,BITS),--bits $(BITS)) $(if $(MODEL_GIVEN),--model $(MODEL)) --out $(if $(OUT_GIVEN),$(OUT),build/hash-unlabelled)
