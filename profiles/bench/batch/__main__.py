@@ -120,7 +120,9 @@ def _copy_photos(folder: Path, data: Sequence[Path], count: int) -> tuple[Path, 
     """Return a folder of `count` different photos of `data`, and how many files they come from."""
     found = [path for each in data for path in find_photos(each)]
     random.Random(1).shuffle(found)
-    originals = found[:count]
+    # The sets have some photos twice; `hash` stores a digest once.
+    different = {hashlib.sha256(path.read_bytes()).digest(): path for path in found}
+    originals = list(different.values())[:count]
     for number in range(count):
         source = originals[number % len(originals)]
         place = folder / "photos" / f"label {number % 50}"
