@@ -72,6 +72,9 @@ def _notes(material: Material) -> list[str]:
         f" scaled to {SIZE} pixels; {len(material.views) - 1} augmented views of each training"
         f" image) and train a layer 1024 -> {HIDDEN} with ReLU and their own layers, with the same"
         " epochs and batches. Weights of loss terms were chosen on validation images, apart from"
-        " the queries.",
+        " the queries, except those of CSQ, DLBH, SSDH, GreedyHash and the paper's layer, which are"
+        " the usual ones.",
+        "The loss of GreedyHash was compared with its authors' code. The other formulas still have"
+        " to be compared with the papers, whose full texts were not at hand.",
         "cpu_seconds is the mean CPU time of one run, training and ranking.",
     ]
