@@ -149,7 +149,7 @@ FAULTS = {
 }
 
 
-FLEET_TABLES = ("shared", "shared_label", "fleet")
+FLEET_TABLES = ("shared", "shared_label", "fleet", "sound")
 """That schema 5 does not have."""
 LATER_TABLES = (
     *("feature", "picture", "layer", "metric", "calibration", "refit"),

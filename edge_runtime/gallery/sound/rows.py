@@ -67,7 +67,7 @@ def read_sound_rows(
 
 def read_sounds(connection: sqlite3.Connection, label_id: int | None = None) -> list[StoredSound]:
     """Return the intact sounds of one label or of all."""
-    names = {label.id: label.name for label in read_labels(connection)}
+    names = {label.id: label.name for label in read_labels(connection, label_id)}
     return [
         StoredSound(
             names[row.label_id],
