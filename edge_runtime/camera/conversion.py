@@ -23,6 +23,8 @@ _ERROR = 16
 _Callback = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)
 _LOCK = threading.Lock()
 """FFmpeg has one log for all threads."""
+_collected: dict[int, list[bytes | None]] = {}
+"""The names of the parts of FFmpeg that logged an error, by the thread that collects them."""
 
 
 class ConversionCheck:
@@ -60,20 +62,28 @@ def _equal(image: Image, other: Image) -> bool:
 
 def _logs_error(library: ctypes.CDLL, convert: Callable[[], object]) -> bool:
     """Return whether FFmpeg's converter logs an error during `convert`."""
-    errors = []
     thread = threading.get_ident()
-
-    def store(context: int | None, level: int, _format: bytes, _arguments: int | None) -> None:
-        if context and level <= _ERROR and threading.get_ident() == thread:
-            # Each context begins with a pointer to its class, which begins with its name.
-            name = ctypes.cast(context, ctypes.POINTER(ctypes.POINTER(ctypes.c_char_p)))[0][0]
-            errors.append(name)
-
-    callback = _Callback(store)
-    with _LOCK:
-        library.av_log_set_callback(callback)
-        try:
-            convert()
-        finally:
-            library.av_log_set_callback(library.av_log_default_callback)
+    errors = _collected[thread] = []
+    try:
+        with _LOCK:
+            library.av_log_set_callback(_CALLBACK)
+            try:
+                convert()
+            finally:
+                library.av_log_set_callback(library.av_log_default_callback)
+    finally:
+        del _collected[thread]
     return any(name and name.lower().startswith(b"sws") for name in errors)
+
+
+def _store(context: int | None, level: int, _format: bytes, _arguments: int | None) -> None:
+    errors = _collected.get(threading.get_ident())
+    if errors is not None and context and level <= _ERROR:
+        # Each context begins with a pointer to its class, which begins with its name.
+        name = ctypes.cast(context, ctypes.POINTER(ctypes.POINTER(ctypes.c_char_p)))[0][0]
+        errors.append(name)
+
+
+_CALLBACK = _Callback(_store)
+"""Exists until the process ends: a thread of another camera may have begun to call it and wait for
+Python when it is not set any more. Freeing it then ended the process with SIGSEGV."""
