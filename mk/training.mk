@@ -44,7 +44,7 @@ evaluate: $(TRAIN)/.ready  ## evaluate a model on photos: make evaluate DATA=dir
 accuracy: $(TRAIN)/.ready  ## write the accuracy page and the model cards from training/results/
 	$(TRAIN)/bin/python -m training accuracy-page
 
-papers: $(TRAIN)/.ready  ## run every table of the papers (about 12 hours; resumes): make papers DATA=../shared/data CIFAR10=dir WEIGHTS=file.npz [ONLY=table3,clips] [TINY=1]
+papers: $(TRAIN)/.ready  ## run every table of the papers (about 4 hours, estimated; resumes): make papers DATA=../shared/data CIFAR10=dir WEIGHTS=file.npz [ONLY=table3,clips] [TINY=1]
 	$(call require,DATA,make papers DATA=../shared/data CIFAR10=cifar-10-batches-py WEIGHTS=mobilenet.npz)
 	$(call require,CIFAR10,make papers DATA=../shared/data CIFAR10=cifar-10-batches-py WEIGHTS=mobilenet.npz)
 	$(call require,WEIGHTS,make papers DATA=../shared/data CIFAR10=cifar-10-batches-py WEIGHTS=mobilenet.npz)

@@ -9,7 +9,6 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,13 +33,6 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("big") / "big.sqlite"
     fill_gallery(path, 700)
     return path
-
-
-@pytest.fixture(scope="module")
-def server(path: Path) -> Iterator[LookupServer]:
-    server = LookupServer("--gallery", path)
-    yield server
-    assert server.end() == 0
 
 
 def _found(matches: list[dict[str, Any]]) -> list[tuple[int, int]]:

@@ -9,7 +9,6 @@ import signal
 import socket
 import ssl
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -33,13 +32,6 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("gallery") / "g.sqlite"
     fill_gallery(path, 200)
     return path
-
-
-@pytest.fixture(scope="module")
-def server(path: Path) -> Iterator[LookupServer]:
-    server = LookupServer("--gallery", path)
-    yield server
-    assert server.end() == 0
 
 
 def _connect(server: LookupServer) -> socket.socket:

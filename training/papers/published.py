@@ -45,7 +45,7 @@ CIFAR10: dict[str, Published] = {
     # The authors' repository, kevinlin311tw/Caffe-DeepBinaryCode: MAP of the first 1,000.
     "SSDH": Published(
         "Yang, Lin & Chen 2018, IEEE TPAMI",
-        "CIFAR-10, MAP@1000, 10,000 queries, 50,000 training images, AlexNet",
+        "CIFAR-10, MAP@1000, AlexNet; the split was not checked",
         {48: 89.97},
     ),
     "the paper's layer": Published("Qi, Liu & Liu 2017"),

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -28,6 +27,7 @@ from edge_runtime.desk.settings import DeskSettings
 from edge_runtime.desk.setup import make_desk
 from edge_runtime.engine.portable import PortableEngine
 from edge_runtime.enroll import EnrollOptions, enroll_photos
+from edge_runtime.fleet.waves import Rollout
 from edge_runtime.gallery import Gallery
 from edge_runtime.image import Image
 from edge_runtime.model import MODEL_FILE
@@ -112,17 +112,32 @@ def _release(board: Container) -> str:
     return board.run("basename $(readlink -f /opt/edge-runtime/current)").stdout.strip()
 
 
-def _gallery(path: Path, model: Path, photo: Path) -> Path:
+def _gallery(path: Path, model: Path, photo: Path, *labels: str) -> Path:
     engine = PortableEngine(model)
     with Gallery(path, engine.model, create=True) as gallery:
-        enroll_photos(engine, gallery, [("cat", photo)], EnrollOptions(keep_pictures=True))
+        for label in labels:
+            enroll_photos(engine, gallery, [(label, photo)], EnrollOptions(keep_pictures=True))
     return path
+
+
+def _roll_out(board: Container, desk: Desk, file: str, photo: Path, folder: Path) -> Rollout:
+    """Roll the model `file` out to all boards, and let the board look."""
+    model = ROOT / "models" / file
+    rollout = start(
+        desk,
+        portable_bundle(folder / "bundle", model),
+        gallery=_gallery(folder / "new.sqlite", model, photo, "cat", "tom"),
+        waves=(100.0,),
+        limits=Limits(wait_s=600, failures=0),
+    )
+    board.run("systemctl restart edge-runtime-fleet")
+    return rollout
 
 
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory, photo: Path) -> Desk:
     folder = tmp_path_factory.mktemp("desk")
-    gallery = _gallery(folder / "g.sqlite", ROOT / "models" / MODEL_FILE, photo)
+    gallery = _gallery(folder / "g.sqlite", ROOT / "models" / MODEL_FILE, photo, "cat")
     return make_desk(folder / "desk", folder / "root", DeskSettings(fleet="shop"), gallery=gallery)
 
 
@@ -235,22 +250,8 @@ def test_a_roll_out_is_installed_by_the_path_unit(
     member: Container, desk: Desk, photo: Path, tmp_path: Path
 ) -> None:
     before = _release(member)
-    other = ROOT / "models" / OTHER_FILE
-    engine, gallery = PortableEngine(other), tmp_path / "new.sqlite"
-    with Gallery(gallery, engine.model, create=True) as opened:
-        for label in ("cat", "tom"):
-            enroll_photos(engine, opened, [(label, photo)], EnrollOptions(keep_pictures=True))
-    rollout = start(
-        desk,
-        portable_bundle(tmp_path / "bundle", other),
-        gallery=gallery,
-        waves=(100.0,),
-        limits=Limits(wait_s=600, failures=0),
-    )
-    member.run("systemctl restart edge-runtime-fleet")
-    record = until(
-        "it is installed", lambda: _record(member).get("state") in ("ready", "failed"), 240
-    )
+    rollout = _roll_out(member, desk, OTHER_FILE, photo, tmp_path)
+    until("it is installed", lambda: _record(member).get("state") in ("ready", "failed"), 240)
     record = _record(member)
     assert record["state"] == "ready", record
     assert _release(member) == record["release"] != before
@@ -271,19 +272,7 @@ def test_a_power_cut_during_a_roll_out_ends_in_a_release(
     member: Container, desk: Desk, photo: Path, tmp_path: Path
 ) -> None:
     before = _release(member)
-    first = ROOT / "models" / MODEL_FILE
-    engine, gallery = PortableEngine(first), tmp_path / "back.sqlite"
-    with Gallery(gallery, engine.model, create=True) as opened:
-        for label in ("cat", "tom"):
-            enroll_photos(engine, opened, [(label, photo)], EnrollOptions(keep_pictures=True))
-    start(
-        desk,
-        portable_bundle(tmp_path / "bundle", first),
-        gallery=gallery,
-        waves=(100.0,),
-        limits=Limits(wait_s=600, failures=0),
-    )
-    member.run("systemctl restart edge-runtime-fleet")
+    _roll_out(member, desk, MODEL_FILE, photo, tmp_path)
     until("it begins", lambda: _record(member).get("state") == "working", 120)
     member.cut_power()
     member.boot()
@@ -292,10 +281,5 @@ def test_a_power_cut_during_a_roll_out_ends_in_a_release(
     assert _record(member)["state"] == "ready", _record(member)
     assert _release(member) != before
     until("the service runs", lambda: _is_active(member, "edge-runtime"))
-    failed = subprocess.run(
-        [*member.ssh.split(), "board", "systemctl --failed --plain --no-legend"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert "edge-runtime" not in failed.stdout
+    failed = member.run("systemctl --failed --plain --no-legend").stdout
+    assert "edge-runtime" not in failed

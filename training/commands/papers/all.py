@@ -4,9 +4,10 @@
     python -m training papers all --data ../shared/data --cifar10 DIR --weights NPZ
     make papers DATA=../shared/data CIFAR10=DIR WEIGHTS=NPZ
 
-DATA has the sets grocery, ie_tower and objects. On two idle cores the whole takes about 12 hours
-(an estimate), most of it table3 and cifar10. Every table resumes, so a command that was killed goes
-on when it is given again. A table that fails does not stop the others; the exit code is 9 then.
+DATA has the sets grocery, ie_tower and objects. On two idle cores the whole takes about four hours,
+estimated from the CPU time of its parts, most of it quantized-cnn, table3 and cifar10. Every table
+resumes, so a command that was killed goes on when it is given again. A table that fails does not
+stop the others; the exit code is 9 then.
 """
 
 from __future__ import annotations

@@ -32,7 +32,9 @@ _NOTES = (
     " this table; search_ms that of the search, all steps of a system together.",
     "The settings of VHB were chosen on photos of ie_tower's database, held out of it; those of"
     " SSFS were not tuned. Two features match if they differ in so few bits that a stored feature"
-    " has about 0.3 matches in other photos.",
+    " has about 0.3 matches in other photos. This rule uses the database alone, but it was added"
+    " after a first run on the new objects had found almost no matches.",
+    "The times are no benchmark: other programs may have run beside it.",
 )
 
 
