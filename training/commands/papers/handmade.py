@@ -34,7 +34,7 @@ _NOTES = (
     " SSFS were not tuned. Two features match if they differ in so few bits that a stored feature"
     " has about 0.3 matches in other photos. This rule uses the database alone, but it was added"
     " after a first run on the new objects had found almost no matches.",
-    "The times are no benchmark: other programs may have run beside it.",
+    "The times are not a benchmark: other programs may have run at the same time.",
 )
 
 
