@@ -101,7 +101,9 @@ def decode_photo(data: bytes, *, where: object = "photo") -> Image:
     if header.kind == "JPEG":
         # Where details are missing, libjpeg smooths the border of the gray part.
         tolerance = _SMOOTHED if header.fixed_bytes else 0
-        if gray_corner(image, tolerance) and lacks_data(data, *header.span):
+        gray, color = cv2.IMREAD_REDUCED_GRAYSCALE_8, cv2.IMREAD_REDUCED_COLOR_8
+        flags = color if header.fixed_bytes else gray
+        if gray_corner(image, tolerance) and lacks_data(data, *header.span, flags):
             what = "damaged JPEG: a part of the picture is missing"
             raise PhotoError(what, where=where, remedy="copy the file again")
     return image

@@ -21,6 +21,9 @@ MAX_PIXELS = 1 << 26
 MAX_DECODE_BYTES = 448 << 20
 """Memory that decoding one photo may take, the result included: 67 megapixels of an opaque PNG."""
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+MAX_CHUNKS = 1 << 16
+"""Parts of a PNG or WebP file. Encoders write 8 KB of a PNG into each at least, so a file that is
+not too large has fewer; small ones would cost far more time and memory than the picture."""
 _HEIF_BRANDS = (
     *(b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"),
     *(b"avif", b"avis"),
@@ -43,6 +46,8 @@ _PNG_BYTES, _BMP_BYTES, _TIFF_BYTES = 6.4, 6.4, 13.5
 """Bytes per pixel while a photo is decoded, measured: OpenCV copies the decoder's result once. With
 alpha, or 16 bits, there are more. A TIFF is also copied from the child process that decodes it."""
 _ALPHA = 4 / 3
+_BMP_MASKS_16 = ((0x7C00, 0x3E0, 0x1F), (0xF800, 0x7E0, 0x1F))
+_BMP_BYTES_32 = (0xFF, 0xFF00, 0xFF0000, 0xFF000000)
 _WEBP_BYTES, _WEBP_ALPHA_BYTES, _WEBP_ANIMATED_BYTES = 6.5, 10.0, 14.0
 
 
@@ -174,8 +179,10 @@ def _read_png(data: bytes, where: object) -> Header:
     width = height = depth = color = 0
     alpha = whole = False
     orientation = 1
-    for name, at, end in png_chunks(data):
-        content = data[at + 8 : end - 4]
+    for index, (name, at, end) in enumerate(png_chunks(data)):
+        if index == MAX_CHUNKS:
+            raise _too_many_chunks("PNG", where)
+        content = data[at + 8 : end - 4] if name in (b"IHDR", b"eXIf") else b""
         if name == b"IHDR" and len(content) == 13 and not width:
             width, height, depth, color = struct.unpack(">IIBB", content[:10])
             alpha = color in (4, 6)
@@ -220,7 +227,7 @@ def _read_webp(data: bytes, where: object) -> Header:
         alpha = bool(head[0] & 0x10)
         if head[0] & 0x02:
             pages, each = 2, _WEBP_ANIMATED_BYTES  # how many it has does not matter
-        orientation = _webp_orientation(data)
+        orientation = _webp_orientation(data, where)
     else:
         raise PhotoError("damaged WebP: it has no picture", where=where, remedy=_AGAIN)
     if not width or not height:
@@ -238,14 +245,22 @@ def _read_webp(data: bytes, where: object) -> Header:
     )
 
 
-def _webp_orientation(data: bytes) -> int:
+def _webp_orientation(data: bytes, where: object) -> int:
     at = 12
-    while at + 8 <= len(data):
+    for _ in range(MAX_CHUNKS):
+        if at + 8 > len(data):
+            return 1
         size = int.from_bytes(data[at + 4 : at + 8], "little")
         if data[at : at + 4] == b"EXIF":
             return exif_orientation(data[at + 8 : at + 8 + size])
         at += 8 + size + (size & 1)
-    return 1
+    raise _too_many_chunks("WebP", where)
+
+
+def _too_many_chunks(kind: str, where: object) -> PhotoError:
+    return PhotoError(
+        f"{kind} with more than {MAX_CHUNKS} parts", where=where, remedy="save it again"
+    )
 
 
 def _read_bmp(data: bytes, where: object) -> Header:
@@ -262,11 +277,29 @@ def _read_bmp(data: bytes, where: object) -> Header:
         raise _bmp_unsupported(f"BMP files with a header of {length} bytes", where)
     if depth not in (1, 4, 8, 16, 24, 32) or length == 16:
         raise _bmp_unsupported(f"BMP files with {depth} bits per pixel", where)
-    if compression not in (0, 1, 2, 3, 6) or (length == 64 and compression > 2):
+    if compression > (2 if length == 64 else 3):
         raise _bmp_unsupported(f"BMP files with compression {compression}", where)
+    alpha = compression == 3 and _check_masks(data, length, depth, where)
     if not width or not height:
         raise PhotoError("damaged BMP: it has no size", where=where, remedy=_AGAIN)
-    return Header("BMP", abs(width), abs(height), len(data) >= size, pixel_bytes=_BMP_BYTES)
+    each = _BMP_BYTES * (_ALPHA if alpha else 1)
+    whole = len(data) >= size
+    return Header("BMP", abs(width), abs(height), whole, alpha=alpha, pixel_bytes=each)
+
+
+def _check_masks(data: bytes, length: int, depth: int, where: object) -> bool:
+    """Raise `PhotoError` for color masks that OpenCV ignores; return whether there is alpha."""
+    masks = [int.from_bytes(data[at : at + 4], "little") for at in range(54, 70, 4)]
+    colors = tuple(masks[:3])
+    if depth == 16:
+        usual = length == 40 and colors in _BMP_MASKS_16
+    elif length < 56:  # the masks follow the header, or it has no room for alpha
+        usual = colors == (0xFF0000, 0xFF00, 0xFF)
+    else:
+        usual = set(colors) <= set(_BMP_BYTES_32) and len(set(colors)) == 3
+    if depth not in (16, 32) or not usual:
+        raise _bmp_unsupported("BMP files with such color masks", where)
+    return length >= 56 and masks[3] in _BMP_BYTES_32 and masks[3] not in colors
 
 
 def _bmp_unsupported(what: str, where: object) -> PhotoError:

@@ -7,6 +7,7 @@ with gray and reports success.
 
 from __future__ import annotations
 
+import zlib
 from typing import NamedTuple
 
 import cv2
@@ -17,11 +18,14 @@ from edge_runtime.image import Image
 from edge_runtime.image.jpeg_header import (
     END,
     FRAME_MARKERS,
-    MAX_SCANS,
+    MAX_SEGMENTS,
     PROGRESSIVE,
-    SCAN,
     JpegSize,
+    Scans,
+    check_scans,
+    find_scans,
     next_marker,
+    too_many,
 )
 from edge_runtime.image.pixels import quiet
 
@@ -67,7 +71,7 @@ def read_frame(data: bytes) -> JpegFrame:
         raise PhotoError("not a usable JPEG: no start marker", where="frame")
     at, size, several, interval = begin + 2, b"", False, 0
     pieces, copied = [START], at
-    while True:
+    for _ in range(MAX_SEGMENTS):
         marker_at = next_marker(data, at)
         if marker_at < 0:
             raise PhotoError("damaged JPEG: it ends before the picture", where="frame")
@@ -90,6 +94,8 @@ def read_frame(data: bytes) -> JpegFrame:
         elif marker == 0xDA:
             several |= content[:1] != size[5:6]  # the scan has only some of the channels
             break
+    else:
+        raise too_many("segments", MAX_SEGMENTS, "frame")
     if begin or len(pieces) > 1:
         pieces.append(data[copied:])
         at -= len(data)
@@ -111,7 +117,10 @@ def is_cut(frame: JpegFrame, image: Image) -> bool:
         for number in range(8 if frame.restarts else 0)
     )
     return restarts < frame.restarts or lacks_data(
-        frame.data, frame.scan, frame.end, details=frame.several_scans
+        frame.data,
+        frame.scan,
+        frame.end,
+        cv2.IMREAD_COLOR if frame.several_scans else cv2.IMREAD_REDUCED_GRAYSCALE_8,
     )
 
 
@@ -123,20 +132,23 @@ def gray_corner(image: Image, tolerance: int = 0) -> bool:
     return bool((np.abs(corners.astype(int) - MISSING) <= tolerance).all(axis=2).any())
 
 
-def lacks_data(data: bytes, scan: int, end: int, *, details: bool = False) -> bool:
+def lacks_data(data: bytes, scan: int, end: int, flags: int) -> bool:
     """Return whether more data between `scan`, where the data begins, and `end` changes a picture.
 
-    `details`: also if it changes only details, as the last of several scans may.
+    `flags` of cv2.imdecode: what is compared. In a single scan, all channels end together, so
+    small and gray is enough. In several, the last channel or the last details may be missing.
     """
     tail = data[scan : min(scan + _TAIL, end)]
     longer = data[:end] + tail.replace(b"\xff", b"\xfe") + END
-    # The small version does not show details.
-    flags = cv2.IMREAD_COLOR if details else cv2.IMREAD_REDUCED_COLOR_8
+    before = _digest(data, flags)
+    return before is None or before != _digest(longer, flags)
+
+
+def _digest(data: bytes, flags: int) -> int | None:
+    """Return a digest of the picture, so that two of them are never in memory at once."""
     with quiet():
-        before, after = (
-            cv2.imdecode(np.frombuffer(each, np.uint8), flags) for each in (data, longer)
-        )
-    return before is None or after is None or not np.array_equal(before, after)
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    return None if image is None else zlib.crc32(np.ascontiguousarray(image).data)
 
 
 def _bounded(data: bytes, scan: int, size: JpegSize, *, several: bool, interval: int) -> JpegFrame:
@@ -144,11 +156,12 @@ def _bounded(data: bytes, scan: int, size: JpegSize, *, several: bool, interval:
 
     `several`: the header announces further scans.
     """
-    end = data.find(END, scan)
+    scans = find_scans(data, scan, "frame") if several else Scans(1, scan, data.find(END, scan))
+    check_scans(scans, "frame")
+    end = scans.end
     if end < 0:
         end = len(data) - data.endswith(b"\xff")  # half of a marker
         data = data[:end] + END
-    scans = 1 + data.count(SCAN, scan, end) if several else 1
     if size.width * size.height > MAX_PIXELS or (
         several and size.blocks * 128 > MAX_COEFFICIENT_BYTES
     ):
@@ -158,11 +171,7 @@ def _bounded(data: bytes, scan: int, size: JpegSize, *, several: bool, interval:
             where="frame",
             remedy="set a smaller size in the camera, or camera.width and camera.height",
         )
-    if scans > MAX_SCANS:
-        raise PhotoError(f"JPEG with {scans} scans, at most {MAX_SCANS} are decoded", where="frame")
     if (end - scan) * 8 < size.blocks // 64:  # far less than the shortest code of each block
         raise PhotoError("damaged JPEG: nearly all of the picture is missing", where="frame")
-    if several:
-        scan = max(scan, data.rfind(SCAN, scan, end) + 2)
     restarts = (size.units - 1) // interval if interval and not several else 0
-    return JpegFrame(data, size.width, size.height, restarts, scan, end, several)
+    return JpegFrame(data, size.width, size.height, restarts, scans.last, end, several)

@@ -8,6 +8,7 @@ bounded. A camera's frames have smaller bounds of their own: `jpeg_frame.read_fr
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 from edge_runtime.errors import PhotoError
@@ -19,6 +20,8 @@ FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 MAX_SCANS = 32
 """Encoders use about 10."""
+MAX_SEGMENTS = 4096
+"""Segments of one JPEG; a large color profile or text is divided into some hundred."""
 _KINDS = {
     0xC3: "lossless JPEGs", 0xC5: "hierarchical JPEGs", 0xC6: "hierarchical JPEGs",
     0xC7: "hierarchical JPEGs", 0xCB: "lossless JPEGs", 0xCD: "hierarchical JPEGs",
@@ -73,6 +76,22 @@ class JpegHeader(NamedTuple):
 
 _AGAIN = "copy the file again"
 _TRUNCATED = "truncated JPEG"
+_MARKER = re.compile(rb"\xff[^\x00\xff]")
+_ALONE = frozenset({0x01, *range(0xD0, 0xD9)})
+"""Markers without content."""
+_SEGMENT = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")
+"""The other markers."""
+
+
+class Scans(NamedTuple):
+    """The scans of a JPEG."""
+
+    number: int
+    """At most one more than `MAX_SCANS`."""
+    last: int
+    """Offset of the data of the last scan."""
+    end: int
+    """Offset of the end marker; -1 if it is missing."""
 
 
 def read_jpeg(data: bytes, where: object) -> JpegHeader:
@@ -82,12 +101,12 @@ def read_jpeg(data: bytes, where: object) -> JpegHeader:
     the marker cannot occur by chance. Before the scan it can occur, in an embedded thumbnail.
     """
     at, frame, kind, orientation = 2, b"", 0, 1
-    while True:
+    for _ in range(MAX_SEGMENTS):
         at = next_marker(data, at)
         if at < 0 or at + 4 > len(data) or data[at + 1] == 0xD9:
             raise PhotoError(_TRUNCATED, where=where, remedy=_AGAIN)
         marker = data[at + 1]
-        if marker in (0x01, 0xD8) or 0xD0 <= marker <= 0xD7:
+        if marker in _ALONE:
             at += 2
             continue
         length = int.from_bytes(data[at + 2 : at + 4], "big")
@@ -101,19 +120,52 @@ def read_jpeg(data: bytes, where: object) -> JpegHeader:
             orientation = exif_orientation(content)
         elif marker == 0xDA:
             break
+    else:
+        raise too_many("segments", MAX_SEGMENTS, where)
     size = JpegSize.read(frame, where)
     _check_kind(kind, frame, where)
     several = kind in PROGRESSIVE or content[:1] != frame[5:6]
-    end = data.find(END, at)
-    scans = 1 + data.count(SCAN, at, end if end >= 0 else len(data)) if several else 1
-    if scans > MAX_SCANS:
-        raise PhotoError(
-            f"JPEG with {scans} scans; at most {MAX_SCANS} are decoded",
-            where=where,
-            remedy="save it again as a JPEG that is not progressive",
-        )
+    scans = find_scans(data, at, where) if several else Scans(1, at, data.find(END, at))
+    check_scans(scans, where)
+    end = scans.end
     missing = end >= 0 and (end - at) * 8 < size.blocks // 64  # less than the shortest codes
-    return JpegHeader(size, end >= 0, missing, orientation, scans, several, frame[0], (at, end))
+    span = (at, end)
+    return JpegHeader(size, end >= 0, missing, orientation, scans.number, several, frame[0], span)
+
+
+def find_scans(data: bytes, at: int, where: object) -> Scans:
+    """Return the scans of a JPEG in several scans; the data of the first one begins at `at`.
+
+    Steps from marker to marker as libjpeg does: the content of a segment between two scans may
+    look like an end marker. Stops after `MAX_SCANS`. Raises `PhotoError` for too many segments.
+    """
+    count, last = 1, at
+    for _ in range(MAX_SEGMENTS):
+        found = _SEGMENT.search(data, at)
+        if not found or found[0] == END:
+            return Scans(count, last, found.start() if found else -1)
+        at, is_scan = found.start(), found[0] == SCAN
+        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+        if is_scan:
+            count, last = count + 1, at
+            if count > MAX_SCANS:
+                return Scans(count, last, -1)
+    raise too_many("segments", MAX_SEGMENTS, where)
+
+
+def check_scans(scans: Scans, where: object) -> None:
+    """Raise `PhotoError` if there are too many."""
+    if scans.number > MAX_SCANS:
+        raise too_many("scans", MAX_SCANS, where)
+
+
+def too_many(what: str, most: int, where: object) -> PhotoError:
+    """Return the error for a JPEG that has more than `most` segments or scans."""
+    return PhotoError(
+        f"JPEG with more than {most} {what}",
+        where=where,
+        remedy="save it again as a JPEG that is not progressive",
+    )
 
 
 def next_marker(data: bytes, at: int) -> int:
@@ -121,11 +173,8 @@ def next_marker(data: bytes, at: int) -> int:
 
     Bytes that are no marker, stuffed zeros and fill bytes are skipped.
     """
-    while (at := data.find(b"\xff", at)) >= 0 and at + 1 < len(data):
-        if data[at + 1] not in (0x00, 0xFF):
-            return at
-        at += 1
-    return -1
+    found = _MARKER.search(data, at)
+    return found.start() if found else -1
 
 
 def _check_kind(kind: int, frame: bytes, where: object) -> None:

@@ -50,7 +50,9 @@ def decode(data: bytes, header: Header, scale: int) -> Image | None:
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     with quiet():
         image = cv2.imdecode(buffer, cv2.IMREAD_UNCHANGED if header.alpha else flags)
-        if image is not None and image.ndim == 3 and image.shape[2] == 4:
+        if image is not None and header.kind == "BMP" and header.alpha and not image[..., 3].any():
+            image = cv2.imdecode(buffer, flags)  # some programs write no alpha into its place
+        elif image is not None and image.ndim == 3 and image.shape[2] == 4:
             image = on_white(image, multiplied=header.multiplied)
         elif header.alpha:
             image = cv2.imdecode(buffer, flags)

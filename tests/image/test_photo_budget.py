@@ -98,7 +98,7 @@ def bombs(cat: Image) -> dict[str, tuple[bytes, str]]:
         "progressive.jpg": (_sized(progressive, 20_000, 20_000), "too large to decode"),
         "half-progressive.jpg": (_sized(progressive, 8_000, 8_000), "nearly all"),
         "baseline.jpg": (_sized(_jpeg(small), 60_000, 60_000), "nearly all"),
-        "scans.jpg": (scans, "scans; at most 32"),
+        "scans.jpg": (scans, "more than 32 scans"),
         "alpha.webp": (_webp(16_384, 16_384, alpha=True), "too large to decode"),
         "smaller-alpha.webp": (_webp(8_000, 8_000, alpha=True), "MiB of memory"),
         "rgba.png": (_png(8_000, 8_000, 6), "MiB of memory"),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import struct
 from typing import Any
 
 import numpy as np
@@ -12,33 +10,11 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 
 from edge_runtime.errors import PhotoError
-from edge_runtime.image import Image
 from edge_runtime.image.decode import decode_photo
 from edge_runtime.image.header import read_header
+from tests.image.pictures import HEIGHT, WIDTH, encode, gray_of, off
+from tests.image.pictures import rgb as rgb
 from tests.image.tiff_writer import tiff
-
-HEIGHT, WIDTH = 40, 64
-
-
-@pytest.fixture(scope="module")
-def rgb() -> NDArray[np.uint8]:
-    """Smooth colors, uint8 [HEIGHT, WIDTH, 3], red, green, blue."""
-    down, across = np.mgrid[:HEIGHT, :WIDTH]
-    planes = (down * 6, across * 4, 255 - down * 3 - across)
-    return np.stack(planes, axis=2).astype(np.uint8)
-
-
-def _encode(pixels: NDArray[Any], kind: str, mode: str = "", **options: Any) -> bytes:
-    out = io.BytesIO()
-    image = Pillow.fromarray(pixels)
-    (image.convert(mode) if mode else image).save(out, kind, **options)
-    return out.getvalue()
-
-
-def _off(image: Image, expected: NDArray[Any]) -> float:
-    assert image.shape == (*expected.shape[:2], 3)
-    wanted = expected if expected.ndim == 3 else np.repeat(expected[..., None], 3, axis=2)
-    return float(np.abs(image[..., ::-1].astype(float) - wanted).max())
 
 
 def _stored(rgb: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
@@ -64,9 +40,9 @@ def test_the_orientation_of_every_format_is_applied(
     exif = Pillow.Exif()
     exif[0x0112] = orientation
     files = {
-        "PNG": _encode(stored, "PNG", exif=exif),
-        "WebP": _encode(stored, "WEBP", lossless=True, exif=exif),
-        "WebP, six more bytes": _encode(
+        "PNG": encode(stored, "PNG", exif=exif),
+        "WebP": encode(stored, "WEBP", lossless=True, exif=exif),
+        "WebP, six more bytes": encode(
             stored,
             "WEBP",
             lossless=True,
@@ -76,12 +52,12 @@ def test_the_orientation_of_every_format_is_applied(
         "TIFF, big-endian": tiff(stored, {274: orientation}, order=">"),
         "TIFF, planes": tiff(stored, {274: orientation, 284: 2}),
         "TIFF, 16 bits": tiff(stored.astype(np.uint16) * 257, {274: orientation}),
-        "TIFF, compressed": _encode(
+        "TIFF, compressed": encode(
             stored, "TIFF", compression="tiff_lzw", tiffinfo={274: orientation}
         ),
     }
     for name, data in files.items():
-        assert _off(decode_photo(data), rgb) <= 1, name
+        assert off(decode_photo(data), rgb) <= 1, name
         assert read_header(data, "").orientation == orientation, name
 
 
@@ -97,7 +73,7 @@ def _with_alpha(rgb: NDArray[np.uint8], full: int = 255) -> tuple[NDArray[Any], 
 def test_alpha_is_laid_on_white(kind: str, rgb: NDArray[np.uint8]) -> None:
     layered, expected = _with_alpha(rgb)
     options: dict[str, Any] = {"lossless": True, "exact": True} if kind == "WEBP" else {}
-    assert _off(decode_photo(_encode(layered.astype(np.uint8), kind, **options)), expected) <= 1
+    assert off(decode_photo(encode(layered.astype(np.uint8), kind, **options)), expected) <= 1
 
 
 @pytest.mark.parametrize("depth", [8, 16])
@@ -112,7 +88,7 @@ def test_alpha_of_a_tiff_is_laid_on_white(
         layered[..., :3] *= layered[..., 3:] / full
     pixels = np.rint(layered).astype(np.uint8 if depth == 8 else np.uint16)
     data = tiff(pixels, {338: 1 if multiplied else 2}, order=order)
-    assert _off(decode_photo(data), expected) <= 2
+    assert off(decode_photo(data), expected) <= 2
 
 
 def test_a_large_photo_with_alpha_is_blended_across_bands() -> None:
@@ -120,11 +96,7 @@ def test_a_large_photo_with_alpha_is_blended_across_bands() -> None:
     pixels = rng.integers(0, 256, (300, 700, 4), np.uint8)
     alpha = pixels[..., 3:] / 255
     expected = pixels[..., :3] * alpha + 255 * (1 - alpha)
-    assert _off(decode_photo(_encode(pixels, "PNG", compress_level=1)), expected) <= 0.51
-
-
-def _gray(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    return rgb[..., 1]
+    assert off(decode_photo(encode(pixels, "PNG", compress_level=1)), expected) <= 0.51
 
 
 def _packed(gray: NDArray[np.uint8], depth: int) -> NDArray[np.uint8]:
@@ -135,7 +107,7 @@ def _packed(gray: NDArray[np.uint8], depth: int) -> NDArray[np.uint8]:
 
 @pytest.mark.parametrize("order", ["<", ">"])
 def test_kinds_of_tiff_that_are_decoded(order: str, rgb: NDArray[np.uint8]) -> None:
-    gray = _gray(rgb)
+    gray = gray_of(rgb)
     wide, wide_gray = rgb.astype(np.uint16) * 257, gray.astype(np.uint16) * 257
     table = np.random.default_rng(20).integers(0, 256, (3, 256))
     indexed = table[:, gray].transpose(1, 2, 0)
@@ -165,7 +137,7 @@ def test_kinds_of_tiff_that_are_decoded(order: str, rgb: NDArray[np.uint8]) -> N
     indexed = table[:, gray >> 4].transpose(1, 2, 0)
     files["4-bit palette"] = tiff(_packed(gray, 4), nibbles, order=order), indexed, 1
     for name, (data, expected, tolerance) in files.items():
-        assert _off(decode_photo(data), expected) <= tolerance, name
+        assert off(decode_photo(data), expected) <= tolerance, name
 
 
 @pytest.mark.parametrize(
@@ -173,26 +145,26 @@ def test_kinds_of_tiff_that_are_decoded(order: str, rgb: NDArray[np.uint8]) -> N
     ["raw", "packbits", "tiff_lzw", "tiff_deflate", "tiff_adobe_deflate", "jpeg"],
 )
 def test_compressions_of_tiff(compression: str, rgb: NDArray[np.uint8]) -> None:
-    data = _encode(rgb, "TIFF", compression=compression)
-    assert _off(decode_photo(data), rgb) <= (12 if compression == "jpeg" else 0)
+    data = encode(rgb, "TIFF", compression=compression)
+    assert off(decode_photo(data), rgb) <= (12 if compression == "jpeg" else 0)
 
 
 @pytest.mark.parametrize("compression", ["group3", "group4"])
 def test_fax_compressions_of_tiff(compression: str, rgb: NDArray[np.uint8]) -> None:
-    black = _gray(rgb) > 128
-    data = _encode(black, "TIFF", mode="1", compression=compression)
-    assert _off(decode_photo(data), black * 255) == 0
+    black = gray_of(rgb) > 128
+    data = encode(black, "TIFF", mode="1", compression=compression)
+    assert off(decode_photo(data), black * 255) == 0
 
 
 def test_the_first_page_is_decoded(rgb: NDArray[np.uint8]) -> None:
     pages = [Pillow.fromarray(255 - rgb)] * 2
-    data = _encode(rgb, "TIFF", save_all=True, append_images=pages)
+    data = encode(rgb, "TIFF", save_all=True, append_images=pages)
     assert read_header(data, "").pages == 3
-    assert _off(decode_photo(data), rgb) == 0
+    assert off(decode_photo(data), rgb) == 0
 
 
 def test_kinds_of_tiff_that_are_refused_are_named(rgb: NDArray[np.uint8]) -> None:
-    gray = _gray(rgb)
+    gray = gray_of(rgb)
     files = {
         "floating-point": tiff(gray.astype(np.float32), {339: 3}),
         "signed": tiff(gray.astype(np.int16), {339: 2}),
@@ -214,7 +186,7 @@ def test_kinds_of_tiff_that_are_refused_are_named(rgb: NDArray[np.uint8]) -> Non
         "colors 77": tiff(rgb, {262: 77}),
         "BigTIFF": b"II+\0\x08\0\0\0" + bytes(100),
     }
-    files["BigTIFF files"] = _encode(rgb, "TIFF", big_tiff=True)
+    files["BigTIFF files"] = encode(rgb, "TIFF", big_tiff=True)
     for what, data in files.items():
         with pytest.raises(PhotoError, match=what) as caught:
             decode_photo(data)
@@ -223,45 +195,8 @@ def test_kinds_of_tiff_that_are_refused_are_named(rgb: NDArray[np.uint8]) -> Non
         assert caught.value.remedy.startswith("convert it to PNG"), what
 
 
-def _os2_bmp(rgb: NDArray[np.uint8], depth: int) -> bytes:
-    """Return a BMP with the header of 12 bytes of OS/2."""
-    bottom_up = rgb[::-1, :, ::-1]
-    if depth == 24:
-        table, rows = b"", bottom_up.tobytes()
-    else:
-        table = bytes(value for each in range(256) for value in (each, each, each))
-        rows = _gray(rgb)[::-1].tobytes()
-    offset = 26 + len(table)
-    head = b"BM" + struct.pack("<IHHI", offset + len(rows), 0, 0, offset)
-    return head + struct.pack("<IHHHH", 12, WIDTH, HEIGHT, 1, depth) + table + rows
-
-
-def test_os2_bitmaps_are_decoded(rgb: NDArray[np.uint8]) -> None:
-    assert _off(decode_photo(_os2_bmp(rgb, 24)), rgb) == 0
-    assert _off(decode_photo(_os2_bmp(rgb, 8)), _gray(rgb)) == 0
-
-
-def test_a_bitmap_may_lack_a_part_of_its_last_row(rgb: NDArray[np.uint8]) -> None:
-    """Some programs write that, with a file size that matches; the top row is stored last."""
-    cut = bytearray(_os2_bmp(rgb, 8)[:-20])
-    cut[2:6] = len(cut).to_bytes(4, "little")
-    assert _off(decode_photo(bytes(cut))[1:], _gray(rgb)[1:]) == 0
-    del cut[-5 * WIDTH :]
-    cut[2:6] = len(cut).to_bytes(4, "little")
-    with pytest.raises(PhotoError, match="damaged BMP"):
-        decode_photo(bytes(cut))
-
-
-def test_bitmaps_that_are_refused_are_named(rgb: NDArray[np.uint8]) -> None:
-    bmp = bytearray(_encode(rgb, "BMP"))
-    for at, value, what in ((30, 4, "compression 4"), (28, 2, "2 bits"), (14, 41, "of 41 bytes")):
-        changed = bytes(bmp[:at]) + bytes([value]) + bytes(bmp[at + 1 :])
-        with pytest.raises(PhotoError, match=f"{what}.* not supported"):
-            decode_photo(changed)
-
-
 def test_jpegs_that_are_refused_are_named(rgb: NDArray[np.uint8]) -> None:
-    jpeg = _encode(rgb, "JPEG")
+    jpeg = encode(rgb, "JPEG")
     at = jpeg.index(b"\xff\xc0")
     for offset, value, what in (
         (1, 0xC3, "lossless"),
@@ -276,7 +211,7 @@ def test_jpegs_that_are_refused_are_named(rgb: NDArray[np.uint8]) -> None:
 def test_stray_bytes_between_the_segments_of_a_jpeg(
     rgb: NDArray[np.uint8], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    jpeg = _encode(rgb, "JPEG")
+    jpeg = encode(rgb, "JPEG")
     at = jpeg.index(b"\xff\xc0")
     assert (decode_photo(jpeg[:at] + b"\x5a" + jpeg[at:]) == decode_photo(jpeg)).all()
     assert capfd.readouterr().err == ""
@@ -284,9 +219,9 @@ def test_stray_bytes_between_the_segments_of_a_jpeg(
 
 def test_libraries_print_nothing(rgb: NDArray[np.uint8], capfd: pytest.CaptureFixture[str]) -> None:
     """libjpeg prints a line for a scan that ends early, libpng for a wrong checksum."""
-    jpeg, png = _encode(rgb, "JPEG"), bytearray(_encode(rgb, "PNG"))
+    jpeg, png = encode(rgb, "JPEG"), bytearray(encode(rgb, "PNG"))
     png[png.index(b"IDAT") + 20] ^= 0xFF
-    lzw = bytearray(_encode(rgb, "TIFF", compression="tiff_lzw"))
+    lzw = bytearray(encode(rgb, "TIFF", compression="tiff_lzw"))
     lzw[60:200] = bytes(140)
     cut = (jpeg.rindex(b"\xff\xda") + len(jpeg)) // 2
     for data in (jpeg[:cut] + b"\xff\xd9", bytes(png), bytes(lzw)):
