@@ -44,9 +44,9 @@ evaluate: $(TRAIN)/.ready  ## evaluate a model on photos: make evaluate DATA=dir
 accuracy: $(TRAIN)/.ready  ## write the accuracy page and the model cards from training/results/
 	$(TRAIN)/bin/python -m training accuracy-page
 
-papers: $(TRAIN)/.ready  ## run every table of the papers (about 4 hours, estimated; resumes): make papers DATA=../shared/data CIFAR10=dir WEIGHTS=file.npz [ONLY=table3,clips] [TINY=1]
+papers: $(TRAIN)/.ready  ## run every table of the papers (hours, see docs/results/PAPERS.md; resumes): make papers DATA=../shared/data CIFAR10=dir WEIGHTS=file.npz [ONLY=table3,clips]; a short form of each in two minutes: make papers TINY=1 DATA=../shared/data WEIGHTS=file.npz
 	$(call require,DATA,make papers DATA=../shared/data CIFAR10=cifar-10-batches-py WEIGHTS=mobilenet.npz)
-	$(call require,CIFAR10,make papers DATA=../shared/data CIFAR10=cifar-10-batches-py WEIGHTS=mobilenet.npz)
+	$(if $(TINY),,$(call require,CIFAR10,make papers DATA=../shared/data CIFAR10=cifar-10-batches-py WEIGHTS=mobilenet.npz))
 	$(call require,WEIGHTS,make papers DATA=../shared/data CIFAR10=cifar-10-batches-py WEIGHTS=mobilenet.npz)
-	OMP_NUM_THREADS=1 $(TRAIN)/bin/python -m training papers all --data $(DATA) --cifar10 $(CIFAR10) --weights $(WEIGHTS) \
+	OMP_NUM_THREADS=1 $(TRAIN)/bin/python -m training papers all --data $(DATA) $(addprefix --cifar10 ,$(CIFAR10)) --weights $(WEIGHTS) \
 	  $(if $(ONLY),--only $(ONLY)) $(if $(TINY),--tiny)

@@ -80,11 +80,12 @@ LAYERS = {
     ),
     "training.papers": (
         {"files", "inputs", "judging", "kept", "published"},
+        {"times"},
         {"networks", "rows"},
         {"cifar10", "handmade", "compressed", "table3", "clips", "unlabelled"},
         {"transmission"},
         {"registry"},
-        {"page", "plan"},
+        {"page", "plan", "small_data"},
     ),
     "profiles": ({"bench"}, {"estimate"}, {"pages"}),
     "device_tests": ({"devices", "scripts"}, {"bundles", "results"}, {"machine", "__main__"}),

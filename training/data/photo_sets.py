@@ -11,9 +11,11 @@ import csv
 import hashlib
 import io
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+import numpy as np
 
 from edge_runtime.errors import InputError
 from edge_runtime.image.decode import SUFFIXES
@@ -266,3 +268,9 @@ def warnings_about(photos: list[Photo]) -> list[str]:
     for (one, other), count in sorted(shared.items()):
         lines.append(f"labels {one} and {other} share {count} identical photos")
     return lines
+
+
+def sample_evenly(photos: Sequence[Photo], count: int) -> list[Photo]:
+    """Return `count` of `photos`, evenly spread over them, or all if there are fewer."""
+    rows = np.linspace(0, len(photos) - 1, min(count, len(photos))).round().astype(int)
+    return [photos[int(row)] for row in rows]

@@ -17,6 +17,7 @@ from typing import Any
 from edge_runtime.errors import ReportError
 from training.files import write_json
 from training.papers.files import read_object
+from training.papers.times import keep_time
 
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "papers"
 SEEDS = 3
@@ -103,10 +104,12 @@ class Table:
 def write_table(name: str, table: Table, folder: Path = RESULTS) -> Path:
     """Write `table` to `folder`/`name`.json, atomically and durably; return the path.
 
-    Raises StorageError when writing fails.
+    The time of the running command is written beside it, if it is timed. Raises StorageError when
+    writing fails.
     """
     path = folder / f"{name}.json"
     write_json(path, asdict(table))
+    keep_time(folder)
     return path
 
 

@@ -17,20 +17,21 @@ from pathlib import Path
 import click
 
 from training.cli import log, report_errors
-from training.data.photo_sets import read_set, read_sets
+from training.data.photo_sets import read_set, read_sets, sample_evenly
 from training.data.pixel_cache import open_cache
 from training.data.splits import default_split
 from training.determinism import set_determinism
 from training.fit.recipe import parse_stages
 from training.models.alexnet import layers, save_network
+from training.papers.rows import RESULTS
 from training.papers.table3.pretraining import (
     HIDDEN,
     RECIPE,
     SIDE,
     mirrored,
     pretrain,
-    sample_evenly,
 )
+from training.papers.times import keep_time, timed
 
 MEGA = 1e6
 
@@ -51,7 +52,9 @@ MEGA = 1e6
 @click.option("--batch", type=click.IntRange(2), default=RECIPE.batch, show_default=True)
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
 @click.option("--out", type=Path, default=Path("build/papers/alexnet"), show_default=True)
+@click.option("--results", type=Path, default=RESULTS, help="Folder of the time that it takes.")
 @report_errors
+@timed("alexnet")
 def main(
     data: tuple[Path, ...],
     weights: Path,
@@ -64,6 +67,7 @@ def main(
     batch: int,
     threads: int,
     out: Path,
+    results: Path,
 ) -> None:
     """Run the command."""
     set_determinism(RECIPE.seed, threads)
@@ -76,5 +80,6 @@ def main(
     log(f"{len(cache)} photos, {recipe.epochs} epochs")
     network = pretrain(cache, weights, out, recipe, width, hidden)
     save_network(out / "alexnet.pt", network)
+    keep_time(results)
     size = sum(layer.parameters for layer in layers(network, 1000))
     log(f"done: {out / 'alexnet.pt'}, {size / MEGA:.1f} million parameters with 1000 outputs")

@@ -2,12 +2,15 @@
 
 \b
     python -m training papers all --data ../shared/data --cifar10 DIR --weights NPZ
+    python -m training papers all --data ../shared/data --weights NPZ --tiny
     make papers DATA=../shared/data CIFAR10=DIR WEIGHTS=NPZ
 
-DATA has the sets grocery, ie_tower and objects. On two idle cores the whole takes about four hours,
-estimated from the CPU time of its parts, most of it quantized-cnn, table3 and cifar10. Every table
-resumes, so a command that was killed goes on when it is given again. A table that fails does not
-stop the others; the exit code is 9 then.
+DATA has the sets grocery, ie_tower and objects. The page says how long each table takes, most of it
+quantized-cnn, table3 and cifar10. Every table resumes, so a command that was killed goes on when it
+is given again. A table that fails does not stop the others; the exit code is 9 then.
+
+--tiny runs a short form of every table in two minutes, on a few photos of each set of DATA and, in
+the place of CIFAR-10, on crops of them. It writes its tables and its page to --build only.
 """
 
 from __future__ import annotations
@@ -20,40 +23,66 @@ import click
 
 from edge_runtime.errors import EXIT_CHECK_FAILED, InputError
 from training.cli import log, report_errors
-from training.commands.papers import VERBS
-from training.papers.plan import Places, commands
+from training.papers.plan import Places, commands, tiny_commands
 from training.papers.rows import RESULTS
+from training.papers.small_data import small_sets, stand_in_for_cifar10
+
+TINY_BUILD = Path("build/papers-tiny")
 
 
 @click.command(help=__doc__)
 @click.option("--data", type=Path, required=True, help="Folder with the sets of photos.")
-@click.option("--cifar10", type=Path, required=True, help="Folder of CIFAR-10.")
+@click.option("--cifar10", type=Path, help="Folder of CIFAR-10; --tiny needs none.")
 @click.option("--weights", type=Path, required=True, help="ImageNet weights (.npz).")
-@click.option("--build", type=Path, default=Path("build/papers"), show_default=True,
-              help="Folder of stored features and finished runs.")  # fmt: skip
+@click.option("--sounds", type=Path, help="Folder with recordings (WAV) for clips.")
+@click.option("--build", type=Path, default=Path("build/papers"),
+              help="Folder of stored features and finished runs."
+              "  [default: build/papers, or build/papers-tiny]")  # fmt: skip
 @click.option("--results", type=Path, default=RESULTS, help="Folder of the result files.")
 @click.option("--only", default="", help="Verbs, separated by commas.  [default: all]")
-@click.option("--tiny", is_flag=True, help="A short form of the tables, on any sets; no page.")
+@click.option("--tiny", is_flag=True, help="A short form of the tables, on any sets.")
+@click.pass_context
 @report_errors
 def main(
-    data: Path, cifar10: Path, weights: Path, build: Path, results: Path, only: str, tiny: bool
+    context: click.Context,
+    data: Path,
+    cifar10: Path | None,
+    weights: Path,
+    sounds: Path | None,
+    build: Path,
+    results: Path,
+    only: str,
+    tiny: bool,
 ) -> None:
     """Run the command."""
-    for path in (data, cifar10, weights):
+    for path in (data, weights, *((cifar10,) if cifar10 else ())):
         if not path.exists():
             raise InputError(
                 "does not exist", where=path, remedy="give --data, --cifar10, --weights"
             )
-    chosen = commands(Places(data, cifar10, weights, build, results, tiny))
-    names = tuple(filter(None, only.split(","))) or tuple(chosen)
-    for name in names:
+    if cifar10 is None and not tiny:
+        raise InputError("not given", where="--cifar10", remedy="give the folder of CIFAR-10")
+    if tiny:
+        if context.get_parameter_source("build") is click.core.ParameterSource.DEFAULT:
+            build = TINY_BUILD
+        results = build / "results"
+        small = build / "data"
+        names = small_sets(data, small)
+        cifar = stand_in_for_cifar10(small / names[0], build / "stand-in")
+        chosen = tiny_commands(Places(small, cifar, weights, build, results, sounds), names)
+    else:
+        assert cifar10 is not None
+        chosen = commands(Places(data, cifar10, weights, build, results, sounds))
+    wanted = tuple(filter(None, only.split(","))) or tuple(chosen)
+    for name in wanted:
         if name not in chosen:
             raise InputError(
                 f'unknown table "{name}"', where="--only", remedy=f"known: {', '.join(chosen)}"
             )
-    failed = [name for name in names if name in VERBS and not _run(name, chosen[name])]
-    if not tiny:
-        _run("page", [])
+    failed = [name for name in wanted if not _run(name, chosen[name])]
+    page = ["--results", str(results)]
+    if not _run("page", [*page, "--out", str(build / "PAPERS.md")] if tiny else page):
+        failed.append("page")
     if failed:
         log(f"failed: {', '.join(failed)}; correct the cause and give the same command again")
         sys.exit(EXIT_CHECK_FAILED)

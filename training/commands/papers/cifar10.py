@@ -30,6 +30,7 @@ from training.papers.cifar10.systems import SYSTEMS, System
 from training.papers.cifar10.table import table
 from training.papers.files import FinishedRuns
 from training.papers.rows import RESULTS, SEEDS, write_table
+from training.papers.times import timed
 
 LENGTHS = "12,24,32,48"
 COMMAND = "python -m training papers cifar10 --data DIR --weights NPZ"
@@ -59,7 +60,9 @@ def choose_systems(text: str) -> dict[str, System]:
 @click.option("--tiny", is_flag=True, help="One seed, 12 bits, 2 epochs, small pictures.")
 @click.option("--only-finished", is_flag=True, help="Train nothing; write what is finished.")
 @click.option("--out", type=Path, default=Path("build/papers/cifar10"), show_default=True)
+@click.option("--results", type=Path, help="Folder of a table of any size.  [default: see above]")
 @report_errors
+@timed("cifar10")
 def main(
     data: Path,
     weights: Path,
@@ -70,6 +73,7 @@ def main(
     tiny: bool,
     only_finished: bool,
     out: Path,
+    results: Path | None,
 ) -> None:
     """Run the command."""
     set_determinism(1, threads=1)
@@ -86,4 +90,5 @@ def main(
         run_all(plan, material, finished)
     full = not (methods or tiny or validation) and bits == LENGTHS and seeds == SEEDS
     result = table(plan, material, finished, COMMAND)
-    log(f"written: {write_table('cifar10', result, RESULTS if full else out)}")
+    folder = results or (RESULTS if full else out)
+    log(f"written: {write_table('cifar10', result, folder)}")

@@ -25,6 +25,7 @@ from training.papers.cifar10.split import split_images
 from training.papers.cifar10.unlabelled import SYSTEMS, rows
 from training.papers.files import FinishedRuns
 from training.papers.rows import RESULTS, SEEDS, Table, write_table
+from training.papers.times import timed
 
 COMMAND = "python -m training papers cifar10-unlabelled --data DIR --weights NPZ"
 _TINY_SIZE, _TINY_VIEWS, _TINY_EPOCHS = 64, 1, 2
@@ -40,6 +41,7 @@ _TINY_SIZE, _TINY_VIEWS, _TINY_EPOCHS = 64, 1, 2
 @click.option("--out", type=Path, default=Path("build/papers/cifar10"), show_default=True)
 @click.option("--results", type=Path, default=RESULTS, help="Folder of the result file.")
 @report_errors
+@timed("cifar10-unlabelled", "unlabelled.jsonl")
 def main(
     data: Path, weights: Path, bits: str, seeds: int, tiny: bool, only_finished: bool, out: Path,
     results: Path,

@@ -29,6 +29,7 @@ from training.papers.clips.table import heading_rows, sound_rows, walk_rows
 from training.papers.clips.walks import digest_of, enrolled, run_walks, walks
 from training.papers.files import FinishedRuns
 from training.papers.rows import RESULTS, Row, Table, write_table
+from training.papers.times import timed
 
 RECORDINGS = Path("/usr/share/asterisk/sounds")
 CONDITIONS: tuple[tuple[Noise, float], ...] = (
@@ -55,6 +56,7 @@ WEIGHTS = (NONE, 40.0, 20.0, 10.0)
 @click.option("--out", type=Path, default=Path("build/papers/clips"), show_default=True)
 @click.option("--results", type=Path, default=RESULTS, help="Folder of the result file.")
 @report_errors
+@timed("clips", "done.jsonl")
 def main(
     data: Path,
     sounds: tuple[Path, ...],

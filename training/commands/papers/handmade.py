@@ -25,6 +25,7 @@ from training.papers.files import FinishedRuns
 from training.papers.handmade.study import read_sides, run_global, run_network, run_systems
 from training.papers.handmade.table import rows_of
 from training.papers.rows import RESULTS, SEEDS, Row, Table, write_table
+from training.papers.times import timed
 
 _ONE = "deterministic"
 _NOTES = (
@@ -47,6 +48,7 @@ _NOTES = (
     "--results", "folder", type=Path, default=RESULTS, show_default="training/results/papers"
 )
 @report_errors
+@timed("handmade")
 def main(
     data: tuple[Path, ...], models: tuple[Path, ...], seeds: int, out: Path, folder: Path
 ) -> None:

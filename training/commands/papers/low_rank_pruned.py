@@ -33,6 +33,7 @@ from training.papers.compressed.small_networks import (
 )
 from training.papers.files import FinishedRuns
 from training.papers.rows import RESULTS, Row, Table, write_table
+from training.papers.times import timed
 
 ROOT = Path(__file__).resolve().parents[3]
 NOTES = (
@@ -56,6 +57,7 @@ NOTES = (
 @click.option("--out", type=Path, default=Path("build/papers/low_rank_pruned"), show_default=True)
 @click.option("--results", type=Path, default=RESULTS, help="Folder of the result file.")
 @report_errors
+@timed("low-rank-pruned")
 def main(
     data: Path,
     model: Path,

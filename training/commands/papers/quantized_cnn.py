@@ -26,6 +26,7 @@ from training.papers.compressed.qcnn.judging import Photos, read_photos
 from training.papers.compressed.qcnn.study import Case, run_all
 from training.papers.compressed.qcnn.table import make_rows, read_counts, verdict
 from training.papers.rows import RESULTS, Table, write_table
+from training.papers.times import timed
 
 NAME = "quantized_cnn"
 
@@ -66,6 +67,7 @@ def parse_settings(text: str) -> tuple[Setting, ...]:
 @click.option("--out", type=Path, default=Path("build/papers") / NAME, show_default=True)
 @click.option("--results", type=Path, default=RESULTS, help="Folder of the result file.")
 @report_errors
+@timed("quantized-cnn")
 def main(
     data: Path | None,
     model: Path,

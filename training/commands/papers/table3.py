@@ -29,6 +29,7 @@ from training.papers.rows import RESULTS, write_table
 from training.papers.table3.bench import RECIPE, Bench, Network
 from training.papers.table3.table import Found, table
 from training.papers.table3.verdict import ORDER
+from training.papers.times import timed
 
 EPOCHS = RECIPE.epochs
 
@@ -51,6 +52,7 @@ EPOCHS = RECIPE.epochs
 @click.option("--out", type=Path, default=Path("build/papers/table3"), show_default=True)
 @click.option("--results", type=Path, default=RESULTS, help="Folder of the result file.")
 @report_errors
+@timed("table3")
 def main(
     data: tuple[Path, ...],
     weights: Path,

@@ -26,6 +26,7 @@ from training.files import write_bytes
 from training.papers.files import FinishedRuns
 from training.papers.handmade.study import read_sides
 from training.papers.rows import RESULTS, SEEDS, Row, Table, write_table
+from training.papers.times import timed
 from training.papers.transmission.plot import plot
 from training.papers.transmission.study import Result, run_set
 
@@ -65,6 +66,7 @@ _NOTES = (
 )
 @click.option("--images", type=Path, default=IMAGES, show_default="docs/results/images")
 @report_errors
+@timed("transmission", "transmission.jsonl")
 def main(
     data: tuple[Path, ...],
     model: Path,

@@ -17,6 +17,7 @@ import click
 from training.cli import report_errors
 from training.options import BITS
 from training.papers.rows import RESULTS, Table, write_table
+from training.papers.times import timed
 from training.papers.unlabelled import Study, rows_of, study_set
 
 
@@ -32,6 +33,7 @@ from training.papers.unlabelled import Study, rows_of, study_set
 @click.option("--epochs", default=60, show_default=True, type=click.IntRange(1))
 @click.option("--only-finished", is_flag=True, help="Fit nothing; write what is finished.")
 @report_errors
+@timed("unlabelled")
 def main(
     data: tuple[Path, ...], model: Path, out: Path, results: Path, bits: int, views: int,
     seeds: int, epochs: int, only_finished: bool,

@@ -71,12 +71,6 @@ class Imitation(Head):
         return apart + functional.kl_div(given, wanted, reduction="batchmean", log_target=True)
 
 
-def sample_evenly(photos: Sequence[Photo], count: int) -> list[Photo]:
-    """Return `count` of `photos`, evenly spread over them, or all if there are fewer."""
-    rows = np.linspace(0, len(photos) - 1, min(count, len(photos))).round().astype(int)
-    return [photos[int(row)] for row in rows]
-
-
 def pretrain(
     cache: PixelCache,
     weights: Path,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import shutil
-import wave
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +17,7 @@ from training.papers.clips.figures import Evidence, label_loss, outcome, part_of
 from training.papers.clips.sounds import Recording, mixed
 from training.papers.rows import read_table
 from training.tests.conftest import draw_photos
+from training.tests.papers.conftest import write_recordings
 
 CALIBRATION = Calibration(0.5, 0.05, 20, 0.8, 0.1, trust=0.8)
 RECORD = {
@@ -41,25 +41,9 @@ def _walks(folder: Path) -> Path:
     return folder
 
 
-def _recordings(folder: Path, count: int) -> Path:
-    folder.mkdir()
-    for seed in range(count):
-        rng = np.random.default_rng(seed)
-        loud = np.repeat(rng.uniform(0.2, 1, 20), 800)
-        kernel = rng.normal(size=40)
-        sound = np.convolve(rng.normal(size=16000) * loud, kernel, mode="same")
-        sound = np.tile(sound / np.abs(sound).max(), 2)
-        with wave.open(str(folder / f"{seed}.wav"), "wb") as file:
-            file.setnchannels(1)
-            file.setsampwidth(2)
-            file.setframerate(8000)
-            file.writeframes((sound * 30000).astype("<i2").tobytes())
-    return folder
-
-
 @pytest.mark.skipif(not shutil.which("ffmpeg"), reason="ffmpeg is not installed")
 def test_the_tiny_form_runs_and_continues(tmp_path: Path) -> None:
-    data, sounds = _walks(tmp_path / "walks"), _recordings(tmp_path / "sounds", 6)
+    data, sounds = _walks(tmp_path / "walks"), write_recordings(tmp_path / "sounds", 6)
     command = ["papers", "clips", "--data", str(data), "--sounds", str(sounds), "--tiny"]
     command += ["--out", str(tmp_path / "out"), "--results", str(tmp_path)]
     first = CliRunner().invoke(main, command, catch_exceptions=False)

@@ -13,7 +13,7 @@ import numpy as np
 from edge_runtime.code import Code, binarize, pack
 from edge_runtime.image.preprocess import preprocess
 from training.data.input_tensor import to_input
-from training.data.photo_sets import Photo, read_set
+from training.data.photo_sets import Photo, read_set, sample_evenly
 from training.data.pixel_cache import PixelCache, open_cache
 from training.data.splits import default_split
 from training.eval.retrieval import CodeSet, mean_ap
@@ -46,8 +46,7 @@ def first_of(photos: Sequence[Photo], each: int) -> list[Photo]:
     chosen: list[Photo] = []
     for label in dict.fromkeys(photo.label for photo in photos):
         own = [photo for photo in photos if photo.label == label]
-        rows = np.unique(np.linspace(0, len(own) - 1, min(each, len(own))).round().astype(int))
-        chosen += [own[int(row)] for row in rows]
+        chosen += sample_evenly(own, each)
     return chosen
 
 

@@ -7,9 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import torch
 
-from training.models.mobilenet_v1 import BLOCKS, Backbone
 from training.papers.cifar10.images import BATCHES
 
 CLASSES = ("ant", "bee", "cat")
@@ -52,28 +50,6 @@ def official(tmp_path: Path) -> Path:
     names = {b"label_names": [name.encode() for name in CLASSES]}
     (folder / "batches.meta").write_bytes(pickle.dumps(names, protocol=2))
     return folder
-
-
-@pytest.fixture
-def weights(tmp_path: Path) -> Path:
-    """Random weights of MobileNet-v1 in the form of the ImageNet file."""
-    torch.manual_seed(1)
-    arrays = {}
-    names = ["Conv2d_0"]
-    for index in range(1, len(BLOCKS) + 1):
-        names += [f"Conv2d_{index}_depthwise", f"Conv2d_{index}_pointwise"]
-    for name, unit in zip(names, Backbone().units, strict=True):
-        depthwise = name.endswith("depthwise")
-        kernel = torch.nn.init.kaiming_normal_(unit[0].weight.data).numpy()
-        kind, order = (
-            ("depthwise_weights", (2, 3, 0, 1)) if depthwise else ("weights", (2, 3, 1, 0))
-        )
-        arrays[f"{name}/{kind}"] = kernel.transpose(order)
-        for key, value in (("gamma", 1), ("beta", 0), ("moving_mean", 0), ("moving_variance", 1)):
-            arrays[f"{name}/BatchNorm/{key}"] = np.full(len(kernel), value, np.float32)
-    path = tmp_path / "weights.npz"
-    np.savez(path, **arrays)
-    return path
 
 
 @pytest.fixture
