@@ -84,7 +84,7 @@ LAYERS = {
         {"networks", "rows"},
         {"cifar10", "handmade", "compressed", "table3", "clips", "unlabelled"},
         {"transmission"},
-        {"registry"},
+        {"registry", "pages"},
         {"page", "plan", "small_data"},
     ),
     "profiles": ({"bench"}, {"estimate"}, {"pages"}),

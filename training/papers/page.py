@@ -6,11 +6,16 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from training.papers.pages.duration import durations
+from training.papers.pages.layout import tables as layout
+from training.papers.pages.verdicts import verdicts, without_verdicts
+from training.papers.pages.wording import sentence
 from training.papers.registry.hashing import HASHING
 from training.papers.registry.named import Named
 from training.papers.registry.networks import NETWORKS
 from training.papers.registry.search import SEARCH
-from training.papers.rows import Row, Table, read_tables
+from training.papers.rows import RESULTS, Row, Table, read_tables
+from training.papers.times import Spent, read_times
 from training.reports.tables import markdown
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "results" / "PAPERS.md"
@@ -26,6 +31,7 @@ TITLES = {
     "clips": "Clips, sound and heading",
 }
 """Result file -> title of its section, in the order of the page."""
+DURATION = "How long the tables take"
 PLOTS = {"transmission": ("images/transmission.svg", "bytes per query against P@1")}
 """Result file -> the plot that its command writes beside it, from the page, and what it shows."""
 SECTIONS = (
@@ -35,16 +41,22 @@ SECTIONS = (
 )
 
 
-def document(tables: Mapping[str, Table] | None = None) -> str:
-    """Generate the text of the page from `tables`, name to table; by default the committed ones."""
+def document(
+    tables: Mapping[str, Table] | None = None, times: Mapping[str, Spent] | None = None
+) -> str:
+    """Generate the text of the page from `tables`, name to table, and the times of their verbs.
+
+    By default, both are those of training/results/papers/.
+    """
     found = read_tables() if tables is None else tables
+    spent = (read_times(RESULTS) if tables is None else {}) if times is None else times
     parts = [
         "# The papers",
         "Generated from `training/results/papers/*.json` by `python -m training papers page`; a"
         " test checks that the page is up to date. The papers are Qi, Liu & Liu, *An efficient deep"
         " learning hashing neural network for mobile visual search* (the seed paper) and Liu, Ma,"
         " Qi, Zhao & Chen, *Deep learning hashing for mobile visual search* (2017, the survey)."
-        " `make papers` repeats every table.",
+        f" `make papers` repeats every table ([how long they take](#{anchor(DURATION)})).",
         "A figure of this project is the mean of three seeds ± their standard deviation, or its row"
         " says why there are fewer. A published figure was made on other data, networks or splits,"
         " so the two do not compare directly; each table says what differs. A published figure that"
@@ -54,8 +66,10 @@ def document(tables: Mapping[str, Table] | None = None) -> str:
     for title, systems in SECTIONS:
         rows = [[each.name, each.section, where(each, found)] for each in systems]
         parts += [f"### {title}", markdown(["system", "named in", "here"], rows)]
-    for name in sorted(found, key=lambda name: [*TITLES, name].index(name)):
+    ordered = sorted(found, key=lambda name: [*TITLES, name].index(name))
+    for name in ordered:
         parts += _section(name, found[name])
+    parts += [f"## {DURATION}", *durations({name: found[name] for name in ordered}, spent)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -97,30 +111,16 @@ def anchor(title: str) -> str:
 
 
 def _section(name: str, table: Table) -> list[str]:
-    parts = [f"## {title_of(name)}", f"    {table.command}", _sentence(table.data)]
-    if table.notes:
-        parts.append("\n".join(f"- {_sentence(note)}" for note in table.notes))
+    notes = without_verdicts(table.notes, table.rows) if name == "table3" else table.notes
+    parts = [f"## {title_of(name)}", f"    {table.command}", sentence(table.data)]
+    if notes:
+        parts.append("\n".join(f"- {sentence(note)}" for note in notes))
     if name in PLOTS:
         place, shows = PLOTS[name]
         parts.append(f"![{shows}]({place})")
-    parts.append(_table(table.rows))
-    return [*parts, *_differences(table.rows)]
-
-
-def _table(rows: Sequence[Row]) -> str:
-    """Format the rows; columns that are empty everywhere are left out."""
-    extras = list(dict.fromkeys(key for row in rows for key in row.extra))
-    head = ["system", "setting", "measure", "published", "here", *extras]
-    lines = [
-        [f"{row.system} ({row.source})", row.setting, row.measure, published(row), ours(row),
-         *(_short(row.extra.get(key, "")) for key in extras)]
-        for row in rows
-    ]  # fmt: skip
-    used = [place for place in range(len(head)) if place == 4 or any(line[place] for line in lines)]
-    return markdown(
-        [head[place].replace("_", " ") for place in used],
-        [[_cell(line[place]) for place in used] for line in lines],
-    )
+    if name == "table3":
+        parts += verdicts(table.rows)
+    return [*parts, *layout(table.rows), *_differences(table.rows)]
 
 
 def _differences(rows: Sequence[Row]) -> list[str]:
@@ -133,36 +133,8 @@ def _differences(rows: Sequence[Row]) -> list[str]:
                 said.setdefault(text, []).append(row.system)
         common = Counter({text: len(systems) for text, systems in said.items()}).most_common()
         lines = [
-            f"- {', '.join(dict.fromkeys(said[text]))}: {_sentence(text)}" for text, _ in common
+            f"- {', '.join(dict.fromkeys(said[text]))}: {sentence(text)}" for text, _ in common
         ]
         if lines:
             parts += [f"{title}:", "\n".join(lines)]
     return parts
-
-
-def published(row: Row) -> str:
-    """Format the published figure of a row; empty without one."""
-    return "" if row.published is None else _short(row.published)
-
-
-def ours(row: Row) -> str:
-    """Format our figure of a row: the mean, the spread, and why there are few seeds."""
-    if row.mean is None:
-        return f"missing: {row.missing}"
-    text = _short(row.mean) if row.spread is None else f"{row.mean:.1f} ± {row.spread:.1f}"
-    return f"{text} ({row.one_seed_reason})" if row.one_seed_reason else text
-
-
-def _short(value: str | int | float) -> str:
-    if isinstance(value, float):
-        return f"{value:.1f}" if abs(value) >= 1 else f"{value:.3g}"
-    return str(value)
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
-
-
-def _sentence(text: str) -> str:
-    whole = text[:1].upper() + text[1:]
-    return whole if whole.endswith((".", "!", "?")) else f"{whole}."

@@ -1,8 +1,8 @@
 """How long the table of a command took: wall and CPU time, summed over interrupted runs.
 
 The sums lie in a file beside the finished runs and are updated while the command runs, so a run
-that was killed counts, too. They are kept out of the table: a table that is made again from the same
-data is the same file, byte for byte.
+that was killed counts, too. They are kept out of the table: a table that is made again from the
+same data is the same file, byte for byte.
 """
 
 from __future__ import annotations

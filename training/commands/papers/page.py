@@ -17,6 +17,7 @@ from training.cli import log, report_errors
 from training.files import write_bytes
 from training.papers.page import PAGE, document
 from training.papers.rows import RESULTS, read_tables
+from training.papers.times import read_times
 
 
 @click.command(help=__doc__)
@@ -26,7 +27,7 @@ from training.papers.rows import RESULTS, read_tables
 @report_errors
 def main(check: bool, results: Path, out: Path) -> None:
     """Run the command."""
-    text = document(read_tables(results))
+    text = document(read_tables(results), read_times(results))
     if not check:
         write_bytes(out, text.encode())
     elif not out.exists() or out.read_text(encoding="utf-8") != text:

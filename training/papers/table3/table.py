@@ -14,8 +14,10 @@ from training.models.staged import Staged
 from training.papers.rows import RESULTS, SEEDS, Row, Table, read_table
 from training.papers.table3.verdict import (
     BACKBONES,
+    MEASURE,
     ORDER,
     OWN,
+    SYSTEMS,
     Cells,
     judge_hand_made,
     sentences,
@@ -23,7 +25,6 @@ from training.papers.table3.verdict import (
 
 PUBLISHED = Path(__file__).resolve().parents[2] / "results" / "published.json"
 PAPER_CLASSES = 162
-MEASURE = "MAP@100 (%)"
 _ON = "162 campus places, the authors' own photos, not public"
 _SOURCES = {
     "paper": "Qi, Liu & Liu 2017",
@@ -31,7 +32,6 @@ _SOURCES = {
     "dlbh": "Lin et al. 2015, CVPR Workshops",
 }  # fmt: skip
 _PUBLISHED_AS = {"paper": "this network (MobileNet)", "ssdh": "SSDH", "dlbh": "DLBH"}
-_SYSTEMS = {"paper": "Our method", "ssdh": "SSDH", "dlbh": "DLBH"}
 _SHARED = "One training of each method serves all lengths (the mean of their losses)."
 _WITHOUT_IMAGENET = (
     "The AlexNet-shaped network has not seen ImageNet: it imitated MobileNet-v1 on a few thousand"
@@ -119,7 +119,7 @@ def _row(
     if network == "alexnet":
         differs += " Without ImageNet weights of its own; narrower fully connected layers."
     return Row(
-        system=f"{_SYSTEMS[method]}, {backbone}", source=_SOURCES[method],
+        system=f"{SYSTEMS[method]}, {backbone}", source=_SOURCES[method],
         setting=f"{bits} bits, {source}", measure=MEASURE,
         published=figure, published_on=_ON if figure is not None else "", values=values,
         one_seed_reason=reason if values else "", differs=differs if own else "A control.",

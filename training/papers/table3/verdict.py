@@ -11,6 +11,9 @@ from statistics import mean, stdev
 ORDER = ("paper", "ssdh", "dlbh")
 """The deep methods of Table 3, best first."""
 NAMES = {"paper": "the paper's method", "ssdh": "SSDH", "dlbh": "DLBH"}
+MEASURE = "MAP@100 (%)"
+SYSTEMS = {"paper": "Our method", "ssdh": "SSDH", "dlbh": "DLBH"}
+"""Names in the result file, before the network."""
 OWN = {"paper": "mobilenet", "ssdh": "alexnet", "dlbh": "alexnet"}
 """The backbone that each method had in the paper."""
 BACKBONES = {"mobilenet": "MobileNet-v1", "alexnet": "the AlexNet-shaped network"}
@@ -41,16 +44,23 @@ def compare(better: str, worse: str, first: Sequence[float], second: Sequence[fl
     return Step(better, worse, mean(first) - mean(second), hypot(*spreads))
 
 
-def judge_order(cells: Cells, networks: Mapping[str, str]) -> str:
-    """Return a sentence on the order with each method on its network in `networks`.
+@dataclass(frozen=True)
+class Order:
+    """Does the order of the paper hold, with each method on its network?"""
 
-    Methods without values make it say which are missing.
-    """
+    said: str
+    """For example "the order holds"."""
+    values: Mapping[str, Sequence[float]]
+    """Method -> MAP@100 per seed."""
+    steps: Sequence[Step] = ()
+
+
+def order_of(cells: Cells, networks: Mapping[str, str]) -> Order:
+    """Judge the order; methods without values make it say which are missing."""
     values = {method: cells.get((networks[method], method), ()) for method in ORDER}
     if missing := [NAMES[method] for method in ORDER if not values[method]]:
-        return f"not judged: {' and '.join(missing)} not yet run"
+        return Order(f"not judged: {' and '.join(missing)} not yet run", values)
     steps = [compare(a, b, values[a], values[b]) for a, b in pairwise(ORDER)]
-    figures = ", ".join(f"{NAMES[method]} {_figure(values[method])}" for method in ORDER)
     if all(step.verdict == "holds" for step in steps):
         said = "the order holds, each step beyond the spread"
         if min(map(len, values.values())) < 2:
@@ -59,35 +69,62 @@ def judge_order(cells: Cells, networks: Mapping[str, str]) -> str:
         said = "the order does not hold"
     else:
         said = "the order is not decided"
+    return Order(said, values, steps)
+
+
+def judge_order(cells: Cells, networks: Mapping[str, str]) -> str:
+    """Return a sentence on the order with each method on its network in `networks`."""
+    order = order_of(cells, networks)
+    if not order.steps:
+        return order.said
+    figures = ", ".join(f"{NAMES[method]} {_figure(order.values[method])}" for method in ORDER)
     parts = [
         f"{NAMES[step.better]} over {NAMES[step.worse]} {step.verdict} ({step.gain:+.1f})"
-        for step in steps
+        for step in order.steps
         if step.verdict != "holds"
     ]
-    return "; ".join([f"{said} ({figures})", *parts])
+    return "; ".join([f"{order.said} ({figures})", *parts])
+
+
+@dataclass(frozen=True)
+class Cause:
+    """What changes the figures more: the backbone or the loss."""
+
+    said: str
+    """For example "both matter"."""
+    gains: Sequence[float] = ()
+    """What MobileNet-v1 adds to each method, in percentage points."""
+    losses: Sequence[float] = ()
+    """How far the best and the worst loss are apart on each network, in percentage points."""
+
+
+def cause_of(cells: Cells) -> Cause:
+    """Judge whether the order comes from the backbone or from the loss."""
+    both = [m for m in ORDER if all(cells.get((net, m)) for net in BACKBONES)]
+    if len(both) < len(ORDER):
+        return Cause("not judged: not every method has run on both networks")
+    gains = [mean(cells["mobilenet", m]) - mean(cells["alexnet", m]) for m in ORDER]
+    losses = [
+        max(mean(cells[net, m]) for m in ORDER) - min(mean(cells[net, m]) for m in ORDER)
+        for net in BACKBONES
+    ]
+    said = "both matter"
+    if min(gains) > max(losses):
+        said = "the backbone decides"
+    elif max(gains) < min(losses):
+        said = "the loss decides"
+    return Cause(said, gains, losses)
 
 
 def judge_cause(cells: Cells) -> str:
     """Return a sentence that says whether the order comes from the backbone or from the loss."""
-    both = [m for m in ORDER if all(cells.get((net, m)) for net in BACKBONES)]
-    if len(both) < len(ORDER):
-        return "not judged: not every method has run on both networks"
-    gains = {m: mean(cells["mobilenet", m]) - mean(cells["alexnet", m]) for m in ORDER}
-    by_loss = {
-        net: max(mean(cells[net, m]) for m in ORDER) - min(mean(cells[net, m]) for m in ORDER)
-        for net in BACKBONES
-    }
-    larger = min(gains.values()) > max(by_loss.values())
-    smaller = max(gains.values()) < min(by_loss.values())
-    said = "both matter"
-    if larger:
-        said = "the backbone decides"
-    elif smaller:
-        said = "the loss decides"
+    cause = cause_of(cells)
+    if not cause.gains:
+        return cause.said
     return (
-        f"{said}: MobileNet-v1 instead of the AlexNet-shaped network changes a method by "
-        f"{min(gains.values()):+.1f} to {max(gains.values()):+.1f}; on one network, the best and "
-        f"the worst loss are {min(by_loss.values()):.1f} to {max(by_loss.values()):.1f} apart"
+        f"{cause.said}: MobileNet-v1 instead of the AlexNet-shaped network changes a method by "
+        f"{min(cause.gains):+.1f} to {max(cause.gains):+.1f}; on one network, the best and "
+        f"the worst loss are {min(cause.losses):.1f} to {max(cause.losses):.1f} apart"
     )
 
 

@@ -82,7 +82,8 @@ def test_rows_are_shown_with_spread_reason_and_difference() -> None:
         Row("CSQ", "Yuan", "12 bits", "MAP (%)", missing="not run"),
     )  # fmt: skip
     text = document({"cifar10": Table("python -m training papers cifar10", "data", rows)})
-    assert "| DPSH (Li) | 12 bits | MAP (%) | 71.3 | 71.0 ± 1.0 | 2 |" in text
+    assert "| system | setting | published MAP (%) | MAP (%) | bytes per code |" in text
+    assert "| DPSH (Li) | 12 bits | 71.3 | 71.0 ± 1.0 | 2 |" in text
     assert "50.0 (1 of 3 seeds)" in text and "missing: not run" in text
     assert "- DPSH: Other backbone." in text and "- DPSH: Split I." in text
     assert "    python -m training papers cifar10\n" in text

@@ -1,0 +1,1 @@
+"""Parts of the page of the papers: wording, tables, verdicts and times."""
