@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +16,10 @@ from numpy.typing import NDArray
 from edge_runtime.errors import ModelInvalidError
 from edge_runtime.fitting.quantized import Floats
 from edge_runtime.model import ModelInfo, find_prior
+from edge_runtime.system.npz import BrokenNpzError, open_npz
+
+MOST_ROWS = 10_000
+"""Photos in the background of a prior; about a thousand are written."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,14 +39,16 @@ def prior_of(model: ModelInfo) -> FeaturePrior | None:
 def read_prior(path: Path, features: int) -> FeaturePrior:
     """Read the prior at `path` for `features` features; raises `ModelInvalidError`."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            packed, background = file["within"], file["background"]
-            scale, row_scales = float(file["within_scale"]), file["background_scale"]
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
-        raise _invalid(path, f"cannot be read: {error}") from error
-    if packed.shape != (features * (features + 1) // 2,) or background.shape[1:] != (features,):
-        raise _invalid(path, f"it is not for {features} features")
-    if not np.isfinite(packed).all():
+        with open_npz(path) as file:
+            packed = file.array("within", "f", 8, (features * (features + 1) // 2,)).whole()
+            rows = file.array("background", "fi", 8, (None, features), MOST_ROWS)
+            background = rows.whole()
+            row_scales = file.array("background_scale", "f", 8, (rows.count,)).whole()
+            scale = float(file.array("within_scale", "f", 8, ()).only())
+    except (OSError, BrokenNpzError) as error:
+        what = f"it is not for {features} features, or damaged: {error!s:.200}"
+        raise _invalid(path, what) from error
+    if not np.isfinite(packed).all() or not np.isfinite(scale):
         raise _invalid(path, "a value is not a finite number")
     squares = np.square(background.astype(np.float64)).sum(axis=1) * np.square(row_scales)
     if not np.isfinite(squares).all() or not len(squares) or squares.mean() <= 0:
