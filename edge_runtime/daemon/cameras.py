@@ -95,7 +95,11 @@ class Cameras:
                     if old is None or name in sources
                     else old.camera
                 )
-                kept = {one.origin.region: one for one in old.regions} if old else {}
+                # What a region has seen through another source is never shown, or enrolled, as its.
+                same_source = old is not None and old.camera is supervisor
+                kept = (
+                    {one.origin.region: one for one in old.regions} if old and same_source else {}
+                )
                 regions = []
                 for region, part in _regions_of(settings, name).items():
                     new = _region(pipeline, Origin(board, name, region), part)

@@ -16,14 +16,18 @@ from demo.scenes import read_scene
 from edge_runtime.camera.fake import FakeSource
 from edge_runtime.camera.supervisor import CameraSupervisor
 from edge_runtime.daemon import Daemon
+from edge_runtime.daemon.cameras import Cameras, close_all
 from edge_runtime.daemon.watcher import CameraWatcher, RegionWatcher
 from edge_runtime.engine import Engine
 from edge_runtime.engine.fake import FakeEngine
 from edge_runtime.enroll import enroll_image
 from edge_runtime.gallery import Gallery
 from edge_runtime.image import Image
+from edge_runtime.image.lazy_jpeg import Picture
 from edge_runtime.recognition.pipeline import Pipeline
 from edge_runtime.recognition.smoothing import Decider, Origin
+from edge_runtime.settings.read import parse_settings
+from edge_runtime.types import Frame
 from tests.support.service import Process
 from tests.support.web import Client
 
@@ -199,6 +203,30 @@ def test_a_reload_adds_and_removes_without_touching_the_others(
     )
     assert events["left", None, "enter"] == 1 and events["left", None, "leave"] == 0
     assert events["new", "b", "enter"] == 1 and events["new", "b", "leave"] == 0
+
+
+def test_a_camera_with_another_source_shows_nothing_of_the_earlier_one(
+    folder: Path, cat: Image
+) -> None:
+    """Its last frame was enrolled under the new source until that had delivered one."""
+    engine = FakeEngine()
+    one, other = (
+        parse_settings("\n".join([_camera("left", f"{folder}/cat.mp4"), _camera("right", right)]))
+        for right in (f"{folder}/cup.mp4", f"{folder}/both.mp4")
+    )
+    with Gallery(folder / "f.sqlite", engine.model, create=True) as gallery:
+        pipeline = Pipeline(engine, gallery)
+        cameras = Cameras(one)
+        try:
+            before = cameras.open(one, pipeline, "hall")
+            for watcher in before:
+                watcher.regions[0].step(Frame(Picture(cat), 0, time.monotonic()))
+            after = cameras.prepare(other, pipeline, "hall").apply(5.0)
+        finally:
+            close_all([each.camera for each in cameras.watchers], 5.0)
+    assert [each.name for each in after] == ["left", "right"]
+    assert after[0].regions == before[0].regions  # stayed open, and goes on with what it saw
+    assert after[1].regions[0].latest is None
 
 
 def test_no_camera_starves(tmp_path: Path, cat: Image) -> None:
