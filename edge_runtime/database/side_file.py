@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from edge_runtime.database.soundness import foreign_table, restrict, shown
+from edge_runtime.database.soundness import foreign_table, require_files, restrict, shown
 from edge_runtime.database.transaction import transaction
 from edge_runtime.errors import EdgeRuntimeError, StorageError, storage_error
 from edge_runtime.shortage import shortage
@@ -64,6 +64,7 @@ class SideFile:
         with self.translated():
             if not self.path.is_file():
                 return None
+            require_files(self.path)
             connection = sqlite3.connect(
                 f"{self.path.absolute().as_uri()}?mode=ro",
                 uri=True,
@@ -145,8 +146,7 @@ class SideFile:
         return StorageError(f"cannot be used: {error}", where=self.path)
 
     def _connect(self) -> sqlite3.Connection:
-        if self.path.exists() and not self.path.is_file():
-            raise StorageError("not a regular file", where=self.path, remedy="choose another path")
+        require_files(self.path)
         # SQLite gives its other files the mode of this one.
         os.close(os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
         connection = sqlite3.connect(self.path, timeout=BUSY_TIMEOUT_S, isolation_level=None)

@@ -10,6 +10,10 @@ from __future__ import annotations
 import re
 import sqlite3
 from functools import lru_cache
+from pathlib import Path
+
+from edge_runtime.errors import StorageError
+from edge_runtime.system.files import not_regular
 
 MOST_VALUE_BYTES = 1 << 26
 """Size of one value in the database; the largest that is written is a fitted metric of 1 MB."""
@@ -17,6 +21,21 @@ MOST_VALUE_BYTES = 1 << 26
 _CREATE = re.compile(r"CREATE (TABLE|UNIQUE INDEX|INDEX) (\w+)(?: ON (\w+))?")
 SchemaRow = tuple[str, str, str, str | None]
 """Type, name, table and SQL, as in the table sqlite_schema."""
+
+
+def require_files(path: Path) -> None:
+    """Raise `StorageError` if the database `path`, or a file beside it that SQLite opens, is none.
+
+    SQLite would wait for a FIFO forever.
+    """
+    for suffix in ("", "-wal", "-shm", "-journal"):
+        part = path.with_name(path.name + suffix)
+        if kind := not_regular(part):
+            raise StorageError(
+                f"this is {kind}, not a regular file",
+                where=part,
+                remedy="remove it, or use another path",
+            )
 
 
 def restrict(connection: sqlite3.Connection) -> None:

@@ -34,6 +34,7 @@ from edge_runtime.gallery.shared import shared_faults
 from edge_runtime.gallery.snapshot.file import is_outdated, load_snapshot, snapshot_path
 from edge_runtime.gallery.snapshot.update import update_snapshot
 from edge_runtime.gallery.sound.rows import sound_faults
+from edge_runtime.system.files import not_regular
 
 
 def verify(path: Path) -> list[str]:
@@ -101,7 +102,9 @@ def _faults(connection: sqlite3.Connection, path: Path) -> Iterator[str]:
     yield from fit_faults(connection)
     yield from shared_faults(connection)
     file = snapshot_path(path)
-    if intact and file.exists() and not is_outdated(file):
+    if kind := not_regular(file):
+        yield f"{file.name}: this is {kind}, not a regular file"
+    elif intact and file.exists() and not is_outdated(file):
         snapshot = load_snapshot(file, meta.model_id, meta.bits)
         if snapshot is None:
             yield f"{file.name}: corrupt (it will be rebuilt)"

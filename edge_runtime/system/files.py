@@ -26,6 +26,17 @@ def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
     raise OSError(errno.ENXIO, f"this is {_kind(mode)}, not a regular file", os.fspath(path))
 
 
+def not_regular(path: Path) -> str:
+    """Return what is at `path` if it is not a regular file, such as "a FIFO"; else empty."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return ""
+    if stat.S_ISDIR(mode):
+        return "a folder"
+    return "" if stat.S_ISREG(mode) else _kind(mode)
+
+
 def _kind(mode: int) -> str:
     kinds = ((stat.S_ISFIFO, "a FIFO"), (stat.S_ISSOCK, "a socket"), (stat.S_ISCHR, "a device"))
     return next((name for test, name in kinds if test(mode)), "a device")

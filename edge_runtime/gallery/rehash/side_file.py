@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from edge_runtime.database.soundness import require_files
 from edge_runtime.database.transaction import transaction
 from edge_runtime.gallery.rows import Meta, checksum_of
 from edge_runtime.gallery.schema import BUSY_TIMEOUT_S, translated
@@ -30,6 +31,7 @@ def open_side(side: Path, meta: Meta) -> sqlite3.Connection:
 
 
 def _try_open(side: Path, meta: Meta) -> sqlite3.Connection:
+    require_files(side)
     connection = sqlite3.connect(side, timeout=BUSY_TIMEOUT_S, isolation_level=None)
     try:
         connection.execute("PRAGMA locking_mode = EXCLUSIVE")

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from edge_runtime.database.soundness import foreign_table, restrict, shown
+from edge_runtime.database.soundness import foreign_table, require_files, restrict, shown
 from edge_runtime.database.transaction import transaction
 from edge_runtime.errors import (
     GalleryBusyError,
@@ -107,6 +107,7 @@ def connect(
 
 
 def _open(path: Path, read_only: bool) -> sqlite3.Connection:
+    require_files(path)
     mode = "ro" if read_only else "rwc"
     connection = sqlite3.connect(
         f"{path.absolute().as_uri()}?mode={mode}",

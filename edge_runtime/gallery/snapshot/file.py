@@ -29,6 +29,7 @@ from edge_runtime.gallery.snapshot.packed import Columns, Snapshot, snapshot_of
 from edge_runtime.gallery.upkeep.ownership import give, ownership_of
 from edge_runtime.lookup.compiled import hamming
 from edge_runtime.system.durable import replacing
+from edge_runtime.system.files import open_regular
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +49,7 @@ def snapshot_path(gallery: Path) -> Path:
 
 def is_outdated(path: Path) -> bool:
     """Return whether an older version wrote the file at `path`; it is replaced in due course."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return file.read(len(_MAGIC)) in _OLD_MAGICS
 
 
@@ -59,7 +60,7 @@ def saved_rows(path: Path, model_id: str, bits: int) -> tuple[Generation, int] |
     """
     start = len(_MAGIC) + 4
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             head = file.read(start + _HEAD.size)
             model, width, number, stamp, count, size, *_ = _HEAD.unpack_from(head, start)
             if head[: len(_MAGIC)] != _MAGIC or model.decode() != model_id or width != bits:
@@ -115,7 +116,7 @@ class CodesFile(mmap.mmap):
     def at(cls, path: Path) -> CodesFile | None:
         """Return the file at `path`; None if it is missing, empty or unreadable."""
         try:
-            with path.open("rb") as file:
+            with open_regular(path) as file:
                 mapped = cls(file.fileno(), 0, access=mmap.ACCESS_READ)
         except FileNotFoundError:
             return None

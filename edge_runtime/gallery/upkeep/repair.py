@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from edge_runtime.code import words_of
-from edge_runtime.database.soundness import restrict, shown
+from edge_runtime.database.soundness import require_files, restrict, shown
 from edge_runtime.database.transaction import transaction
 from edge_runtime.fitting.layer import HashLayer
 from edge_runtime.fitting.metric import FittedMetric
@@ -91,10 +91,12 @@ def repair(path: Path) -> Repair:
     faults = verify(path)
     if all(line.startswith(file.name) for line in faults):
         if faults:
-            file.unlink()
+            with translated(file):
+                file.unlink()
         with translated(path), closing(connect(path, create=False, read_only=True)) as connection:
             (count,) = connection.execute("SELECT count(*) FROM item").fetchone()
         return Repair(count, [], "")
+    require_files(path)
     connection = sqlite3.connect(path, isolation_level=None)
     try:
         with translated(path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -94,6 +95,45 @@ def test_an_unreadable_or_corrupt_file_is_named_once(
             assert len(gallery.search(QUERY, 50)) == 50
             assert len(gallery.search(QUERY, 50)) == 50
         assert [str(file) in one.message for one in caplog.records] == [True]
+
+
+@pytest.mark.parametrize("kind", ["a FIFO", "a folder", "a socket"])
+@pytest.mark.parametrize("suffix", ["", "-wal", "-shm", "-journal"])
+def test_something_else_in_the_place_of_a_file_is_named(path: Path, suffix: str, kind: str) -> None:
+    """SQLite waited for a FIFO forever, and called a folder a lack of permission."""
+    place = path.with_name(path.name + suffix)
+    place.unlink(missing_ok=True)
+    with socket.socket(socket.AF_UNIX) as server:
+        if kind == "a FIFO":
+            os.mkfifo(place)
+        elif kind == "a folder":
+            place.mkdir()
+        else:
+            server.bind(os.path.relpath(place))
+        what = f"{place}: this is {kind}, not a regular file"
+        for read_only in (True, False):
+            with pytest.raises(StorageError, match=what):
+                Gallery(path, MODEL, read_only=read_only)
+        with pytest.raises(StorageError, match=what):
+            repair(path)
+
+
+@pytest.mark.parametrize("kind", ["a FIFO", "a folder"])
+def test_something_else_in_the_place_of_the_codes_file_is_passed_over(
+    path: Path, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    place = snapshot_path(path)
+    place.unlink()
+    os.mkfifo(place) if kind == "a FIFO" else place.mkdir()
+    with Gallery(path, MODEL) as gallery:
+        assert len(gallery.search(QUERY, 50)) == 50
+    assert str(place) in caplog.text
+    if kind == "a FIFO":  # the new file has replaced it
+        assert verify(path) == []
+        return
+    assert verify(path) == [f"{place.name}: this is a folder, not a regular file"]
+    with pytest.raises(StorageError, match="folder"):
+        repair(path)
 
 
 USE_THE_GALLERY = """
