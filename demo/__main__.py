@@ -19,10 +19,11 @@ from edge_runtime.camera.supervisor import CameraSupervisor
 from edge_runtime.cli.summary import summary_table
 from edge_runtime.daemon import Daemon, Summary
 from edge_runtime.engine import open_engine
-from edge_runtime.enroll import EnrollOptions, enroll_photos, labeled_photos
+from edge_runtime.enroll import EnrollOptions, enroll_photos
 from edge_runtime.errors import EXIT_CHECK_FAILED, EdgeRuntimeError
 from edge_runtime.gallery import Gallery
 from edge_runtime.image.change_gate import ChangeGate
+from edge_runtime.labeled_files import labeled_files
 from edge_runtime.recognition.pipeline import Pipeline
 from edge_runtime.report.budget import judge
 from edge_runtime.report.schema import Verdict
@@ -56,7 +57,7 @@ def demonstrate(out: Path, model: Path | None, views: bool) -> int:
     write_enrollment_photos(out / "photos")
     with Gallery(out / "gallery.sqlite", engine.model, create=True) as gallery:
         outcome = enroll_photos(
-            engine, gallery, labeled_photos(out / "photos"), EnrollOptions(views)
+            engine, gallery, labeled_files(out / "photos").photos, EnrollOptions(views)
         )
         click.echo(f"   {outcome.pictures_added} photos of {', '.join(gallery.labels())}")
         click.echo(

@@ -22,15 +22,13 @@ from edge_runtime.enroll import (
     EnrollOptions,
     EnrollResult,
     enroll_frames,
-    enroll_photos,
-    labeled_photos,
-    photos_of,
 )
-from edge_runtime.errors import InputError, PhotoError
+from edge_runtime.errors import InputError
 from edge_runtime.fitting.calibration import FALSE_NAME_RATE
 from edge_runtime.gallery import Counts, Gallery, check_label, default_path
 from edge_runtime.image.change_gate import ChangeGate, GateOptions
 from edge_runtime.image.decode import Photo, load_photo
+from edge_runtime.labeled_files import LabeledFiles, labeled_files
 from edge_runtime.position import Position, QueryPosition
 from edge_runtime.recognition.pipeline import FusedResult, Pipeline
 from edge_runtime.recognition.smoothing import WINDOW, Decider
@@ -119,28 +117,25 @@ class Recognizer:
         thumbnail: bool = True,
         position: Position | Literal["photo"] | None = None,
     ) -> EnrollResult:
-        """Enroll `photos` under `label`; a folder means all photos in it.
+        """Enroll `photos` under `label`; a folder means all photos and clips in it.
 
         Photos already enrolled under the label get only what they lack. `views`: also enroll crops
         of each, so that it matches from closer up or off-center. `thumbnail`: store a small copy of
         the first. `position`: where they were taken; "photo": read it from each file's Exif data.
+        A clip (a video file) is enrolled as by `enroll_clip`.
 
         Raises `PhotoError` for the first photo that cannot be used, after enrolling the others.
         Raises `InputError` if no photos are given, `NoPhotosError` for a folder without photos, and
         `LabelError`, `GalleryError` or `StorageError`.
         """
-        label = check_label(label)
         if not photos:
             raise InputError(
                 "no photos given", where=label, remedy="pass at least one photo or folder"
             )
-        faults: list[PhotoError] = []
-        result = enroll_photos(
-            self.engine,
-            self.gallery,
-            [(label, photo) for given in photos for photo in photos_of(given, faults)],
-            EnrollOptions(views, thumbnail, position, keep_pictures=self._keep),
-            faults=faults,
+        files = LabeledFiles()
+        files.add(label, photos)
+        result = self._enroll(
+            files, EnrollOptions(views, thumbnail, position, keep_pictures=self._keep)
         )
         if result.faults:
             raise result.faults[0]
@@ -154,15 +149,13 @@ class Recognizer:
         thumbnails: bool = True,
         position: Position | Literal["photo"] | None = None,
     ) -> EnrollResult:
-        """Enroll a folder that has one sub-folder of photos per label.
+        """Enroll a folder that has one sub-folder of photos and clips per label.
 
-        Photos and folders that cannot be used are listed in the result's `faults`; the others are
+        Files and folders that cannot be used are listed in the result's `faults`; the others are
         enrolled. Otherwise as `enroll`.
         """
         options = EnrollOptions(views, thumbnails, position, keep_pictures=self._keep)
-        faults: list[PhotoError] = []
-        photos = labeled_photos(folder, faults)
-        return enroll_photos(self.engine, self.gallery, photos, options, faults=faults)
+        return self._enroll(labeled_files(folder), options)
 
     def enroll_clip(
         self,
@@ -185,7 +178,9 @@ class Recognizer:
         options = EnrollOptions(views, keep_pictures=self._keep)
         result = enroll_clip(self.engine, self.gallery, label, Path(clip), options, most=frames)
         if sound:
-            enroll_sound(self.gallery, label, Path(clip))
+            added, note = enroll_sound(self.gallery, label, Path(clip))
+            result.sounds_added += added
+            result.notes += [note] if note else []
         return result
 
     def enroll_camera(
@@ -323,6 +318,11 @@ class Recognizer:
         self.close()
 
     # -- internals ----------------------------------------------------------------------------
+
+    def _enroll(self, files: LabeledFiles, options: EnrollOptions) -> EnrollResult:
+        from edge_runtime.clips.enroll import enroll_files
+
+        return enroll_files(self.engine, self.gallery, files, options)
 
     def _close_engine(self) -> None:
         if self._own_engine:

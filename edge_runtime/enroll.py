@@ -7,10 +7,9 @@ where pictures become codes; the command line, the web API and the Python API al
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Literal
 
@@ -20,7 +19,7 @@ import numpy as np
 from edge_runtime.camera import Capture
 from edge_runtime.code import Embedding
 from edge_runtime.engine import Engine
-from edge_runtime.errors import NoPhotosError, PhotoError
+from edge_runtime.errors import PhotoError
 from edge_runtime.fitting.prior import prior_of
 from edge_runtime.fitting.quantized import quantize
 from edge_runtime.gallery import Gallery, LabelData, LabeledCode, check_label
@@ -36,7 +35,6 @@ from edge_runtime.image.decode import (
     read_bytes,
 )
 from edge_runtime.image.exif import read_exif_position
-from edge_runtime.image.photo_files import search_photos
 from edge_runtime.image.preprocess import preprocess
 from edge_runtime.position import Position
 from edge_runtime.recognition.pipeline import embedding_of
@@ -80,39 +78,17 @@ class EnrollResult:
     """Those of `pictures_known` that lacked features or the kept picture, and have them now."""
     picture_ids: list[int] = field(default_factory=list)
     """For each added picture, the id of its first code."""
+    sounds_added: int = 0
+    """Sounds of clips."""
     faults: list[PhotoError] = field(default_factory=list)
-    """One error for each photo that could not be used. All others were enrolled."""
+    """One error for each photo or clip that could not be used. All others were enrolled."""
+    notes: list[str] = field(default_factory=list)
+    """Why sounds of clips that were enrolled could not be used, one line per clip."""
 
-
-def labeled_photos(
-    folder: str | os.PathLike[str], faults: list[PhotoError] | None = None
-) -> list[tuple[str, Path]]:
-    """Return the label and path of every photo in `folder`, which has one sub-folder per label.
-
-    Adds what in it cannot be used to `faults`. Raises `NoPhotosError` or `LabelError`.
-    """
-    root = Path(folder)
-    found = search_photos(root)
-    photos = found.photos
-    if faults is not None:
-        faults += found.faults
-    loose = [path for path in photos if path.parent == root]
-    if loose:
-        raise NoPhotosError(
-            f"{loose[0].name} is not in a sub-folder, so it has no label",
-            where=root,
-            remedy="make one sub-folder per label, or use --label LABEL PHOTO...",
-        )
-    return [(check_label(path.relative_to(root).parts[0]), path) for path in photos]
-
-
-def photos_of(photo: Photo, faults: list[PhotoError]) -> list[Photo]:
-    """Return all photos of a folder, or `photo` itself; add what cannot be used to `faults`."""
-    if isinstance(photo, str | os.PathLike) and Path(photo).is_dir():
-        found = search_photos(Path(photo))
-        faults += found.faults
-        return [*found.photos]
-    return [photo]
+    def add(self, other: EnrollResult) -> None:
+        """Add the outcome of another enrollment."""
+        for each in fields(self):
+            setattr(self, each.name, getattr(self, each.name) + getattr(other, each.name))
 
 
 def views_of(image: Image) -> list[Image]:

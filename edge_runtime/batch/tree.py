@@ -16,8 +16,10 @@ from edge_runtime.batch.work import Failed
 from edge_runtime.errors import LabelError, PhotoError
 from edge_runtime.gallery import check_label
 from edge_runtime.image.photo_files import (
+    CLIP_SUFFIXES,
     FOREIGN_SUFFIXES,
     SUFFIXES,
+    is_clip_name,
     is_content,
     linked_folder,
     no_photos,
@@ -52,6 +54,8 @@ def find(paths: tuple[Path, ...], label: str | None) -> Iterator[Found | Failed]
         place = os.path.abspath(path)  # noqa: PTH100  (Path.absolute keeps "..")
         if os.path.isdir(place):  # noqa: PTH112
             yield from _folder(Path(place), fixed)
+        elif is_clip_name(path):
+            yield _failed(not_decoded(path.suffix.lower(), path, 1))
         else:
             yield _photo(place, fixed, Path(place).parent.name)
 
@@ -67,7 +71,7 @@ def _folder(root: Path, label: str | None) -> Iterator[Found | Failed]:
             yield _failed(entry)
             continue
         suffix = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122
-        if suffix in FOREIGN_SUFFIXES:
+        if suffix in FOREIGN_SUFFIXES or suffix in CLIP_SUFFIXES:
             path = Path(entry.path)
             first, count = foreign.get(suffix, (path, 0))
             foreign[suffix] = min(first, path), count + 1

@@ -22,11 +22,9 @@ from edge_runtime.cli.common import (
     print_message,
     progress_bar,
 )
-from edge_runtime.clips.names import is_clip_name
-from edge_runtime.errors import InputError, PhotoError
+from edge_runtime.errors import InputError
 
 if TYPE_CHECKING:
-    from edge_runtime.clips.enroll import ClipSounds
     from edge_runtime.enroll import EnrollResult
     from edge_runtime.gallery import Stats
     from edge_runtime.gallery.features.refit import Refit
@@ -107,12 +105,12 @@ def command(
     as_json: bool,
     paths: tuple[Path, ...],
 ) -> int:
-    """Enroll photos of places and objects.
+    """Enroll photos and clips of places and objects.
 
-    FOLDER contains one sub-folder of photos per label. Alternatively, give --label and photos (or
-    folders of photos) of that one place or object, or give --label and --camera and point the
-    camera at it. Of a clip (a video file, with --label), frames are enrolled that are sharp and
-    differ from each other.
+    FOLDER contains one sub-folder per label. Alternatively, give --label and photos and clips (or
+    folders of them) of that one place or object, or give --label and --camera and point the
+    camera at it. Of a clip (a video file), frames are enrolled that are sharp and differ from each
+    other.
 
     Photos that are already enrolled are skipped, so it is safe to repeat the command. If they lack
     features, because an earlier version enrolled them, or the picture with --keep-pictures, these
@@ -120,26 +118,18 @@ def command(
     """
     if camera is not None and (label is None or paths):
         raise click.UsageError("--camera requires --label, and cannot be combined with photos")
-    clips = [path for path in paths if is_clip_name(path)]
-    paths = tuple(path for path in paths if path not in clips)
-    if clips and label is None:
-        raise click.UsageError("a clip requires --label")
-    if camera is None and not paths and not clips:
+    if camera is None and not paths:
         raise click.UsageError("give a folder, or --label with photos or --camera")
 
     password = camera_password(camera, password_file)
     from edge_runtime.camera import CameraOptions, open_camera
+    from edge_runtime.clips.enroll import enroll_files
     from edge_runtime.engine import open_engine
-    from edge_runtime.enroll import (
-        EnrollOptions,
-        enroll_frames,
-        enroll_photos,
-        fit_if_due,
-        labeled_photos,
-        photos_of,
-    )
+    from edge_runtime.enroll import EnrollOptions, enroll_frames, fit_if_due
     from edge_runtime.gallery import Gallery, check_label
     from edge_runtime.gallery.advice.warning import enrollment_warning
+    from edge_runtime.image.photo_files import is_clip_name
+    from edge_runtime.labeled_files import LabeledFiles
     from edge_runtime.position import parse_position
 
     options = EnrollOptions(views, thumbnails, keep_pictures=keep_pictures)
@@ -147,38 +137,35 @@ def command(
         fixed = parse_position(position) if position != "photo" else None
         options = replace(options, position=fixed or "photo")
 
-    faults: list[PhotoError] = []
+    files = LabeledFiles()
     if label is not None:
         label = check_label(label)
-        photos = [(label, photo) for path in paths for photo in photos_of(path, faults)]
+        files.add(label, paths)
+    elif any(is_clip_name(path) and not path.is_dir() for path in paths):
+        raise click.UsageError("a clip requires --label, or a folder with the name of its label")
     else:
-        photos = [(name, photo) for path in paths for name, photo in labeled_photos(path, faults)]
+        for path in paths:
+            files.add_folder(path)
     engine = open_engine(model, threads=threads)
-    sounds: ClipSounds | None = None
     with Gallery(gallery, engine.model, create=True) as opened:
         if camera is not None and label is not None:
             with open_camera(camera, CameraOptions(password=password)) as frames:
                 result = enroll_frames(engine, opened, label, frames, count, options)
         else:
-            with progress_bar("enrolling", len(photos)) as advance:
-                result = enroll_photos(
-                    engine, opened, photos, options, step=lambda: advance(1), faults=faults
+            with progress_bar("enrolling", len(files)) as advance:
+                result = enroll_files(
+                    *(engine, opened, files, options, most_frames),
+                    sound=sound,
+                    step=lambda: advance(1),
                 )
-        if clips and label is not None:
-            from edge_runtime.clips.enroll import enroll_clips
-
-            sounds = enroll_clips(
-                engine, opened, label, clips, options, result, most_frames, sound=sound
-            )
         fitted = fit_if_due(engine, opened) if refit else None
         stats = opened.stats()
-        enrolled = {name for name, _ in photos} | ({label} if label else set())
+        enrolled = files.labels | ({label} if label else set())
         warning = enrollment_warning(opened, enrolled) if result.pictures_added else ""
     if as_json:
-        heard_json = {"sounds_added": sounds.added} if sounds else {}
-        print_json({**_as_json(result, stats, fitted), **heard_json})
+        print_json(_as_json(result, stats, fitted))
     else:
-        heard = f" and {count_of(sounds.added, 'sound')}" if sounds and sounds.added else ""
+        heard = f" and {count_of(result.sounds_added, 'sound')}" if result.sounds_added else ""
         echo(
             f"enrolled {pictures_and_codes(result.pictures_added, result.codes_added)}{heard}"
             f"{_known(result)}; "
@@ -189,7 +176,7 @@ def command(
             echo(fitted.summary())
         if engine.model.features and (note := stats.lacking_features()):
             print_message(note)
-    for note in sounds.notes if sounds else ():
+    for note in result.notes:
         print_message(f"edge-runtime: {note}")
     if warning:
         print_message(f"edge-runtime: {warning}")
@@ -215,6 +202,7 @@ def _as_json(result: EnrollResult, stats: Stats, fitted: Refit | None) -> dict[s
         "codes_added": result.codes_added,
         "pictures_known": result.pictures_known,
         "pictures_completed": result.pictures_completed,
+        "sounds_added": result.sounds_added,
         "faults": [
             {"photo": fault.where, "what": fault.what, "remedy": fault.remedy}
             for fault in result.faults

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from edge_runtime.cli.clips import clip_options, clip_query, is_clip_name
+from edge_runtime.cli.clips import clip_options, clip_query
 from edge_runtime.cli.common import (
     count_of,
     echo,
@@ -135,13 +135,14 @@ def command(
         raise click.UsageError("--server-token-file and --server-features require --server")
     if server is not None and together:
         raise click.UsageError("--together cannot be combined with --server")
-    if (together or server is not None) and any(is_clip_name(photo) for photo in photos):
-        raise click.UsageError("a clip cannot be combined with --together or --server")
 
     from edge_runtime.engine import open_engine
     from edge_runtime.fitting.calibration import FALSE_NAME_RATE
+    from edge_runtime.image.photo_files import is_clip_name
     from edge_runtime.recognition.pipeline import Pipeline
 
+    if (together or server is not None) and any(is_clip_name(photo) for photo in photos):
+        raise click.UsageError("a clip cannot be combined with --together or --server")
     engine = open_engine(model, threads=threads)
     show = _as_json if as_json else _as_text
     faults: list[PhotoError] = []
@@ -271,6 +272,7 @@ def _read(
     A clip is passed to `ask_clip` instead.
     """
     from edge_runtime.image.decode import decode_photo, read_bytes
+    from edge_runtime.image.photo_files import is_clip_name
     from edge_runtime.system.stage_timer import StageTimer
 
     for photo in photos:

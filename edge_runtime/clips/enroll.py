@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -18,6 +18,7 @@ from edge_runtime.errors import PhotoError
 from edge_runtime.gallery import Gallery, check_label
 from edge_runtime.image import Image
 from edge_runtime.image.quality import photo_blur, photo_fault
+from edge_runtime.labeled_files import LabeledFiles
 from edge_runtime.recognition.pipeline import code_of
 
 KEPT_FRAMES = 8
@@ -97,51 +98,37 @@ def enroll_clip(
     for index in kept:
         frame = usable[index]
         options = replace(options, source=f"{path.absolute()}#{frame.number}")
-        _add(result, enroll_photos(engine, gallery, [(label, frame.jpeg)], options))
+        result.add(enroll_photos(engine, gallery, [(label, frame.jpeg)], options))
     return result
 
 
-@dataclass
-class ClipSounds:
-    """The sounds of clips that were enrolled."""
-
-    added: int = 0
-    notes: list[str] = field(default_factory=list)
-    """Why sounds could not be used, one line per clip."""
-
-
-def enroll_clips(
+def enroll_files(
     engine: Engine,
     gallery: Gallery,
-    label: str,
-    paths: Sequence[Path],
-    options: EnrollOptions,
-    result: EnrollResult,
+    files: LabeledFiles,
+    options: EnrollOptions = PLAIN,
     most: int = KEPT_FRAMES,
     *,
     sound: bool = True,
-) -> ClipSounds:
-    """Enroll several clips under `label`, and add the outcome and what failed to `result`."""
-    sounds = ClipSounds()
-    for path in paths:
+    step: Callable[[], None] = lambda: None,
+) -> EnrollResult:
+    """Enroll photos, and of each clip up to `most` frames and its `sound`; call `step` after each.
+
+    A file that cannot be used is listed in the result; the others are enrolled nevertheless.
+    """
+    result = enroll_photos(engine, gallery, files.photos, options, step=step, faults=files.faults)
+    for label, path in files.clips:
         try:
-            _add(result, enroll_clip(engine, gallery, label, path, options, most=most))
+            result.add(enroll_clip(engine, gallery, label, path, options, most=most))
         except PhotoError as error:
             result.faults.append(error)
-            continue
-        if sound:
-            added, note = enroll_sound(gallery, label, path)
-            sounds.added += added
-            if note:
-                sounds.notes.append(f"{path}: {note}")
-    return sounds
-
-
-def _add(total: EnrollResult, one: EnrollResult) -> None:
-    for name in ("pictures_added", "codes_added", "pictures_known", "pictures_completed"):
-        setattr(total, name, getattr(total, name) + getattr(one, name))
-    total.picture_ids += one.picture_ids
-    total.faults += one.faults
+        else:
+            if sound:
+                added, note = enroll_sound(gallery, label, path)
+                result.sounds_added += added
+                result.notes += [f"{path}: {note}"] if note else []
+        step()
+    return result
 
 
 def _candidates(engine: Engine, path: Path, clip: ClipOptions) -> list[Candidate]:

@@ -1,4 +1,4 @@
-"""The photos in a folder: which files are photos, and which cannot be used, and why."""
+"""The photos and clips in a folder: which files are which, and which cannot be used, and why."""
 
 from __future__ import annotations
 
@@ -18,6 +18,11 @@ FOREIGN_SUFFIXES = frozenset(
     | {".srw", ".ico", ".tga", ".pcx", ".ppm", ".pgm", ".pnm", ".exr", ".hdr"}
 )
 """Photos and images of kinds that are not decoded. A folder's are named, not passed over."""
+CLIP_SUFFIXES = frozenset(
+    {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".3gp", ".3g2"}
+    | {".ts", ".mts", ".m2ts", ".wmv", ".flv", ".ogv", ".mjpeg", ".mjpg"}
+)
+"""Video files. They are named where only photos are used."""
 NOT_LABELS = frozenset(
     {"$recycle.bin", "recycler", "system volume information", "lost+found", "__macosx"}
     | {"@eadir", "@recycle", "#recycle", "#snapshot", "thumbs"}
@@ -33,32 +38,42 @@ class PhotoFiles:
 
     photos: list[Path] = field(default_factory=list)
     """Sorted by path."""
+    clips: list[Path] = field(default_factory=list)
+    """Sorted by path; empty unless clips are wanted."""
     faults: list[PhotoError] = field(default_factory=list)
     """One for each file and folder that cannot be read, and for each kind that is not decoded."""
 
 
-def search_photos(folder: Path) -> PhotoFiles:
+def is_clip_name(path: Path) -> bool:
+    """Return whether the name is that of a video file."""
+    return path.suffix.lower() in CLIP_SUFFIXES
+
+
+def search_photos(folder: Path, *, clips: bool = False) -> PhotoFiles:
     """Return the photos in `folder` and its sub-folders, and what in it cannot be used.
 
-    Hidden files and folders are left out, and those in which systems keep deleted files. Raises
-    `NoPhotosError` if no photo remains.
+    With `clips`, video files count as well; without, they cannot be used. Hidden files and folders
+    are left out, and those in which systems keep deleted files. Raises `NoPhotosError` if nothing
+    remains.
     """
     found, foreign = PhotoFiles(), dict[str, list[Path]]()
     for path in _files(folder, found.faults):
         suffix = path.suffix.lower()
-        if suffix in FOREIGN_SUFFIXES:
+        is_clip = suffix in CLIP_SUFFIXES
+        if suffix in FOREIGN_SUFFIXES or (is_clip and not clips):
             foreign.setdefault(suffix, []).append(path)
-        elif suffix not in SUFFIXES:
+        elif suffix not in SUFFIXES and not is_clip:
             continue
         elif path.is_file():
-            found.photos.append(path)
+            (found.clips if is_clip else found.photos).append(path)
         else:
             found.faults.append(unreadable(path))
     found.photos.sort()
+    found.clips.sort()
     found.faults += [
         not_decoded(suffix, min(paths), len(paths)) for suffix, paths in sorted(foreign.items())
     ]
-    if not found.photos:
+    if not found.photos and not found.clips:
         raise no_photos(folder, found.faults)
     return found
 
@@ -132,6 +147,12 @@ def photo_fault(error: OSError, where: object) -> PhotoError:
 def not_decoded(suffix: str, first: Path, count: int) -> PhotoError:
     """Return the fault of `count` files of a kind that is not decoded."""
     more = "" if count == 1 else f", and {count - 1} more"
+    if suffix in CLIP_SUFFIXES:
+        return PhotoError(
+            f"{suffix} files are clips, not photos{more}",
+            where=first,
+            remedy="use them with edge-runtime enroll or query",
+        )
     return PhotoError(
         f"{suffix} files are not supported{more}", where=first, remedy="convert them to JPEG first"
     )

@@ -19,9 +19,10 @@ from compile.target.description import Target
 from demo.scenes import read_scene, write_enrollment_photos
 from edge_runtime.bundle import MODEL
 from edge_runtime.engine.portable import PortableEngine
-from edge_runtime.enroll import enroll_photos, labeled_photos
+from edge_runtime.enroll import enroll_photos
 from edge_runtime.errors import ReportError
 from edge_runtime.gallery import Gallery
+from edge_runtime.labeled_files import labeled_files
 
 GUEST = Path(__file__).resolve().parent / "guest.py"
 FRAMES = 3
@@ -56,7 +57,7 @@ def make_material(bundle: Path, folder: Path) -> Material:
     fresh = not gallery.exists()
     with Gallery(gallery, engine.model, create=True) as opened:
         if fresh:
-            enroll_photos(engine, opened, labeled_photos(photos))
+            enroll_photos(engine, opened, labeled_files(photos).photos)
         return Material(photo, gallery, opened.stats().codes)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from edge_runtime.engine.fake import FakeEngine
-from edge_runtime.enroll import EnrollOptions, enroll_photos, labeled_photos
+from edge_runtime.enroll import EnrollOptions, enroll_photos
 from edge_runtime.errors import NoPhotosError, PhotoError
 from edge_runtime.gallery import Gallery
 from edge_runtime.image.decode import read_photo
@@ -25,6 +25,7 @@ from edge_runtime.image.photo_files import (
     SUFFIXES,
     search_photos,
 )
+from edge_runtime.labeled_files import labeled_files
 from tests.support.processes import run_cli
 
 
@@ -114,10 +115,9 @@ def test_a_folder_that_cannot_be_read(photos: Path, monkeypatch: pytest.MonkeyPa
 
 def test_every_label_of_the_others_is_enrolled(photos: Path, gallery: Gallery) -> None:
     os.mkfifo(photos / "cat" / "b.jpg")
-    faults: list[PhotoError] = []
-    pairs = labeled_photos(photos, faults)
-    result = enroll_photos(FakeEngine(), gallery, pairs, EnrollOptions())
-    assert (result.pictures_added, len(faults)) == (1, 1)
+    files = labeled_files(photos)
+    result = enroll_photos(FakeEngine(), gallery, files.photos, EnrollOptions())
+    assert (result.pictures_added, len(files.faults)) == (1, 1)
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_hidden_and_trash_folders_are_no_labels(photos: Path, name: str) -> None
         shutil.copy(photos / "cat" / "a.jpg", folder / "x.jpg")
     shutil.copy(photos / "cat" / "a.jpg", photos / "cat" / "._a.jpg")
     assert _faults(photos) == []
-    assert {label for label, _ in labeled_photos(photos)} == {"cat"}
+    assert labeled_files(photos).labels == {"cat"}
 
 
 def test_a_hidden_folder_that_the_user_names_is_read(photos: Path) -> None:

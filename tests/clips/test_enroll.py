@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from itertools import combinations
 from pathlib import Path
 
@@ -12,11 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import edge_runtime as er
 from demo.scenes import read_scene
 from edge_runtime.clips.enroll import DIFFERENT, choose, enroll_clip
 from edge_runtime.code import hamming
 from edge_runtime.engine import Engine
-from edge_runtime.errors import PhotoError
+from edge_runtime.errors import NoPhotosError, PhotoError
 from edge_runtime.gallery import Gallery
 from tests.support.processes import run_cli
 
@@ -107,3 +109,61 @@ def test_the_command_enrolls_a_clip_once(tmp_path: Path, films: Path) -> None:
 def test_a_clip_needs_a_label(films: Path, tmp_path: Path) -> None:
     done = run_cli("enroll", "--gallery", tmp_path / "g.sqlite", films / "chelsea.mp4")
     assert (done.returncode, "a clip requires --label" in done.stderr) == (2, True)
+
+
+@pytest.fixture
+def folder(films: Path, tmp_path: Path) -> Path:
+    """Label folders: one with a clip, one with a clip and a photo, one with a damaged clip."""
+    folder = tmp_path / "things"
+    for label in ("cat", "cup", "broken"):
+        (folder / label).mkdir(parents=True)
+    shutil.copy(films / "chelsea.mp4", folder / "cat" / "film.MP4")
+    (folder / "cup" / "deep").mkdir()
+    shutil.copy(films / "coffee.mp4", folder / "cup" / "deep" / "film.mp4")
+    cv2.imwrite(str(folder / "cup" / "photo.jpg"), read_scene("coffee.png"))
+    (folder / "broken" / "film.mov").write_bytes(b"x" * 1000)
+    return folder
+
+
+def test_clips_in_label_folders_are_enrolled(folder: Path, films: Path, tmp_path: Path) -> None:
+    gallery = tmp_path / "g.sqlite"
+    options = ["--gallery", gallery, "--frames", "2", "--no-views", "--json"]
+    done = run_cli("enroll", *options, folder)
+    answer = json.loads(done.stdout)
+    assert (done.returncode, answer["pictures_added"], answer["labels"]) == (3, 5, 2)
+    (line,) = done.stderr.splitlines()
+    assert f"{folder / 'broken' / 'film.mov'}: not a video file, damaged" in line
+    again = json.loads(run_cli("enroll", *options, folder).stdout)
+    assert (again["pictures_added"], again["pictures_known"]) == (0, 5)
+    single = json.loads(run_cli("enroll", *options, "--label", "cat", folder / "cat").stdout)
+    assert (single["pictures_added"], single["pictures_known"]) == (0, 2)
+    for film, label in (("chelsea", "cat"), ("coffee", "cup")):
+        asked = run_cli("query", "--gallery", gallery, films / f"{film}.mp4")
+        assert f": {label} (" in asked.stdout
+
+
+def test_the_python_api_enrolls_folders_with_clips(
+    engine: Engine, folder: Path, films: Path, tmp_path: Path
+) -> None:
+    with er.Recognizer(tmp_path / "g.sqlite", engine=engine) as recognizer:
+        added = recognizer.enroll_folder(folder, views=False)
+        assert [fault.where for fault in added.faults] == [str(folder / "broken" / "film.mov")]
+        pictures = {label: each.pictures for label, each in recognizer.labels().items()}
+        assert (set(pictures), sum(pictures.values())) == ({"cat", "cup"}, added.pictures_added)
+        known = recognizer.enroll("cat", folder / "cat" / "film.MP4", views=False)
+        assert (known.pictures_added, known.pictures_known) == (0, pictures["cat"])
+        with pytest.raises(NoPhotosError, match=r"film\.mp4 is not in a sub-folder"):
+            recognizer.enroll_folder(folder / "cup" / "deep")
+
+
+def test_hash_names_the_clips_that_it_leaves_out(folder: Path, tmp_path: Path) -> None:
+    done = run_cli("hash", "--out", tmp_path / "codes.jsonl", folder)
+    assert done.returncode == 3, done.stderr
+    assert "film.MP4: .mp4 files are clips, not photos, and 1 more (use them with" in done.stderr
+    assert len((tmp_path / "codes.jsonl").read_text().splitlines()) == 1
+
+
+def test_query_says_what_to_do_with_a_folder(folder: Path, known: Path) -> None:
+    done = run_cli("query", "--gallery", known, folder / "cup")
+    (line,) = done.stderr.splitlines()
+    assert (done.returncode, "a folder" in line) == (3, True)

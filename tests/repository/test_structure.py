@@ -46,7 +46,7 @@ LAYERS = {
         {"types", "engine"},
         {"camera", "gallery", "history", "sinks"},
         {"recognition"},
-        {"enroll", "doctor", "fleet", "remote"},
+        {"enroll", "labeled_files", "doctor", "fleet", "remote"},
         {"clips"},
         {"daemon", "batch"},
         {"unknowns"},

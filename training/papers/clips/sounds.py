@@ -18,13 +18,14 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_runtime.clips.enroll import enroll_clips
+from edge_runtime.clips.enroll import enroll_files
 from edge_runtime.clips.query import query_clip
 from edge_runtime.engine import Engine
-from edge_runtime.enroll import EnrollOptions, EnrollResult
+from edge_runtime.enroll import EnrollOptions
 from edge_runtime.errors import InputError
 from edge_runtime.gallery import Gallery
 from edge_runtime.image import Image
+from edge_runtime.labeled_files import LabeledFiles
 from edge_runtime.recognition.pipeline import Pipeline
 from edge_runtime.sound.decode import read_sound
 from edge_runtime.sound.fingerprint import RATE, fingerprints
@@ -123,9 +124,8 @@ def run_sounds(
             path = folder / f"{each.name}.mp4"
             if not path.exists():
                 write_sounding_clip(path, image, each.samples)
-            enroll_clips(
-                engine, gallery, each.name, [path], EnrollOptions(views=False), EnrollResult()
-            )
+            files = LabeledFiles(clips=[(each.name, path)])
+            enroll_files(engine, gallery, files, EnrollOptions(views=False))
         pipeline = Pipeline(engine, gallery)
         height, width = image.shape[:2]
         part = np.ascontiguousarray(image[height // 20 :, width // 20 :])
