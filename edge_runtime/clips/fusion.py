@@ -6,9 +6,10 @@ logarithms are summed), but frames of one clip are not independent: two of the s
 other's errors. The sum therefore counts as that of fewer frames, `effective_frames`, from how alike
 the features of the frames are.
 
-Whether the thing is enrolled at all is judged by the mean similarity over the frames, with the
-limit of a single picture: all frames of a stranger show the same stranger, so more of them do not
-make it known. One frame gives exactly the verdict of a single picture.
+Whether the thing is enrolled at all is judged by the mean similarity over the frames. Its limit is
+that of a single picture, lowered as far as the gallery shows that the mean over photos of one
+stranger is lower and less spread (`Calibration.of_mean`). All frames of a stranger show the same
+stranger, so most of the spread remains. One frame gives exactly the verdict of a single picture.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.fitting.calibration import FALSE_NAME_RATE, Calibration
+from edge_runtime.fitting.several import likeness
 from edge_runtime.gallery.records import UNKNOWN
 from edge_runtime.recognition.similarity import fuse_similarities, label_shares, similarity_verdict
 from edge_runtime.types import LabelSimilarity, Verdict
@@ -30,9 +32,6 @@ CORRELATION = 0.75
 """Correlation of the errors of two frames of one clip whose features have nothing in common beyond
 the thing itself. Of the values that `python -m training papers clips` tries, it gives the labels of
 ie_tower's walks the best probabilities, on either half of the places."""
-UNRELATED, IDENTICAL = 0.7, 0.98
-"""Cosines of the features of two frames: up to the first, their errors correlate as stated above,
-from the second on they are the same picture."""
 SURE = 0.95
 """Confidence from which a clip is answered before its end."""
 NO_SOUND: Mapping[str, float] = MappingProxyType({})
@@ -54,6 +53,8 @@ class Fused:
     frames: int
     independent: float
     """As how many independent frames they count."""
+    known: float = 0.0
+    """The probability that the thing is enrolled at all."""
 
 
 def effective_frames(cosines: NDArray[np.floating], correlation: float = CORRELATION) -> float:
@@ -62,8 +63,7 @@ def effective_frames(cosines: NDArray[np.floating], correlation: float = CORRELA
     `cosines` [n, n] are those of their features. The variance of the mean of n values whose
     correlations are r is that of n^2 / sum(r) independent values (Kish 1965, Survey Sampling).
     """
-    alike = np.clip((cosines - UNRELATED) / (IDENTICAL - UNRELATED), 0, 1)
-    correlations = correlation + (1 - correlation) * alike
+    correlations = correlation + (1 - correlation) * likeness(cosines)
     np.fill_diagonal(correlations, 1)
     return float(len(cosines) ** 2 / correlations.sum())
 
@@ -129,18 +129,18 @@ def fuse_frames(
         key=lambda one: (-shares[one.label], -one.similarity, one.label != UNKNOWN, one.match.id),
     )
     best = ranked[0]
+    calibration = calibration.of_mean(effective_frames(cosines, correlation=0.0))
     heard = sound.get(best.label, 0.0)
+    odds_known = _log_odds(calibration.known_probability(best.similarity)) + heard
     if heard and radius is None and best.label != UNKNOWN:
         limit = _log_odds(calibration.known_probability(calibration.threshold(false_name_rate)))
-        known = _log_odds(calibration.known_probability(best.similarity)) + heard
-        if known >= limit:
+        if odds_known >= limit:
             radius = best.match.distance  # the limit is reached together with the sound
     verdict = similarity_verdict(ranked, calibration, false_name_rate, radius)
+    known = 1 / (1 + math.exp(-odds_known))
     if verdict.label is not None:
-        known = _log_odds(calibration.known_probability(best.similarity)) + heard
-        confidence = shares[verdict.label] / (1 + math.exp(-known))
-        verdict = replace(verdict, confidence=confidence)
-    return Fused(verdict, tuple(ranked), shares, len(frames), independent)
+        verdict = replace(verdict, confidence=shares[verdict.label] * known)
+    return Fused(verdict, tuple(ranked), shares, len(frames), independent, known)
 
 
 def _log_odds(probability: float) -> float:

@@ -72,6 +72,28 @@ class Calibration:
     """See `Scale`."""
     trust: float = TRUST
     """Of the answers to enrolled things, the share that is right."""
+    several_drop: float = 0.0
+    """See `edge_runtime.fitting.several`."""
+    several_between: float = 1.0
+
+    def of_mean(self, photos: float) -> Calibration:
+        """Return the calibration of the mean similarity to several photos of one thing.
+
+        They count as `photos` unrelated ones, 1 or more; 1 gives this calibration. Known things are
+        taken to change as strangers do: the best label of several photos is not always their own.
+        """
+        if photos <= 1:
+            return self
+        rest = 1 / photos
+        drop = self.several_drop * (1 - rest)
+        shrunk = math.sqrt(self.several_between + (1 - self.several_between) * rest)
+        return replace(
+            self,
+            stranger_mean=self.stranger_mean - drop,
+            stranger_spread=self.stranger_spread * shrunk,
+            known_mean=self.known_mean - drop,
+            known_spread=self.known_spread * shrunk,
+        )
 
     def threshold(self, false_name_rate: float = FALSE_NAME_RATE) -> float:
         """Return the similarity that a share `false_name_rate` of strangers exceeds."""

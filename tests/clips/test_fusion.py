@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -36,11 +37,14 @@ def _unlike(count: int) -> np.ndarray:
 LABELS = st.dictionaries(st.sampled_from("abcdefg"), st.floats(0, 0.97), min_size=1)
 
 
-@given(LABELS)
-def test_one_frame_gives_the_verdict_of_a_single_picture(similarities: dict[str, float]) -> None:
+@given(LABELS, st.sampled_from([0.0, 0.05]))
+def test_one_frame_gives_the_verdict_of_a_single_picture(
+    similarities: dict[str, float], drop: float
+) -> None:
     frame = _frame(**similarities)
-    single = similarity_verdict(frame, CALIBRATION, RATE)
-    fused = fuse_frames([frame], _unlike(1), CALIBRATION, RATE)
+    calibration = replace(CALIBRATION, several_drop=drop, several_between=0.4)
+    single = similarity_verdict(frame, calibration, RATE)
+    fused = fuse_frames([frame], _unlike(1), calibration, RATE)
     assert fused.verdict.label == single.label
     assert fused.verdict.confidence == pytest.approx(single.confidence, abs=1e-9)
     assert fused.verdict.similarity == single.similarity
@@ -84,6 +88,23 @@ def test_more_frames_of_a_stranger_do_not_make_it_known() -> None:
     frame = _frame(cat=CALIBRATION.threshold(RATE) - 0.01, dog=0.5)
     fused = fuse_frames([frame] * 30, _unlike(30), CALIBRATION, RATE)
     assert (fused.verdict.label, fused.verdict.confidence) == (None, 0)
+
+
+def test_the_limit_falls_as_far_as_the_gallery_shows() -> None:
+    measured = replace(CALIBRATION, several_drop=0.04, several_between=0.5)
+    limit = measured.threshold(RATE)
+    frame = _frame(cat=limit - 0.02, dog=0.5)
+
+    def label(count: int, cosines: np.ndarray, calibration: Calibration = measured) -> str | None:
+        return fuse_frames([frame] * count, cosines, calibration, RATE).verdict.label
+
+    assert label(1, _unlike(1)) is None
+    assert label(4, np.ones((4, 4))) is None  # a camera at rest
+    assert label(4, _unlike(4), CALIBRATION) is None
+    assert label(4, _unlike(4)) == "cat"
+    lowest = measured.of_mean(1e9).threshold(RATE)
+    never = _frame(cat=lowest - 0.001, dog=0.4)
+    assert fuse_frames([never] * 40, _unlike(40), measured, RATE).verdict.label is None
 
 
 def test_what_must_not_be_named_is_unknown() -> None:

@@ -60,7 +60,10 @@ def commands(places: Places) -> dict[str, list[str]]:
                      *results],
         "transmission": [*places.sets(*SETS), "--model", GENERAL, *out("handmade"),
                          *results],
-        "clips": ["--data", str(places.data / "ie_tower"), *places.heard, *out("clips"), *results],
+        "clips": [
+            *("--data", str(places.data / "ie_tower"), "--also", str(places.data / "grocery")),
+            *(*places.heard, *out("clips"), *results),
+        ],
         "cifar10": [*cifar, *out("cifar10")],
         "cifar10-unlabelled": [*cifar, *out("cifar10"), *results],
         "alexnet": [*places.sets("grocery", "ie_tower"), *weights, "--more",

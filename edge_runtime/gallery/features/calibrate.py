@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,20 +13,25 @@ from edge_runtime.fitting.calibration import (
     FALSE_NAME_RATE,
     FITTED_SCALE,
     PLAIN_SCALE,
+    SAME,
     Calibration,
     calibrate,
     tried,
 )
 from edge_runtime.fitting.metric import FittedMetric, Metric
 from edge_runtime.fitting.quantized import Floats
+from edge_runtime.fitting.several import Several, several
 from edge_runtime.gallery.features.index import FeatureIndex, MetricView, Views
 from edge_runtime.gallery.features.search import CANDIDATES, label_similarity
 from edge_runtime.lookup import RowFilter
 
+LabelIds = NDArray[np.integer[Any]]
 MOST_PICTURES = 300
 """Pictures that are compared with the others, at most; bounds the time."""
 MOST_ROWS = 300
 """Rows that the mean of a label is computed from here, at most."""
+MOST_PAIRS = 4
+"""Earlier pictures of its label that a picture is paired with, at most."""
 SEED = 1
 
 
@@ -74,18 +80,21 @@ def measure(
     views = Views(index)
     plain = Metric.plain(index.values.shape[1])
     figures = np.full((4, len(pictures)), np.nan, np.float32)
+    pairs = _Pairs()
     for place, row in enumerate(pictures.tolist()):
         own = int(owners[row])
         used = views.of(plain if metric is None else metric.without(own))
         query = index.units(np.array([row]))[0]
-        others = _similarities_elsewhere(index, query, row, own, used)
+        others, labels_of_others = _similarities_elsewhere(index, query, row, own, used)
         if len(others):
             figures[0, place] = others[0]
+            if own != index.snapshot.unknown:
+                pairs.add(own, query, others, labels_of_others)
         if len(others) > 1:
             figures[1, place] = others[0] - others[1]
         if metric is not None and without_picture is not None:
             used = views.of(without_picture(row))
-            others = _similarities_elsewhere(index, query, row, own, used)
+            others, _ = _similarities_elsewhere(index, query, row, own, used)
         if len(others):
             figures[3, place] = others[0]
         stranger = own == index.snapshot.unknown
@@ -103,14 +112,57 @@ def measure(
         FITTED_SCALE if metric else PLAIN_SCALE,
         crowding,
     )
-    calibration = tried(calibration, own_similarity, rival)
+    together = pairs.estimate()
+    calibration = replace(
+        tried(calibration, own_similarity, rival),
+        several_drop=together.drop,
+        several_between=together.between,
+    )
     return Measurement(pictures, other, gap, own_similarity, rival, calibration)
+
+
+@dataclass
+class _Pairs:
+    """Pairs of pictures of one label, compared with all other labels."""
+
+    last: dict[int, list[tuple[Floats, Floats, LabelIds]]] = field(default_factory=dict)
+    """Of each label, the last pictures: their features, and similarities with their labels."""
+    single: list[tuple[float, float]] = field(default_factory=list)
+    both: list[float] = field(default_factory=list)
+    cosines: list[float] = field(default_factory=list)
+    labels: set[int] = field(default_factory=set)
+
+    def add(self, own: int, query: Floats, similar: Floats, ids: LabelIds) -> None:
+        """Pair a picture with the last ones of its label `own`; copies of a photo do not count."""
+        if similar[0] >= SAME:
+            return
+        last = self.last.setdefault(own, [])
+        for before, earlier, earlier_ids in last:
+            names = np.union1d(ids, earlier_ids)
+            total = _filled(names, ids, similar) + _filled(names, earlier_ids, earlier)
+            self.single.append((float(similar[0]), float(earlier[0])))
+            self.both.append(float(total.max()) / 2)
+            self.cosines.append(float(query @ before))
+            self.labels.add(own)
+        self.last[own] = [(query, similar, ids), *last[: MOST_PAIRS - 1]]
+
+    def estimate(self) -> Several:
+        """Return what they tell about several photos of one stranger."""
+        single = np.array(self.single).reshape(-1, 2)
+        return several(single, np.array(self.both), np.array(self.cosines), len(self.labels))
+
+
+def _filled(names: LabelIds, ids: LabelIds, similar: Floats) -> Floats:
+    """Return the similarity of each of `names`; one that is not in `ids` counts as the lowest."""
+    found = np.full(len(names), similar[-1], np.float32)
+    found[np.searchsorted(names, ids)] = similar
+    return found
 
 
 def _similarities_elsewhere(
     index: FeatureIndex, query: Floats, row: int, own: int, view: MetricView
-) -> NDArray[np.float64]:
-    """Return the similarities of labels that are not `own`, descending."""
+) -> tuple[Floats, LabelIds]:
+    """Return the similarities of labels that are not `own`, descending, and their ids."""
     snapshot = index.snapshot
     elsewhere = snapshot.label_ids != own
     if snapshot.unknown is not None:
@@ -123,7 +175,9 @@ def _similarities_elsewhere(
     nearest = np.full(len(labels), -1, np.float32)
     np.maximum.at(nearest, inverse, similar)
     means = index.mean_similarities(query, labels.tolist(), view)
-    return np.sort(label_similarity(nearest, means))[::-1]
+    found = label_similarity(nearest, means).astype(np.float32)
+    order = np.argsort(-found, kind="stable")
+    return found[order], labels[order]
 
 
 def _similarity_to_own(

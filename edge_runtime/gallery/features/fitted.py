@@ -16,7 +16,7 @@ from edge_runtime.fitting.layer import HashLayer
 from edge_runtime.fitting.metric import FittedMetric
 from edge_runtime.gallery.rows import Generation, checksum_of, latest_generation
 
-CALIBRATION_VERSION = 2
+CALIBRATION_VERSION = 3
 """Of the way that a calibration is measured. Increase it when that changes."""
 
 

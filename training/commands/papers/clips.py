@@ -2,9 +2,10 @@
 
 \b
     python -m training papers clips --data ../shared/data/ie_tower
-    python -m training papers clips --data DIR --sounds FOLDER --labels 20
+    python -m training papers clips --data DIR --also DIR --sounds FOLDER --labels 20
 
-The query photos of each place, in order, are written as a video file and recognized as a clip.
+The query photos of each place, in order, are written as a video file and recognized as a clip, and
+those of each label of the sets --also, whose photos are enrolled without views.
 Recordings (WAV files of --sounds) become clips of labels that look alike; this part needs ffmpeg.
 Headings are simulated. Finished clips are in OUT/done.jsonl, and the same command continues.
 """
@@ -13,20 +14,23 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import click
 
 from edge_runtime.cli.common import progress_bar
-from edge_runtime.engine import open_engine
+from edge_runtime.engine import Engine, open_engine
 from edge_runtime.errors import InputError
+from edge_runtime.fitting.calibration import Calibration
 from edge_runtime.image.decode import read_photo
 from training.cli import log, report_errors
-from training.data.photo_sets import read_set
+from training.data.photo_sets import Photo, read_set
 from training.eval.caching_engine import CachingEngine
+from training.papers.clips.figures import Record
 from training.papers.clips.heading import NONE, run_heading
 from training.papers.clips.sounds import Noise, recordings, run_sounds
-from training.papers.clips.table import heading_rows, sound_rows, walk_rows
-from training.papers.clips.walks import digest_of, enrolled, run_walks, walks
+from training.papers.clips.table import correlation_rows, heading_rows, sound_rows, walk_rows
+from training.papers.clips.walks import MOST_FRAMES, digest_of, enrolled, run_walks, walks
 from training.papers.files import FinishedRuns
 from training.papers.rows import RESULTS, Row, Table, write_table
 from training.papers.times import timed
@@ -42,6 +46,7 @@ WEIGHTS = (NONE, 40.0, 20.0, 10.0)
 
 @click.command(help=__doc__)
 @click.option("--data", type=Path, required=True, help="A set of walks, such as ie_tower.")
+@click.option("--also", multiple=True, type=Path, help="Further sets, for the clips only.")
 @click.option("--sounds", multiple=True, type=Path, default=(RECORDINGS,), show_default=True,
               help="Folders with recordings (WAV).")  # fmt: skip
 @click.option("--labels", type=click.IntRange(2), default=20, show_default=True,
@@ -59,6 +64,7 @@ WEIGHTS = (NONE, 40.0, 20.0, 10.0)
 @timed("clips", "done.jsonl")
 def main(
     data: Path,
+    also: tuple[Path, ...],
     sounds: tuple[Path, ...],
     labels: int,
     foreign: int,
@@ -79,22 +85,24 @@ def main(
     done = FinishedRuns(out / "done.jsonl")
     settings = {"model": engine.model.id, "data": digest_of(photos), "views": views}
     gallery_file = out / f"{data.name}.sqlite"
-    rows: list[Row] = []
-    log(f"enrolling {data.name}")
-    with enrolled(engine, photos, gallery_file, done, settings, views=views) as gallery:
-        with progress_bar("clips", len(spots)) as advance:
-            records = run_walks(
-                engine, gallery, spots, out / "walks", done, settings, lambda: advance(1)
-            )
-        calibration = gallery.calibration()
-    if calibration is None or not records:
-        raise InputError("no places that are enrolled and queried", where=data)
-    rows += walk_rows(records, calibration)
+    records, calibration = _judged(engine, photos, data.name, out, done, settings)
+    rows: list[Row] = walk_rows(data.name, records, calibration)
+    for folder in also:
+        others = read_set(folder)
+        key = {"model": engine.model.id, "data": digest_of(others), "views": False}
+        rows += walk_rows(folder.name, *_judged(engine, others, folder.name, out, done, key))
+    rows += correlation_rows(records, calibration)
     notes = [
         f"{len(records)} clips of {sum(len(r['own']) for r in records)} frames; the middle fifth "
         "of each walk is queried, the rest enrolled. Strangers are the same clips, searched among "
         "all labels but their own.",
     ]
+    if also:
+        names = ", ".join(folder.name for folder in also)
+        notes.append(
+            f"{names}: the clips are the query photos of each label, up to {MOST_FRAMES} in the "
+            "order of their names, and the rest is enrolled without views."
+        )
     if shutil.which("ffmpeg") is None:
         rows.append(Row("sound beside the picture", "Liu et al. 2017", "", "right clips (%)",
                         missing="ffmpeg is not installed"))  # fmt: skip
@@ -126,8 +134,31 @@ def main(
                 )
             )
             headings = heading_rows(runs)
-            command = f"python -m training papers clips --data {data.name}"
+            more = "".join(f" --also {folder.name}" for folder in also)
+            command = f"python -m training papers clips --data {data.name}{more}"
             path = write_table(
                 "clips", Table(command, data_text, [*rows, *headings], notes), results
             )
     log(f"written: {path}")
+
+
+def _judged(
+    engine: Engine,
+    photos: list[Photo],
+    name: str,
+    out: Path,
+    done: FinishedRuns,
+    settings: dict[str, Any],
+) -> tuple[list[Record], Calibration]:
+    """Enroll a set and query its clips; return the records and the calibration of its gallery."""
+    spots = walks(photos)
+    log(f"enrolling {name}")
+    path = out / f"{name}.sqlite"
+    with enrolled(engine, photos, path, done, settings, views=settings["views"]) as gallery:
+        with progress_bar("clips", len(spots)) as advance:
+            folder = out / "walks" / name
+            records = run_walks(engine, gallery, spots, folder, done, settings, lambda: advance(1))
+        calibration = gallery.calibration()
+    if calibration is None or not records:
+        raise InputError("no labels that are enrolled and queried", where=name)
+    return records, calibration

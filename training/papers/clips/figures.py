@@ -28,6 +28,8 @@ class Outcome:
     frames: int
     nearest: str
     """The best label, known or not."""
+    known: float
+    """The probability that the thing is enrolled at all."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +72,8 @@ def outcome(
         fused = fuse_frames(
             evidence.frames[:count], evidence.cosines[:count, :count], calibration, rate
         )
-        found = Outcome(fused.verdict.label, fused.verdict.confidence, count, fused.labels[0].label)
+        verdict, nearest = fused.verdict, fused.labels[0].label
+        found = Outcome(verdict.label, verdict.confidence, count, nearest, fused.known)
         if sure is not None and found.label is not None and found.confidence >= sure:
             break
     return found
@@ -80,6 +83,13 @@ def label_loss(evidence: Evidence, calibration: Calibration, correlation: float)
     """Return the logarithmic loss of the right label's probability, if the thing is enrolled."""
     fused = fuse_frames(evidence.frames, evidence.cosines, calibration, correlation=correlation)
     return -math.log(max(fused.shares.get(evidence.place, 0.0), LEAST_SHARE))
+
+
+def known_loss(own: Sequence[Outcome], strangers: Sequence[Outcome]) -> float:
+    """Return the logarithmic loss of being enrolled at all; both kinds weigh the same."""
+    right = [-math.log(max(each.known, LEAST_SHARE)) for each in own]
+    right_unknown = [-math.log(max(1 - each.known, LEAST_SHARE)) for each in strangers]
+    return (sum(right) / len(right) + sum(right_unknown) / len(right_unknown)) / 2
 
 
 def shares(outcomes: Sequence[Outcome], places: Sequence[str]) -> dict[str, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from statistics import mean
 from typing import Any
 
@@ -11,6 +12,7 @@ from edge_runtime.fitting.calibration import FALSE_NAME_RATE, Calibration
 from training.papers.clips.figures import (
     Evidence,
     Record,
+    known_loss,
     label_loss,
     outcome,
     part_of,
@@ -27,12 +29,12 @@ SURES = (0.6, SURE)
 DETERMINISTIC = "deterministic: one gallery, one set of clips"
 
 
-def walk_rows(records: Sequence[Record], calibration: Calibration) -> list[Row]:
-    """Return the rows of clips as queries, from the stored evidence."""
+def walk_rows(data: str, records: Sequence[Record], calibration: Calibration) -> list[Row]:
+    """Return the rows of clips of the set `data` as queries, from the stored evidence."""
     rows = []
     for rate in RATES:
         for count in (1, 2, 3):
-            setting = f"{count} frames in a row" if count > 1 else "single photos"
+            setting = f"{data}, {f'{count} frames in a row' if count > 1 else 'single photos'}"
             own, without = (windows(records, part, count) for part in ("own", "without"))
             if own:
                 rows.append(_figures(setting, own, without, calibration, rate, None))
@@ -40,11 +42,11 @@ def walk_rows(records: Sequence[Record], calibration: Calibration) -> list[Row]:
             [part_of(record, part, 0, len(record[part])) for record in records]
             for part in ("own", "without")
         )
-        rows.append(_figures("the whole clip", whole, strange, calibration, rate, None))
+        rows.append(_figures(f"{data}, the whole clip", whole, strange, calibration, rate, None))
         for sure in SURES:
-            setting = f"progressive, sure at {sure:g}"
+            setting = f"{data}, progressive, sure at {sure:g}"
             rows.append(_figures(setting, whole, strange, calibration, rate, sure))
-    return rows + _correlation_rows(records, calibration)
+    return rows + _limit_rows(data, records, calibration)
 
 
 def _figures(
@@ -60,13 +62,44 @@ def _figures(
     figures = shares(outcomes, [each.place for each in own])
     right = figures.pop("right")
     named = 100 * sum(each.label is not None for each in strangers) / len(strangers)
-    extra = {**figures, "strangers_named_percent": named, "queries": len(own)}
+    loss = known_loss(outcomes, strangers)
+    extra = {**figures, "strangers_named_percent": named, "log_loss_of_being_enrolled": loss}
+    extra["queries"] = len(own)
     return _row(
         "clip, frames fused", f"{setting}, false-name rate {rate:g}", "right (%)", right, extra
     )
 
 
-def _correlation_rows(records: Sequence[Record], calibration: Calibration) -> list[Row]:
+def _limit_rows(data: str, records: Sequence[Record], calibration: Calibration) -> list[Row]:
+    """Return what the whole clips give with the limit of one picture, and with that of the mean."""
+    single = replace(calibration, several_drop=0.0, several_between=1.0)
+    rows = []
+    for name, limit in (("one picture", single), ("the mean (in use)", calibration)):
+        own, strangers = (
+            [outcome(part_of(each, part, 0, len(each[part])), limit) for each in records]
+            for part in ("own", "without")
+        )
+        figures = shares(own, [record["place"] for record in records])
+        named = 100 * sum(each.label is not None for each in strangers) / len(strangers)
+        rows.append(
+            _row(
+                "limit for strangers",
+                f"{data}, the limit of {name}, false-name rate {FALSE_NAME_RATE:g}",
+                "log loss of being enrolled at all, whole clips",
+                known_loss(own, strangers),
+                {
+                    "right_percent": figures["right"],
+                    "unknown_percent": figures["unknown_percent"],
+                    "wrong_percent": figures["wrong_percent"],
+                    "strangers_named_percent": named,
+                    "clips": len(records),
+                },
+            )
+        )
+    return rows
+
+
+def correlation_rows(records: Sequence[Record], calibration: Calibration) -> list[Row]:
     """Return the loss of the labels' probabilities for each assumed correlation of frames.
 
     It is chosen on every second place, and judged on the others.

@@ -1,8 +1,9 @@
-"""ie_tower's walks as clips: the photos of a query spot, in order, as a real video file.
+"""Photos as clips: the query photos of a label, in order, as a real video file.
 
-A spot is a place; its clip is the middle fifth of the walk past it, which is not enrolled. The set
-is enrolled and queried as `edge-runtime enroll` and `edge-runtime query` do, with views and the
-default settings. A stranger is the same clip, searched among all labels but its own.
+In ie_tower a label is a place, and its clip is the middle fifth of the walk past it, which is not
+enrolled. In other sets it is a kind of thing, in the order of the file names. A set is enrolled and
+queried as `edge-runtime enroll` and `edge-runtime query` do, with the default settings. A stranger
+is the same clip, searched among all labels but its own.
 """
 
 from __future__ import annotations
@@ -34,19 +35,21 @@ SIZE = (640, 480)
 """Pixels of the clips, width and height."""
 RATE = 2.0
 """Frames per second: one per sample at the default step."""
+MOST_FRAMES = 24
+"""Frames of a clip; a walk past a place has fewer."""
 KEPT_LABELS = 30
 """Labels per frame that are stored, the most similar ones."""
 
 
 def walks(photos: Sequence[Photo]) -> dict[str, list[Photo]]:
-    """Return the query photos of each place in the order they were taken; raises DataError."""
+    """Return the first query photos of each label, as they were taken; raises DataError."""
     spots: dict[str, list[Photo]] = defaultdict(list)
     for photo in sorted(photos, key=lambda each: each.order):
         if photo.split in QUERY_SPLITS:
             spots[photo.label].append(photo)
     if not spots:
         raise DataError("no query photos", remedy="give --data a set with a split of its own")
-    return dict(spots)
+    return {label: found[:MOST_FRAMES] for label, found in spots.items()}
 
 
 def write_clip(path: Path, images: Sequence[Image]) -> None:
@@ -124,7 +127,7 @@ def _query(pipeline: Pipeline, path: Path, place: str, others: list[str]) -> dic
     stranger = pipeline.for_labels(others)
     own: list[QueryResult] = []
     without: list[QueryResult] = []
-    with samples(path, ClipOptions(most_frames=100)) as taken:
+    with samples(path, ClipOptions(most_frames=MOST_FRAMES)) as taken:
         for sample in taken:
             image = sample.frame.image
             own.append(pipeline.query(image))
