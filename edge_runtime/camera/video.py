@@ -232,8 +232,12 @@ def with_password(address: str, password: str) -> str:
 class FileSource(_OpenCVSource):
     """A video file, read as fast as frames are taken, or at its own speed."""
 
-    def __init__(self, path: Path, options: CameraOptions | None = None) -> None:
+    def __init__(
+        self, path: Path, options: CameraOptions | None = None, *, one_thread: bool = False
+    ) -> None:
+        """`one_thread`: decode on one thread, which takes less memory."""
         super().__init__(str(path), options or CameraOptions())
+        self._one_thread = one_thread or self._options.real_time
         self._pause_s = 0.0
         self._due_s = 0.0
         self._frames = 0
@@ -248,13 +252,13 @@ class FileSource(_OpenCVSource):
 
     def clone(self) -> FileSource:
         """See `Source.clone`."""
-        return FileSource(Path(self.name), self._options)
+        return FileSource(Path(self.name), self._options, one_thread=self._one_thread)
 
     def open(self) -> None:
         """See `Source.open`."""
         # A decoder keeps several pictures for each of its threads. Played at its own speed, a film
         # needs only one.
-        threads = [cv2.CAP_PROP_N_THREADS, 1] if self._options.real_time else []
+        threads = [cv2.CAP_PROP_N_THREADS, 1] if self._one_thread else []
         self._use_capture(
             cv2.VideoCapture(self.name, cv2.CAP_FFMPEG, threads),
             "not a video file, or damaged",
@@ -315,17 +319,20 @@ class FileSource(_OpenCVSource):
         self._frames += 1
         return True
 
-    def properties(self) -> tuple[int, int, float]:
-        """Return width and height of the open file's frames (pixels), and its frames per second.
+    def properties(self) -> tuple[int, int, float, float]:
+        """Return width and height of the open file's frames (pixels), its rate, and their number.
 
-        The last is whatever the file states.
+        The rate (frames per second) and the number are whatever the file states.
         """
         assert self._capture is not None
-        width, height, rate = (
+        width, height, rate, count = (
             self._capture.get(key)
-            for key in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT, cv2.CAP_PROP_FPS)
+            for key in (
+                *(cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT),
+                *(cv2.CAP_PROP_FPS, cv2.CAP_PROP_FRAME_COUNT),
+            )
         )
-        return int(width), int(height), rate
+        return int(width), int(height), rate, count
 
     def _wait(self) -> None:
         """Sleep until the next frame is due."""

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from edge_runtime.cli.common import count_of, echo, print_json, print_message
-from edge_runtime.clips.names import is_clip_name as is_clip_name
 
 if TYPE_CHECKING:
     from edge_runtime.clips.query import ClipResult
     from edge_runtime.gallery import Gallery
     from edge_runtime.position import QueryPosition
     from edge_runtime.recognition.pipeline import Pipeline
-    from edge_runtime.types import Match
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -82,41 +79,19 @@ def clip_query(
         result = query_clip(
             pipeline, path, ClipOptions(most_frames, every), near, sure, sound=sound
         )
-        best = tuple(score.match for score in result.label_scores[: pipeline.neighbors])
-        sources = gallery.sources([match.id for match in best])
         if as_json:
-            print_json(_as_json(path, result, best, sources))
+            print_json({"clip": str(path), **result.details(gallery, pipeline.neighbors)})
         else:
-            _as_text(path, result, best, sources, explain)
+            _as_text(path, result, gallery, pipeline.neighbors, explain)
 
     return ask
-
-
-def _as_json(
-    path: Path, result: ClipResult, best: tuple[Match, ...], sources: dict[int, str]
-) -> dict[str, Any]:
-    return {
-        "clip": str(path),
-        "frames": len(result.frames),
-        "seconds": result.seconds,
-        "sure": result.sure,
-        "stage_ms": result.stage_ms,
-        "sound": result.sound and asdict(result.sound),
-        **asdict(result.verdict),
-        "label_scores": [
-            {"label": score.label, "share": score.share, "frames": score.images}
-            for score in result.label_scores
-        ],
-        "matches": [{**asdict(match), "source": sources.get(match.id)} for match in best],
-        "frame_answers": [asdict(each) for each in result.frames],
-    }
 
 
 def _as_text(
     path: Path,
     result: ClipResult,
-    best: tuple[Match, ...],
-    sources: dict[int, str],
+    gallery: Gallery,
+    neighbors: int,
     explain: bool,
 ) -> None:
     verdict = result.verdict
@@ -143,6 +118,8 @@ def _as_text(
             f"    {answer.seconds:6.1f} s  {alone} ({answer.alone.confidence:.0%} alone)  ->  "
             f"{answer.fused.label or 'unknown'} ({answer.fused.confidence:.0%}){weight}"
         )
+    best = [score.match for score in result.label_scores[:neighbors]]
+    sources = gallery.sources([match.id for match in best])
     for match in best:
         cosine = "" if match.similarity is None else f"  {match.similarity:.3f}"
         echo(f"    {match.distance:>3} bits{cosine}  {match.label}  {sources.get(match.id, '')}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,6 +30,10 @@ class ClipOptions:
     """Frames that are hashed at most."""
     every_s: float = 0.5
     """Seconds of the clip from one of them to the next; 0 uses every frame."""
+    most_seconds: float = math.inf
+    """A clip that states to be longer is refused."""
+    one_thread: bool = False
+    """Decode on one thread, which takes less memory."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.most_frames <= 1000:
@@ -45,20 +50,20 @@ class SampledSource(Source):
 
     live = False
 
-    def __init__(self, path: Path, every_s: float) -> None:
+    def __init__(self, path: Path, options: ClipOptions) -> None:
         self.name = str(path)
         self.step = 1
         """Frames of the file from one sample to the next."""
         self.rate = USUAL_RATE
         """Frames per second of the file."""
-        self._file = FileSource(path)
-        self._every_s = every_s
+        self._file = FileSource(path, one_thread=options.one_thread)
+        self._options = options
         self._begun = False
 
     def open(self) -> None:
-        """See `Source.open`; refuses frames that are too large."""
+        """See `Source.open`; refuses frames that are too large, and a clip that is too long."""
         self._file.open()
-        width, height, rate = self._file.properties()
+        width, height, rate, count = self._file.properties()
         if width * height > MOST_FRAME_PIXELS:
             raise CameraNotFoundError(
                 f"its frames are too large: {width} x {height} pixels",
@@ -66,7 +71,14 @@ class SampledSource(Source):
                 remedy="make it smaller: ffmpeg -i OLD -vf scale=1280:-2 NEW.mp4",
             )
         self.rate = rate if 0.1 <= rate <= 1000 else USUAL_RATE
-        self.step = max(round(self.rate * self._every_s), 1)
+        self.step = max(round(self.rate * self._options.every_s), 1)
+        if count / self.rate > self._options.most_seconds:
+            raise CameraNotFoundError(
+                f"it is too long: {count / self.rate:.0f} s, "
+                f"at most {self._options.most_seconds:g} s are accepted",
+                where=self.name,
+                remedy="cut it: ffmpeg -i OLD -t 30 NEW.mp4",
+            )
 
     def next(self) -> Shot | None:
         """See `Source.next`."""
@@ -98,7 +110,7 @@ def samples(path: Path, options: ClipOptions) -> Iterator[Iterator[Sample]]:
     It ends after `options.most_frames`. A damaged frame is passed over.
     """
     check_file(path)
-    source = SampledSource(path, options.every_s)
+    source = SampledSource(path, options)
     with translated(path), Capture(source) as capture:
         yield _numbered(capture, source, options.most_frames)
 

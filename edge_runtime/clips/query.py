@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +15,8 @@ from edge_runtime.clips.fusion import NO_SOUND, SURE, Fused, fuse_frames
 from edge_runtime.clips.sound import SoundEvidence, hear
 from edge_runtime.errors import InputError, PhotoError
 from edge_runtime.fitting.quantized import unit
+from edge_runtime.gallery import Gallery
 from edge_runtime.gallery.records import UNKNOWN
-from edge_runtime.image import Image
 from edge_runtime.position import QueryPosition
 from edge_runtime.recognition.pipeline import Pipeline
 from edge_runtime.recognition.smoothing import WINDOW
@@ -69,6 +70,25 @@ class ClipResult:
         """The verdict's confidence, 0 to 1."""
         return self.verdict.confidence
 
+    def details(self, gallery: Gallery, most: int) -> dict[str, Any]:
+        """Return the answer for JSON, with the nearest pictures of the `most` best labels."""
+        best = [score.match for score in self.label_scores[:most]]
+        sources = gallery.sources([match.id for match in best])
+        return {
+            **asdict(self.verdict),
+            "frames": len(self.frames),
+            "seconds": self.seconds,
+            "sure": self.sure,
+            "stage_ms": self.stage_ms,
+            "sound": self.sound and asdict(self.sound),
+            "label_scores": [
+                {"label": score.label, "share": score.share, "frames": score.images}
+                for score in self.label_scores
+            ],
+            "matches": [{**asdict(match), "source": sources.get(match.id, "")} for match in best],
+            "frame_answers": [asdict(each) for each in self.frames],
+        }
+
 
 class ClipFusion:
     """Adds up the results of a clip's frames, one at a time."""
@@ -85,10 +105,17 @@ class ClipFusion:
         self._results: list[QueryResult] = []
         self._features: list[NDArray[np.float32]] = []
         self.answers: list[FrameAnswer] = []
+        self.stage_ms: dict[str, float] = {}
+        """Milliseconds per stage, over all frames."""
         self.fused: Fused | None = None
         """None in a gallery without features."""
         self.verdict = Verdict(None, 0.0, None)
         self.label_scores: tuple[LabelScore, ...] = ()
+
+    @property
+    def gallery(self) -> Gallery:
+        """The gallery that is searched."""
+        return self._pipeline.gallery
 
     @property
     def is_sure(self) -> bool:
@@ -104,6 +131,8 @@ class ClipFusion:
     def add(self, result: QueryResult, seconds: float = 0.0) -> None:
         """Add the result of the next frame."""
         self._results.append(result)
+        for stage, spent in result.stage_ms.items():
+            self.stage_ms[stage] = self.stage_ms.get(stage, 0.0) + spent
         calibration = self._pipeline.gallery.calibration()
         similar = [each.label_similarities for each in self._results]
         features = None if result.embedding is None else result.embedding.features
@@ -127,14 +156,16 @@ class ClipFusion:
         independent = 0.0 if self.fused is None else self.fused.independent
         self.answers.append(FrameAnswer(seconds, result.verdict, self.verdict, independent))
 
-    def result(self, stage_ms: dict[str, float]) -> ClipResult:
-        """Return the answer to the frames so far."""
+    def result(self, where: object = "clip") -> ClipResult:
+        """Return the answer to the frames so far; raises `PhotoError` if there are none."""
+        if not self.answers:
+            raise PhotoError("it contains no readable picture", where=where, remedy="copy it again")
         return ClipResult(
             self.verdict,
             tuple(self.answers),
             self.is_sure,
             self.label_scores,
-            stage_ms,
+            self.stage_ms,
             self._sound,
         )
 
@@ -151,21 +182,6 @@ def _scores(fused: Fused, results: Sequence[QueryResult]) -> tuple[LabelScore, .
         for one in fused.labels
         if one.label != UNKNOWN
     )
-
-
-def query_frames(
-    pipeline: Pipeline,
-    images: Sequence[Image],
-    near: QueryPosition | None = None,
-    sure: float = SURE,
-) -> ClipResult:
-    """Recognize the frames of a clip (each uint8 H x W x 3, BGR), and stop when it is sure."""
-    fusion = ClipFusion(pipeline, sure)
-    for image in images:
-        fusion.add(pipeline.query(image, near))
-        if fusion.is_sure:
-            break
-    return fusion.result({})
 
 
 def query_clip(
@@ -186,20 +202,15 @@ def query_clip(
     check_file(path)
     fusion = ClipFusion(pipeline, sure, hear(pipeline.gallery, path) if sound else None)
     timer.mark("sound")
-    stage_ms: dict[str, float] = {**timer.stage_ms, "decode": 0.0}
+    fusion.stage_ms = {**timer.stage_ms, "decode": 0.0}
     timer = StageTimer()
     with samples(path, options) as taken:
         for sample in taken:
             image = sample.frame.image
             timer.mark("decode")
-            result = pipeline.query(image, near)
-            for stage, spent in result.stage_ms.items():
-                stage_ms[stage] = stage_ms.get(stage, 0.0) + spent
-            fusion.add(result, sample.seconds)
-            stage_ms["decode"] += timer.stage_ms["decode"]
+            fusion.stage_ms["decode"] += timer.stage_ms["decode"]
+            fusion.add(pipeline.query(image, near), sample.seconds)
             timer = StageTimer()
             if fusion.is_sure:
                 break
-    if not fusion.answers:
-        raise PhotoError("it contains no readable picture", where=path, remedy="copy it again")
-    return fusion.result(stage_ms)
+    return fusion.result(path)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from edge_runtime.gallery import Gallery
 from edge_runtime.sound.decode import read_sound
-from edge_runtime.sound.fingerprint import PER_SECOND, fingerprints
+from edge_runtime.sound.fingerprint import PER_SECOND, Fingerprints, fingerprints
 from edge_runtime.sound.match import find_sounds
 
 ODDS = 100.0
@@ -49,15 +49,25 @@ def hear(gallery: Gallery, clip: Path) -> SoundEvidence | None:
 
     A gallery without sounds costs one look into its file.
     """
+    return compare(gallery, *listen(clip)) if gallery.sounds() else None
+
+
+def listen(clip: Path, *, alone: bool = False) -> tuple[Fingerprints | None, str]:
+    """Return the fingerprints of the sound of `clip`, uint32 [n], or why they cannot be used.
+
+    The second part is empty if the clip has no sound. `alone`: see `read_sound`.
+    """
+    sound = read_sound(clip, alone=alone)
+    return (None if sound.samples is None else fingerprints(sound.samples)), sound.note
+
+
+def compare(gallery: Gallery, heard: Fingerprints | None, note: str) -> SoundEvidence | None:
+    """Search what `listen` returned among the sounds of the gallery; None if there is no sound."""
+    if heard is None:
+        return SoundEvidence((), note) if note else None
     stored = gallery.sounds()
-    if not stored:
-        return None
-    sound = read_sound(clip)
-    if sound.samples is None:
-        return SoundEvidence((), sound.note) if sound.note else None
     found: dict[str, HeardLabel] = {}
-    matches = find_sounds(fingerprints(sound.samples), [each.fingerprints for each in stored])
-    for match in matches:
+    for match in find_sounds(heard, [each.fingerprints for each in stored]):
         if match.same:
             one = stored[match.index]
             rate = round(match.bit_error_rate, 3)
@@ -70,10 +80,9 @@ def enroll_sound(gallery: Gallery, label: str, clip: Path) -> tuple[bool, str]:
 
     Returns whether a sound was added, and why the sound cannot be used if that is so.
     """
-    sound = read_sound(clip)
-    if sound.samples is None:
-        return False, sound.note
-    found = fingerprints(sound.samples)
+    found, note = listen(clip)
+    if found is None:
+        return False, note
     if (found != 0).sum() < LEAST_SECONDS * PER_SECOND:
         return False, ""
     return gallery.add_sound(label, found, str(clip.absolute())), ""

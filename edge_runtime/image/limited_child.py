@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import resource
 import socket
-from pathlib import Path
 
 import cv2
 
@@ -15,6 +13,7 @@ from edge_runtime.image.header import read_header
 from edge_runtime.image.limited import DAMAGED, LIMIT_S, NO_MEMORY, REPLY, REQUEST
 from edge_runtime.image.pixels import decode
 from edge_runtime.shortage import shortage
+from edge_runtime.system.limits import limit_cpu, limit_memory
 
 IDLE_S = 30.0
 _COPIES = 4
@@ -42,7 +41,8 @@ def _receive(parent: socket.socket) -> bytearray:
     if len(head) < REQUEST.size:
         return bytearray()
     length, needed = REQUEST.unpack(head)
-    _limit(needed + _COPIES * length)
+    limit_memory(needed + _COPIES * length)
+    limit_cpu(LIMIT_S)
     data = bytearray(length)
     parent.settimeout(None)
     return data if parent.recv_into(data, 0, socket.MSG_WAITALL) == len(data) else bytearray()
@@ -57,18 +57,3 @@ def _decode(data: bytearray) -> tuple[int, Image | None]:
     if image is not None:
         return 0, image
     return DAMAGED, None
-
-
-def _limit(more: int) -> None:
-    """Limit the next photo to `more` bytes of memory beyond the present use, and in CPU time."""
-    pages = int(Path("/proc/self/statm").read_text().split()[0])
-    used = pages * resource.getpagesize()
-    _lower(resource.RLIMIT_AS, used + more)
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    _lower(resource.RLIMIT_CPU, int(usage.ru_utime + usage.ru_stime) + LIMIT_S + 1)
-
-
-def _lower(limit: int, value: int) -> None:
-    hard = resource.getrlimit(limit)[1]
-    value = value if hard == resource.RLIM_INFINITY else min(value, hard)
-    resource.setrlimit(limit, (value, hard))

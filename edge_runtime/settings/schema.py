@@ -208,6 +208,15 @@ class HttpSettings(Table, frozen=True, kw_only=True):
             "of its size at which it is decoded; a progressive one counts in full.",
         ),
     ] = 16.0
+    max_clip_mb: Annotated[
+        float,
+        Meta(
+            gt=0,
+            le=2000,
+            description="Largest clip that the API recognizes, megabytes. The clip lies beside the "
+            "gallery until it is answered.",
+        ),
+    ] = 50.0
     max_restore_mb: Annotated[
         float,
         Meta(

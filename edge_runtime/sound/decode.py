@@ -35,22 +35,20 @@ class Sound:
     """Why it cannot be used, and what to do about it; empty if the clip simply has no sound."""
 
 
-def read_sound(clip: Path) -> Sound:
+def read_sound(clip: Path, *, alone: bool = False) -> Sound:
     """Return the first seconds of the sound of `clip`, which may be a WAV file itself.
 
-    A file of the same name that ends in .wav goes before the clip's own track. Never raises for
-    what is in the files.
+    A file of the same name that ends in .wav goes before the clip's own track, unless the clip is
+    `alone`. Never raises for what is in the files.
     """
     beside = clip if clip.suffix.lower() == ".wav" else clip.with_suffix(".wav")
-    if beside.is_file():
+    if not alone and beside.is_file():
         return _read_wav(beside)
     program = shutil.which("ffmpeg")
     if program is None:
-        return Sound(
-            None,
-            f"its sound is not used: ffmpeg is not installed (install it, or put the sound into "
-            f"{beside.name})",
-        )
+        other = "" if alone else f", or put the sound into {beside.name}"
+        missing = f"its sound is not used: ffmpeg is not installed (install it{other})"
+        return Sound(None, missing)
     return _by_ffmpeg(program, clip)
 
 

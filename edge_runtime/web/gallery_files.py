@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -81,15 +82,13 @@ class GalleryFiles:
 
         Raises `UploadError`, `BusyError` or `StorageError`.
         """
-        claimed = request.headers.get("content-length", "0")
-        if claimed.isdecimal() and int(claimed) > 2 * self.most_bytes:
-            raise self._too_large()
         if self._uploading:
             raise BusyError("another gallery is being received", remedy="try again in a minute")
         self._uploading = True
         path = self._temporary("upload")
         try:
-            await self._receive(request, path)
+            limits = Limits(self.most_bytes, self._too_large())
+            await receive_file(request, path, limits, self._thread)
         except BaseException:
             discard(path)
             raise
@@ -101,35 +100,6 @@ class GalleryFiles:
         """Delete an uploaded file, and what SQLite wrote beside it."""
         for suffix in ("", *_BESIDE):
             discard(path.with_name(path.name + suffix))
-
-    async def _receive(self, request: Request, path: Path) -> None:
-        size = 0
-        body = request.stream()
-        with translated(path):
-            file = await self._do(lambda: path.open("xb"))
-        try:
-            while True:
-                async with asyncio.timeout(PAUSE_S):
-                    part = await anext(body, None)
-                if part is None:
-                    break
-                size += len(part)
-                if size <= self.most_bytes:
-                    with translated(path):
-                        await self._do(partial(file.write, part))
-                elif size > 2 * self.most_bytes:
-                    break
-            with translated(path):
-                await self._do(file.close)
-        except TimeoutError:
-            raise UploadError(408, f"nothing arrived for {PAUSE_S:g} s") from None
-        except ClientDisconnect:
-            raise UploadError(400, "the connection was closed") from None
-        finally:
-            with suppress(OSError):
-                file.close()
-        if size > self.most_bytes:
-            raise self._too_large()
 
     def _too_large(self) -> UploadError:
         return UploadError(
@@ -158,7 +128,7 @@ class GalleryFiles:
             self._downloads -= 1
 
     async def _do(self, work: Callable[[], T]) -> T:
-        return await asyncio.wrap_future(self._thread.submit(work))
+        return await _on(self._thread, work)
 
     # -- on the thread --------------------------------------------------------------------------
 
@@ -179,7 +149,7 @@ class GalleryFiles:
             export_lines(self._path(), file)
 
     def _temporary(self, kind: str) -> Path:
-        return _beside(self._path(), f"{os.getpid()}-{os.urandom(4).hex()}.{kind}")
+        return temporary(self._path(), kind)
 
     def _clean(self) -> None:
         """Delete what a process that was killed left behind."""
@@ -189,6 +159,76 @@ class GalleryFiles:
                 writer = each.name.removeprefix(f"{path.name}.").partition("-")[0]
                 if not Path("/proc", writer).exists() or int(writer) == os.getpid():
                     discard(each)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Limits of an upload to a file."""
+
+    most_bytes: int
+    too_large: UploadError
+    """What is raised for more bytes."""
+    most_s: float | None = None
+    """Seconds that it may take in all."""
+
+
+async def receive_file(
+    request: Request, path: Path, limits: Limits, thread: ThreadPoolExecutor
+) -> None:
+    """Write the body of `request` to the new file `path`, on `thread`; the caller discards it.
+
+    Raises `UploadError` or `StorageError`.
+    """
+    with translated(path):
+        file = await _on(thread, lambda: path.open("xb"))
+
+    async def write(part: bytes) -> None:
+        with translated(path):
+            await _on(thread, partial(file.write, part))
+
+    try:
+        await receive_body(request, limits, write)
+        with translated(path):
+            await _on(thread, file.close)
+    finally:
+        with suppress(OSError):
+            file.close()
+
+
+async def receive_body(
+    request: Request, limits: Limits, write: Callable[[bytes], Awaitable[None]] | None = None
+) -> None:
+    """Pass the body of `request` to `write`, or discard it; raises `UploadError`."""
+    size = 0
+    body = request.stream()
+    claimed = request.headers.get("content-length", "0")
+    if claimed.isdecimal() and int(claimed) > 2 * limits.most_bytes:
+        raise limits.too_large
+    try:
+        async with asyncio.timeout(limits.most_s):
+            while size <= 2 * limits.most_bytes:
+                async with asyncio.timeout(PAUSE_S):
+                    part = await anext(body, None)
+                if part is None:
+                    break
+                size += len(part)
+                if write is not None and size <= limits.most_bytes:
+                    await write(part)
+    except TimeoutError:
+        raise UploadError(408, "the upload takes too long, or has stopped") from None
+    except ClientDisconnect:
+        raise UploadError(400, "the connection was closed") from None
+    if size > limits.most_bytes:
+        raise limits.too_large
+
+
+async def _on(thread: ThreadPoolExecutor, work: Callable[[], T]) -> T:
+    return await asyncio.wrap_future(thread.submit(work))
+
+
+def temporary(gallery: Path, kind: str) -> Path:
+    """Return a new path beside the gallery for a file that this process writes."""
+    return _beside(gallery, f"{os.getpid()}-{os.urandom(4).hex()}.{kind}")
 
 
 def take_place(path: Path, source: Path, model: ModelInfo) -> dict[str, Any]:

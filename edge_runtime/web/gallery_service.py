@@ -94,6 +94,10 @@ class GalleryService:
         """Query an encoded photo; return the result and the sources of its matches, by id."""
         return await self._run(self._query, data)
 
+    async def recognize(self, question: Callable[[Pipeline], T]) -> T:
+        """Return the answer of `question` to a pipeline with the daemon's thresholds."""
+        return await self._run(lambda: question(self._pipeline()))
+
     async def enroll_photo(self, label: str, data: bytes) -> dict[str, Any]:
         """Enroll an encoded photo under `label`."""
         return await self._run(self._enroll_photo, label, data)
@@ -213,18 +217,19 @@ class GalleryService:
         return outcome | counts
 
     def _query(self, data: bytes) -> tuple[QueryResult, dict[int, str]]:
-        image = decode_photo(data)
-        gallery = self._open()
+        pipeline = self._pipeline()
+        result = pipeline.query(decode_photo(data))
+        return result, pipeline.gallery.sources([match.id for match in result.matches])
+
+    def _pipeline(self) -> Pipeline:
         live = self._live
-        pipeline = Pipeline(
+        return Pipeline(
             self._engine,
-            gallery,
+            self._open(),
             neighbors=live.neighbors,
             radius=live.radius,
             false_name_rate=live.false_name_rate,
         )
-        result = pipeline.query(image)
-        return result, gallery.sources([match.id for match in result.matches])
 
     def _advice(self, quick: bool) -> Advice:
         gallery = self._open()

@@ -7,6 +7,7 @@ from typing import Any
 
 from edge_runtime import __version__
 from edge_runtime.web import schemas
+from edge_runtime.web.clips.receive import TYPES as CLIP_TYPES
 from edge_runtime.web.endpoint import Endpoint
 from edge_runtime.web.photos import TYPES
 from edge_runtime.web.schemas import Schema
@@ -98,12 +99,12 @@ _FAULTS = {
     401: "A token is required",
     403: "The request comes from another site's page, or the token permits only to look",
     404: "There is no such label, picture, camera, region or sink",
-    408: "The photo did not arrive in time",
+    408: "The photo or clip did not arrive in time",
     409: "The page may not change this key or the file, or the file was changed meanwhile",
-    413: "Larger than http.max_upload_mb",
-    415: "Not a supported image type",
+    413: "Larger than http.max_upload_mb or, a clip, than http.max_clip_mb",
+    415: "Not a supported type of image or clip",
     421: "Host header not allowed",
-    422: "Not a valid photo, label or number",
+    422: "Not a valid photo, clip, label or number",
     429: "Too many requests",
     431: "The request headers are too large",
     500: "The camera does not work",
@@ -113,6 +114,12 @@ _FAULTS = {
 PHOTO = {
     "required": True,
     "content": {kind: {"schema": {"type": "string", "format": "binary"}} for kind in TYPES},
+}
+PHOTO_OR_CLIP = {
+    "required": True,
+    "content": {
+        kind: {"schema": {"type": "string", "format": "binary"}} for kind in (*TYPES, *CLIP_TYPES)
+    },
 }
 PHOTO_FAULTS = (400, 408, 413, 415, 422, 503)
 

@@ -60,7 +60,7 @@ class Uploads:
     @asynccontextmanager
     async def receive(self, request: Request) -> AsyncIterator[bytes]:
         """Yield the body of `request`, an encoded photo; raises `UploadError` or `PhotoError`."""
-        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        kind = kind_of(request)
         if kind not in TYPES:
             raise UploadError(
                 415, f"unsupported content type {kind!a:.60}", f"send {', '.join(TYPES)}"
@@ -119,6 +119,11 @@ class Uploads:
 
     def _too_large(self) -> UploadError:
         return UploadError(413, f"larger than {self._limit} bytes", "send a smaller photo")
+
+
+def kind_of(request: Request) -> str:
+    """Return the content type of `request`, without parameters."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 def _too_many() -> UploadError:

@@ -99,6 +99,44 @@ QUERY = record(
     matches=described(array(MATCH), "The nearest pictures, each once, nearest first."),
     stage_ms=STAGE_MS,
 )
+_VERDICT = record(
+    label=nullable(TEXT),
+    confidence=NUMBER,
+    distance=nullable(COUNT),
+    similarity=nullable(NUMBER),
+    origin=ORIGIN,
+)
+CLIP = record(
+    **_VERDICT["properties"],
+    frames=described(COUNT, "Frames that were used."),
+    seconds=described(NUMBER, "Place of the last of them in the clip."),
+    sure=described(FLAG, "Whether the answer was sure, so that no further frame was read."),
+    stage_ms=STAGE_MS,
+    sound=described(
+        nullable(
+            record(
+                heard=array(record(label=TEXT, bit_error_rate=NUMBER, source=TEXT)),
+                note=described(TEXT, "Why the sound was not used, or empty."),
+            )
+        ),
+        "Labels whose sound the clip has. null: the clip or the gallery has no sound.",
+    ),
+    label_scores=described(
+        array(record(label=TEXT, share=NUMBER, frames=COUNT)), "The best label first."
+    ),
+    matches=described(array(MATCH), "The nearest picture of each of the best labels."),
+    frame_answers=array(
+        record(
+            seconds=NUMBER,
+            alone=described(_VERDICT, "Of this frame as a single picture."),
+            fused=described(_VERDICT, "Of all frames so far."),
+            independent=described(NUMBER, "As how many independent frames these count."),
+        )
+    ),
+)
+PHOTO_OR_CLIP = {
+    "oneOf": [described(QUERY, "Of a photo."), described(CLIP, "Of a clip.")],
+}
 LABELS = record(labels=array(record(label=TEXT, pictures=PICTURES, codes=CODES)))
 PICTURE_NAME = record(id=described(COUNT, "Id of its first code."), label=TEXT, source=TEXT)
 PICTURE_PAIR = record(picture=PICTURE_NAME, other=PICTURE_NAME, similarity=NUMBER)

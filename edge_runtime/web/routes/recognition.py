@@ -11,12 +11,15 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from edge_runtime.web import schemas
 from edge_runtime.web.access import refuse
+from edge_runtime.web.clips.query import ClipQueries
+from edge_runtime.web.clips.receive import ClipUploads, is_clip
 from edge_runtime.web.endpoint import Endpoint, Role
+from edge_runtime.web.gallery_files import temporary
 from edge_runtime.web.openapi import (
     CAMERA,
     LIMIT,
-    PHOTO,
     PHOTO_FAULTS,
+    PHOTO_OR_CLIP,
     operation,
     responses,
     text_response,
@@ -31,6 +34,12 @@ class RecognitionEndpoints(Group):
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._live = LiveView(context.service)
+        pipeline = context.service.pipeline
+        self._uploads = ClipUploads(
+            lambda kind: temporary(context.service.pipeline.gallery.path, kind),
+            context.settings.max_clip_mb,
+        )
+        self._clips = ClipQueries(context.gallery, pipeline.engine.model.input.size)
 
     @property
     def endpoints(self) -> Sequence[Endpoint]:
@@ -51,9 +60,9 @@ class RecognitionEndpoints(Group):
             parameters=[CAMERA],
         )
         query = operation(
-            "Recognize a photo",
-            responses((200, "Result", schemas.QUERY), faults=PHOTO_FAULTS),
-            requestBody=PHOTO,
+            "Recognize a photo, or a clip (a video file) of one thing",
+            responses((200, "Result", schemas.PHOTO_OR_CLIP), faults=(*PHOTO_FAULTS, 507)),
+            requestBody=PHOTO_OR_CLIP,
         )
         return [
             Endpoint("GET", "/api/events", self._recent, recent, Role.READER),
@@ -65,10 +74,13 @@ class RecognitionEndpoints(Group):
     def begin(self) -> None:
         """See `Endpoints`."""
         self._live.clear()
+        self._uploads.clear()
+        self._clips.begin()
 
     def close(self, wait_s: float) -> None:
         """See `Endpoints`."""
         self._live.close()
+        self._uploads.close()
 
     async def _live_view(self, request: Request) -> Response:
         kind = "multipart/x-mixed-replace; boundary=frame"
@@ -95,6 +107,9 @@ class RecognitionEndpoints(Group):
         return JSONResponse({"events": [asdict(event) for event in reversed(events)]})
 
     async def _query(self, request: Request) -> Response:
+        if is_clip(request):
+            async with self._uploads.receive(request) as path:
+                return JSONResponse(await self._clips.query(path))
         async with self.context.uploads.receive(request) as data:
             result, sources = await self.context.gallery.query(data)
         return JSONResponse(
