@@ -51,7 +51,8 @@ def test_the_tiny_form_runs_and_continues(tmp_path: Path) -> None:
     table = read_table(tmp_path / "clips.json")
     systems = {row.system for row in table.rows}
     assert systems == {
-        *("clip, frames fused", "correlation of frames", "sound beside the picture"),
+        *("clip, frames fused", "limit for strangers", "correlation of frames"),
+        "sound beside the picture",
         "compass heading (simulated)",
     }
     heard = [row for row in table.rows if row.system == "sound beside the picture"]
