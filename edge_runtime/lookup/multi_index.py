@@ -14,6 +14,7 @@ from __future__ import annotations
 from itertools import chain
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edge_runtime.lookup.by_numpy import SearchResult
 from edge_runtime.lookup.compiled import hamming as _hamming
@@ -32,8 +33,18 @@ UNLIMITED = 2**63
 class MultiIndex:
     """An index over a fixed set of codes."""
 
-    def __init__(self, rows: PackedBytes, bits: int, parts: int | None = None) -> None:
-        """Index `rows` [n, ceil(bits / 8)]; by default, `parts` depends on the distinct codes."""
+    def __init__(
+        self,
+        rows: PackedBytes,
+        bits: int,
+        parts: int | None = None,
+        order: NDArray[np.integer] | None = None,
+    ) -> None:
+        """Index `rows` [n, ceil(bits / 8)]; by default, `parts` depends on the distinct codes.
+
+        `order` [bits] has the bits of one part after another; by default, correlated ones are
+        separated.
+        """
         self.count = len(rows)
         self.bits = bits
         self._index = _hamming.index_new(rows, self.count, bits)
@@ -41,9 +52,10 @@ class MultiIndex:
         best = round(bits / max(np.log2(max(self.distinct, 2)), 8))
         fewest = -(-bits // MAX_PART_BITS)
         self.parts = min(max(parts or best, fewest, 1), MAX_PARTS, bits)
-        sample = rows[:: max(1, self.count // SAMPLE)]
-        order = np.array([*chain(*_separate_correlated_bits(sample, bits, self.parts))], np.uint16)
-        _hamming.index_divide(self._index, self.parts, order)
+        if order is None:
+            sample = rows[:: max(1, self.count // SAMPLE)]
+            order = np.array([*chain(*_separate_correlated_bits(sample, bits, self.parts))])
+        _hamming.index_divide(self._index, self.parts, order.astype(np.uint16))
         _, self.size_bytes = _hamming.index_facts(self._index)
 
     def nearest(

@@ -1,12 +1,13 @@
 """Count the Quantized CNN and its rivals on emulated boards, and estimate their times.
 
-    python -m profiles.estimate.quantized_cnn FOLDER [TARGET...] [--onnx] [--out FILE]
+    python -m profiles.estimate.quantized_cnn FOLDER [TARGET...] [--onnx] [--fp32] [--out FILE]
 
-FOLDER is that of `python -m training papers quantized-cnn`. Each network FOLDER/*/*.qcnn runs in
-the research program (training/papers/compressed/qcnn/native) on one thread, warm. With --onnx, the
-ONNX files beside them run in ONNX Runtime. What edge-runtime's own bundles take is copied from the
-report of `make estimate`, and ncnn's AlexNet from the calibration of the estimates. The counts are
-exact; the times are estimates. A file that was counted before is not counted again.
+FOLDER is that of `python -m training papers quantized-cnn`, or of `papers low-rank-pruned`. Each
+network FOLDER/*/*.qcnn runs in the research program (training/papers/compressed/qcnn/native) on one
+thread, warm; the fp32 ones only with --fp32. With --onnx, the ONNX files beside them run in ONNX
+Runtime. What edge-runtime's own bundles take is copied from the report of `make estimate`, and
+ncnn's AlexNet from the calibration of the estimates. The counts are exact; the times are estimates.
+A file that was counted before is not counted again.
 """
 
 from __future__ import annotations
@@ -60,12 +61,12 @@ mark(0x45444745, 2)
 Entry = dict[str, Any]
 
 
-def files_of(folder: Path, onnx: bool) -> dict[str, Path]:
+def files_of(folder: Path, onnx: bool, fp32: bool = False) -> dict[str, Path]:
     """Return the networks of a run's folder, "network/contender" -> file; raises ReportError."""
     found = {
         f"{path.parent.name}/{path.stem}": path
         for path in sorted(folder.glob("*/*.qcnn"))
-        if path.stem != "fp32"
+        if fp32 or path.stem != "fp32"
     }
     if onnx:
         for path in sorted(folder.glob("*/*.onnx")):
@@ -141,15 +142,16 @@ def published_rival(target: Target, calibration: Calibration) -> Entry:
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.argument("names", nargs=-1, metavar="[TARGET...]")
 @click.option("--onnx", is_flag=True, help="Count ONNX Runtime, too (minutes per network).")
+@click.option("--fp32", is_flag=True, help="Count the research program with fp32 weights, too.")
 @click.option("--out", type=click.Path(path_type=Path), default=REPORT, show_default=True)
-def main(folder: Path, names: tuple[str, ...], onnx: bool, out: Path) -> None:
+def main(folder: Path, names: tuple[str, ...], onnx: bool, fp32: bool, out: Path) -> None:
     """Count and estimate, and write the report after every network."""
     with exit_on_error("estimate"), tempfile.TemporaryDirectory() as work:
         report: Entry = {"schema_version": 1, "note": NOTE, "targets": {}}
         if out.exists():
             report = json.loads(out.read_text(encoding="utf-8"))
         calibration = read_calibration()
-        files = files_of(folder, onnx)
+        files = files_of(folder, onnx, fp32)
         for name in names or TARGETS:
             target = read_target(name)
             found = report["targets"].setdefault(name, {"cpu": target.cpu, "counts": {}})["counts"]

@@ -82,7 +82,7 @@ LAYERS = {
         {"files", "inputs", "judging", "kept", "published"},
         {"times"},
         {"networks", "rows"},
-        {"cifar10", "handmade", "compressed", "table3", "clips", "unlabelled"},
+        {"cifar10", "handmade", "compressed", "table3", "clips", "unlabelled", "multi_index"},
         {"transmission"},
         {"registry", "pages"},
         {"page", "plan", "small_data"},

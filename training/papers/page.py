@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from training.papers.compressed.counts import COUNTED, SMALL, read_counts, with_counts
+from training.papers.compressed.variants import counted_names
 from training.papers.pages.duration import durations
 from training.papers.pages.layout import tables as layout
 from training.papers.pages.verdicts import verdicts, without_verdicts
@@ -25,6 +27,7 @@ TITLES = {
     "cifar10_unlabelled": "CIFAR-10: methods without labels",
     "handmade": "Hand-made systems",
     "unlabelled": "A code for photos without labels",
+    "multi_index": "Multi-index hashing with correlated bits apart",
     "quantized_cnn": "Quantized CNN",
     "low_rank_pruned": "Low rank and pruned networks",
     "transmission": "Transmission",
@@ -112,6 +115,10 @@ def anchor(title: str) -> str:
 
 def _section(name: str, table: Table) -> list[str]:
     notes = without_verdicts(table.notes, table.rows) if name == "table3" else table.notes
+    rows = table.rows
+    if name == "low_rank_pruned":
+        rows = with_counts(rows, counted_names(), read_counts(SMALL))
+        notes = [*notes, COUNTED]
     parts = [f"## {title_of(name)}", f"    {table.command}", sentence(table.data)]
     if notes:
         parts.append("\n".join(f"- {sentence(note)}" for note in notes))
@@ -120,7 +127,7 @@ def _section(name: str, table: Table) -> list[str]:
         parts.append(f"![{shows}]({place})")
     if name == "table3":
         parts += verdicts(table.rows)
-    return [*parts, *layout(table.rows), *_differences(table.rows)]
+    return [*parts, *layout(rows), *_differences(rows)]
 
 
 def _differences(rows: Sequence[Row]) -> list[str]:

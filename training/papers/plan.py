@@ -55,6 +55,7 @@ def commands(places: Places) -> dict[str, list[str]]:
     weights = ["--weights", str(places.weights)]
     return {
         "unlabelled": [*places.sets(*SETS), *out("unlabelled"), *results],
+        "multi-index": [*places.sets(*SETS), "--model", GENERAL, *out("unlabelled"), *results],
         "handmade": [*places.sets(*SETS), "--model", GENERAL, "--model",
                      GENERAL.replace(".onnx", "_int8.onnx"), *out("handmade"),
                      *results],
@@ -90,6 +91,8 @@ def tiny_commands(places: Places, names: Sequence[str]) -> dict[str, list[str]]:
     return {
         "unlabelled": [*places.sets(*names), *out("unlabelled"), *results, *few, "--epochs", "2",
                        "--bits", "8", "--model", GENERAL],
+        "multi-index": [*places.sets(*names), "--model", GENERAL, *few, "--most", "500",
+                        *out("unlabelled"), *results],
         "handmade": [*places.sets(*names), *few, *out("handmade"), *results],
         "transmission": [*places.sets(*names), "--model", GENERAL, *few, "--queries", "3",
                          *out("handmade"), *results, "--images", str(places.build / "images")],

@@ -218,8 +218,10 @@ def handcrafted_comparison(handmade: Any, results: Iterable[Any], frozen: Any) -
         each = ", ".join(f"{seen[n] - value:+.1f} ({n} bits)" for n, value in plain.items())
         gains.append(f"{each} on {source}")
     return (
-        "The handcrafted features of the paper (VHB, SSFS) are not public. Ours, hashed by ITQ,"
-        " stay below the paper's three layers on fixed features, at every length, on both sets and"
+        "The hand-made systems of the paper, VHB and SSFS, are not public. They were rebuilt and"
+        " are judged beside networks in [the papers](PAPERS.md#hand-made-systems). Other"
+        " handcrafted features (HOG, color histogram and GIST), hashed by ITQ, stay below the"
+        " paper's three layers on fixed features, at every length, on both sets and"
         f" backbones{', except for ' + ', '.join(below) if below else ''}. For comparison, ITQ on"
         " ImageNet features, which were not tuned on any label either, differs from ITQ on the"
         f" handcrafted features by {'; '.join(gains)}."

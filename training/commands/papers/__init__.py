@@ -20,6 +20,7 @@ VERBS = {
         "quantized_cnn",
         "Judge the Quantized CNN beside fp32 and int8: MAP, storage, memory, time.",
     ),
+    "multi-index": ("multi_index", "Compare divisions of the bits in multi-index hashing."),
     "page": ("page", "Generate docs/results/PAPERS.md from training/results/papers/."),
     "transmission": ("transmission", "Compare the ways to send a query: bytes against accuracy."),
 }

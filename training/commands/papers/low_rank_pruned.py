@@ -1,8 +1,11 @@
-"""Judge low-rank and pruned hash networks: size, MAP@100 and multiply-adds.
+"""Judge low-rank and pruned hash networks: size, MAP@100, multiply-adds and instructions.
 
 \b
     python -m training papers low-rank-pruned --data DIR
+    .venv-compile/bin/python -m profiles.estimate.quantized_cnn build/papers/low_rank_pruned \\
+        --fp32 --out profiles/reports/low_rank_pruned.json
 
+The second command counts the instructions of every variant on emulated boards; the page shows them.
 The shipped network and the AlexNet-shaped one of `papers alexnet` are made smaller without
 training, as the survey lists in section 1.4, and judged on the queries of the set. Finished
 variants are lines of OUT/runs.jsonl; the same command goes on after a kill.
@@ -22,15 +25,16 @@ from training.data.splits import OFFICIAL, default_split, split_digest
 from training.determinism import set_determinism
 from training.models.alexnet import load_network
 from training.papers.compressed.small_networks import (
-    SEPARABLE,
-    VARIANTS,
     Maker,
     fitted,
     int8_row,
+    judge_int8,
     judge_variant,
     row_of,
     shipped,
+    write_network,
 )
+from training.papers.compressed.variants import FOLDERS, INT8, SEPARABLE, VARIANTS, file_of
 from training.papers.files import FinishedRuns
 from training.papers.rows import RESULTS, Row, Table, write_table
 from training.papers.times import timed
@@ -77,7 +81,7 @@ def main(
     rows: list[Row] = []
     networks = {
         "MobileNet-v1": (model, (*VARIANTS, *SEPARABLE)),
-        "AlexNet-shaped": (alexnet, VARIANTS),
+        "AlexNet-shaped": (alexnet, (*VARIANTS, INT8)),
     }
     for name, (file, variants) in networks.items():
         base = {"network": identify(file)[0], "split": digest}
@@ -91,7 +95,13 @@ def main(
             )
             maker = Maker(chain, judge)
             for variant in wanted:
-                found = judge_variant(chain, judge, variant, maker.make(variant))
+                folder = out / FOLDERS[name]
+                if variant == INT8:
+                    found = judge_int8(chain, judge, folder / "int8.onnx")
+                else:
+                    late = maker.make(variant)
+                    write_network(chain, late, folder / file_of(variant))
+                    found = judge_variant(chain, judge, variant, late)
                 finished.add(keys[variant], found)
                 log(f"{name}, {variant.name}: {found}")
         rows += [row_of(name, each, finished.find(key), source) for each, key in keys.items()]

@@ -20,11 +20,12 @@ import click
 from edge_runtime.errors import InputError
 from training.cli import log, report_errors
 from training.determinism import set_determinism
+from training.papers.compressed.counts import read_counts
 from training.papers.compressed.qcnn.cases import full_alexnet, hash_network, trained_alexnet
 from training.papers.compressed.qcnn.codebooks import Setting
 from training.papers.compressed.qcnn.judging import Photos, read_photos
 from training.papers.compressed.qcnn.study import Case, run_all
-from training.papers.compressed.qcnn.table import make_rows, read_counts, verdict
+from training.papers.compressed.qcnn.table import make_rows, verdict
 from training.papers.rows import RESULTS, Table, write_table
 from training.papers.times import timed
 

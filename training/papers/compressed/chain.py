@@ -121,9 +121,12 @@ class Judge:
 
     def samples(self, count: int) -> Tensor:
         """Return the early maps of `count` photos spread over the database, to fit variants to."""
-        maps = self._maps[0]
-        rows = np.linspace(0, len(maps) - 1, min(count, len(maps))).round().astype(int)
-        return torch.from_numpy(maps[rows].astype(np.float32))
+        return torch.from_numpy(self._maps[0][self.sampled(count)].astype(np.float32))
+
+    def sampled(self, count: int) -> NDArray[np.int64]:
+        """Return the places of `count` photos spread over the database, or of all."""
+        total = len(self.database)
+        return np.linspace(0, total - 1, min(count, total)).round().astype(np.int64)
 
     def features(self, late: nn.Sequential) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return what `late` makes of the photos of both sides, float32 [N, F]."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,51 +10,26 @@ from torch import nn
 
 from training.data.photo_sets import label_indices
 from training.data.pixel_cache import PixelCache
+from training.files import write_bytes
 from training.hash_layer.fit import HeadRecipe, fit_head
 from training.models.alexnet import AlexNet
 from training.models.cost import cost_of
 from training.papers.compressed.chain import Chain, Judge, alexnet_chain, mobilenet_chain, moments
+from training.papers.compressed.chain_layers import chain_layers
 from training.papers.compressed.low_rank import decompose, low_rank
 from training.papers.compressed.pruned import prune_channels, prune_weights, sparse_megabytes
+from training.papers.compressed.qcnn.judging import Photos, map_of
+from training.papers.compressed.qcnn.onnx_copy import to_int8, to_onnx
+from training.papers.compressed.qcnn.program import to_program
+from training.papers.compressed.variants import Variant, system_of
+from training.papers.inputs import clean_batch
 from training.papers.rows import Row
 
-RANKS, PRUNED, CUT = (0.5, 0.25), (0.5, 0.75), (0.1,)
-"""Shares: of the weights in two factors, of weights that are pruned, of channels that are cut."""
 SAMPLES = 128
 """Photos of the database that the factors and the channels are chosen on."""
 MEASURE = "MAP@100 (%)"
 _FIXED = "Deterministic: nothing is trained."
 _RESULTS = Path(__file__).resolve().parents[2] / "results"
-
-
-@dataclass(frozen=True)
-class Variant:
-    """A way to make a network smaller: `kind` with the share of what is kept or left out."""
-
-    name: str
-    source: str
-    kind: str
-    share: float = 0.0
-
-
-WHOLE = Variant("fp32", "Howard et al. 2017; Krizhevsky et al. 2012", "whole")
-VARIANTS = (
-    WHOLE,
-    *(
-        Variant(f"low rank, {share:.0%} of the weights", "Denton et al. 2014, NIPS", "rank", share)
-        for share in RANKS
-    ),
-    *(
-        Variant(f"{share:.0%} of the weights pruned", "Han et al. 2015, NIPS", "weights", share)
-        for share in PRUNED
-    ),
-)
-"""The variants of any network, the mildest of each kind first."""
-SEPARABLE = tuple(
-    Variant(f"{share:.0%} of the channels cut", "Li et al. 2017, ICLR", "channels", share)
-    for share in CUT
-)
-"""Variants of a network of separable layers only."""
 
 
 class Maker:
@@ -92,11 +66,33 @@ def judge_variant(
     }
 
 
+def judge_int8(chain: Chain, judge: Judge, file: Path) -> dict[str, float]:
+    """Write the int8 version of a network to `file`; return its MAP@100 in percent and size in MB.
+
+    The ranges are those of SAMPLES photos of the database.
+    """
+    pictures = clean_batch(judge.database, judge.sampled(SAMPLES), chain.side)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    to_int8(chain_layers(chain), pictures, file)
+    photos = Photos(judge.database, judge.queries, "")
+    return {
+        "map": round(map_of(file, photos, chain.side), 2),
+        "MB": round(file.stat().st_size / 1e6, 2),
+    }
+
+
+def write_network(chain: Chain, late: nn.Sequential, file: Path) -> None:
+    """Write a variant as `file`.qcnn and `file`.onnx, to count the instructions of a picture."""
+    network = chain_layers(chain.with_late(late))
+    write_bytes(file.with_suffix(".qcnn"), to_program(network, {}))
+    write_bytes(file.with_suffix(".onnx"), to_onnx(network).SerializeToString())
+
+
 def row_of(name: str, variant: Variant, found: dict[str, float] | None, source: str) -> Row:
     """Return the row of a variant of the network `name` on the set `source`; None: not judged."""
     extra = {key: value for key, value in (found or {}).items() if key != "map"}
     return Row(
-        system=f"{name}, {variant.name}", source=variant.source,
+        system=system_of(name, variant), source=variant.source,
         setting=f"64 bits, {source}", measure=MEASURE, values=[found["map"]] if found else [],
         one_seed_reason=_FIXED if found else "", missing="" if found else "Not yet run.",
         extra=extra,

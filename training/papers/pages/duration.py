@@ -37,6 +37,7 @@ def durations(tables: Mapping[str, Table], times: Mapping[str, Spent]) -> list[s
     parts = [
         "A command notes its wall and CPU time, summed over its starts. Other programs ran at the"
         " same time, so the wall times are longer than on an idle machine; the CPU times tell more."
+        " Features of photos are stored, and the first command that needs them takes their time."
         f" {said}",
         markdown(["command", "CPU time (min)", "wall time (min)", "how it is known"], lines),
     ]

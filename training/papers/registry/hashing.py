@@ -47,7 +47,5 @@ HASHING = (
           missing="a review, not a system"),
     Named("multi-index hashing", "survey, 2", (80,),
           elsewhere="the lookup of galleries: [performance](PERFORMANCE.md)"),
-    Named("HDIdx: adaptive division of the bits", "survey, 2", (79,),
-          missing="multi-index hashing runs with substrings of equal length; the division of"
-          " correlated bits was not rebuilt"),
+    Named("HDIdx: adaptive division of the bits", "survey, 2", (79,), "multi_index", ("HDIdx",)),
 )  # fmt: skip

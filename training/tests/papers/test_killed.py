@@ -24,6 +24,7 @@ from training.tests.papers.conftest import write_recordings
 LIMIT_S = 600
 FINISHED = {
     "unlabelled": "unlabelled/runs.jsonl",
+    "multi-index": "unlabelled/multi_index.jsonl",
     "handmade": "handmade/runs.jsonl",
     "transmission": "handmade/transmission.jsonl",
     "clips": "clips/done.jsonl",

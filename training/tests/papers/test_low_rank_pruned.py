@@ -17,9 +17,13 @@ from training.models.alexnet import AlexNet, save_network
 from training.models.cost import cost_of
 from training.onnx.model_file import session
 from training.papers.compressed.chain import Chain, alexnet_chain, mobilenet_chain, moments
+from training.papers.compressed.chain_layers import chain_layers
+from training.papers.compressed.counts import with_counts
 from training.papers.compressed.low_rank import decompose, factors, low_rank
 from training.papers.compressed.pruned import prune_channels, prune_weights, sparse_megabytes
-from training.papers.rows import read_table
+from training.papers.compressed.qcnn.layers import run
+from training.papers.compressed.variants import counted_names
+from training.papers.rows import Row, read_table
 from training.tests.conftest import ROOT, draw_photos
 
 MODEL = ROOT / "models" / "mobilenet_v1_hash64.onnx"
@@ -137,16 +141,19 @@ def test_the_command_resumes_and_makes_rows(tmp_path: Path) -> None:
         done = CliRunner().invoke(command.main, shown.split())
         assert done.exit_code == 0, done.output
         outputs.append(done.output)
-    assert outputs[0].count("million_multiply_adds") == 11
+    assert outputs[0].count("million_multiply_adds") == 11 and outputs[0].count(", int8: ") == 1
     assert "million_multiply_adds" not in outputs[1]
     rows = read_table(Path("low_rank_pruned.json")).rows
     systems = {row.system: row for row in rows}
-    assert len(rows) == len(systems) == 11
+    assert len(rows) == len(systems) == 12
     sizes = [
         float(systems[f"MobileNet-v1, {name}"].extra["MB"])
         for name in ("low rank, 50% of the weights", "fp32")
     ]
     assert sizes[0] < 0.7 * sizes[1]
+    files = {path.relative_to("out").with_suffix("") for path in Path("out").glob("*/*.*")}
+    assert {str(name) for name in files} <= set(counted_names().values())
+    assert len(files) == 12
     assert json.loads(Path("low_rank_pruned.json").read_text())["data"].startswith("set: ")
 
 
@@ -156,3 +163,34 @@ def test_the_alexnet_chain_is_the_network_below_the_layer() -> None:
     layer = (np.eye(4, 16, dtype=np.float32), np.ones(4, np.float32))
     chain, x = alexnet_chain(network, layer), torch.randn(2, 3, 80, 80)
     torch.testing.assert_close(chain.whole(x), network(x)[:, :4] + 1, atol=1e-5, rtol=1e-4)
+
+
+def test_a_chain_is_the_same_network_in_layers(mobilenet: tuple[Chain, Tensor]) -> None:
+    chain, maps = mobilenet
+    small = low_rank(chain.late, decompose(chain.late, moments(chain.late, maps)), 0.25)
+    alexnet = AlexNet(0.25, 80, 16)
+    alexnet.eval()
+    layer = (np.ones((4, 16), np.float32), np.ones(4, np.float32))
+    for each in (chain.with_late(small), alexnet_chain(alexnet, layer)):
+        x = torch.rand(1, 3, each.side, each.side) * 2 - 1
+        with torch.inference_mode():
+            wanted = torch.sigmoid(each.whole(x)).numpy()
+        np.testing.assert_allclose(run(chain_layers(each), x.numpy()), wanted, atol=1e-4)
+
+
+def test_rows_get_the_instructions_of_their_networks() -> None:
+    row = Row("MobileNet-v1, fp32", "s", "64 bits", "MAP", values=(1, 2, 3), extra={"MB": 3})
+    other = Row("MobileNet-v1, new", "s", "64 bits", "MAP", values=(1, 2, 3))
+    one = {"instructions": 2e6, "estimated_ms": 7.0}
+    counts = {
+        device: {"mobilenet/fp32": one, "edge-runtime mobilenet/fp32": one}
+        for device in ("rpi3", "rpi4")
+    }
+    first, second = with_counts((row, other), counted_names(), counts)
+    assert first.extra == {
+        "MB": 3, "instructions, research program (million)": 2.0,
+        "instructions, edge-runtime (million)": 2.0,
+        "cortex_a53_estimated_ms": 7.0, "cortex_a53_edge_runtime_estimated_ms": 7.0,
+        "cortex_a72_estimated_ms": 7.0, "cortex_a72_edge_runtime_estimated_ms": 7.0,
+    }  # fmt: skip
+    assert second == other

@@ -17,6 +17,7 @@ from training.files import write_json
 from training.models.alexnet import AlexNet, save_network
 from training.models.mobilenet_v1 import Backbone
 from training.onnx.export import build
+from training.papers.compressed.counts import read_counts
 from training.papers.compressed.qcnn import cases, table
 from training.papers.compressed.qcnn.alexnet import to_layers
 from training.papers.compressed.qcnn.codebooks import Setting
@@ -112,8 +113,8 @@ def test_the_verdict_names_the_faster_one() -> None:
         }
     }
     write_json(Path("report.json"), {"targets": {"rpi3": {"counts": counts["rpi3"]}}})
-    assert table.read_counts(Path("report.json")) == counts
-    assert table.read_counts(Path("none.json")) == {}
+    assert read_counts(Path("report.json")) == counts
+    assert read_counts(Path("none.json")) == {}
 
 
 def test_a_set_is_read_with_a_few_photos_of_each_label(tmp_path: Path) -> None:

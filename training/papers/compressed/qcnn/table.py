@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from pathlib import Path
 from statistics import mean
-from typing import Any
 
+from training.papers.compressed.counts import BOARDS, MEGA, Counts, board_figures
 from training.papers.compressed.qcnn.study import (
     CORRECTED,
     FP32,
@@ -19,8 +17,6 @@ from training.papers.compressed.qcnn.study import (
 )
 from training.papers.rows import SEEDS, Row
 
-ROOT = Path(__file__).resolve().parents[4]
-COUNTS = ROOT / "profiles" / "reports" / "quantized_cnn.json"
 SOURCE = "Wu et al. 2016, CVPR"
 SYSTEMS = {
     FP32: "fp32",
@@ -38,18 +34,7 @@ DIFFERS = (
     "random weights of AlexNet's full size, as no licensed ones are at hand: size and time only; "
     "the first convolution stays fp32"
 )
-BOARDS = {"rpi3": "cortex_a53", "rpi4": "cortex_a72"}
-MEGA = 1e6
 Found = Sequence[tuple[Case, Contender, Result]]
-Counts = dict[str, dict[str, dict[str, float]]]
-
-
-def read_counts(path: Path = COUNTS) -> Counts:
-    """Return device -> "network/contender" -> counts, as profiles.estimate.quantized_cnn wrote."""
-    if not path.exists():
-        return {}
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return {name: dict(entry["counts"]) for name, entry in found["targets"].items()}
 
 
 def make_rows(found: Found, counts: Counts) -> list[Row]:
@@ -88,16 +73,7 @@ def figures(
     for key in ("response_error", "response_error_corrected"):
         if key in result:
             extra[key] = round(result[key], 4)
-    for device, board in BOARDS.items():
-        for engine in ("", "edge-runtime ", "ONNX Runtime ", "ncnn "):
-            one = counts.get(device, {}).get(f"{engine}{case.name}/{contender.file}")
-            if one:
-                prefix = f"{board}_{engine.strip().replace(' ', '_').replace('-', '_').lower()}"
-                extra[f"{prefix.rstrip('_')}_m_instructions"] = round(one["instructions"] / MEGA, 1)
-                extra[f"{prefix.rstrip('_')}_estimated_ms"] = round(one["estimated_ms"], 1)
-                if "published_ms" in one:
-                    extra[f"{prefix.rstrip('_')}_published_ms"] = one["published_ms"]
-    return extra
+    return extra | board_figures(counts, f"{case.name}/{contender.file}")
 
 
 def _in_words(contender: Contender) -> str:
