@@ -29,7 +29,7 @@ def require_files(path: Path) -> None:
     SQLite would wait for a FIFO forever.
     """
     for suffix in ("", "-wal", "-shm", "-journal"):
-        part = path.with_name(path.name + suffix)
+        part = Path(f"{path}{suffix}")
         if kind := not_regular(part):
             raise StorageError(
                 f"this is {kind}, not a regular file",

@@ -118,6 +118,11 @@ def test_something_else_in_the_place_of_a_file_is_named(path: Path, suffix: str,
             repair(path)
 
 
+def test_the_root_folder_is_not_a_gallery() -> None:
+    with pytest.raises(StorageError, match="/: this is a folder, not a regular file"):
+        Gallery(Path("/"), MODEL)
+
+
 @pytest.mark.parametrize("kind", ["a FIFO", "a folder"])
 def test_something_else_in_the_place_of_the_codes_file_is_passed_over(
     path: Path, kind: str, caplog: pytest.LogCaptureFixture
