@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from training.papers.compressed.counts import COUNTED, SMALL, read_counts, with_counts
+from training.papers.compressed.counts import COUNTED, SMALL, not_judged, read_counts, with_counts
 from training.papers.compressed.variants import counted_names
 from training.papers.pages.duration import durations
 from training.papers.pages.layout import tables as layout
@@ -117,7 +117,8 @@ def _section(name: str, table: Table) -> list[str]:
     notes = without_verdicts(table.notes, table.rows) if name == "table3" else table.notes
     rows = table.rows
     if name == "low_rank_pruned":
-        rows = with_counts(rows, counted_names(), read_counts(SMALL))
+        names, counts = counted_names(), read_counts(SMALL)
+        rows = with_counts([*rows, *not_judged(rows, names, counts)], names, counts)
         notes = [*notes, COUNTED]
     parts = [f"## {title_of(name)}", f"    {table.command}", sentence(table.data)]
     if notes:

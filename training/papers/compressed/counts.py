@@ -27,6 +27,7 @@ COUNTED = (
     " not counted."
 )
 """What the page says of them."""
+NOT_JUDGED = "not judged by this command yet"
 Counts = dict[str, dict[str, dict[str, float]]]
 """Device -> "network/contender" with the engine in front -> its counts."""
 
@@ -70,3 +71,13 @@ def with_counts(rows: Sequence[Row], names: Mapping[str, str], counts: Counts) -
         }
         found.append(replace(row, extra={**row.extra, **main, **figures}))
     return found
+
+
+def not_judged(rows: Sequence[Row], names: Mapping[str, str], counts: Counts) -> list[Row]:
+    """Return a row without a value for each network that was counted but has no row."""
+    known = {row.system for row in rows}
+    return [
+        Row(system, "counted only", rows[0].setting, rows[0].measure, missing=NOT_JUDGED)
+        for system, name in names.items()
+        if system not in known and board_figures(counts, name)
+    ]
