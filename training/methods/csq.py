@@ -1,4 +1,10 @@
-"""CSQ (Yuan et al. 2020): central similarity with quantization."""
+"""CSQ (Yuan et al. 2020): central similarity with quantization.
+
+Compared with the authors' code (github.com/yuanli2333/Hadamard-Matrix-for-hashing, train.py): the
+terms and their weights are the same. Its third term, on pairs of the batch, is not in the title of
+the method; it weighs 0.2 there and 0 here by default. Its centers are rows of a Hadamard matrix,
+for which the bits must be a power of two; `spread_targets` finds centers for any number of bits.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +13,16 @@ from torch import Tensor
 from torch.nn import functional
 
 from training.methods.base import Head, spread_targets
-
-QUANTIZATION = 1e-4  # lambda_1 of the source
+from training.methods.survey.pairs import mean_over_pairs, negative_log_likelihood, similarity
 
 
 class CSQ(Head):
     """Binary cross-entropy of activations and the hash center of their class, plus quantization."""
+
+    quantization = 0.05
+    """Weight of the mean of (|y| - 1)^2 for the outputs y = tanh(W f + e)."""
+    pairwise = 0.0
+    """Weight of the likelihood of pairs with the slope 10 / K, as in HashNet."""
 
     def __init__(self, features: int, bits: int, classes: int):
         super().__init__(features, bits, classes)
@@ -20,10 +30,13 @@ class CSQ(Head):
         self.register_buffer("centres", (spread_targets(classes, bits) + 1) / 2)
 
     def forward(self, features: Tensor, targets: Tensor) -> Tensor:
-        """Return L_C + lambda_1 L_Q (source, equations 4 to 8) with log cosh as the smooth L1."""
+        """Return the central similarity of (y + 1) / 2 plus the other terms."""
         logits = self.hash(features)
-        central = functional.binary_cross_entropy_with_logits(logits, self.centres[targets])
-        away = (2 * torch.sigmoid(logits) - 1).abs() - 1
-        quantization = torch.log(torch.cosh(away)).sum(1).mean()
-        loss: Tensor = central + QUANTIZATION * quantization
+        outputs = torch.tanh(logits)  # (y + 1) / 2 is the sigmoid of twice the logits
+        central = functional.binary_cross_entropy_with_logits(2 * logits, self.centres[targets])
+        loss: Tensor = central + self.quantization * (outputs.abs() - 1).square().mean()
+        if self.pairwise:
+            products = 10 / self.bits * outputs @ outputs.T
+            likelihood = negative_log_likelihood(products, similarity(targets))
+            loss = loss + self.pairwise * mean_over_pairs(likelihood)
         return loss

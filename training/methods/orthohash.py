@@ -1,4 +1,9 @@
-"""OrthoHash (Hoe et al. 2021, "One Loss for All"): cosine to fixed spread targets, codes in BN."""
+"""OrthoHash (Hoe et al. 2021, "One Loss for All"): cosine to fixed spread targets, codes in BN.
+
+Compared with the authors' code (github.com/kamwoh/orthohash): the loss, the scale and the margin
+(0.3 in its command for CIFAR-10) are the same. Its batch norm has an affine part, and its layer no
+bias. Its targets are random, or (codebook "O") far apart, as here.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +14,6 @@ from torch.nn import functional
 from training.methods.base import Head, spread_targets
 from training.methods.linear_map import LinearMap
 
-SCALE, MARGIN = 8.0, 0.2  # the source's values for 64 bits
-
 
 class OrthoHash(Head):
     """Cross-entropy over s (cos(v, o_c) - m [c is the label]); v batch-normalized, o_c fixed.
@@ -18,6 +21,11 @@ class OrthoHash(Head):
     The batch norm has no affine part. It centers each bit, so the bit is 1 half of the time. The
     cosine to a +-1 target keeps v close to binary, so no quantization term is needed.
     """
+
+    scale = 8.0
+    """s."""
+    margin = 0.2
+    """m."""
 
     def __init__(self, features: int, bits: int, classes: int):
         super().__init__(features, bits, classes)
@@ -30,10 +38,10 @@ class OrthoHash(Head):
         return functional.normalize(self.norm(self.hash(features))) @ self.targets.T
 
     def forward(self, features: Tensor, targets: Tensor) -> Tensor:
-        """Return the large-margin cosine softmax loss (source, equation 7)."""
+        """Return the large-margin cosine softmax loss."""
         cosine = self.cosine(features)
-        margin = MARGIN * functional.one_hot(targets, self.classes)
-        return functional.cross_entropy(SCALE * (cosine - margin), targets)
+        margin = self.margin * functional.one_hot(targets, self.classes)
+        return functional.cross_entropy(self.scale * (cosine - margin), targets)
 
     def linear(self) -> LinearMap:
         """Return the hash layer with the batch norm folded into it."""

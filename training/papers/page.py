@@ -25,6 +25,7 @@ TITLES = {
     "table3": "Table 3 of the seed paper",
     "cifar10": "CIFAR-10: supervised methods",
     "cifar10_unlabelled": "CIFAR-10: methods without labels",
+    "cifar10_search": "CIFAR-10: search for settings",
     "handmade": "Hand-made systems",
     "unlabelled": "A code for photos without labels",
     "multi_index": "Multi-index hashing with correlated bits apart",

@@ -13,6 +13,7 @@ VERBS = {
     "low-rank-pruned": ("low_rank_pruned", "Judge low-rank and pruned hash networks."),
     "alexnet": ("alexnet", "Train the small AlexNet-shaped network that other tables need."),
     "cifar10": ("cifar10", "Run hashing methods on CIFAR-10 by the survey's protocol."),
+    "cifar10-search": ("cifar10_search", "Search the settings of the methods of cifar10."),
     "cifar10-unlabelled": ("cifar10_unlabelled", "Run methods without labels on CIFAR-10."),
     "handmade": ("handmade", "Judge VHB and SSFS beside global features and networks."),
     "clips": ("clips", "Judge clips, sound and heading as queries."),

@@ -8,7 +8,7 @@
 DIR is the official folder cifar-10-batches-py, or a tree train/CLASS/ and test/CLASS/ of pictures.
 Features and finished runs are kept in --out, and a command that was interrupted goes on from there.
 The full table is written to training/results/papers/cifar10.json; with fewer methods, lengths or
-seeds, or with --validation or --tiny, to --out.
+seeds, or with --validation, --size or --tiny, to --out.
 """
 
 from __future__ import annotations
@@ -57,6 +57,8 @@ def choose_systems(text: str) -> dict[str, System]:
 @click.option("--seeds", type=click.IntRange(1), default=SEEDS, show_default=True,
               help="Seeds per row, from 1.")  # fmt: skip
 @click.option("--validation", is_flag=True, help="Judge on validation images, to choose settings.")
+@click.option("--size", type=click.IntRange(32), default=SIZE, show_default=True,
+              help="Side in pixels to which an image is scaled.")  # fmt: skip
 @click.option("--tiny", is_flag=True, help="One seed, 12 bits, 2 epochs, small pictures.")
 @click.option("--only-finished", is_flag=True, help="Train nothing; write what is finished.")
 @click.option("--out", type=Path, default=Path("build/papers/cifar10"), show_default=True)
@@ -70,6 +72,7 @@ def main(
     bits: str,
     seeds: int,
     validation: bool,
+    size: int,
     tiny: bool,
     only_finished: bool,
     out: Path,
@@ -83,12 +86,13 @@ def main(
         plan = replace(_TINY, systems=chosen, validation=validation)
     images = open_images(data)
     split = split_images(images, data)
-    size, views = (_TINY_SIZE, _TINY_VIEWS) if tiny else (SIZE, VIEWS)
+    usual = size == SIZE
+    size, views = (_TINY_SIZE, _TINY_VIEWS) if tiny else (size, VIEWS)
     material = load_material(images, split, weights, out, size, views)
     finished = FinishedRuns(out / "runs.jsonl")
     if not only_finished:
         run_all(plan, material, finished)
-    full = not (methods or tiny or validation) and bits == LENGTHS and seeds == SEEDS
+    full = not (methods or tiny or validation) and bits == LENGTHS and seeds == SEEDS and usual
     result = table(plan, material, finished, COMMAND)
     folder = results or (RESULTS if full else out)
     log(f"written: {write_table('cifar10', result, folder)}")

@@ -22,7 +22,7 @@ from training.papers.cifar10.features import SIZE, VIEWS, load_material
 from training.papers.cifar10.images import open_images
 from training.papers.cifar10.runs import Plan, run_all
 from training.papers.cifar10.split import split_images
-from training.papers.cifar10.unlabelled import SYSTEMS, rows
+from training.papers.cifar10.unlabelled import EPOCHS, HIDDEN, SYSTEMS, rows
 from training.papers.files import FinishedRuns
 from training.papers.rows import RESULTS, SEEDS, Table, write_table
 from training.papers.times import timed
@@ -64,8 +64,9 @@ def main(
         f" {len(split.training):,} of which are fitted to, without their labels.",
         rows(plan, material, finished),
         (
-            "The same stored features, views, epochs, batches and ranking as in the table of the"
-            " supervised methods.",
+            "The same stored features, views, batches and ranking as in the table of the supervised"
+            f" methods; {EPOCHS.epochs} epochs, with a layer of {HIDDEN} units below the code where"
+            " a method works with any, and one training for each length.",
             "UH-BDNN was published with neighbors by Euclidean distance as the truth, not labels,"
             " so its figures cannot stand beside these.",
         ),

@@ -1,10 +1,15 @@
 """CNNH (Xia et al. 2014, "Supervised Hashing via Image Representation Learning"): two stages.
 
-Stage 1 finds codes H in [-1, 1] that minimize || S - H H' / K ||^2 (source, equation 1) by
+Stage 1 finds codes H in [-1, 1] that minimize || S - H H' / K ||^2 by
 coordinate descent, S_ij = 1 for similar and -1 for other images. Stage 2 trains the network to give
 these codes. With one label per image all rows of a class in S are equal, and codes that differ
 within a class cannot be better: replacing them by the best one among them does not increase any
 term. So stage 1 needs one row per class.
+
+Authors' code was not found (looked for on GitHub and in the stored pages). Compared with a third
+party's code (github.com/swuxyj/DeepHash-pytorch, CNNH.py): the slope, the curve and the bounded
+step of the descent are the same. Its order of the entries is random, and its stage 2 regresses
+linear outputs.
 """
 
 from __future__ import annotations
@@ -30,7 +35,8 @@ def error_of(codes: NDArray[np.float64]) -> float:
 def descend(codes: NDArray[np.float64]) -> NDArray[np.float64]:
     """Minimize `error_of` from `codes` [C, K], one entry at a time, within [-1, 1].
 
-    A step goes to the minimum of the second-order expansion in that entry (source, equation 5).
+    A step goes to the minimum of the second-order expansion in that entry (formulas 6 to 8 in that
+    code).
     """
     codes = codes.copy()
     classes, bits = codes.shape

@@ -1,4 +1,8 @@
-"""DPSH (Li, Wang & Kang 2016, "Deep Supervised Hashing with Pairwise Labels")."""
+"""DPSH (Li, Wang & Kang 2016, "Feature Learning based Deep Supervised Hashing").
+
+Compared with an author's code (github.com/jiangqy/DPSH-pytorch): the formulas are the same. It
+pairs the images of a batch with the stored outputs of all training images, and its eta is 50.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +14,13 @@ from training.methods.survey.pairs import mean_over_pairs, negative_log_likeliho
 
 
 class DPSH(Head):
-    """Likelihood of pairs with theta = u_i u_j / 2, plus eta |b - u|^2 (source, equations 2 and 5).
+    """Likelihood of pairs with theta = u_i u_j / 2, plus eta |b - u|^2.
 
-    The source pairs each image of a batch with all n training images, for eta = 10. Pairs within
-    the batch have the same proportions with eta / n times the quantization error of an image.
+    The source pairs each image of a batch with all n training images. Pairs within the batch have
+    the same proportions with eta / n times the quantization error of an image.
     """
 
-    eta = 10.0
+    eta = 50.0
     images = 5000
     """n, the training images of the source."""
 

@@ -1,6 +1,12 @@
 """DRSCH (Zhang et al. 2015, "Bit-Scalable Deep Hashing With Regularized Similarity Learning").
 
 Every bit has a weight in the distance. A shorter code keeps the bits with the largest weights.
+
+Compared with the authors' code (github.com/ruixuejianfei/BitScalableDeepHash, its loss, sigmoid and
+product layers and the network for 64 bits): the hinge of squared distances of weighted codes in
+[-1, 1], its margin (5, for 64 bits) and the weight of the regularization are the same. There the
+margin grows with the steps, the weights are free, and the regularization is tr(V L V') with a
+Laplacian L whose data are not in the repository; here the neighbors by the features stand for it.
 """
 
 from __future__ import annotations
@@ -12,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from training.methods.base import Head
-from training.methods.survey.pairs import draw_triplets
+from training.methods.survey.pairs import draw_triplets, squared_distances
 
 
 class DSCH(Head):
@@ -20,15 +26,15 @@ class DSCH(Head):
 
     triplets = 20
     """Triplets per image of a batch."""
-    margin = 0.125
-    """C of the source, as a share of the total weight of the bits."""
-    consistency = 0.01
-    """lambda of the source, the weight of the regularization."""
+    margin = 5 / 64
+    """Of the squared distances, per bit."""
+    consistency = 0.001
+    """Weight of the regularization."""
     neighbours = 5
     """Images of a batch that count as similar in appearance."""
 
     def activations(self, features: Tensor) -> Tensor:
-        """Return the relaxed codes in [-1, 1], float [N, K]: tanh, as in the source."""
+        """Return the relaxed codes in [-1, 1], float [N, K]: tanh."""
         return torch.tanh(self.hash(features))
 
     def weights(self) -> Tensor:
@@ -38,13 +44,12 @@ class DSCH(Head):
     def forward(self, features: Tensor, targets: Tensor) -> Tensor:
         """Return the mean hinge of random triplets plus `consistency` times the regularization."""
         codes = self.activations(features)
-        weighted = codes * self.weights()
-        affinity = weighted @ codes.T / (2 * self.bits)  # (1 - 2 d / K) / 2 for +-1 codes
+        distances = squared_distances(codes * self.weights().sqrt()) / self.bits
         image, near, far = draw_triplets(targets, self.triplets)
         loss = self.consistency * self._inconsistency(features, codes)
         if len(image) == 0:
             return loss
-        apart = affinity[image, far] - affinity[image, near] + self.margin
+        apart = distances[image, near] - distances[image, far] + self.margin
         return loss + apart.clamp_min(0).mean()
 
     def _inconsistency(self, features: Tensor, codes: Tensor) -> Tensor:

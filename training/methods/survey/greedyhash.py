@@ -1,4 +1,8 @@
-"""GreedyHash (Su et al. 2018, "Towards Fast Optimization for Accurate Hash Coding in CNN")."""
+"""GreedyHash (Su et al. 2018, "Towards Fast Optimization for Accurate Hash Coding in CNN").
+
+Compared with the authors' code (github.com/ssppp/GreedyHash, cifar1.py): the same loss and
+constant.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,7 @@ from training.methods.base import Head
 class GreedyHash(Head):
     """Cross-entropy of a classifier that sees sign(h), plus alpha mean |h - sign(h)|^3.
 
-    The gradient of the signs passes to h unchanged (source, equations 7 to 9 and section 3.2).
+    The gradient of the signs passes to h unchanged.
     """
 
     penalty = 0.1
@@ -20,7 +24,7 @@ class GreedyHash(Head):
 
     def __init__(self, features: int, bits: int, classes: int):
         super().__init__(features, bits, classes)
-        self.classifier = nn.Linear(bits, classes)
+        self.classifier = nn.Linear(bits, classes, bias=False)
 
     def forward(self, features: Tensor, targets: Tensor) -> Tensor:
         """Return the mean loss of the batch."""

@@ -1,4 +1,9 @@
-"""HashNet (Cao et al. 2017, "Deep Learning to Hash by Continuation")."""
+"""HashNet (Cao et al. 2017, "Deep Learning to Hash by Continuation").
+
+Compared with the authors' code (github.com/thuml/HashNet, the PyTorch version): the slope, 10 / K,
+and beta are the same. The weights of the pairs are those of its `pairwise_loss_updated`. It draws
+the two images of a pair from two batches.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +17,13 @@ from training.methods.survey.pairs import negative_log_likelihood, similarity
 class HashNet(Head):
     """Weighted likelihood of pairs of h = tanh(beta z), with beta growing in stages.
 
-    Similar pairs weigh |S| / |S_1|, others |S| / |S_0|, and the sigmoid has the slope alpha < 1
-    (source, equations 2 to 4, algorithm 1).
+    Similar pairs weigh |S| / |S_1|, others |S| / |S_0|, and the sigmoid has the slope alpha < 1.
     """
 
-    stages = 10
-    sharpest = 10.0
-    """beta of the last stage; it is 1 in the first."""
+    stages = 50
+    """The authors' code sets beta every 200 of 10,000 steps, to sqrt(1 + 0.005 step)."""
+    sharpest = 51**0.5
+    """beta at the end of a training; it is 1 in the first stage."""
     slope = 10.0
     """alpha times the number of bits."""
 
@@ -29,7 +34,7 @@ class HashNet(Head):
     def begin(self, share: float) -> float:
         """Set beta for the stage of the training."""
         stage = min(int(share * self.stages), self.stages - 1)
-        self.beta = self.sharpest ** (stage / max(self.stages - 1, 1))
+        self.beta = (1 + (self.sharpest**2 - 1) * stage / self.stages) ** 0.5
         return 1.0
 
     def forward(self, features: Tensor, targets: Tensor) -> Tensor:

@@ -1,11 +1,16 @@
 """UH-BDNN (Do, Doan & Cheung 2016, ECCV): a layer that outputs the code and reconstructs the input.
 
-With m photos X, code layer H and B in {-1, 1}, the source (section 2.1) minimizes
+With m photos X, code layer H and B in {-1, 1}, the source minimizes
 
     J = |X - W B - c|^2 / 2m + l1 sum |W|^2 / 2 + l2 |H - B|^2 / 2m + l3 |H H' / m - I|^2 / 2
         + l4 |H 1|^2 / 2m
 
-by turns: the layers by L-BFGS with B fixed, and B bit by bit in closed form (section 2.2).
+by turns: the layers by L-BFGS with B fixed, and B bit by bit in closed form.
+
+Compared with the authors' code (github.com/dzungdoan6/uh-bdnn): the cost, its weights, the units of
+the layers, the start of B and the step for a bit are the same. There, the layers start from
+principal directions of their inputs, inputs are scaled to [0, 1], ten passes over the bits follow
+one another, and a turn that does not help on validation images is the last.
 """
 
 from __future__ import annotations

@@ -3,6 +3,10 @@
 Two views of a photo get codes b ~ Bernoulli(p), p = sigmoid(encoder). The contrastive loss NT-Xent
 (Chen et al. 2020) with the cosine of the codes makes them alike, and different from those of all
 other photos of the batch. The bottleneck is the divergence of the two distributions.
+
+Compared with the authors' code (github.com/qiuzx2/CIBHash, model/CIBHash.py): the contrastive loss,
+the divergence, the temperature and the weight are the same. The code takes b = sign(p - 0.5)
+instead of a sample, and no gradient for the second distribution of a divergence.
 """
 
 from __future__ import annotations

@@ -1,9 +1,15 @@
 """DeepBit (Lin, Lu, Chen & Zhou 2016, CVPR): binary, evenly distributed, rotation-invariant bits.
 
-The source trains the last layer of VGG-16 with three losses (its section 3). The even distribution
-counts bits, which has no gradient; here, as in the authors' code, it passes straight through to the
-values. Rotated views are the augmented ones: rotated by up to 10 degrees like those
-of the source, and also cropped and mirrored.
+The source trains the last layer of VGG-16 with three losses. The even distribution counts bits,
+which has no gradient; here it passes straight through to the values. Rotated views are the
+augmented ones: rotated by up to 10 degrees like those of the source, and also cropped and mirrored.
+
+Compared with the authors' code (github.com/kevinlin311tw/cvpr16-deepbit, its three loss layers and
+its networks for CIFAR-10): the terms are the same. There, values pass a ReLU and a bit is value >
+0.5; the weight of the rotation is 0.001, less for larger angles, and joins after 50,000 of 55,000
+steps at a tenth of the rate; the even distribution is also divided by the images of a batch. The
+backward steps of its first two losses move all outputs of a batch by one number, which is another
+gradient than that of the losses.
 """
 
 from __future__ import annotations

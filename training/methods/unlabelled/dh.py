@@ -1,11 +1,16 @@
 """DH (Liong, Lu, Wang, Moulin & Zhou 2015, CVPR): a network of three layers with three constraints.
 
-With N images, outputs H of the last layer and B = sign(H), the source (section 3.2) minimizes
+With N images, outputs H of the last layer and B = sign(H), the source minimizes
 
     |B - H|^2 / 2 - l1 tr(H H') / 2 N + l2 sum |W W' - I|^2 / 2 + l3 sum (|W|^2 + |c|^2) / 2:
 
 the codes lose little, the bits are balanced (their variance is maximal), and the directions are
 independent. All terms are divided by N here.
+
+Authors' code was not found, nor the paper's text (looked for on GitHub and in the stored pages).
+Compared with a third party's code in TensorFlow, whose docstring gives the weights 1, 100, 0.001
+and 0.001: the four terms and these weights are the same. The units of the layers could not be
+checked.
 """
 
 from __future__ import annotations
@@ -18,9 +23,9 @@ from torch import Tensor, nn
 from training.methods.unlabelled.base import Budget, Unlabelled, principal
 
 BALANCE, INDEPENDENCE, DECAY = 100.0, 1e-3, 1e-3
-"""lambda 1 to 3 of the source."""
+"""lambda 1 to 3."""
 LAYERS = {16: (60, 30), 32: (80, 50), 64: (100, 80)}
-"""Longest code in bits -> units of the two layers below it, as in the source."""
+"""Longest code in bits -> units of the two layers below it."""
 
 
 class DH(Unlabelled):

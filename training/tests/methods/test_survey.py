@@ -11,6 +11,9 @@ import pytest
 import torch
 
 from training.methods.base import Head
+from training.methods.csq import CSQ
+from training.methods.dlbh import DLBH
+from training.methods.ssdh import SSDH
 from training.methods.survey import cnnh, dnnh, drsch, dsrh, pairs
 from training.methods.survey.bdnn import BDNN
 from training.methods.survey.dhn import DHN
@@ -76,26 +79,28 @@ def test_dpsh() -> None:
         return -(s * theta - math.log(1 + math.exp(theta)))
 
     away = sum(sum((math.copysign(1, x) - x) ** 2 for x in row) for row in u) / len(u)
-    expected = over_pairs(term) + 10 / 5000 * away
+    expected = over_pairs(term) + 50 / 5000 * away
     assert loss_of(head, features, targets) == pytest.approx(expected)
 
 
-def test_dhn() -> None:
+@pytest.mark.parametrize(("slope", "factor"), [(None, 1.0), (10.0, 10 / BITS)])
+def test_dhn(slope: float | None, factor: float) -> None:
     head, features, targets = prepared(DHN)
+    head.slope = slope
     z = [[math.tanh(x) for x in row] for row in outputs(head, features)]
 
     def prior(row: list[float]) -> float:
         return sum(math.log(math.cosh(abs(x) - 1)) for x in row)
 
     def term(i: int, j: int, s: int) -> float:
-        product = dot(z[i], z[j])
-        cross = math.log(1 + math.exp(product)) - s * product
-        return cross + float(head.quantization) * (prior(z[i]) + prior(z[j]))
+        product = factor * dot(z[i], z[j])
+        return math.log(1 + math.exp(product)) - s * product
 
-    assert loss_of(head, features, targets) == pytest.approx(over_pairs(term))
+    expected = over_pairs(term) + 0.2 * sum(map(prior, z)) / len(z)
+    assert loss_of(head, features, targets) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize(("share", "beta"), [(0.0, 1.0), (0.55, 10 ** (5 / 9)), (1.0, 10.0)])
+@pytest.mark.parametrize(("share", "beta"), [(0.0, 1.0), (0.021, 2**0.5), (1.0, 50**0.5)])
 def test_hashnet(share: float, beta: float) -> None:
     head, features, targets = prepared(HashNet)
     head.begin(share)
@@ -115,14 +120,14 @@ def test_hashnet(share: float, beta: float) -> None:
 def test_bdnn() -> None:
     head, features, targets = prepared(BDNN)
     h = np.array(outputs(head, features)).T  # [K, m], as in the source
-    m = len(LABELS)
+    m, n = len(LABELS), 30_000
     s = np.where(np.array(LABELS)[:, None] == np.array(LABELS), 1, -1)
     expected = (
-        np.linalg.norm(h.T @ h / BITS - s) ** 2 / (2 * m)
-        + head.quantization / (2 * m) * np.linalg.norm(h - np.sign(h)) ** 2
-        + head.independence / 2 * np.linalg.norm(h @ h.T / m - np.eye(BITS)) ** 2
-        + head.balance / (2 * m) * np.linalg.norm(h @ np.ones(m)) ** 2
-    ) / m
+        np.linalg.norm(h.T @ h / BITS - s) ** 2 / (2 * m**2)
+        + 5 / (2 * m * n) * np.linalg.norm(h - np.sign(h)) ** 2
+        + 1 / (2 * n) * np.linalg.norm(h @ h.T / m - np.eye(BITS)) ** 2
+        + 5e-5 / (2 * m**2) * np.linalg.norm(h @ np.ones(m)) ** 2
+    )
     assert loss_of(head, features, targets) == pytest.approx(expected)
 
 
@@ -156,25 +161,24 @@ def test_the_slices_of_dnnh_cover_the_features() -> None:
 def test_dsrh(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dsrh, "draw_triplets", every_triplet)
     head, features, targets = prepared(dsrh.DSRH)
-    margin = float(head.margin)
     h = [[2 / (1 + math.exp(-x)) - 1 for x in row] for row in outputs(head, features)]
 
     def distance(i: int, j: int) -> float:
         return (BITS - dot(h[i], h[j])) / 2
 
     def term(i: int, j: int, k: int) -> float:
-        return max(0.0, (distance(i, j) - distance(i, k)) / BITS + margin)
+        return max(0.0, distance(i, j) - distance(i, k) + 5)
 
     means = np.array(h).mean(0)
-    expected = over_triplets(term) + head.balance / 2 * float((means**2).mean())
-    assert loss_of(head, features, targets) == pytest.approx(expected)
+    expected = over_triplets(term) + float((means**2).sum()) / 2 / len(LABELS)
+    assert loss_of(head, features, targets) == pytest.approx(expected / BITS)
 
 
 @pytest.mark.parametrize("method", [drsch.DSCH, drsch.DRSCH])
 def test_drsch(method: type[drsch.DSCH], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(drsch, "draw_triplets", every_triplet)
     head, features, targets = prepared(method)
-    w, margin = np.ones(BITS), float(head.margin)
+    w = np.ones(BITS)
     if isinstance(head, drsch.DRSCH):
         w = np.arange(1.0, BITS + 1) ** 2
         head.scale.data = torch.arange(1.0, BITS + 1).double()
@@ -183,10 +187,10 @@ def test_drsch(method: type[drsch.DSCH], monkeypatch: pytest.MonkeyPatch) -> Non
     r = np.tanh(np.array(outputs(head, features)))
 
     def distance(i: int, j: int) -> float:
-        return float((w * (1 - r[i] * r[j])).sum()) / 2
+        return float((w * (r[i] - r[j]) ** 2).sum())
 
     def term(i: int, j: int, k: int) -> float:
-        return max(0.0, (distance(i, j) - distance(i, k)) / BITS + margin)
+        return max(0.0, (distance(i, j) - distance(i, k)) / BITS + 5 / 64)
 
     x = features.numpy() / np.linalg.norm(features.numpy(), axis=1, keepdims=True)
     away = []
@@ -201,7 +205,6 @@ def test_greedyhash() -> None:
     head, features, targets = prepared(GreedyHash)
     h = np.array(outputs(head, features))
     logits = np.sign(h) @ head.classifier.weight.detach().numpy().T
-    logits += head.classifier.bias.detach().numpy()
     shifted = np.exp(logits)[range(len(LABELS)), LABELS] / np.exp(logits).sum(1)
     expected = -np.log(shifted).mean() + 0.1 * (np.abs(h - np.sign(h)) ** 3).mean()
     assert loss_of(head, features, targets) == pytest.approx(expected)
@@ -215,6 +218,40 @@ def test_greedyhash_passes_the_gradient_of_the_signs() -> None:
     head(features, targets).backward()
     expected = values.grad.T @ features
     torch.testing.assert_close(head.hash.weight.grad, expected)
+
+
+@pytest.mark.parametrize("pairwise", [0.0, 0.2])
+def test_csq(pairwise: float) -> None:
+    head, features, targets = prepared(CSQ)
+    head.pairwise = pairwise
+    y = np.tanh(np.array(outputs(head, features)))
+    centres = head.centres.numpy()[LABELS]
+    assert set(centres.ravel()) == {0.0, 1.0}
+    chance = np.where(centres == 1, (1 + y) / 2, (1 - y) / 2)
+
+    def term(i: int, j: int, s: int) -> float:
+        product = 10 / BITS * float(y[i] @ y[j])
+        return math.log(1 + math.exp(product)) - s * product
+
+    expected = -np.log(chance).mean() + 0.05 * ((np.abs(y) - 1) ** 2).mean()
+    expected += pairwise * over_pairs(term)
+    assert loss_of(head, features, targets) == pytest.approx(expected)
+
+
+def test_ssdh_weighs_the_added_terms() -> None:
+    head, features, targets = prepared(SSDH)
+    a = torch.sigmoid(head.hash(features)).detach().numpy()
+    added = ((a.mean(1) - 0.5) ** 2).mean() - ((a - 0.5) ** 2).mean()
+    one = loss_of(head, features, targets)
+    head.weight = 0.5
+    assert one - loss_of(head, features, targets) == pytest.approx(added / 2)
+
+
+def test_dlbh_in_one_stage_has_its_latent_layer_from_the_start() -> None:
+    head, _, _ = prepared(DLBH)
+    assert head.begin(0.0) == 1 and head.tuning and head.begin(0.5) == 0.1 and not head.tuning
+    head.switch, head.feature_rate = 0.0, 1.0
+    assert head.begin(0.0) == 1 and not head.tuning
 
 
 def test_cnnh_learns_the_codes_of_stage_1() -> None:

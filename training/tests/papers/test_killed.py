@@ -28,6 +28,7 @@ FINISHED = {
     "handmade": "handmade/runs.jsonl",
     "transmission": "handmade/transmission.jsonl",
     "clips": "clips/done.jsonl",
+    "cifar10-search": "cifar10/search.jsonl",
     "cifar10": "cifar10/runs.jsonl",
     "cifar10-unlabelled": "cifar10/unlabelled.jsonl",
     "table3": "table3/runs.jsonl",

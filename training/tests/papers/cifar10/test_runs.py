@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,17 +11,18 @@ import pytest
 from click.testing import CliRunner
 
 from training.__main__ import main
-from training.papers.cifar10 import features, runs
+from training.papers.cifar10 import features, runs, search
 from training.papers.cifar10.features import Material, load_material
 from training.papers.cifar10.fit import Budget, train
 from training.papers.cifar10.images import open_images
 from training.papers.cifar10.runs import Plan, judge_codes, planned, run_all
+from training.papers.cifar10.settings import LOSSES, RATE, described, settings
 from training.papers.cifar10.split import Split, split_images
 from training.papers.cifar10.systems import SYSTEMS
 from training.papers.cifar10.table import table
 from training.papers.files import FinishedRuns
 from training.papers.published import CIFAR10
-from training.papers.rows import read_table
+from training.papers.rows import RESULTS, read_table
 
 
 @pytest.fixture
@@ -64,30 +66,32 @@ def test_every_system_learns_clusters(name: str, material: Material) -> None:
     system = SYSTEMS[name]
     budget = Budget(**{**vars(system.budget), "epochs": 10, "batch": 50})
     bits, judged = system.trainings((12,))[0]
-    trained = system.fit(material, bits, 1, budget)
+    trained = system.fit(material, (bits,), 1, budget)
     assert judge_codes(trained, material, judged)[12] > 0.8
 
 
 def test_a_run_depends_on_its_seed_only(material: Material) -> None:
     method = SYSTEMS["hashnet"]
     one, again, other = (
-        method.fit(material, 8, seed, Budget(epochs=2, batch=50)).codes(material.features)
-        for seed in (1, 1, 2)
+        method.fit(material, (8, 12), seed, Budget(epochs=2, batch=50)).codes for seed in (1, 1, 2)
     )
-    np.testing.assert_array_equal(one, again)
-    assert (one != other).any()
+    assert one[8].shape == (600, 8) and one[12].shape == (600, 12)
+    for bits in (8, 12):
+        np.testing.assert_array_equal(one[bits], again[bits])
+        assert (one[bits] != other[bits]).any()
 
 
 def test_an_unknown_setting_of_a_method_is_refused(material: Material) -> None:
     from training.methods import SUPERVISED
 
     with pytest.raises(AttributeError, match="DPSH has no setting etha"):
-        train(SUPERVISED["dpsh"], material, 8, 1, Budget(epochs=1, options={"etha": 1.0}))
+        train(SUPERVISED["dpsh"], material, (8,), 1, Budget(epochs=1, options={"etha": 1.0}))
 
 
 def test_shorter_codes_keep_the_bits_with_the_largest_weights(material: Material) -> None:
-    trained = SYSTEMS["drsch-truncated"].fit(material, 64, 1, Budget(epochs=5, batch=50))
-    assert trained.weights is not None and trained.weights.shape == (64,)
+    trained = SYSTEMS["drsch-truncated"].fit(material, (64,), 1, Budget(epochs=5, batch=50))
+    weights = trained.weights[64]
+    assert weights is not None and weights.shape == (64,)
     found = judge_codes(trained, material, (8, 64))
     assert 0.5 < found[8] <= 1 and 0.5 < found[64] <= 1
 
@@ -100,17 +104,17 @@ def test_finished_runs_are_skipped(
 
     def judge(run: runs.Run, *_: object) -> dict[str, object]:
         judged.append((run.name, run.bits, run.seed))
-        if len(judged) == 4:
+        if len(judged) == 3:
             raise KeyboardInterrupt
-        return {"map": {str(run.bits): 50.0 + run.seed}, "seconds": 2.0}
+        return {"map": dict.fromkeys(map(str, run.judged), 50.0 + run.seed), "seconds": 2.0}
 
     monkeypatch.setattr(runs, "judge", judge)
     with pytest.raises(KeyboardInterrupt):
         run_all(plan, material, FinishedRuns(tmp_path / "runs.jsonl"))
     run_all(plan, material, FinishedRuns(tmp_path / "runs.jsonl"))
-    assert len(judged) == 9 and len(set(judged)) == 8
+    assert len(judged) == 5 and len(set(judged)) == 4
     run_all(plan, material, FinishedRuns(tmp_path / "runs.jsonl"))
-    assert len(judged) == 9
+    assert len(judged) == 5
     longer = Plan(plan.systems, plan.lengths, plan.seeds, epochs=2)
     assert not {json.dumps(run.key) for run in planned(plan, material)} & {
         json.dumps(run.key) for run in planned(longer, material)
@@ -126,6 +130,52 @@ def test_a_row_without_runs_says_so(material: Material, tmp_path: Path) -> None:
     plan = Plan({"dpsh": SYSTEMS["dpsh"]}, (12,), (1,))
     row = table(plan, material, FinishedRuns(tmp_path / "runs.jsonl"), "command").rows[0]
     assert row.missing.startswith("not run yet") and not row.values
+
+
+def test_every_method_has_as_many_settings() -> None:
+    assert set(LOSSES) == set(SYSTEMS) - {"drsch-truncated"}
+    for name in LOSSES:
+        tried = settings(name)
+        assert len({described(budget) for budget in tried}) == 3
+        assert replace(SYSTEMS[name].budget, rate=RATE) in tried
+
+
+def test_the_settings_in_use_are_the_best_of_the_search() -> None:
+    """Of the committed search."""
+    rows = read_table(RESULTS / "cifar10_search.json").rows
+    assert SYSTEMS["drsch-truncated"].budget == SYSTEMS["drsch"].budget
+    for system in (SYSTEMS[name] for name in LOSSES):
+        tried = {row.setting: row.values[0] for row in rows if row.system == system.title}
+        assert len(tried) == 4
+        best = max(tried, key=lambda setting: tried[setting])
+        assert best == f"32 bits, {described(system.budget)}", system.title
+
+
+def test_the_search_never_ranks_the_queries(material: Material) -> None:
+    few = search.sampled(material)
+    assert len(few.split.queries) == 100 and len(few.split.training) == 300
+    places = [
+        np.flatnonzero((material.features == row).all(1))
+        for row in few.features[np.concatenate([few.split.queries, few.split.database])]
+    ]
+    assert not set(np.concatenate(places)) & set(material.split.queries)
+    assert not set(few.split.queries) & set(few.split.database)
+    np.testing.assert_array_equal(
+        few.labels[few.split.training], material.labels[material.split.training]
+    )
+
+
+def test_the_search_writes_every_setting(tree: Path, weights: Path, tmp_path: Path) -> None:
+    done = CliRunner().invoke(main, [
+        "papers", "cifar10-search", "--data", str(tree), "--weights", str(weights), "--tiny",
+        "--methods", "dlbh", "--out", str(tmp_path),
+    ])  # fmt: skip
+    assert done.exit_code == 0, done.output
+    rows = read_table(tmp_path / "cifar10_search.json").rows
+    assert len(rows) == 4 and {row.system for row in rows} == {"DLBH"}
+    assert rows[0].setting == "32 bits, rate 0.003, switch 0.5"
+    best = max(row.values[0] for row in rows)
+    assert all((row.values[0] == best) == bool(row.extra) for row in rows)
 
 
 def test_every_system_has_a_source() -> None:
