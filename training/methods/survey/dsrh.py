@@ -24,8 +24,8 @@ class DSRH(Head):
 
     triplets = 20
     """Triplets per image of a batch."""
-    margin = 5.0
-    """rho, in bits."""
+    margin = 5 / 64
+    """rho, as a share of the bits."""
     balance = 1.0
     """Weight of half the squared mean of each bit, divided by the images of the batch."""
 
@@ -40,6 +40,6 @@ class DSRH(Head):
         image, near, far = draw_triplets(targets, self.triplets)
         loss = self.balance / 2 * codes.mean(0).square().sum() / len(codes)
         if len(image):
-            apart = products[image, far] - products[image, near] + self.margin
+            apart = products[image, far] - products[image, near] + self.margin * self.bits
             loss = loss + apart.clamp_min(0).mean()
         return loss / self.bits

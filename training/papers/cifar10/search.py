@@ -8,8 +8,9 @@ from dataclasses import replace
 import numpy as np
 
 from training.papers.cifar10.features import Material
+from training.papers.cifar10.fit import Budget
 from training.papers.cifar10.runs import Plan, planned
-from training.papers.cifar10.settings import FASTER, LOSSES, described, settings
+from training.papers.cifar10.settings import EPOCHS, FASTER, HIDDEN, LOSSES, described, settings
 from training.papers.cifar10.split import Split
 from training.papers.cifar10.systems import SYSTEMS, System
 from training.papers.files import FinishedRuns
@@ -77,7 +78,7 @@ def table(tried: Plan, material: Material, finished: FinishedRuns, command: str)
             measure="MAP of validation images (%)",
             values=[value],
             one_seed_reason="one seed each",
-            extra={"chosen": "yes"} if value == max(own.values()) else {},
+            extra={"chosen": "yes" if value == max(own.values()) else "no"},
         )
         for title, own in found.items()
         for setting, value in own.items()
@@ -92,5 +93,7 @@ def table(tried: Plan, material: Material, finished: FinishedRuns, command: str)
         "The same number of settings for each method: three of its loss (three shares of dropped"
         " features where the loss has none), then the best of them at a faster rate. The best one"
         " is used at all lengths, and that of DRSCH also where its codes are truncated.",
+        f"Trained shorter than in the table, for {EPOCHS} epochs, with a layer of {HIDDEN} units"
+        f" below the codes ({Budget.hidden} for DNNH, which deals them out to the bits).",
     ]
     return Table(command, data, rows, notes)

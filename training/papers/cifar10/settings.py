@@ -8,14 +8,16 @@ from typing import Any
 from training.papers.cifar10.fit import Budget
 
 RATE, FASTER = 3e-3, 1e-2
-HIDDEN = {"dnnh": 512}
-"""Units of the layer below where they are not the usual ones: DNNH deals them out to its bits."""
+EPOCHS, HIDDEN = 15, 128
+"""Of the search: less than in the table, to be quick. DNNH deals out the hidden units to its bits,
+so it keeps them all.
+"""
 _DROPOUT: tuple[dict[str, Any], ...] = ({"dropout": 0.1}, {"dropout": 0.3}, {"dropout": 0.5})
 """For losses without a setting."""
 LOSSES: Mapping[str, tuple[dict[str, Any], ...]] = {
     "cnnh": _DROPOUT,
     "dnnh": ({"margin": 1.0}, {"margin": 2.0}, {"margin": 4.0}),
-    "dsrh": ({"margin": 2.0}, {"margin": 5.0}, {"margin": 10.0}),
+    "dsrh": ({"margin": 2 / 32}, {"margin": 5 / 32}, {"margin": 10 / 32}),
     "dsch": ({"margin": 5 / 64}, {"margin": 0.4}, {"margin": 1.0}),
     "drsch": ({"margin": 5 / 64}, {"margin": 0.4}, {"margin": 1.0}),
     "bdnn": ({"quantization": 5.0}, {"quantization": 100.0}, {"quantization": 1000.0}),
@@ -42,8 +44,8 @@ def settings(name: str) -> list[Budget]:
     for loss in LOSSES[name]:
         options = {key: value for key, value in loss.items() if key != "dropout"}
         dropout = loss.get("dropout", Budget.dropout)
-        hidden = HIDDEN.get(name, Budget.hidden)
-        found.append(Budget(rate=RATE, dropout=dropout, hidden=hidden, options=options))
+        hidden = Budget.hidden if name == "dnnh" else HIDDEN
+        found.append(Budget(EPOCHS, rate=RATE, dropout=dropout, hidden=hidden, options=options))
     return found
 
 

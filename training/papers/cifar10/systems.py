@@ -53,13 +53,12 @@ SYSTEMS: dict[str, System] = {
     "dnnh": System(
         "DNNH",
         by_labels("dnnh"),
-        Budget(rate=0.01, hidden=512, options={"margin": 4.0}),
-        differs="a layer of 512 units, dealt out to the bits",
+        Budget(rate=0.01, options={"margin": 4.0}),
     ),
     "dsrh": System(
         "DSRH",
         by_labels("dsrh"),
-        Budget(rate=0.01, options={"margin": 5.0}),
+        Budget(rate=0.01, options={"margin": 5 / 32}),
         differs="single labels, two levels of similarity",
     ),
     "dsch": System(

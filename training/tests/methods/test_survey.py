@@ -167,7 +167,7 @@ def test_dsrh(monkeypatch: pytest.MonkeyPatch) -> None:
         return (BITS - dot(h[i], h[j])) / 2
 
     def term(i: int, j: int, k: int) -> float:
-        return max(0.0, distance(i, j) - distance(i, k) + 5)
+        return max(0.0, distance(i, j) - distance(i, k) + 5 / 64 * BITS)
 
     means = np.array(h).mean(0)
     expected = over_triplets(term) + float((means**2).sum()) / 2 / len(LABELS)
