@@ -79,7 +79,7 @@ LAYERS = {
         {"__main__"},
     ),
     "training.papers": (
-        {"files", "inputs", "judging", "kept", "published"},
+        {"files", "inputs", "judging", "kept", "lengths", "published"},
         {"times"},
         {"networks", "rows"},
         {"cifar10", "handmade", "compressed", "table3", "clips", "unlabelled", "multi_index"},

@@ -20,7 +20,7 @@ from training.data.input_tensor import Floats
 from training.methods.base import Head
 from training.papers.cifar10.features import Material
 from training.papers.cifar10.ranking import Bits
-from training.papers.table3.lengths import Lengths
+from training.papers.lengths import Lengths
 
 HIDDEN = 512
 _MASKS = 2048  # patterns of dropped features; drawing new ones would take half of the time

@@ -26,7 +26,7 @@ from training.methods import SUPERVISED
 from training.models.checkpoint import digests
 from training.models.staged import Staged
 from training.papers.inputs import clean_batch
-from training.papers.table3.lengths import Lengths
+from training.papers.lengths import Lengths
 
 RECIPE = Recipe(
     stages=((112, 12),), batch=32, optimiser="adamw", rate=4e-3, features_rate=0.25, decay=0.05,

@@ -16,8 +16,8 @@ from training.methods.paper import Paper
 from training.models.alexnet import AlexNet, save_network
 from training.models.cost import cost_of
 from training.models.mobilenet_v1 import Backbone, HashNetwork
+from training.papers.lengths import Lengths
 from training.papers.rows import Row, Table, read_table, write_table
-from training.papers.table3.lengths import Lengths
 from training.papers.table3.table import hand_made
 from training.papers.table3.verdict import (
     compare,
