@@ -65,6 +65,7 @@ class Recognizer:
         radius: int | None = None,
         false_name_rate: float = FALSE_NAME_RATE,
         labels: Collection[str] | None = None,
+        second_look: bool = True,
         keep_pictures: bool = False,
         read_only: bool = False,
     ) -> None:
@@ -78,6 +79,7 @@ class Recognizer:
         `radius`: bits up to which a match counts; None: as calibrated.
         `false_name_rate`: share of unknown things that may be given a name, 0 to 1.
         `labels`: recognize only these; None: all.
+        `second_look`: hash the middle of a picture as well if it stays unknown.
         `keep_pictures`: store what is enrolled as a JPEG, for a move to another model.
 
         Raises `ModelError`, `TrustError`, `GalleryError`, `StorageError` or `InputError`.
@@ -99,6 +101,7 @@ class Recognizer:
                     radius=radius,
                     false_name_rate=false_name_rate,
                     labels=labels,
+                    second_look=second_look,
                 )
             except BaseException:
                 self.gallery.close()

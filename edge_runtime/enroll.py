@@ -35,14 +35,12 @@ from edge_runtime.image.decode import (
     read_bytes,
 )
 from edge_runtime.image.exif import read_exif_position
-from edge_runtime.image.preprocess import preprocess
+from edge_runtime.image.preprocess import CROP, preprocess, views_of
 from edge_runtime.position import Position
 from edge_runtime.recognition.pipeline import embedding_of
 
 BATCH = 32
 """Photos per commit. A power cut in the middle of a folder loses at most this many."""
-CROP = 0.7
-"""Side of a partial view, as a fraction of the picture's side."""
 KEPT_QUALITY = 90
 """JPEG quality of a kept picture (see `kept_picture`)."""
 THUMBNAIL_SIDE = 160
@@ -89,22 +87,6 @@ class EnrollResult:
         """Add the outcome of another enrollment."""
         for each in fields(self):
             setattr(self, each.name, getattr(self, each.name) + getattr(other, each.name))
-
-
-def views_of(image: Image) -> list[Image]:
-    """Return the views of a picture: the whole, its middle and its four corners.
-
-    Each is uint8 h x w x 3. The crops show what a camera sees that is nearer or points a little to
-    the side. When a third of a picture is cut off, about a dozen bits of its 64-bit code change;
-    with the crops enrolled, such queries are within a few bits again (docs/ARCHITECTURE.md has the
-    figures).
-    """
-    height, width = image.shape[:2]
-    tall, wide = round(CROP * height), round(CROP * width)
-    tops, lefts = (0, height - tall), (0, width - wide)
-    corners = [(top, left) for top in tops for left in lefts]
-    middle = ((height - tall) // 2, (width - wide) // 2)
-    return [image] + [image[y : y + tall, x : x + wide] for y, x in (middle, *corners)]
 
 
 def kept_picture(image: Image, size: int) -> bytes:

@@ -171,6 +171,8 @@ class QueryResult:
     """Labels of the nearest codes, most similar first; None if the gallery has no features."""
     embedding: Embedding | None = field(default=None, repr=False, compare=False)
     """Code and features of the image. Frames that were not hashed share that of the last one."""
+    looks: int = 1
+    """2 if the middle of the image was hashed as well."""
 
     @property
     def label(self) -> str | None:

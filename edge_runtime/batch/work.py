@@ -9,11 +9,11 @@ import numpy as np
 
 from edge_runtime.code import Embedding
 from edge_runtime.engine import Engine
-from edge_runtime.enroll import views_of
 from edge_runtime.errors import EdgeRuntimeError
 from edge_runtime.fitting.quantized import quantize
 from edge_runtime.gallery.query import VIEWS
 from edge_runtime.image.decode import decode_photo, read_bytes
+from edge_runtime.image.preprocess import views_of
 from edge_runtime.recognition.pipeline import embedding_of
 from edge_runtime.shortage import shortage
 

@@ -53,6 +53,12 @@ if TYPE_CHECKING:
 )
 @click.option("--label", "labels", multiple=True, help="Search only this label. May be repeated.")
 @click.option(
+    "--second-look/--one-look",
+    default=True,
+    show_default=True,
+    help="Whether to hash the middle of a PHOTO as well if it stays unknown.",
+)
+@click.option(
     "--together", is_flag=True, help="Give one answer for all PHOTOs, which show the same thing."
 )
 @click.option(
@@ -106,6 +112,7 @@ def command(
     explain: bool,
     neighbors: int,
     labels: tuple[str, ...],
+    second_look: bool,
     together: bool,
     fusion: Literal["vote", "best"],
     position: str | None,
@@ -154,6 +161,7 @@ def command(
             radius=radius,
             false_name_rate=false_name_rate or FALSE_NAME_RATE,
             labels=labels or None,
+            second_look=second_look and not together,
         )
         positions = _Positions(position, within, meters_per_bit, degrees_per_bit)
         if server is not None:  # its labels need not be in the gallery

@@ -9,7 +9,8 @@ the features of the frames are.
 Whether the thing is enrolled at all is judged by the mean similarity over the frames. Its limit is
 that of a single picture, lowered as far as the gallery shows that the mean over photos of one
 stranger is lower and less spread (`Calibration.of_mean`). All frames of a stranger show the same
-stranger, so most of the spread remains. One frame gives exactly the verdict of a single picture.
+stranger, so most of the spread remains. One frame gives exactly the verdict of one
+look at a picture.
 """
 
 from __future__ import annotations

@@ -209,7 +209,7 @@ def query_clip(
             image = sample.frame.image
             timer.mark("decode")
             fusion.stage_ms["decode"] += timer.stage_ms["decode"]
-            fusion.add(pipeline.query(image, near), sample.seconds)
+            fusion.add(pipeline.look(image, near), sample.seconds)
             timer = StageTimer()
             if fusion.is_sure:
                 break

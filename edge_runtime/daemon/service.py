@@ -333,6 +333,7 @@ class Service:
             pipeline.neighbors = decision.neighbours
             pipeline.radius = None if decision.radius < 0 else decision.radius
             pipeline.false_name_rate = decision.false_name_rate
+            pipeline.second_look = decision.second_look
         options = GateOptions(gate.threshold, decision.window, gate.refresh_s)
         for region in self.daemon.regions:
             region.keeps_pictures = settings.mqtt is not None and settings.mqtt.images

@@ -75,6 +75,10 @@ class Calibration:
     several_drop: float = 0.0
     """See `edge_runtime.fitting.several`."""
     several_between: float = 1.0
+    closer: Calibration | None = None
+    """The same for a query of two looks, at the whole picture and at its middle, where a label is
+    as similar as in the better one; None if a second look does not help, or if
+    pictures are enrolled without further views."""
 
     def of_mean(self, photos: float) -> Calibration:
         """Return the calibration of the mean similarity to several photos of one thing.
@@ -94,6 +98,10 @@ class Calibration:
             known_mean=self.known_mean - drop,
             known_spread=self.known_spread * shrunk,
         )
+
+    def of_looks(self, looks: int) -> Calibration:
+        """Return the calibration of queries of 1 or 2 looks."""
+        return self.closer or self if looks > 1 else self
 
     def threshold(self, false_name_rate: float = FALSE_NAME_RATE) -> float:
         """Return the similarity that a share `false_name_rate` of strangers exceeds."""

@@ -302,9 +302,16 @@ class Gallery(SoundStore):
         *,
         labels: Collection[str] | None = None,
         near: QueryPosition | None = None,
+        closer: Embedding | None = None,
     ) -> Ranking | tuple[Match, ...]:
-        """Return what `rank` returns, or where that is None, what `search` returns."""
-        return self._ask(lambda snapshot: self._memory.find(snapshot, embedding, k, labels, near))
+        """Return what `rank` returns, or where that is None, what `search` returns.
+
+        `closer` is a second look at the same thing: a picture or label is as similar as in the
+        better one.
+        """
+        return self._ask(
+            lambda snapshot: self._memory.find(snapshot, embedding, k, labels, near, closer)
+        )
 
     def calibration(self) -> Calibration | None:
         """Return how similar strangers and known things are; None if there are no features."""

@@ -7,7 +7,7 @@ gate applies only to frames from a camera.
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from copy import copy
 from dataclasses import dataclass
 
@@ -20,7 +20,7 @@ from edge_runtime.gallery.records import UNKNOWN
 from edge_runtime.image import Image
 from edge_runtime.image.change_gate import ChangeGate
 from edge_runtime.image.lazy_jpeg import Picture
-from edge_runtime.image.preprocess import preprocess
+from edge_runtime.image.preprocess import middle_of, preprocess
 from edge_runtime.position import QueryPosition
 from edge_runtime.recognition.similarity import (
     fuse_similarities,
@@ -75,6 +75,7 @@ class Pipeline:
         false_name_rate: float = FALSE_NAME_RATE,
         labels: Collection[str] | None = None,
         gate: ChangeGate | None = None,
+        second_look: bool = True,
     ) -> None:
         """Combine `engine` and `gallery`.
 
@@ -86,7 +87,15 @@ class Pipeline:
 
         `gate` decides which frames passed to `query_frame` are hashed. If a frame resembles the
         last hashed one, the lookup uses that frame's code; it still runs, because the gallery may
-        have changed. None hashes every frame. Raises `InputError` for a value out of range.
+        have changed. None hashes every frame.
+
+        With `second_look`, a picture that stays unknown is looked at again: its middle is hashed,
+        too, and a label counts as similar as in the better look. The limit for strangers is that of
+        two looks. Of a camera, the second look is at the next frame, if the gate finds that nothing
+        has changed: no frame takes two runs of the network. It needs features of the middle of each
+        enrolled picture, and no `radius`.
+
+        Raises `InputError` for a value out of range.
         """
         self.engine = engine
         self.gallery = gallery
@@ -99,15 +108,20 @@ class Pipeline:
         self.false_name_rate = false_name_rate
         self.labels = labels
         self.gate = gate
+        self.second_look = second_look
         self._skips_missing_labels = False
         self._missing: tuple[str, ...] = ()
         """Labels of `labels` that the gallery lacks, as last reported."""
         self._embedding: Embedding | None = None
+        self._closer: Embedding | None = None
+        """Of the middle of a frame that the gate found to be like the last hashed one."""
+        self._is_unsure = False
+        """Whether a second look at the last frame could still name it."""
 
     def with_gate(self, gate: ChangeGate | None) -> Pipeline:
         """Return a pipeline like this one, with another gate."""
         other = copy(self)
-        other.gate, other._embedding = gate, None
+        other.gate, other._embedding, other._closer = gate, None, None
         return other
 
     def for_labels(self, labels: Collection[str] | None) -> Pipeline:
@@ -122,6 +136,17 @@ class Pipeline:
     def query(self, image: Image, near: QueryPosition | None = None) -> QueryResult:
         """Recognize one image (uint8 H x W x 3, BGR), taken at the position `near`."""
         timer = StageTimer()
+        embedding = embedding_of(self.engine, image, timer)
+        twice = self.second_look and self.radius is None
+        result = self._search(embedding, near, timer, twice)
+        if not self._could_be_named(result):
+            return result
+        closer = embedding_of(self.engine, middle_of(image), timer)
+        return self._search(embedding, near, timer, closer=closer)
+
+    def look(self, image: Image, near: QueryPosition | None = None) -> QueryResult:
+        """Recognize one of several images of the same thing: `query` without a second look."""
+        timer = StageTimer()
         return self._search(embedding_of(self.engine, image, timer), near, timer)
 
     def query_frame(self, picture: Picture) -> QueryResult:
@@ -131,7 +156,10 @@ class Pipeline:
         `PhotoError` if the picture cannot be decoded.
         """
         timer = StageTimer()
-        return self._search(self._gated_embedding(picture, timer), None, timer)
+        embedding = self._gated_embedding(picture, timer)
+        result = self._search(embedding, None, timer, closer=self._closer)
+        self._is_unsure = self._closer is None and self._could_be_named(result)
+        return result
 
     def query_together(
         self,
@@ -143,7 +171,7 @@ class Pipeline:
 
         `edge_runtime.recognition.voting` describes the fusion methods.
         """
-        return self.fuse([self.query(image, near) for image in images], method)
+        return self.fuse([self.look(image, near) for image in images], method)
 
     def fuse(self, results: Sequence[QueryResult], method: FusionMethod = "vote") -> FusedResult:
         """Return one result for the results of several images of the same thing."""
@@ -162,15 +190,39 @@ class Pipeline:
     def _radius(self) -> int:
         return self.engine.model.radius if self.radius is None else self.radius
 
+    def _could_be_named(self, result: QueryResult) -> bool:
+        """Return whether a second look may help: the first one left the picture unknown.
+
+        The label `UNKNOWN` as the most similar one is an answer.
+        """
+        if not self.second_look or result.label is not None or not result.label_similarities:
+            return False
+        calibration = self.gallery.calibration()
+        closer = None if calibration is None else calibration.closer
+        if self.radius is not None or closer is None:
+            return False
+        best = result.label_similarities[0]
+        return best.label != UNKNOWN or best.similarity < closer.threshold(self.false_name_rate)
+
     def _search(
-        self, embedding: Embedding, near: QueryPosition | None, timer: StageTimer
+        self,
+        embedding: Embedding,
+        near: QueryPosition | None,
+        timer: StageTimer,
+        twice: bool = False,
+        closer: Embedding | None = None,
     ) -> QueryResult:
+        """Search for one look, or for two with `closer`.
+
+        With `twice`, one look is held to the limit of two: a second one may follow.
+        """
         try:
-            return self._search_labels(self.labels, embedding, near, timer)
+            return self._search_labels(self.labels, embedding, near, timer, twice, closer)
         except (NotEnrolledError, LabelError):
             if not self._skips_missing_labels:
                 raise
-            return self._search_labels(self._enrolled_labels(), embedding, near, timer)
+            enrolled = self._enrolled_labels()
+            return self._search_labels(enrolled, embedding, near, timer, twice, closer)
 
     def _enrolled_labels(self) -> list[str]:
         """Return those of `labels` that are in the gallery."""
@@ -193,20 +245,24 @@ class Pipeline:
         embedding: Embedding,
         near: QueryPosition | None,
         timer: StageTimer,
+        twice: bool,
+        closer: Embedding | None,
     ) -> QueryResult:
         if labels is not None and self.gallery.snapshot().unknown is not None:
             labels = {*labels, UNKNOWN}
-        found = self.gallery.find(embedding, self.neighbors, labels=labels, near=near)
+        found = self.gallery.find(
+            embedding, self.neighbors, labels=labels, near=near, closer=closer
+        )
         timer.mark("lookup")
         if isinstance(found, tuple):
             verdict = image_verdict(found, self._radius)
             timer.mark("decide")
             return QueryResult(verdict, found, timer.stage_ms, embedding=embedding)
-        verdict = similarity_verdict(
-            found.labels, found.calibration, self.false_name_rate, self.radius
-        )
+        looks = 1 if closer is None else 2
+        calibration = found.calibration.of_looks(2 if twice else looks)
+        verdict = similarity_verdict(found.labels, calibration, self.false_name_rate, self.radius)
         timer.mark("decide")
-        return QueryResult(verdict, found.matches, timer.stage_ms, found.labels, embedding)
+        return QueryResult(verdict, found.matches, timer.stage_ms, found.labels, embedding, looks)
 
     def _gated_embedding(self, picture: Picture, timer: StageTimer) -> Embedding:
         if self.gate is None:
@@ -217,17 +273,22 @@ class Pipeline:
         changed = self.gate.should_hash(small)
         timer.mark("gate")
         if changed or self._embedding is None:
-            self._embedding = None  # if hashing fails, the last one must not answer for this frame
+            # If hashing fails, the last ones must not answer for this frame.
+            self._embedding = self._closer = None
             if square is None:
                 square = self._preprocess(picture, timer)
             self._embedding = self.engine.embed(square, timer)
+        elif self._is_unsure and self._closer is None:
+            self._closer = self.engine.embed(self._preprocess(picture, timer, middle_of), timer)
         return self._embedding
 
-    def _preprocess(self, picture: Picture, timer: StageTimer) -> Image:
+    def _preprocess(
+        self, picture: Picture, timer: StageTimer, view: Callable[[Image], Image] = lambda it: it
+    ) -> Image:
         encoded = picture.encoded
         image = picture.image
         if encoded:
             timer.mark("decode")
-        square = preprocess(image, self.engine.model.input.size)
+        square = preprocess(view(image), self.engine.model.input.size)
         timer.mark("fit")
         return square

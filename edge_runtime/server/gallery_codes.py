@@ -103,6 +103,8 @@ def _ranked(memory: GalleryMemory, each: Query) -> Answer | None:
     if calibration is None or len(each.features) != index.values.shape[1]:
         return None
     scope = each.scope
-    found = rank(index, calibration, Embedding(each.code, each.features), scope.k, near=scope.near)
+    found = rank(
+        index, calibration, [Embedding(each.code, each.features)], scope.k, near=scope.near
+    )
     verdict = similarity_verdict(found.labels, calibration, FALSE_NAME_RATE)
     return Answer(found.matches, found.labels[: scope.k], verdict)

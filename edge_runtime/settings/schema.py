@@ -128,6 +128,13 @@ class DecisionSettings(Table, frozen=True, kw_only=True):
             '"unknown".',
         ),
     ] = 0.02
+    second_look: Annotated[
+        bool,
+        Meta(
+            description="Whether a picture that stays unknown is looked at again, at its middle. "
+            "Of a camera, the next frame is, if nothing has changed.",
+        ),
+    ] = True
     cooldown_s: Annotated[
         float,
         Meta(

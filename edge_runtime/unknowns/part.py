@@ -158,7 +158,9 @@ class Unknowns:
             return False
         if calibration is None:
             return False
-        return labels[0].similarity >= calibration.threshold(self._pipeline.false_name_rate)
+        return labels[0].similarity >= calibration.of_looks(result.looks).threshold(
+            self._pipeline.false_name_rate
+        )
 
     def _take(self, what: Sighting | Share) -> bool:
         """Hand over what was seen; False if the thread is busy."""

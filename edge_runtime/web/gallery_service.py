@@ -229,6 +229,7 @@ class GalleryService:
             neighbors=live.neighbors,
             radius=live.radius,
             false_name_rate=live.false_name_rate,
+            second_look=live.second_look,
         )
 
     def _advice(self, quick: bool) -> Advice:

@@ -15,9 +15,8 @@ import cv2
 import numpy as np
 
 from edge_runtime.engine import open_engine
-from edge_runtime.enroll import views_of
 from edge_runtime.image.decode import decode_photo, find_photos, read_photo
-from edge_runtime.image.preprocess import preprocess
+from edge_runtime.image.preprocess import preprocess, views_of
 from edge_runtime.recognition.pipeline import embedding_of
 
 SETTINGS = ((224, 90), (224, 92), (280, 90), (320, 85), (320, 90), (320, 92), (320, 95))

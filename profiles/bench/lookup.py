@@ -27,9 +27,9 @@ from numpy.typing import NDArray
 
 from edge_runtime.code import Code, words_of
 from edge_runtime.engine import open_engine
-from edge_runtime.enroll import views_of
 from edge_runtime.errors import PhotoError
 from edge_runtime.image.decode import find_photos, read_photo
+from edge_runtime.image.preprocess import views_of
 from edge_runtime.lookup import Lookup, by_numpy
 from edge_runtime.recognition.pipeline import code_of
 from edge_runtime.system.device import read_device

@@ -13,7 +13,6 @@ import pytest
 from edge_runtime.batch.output import failures_path
 from edge_runtime.batch.run import HashOptions, HashProgress, hash_photos
 from edge_runtime.engine import open_engine
-from edge_runtime.enroll import views_of
 from edge_runtime.errors import (
     EdgeRuntimeError,
     GalleryModelMismatchError,
@@ -27,6 +26,7 @@ from edge_runtime.gallery import Gallery
 from edge_runtime.gallery.exchange.reading import import_codes, import_into
 from edge_runtime.gallery.rows import Meta
 from edge_runtime.image.decode import read_photo
+from edge_runtime.image.preprocess import views_of
 from edge_runtime.recognition.pipeline import embedding_of
 from tests.support.batch import (
     hash_into,

@@ -13,18 +13,17 @@ import pytest
 from edge_runtime.engine import Engine
 from edge_runtime.engine.fake import FakeEngine
 from edge_runtime.enroll import (
-    CROP,
     EnrollOptions,
     EnrollResult,
     enroll_image,
     enroll_photos,
-    views_of,
 )
 from edge_runtime.fitting.quantized import unit
 from edge_runtime.gallery import Gallery
 from edge_runtime.gallery.maintenance import verify
 from edge_runtime.image import Image
 from edge_runtime.image.decode import decode_photo
+from edge_runtime.image.preprocess import CROP, views_of
 from edge_runtime.recognition.pipeline import embedding_of
 from tests.support.processes import run_cli
 

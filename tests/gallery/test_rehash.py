@@ -24,7 +24,6 @@ from edge_runtime.enroll import (
     enroll_image,
     enroll_photos,
     rehash_gallery,
-    views_of,
 )
 from edge_runtime.errors import (
     GalleryDamagedError,
@@ -41,6 +40,7 @@ from edge_runtime.gallery.maintenance import verify
 from edge_runtime.gallery.rehash import move
 from edge_runtime.image import Image
 from edge_runtime.image.decode import decode_photo
+from edge_runtime.image.preprocess import views_of
 from edge_runtime.position import Position
 from edge_runtime.recognition.pipeline import embedding_of
 from edge_runtime.system.stage_timer import NO_TIMER, StageTimer

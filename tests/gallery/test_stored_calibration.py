@@ -40,9 +40,9 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """One entry for each time that the calibration is measured."""
     calls: list[int] = []
 
-    def counted(*given: object) -> object:
+    def counted(*given: object, second_look: bool) -> object:
         calls.append(1)
-        return calibrate.measure(*given)  # type: ignore[arg-type]
+        return calibrate.measure(*given, second_look=second_look)  # type: ignore[arg-type]
 
     monkeypatch.setattr(memory, "measure", counted)
     return calls

@@ -15,14 +15,13 @@ from edge_runtime.camera.fake import FakeSource
 from edge_runtime.camera.supervisor import CameraSupervisor
 from edge_runtime.daemon import Daemon
 from edge_runtime.engine import Engine
-from edge_runtime.enroll import views_of
 from edge_runtime.errors import PhotoError
 from edge_runtime.gallery import Gallery, LabeledCode
 from edge_runtime.image import Image
 from edge_runtime.image.change_gate import ChangeGate, GateOptions
 from edge_runtime.image.decode import decode_photo
 from edge_runtime.image.lazy_jpeg import JpegPicture, Picture
-from edge_runtime.image.preprocess import preprocess
+from edge_runtime.image.preprocess import preprocess, views_of
 from edge_runtime.recognition.pipeline import Pipeline, code_of
 from edge_runtime.types import QueryResult
 

@@ -18,11 +18,11 @@ from edge_runtime.code import hamming, pack
 from edge_runtime.daemon import Daemon
 from edge_runtime.engine import Engine, open_engine
 from edge_runtime.engine.portable import PortableEngine
-from edge_runtime.enroll import EnrollOptions, enroll_photos, views_of
+from edge_runtime.enroll import EnrollOptions, enroll_photos
 from edge_runtime.errors import InputError, ModelInvalidError, ModelNotFoundError
 from edge_runtime.gallery import Gallery, LabeledCode
 from edge_runtime.image import Image
-from edge_runtime.image.preprocess import preprocess
+from edge_runtime.image.preprocess import preprocess, views_of
 from edge_runtime.model import MODEL_FILE, PACKAGED_MODEL_FILE, find_model
 from edge_runtime.recognition.pipeline import Pipeline, code_of
 from edge_runtime.recognition.voting import image_verdict

@@ -82,7 +82,8 @@ def nearness(result: QueryResult, calibration: Calibration | None) -> float:
     similarity have different scales. A gallery without features has none.
     """
     if result.verdict.similarity is not None and calibration is not None:
-        return (result.verdict.similarity - calibration.stranger_mean) / calibration.stranger_spread
+        scale = calibration.of_looks(2)
+        return (result.verdict.similarity - scale.stranger_mean) / scale.stranger_spread
     return -min(match.score for match in result.matches)
 
 

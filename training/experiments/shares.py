@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_runtime.enroll import views_of
-from edge_runtime.image.preprocess import preprocess
+from edge_runtime.image.preprocess import preprocess, views_of
 from training.data.input_tensor import Floats
 from training.data.photo_sets import Photo, label_indices
 from training.data.pixel_cache import PhotoReader

@@ -85,7 +85,8 @@ def read_calibration(connection: sqlite3.Connection, generation: Generation) -> 
     details = json.loads(values[2])
     if details.pop("version", None) != CALIBRATION_VERSION:
         return None
-    return Calibration(**details)
+    closer = details.pop("closer")
+    return Calibration(**details, closer=None if closer is None else Calibration(**closer))
 
 
 def fit_faults(connection: sqlite3.Connection) -> Iterator[str]:

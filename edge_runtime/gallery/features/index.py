@@ -76,6 +76,15 @@ class FeatureIndex:
         """Return the first row of each picture, ascending."""
         return np.unique(self.pictures, return_index=True)[1]
 
+    def second_rows(self) -> NDArray[np.int64] | None:
+        """Return the second row of each picture, its middle, in the order of `first_rows`.
+
+        None if a picture has only one.
+        """
+        order = np.argsort(self.pictures, kind="stable")
+        _, starts, counts = np.unique(self.pictures[order], return_index=True, return_counts=True)
+        return order[starts + 1] if counts.min(initial=2) > 1 else None
+
     def cosines(self, query: Floats, rows: NDArray[np.int64]) -> Floats:
         """Return the plain cosine of `query` (float32 [F], length 1) with each of these rows."""
         cosines: Floats = self.values[rows].astype(np.float32) @ query

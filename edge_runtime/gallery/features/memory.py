@@ -175,12 +175,14 @@ class GalleryMemory:
         k: int,
         labels: Collection[str] | None,
         near: QueryPosition | None,
+        closer: Embedding | None = None,
     ) -> Ranking | None:
         """See `Gallery.rank`; `snapshot` is the newest one."""
         index, calibration = self.index, self.calibration
-        if index is None or calibration is None or embedding.features is None:
+        looks = [embedding] if closer is None else [embedding, closer]
+        if index is None or calibration is None or any(look.features is None for look in looks):
             return None
-        return rank(index, calibration, embedding, k, label_ids(snapshot, labels), near)
+        return rank(index, calibration, looks, k, label_ids(snapshot, labels), near)
 
     def find(
         self,
@@ -189,9 +191,10 @@ class GalleryMemory:
         k: int,
         labels: Collection[str] | None,
         near: QueryPosition | None,
+        closer: Embedding | None = None,
     ) -> Ranking | tuple[Match, ...]:
         """See `Gallery.find`; `snapshot` is the newest one."""
-        ranking = self.rank(snapshot, embedding, k, labels, near)
+        ranking = self.rank(snapshot, embedding, k, labels, near, closer)
         if ranking is not None:
             return ranking
         return nearest(snapshot, embedding.code, k, label_ids(snapshot, labels), near)
@@ -199,7 +202,8 @@ class GalleryMemory:
     def measure(self) -> bool:
         """Measure the calibration unless it is known; return whether it is not stored yet."""
         if self._calibration is None and self.index is not None:
-            self._calibration = measure(self.index, self.index.fit.metric).calibration
+            metric = self.index.fit.metric
+            self._calibration = measure(self.index, metric, second_look=True).calibration
         return self._calibration is not None and not self._stored
 
     def store_calibration(self, connection: sqlite3.Connection) -> None:

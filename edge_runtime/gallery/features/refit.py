@@ -173,7 +173,7 @@ def refit(index: FeatureIndex, bits: int, model_bits: int, prior: FeaturePrior |
         found_before=before,
         found_after=after,
         metric_kept=bool(better),
-        judged=int(np.count_nonzero(~np.isnan(plain.own))),
+        judged=int(np.count_nonzero(~np.isnan(plain.figures.own))),
         right_before=int(right_before.sum()),
         right_after=int(right_after.sum()),
     )

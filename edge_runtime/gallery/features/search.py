@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,41 +39,86 @@ def code_of(index: FeatureIndex, embedding: Embedding) -> Code:
     return index.fit.layer.codes(embedding.features)
 
 
+@dataclass(frozen=True, eq=False)
+class _Look:
+    """What the search found for one embedding: n rows, and L labels among them."""
+
+    rows: NDArray[np.int64]
+    """int64 [n], the nearest codes first."""
+    distances: NDArray[np.int64]
+    """int64 [n], bits."""
+    lowered: Floats
+    """float32 [n]: similarities, lowered by penalties for the position."""
+    penalties: NDArray[np.float64] | None
+    """float64 [n], bits; None without a position."""
+    label_ids: NDArray[np.int64]
+    """int64 [L]"""
+    similarities: NDArray[np.float64]
+    """float64 [L]"""
+    places: NDArray[np.int64]
+    """int64 [L]: the place of each label's best row in `rows`."""
+
+
 def rank(
     index: FeatureIndex,
     calibration: Calibration,
-    embedding: Embedding,
+    looks: Sequence[Embedding],
     k: int,
     labels: Collection[int] | None = None,
     near: QueryPosition | None = None,
 ) -> Ranking:
     """Return the `k` most similar pictures and the labels of the nearest codes.
 
-    `labels` restricts the search to labels with these ids. With `near`, each bit of penalty for the
-    position lowers the similarity by one over the number of bits.
+    `looks` are one or two embeddings of the same thing. A picture or label is as similar as in its
+    best look. `labels` restricts the search to labels with these ids. With `near`, each bit of
+    penalty for the position lowers the similarity by one over the number of bits.
     """
-    assert embedding.features is not None
     snapshot = index.snapshot
     row_filter = snapshot.row_filter if labels is None else snapshot.rows_with_labels(labels)
-    positions = None if near is None else snapshot.positions
-    if near is not None and positions is not None and near.within_m is not None:
-        reachable = row_filter.mask(len(snapshot.ids)) & near.reaches(positions)
+    if near is not None and snapshot.positions is not None and near.within_m is not None:
+        reachable = row_filter.mask(len(snapshot.ids)) & near.reaches(snapshot.positions)
         row_filter = RowFilter(np.packbits(reachable, bitorder="little"))
     count = max(CANDIDATES, VIEWS * k)
+    found = _joined([_look(index, look, count, row_filter, near) for look in looks])
+    order = _by_picture(index, found.rows, found.lowered)
+    named = found.label_ids != snapshot.unknown
+    # Of two that are equal, what must not be named.
+    ranked = np.lexsort((named, -found.similarities))
+
+    def matched(places: NDArray[np.int64]) -> tuple[Match, ...]:
+        penalties = None if found.penalties is None else found.penalties[places]
+        rows, distances = found.rows[places], found.distances[places]
+        return matches(snapshot, rows, distances, penalties, near, found.lowered[places])
+
+    values = found.similarities[ranked].tolist()
+    labels_found = zip(values, matched(found.places[ranked]), strict=True)
+    return Ranking(
+        matched(order[:k]),
+        tuple(LabelSimilarity(match.label, value, match) for value, match in labels_found),
+        calibration,
+    )
+
+
+def _look(
+    index: FeatureIndex,
+    embedding: Embedding,
+    count: int,
+    row_filter: RowFilter,
+    near: QueryPosition | None,
+) -> _Look:
+    """Return the `count` nearest codes and their labels."""
+    assert embedding.features is not None
+    snapshot = index.snapshot
     rows, distances = snapshot.nearest_rows(code_of(index, embedding), count, row_filter)
     query = unit(embedding.features)
-    similar = index.similarities(query, rows)
+    similar = lowered = index.similarities(query, rows)
     penalties = None
-    lowered = similar
-    if near is not None and positions is not None:
-        penalties = near.penalties(positions[rows])
+    if near is not None and snapshot.positions is not None:
+        penalties = near.penalties(snapshot.positions[rows])
         lowered = similar - (penalties / snapshot.lookup.bits).astype(np.float32)
-    order = np.lexsort((rows, -lowered))
-    if snapshot.pictures is not None:
-        order = order[first_of_each(snapshot.pictures[rows[order]])]
     best: dict[int, int] = {}
     owners = snapshot.label_ids[rows].tolist()
-    for place in order.tolist():
+    for place in _by_picture(index, rows, lowered).tolist():
         best.setdefault(owners[place], place)
     places = np.fromiter(best.values(), np.int64, len(best))
     means = index.mean_similarities(query, list(best))
@@ -86,19 +131,37 @@ def rank(
     similarities = label_similarity(similar[places], means)
     if penalties is not None:
         similarities += (lowered - similar)[places]
-    named = np.fromiter((owner != snapshot.unknown for owner in best), np.bool_, len(best))
-    ranked = np.lexsort((named, -similarities))  # of two that are equal, what must not be named
+    label_ids = np.fromiter(best, np.int64, len(best))
+    return _Look(rows, distances, lowered, penalties, label_ids, similarities, places)
 
-    def found(places: NDArray[np.int64]) -> tuple[Match, ...]:
-        chosen = None if penalties is None else penalties[places]
-        return matches(snapshot, rows[places], distances[places], chosen, near, lowered[places])
 
-    labels_found = zip(similarities[ranked].tolist(), found(places[ranked]), strict=True)
-    return Ranking(
-        found(order[:k]),
-        tuple(LabelSimilarity(match.label, value, match) for value, match in labels_found),
-        calibration,
+def _joined(looks: Sequence[_Look]) -> _Look:
+    """Return all rows of several looks, and each label as similar as in its best look."""
+    if len(looks) == 1:
+        return looks[0]
+    starts = np.cumsum([0, *(len(look.rows) for look in looks[:-1])])
+    label_ids = np.concatenate([look.label_ids for look in looks])
+    similarities = np.concatenate([look.similarities for look in looks])
+    moved = [look.places + start for look, start in zip(looks, starts, strict=True)]
+    order = np.argsort(-similarities, kind="stable")
+    best = order[np.sort(np.unique(label_ids[order], return_index=True)[1])]
+    penalties = [look.penalties for look in looks if look.penalties is not None]
+    return _Look(
+        np.concatenate([look.rows for look in looks]),
+        np.concatenate([look.distances for look in looks]),
+        np.concatenate([look.lowered for look in looks]),
+        np.concatenate(penalties) if penalties else None,
+        label_ids[best],
+        similarities[best],
+        np.concatenate(moved)[best],
     )
+
+
+def _by_picture(index: FeatureIndex, rows: NDArray[np.int64], similar: Floats) -> NDArray[np.int64]:
+    """Return the places of `rows`, the most similar first, each picture with its best row only."""
+    order = np.lexsort((rows, -similar))
+    pictures = index.snapshot.pictures
+    return order if pictures is None else order[first_of_each(pictures[rows[order]])]
 
 
 def label_similarity(nearest: Floats, means: Floats) -> NDArray[np.float64]:

@@ -123,7 +123,7 @@ class _Answer:
     def see(self, pipeline: Pipeline, square: Image, seconds: float) -> bool:
         """Add a frame; return whether the answer is sure."""
         fusion = self._of(pipeline)
-        fusion.add(pipeline.query(square), seconds)
+        fusion.add(pipeline.look(square), seconds)
         return fusion.is_sure
 
     def details(self, pipeline: Pipeline, spent: dict[str, float]) -> dict[str, Any]:

@@ -57,7 +57,9 @@ class LookEndpoints(Group):
 
     def _measure(self, region: RegionWatcher, latest: Observation) -> dict[str, Any]:
         # The daemon's gallery belongs to its thread.
-        limit = self.context.service.daemon.work_queue.run(lambda: _known_from(region.pipeline))
+        limit = self.context.service.daemon.work_queue.run(
+            lambda: _known_from(region.pipeline, latest.result.looks)
+        )
         return {
             "hint": photo_hint(latest.picture.image),
             "nearest": nearest_labels(latest.result),
@@ -81,11 +83,11 @@ def nearest_labels(result: QueryResult) -> list[dict[str, Any]]:
     ]
 
 
-def _known_from(pipeline: Pipeline) -> dict[str, float | None]:
+def _known_from(pipeline: Pipeline, looks: int) -> dict[str, float | None]:
     calibration = pipeline.gallery.calibration()
     if pipeline.radius is None and calibration is not None:
         return {
-            "similarity": calibration.threshold(pipeline.false_name_rate),
+            "similarity": calibration.of_looks(looks).threshold(pipeline.false_name_rate),
             "distance": None,
         }
     radius = pipeline.engine.model.radius if pipeline.radius is None else pipeline.radius

@@ -15,11 +15,11 @@ from edge_runtime.camera.fake import FakeSource
 from edge_runtime.camera.supervisor import CameraSupervisor
 from edge_runtime.daemon import Daemon
 from edge_runtime.engine import Engine
-from edge_runtime.enroll import views_of
 from edge_runtime.gallery import Gallery, LabeledCode
 from edge_runtime.image import Image
 from edge_runtime.image.change_gate import ChangeGate
 from edge_runtime.image.lazy_jpeg import JpegPicture, Picture
+from edge_runtime.image.preprocess import views_of
 from edge_runtime.recognition.pipeline import Pipeline, code_of
 from edge_runtime.sinks import ListSink
 from profiles.bench.support.harness import enroll_scenes, tripod_frames

@@ -26,10 +26,10 @@ import psutil
 from demo.clip import film
 from demo.scenes import SCENES, read_scene
 from edge_runtime.engine import open_engine
-from edge_runtime.enroll import views_of
 from edge_runtime.errors import ReportError
 from edge_runtime.gallery import Gallery, LabeledCode
 from edge_runtime.image import Image
+from edge_runtime.image.preprocess import views_of
 from edge_runtime.recognition.pipeline import code_of
 
 CONFIG = """\

@@ -130,8 +130,8 @@ def _query(pipeline: Pipeline, path: Path, place: str, others: list[str]) -> dic
     with samples(path, ClipOptions(most_frames=MOST_FRAMES)) as taken:
         for sample in taken:
             image = sample.frame.image
-            own.append(pipeline.query(image))
-            without.append(stranger.query(image))
+            own.append(pipeline.look(image))
+            without.append(stranger.look(image))
     features = [each.embedding.features for each in own if each.embedding is not None]
     stacked = np.stack([unit(each) for each in features if each is not None])
     return {

@@ -20,13 +20,13 @@ from edge_runtime import Recognizer
 from edge_runtime.code import Embedding
 from edge_runtime.engine import Engine
 from edge_runtime.engine.fake import FakeEngine
-from edge_runtime.enroll import enroll_photos, views_of
+from edge_runtime.enroll import enroll_photos
 from edge_runtime.fitting.calibration import Calibration
 from edge_runtime.gallery import Gallery
 from edge_runtime.gallery.features.search import CANDIDATES
 from edge_runtime.image import Image
 from edge_runtime.image.decode import read_photo
-from edge_runtime.image.preprocess import preprocess
+from edge_runtime.image.preprocess import preprocess, views_of
 from edge_runtime.model import identify
 from edge_runtime.recognition.pipeline import Pipeline
 from edge_runtime.system.stage_timer import NO_TIMER, StageTimer

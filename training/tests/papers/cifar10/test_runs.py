@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -137,7 +138,7 @@ def test_every_method_has_as_many_settings() -> None:
     for name in LOSSES:
         tried = settings(name)
         assert len({described(budget) for budget in tried}) == 3
-        short = {"epochs": EPOCHS, "hidden": tried[0].hidden}
+        short: dict[str, Any] = {"epochs": EPOCHS, "hidden": tried[0].hidden}
         assert replace(SYSTEMS[name].budget, rate=RATE, **short) in tried
 
 
