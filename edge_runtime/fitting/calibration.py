@@ -19,9 +19,13 @@ from numpy.typing import NDArray
 
 FALSE_NAME_RATE = 0.02
 """Share of strangers that may be named, the default."""
-PRIOR_LABELS, PRIOR_FREEDOM = 6, 3
-"""Labels that the spread of a scale counts as, and what it adds to the degrees of freedom: less,
-since the spreads of galleries differ from that of the scale."""
+PRIOR_LABELS = 6
+"""Labels that the spread of a scale counts as."""
+LEAST_FREEDOM = 4
+"""Degrees of freedom of the spread, at least. It has as many as there are labels: the spread of a
+scale adds one, since the spreads of galleries differ from it. If it added three, galleries of 5
+labels would name 7 to 9 % of the strangers on average where things look alike (groceries); so they
+name 5 %."""
 KNOWN_WEIGHT = 4
 """Photos that the mean of known things counts as."""
 FEW_LABELS, MANY_LABELS = 20, 60
@@ -105,7 +109,7 @@ class Calibration:
 
     def threshold(self, false_name_rate: float = FALSE_NAME_RATE) -> float:
         """Return the similarity that a share `false_name_rate` of strangers exceeds."""
-        away = _student_quantile(1 - false_name_rate, PRIOR_FREEDOM + max(self.labels - 1, 0))
+        away = _student_quantile(1 - false_name_rate, max(self.labels, LEAST_FREEDOM))
         # The first term of the expansion of Cornish and Fisher (1938) for a skewed distribution.
         away += self.skewness * (away**2 - 1) / 6
         return min(self.stranger_mean + away * self.stranger_spread, SAME)
