@@ -288,10 +288,9 @@ class Gallery(SoundStore):
         labels: Collection[str] | None = None,
         near: QueryPosition | None = None,
     ) -> Ranking | None:
-        """Return the `k` pictures and the labels most similar to `embedding`.
+        """Return the `k` pictures and the labels most similar to `embedding`; see `search`.
 
-        Returns None if the query or a code has no features, or if there are too many codes for them
-        (`edge_runtime.gallery.features.index`). The arguments are those of `search`.
+        None if the query or a code has no features, or if there are too many codes for them.
         """
         return self._ask(lambda snapshot: self._memory.rank(snapshot, embedding, k, labels, near))
 
@@ -306,12 +305,9 @@ class Gallery(SoundStore):
     ) -> Ranking | tuple[Match, ...]:
         """Return what `rank` returns, or where that is None, what `search` returns.
 
-        `closer` is a second look at the same thing: a picture or label is as similar as in the
-        better one.
+        `closer` is a second look: a picture or label is as similar as in the better one.
         """
-        return self._ask(
-            lambda snapshot: self._memory.find(snapshot, embedding, k, labels, near, closer)
-        )
+        return self._ask(lambda now: self._memory.find(now, embedding, k, labels, near, closer))
 
     def calibration(self) -> Calibration | None:
         """Return how similar strangers and known things are; None if there are no features."""

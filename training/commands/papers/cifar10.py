@@ -18,7 +18,6 @@ from pathlib import Path
 
 import click
 
-from edge_runtime.errors import InputError
 from training.cli import log, report_errors
 from training.determinism import set_determinism
 from training.options import parse_lengths
@@ -26,7 +25,7 @@ from training.papers.cifar10.features import SIZE, VIEWS, load_material
 from training.papers.cifar10.images import open_images
 from training.papers.cifar10.runs import Plan, run_all
 from training.papers.cifar10.split import split_images
-from training.papers.cifar10.systems import SYSTEMS, System
+from training.papers.cifar10.systems import choose_systems
 from training.papers.cifar10.table import table
 from training.papers.files import FinishedRuns
 from training.papers.rows import RESULTS, SEEDS, write_table
@@ -36,17 +35,6 @@ LENGTHS = "12,24,32,48"
 COMMAND = "python -m training papers cifar10 --data DIR --weights NPZ"
 _TINY = Plan({}, (12,), (1,), epochs=2)
 _TINY_SIZE, _TINY_VIEWS = 64, 1
-
-
-def choose_systems(text: str) -> dict[str, System]:
-    """Return the systems of "dpsh,dhn", or all for ""; raises InputError for an unknown one."""
-    names = tuple(filter(None, text.split(","))) or tuple(SYSTEMS)
-    for name in names:
-        if name not in SYSTEMS:
-            raise InputError(
-                f'unknown method "{name}"', where="--methods", remedy=f"known: {', '.join(SYSTEMS)}"
-            )
-    return {name: SYSTEMS[name] for name in names}
 
 
 @click.command(help=__doc__)

@@ -17,13 +17,13 @@ from pathlib import Path
 import click
 
 from training.cli import log, report_errors
-from training.commands.papers.cifar10 import choose_systems
 from training.determinism import set_determinism
 from training.papers.cifar10.features import SIZE, VIEWS, load_material
 from training.papers.cifar10.images import open_images
 from training.papers.cifar10.runs import run_all
 from training.papers.cifar10.search import faster, plan, sampled, table
 from training.papers.cifar10.split import split_images
+from training.papers.cifar10.systems import choose_systems
 from training.papers.files import FinishedRuns
 from training.papers.rows import RESULTS, write_table
 from training.papers.times import timed

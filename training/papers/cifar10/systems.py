@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from edge_runtime.errors import InputError
 from training.methods import SUPERVISED
 from training.papers.cifar10.features import Material
 from training.papers.cifar10.fit import Budget, Trained, train
@@ -121,3 +122,14 @@ SYSTEMS: dict[str, System] = {
     "paper": System("the paper's layer", by_labels("paper"), Budget(dropout=0.1)),
 }
 """With the best settings of the search (results/papers/cifar10_search.json)."""
+
+
+def choose_systems(text: str) -> dict[str, System]:
+    """Return the systems of "dpsh,dhn", or all for ""; raises InputError for an unknown one."""
+    names = tuple(filter(None, text.split(","))) or tuple(SYSTEMS)
+    for name in names:
+        if name not in SYSTEMS:
+            raise InputError(
+                f'unknown method "{name}"', where="--methods", remedy=f"known: {', '.join(SYSTEMS)}"
+            )
+    return {name: SYSTEMS[name] for name in names}
