@@ -109,7 +109,7 @@ class Calibration:
 
     def threshold(self, false_name_rate: float = FALSE_NAME_RATE) -> float:
         """Return the similarity that a share `false_name_rate` of strangers exceeds."""
-        away = _student_quantile(1 - false_name_rate, max(self.labels, LEAST_FREEDOM))
+        away = _student_quantile(1 - false_name_rate, self._freedom)
         # The first term of the expansion of Cornish and Fisher (1938) for a skewed distribution.
         away += self.skewness * (away**2 - 1) / 6
         return min(self.stranger_mean + away * self.stranger_spread, SAME)
@@ -117,18 +117,24 @@ class Calibration:
     def known_probability(self, similarity: float) -> float:
         """Estimate the probability that a photo with this similarity shows an enrolled thing.
 
-        By Bayes' rule with the normal densities of known things and of strangers, both taken as
-        equally frequent. It never falls with the similarity: known things count as at least as
-        similar and as widely spread as strangers, and a similarity below the mean of strangers
-        counts as this mean.
+        By Bayes' rule with a normal density of known things and the predictive density of strangers
+        (see `threshold`), both taken as equally frequent. It never falls with the similarity: known
+        things count as at least as similar and as widely spread as strangers, a similarity below
+        the mean of strangers counts as this mean, and one above that of known things is as probable
+        of a known thing as their mean.
         """
         mean = max(self.known_mean, self.stranger_mean)
         spread = max(self.known_spread, self.stranger_spread)
         similarity = max(similarity, self.stranger_mean)
+        below = min(similarity - mean, 0.0) / spread
         away = (similarity - self.stranger_mean) / self.stranger_spread
-        odds = (away**2 - ((similarity - mean) / spread) ** 2) / 2
-        odds += math.log(self.stranger_spread / spread)
+        odds = -(below**2) / 2 - math.log(spread * math.sqrt(2 * math.pi))
+        odds -= _student_log_density(away, self._freedom) - math.log(self.stranger_spread)
         return 1 / (1 + math.exp(-min(max(odds, -50.0), 50.0)))
+
+    @property
+    def _freedom(self) -> float:
+        return max(self.labels, LEAST_FREEDOM)
 
 
 def calibrate(
@@ -200,3 +206,10 @@ def _student_quantile(share: float, freedom: float) -> float:
     second = (5 * z**5 + 16 * z**3 + 3 * z) / 96
     third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
     return z + first / freedom + second / freedom**2 + third / freedom**3
+
+
+def _student_log_density(value: float, freedom: float) -> float:
+    """Return the logarithm of the density of Student's t at `value`."""
+    half = freedom / 2
+    scale = math.lgamma(half + 0.5) - math.lgamma(half) - math.log(freedom * math.pi) / 2
+    return scale - (half + 0.5) * math.log1p(value**2 / freedom)

@@ -156,8 +156,17 @@ def test_the_probability_between_two_narrow_distributions_is_a_number() -> None:
 
 
 def test_the_probability_is_that_of_bayes() -> None:
-    alike = Calibration(0.2, 0.1, 300, 0.4, 0.1)
-    assert alike.known_probability(0.3) == pytest.approx(0.5)
-    assert alike.known_probability(0.4) == pytest.approx(1 / (1 + math.exp(-2)))
-    hardly = Calibration(0.2, 0.1, 300, 0.1, 0.05)  # known things are less similar than strangers
-    assert hardly.known_probability(0.3) == pytest.approx(0.5)
+    many = Calibration(0.2, 0.1, 10**6, 0.4, 0.1)  # Student's t is normal
+    assert many.known_probability(0.3) == pytest.approx(0.5, abs=1e-4)
+    assert many.known_probability(0.4) == pytest.approx(1 / (1 + math.exp(-2)), abs=1e-4)
+    hardly = replace(many, known_mean=0.1, known_spread=0.05)  # known things are less similar
+    assert hardly.known_probability(0.3) == pytest.approx(1 / (1 + math.exp(-0.5)), abs=1e-4)
+    # The density of Student's t with 5 degrees of freedom: 0.2197 at 1, and 0.0651 at 2.
+    few = replace(many, labels=5)
+    assert few.known_probability(0.3) == pytest.approx(0.2420 / (0.2420 + 0.2197), abs=1e-3)
+    assert few.known_probability(0.4) == pytest.approx(0.3989 / (0.3989 + 0.0651), abs=1e-3)
+
+
+def test_few_labels_make_no_answer_certain() -> None:
+    few, many = (Calibration(0.2, 0.1, labels, 0.9, 0.1) for labels in (5, 100))
+    assert few.known_probability(0.9) < many.known_probability(0.9)
