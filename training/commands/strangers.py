@@ -75,6 +75,7 @@ def parse_counts(text: str, where: str, words: dict[str, int] | None = None) -> 
     type=Path,
     help="The split.csv of a training run with --hold classes: judge only its held-out labels.",
 )
+@click.option("--one-look", is_flag=True, help="Without second looks at what stays unknown.")
 @click.option("--note", default="", help="What training saw of these photos, for the result.")
 @click.option("--name", default="", help="Name of the set.  [default: the folders' names]")
 @click.option("--out", type=Path, help="JSON file to write.")
@@ -90,6 +91,7 @@ def main(
     most: int,
     left_out: int,
     unseen: Path | None,
+    one_look: bool,
     note: str,
     name: str,
     out: Path | None,
@@ -98,7 +100,7 @@ def main(
     protocol = Protocol(
         labels=parse_counts(labels, "--labels", {"all": ALL}),
         photos=parse_counts(photos, "--photos"),
-        draws=draws, seed=seed, most=most, left_out=left_out,
+        draws=draws, seed=seed, most=most, left_out=left_out, second_look=not one_look,
     )  # fmt: skip
     engine = open_engine(model)
     try:

@@ -68,6 +68,8 @@ class Protocol:
     """When fewer labels than `FEWEST_STRANGERS` are not enrolled, this number of the others is left
     out per draw, one at a time. Each is a stranger to the gallery of the rest. The next draw takes
     the next labels."""
+    second_look: bool = True
+    """Whether the middle of a photo that stays unknown is hashed as well, as by default."""
 
 
 Score = Callable[[QueryResult, Calibration | None], float]
@@ -249,7 +251,8 @@ class _Draw:
 
     def _query(self, gallery: Gallery, pool: Pool, photos: Sequence[Photo]) -> list[Answer]:
         """Query `photos` of `pool` with the default settings."""
-        pipeline, calibration = Pipeline(self._engine, gallery), gallery.calibration()
+        calibration = gallery.calibration()
+        pipeline = Pipeline(self._engine, gallery, second_look=self._protocol.second_look)
         results = (pipeline.query(pool.image(photo)) for photo in photos)
         return [
             Answer(one.label, self._score(one, calibration), one.verdict.confidence)
@@ -259,7 +262,9 @@ class _Draw:
     def _relevance(self, gallery: Gallery, photos: Sequence[Photo]) -> NDArray[np.bool_]:
         """Return bool [Q, P]: whether each of all pictures, best first, has the query's label."""
         pictures = gallery.stats().pictures
-        pipeline = Pipeline(self._engine, gallery, neighbors=pictures)
+        pipeline = Pipeline(
+            self._engine, gallery, neighbors=pictures, second_look=self._protocol.second_look
+        )
         relevant = np.zeros((len(photos), pictures), np.bool_)
         for row, photo in zip(relevant, photos, strict=True):
             matches = pipeline.query(self._pool.image(photo)).matches
