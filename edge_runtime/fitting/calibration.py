@@ -81,8 +81,8 @@ class Calibration:
     several_between: float = 1.0
     closer: Calibration | None = None
     """The same for a query of two looks, at the whole picture and at its middle, where a label is
-    as similar as in the better one; None if a second look does not help, or if
-    pictures are enrolled without further views."""
+    as similar as in the better one; None if pictures are enrolled without further
+    views."""
 
     def of_mean(self, photos: float) -> Calibration:
         """Return the calibration of the mean similarity to several photos of one thing.

@@ -133,6 +133,11 @@ def _set(results: Sequence[Any]) -> list[str]:
         f" strangers: {protocol['strangers']}."
     )
     notes = [f"{result['model']}: {result['note']}." for result in results if result["note"]]
+    notes += [
+        f"{result['model']} was measured with one look at each photo."
+        for result in results
+        if not result["protocol"].get("second_look")
+    ]
     rows = sorted(
         (
             [row["photos"], row["labels"], f"`{result['model']}`",

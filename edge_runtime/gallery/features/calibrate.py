@@ -104,9 +104,8 @@ def measure(
     a row, a metric that was fitted to other pictures of its label, but not to its own: known things
     are as similar as this one says. A picture counts with its first code, the whole picture. With
     `second_look`, its second code, the middle, is measured for `Calibration.closer` as well, if all
-    pictures have one. It is kept unless fewer pictures would be answered correctly. Pictures of the
-    label `UNKNOWN` are strangers to all other labels, and nothing else is compared with them.
-    Deterministic.
+    pictures have one. Pictures of the label `UNKNOWN` are strangers to all other labels, and
+    nothing else is compared with them. Deterministic.
     """
     owners = index.snapshot.label_ids
     pictures = index.first_rows()
@@ -142,9 +141,7 @@ def measure(
         several_between=together.between,
     )
     if middles is not None:
-        closer = twice.calibration(labels, metric is not None)
-        if twice.right(closer).sum() >= once.right(calibration).sum():
-            calibration = replace(calibration, closer=closer)
+        calibration = replace(calibration, closer=twice.calibration(labels, metric is not None))
     return Measurement(pictures, once, calibration)
 
 
