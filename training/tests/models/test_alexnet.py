@@ -96,7 +96,7 @@ def test_the_command_trains_and_resumes(tmp_path: Path, monkeypatch: pytest.Monk
     weights.write_bytes(b"weights")
     shown = (
         f"--data set --more more --count 4 --weights {weights} --width 0.05"
-        " --hidden 8 --batch 4 --out out --stages"
+        " --hidden 8 --batch 4 --out out --results results --stages"
     )
     lines = []
     for stages in ("72x2", "72x2", "72x3"):
