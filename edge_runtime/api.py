@@ -131,6 +131,7 @@ class Recognizer:
         Raises `InputError` if no photos are given, `NoPhotosError` for a folder without photos, and
         `LabelError`, `GalleryError` or `StorageError`.
         """
+        label = check_label(label)
         if not photos:
             raise InputError(
                 "no photos given", where=label, remedy="pass at least one photo or folder"

@@ -69,7 +69,7 @@ class Protocol:
     out per draw, one at a time. Each is a stranger to the gallery of the rest. The next draw takes
     the next labels."""
     second_look: bool = True
-    """Whether the middle of a photo that stays unknown is hashed as well, as by default."""
+    """Whether the middle of a photo that stays unknown is hashed as well."""
 
 
 Score = Callable[[QueryResult, Calibration | None], float]
@@ -79,9 +79,8 @@ Score = Callable[[QueryResult, Calibration | None], float]
 def nearness(result: QueryResult, calibration: Calibration | None) -> float:
     """Return the score of a query: its similarity, or its nearest distance in bits, negative.
 
-    The similarity is that of the most similar label, which the verdict has even if it is unknown.
-    It is counted in spreads above the mean of strangers, since galleries with and without a fitted
-    similarity have different scales. A gallery without features has none.
+    The similarity is that of the most similar label, known or not, in spreads above the mean of
+    strangers: a fitted similarity has another scale. A gallery without features has none.
     """
     if result.verdict.similarity is not None and calibration is not None:
         scale = calibration.of_looks(2)
@@ -92,8 +91,7 @@ def nearness(result: QueryResult, calibration: Calibration | None) -> float:
 def fit_to_gallery(engine: Engine, gallery: Gallery) -> None:
     """Bring everything that the runtime fits to a gallery up to date with its content.
 
-    Called after enrollment and before the first query. The calibration follows the gallery by
-    itself; the fit is what `edge-runtime enroll` starts.
+    The calibration follows the gallery by itself; the fit is what `edge-runtime enroll` starts.
     """
     fit_if_due(engine, gallery)
 
@@ -262,9 +260,8 @@ class _Draw:
     def _relevance(self, gallery: Gallery, photos: Sequence[Photo]) -> NDArray[np.bool_]:
         """Return bool [Q, P]: whether each of all pictures, best first, has the query's label."""
         pictures = gallery.stats().pictures
-        pipeline = Pipeline(
-            self._engine, gallery, neighbors=pictures, second_look=self._protocol.second_look
-        )
+        twice = self._protocol.second_look
+        pipeline = Pipeline(self._engine, gallery, neighbors=pictures, second_look=twice)
         relevant = np.zeros((len(photos), pictures), np.bool_)
         for row, photo in zip(relevant, photos, strict=True):
             matches = pipeline.query(self._pool.image(photo)).matches
