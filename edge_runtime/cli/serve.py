@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -135,6 +134,7 @@ def _http_settings(options: dict[str, Any]) -> HttpSettings:
 def _serve(worker: Worker, settings: HttpSettings) -> None:
     """Serve until a signal; the worker is closed in any case."""
     from edge_runtime.daemon.notify import Notifier
+    from edge_runtime.system.signals import Signals
 
     try:
         from edge_runtime.server.site import LookupSite
@@ -144,10 +144,7 @@ def _serve(worker: Worker, settings: HttpSettings) -> None:
     except BaseException:
         worker.close(END_S)
         raise
-    stop, reload = threading.Event(), threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    signal.signal(signal.SIGHUP, lambda *_: reload.set())
+    signals = Signals(signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
     notifier = Notifier()
     try:
         content, _ = worker.ask(()).result()
@@ -156,11 +153,10 @@ def _serve(worker: Worker, settings: HttpSettings) -> None:
             f"at {server.url}"
         )
         notifier.ready(f"serving {count_of(content.codes, 'code')}")
-        while not stop.wait(CHECK_S):
+        while (number := signals.wait(CHECK_S)) in (None, signal.SIGHUP):
             server.check()
             notifier.alive()
-            if reload.is_set():
-                reload.clear()
+            if number == signal.SIGHUP:
                 _reload(server, settings)
     finally:
         notifier.stopping()
