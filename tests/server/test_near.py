@@ -276,13 +276,15 @@ def test_https_and_a_token_that_sighup_reads_again(tmp_path: Path, path: Path) -
         except urllib.error.HTTPError as error:
             with error:
                 return error.code
+        except (ConnectionError, urllib.error.URLError):
+            return 0  # the reload closes all connections, perhaps this one
 
     assert status("0123456789abcdef") == 200
     write_secret(token, "another-token-0123")
     server.child.send_signal(signal.SIGHUP)
-    end_s = time.monotonic() + 30
-    while status("another-token-0123") != 200 and time.monotonic() < end_s:
-        time.sleep(0.5)
-    assert status("another-token-0123") == 200
-    assert status("0123456789abcdef") == 401
+    for sent, wanted in (("another-token-0123", 200), ("0123456789abcdef", 401)):
+        end_s = time.monotonic() + 30
+        while (found := status(sent)) != wanted and time.monotonic() < end_s:
+            time.sleep(0.5)
+        assert found == wanted
     assert server.end() == 0
