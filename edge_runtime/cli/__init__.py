@@ -21,7 +21,7 @@ import click
 
 from edge_runtime import __version__
 from edge_runtime.cli.common import echo
-from edge_runtime.cli.streams import STDOUT, guard_streams
+from edge_runtime.cli.process.streams import STDOUT, guard_streams
 from edge_runtime.errors import EXIT_INTERRUPTED, EdgeRuntimeError, StorageError, storage_error
 from edge_runtime.redaction import redact
 from edge_runtime.shortage import shortage

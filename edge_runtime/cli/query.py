@@ -23,6 +23,7 @@ from edge_runtime.cli.common import (
     print_message,
     radius_option,
 )
+from edge_runtime.cli.process.restart import open_to_read
 from edge_runtime.errors import InputError, PhotoError
 
 DEGREES_PER_BIT = 20.0
@@ -198,7 +199,7 @@ def _opened(path: Path, model: ModelInfo, *, optional: bool) -> Iterator[Gallery
     from edge_runtime.gallery import Gallery
 
     if not optional or path.exists():
-        with Gallery(path, model, read_only=True) as gallery:
+        with open_to_read(path, model) as gallery:
             yield gallery
         return
     with (

@@ -20,6 +20,7 @@ from edge_runtime.cli.common import (
     log_to_stderr,
     print_message,
 )
+from edge_runtime.cli.process.restart import may_start_again
 from edge_runtime.cli.summary import summary_table
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ def command(config: Path | None, as_json: bool, **options: Any) -> int:
     from edge_runtime.settings.edit import ConfigurationFile
 
     log_to_stderr("info")
+    may_start_again(service=True)
     if as_json:
         options["output"] = "json"
     if config is None and options["wait"] is None:

@@ -17,6 +17,7 @@ from edge_runtime.cli.common import (
     print_message,
     progress_bar,
 )
+from edge_runtime.cli.process.restart import may_start_again
 
 if TYPE_CHECKING:
     from edge_runtime.server.codes import Codes
@@ -136,6 +137,7 @@ def _serve(worker: Worker, settings: HttpSettings) -> None:
     from edge_runtime.daemon.notify import Notifier
     from edge_runtime.system.signals import Signals
 
+    may_start_again(service=True)
     try:
         from edge_runtime.server.site import LookupSite
         from edge_runtime.web.server import SiteServer

@@ -2,6 +2,7 @@
 #include "buffers.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "bus_error.h"
 #include "multi_index.h"
@@ -390,6 +391,46 @@ static PyObject *lost(PyObject *self, PyObject *arg) {
     return PyBool_FromLong(number < 0 || number >= INT32_MAX || edge_region_lost((int)number));
 }
 
+/* Returns the strings of a list of bytes and NULL after them; never freed. */
+static char **strings_of(PyObject *list) {
+    const Py_ssize_t count = PyList_Size(list);
+    if (count < 0) return NULL;
+    char **strings = calloc((size_t)count + 1, sizeof *strings);
+    if (!strings) PyErr_NoMemory();
+    for (Py_ssize_t i = 0; strings && i < count; i++) {
+        char *text = PyBytes_AsString(PyList_GetItem(list, i));
+        if (!text) return NULL;
+        strings[i] = strdup(text);
+        if (!strings[i]) return (char **)PyErr_NoMemory();
+    }
+    return strings;
+}
+
+PyDoc_STRVAR(start_again_doc,
+"start_again(arguments, environment, started_s, /)\n"
+"\n"
+"Start the program anew, instead of ending the process, if mapped memory is lost that is not watched,\n"
+"but not within 10 s of `started_s` (seconds since the system was started). `arguments` and\n"
+"`environment` are lists of bytes. The first variable is NAME=digits, and tells the new process its\n"
+"`started_s`. None for `arguments` takes this back.");
+
+static PyObject *start_again(PyObject *self, PyObject *const *args, Py_ssize_t nargs) {
+    (void)self;
+    char **arguments = NULL, **environment = NULL;
+    if (check_nargs("start_again", nargs, 3)) return NULL;
+    const long started_s = PyLong_AsLong(args[2]);
+    if (started_s == -1 && PyErr_Occurred()) return NULL;
+    if (args[0] != Py_None) {
+        arguments = strings_of(args[0]);
+        environment = arguments ? strings_of(args[1]) : NULL;
+        if (!environment) return NULL;
+        if (!arguments[0] || !environment[0] || !strchr(environment[0], '='))
+            return PyErr_Format(PyExc_ValueError, "arguments and environment must not be empty");
+    }
+    edge_start_again(arguments, environment, started_s);
+    Py_RETURN_NONE;
+}
+
 #define FAST(NAME) {#NAME, (PyCFunction)(void (*)(void))NAME, METH_FASTCALL, NAME##_doc}
 
 static PyMethodDef methods[] = {
@@ -404,6 +445,7 @@ static PyMethodDef methods[] = {
     {"watch", watch, METH_O, watch_doc},
     {"forget", forget, METH_O, forget_doc},
     {"lost", lost, METH_O, lost_doc},
+    FAST(start_again),
     {"kernels", kernels, METH_NOARGS, "kernels()\n\nReturn the names of the kernels that this CPU supports, fastest first."},
     {NULL, NULL, 0, NULL},
 };

@@ -18,6 +18,7 @@ import pytest
 from edge_runtime.engine import Engine
 from edge_runtime.gallery import Gallery
 from edge_runtime.image import Image
+from edge_runtime.lookup.compiled import hamming
 from tests.support.processes import ROOT, patience
 from tests.support.service import Process, enroll_near
 
@@ -41,6 +42,22 @@ def test_it_recognizes_and_stops_at_sigterm(running: Process) -> None:
     assert log.count("RUNNING after") == 1
     assert log.count("STOPPED after") == 1
     assert "Traceback" not in log
+
+
+@pytest.mark.skipif(hamming is None, reason="built without a C compiler")
+def test_it_starts_again_if_the_shared_memory_of_its_gallery_is_cut(
+    running: Process, config: Path, engine: Engine, film: Path
+) -> None:
+    running.until_event("enter", "cat")
+    count, gallery = len(running.events), config.parent / "g.sqlite"
+    os.truncate(f"{gallery}-shm", 0)
+    running.until(lambda: [e for e in running.events[count:] if e["kind"] == "enter"])
+    assert "".join(running.log_lines).count("(starting again)") == 1
+    with Gallery(gallery, engine.model) as changed:
+        changed.relabel("cat", "dog")
+    running.until_event("enter", "dog")
+    running.end()
+    assert running.child.returncode == 0, running.log_lines
 
 
 def test_sighup_reloads_and_names_tables_that_need_a_restart(

@@ -12,6 +12,7 @@ import click
 
 from edge_runtime.cli.common import echo, json_option, log_to_stderr, print_json, print_message
 from edge_runtime.cli.desk.options import desk_option
+from edge_runtime.cli.process.restart import may_start_again
 
 CLOSE_S = 2.0
 
@@ -62,6 +63,7 @@ def run(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     broker = desk.settings.broker
+    may_start_again(service=True)
     with desk.running():
         line = Line(broker, desk.settings.topic, desk.settings.fleet) if broker else None
         running = Running(desk, line, rule=rule, publish_every_s=publish_every)

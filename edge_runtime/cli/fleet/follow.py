@@ -17,6 +17,7 @@ from edge_runtime.cli.common import (
     print_json,
     terminable,
 )
+from edge_runtime.cli.process.restart import may_start_again
 
 
 @click.command("follow")
@@ -64,6 +65,7 @@ def follow(
     service = Service(gallery, every_s, report_s, role, spread_s)
     service.left = _carry_over(gallery)
     if not once:
+        may_start_again(service=True)
         with suppress(KeyboardInterrupt), terminable():
             service.run(threading.Event())
         return

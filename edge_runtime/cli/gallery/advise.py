@@ -15,6 +15,7 @@ from edge_runtime.cli.common import (
     json_option,
     print_json,
 )
+from edge_runtime.cli.process.restart import open_to_read
 
 
 @click.command("advise")
@@ -33,7 +34,6 @@ def advise(gallery: Path, false_name_rate: float | None, photos: int | None, as_
     pictures under a wrong label, and estimates the accuracy for new photos.
     """
     from edge_runtime.fitting.calibration import FALSE_NAME_RATE
-    from edge_runtime.gallery import Gallery
     from edge_runtime.gallery.advice.actions import text_of
     from edge_runtime.gallery.advice.survey import MOST_PHOTOS, AdviceOptions
 
@@ -41,7 +41,7 @@ def advise(gallery: Path, false_name_rate: float | None, photos: int | None, as_
         false_name_rate=FALSE_NAME_RATE if false_name_rate is None else false_name_rate,
         most_photos=MOST_PHOTOS if photos is None else photos,
     )
-    with Gallery(gallery, read_only=True) as opened, busy("comparing the pictures"):
+    with open_to_read(gallery) as opened, busy("comparing the pictures"):
         advice = opened.advise(options)
     if as_json:
         print_json(asdict(advice))

@@ -21,6 +21,7 @@ from edge_runtime.cli.common import (
     print_message,
     progress_bar,
 )
+from edge_runtime.cli.process.restart import may_start_again, open_to_read
 from edge_runtime.errors import EXIT_CHECK_FAILED
 
 
@@ -29,8 +30,9 @@ from edge_runtime.errors import EXIT_CHECK_FAILED
 @json_option
 def verify(gallery: Path, as_json: bool) -> int:
     """Verify the checksums of all codes and labels. Exit code 9 if the gallery is corrupt."""
-    from edge_runtime.gallery import Gallery, maintenance
+    from edge_runtime.gallery import maintenance
 
+    may_start_again()
     with busy("verifying"):
         faults = maintenance.verify(gallery)
     if faults:
@@ -41,7 +43,7 @@ def verify(gallery: Path, as_json: bool) -> int:
                 echo(fault)
             echo(f"corrupt: {count_of(len(faults), 'fault')} (run: edge-runtime gallery repair)")
         return EXIT_CHECK_FAILED
-    with Gallery(gallery, read_only=True) as opened:
+    with open_to_read(gallery) as opened:
         stats = opened.stats()
     if as_json:
         counts = {"codes_checked": stats.codes, "labels_checked": stats.labels}
@@ -164,11 +166,10 @@ def export_gallery(gallery: Path, target: Path) -> None:
 
     The name of TARGET ends in .jsonl, .npz or .faiss and selects the format.
     """
-    from edge_runtime.gallery import Gallery
     from edge_runtime.gallery.exchange.export import export_codes
     from edge_runtime.gallery.rows import Meta
 
-    with busy("exporting"), Gallery(gallery, read_only=True) as opened:
+    with busy("exporting"), open_to_read(gallery) as opened:
         count = export_codes(target, Meta(opened.model_id, opened.bits), opened.content())
     echo(f"exported {count_of(count, 'code')} to {target}")
 

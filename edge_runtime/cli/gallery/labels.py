@@ -19,6 +19,7 @@ from edge_runtime.cli.common import (
     print_json,
     print_message,
 )
+from edge_runtime.cli.process.restart import open_to_read
 from edge_runtime.system.printable import printable_json
 
 if TYPE_CHECKING:
@@ -30,9 +31,7 @@ if TYPE_CHECKING:
 @json_option
 def list_labels(gallery: Path, as_json: bool) -> None:
     """List the labels with their numbers of pictures and codes."""
-    from edge_runtime.gallery import Gallery
-
-    with Gallery(gallery, read_only=True) as opened:
+    with open_to_read(gallery) as opened:
         labels = opened.label_counts()
     if as_json:
         print_json([{"label": label, **counts._asdict()} for label, counts in labels.items()])
@@ -48,9 +47,7 @@ def list_labels(gallery: Path, as_json: bool) -> None:
 @json_option
 def show_stats(gallery: Path, as_json: bool) -> None:
     """Show the model, the counts and the size of the gallery."""
-    from edge_runtime.gallery import Gallery
-
-    with Gallery(gallery, read_only=True) as opened:
+    with open_to_read(gallery) as opened:
         stats = opened.stats()
     if as_json:
         print_json(asdict(stats))
@@ -175,10 +172,9 @@ def payload(gallery: Path, label: str, text: str | None) -> None:
 def thumbnail(gallery: Path, label: str, target: Path) -> None:
     """Write the thumbnail of LABEL, a JPEG, to the file TARGET."""
     from edge_runtime.errors import NotEnrolledError, storage_error
-    from edge_runtime.gallery import Gallery
     from edge_runtime.system.durable import write_file
 
-    with Gallery(gallery, read_only=True) as opened:
+    with open_to_read(gallery) as opened:
         jpeg = opened.thumbnail(label)
     if not jpeg:
         raise NotEnrolledError(

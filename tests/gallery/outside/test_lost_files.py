@@ -141,40 +141,6 @@ def test_something_else_in_the_place_of_the_codes_file_is_passed_over(
         repair(path)
 
 
-USE_THE_GALLERY = """
-import os, sys
-import numpy as np
-from edge_runtime.engine.fake import FakeEngine
-from edge_runtime.gallery import Gallery, LabeledCode
-path, role = sys.argv[1:]
-gallery = Gallery(path, FakeEngine().model, read_only=role == "read")
-gallery.search(np.array([1], np.uint64))
-os.truncate(path + "-shm", 0)
-if role == "read":
-    gallery.search(np.array([1], np.uint64))
-else:
-    gallery.enroll([LabeledCode("late", np.array([2], np.uint64))])
-print("done")
-"""
-
-
-@compiled
-@pytest.mark.parametrize("role", ["read", "write"])
-def test_a_cut_of_the_shared_memory_ends_with_one_line(path: Path, role: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", USE_THE_GALLERY, path, role],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.stdout != "done\n":
-        assert done.returncode == StorageError.exit_code
-        assert done.stderr.startswith("edge-runtime: a file that this process has mapped was")
-        assert done.stderr.count("\n") == 1
-    with Gallery(path, MODEL) as gallery:  # the next process makes it anew
-        assert len(gallery.search(QUERY, COUNT + 9)) in (COUNT, COUNT + 1)
-
-
 def test_the_service_is_started_again_after_it() -> None:
     unit = (ROOT / "deploy" / "edge-runtime.service").read_text()
     settings = dict(line.split("=", 1) for line in unit.splitlines() if "=" in line)

@@ -7,6 +7,8 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from edge_runtime.cli.process.restart import has_printed
+
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
@@ -18,6 +20,7 @@ class _Output(io.FileIO):
     """Standard output, whose errors say so."""
 
     def write(self, data: ReadableBuffer, /) -> int:
+        has_printed()
         try:
             return super().write(data)
         except OSError as error:
