@@ -55,7 +55,7 @@ class PortableEngine(Engine):
             ) from error
         try:
             self._session = ort.InferenceSession(
-                self._file, _options(threads), ["CPUExecutionProvider"]
+                self._file, _options(threads), ["CPUExecutionProvider"], enable_fallback=False
             )
         except Exception as error:  # ONNX Runtime's exceptions share no public base class
             raise refusal(error, path, ort.__version__) from error
@@ -137,7 +137,9 @@ class PortableEngine(Engine):
             options = _options(self.threads)
             options.enable_profiling = True
             options.profile_file_prefix = os.path.join(folder, "profile")  # noqa: PTH118
-            session = ort.InferenceSession(self._file, options, ["CPUExecutionProvider"])
+            session = ort.InferenceSession(
+                self._file, options, ["CPUExecutionProvider"], enable_fallback=False
+            )
             for _ in range(calls):
                 session.run([self._output], {self._input: self._tensor})
             with open(session.end_profiling(), encoding="utf-8") as file:  # noqa: PTH123

@@ -37,6 +37,10 @@ def refusal(error: Exception, path: str | os.PathLike[str], version: str) -> Edg
             f"of {found[2]}"
         )
         return ModelInvalidError(what, where=path, remedy=update)
+    if isinstance(error, UnicodeDecodeError):  # raised while ONNX Runtime words its message
+        return ModelInvalidError(
+            "corrupt: a name in it is not UTF-8", where=path, remedy=COPY_AGAIN
+        )
     if "Protobuf parsing failed" in text:
         return ModelInvalidError("corrupt: it cannot be parsed", where=path, remedy=COPY_AGAIN)
     remedy = update if _lacks_operator(text) else EXPORT_AGAIN

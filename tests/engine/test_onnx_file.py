@@ -291,6 +291,15 @@ def test_other_reasons_of_onnx_runtime(tmp_path: Path) -> None:
     assert len(str(refusal(Exception("x" * 10_000), path, "1"))) < 600
 
 
+def test_a_name_that_is_not_utf8_prints_nothing(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = TinyModel().write(tmp_path / "m.onnx")
+    path.write_bytes(path.read_bytes().replace(b"Sigmoid", b"S\xe9gmoid"))
+    _refused(path, "a name in it is not UTF-8")
+    assert capfd.readouterr() == ("", "")  # ONNX Runtime printed a banner to standard output
+
+
 def test_a_missing_model_and_a_folder(tmp_path: Path) -> None:
     with pytest.raises(ModelNotFoundError, match="no such file"):
         PortableEngine(tmp_path / "none.onnx")
