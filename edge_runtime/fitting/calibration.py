@@ -22,10 +22,9 @@ FALSE_NAME_RATE = 0.02
 PRIOR_LABELS = 6
 """Labels that the spread of a scale counts as."""
 LEAST_FREEDOM = 4
-"""Degrees of freedom of the spread, at least. It has as many as there are labels: the spread of a
-scale adds one, since the spreads of galleries differ from it. If it added three, galleries of 5
-labels would name 7 to 9 % of the strangers on average where things look alike (groceries); so they
-name 5 %."""
+"""Degrees of freedom of the spread, at least. It has one fewer than there are labels, as a sample
+variance does. With more, galleries of 5 labels name 5 to 9 % of the strangers on average where
+things look alike (groceries); so they name 4 %."""
 KNOWN_WEIGHT = 4
 """Photos that the mean of known things counts as."""
 FEW_LABELS, MANY_LABELS = 20, 60
@@ -134,7 +133,7 @@ class Calibration:
 
     @property
     def _freedom(self) -> float:
-        return max(self.labels, LEAST_FREEDOM)
+        return max(self.labels - 1, LEAST_FREEDOM)
 
 
 def calibrate(

@@ -162,7 +162,7 @@ def test_the_probability_is_that_of_bayes() -> None:
     hardly = replace(many, known_mean=0.1, known_spread=0.05)  # known things are less similar
     assert hardly.known_probability(0.3) == pytest.approx(1 / (1 + math.exp(-0.5)), abs=1e-4)
     # The density of Student's t with 5 degrees of freedom: 0.2197 at 1, and 0.0651 at 2.
-    few = replace(many, labels=5)
+    few = replace(many, labels=6)
     assert few.known_probability(0.3) == pytest.approx(0.2420 / (0.2420 + 0.2197), abs=1e-3)
     assert few.known_probability(0.4) == pytest.approx(0.3989 / (0.3989 + 0.0651), abs=1e-3)
 
