@@ -40,11 +40,18 @@ class _Label(msgspec.Struct, gc=False):
     similarity: float
 
 
+class _Verdict(msgspec.Struct, gc=False):
+    label: str | None
+    confidence: float
+    distance: int | None
+    similarity: float | None
+
+
 class _Answer(msgspec.Struct, gc=False):
     code: str
     matches: list[_Match]
     labels: list[_Label] | None
-    verdict: Verdict | None
+    verdict: _Verdict | None
 
 
 class _Batch(msgspec.Struct, gc=False):
@@ -68,11 +75,15 @@ def batch_json(content: Content, queries: Sequence[Query], answers: Sequence[Ans
             None
             if answer.labels is None
             else [_Label(one.label, one.similarity) for one in answer.labels],
-            answer.verdict,
+            None if answer.verdict is None else _verdict(answer.verdict),
         )
         for query, answer in zip(queries, answers, strict=True)
     ]
     return _ENCODER.encode(_Batch(content.version, content.model_id, found))
+
+
+def _verdict(verdict: Verdict) -> _Verdict:
+    return _Verdict(verdict.label, verdict.confidence, verdict.distance, verdict.similarity)
 
 
 def content_json(content: Content) -> bytes:

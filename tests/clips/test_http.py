@@ -18,7 +18,7 @@ from edge_runtime.image.preprocess import preprocess
 from tests.support.media.clips import write_clip
 from tests.support.media.sounds import sound_of, write_wav
 from tests.support.processes import patience, run_cli
-from tests.support.web import Answer, Client, encoded, start
+from tests.support.web import Answer, Client, check_answer, encoded, start
 
 LIMIT_MB = 4
 
@@ -48,11 +48,13 @@ def _ask(site: Client, clip: Path | bytes, kind: str = "video/mp4") -> Answer:
 
 
 def test_a_clip_gets_the_answer_of_the_command(site: Client, known: Path, films: Path) -> None:
+    document = site.ask("GET", "/openapi.json").json()
     for name in ("chelsea", "coffee", "grass"):
         clip = films / f"{name}.mp4"
         answer = _ask(site, clip)
         assert answer.status == 200, answer.body
         found = answer.json()
+        check_answer(document, "POST", "/api/query", 200, found)
         said = json.loads(run_cli("query", "--gallery", known, "--json", clip).stdout)
         assert found["label"] == (None if name == "grass" else name)
         assert found.keys() == said.keys() - {"clip"}

@@ -13,6 +13,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import pytest
 
 from edge_runtime.image import Image
 from tests.support.service import CONFIG, Process
@@ -134,3 +135,11 @@ def start(folder: Path, film: Path, more: str = "", http: str = "port = 0") -> P
     config = folder / "edge.toml"
     config.write_text(f"{CONFIG.format(film=film)}\n{more}\n[http]\n{http}\n")
     return Process("--config", config)
+
+
+def check_answer(document: Any, method: str, path: str, status: int, body: Any) -> None:
+    """Compare an answer with its schema in the OpenAPI `document`, which allows no other fields."""
+    jsonschema_rs = pytest.importorskip("jsonschema_rs")
+    described = document["paths"][path][method.lower()]["responses"][str(status)]
+    schema = described["content"]["application/json"]["schema"]
+    jsonschema_rs.validator_for(schema).validate(body)

@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse, Response
 
 from edge_runtime.desk.boards import boards_of
 from edge_runtime.desk.edit import Choice, accept, chosen, reject
+from edge_runtime.desk.page import schemas
 from edge_runtime.desk.page.metrics import Metrics
 from edge_runtime.desk.publish import publish
 from edge_runtime.desk.run import Running
@@ -21,7 +22,7 @@ from edge_runtime.errors import InputError
 from edge_runtime.settings.schema import HttpSettings
 from edge_runtime.web.access import Access, Guard, guarded_app
 from edge_runtime.web.endpoint import Endpoint, Permissions, Role
-from edge_runtime.web.openapi import text_response
+from edge_runtime.web.openapi import document, operation, responses, text_response
 from edge_runtime.web.routes.context import small_json
 from edge_runtime.web.routes.faults import HANDLERS
 from edge_runtime.web.routes.page import STATIC, PageFiles
@@ -53,15 +54,23 @@ class DeskSite:
     @property
     def endpoints(self) -> Sequence[Endpoint]:
         """All endpoints."""
-        metrics = {"responses": text_response("Metrics", "text/plain")}
+        health = responses((200, "Yes", schemas.HEALTH), (503, "No", schemas.HEALTH))
+        alive = operation("Whether nothing fails", health)
+        metrics = operation("Metrics for Prometheus", text_response("Metrics", "text/plain"))
+        itself = operation("This document", responses((200, "OpenAPI", {"type": "object"})))
+        fleet = schemas.operation("Boards, proposals and versions", schemas.FLEET)
+        accept = schemas.operation("Accept proposals", schemas.ACCEPTED, schemas.ACCEPT)
+        reject = schemas.operation("Reject proposals", schemas.REJECTED, schemas.REJECT)
+        publish = schemas.operation("Sign the gallery as a version", schemas.PUBLISHED)
         return [
             *self._files.endpoints,
-            Endpoint("GET", "/healthz", self._healthy, role=Role.NOBODY),
+            Endpoint("GET", "/healthz", self._healthy, alive, Role.NOBODY),
             Endpoint("GET", "/metrics", self._prometheus, metrics, Role.READER),
-            Endpoint("GET", "/api/fleet", self._fleet, role=Role.READER),
-            Endpoint("POST", "/api/proposals/accept", self._accept),
-            Endpoint("POST", "/api/proposals/reject", self._reject),
-            Endpoint("POST", "/api/publish", self._publish),
+            Endpoint("GET", "/openapi.json", self._openapi, itself, Role.READER),
+            Endpoint("GET", "/api/fleet", self._fleet, fleet, Role.READER),
+            Endpoint("POST", "/api/proposals/accept", self._accept, accept),
+            Endpoint("POST", "/api/proposals/reject", self._reject, reject),
+            Endpoint("POST", "/api/publish", self._publish, publish),
         ]
 
     def begin(self) -> None:
@@ -76,6 +85,9 @@ class DeskSite:
 
     async def _prometheus(self, _: Request) -> Response:
         return Response(await _aside(self._metrics.text), media_type="text/plain")
+
+    async def _openapi(self, _: Request) -> Response:
+        return JSONResponse(document(self.endpoints))
 
     async def _fleet(self, _: Request) -> Response:
         return JSONResponse(await _aside(self._state))
