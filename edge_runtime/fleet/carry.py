@@ -1,4 +1,4 @@
-"""Pending pictures of the board's other galleries: hashed anew for the model in use.
+"""Pending pictures of the board's other galleries: hashed again for the model in use.
 
 A board that changes its model has a gallery for each. What was enrolled into the other one, and no
 version has named, is a proposal that must not be lost. If its picture was kept, this model hashes

@@ -1,4 +1,4 @@
-"""Follow a fleet: look for a signed version, fetch what is missing, apply it."""
+"""Follow a fleet: poll for a signed version, fetch what is missing, apply it."""
 
 from __future__ import annotations
 
@@ -66,8 +66,8 @@ class BoardState:
 
 
 @dataclass(frozen=True)
-class Look:
-    """The outcome of one look."""
+class Poll:
+    """The outcome of one poll."""
 
     newest: int
     """The newest version for this board's model."""
@@ -87,7 +87,7 @@ class Follower:
     """Follows the fleet that the board with this gallery has joined. For one thread."""
 
     def __init__(self, gallery: Path, *, on_rollout: Callable[[bytes], None] | None = None) -> None:
-        """`on_rollout` gets the content of the signed rollout.json at every look.
+        """`on_rollout` gets the content of the signed rollout.json at every poll.
 
         Raises `NotJoinedError`, `ExtraMissingError`, `FleetSignatureError` or `StorageError`.
         """
@@ -106,8 +106,8 @@ class Follower:
         self._on_rollout = on_rollout
         self._checked_s: float | None = None
 
-    def look(self) -> Look:
-        """Look once, and apply what is new.
+    def poll(self) -> Poll:
+        """Poll once, and apply what is new.
 
         Raises `FleetError`, `GalleryError` or `StorageError`; the gallery has its version or the
         newest one.
@@ -115,11 +115,11 @@ class Follower:
         try:
             if self.repository.refresh():
                 self._read_info(self.repository.fetch(FLEET_FILE))
-            look = self._follow()
-            self._look_for_rollout()
+            poll = self._follow()
+            self._fetch_rollout()
         finally:
             give_to_owner(self.gallery)
-        return look
+        return poll
 
     # -- the fleet's own file -----------------------------------------------------------------
 
@@ -146,7 +146,7 @@ class Follower:
 
     # -- versions -----------------------------------------------------------------------------
 
-    def _follow(self) -> Look:
+    def _follow(self) -> Poll:
         state = board_state(self.gallery)
         drifted = self._has_drifted(state)
         plan = self._plan(state, full=drifted)
@@ -163,14 +163,14 @@ class Follower:
                 where=self.repository.url,
                 remedy="the desk must publish a full file",
             )
-        return Look(plan.version, applied, plan.other_model)
+        return Poll(plan.version, applied, plan.other_model)
 
     def _plan(self, state: BoardState, *, full: bool) -> Plan:
         targets = self.repository.targets
         return make_plan(targets, state.meta.model_id, state.version, full=full)
 
     def _has_drifted(self, state: BoardState) -> bool:
-        """Return whether shared pictures were changed by hand; looked at once a day."""
+        """Return whether shared pictures were changed by hand; checked once a day."""
         if state.fleet is None:
             return False
         now = time.monotonic()
@@ -180,7 +180,7 @@ class Follower:
             drifted = gallery_digest(opened) != state.fleet.content
         if drifted:
             log.warning("%s: shared pictures were changed here; repairing them", self.gallery)
-        self._checked_s = None if drifted else now  # until it is repaired, at every look
+        self._checked_s = None if drifted else now  # until it is repaired, at every poll
         return drifted
 
     def _apply(self, plan: Plan) -> Applied:
@@ -198,7 +198,7 @@ class Follower:
 
     # -- roll-outs ----------------------------------------------------------------------------
 
-    def _look_for_rollout(self) -> None:
+    def _fetch_rollout(self) -> None:
         """Hand the signed rollout.json over, if there is one."""
         if self._on_rollout is not None and ROLLOUT_FILE in self.repository.targets:
             self._on_rollout(self.repository.fetch(ROLLOUT_FILE).read_bytes())

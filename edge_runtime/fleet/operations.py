@@ -38,7 +38,7 @@ T = TypeVar("T")
 MOST_LINE_BYTES = 1 << 20
 MOST_OPERATIONS = 4_000_000
 MOST_BYTES = 1 << 32
-"""Of a whole version, uncompressed."""
+"""Largest version, uncompressed."""
 MOST_SHOWN = 160
 """Characters of a message that come from the file."""
 _LEVEL = 9

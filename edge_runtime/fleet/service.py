@@ -1,4 +1,4 @@
-"""Follow a fleet until the end: look, report, and send proposals until a version names them."""
+"""Follow a fleet until the end: poll, report, and send proposals until a version names them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from edge_runtime import __version__
 from edge_runtime.database.side_file import DamagedError
 from edge_runtime.errors import ClockError, EdgeRuntimeError
 from edge_runtime.fleet.content import pending_pictures
-from edge_runtime.fleet.follower import Follower, Look, board_state
+from edge_runtime.fleet.follower import Follower, Poll, board_state
 from edge_runtime.fleet.following.joined import STATUS_FILE, folder_of
 from edge_runtime.fleet.following.link import Link, open_link
 from edge_runtime.fleet.kinds import Add
@@ -29,13 +29,13 @@ from edge_runtime.history.reading import count_wrong
 log = logging.getLogger(__name__)
 
 EVERY_S = 300.0
-"""Between two looks, with a random part of a fifth, so that boards do not all ask at once."""
+"""Between two polls, with a random part of a fifth, so that boards do not all ask at once."""
 SPREAD_S = 30.0
-"""After a hint, a board looks within this time, at random: all boards get the hint at once."""
+"""After a hint, a board polls within this time, at random: all boards get the hint at once."""
 LONGEST_S = 3600.0
-"""The pause doubles while a look fails, up to this."""
+"""The pause doubles while polls fail, up to this."""
 TICK_S = 2.0
-"""Between two looks at the gallery for new proposals."""
+"""Pause between two checks of the gallery for new proposals."""
 RESEND_S = 86_400.0
 STATUS_S = 3600.0
 """Between two reports of a status that has not changed, with a random part of a fifth."""
@@ -43,7 +43,7 @@ MOST_DOUBLINGS = 16
 COMPLAINTS_S = 30 * 86_400.0
 """For how long an event that was marked as wrong counts as a complaint."""
 COUNT_S = 600.0
-"""Between two looks at the history."""
+"""Pause between two reads of the history."""
 FINISH_S = 10.0
 
 
@@ -58,10 +58,10 @@ class Service:
         role: str = "",
         spread_s: float = SPREAD_S,
     ) -> None:
-        """Look every `every_s`, and report every `status_s` even if nothing has changed.
+        """Poll every `every_s`, and report every `status_s` even if nothing has changed.
 
         `role` tells this process from the service of the board, whose connection to the broker it
-        must not take over. After a hint, it looks at a random moment of the next `spread_s`.
+        must not take over. After a hint, it polls at a random moment of the next `spread_s`.
 
         Raises `NotJoinedError`, `ExtraMissingError`, `FleetSignatureError` or `StorageError`.
         """
@@ -80,7 +80,7 @@ class Service:
         """When a proposal was sent last, by label and digest."""
         self._generation = -1
         self._failures = 0
-        self._looked_s = -TICK_S
+        self._polled_s = -TICK_S
         self._report_at_s = 0.0
         self._complaints: tuple[float, int] | None = None
         """When the complaints were counted, and how many there were."""
@@ -90,7 +90,7 @@ class Service:
         try:
             while not stop.is_set():
                 try:
-                    self.look()
+                    self.poll()
                 except EdgeRuntimeError as error:
                     log.warning("%s", error)
                 self._wait(stop)
@@ -98,24 +98,24 @@ class Service:
             if self._link is not None:
                 self._link.close()
 
-    def look(self) -> Look:
-        """Look once and report it; raises what `Follower.look` raises."""
-        look, error = None, ""
-        self._looked_s = time.monotonic()
-        if self._take_hint():  # this look is the answer to it
+    def poll(self) -> Poll:
+        """Poll once and report it; raises what `Follower.poll` raises."""
+        poll, error = None, ""
+        self._polled_s = time.monotonic()
+        if self._take_hint():  # this poll is the answer to it
             self._report_at_s = 0.0
         clock = "ok"
         try:
-            look = self.follower.look()
+            poll = self.follower.poll()
             self._failures = 0
-            return look
+            return poll
         except EdgeRuntimeError as fault:
             self._failures += 1
             error, clock = str(fault), "wrong" if isinstance(fault, ClockError) else "ok"
             raise
         finally:
             self._connect()
-            self._report(look, error, clock)
+            self._report(poll, error, clock)
 
     def finish(self, wait_s: float = FINISH_S) -> None:
         """Send the status and the proposals if the broker answers within `wait_s`, and close."""
@@ -131,15 +131,15 @@ class Service:
             self._link.close()
 
     def _wait(self, stop: threading.Event) -> None:
-        """Wait for the next look, and send new proposals until then."""
+        """Wait for the next poll, and send new proposals until then."""
         doubled = self.every_s * 2 ** min(self._failures, MOST_DOUBLINGS)
         pause = min(doubled, max(LONGEST_S, self.every_s))
         end = time.monotonic() + pause * random.uniform(0.8, 1.2)
         hinted = False
         while not stop.is_set() and time.monotonic() < end:
-            # Whatever the broker says, there is a moment between two looks.
-            rested = time.monotonic() - self._looked_s >= TICK_S
-            # Later hints do not bring the look forward, or many of them would end the spread.
+            # Whatever the broker says, there is a moment between two polls.
+            rested = time.monotonic() - self._polled_s >= TICK_S
+            # Later hints do not advance the poll, or many of them would end the spread.
             if rested and not hinted and self._take_hint():
                 hinted = True
                 due = time.monotonic() + random.uniform(0.0, self.spread_s)
@@ -200,9 +200,9 @@ class Service:
 
     # -- the report ---------------------------------------------------------------------------
 
-    def _report(self, look: Look | None, error: str, clock: str) -> None:
+    def _report(self, poll: Poll | None, error: str, clock: str) -> None:
         before = self.status
-        self.status = self._status(look, error, clock)
+        self.status = self._status(poll, error, clock)
         if _lasting(self.status) != _lasting(before):
             self._report_at_s = 0.0
             self._send_status()
@@ -233,7 +233,7 @@ class Service:
             self._complaints = (now, count)
         return self._complaints[1]
 
-    def _status(self, look: Look | None, error: str, clock: str) -> dict[str, Any]:
+    def _status(self, poll: Poll | None, error: str, clock: str) -> dict[str, Any]:
         values: dict[str, Any] = {
             "board": self.board,
             "release": self._rollouts.spool.release or __version__,
@@ -248,8 +248,8 @@ class Service:
             "since": "",
             "pending": 0,
             "model_id": "",
-            "newest": look.newest if look else None,
-            "ready": look is not None,
+            "newest": poll.newest if poll else None,
+            "ready": poll is not None,
         }
         try:
             state = board_state(self.gallery)
@@ -288,5 +288,5 @@ def _now() -> str:
 
 
 def _lasting(status: dict[str, Any]) -> dict[str, Any]:
-    """Return a status without the time, which changes at each look."""
+    """Return a status without the time, which changes at each poll."""
     return {key: value for key, value in status.items() if key != "time"}

@@ -66,7 +66,7 @@ FAULT = {"enum": list(get_args(PhotoFault))}
 ERROR = record(error=TEXT, remedy=TEXT)
 SESSION = record(
     session={"const": "open"},
-    role=described({"enum": ["owner", "reader"]}, "A reader may only look."),
+    role=described({"enum": ["owner", "reader"]}, "A reader has read access only."),
 )
 CONFIDENCE = described(NUMBER, "Estimated probability that the label is right.")
 AGREEMENT = described(NUMBER, "Share of the recent frames that name the label.")
@@ -128,14 +128,14 @@ CLIP = record(
     frame_answers=array(
         record(
             seconds=NUMBER,
-            alone=described(_VERDICT, "Of this frame as a single picture."),
-            fused=described(_VERDICT, "Of all frames so far."),
-            independent=described(NUMBER, "As how many independent frames these count."),
+            alone=described(_VERDICT, "The answer for this frame as a single picture."),
+            fused=described(_VERDICT, "The answer for all frames so far."),
+            independent=described(NUMBER, "Number of independent frames that these count as."),
         )
     ),
 )
 PHOTO_OR_CLIP = {
-    "oneOf": [described(QUERY, "Of a photo."), described(CLIP, "Of a clip.")],
+    "oneOf": [described(QUERY, "For a photo."), described(CLIP, "For a clip.")],
 }
 LABELS = record(labels=array(record(label=TEXT, pictures=PICTURES, codes=CODES)))
 PICTURE_NAME = record(id=described(COUNT, "Id of its first code."), label=TEXT, source=TEXT)
@@ -190,7 +190,7 @@ ADVICE = record(
                 checked=COUNT,
                 picture=PICTURE_NAME,
                 other=PICTURE_NAME,
-                similarity=described(NUMBER, "Of the two pictures."),
+                similarity=described(NUMBER, "Similarity of the two pictures."),
             )
         ),
         "Labels that are hard to tell apart.",
@@ -292,9 +292,9 @@ SERVER_STATUS = record(
 )
 FLEET_STATUS = record(
     version=described(COUNT, "The signed version that was applied last."),
-    newest=described(nullable(COUNT), "The newest signed version; null: the last look failed."),
+    newest=described(nullable(COUNT), "The newest signed version; null: the last poll failed."),
     pending=described(nullable(COUNT), "Pictures that this board proposes."),
-    ready=described(FLAG, "Whether the last look succeeded."),
+    ready=described(FLAG, "Whether the last poll succeeded."),
     last_error=nullable(TEXT),
 )
 STATUS = record(

@@ -40,7 +40,7 @@ def server(signed: SignedFolder) -> Iterator[Server]:
 @pytest.fixture
 def followed(board: Path, signed: SignedFolder) -> Path:
     """The same at version 2."""
-    Follower(board).look()
+    Follower(board).poll()
     publish(signed, Model(), picture("cat", 1))
-    Follower(board).look()
+    Follower(board).poll()
     return board

@@ -74,7 +74,7 @@ def cut(tmp_path: Path, signed: SignedFolder, server: CutServer) -> Path:
     open_gallery(path).close()
     write_joined(path, Joined("kitchen", server.url, "test"), signed.trust.read_bytes())
     with pytest.raises(FleetUnreachableError, match="cannot be fetched"):
-        Follower(path).look()
+        Follower(path).poll()
     (part,) = _parts(path)
     assert part.stat().st_size > 0
     server.cut = False
@@ -86,7 +86,7 @@ def _parts(gallery: Path) -> list[Path]:
 
 
 def _check(gallery: Path) -> None:
-    Follower(gallery).look()
+    Follower(gallery).poll()
     assert board_state(gallery).version == 2
     assert not _parts(gallery)
 
@@ -109,7 +109,7 @@ def test_a_damaged_part_is_refused_and_fetched_again(cut: Path) -> None:
     (part,) = _parts(cut)
     part.write_bytes(bytes(part.stat().st_size))
     with pytest.raises(FleetSignatureError, match="was changed"):
-        Follower(cut).look()
+        Follower(cut).poll()
     _check(cut)
 
 

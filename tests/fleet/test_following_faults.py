@@ -68,7 +68,7 @@ def test_without_a_network_the_board_keeps_what_it_has(
     followed: Path, signed: SignedFolder
 ) -> None:
     join(followed, "http://127.0.0.1:9/", signed)
-    refused(followed, "cannot be fetched.*goes on with what it has", FleetUnreachableError)
+    refused(followed, "cannot be fetched.*continues with what it has", FleetUnreachableError)
     join(followed, str(signed.folder / "unplugged"), signed)
     refused(followed, "cannot be fetched", FleetUnreachableError)
 
@@ -83,13 +83,13 @@ def test_a_full_disk_leaves_the_old_version_until_there_is_room(
         with open_gallery(board) as gallery:
             enroll(gallery, MINE)
         join(board, str(signed.folder), signed)
-        Follower(board).look()
+        Follower(board).poll()
         other.write_bytes(bytes(shutil.disk_usage(disk.place).free - 100_000))
         model = Model()
         publish(signed, model, *(picture("cat", number, features=True) for number in range(1000)))
         refused(board, "the disk is full", StorageError)
         other.unlink()
-        Follower(board).look()
+        Follower(board).poll()
         check(board, model, signed)
     finally:
         disk.remove()
@@ -100,18 +100,18 @@ def test_a_wrong_clock_accepts_nothing(
 ) -> None:
     signed.sign(now=datetime.now(UTC) + timedelta(hours=2))
     with pytest.raises(ClockError, match="the fleet signed what this board has"):
-        Follower(followed).look()
+        Follower(followed).poll()
     refused(followed, "set it: timedatectl", ClockError)
     monkeypatch.setattr(clock, "NOT_BEFORE", datetime.now(UTC) + timedelta(days=900))
     refused(followed, "this software was written", ClockError)
 
 
 def test_a_running_follower_sees_that_its_state_expires(followed: Path) -> None:
-    """The server answers with the same bytes for ever."""
+    """The server answers with the same bytes forever."""
     follower = Follower(followed)
-    follower.look()
+    follower.poll()
     follower.repository._fresh_until = datetime.now(UTC)
-    follower.look()
+    follower.poll()
     assert follower.repository._fresh_until > datetime.now(UTC)
 
 
@@ -121,5 +121,5 @@ def test_damaged_metadata_on_the_board_is_fetched_again(
     """As after a power cut."""
     for path in (folder_of(followed) / "metadata").glob("*.json"):
         path.write_bytes(b"")
-    Follower(followed).look()
+    Follower(followed).poll()
     assert board_state(followed).version == 2

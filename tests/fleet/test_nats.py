@@ -113,7 +113,7 @@ def test_a_proposal_becomes_a_version(nats: Nats, desk: Desk, board: Path) -> No
     follower = _follow(board, "--every", "3600")
     try:
         until(lambda: signed_version(desk.repository()) == 2, 60)
-        # The hint is retained, and wakes the board up long before its next look.
+        # The hint is retained, and wakes the board up long before its next poll.
         until(lambda: board_state(board).version == 2, 60)
         assert board_state(board).pending == 0
     finally:

@@ -82,7 +82,7 @@ def _wait(service: Service) -> None:
 
 def test_a_status_without_news_is_reported_again(board: Path, link: FakeLink) -> None:
     service = Service(board, every_s=0.3, status_s=0.05)
-    service.look()
+    service.poll()
     assert link.topics() == ["boards/kitchen"]
     first = dict(link.sent[0][1])
     _wait(service)
@@ -94,7 +94,7 @@ def test_a_status_without_news_is_reported_again(board: Path, link: FakeLink) ->
 def test_a_status_stays_due_until_the_broker_takes_it(board: Path, link: FakeLink) -> None:
     link.free = 0
     service = Service(board, every_s=0.1)
-    service.look()
+    service.poll()
     assert link.sent == []
     link.free = 50
     _wait(service)
@@ -114,7 +114,7 @@ def test_marks_of_the_last_month_are_complaints(board: Path, link: FakeLink) -> 
             assert mark(connection, f"event-{number}", Mark("dog"))
     connection.close()
     service = Service(board)
-    service.look()
+    service.poll()
     assert service.status["complaints"] == 2
 
 
@@ -125,7 +125,7 @@ def test_without_a_history_there_are_no_complaints(
     if content is not None:
         path_beside(board).write_bytes(content)
     service = Service(board)
-    service.look()
+    service.poll()
     assert service.status["complaints"] == 0
     if content is not None:
         assert path_beside(board).read_bytes() == content
@@ -134,12 +134,12 @@ def test_without_a_history_there_are_no_complaints(
 def test_a_board_that_starts_without_a_clock_says_so(
     board: Path, link: FakeLink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    Service(board).look()
+    Service(board).poll()
     link.sent.clear()
     monkeypatch.setattr(clock, "NOT_BEFORE", datetime.now(UTC) + timedelta(days=1))
     service = Service(board)
     with pytest.raises(ClockError):
-        service.look()
+        service.poll()
     ((topic, status),) = link.sent
     assert (topic, status["clock"], status["ready"]) == ("boards/kitchen", "wrong", False)
 
@@ -147,24 +147,24 @@ def test_a_board_that_starts_without_a_clock_says_so(
 # -- the broker ------------------------------------------------------------------------------------
 
 
-def test_hints_without_end_do_not_cause_looks_without_end(
+def test_hints_without_end_do_not_cause_polls_without_end(
     board: Path, link: FakeLink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "TICK_S", 0.2)
     service = Service(board, every_s=3600, spread_s=0)
-    service.look()
+    service.poll()
     for _ in range(2):
         link.hint.set()
         began = time.monotonic()
         _wait(service)
         assert time.monotonic() - began >= 0.1
-        service._looked_s = time.monotonic()
+        service._polled_s = time.monotonic()
 
 
-def test_boards_spread_their_looks_after_a_hint(
+def test_boards_spread_their_polls_after_a_hint(
     board: Path, link: FakeLink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each takes its own moment of the time that is given, once for all hints until the look."""
+    """Each takes its own moment of the time that is given, once for all hints until the poll."""
     asked: list[tuple[float, float]] = []
 
     def uniform(low: float, high: float) -> float:
@@ -173,9 +173,9 @@ def test_boards_spread_their_looks_after_a_hint(
 
     monkeypatch.setattr(random, "uniform", uniform)
     service = Service(board, every_s=3600, spread_s=40.0)
-    service.look()
+    service.poll()
     asked.clear()
-    service._looked_s -= 1  # the pause between two looks is over
+    service._polled_s -= 1  # the pause between two polls is over
     link.hint.set()
     again = threading.Timer(0.1, link.hint.set)
     again.start()
@@ -185,7 +185,7 @@ def test_boards_spread_their_looks_after_a_hint(
     assert asked.count((0.0, 40.0)) == 1
     again.join()
     assert link.hint.is_set()
-    service.look()  # is the answer to the second hint, too
+    service.poll()  # is the answer to the second hint, too
     assert not link.hint.is_set()
 
 
@@ -195,8 +195,8 @@ def test_a_broker_that_cannot_be_used_is_tried_again(
     links = [None, FakeLink()]
     monkeypatch.setattr(module, "open_link", lambda *_: links.pop(0))
     service = Service(board)
-    service.look()
-    service.look()
+    service.poll()
+    service.poll()
     assert links == []
 
 
@@ -210,7 +210,7 @@ def test_many_failures_do_not_end_the_follower(board: Path, link: FakeLink) -> N
 
 def test_a_proposal_that_is_not_on_its_way_is_sent_again(board: Path, link: FakeLink) -> None:
     service = Service(board)
-    service.look()
+    service.poll()
     link.works = False
     assert service.send_proposals() == 0
     link.works = True
@@ -222,12 +222,12 @@ def test_a_decided_proposal_is_forgotten(
     board: Path, signed: SignedFolder, link: FakeLink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     service, model, mine = Service(board), Model(), picture("mine", 1000)
-    service.look()
+    service.poll()
     assert service.send_proposals() == 1
     assert len(service._sent) == 1
     model.apply([mine], full=False)
     signed.publish([mine], model)
-    service.look()
+    service.poll()
     assert service.send_proposals() == 0
     assert service._sent == {}
 
@@ -254,7 +254,7 @@ def test_files_that_a_kill_left_are_deleted(
     service = Service(board)
     left = folder_of(board) / "targets" / "gallery%2Fdelta%2F000001.jsonl.gz.part"
     left.write_bytes(b"half of it")
-    service.look()
+    service.poll()
     assert [path.name for path in left.parent.iterdir()] == ["fleet.json"]
 
 
@@ -263,11 +263,11 @@ def test_a_stolen_key_cannot_stop_the_clock_for_ever(
 ) -> None:
     """A signature of the far future holds until new keys replace the stolen one."""
     service = Service(board)
-    service.look()
+    service.poll()
     signed.stamp(in_days(900))
     for _ in range(2):
         with pytest.raises(ClockError):
-            service.look()
+            service.poll()
     new = CryptoSigner.generate_ed25519()
     signed.root.revoke_key(signed.root.roles["timestamp"].keyids[0], "timestamp")
     signed.root.add_key(new.public_key, "timestamp")
@@ -276,5 +276,5 @@ def test_a_stolen_key_cannot_stop_the_clock_for_ever(
     signed.sign_root()
     signed.timestamp.version = 1
     signed.publish([])
-    assert service.look().newest == 2
-    assert Service(board).look().newest == 2
+    assert service.poll().newest == 2
+    assert Service(board).poll().newest == 2

@@ -94,7 +94,7 @@ def test_a_board_proposes_until_a_version_names_it(
         with open_gallery(board) as gallery:
             enroll(gallery, other)
         until(lambda: len(listener.payloads(f"{TOPIC}/proposals/kitchen")) == 2, 60)
-        # A hint on the broker is faster than the next look.
+        # A hint on the broker is faster than the next poll.
         model.apply([mine, other], full=False)
         signed.publish([mine, other], model)
         listener.publish(f"{TOPIC}/version", '{"version": 2}', retain=True)
@@ -144,7 +144,7 @@ def test_a_broker_that_loses_everything_loses_no_proposal(
 
 
 @needs_broker
-def test_one_look_proposes_too(board: Path, tmp_path: Path, broker: Broker) -> None:
+def test_one_poll_proposes_too(board: Path, tmp_path: Path, broker: Broker) -> None:
     _join(board, SignedFolder(tmp_path / "public", mqtt=_mqtt(broker)))
     listener = Listener(broker.port)
     done = _run("follow", "--once", "--gallery", board)
@@ -155,7 +155,7 @@ def test_one_look_proposes_too(board: Path, tmp_path: Path, broker: Broker) -> N
 
 
 @needs_broker
-def test_one_look_leaves_the_connection_of_the_service_alone(board: Path, tmp_path: Path) -> None:
+def test_one_poll_leaves_the_connection_of_the_service_alone(board: Path, tmp_path: Path) -> None:
     record = tmp_path / "broker.log"
     broker = Broker(tmp_path, f"allow_anonymous true\nlog_dest file {record}\nuser root")
     broker.start()

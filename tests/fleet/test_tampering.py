@@ -38,7 +38,7 @@ def victim(
     """A board at version 2, whose files come from a folder or a server."""
     if request.param == "http":
         join(followed, server.url, signed)
-        Follower(followed).look()
+        Follower(followed).poll()
         assert server.requests
     return followed
 
@@ -55,7 +55,7 @@ def _replace(signed: SignedFolder, other: Path) -> None:
 def test_an_older_state_is_refused(victim: Path, signed: SignedFolder, tmp_path: Path) -> None:
     old = shutil.copytree(signed.folder, tmp_path / "old")
     publish(signed, Model(), *CATS)
-    Follower(victim).look()
+    Follower(victim).poll()
     _replace(signed, old)
     refused(victim, "is older than what this board has seen")
 
@@ -65,7 +65,7 @@ def test_an_older_timestamp_is_refused(victim: Path, signed: SignedFolder) -> No
     timestamp = signed.folder / "metadata" / "timestamp.json"
     old = timestamp.read_bytes()
     publish(signed, Model(), *CATS)
-    Follower(victim).look()
+    Follower(victim).poll()
     timestamp.write_bytes(old)
     refused(victim, "is older than what this board has seen")
 
@@ -131,7 +131,7 @@ def test_flipped_bits_are_refused(victim: Path, signed: SignedFolder) -> None:
     with recognizing(victim):
         for name in names:
             _flip_bits(victim, signed.folder / name)
-    Follower(victim).look()
+    Follower(victim).poll()
     assert board_state(victim).version == 3
 
 
@@ -142,7 +142,7 @@ def _flip_bits(board: Path, path: Path) -> None:
         changed[place] ^= 1
         path.write_bytes(bytes(changed))
         try:
-            Follower(board).look()
+            Follower(board).poll()
         except (FleetSignatureError, FleetUnreachableError) as error:
             assert "\n" not in str(error)
             assert board_state(board).version == 2
@@ -196,7 +196,7 @@ def test_endless_data_is_refused(
 def test_a_stick_with_something_else_than_files_is_left(
     followed: Path, signed: SignedFolder, make: Callable[[Path], None]
 ) -> None:
-    """A FIFO would be waited for, and a device read, for ever."""
+    """A FIFO would be waited for, and a device read, forever."""
     path = signed.folder / "metadata" / "timestamp.json"
     path.unlink()
     make(path)
@@ -247,7 +247,7 @@ def test_the_root_keys_replace_stolen_online_keys(victim: Path, signed: SignedFo
     signed.root.version += 1
     signed.sign_root()
     publish(signed, Model(), *CATS)
-    Follower(victim).look()
+    Follower(victim).poll()
     assert board_state(victim).version == signed.version
     metadata = Metadata[Timestamp].from_file(str(signed.folder / "metadata" / "timestamp.json"))
     metadata.signed.version += 1

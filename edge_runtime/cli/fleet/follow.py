@@ -22,14 +22,14 @@ from edge_runtime.cli.process.restart import may_start_again
 
 @click.command("follow")
 @gallery_option
-@click.option("--once", is_flag=True, help="Look once, print what was applied, and exit.")
+@click.option("--once", is_flag=True, help="Poll once, print what was applied, and exit.")
 @click.option(
     "--every",
     "every_s",
     type=click.FloatRange(1, 86_400),
     default=300.0,
     show_default=True,
-    help="Seconds between two looks.",
+    help="Seconds between two polls.",
 )
 @click.option(
     "--report",
@@ -45,7 +45,7 @@ from edge_runtime.cli.process.restart import may_start_again
     type=click.FloatRange(0, 3600),
     default=30.0,
     show_default=True,
-    help="After a hint of the broker, look at a random moment within so many seconds.",
+    help="After a hint from the broker, poll at a random moment within this many seconds.",
 )
 @json_option
 def follow(
@@ -70,18 +70,18 @@ def follow(
             service.run(threading.Event())
         return
     try:
-        look = service.look()
+        poll = service.poll()
     finally:
         service.finish()
     if as_json:
-        applied = None if look.applied is None else asdict(look.applied)
-        print_json({"newest": look.newest, "other_model": look.other_model, "applied": applied})
-    elif look.applied is None:
-        echo(f"version {look.newest}: nothing new")
+        applied = None if poll.applied is None else asdict(poll.applied)
+        print_json({"newest": poll.newest, "other_model": poll.other_model, "applied": applied})
+    elif poll.applied is None:
+        echo(f"version {poll.newest}: nothing new")
     else:
-        counts, pending = look.applied.counts, look.applied.pending
+        counts, pending = poll.applied.counts, poll.applied.pending
         echo(
-            f"version {look.applied.version}: {counts.added} added, {counts.removed} removed, "
+            f"version {poll.applied.version}: {counts.added} added, {counts.removed} removed, "
             f"{counts.moved} relabeled, {counts.accepted} accepted, {counts.dropped} rejected; "
             f"{count_of(pending, 'picture')} to propose"
         )
@@ -90,7 +90,7 @@ def follow(
 def _carry_over(gallery: Path) -> dict[str, int]:
     """Hash what waits in galleries of other models; return what cannot be, by their names.
 
-    The service is started anew after each change of the model.
+    The service is started again after each change of the model.
     """
     import logging
 

@@ -87,7 +87,7 @@ def join(
     try:
         with busy("fetching the fleet's gallery"):
             follower = Follower(gallery)
-            look = follower.look()
+            poll = follower.poll()
     except FleetUnreachableError as error:
         echo(f"joined as {membership.board}; the files cannot be fetched yet")
         print_message(str(error))
@@ -97,14 +97,14 @@ def join(
             joined.forget_joined(gallery)
         raise
     joined.write_joined(gallery, replace(membership, fleet=follower.info.fleet), trusted)
-    pending = look.applied.pending if look.applied else 0
+    pending = poll.applied.pending if poll.applied else 0
     echo(
-        f"joined the fleet {follower.info.fleet} as {membership.board}: version {look.newest}; "
+        f"joined the fleet {follower.info.fleet} as {membership.board}: version {poll.newest}; "
         f"{count_of(pending, 'picture')} to propose"
     )
-    if look.other_model:
+    if poll.other_model:
         print_message(
-            f"a newer version is for the model {look.other_model[:12]}: a roll-out brings it"
+            f"a newer version is for the model {poll.other_model[:12]}: a roll-out installs it"
         )
 
 

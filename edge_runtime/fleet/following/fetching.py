@@ -130,7 +130,7 @@ class Fetcher(FetcherInterface):
         """Yield a temporary file with the bytes at `url`.
 
         Unlike that of python-tuf, it ends a server that is too slow, does not fill /tmp, which is
-        memory on many boards, and goes on with a download that was cut. Raises `DownloadError`.
+        memory on many boards, and continues with a download that was cut. Raises `DownloadError`.
         """
         begin, received = time.monotonic(), 0
         with self._file(url) as file:

@@ -216,7 +216,7 @@ class Repository:
             raise FleetUnreachableError(
                 f"{name} cannot be fetched: {cause}",
                 where=self.url,
-                remedy="the board goes on with what it has, and tries again",
+                remedy="the board continues with what it has, and tries again",
             ) from error
         except OSError as error:
             raise storage_error(error, self._metadata.parent) or error from error

@@ -1,4 +1,4 @@
-"""Measure what a fleet costs a board: memory, time of a version, bytes of looks and of versions.
+"""Measure what a fleet costs a board: memory, time of a version, bytes of polls and of versions.
 
     python -m profiles.bench.fleet.costs [--rounds 5] [--out FILE]
 
@@ -85,9 +85,9 @@ def measure(folder: Path, rounds: int) -> dict[str, Any]:
         board = _join(folder / "board.sqlite", server.url, desk)
         memory = _memory(board)
         follower = Follower(board)
-        follower.look()  # the first one of a process also asks for new root keys
+        follower.poll()  # the first one of a process also asks for new root keys
         server.clear()
-        follower.look()
+        follower.poll()
         idle = server.total("/")
         with desk.gallery() as gallery:
             gallery.enroll(_photos(rng, PHOTOS))
@@ -99,7 +99,7 @@ def measure(folder: Path, rounds: int) -> dict[str, Any]:
         delta = next((desk.public / "targets" / "gallery" / "delta").iterdir())
         times = [_apply(before, delta, folder / "round.sqlite") for _ in range(rounds)]
         server.clear()
-        follower.look()
+        follower.poll()
         assert board_state(board).version == 2
         metadata = server.total("/metadata/")
         photos = _without_changes(delta)
@@ -157,7 +157,7 @@ def _photos(rng: np.random.Generator, first: int) -> list[LabeledCode]:
 def _join(path: Path, url: str, desk: Desk) -> Path:
     Gallery(path, MODEL, create=True).close()
     write_joined(path, Joined(board="north", url=url, fleet=FLEET), desk.root.read_bytes())
-    Follower(path).look()
+    Follower(path).poll()
     return path
 
 

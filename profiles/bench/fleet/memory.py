@@ -28,11 +28,11 @@ def main() -> None:
         from edge_runtime.fleet.service import Service
 
         service = Service(path, 3600.0)
-        service.look()
+        service.poll()
         link, end = service._link, time.monotonic() + CONNECT_S
         while link is not None and not link.free and time.monotonic() < end:
             time.sleep(0.05)
-        service.look()
+        service.poll()
         gc.collect()
         after = process.memory_info().rss
         connected = link is not None and link.free > 0

@@ -90,7 +90,7 @@ def refused(board: Path, match: str, kind: type[Exception] = FleetSignatureError
     with recognizing(board):
         for _ in range(2):
             with pytest.raises(kind, match=match) as caught:
-                Follower(board).look()
+                Follower(board).poll()
             assert "\n" not in str(caught.value)
     assert board_state(board) == before
     with open_gallery(board) as gallery:
