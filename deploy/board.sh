@@ -98,7 +98,7 @@ make_page() {
   printf '%s_file = "%s"\n' token "$keys/token" certificate "$keys/certificate.pem" key "$keys/key.pem"
 }
 
-# The configuration comes last: if the power fails before, the next deployment makes all of it anew.
+# The configuration comes last: if the power fails before, the next deployment makes all of it again.
 # It lies beside the gallery, where the service may write, since the page can change settings.
 if [ ! -e "$CONFIG" ] && [ ! -e "$state/edge.toml" ]; then
   log "writing $CONFIG; please review it"
@@ -184,7 +184,7 @@ if http:
   if [ -n "$token" ]; then
     log "the token, shown this once (it is in $keys/token):"
     log "  $token"
-    log "the board made the certificate, so the browser warns; compare the fingerprint before you go on:"
+    log "the board made the certificate, so the browser warns; compare the fingerprint before you continue:"
     log "  $(openssl x509 -in "$keys/certificate.pem" -noout -fingerprint -sha256 | cut -d = -f 2)"
   fi
   log "next: open the page, point the camera at something, and give it a name"

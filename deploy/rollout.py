@@ -13,7 +13,7 @@ copy is checked. The new release is the current one with another folder `model`:
 
 It goes through the steps of release.py: sealed, on trial, confirmed once it is ready, otherwise
 reverted. Each release leads to the gallery of its own model, so `current` switches both at once and
-a rollback converts nothing. Safe to repeat: whatever a power cut left is begun anew.
+a rollback converts nothing. Safe to repeat: whatever a power cut left starts over.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ KEEP = 3
 TRIES = 3
 """How often an installation may be cut short before it counts as failed."""
 MOST_BYTES = 1 << 30
-"""Of an archive, and of what is in it."""
+"""Largest archive, and largest content of one."""
 MOST_FILES = 64
 MEGABYTE = 1_000_000
 READY_S = float(os.environ.get("READY_S", "60"))
@@ -471,7 +471,7 @@ def manage(*command: str) -> None:
 
 
 def restart() -> str:
-    """Start the service anew; return what is wrong, or an empty string once it is steady."""
+    """Start the service again; return what is wrong, or an empty string once it is steady."""
     manage("daemon-reload")
     try:
         done = subprocess.run(

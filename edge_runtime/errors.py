@@ -306,7 +306,7 @@ class TrustStoreError(TrustError):
 
 
 class FleetError(EdgeRuntimeError):
-    """The board cannot follow its fleet. It goes on to recognize what it knows."""
+    """The board cannot follow its fleet. It continues to recognize what it knows."""
 
     exit_code = 15
 

@@ -1,4 +1,4 @@
-# Benchmarks. Each writes a report to profiles/reports/ and the performance page anew.
+# Benchmarks. Each writes a report to profiles/reports/ and the performance page again.
 
 LARGEST ?= 1e7
 BENCH_GALLERY ?= build/bench-server.sqlite

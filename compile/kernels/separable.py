@@ -44,9 +44,9 @@ class Block:
     """The geometry of a workload: [depthwise,] then pointwise."""
 
     height: int
-    """Of the output."""
+    """Height of the output."""
     width: int
-    """Of the output."""
+    """Width of the output."""
     channels: int
     """K, input channels."""
     outputs: int

@@ -36,9 +36,9 @@ class Stem:
     """The geometry of the first convolution."""
 
     height: int
-    """Of the output."""
+    """Height of the output."""
     width: int
-    """Of the output."""
+    """Width of the output."""
     outputs: int
     size: int
     """Side of the input square, pixels."""

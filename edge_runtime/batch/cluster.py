@@ -41,7 +41,7 @@ class ClusterOptions:
     """The cluster, and how photos reach it."""
 
     address: str
-    """Of the scheduler, such as tcp://host:8786."""
+    """Address of the scheduler, such as tcp://host:8786."""
     send: bool = False
     """Send the content of photos; else the workers read them at the same paths."""
     wait_s: float = 60.0
@@ -190,7 +190,7 @@ class _Run:
             outcomes: list[Outcome] = future.result(timeout=ANSWER_S)
         except EdgeRuntimeError as error:
             raise ServiceError(
-                f"a worker cannot go on: {error.where}: {error.what}",
+                f"a worker cannot continue: {error.where}: {error.what}",
                 where=self._options.address,
                 remedy=error.remedy,
             ) from error

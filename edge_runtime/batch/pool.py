@@ -2,7 +2,7 @@
 
 A process answers its photos in order. If it ends, or does not answer in time, its oldest photo is
 the suspect: it is hashed again while no other photo waits behind it, and after some attempts it
-has failed. Everything else goes on with another process.
+has failed. Everything else continues with another process.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ class CameraOptions:
     real_time: bool = False
     """Play a file at its own speed and drop late frames, like a camera."""
     password: str = field(default="", repr=False)
-    """Of the user in the address of a network camera; empty if the address needs none."""
+    """Password of the user in the address of a network camera; empty if it needs none."""
 
 
 class Source(ABC):

@@ -20,7 +20,7 @@ import numpy as np
 from edge_runtime.image import Image
 
 FFMPEG_8 = 60
-"""The major version of libavutil. Each major version may lay out its structures anew."""
+"""The major version of libavutil. Each major version may lay out its structures differently."""
 _DECODERS = {"h264": b"h264", "mpg2": b"mpeg2video"}
 """By the code of OpenCV. The packets of these contain all that a decoder needs."""
 _INTERLACED = 1 << 3

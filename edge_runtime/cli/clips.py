@@ -27,14 +27,14 @@ def sampling_options(function: F) -> F:
         default=0.5,
         show_default=True,
         metavar="SECONDS",
-        help="Of a clip, the time from one frame that is used to the next; 0 uses every frame.",
+        help="Time between the frames of a clip that are used; 0 uses every frame.",
     )(function)
     return click.option(
         "--most-frames",
         type=click.IntRange(1, 1000),
         default=30,
         show_default=True,
-        help="Of a clip, the most frames that are hashed.",
+        help="Maximum number of frames that are hashed from a clip.",
     )(function)
 
 
@@ -56,7 +56,7 @@ def sound_option(function: F) -> F:
         "--sound/--no-sound",
         default=True,
         show_default=True,
-        help="Of a clip, also use its sound.",
+        help="Also use the sound of a clip.",
     )(function)
 
 

@@ -80,7 +80,7 @@ if TYPE_CHECKING:
     type=click.IntRange(1, 100),
     default=8,
     show_default=True,
-    help="Of a clip, the most frames that are enrolled.",
+    help="Maximum number of frames that are enrolled from a clip.",
 )
 @sound_option
 @json_option
@@ -109,8 +109,8 @@ def command(
 
     FOLDER contains one sub-folder per label. Alternatively, give --label and photos and clips (or
     folders of them) of that one place or object, or give --label and --camera and point the
-    camera at it. Of a clip (a video file), frames are enrolled that are sharp and differ from each
-    other.
+    camera at it. From a clip (a video file), frames that are sharp and differ from each other are
+    enrolled.
 
     Photos that are already enrolled are skipped, so it is safe to repeat the command. If they lack
     features, because an earlier version enrolled them, or the picture with --keep-pictures, these

@@ -103,7 +103,7 @@ def command(
 def load(gallery: Path, url: str, cluster: str, codes_password_file: str, engine: str) -> None:
     """Load GALLERY into the ClickHouse cluster at URL.
 
-    URL names every host: clickhouse://USER@HOST:PORT,HOST:PORT/DATABASE. Servers go on with the
+    URL names every host: clickhouse://USER@HOST:PORT,HOST:PORT/DATABASE. Servers continue with the
     earlier codes until all new ones are there.
     """
     from edge_runtime.server.clickhouse.client import parse_address

@@ -37,7 +37,7 @@ class Candidate:
     """A sampled frame of a clip."""
 
     number: int
-    """Of the frame in the file."""
+    """Number of the frame in the file."""
     jpeg: bytes
     """The frame; as pixels, those of 60 frames of a phone's film would take 400 MB."""
     code: Code

@@ -98,7 +98,7 @@ class Sample:
 
     frame: Frame
     number: int
-    """Of the frame in the file, from 0."""
+    """Number of the frame in the file, from 0."""
     seconds: float
     """From the beginning of the clip."""
 

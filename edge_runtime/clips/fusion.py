@@ -31,8 +31,8 @@ from edge_runtime.types import LabelSimilarity, Verdict
 
 CORRELATION = 0.75
 """Correlation of the errors of two frames of one clip whose features have nothing in common beyond
-the thing itself. Of the values that `python -m training papers clips` tries, it gives the labels of
-ie_tower's walks the best probabilities, on either half of the places."""
+the thing itself. Among the values that `python -m training papers clips` tries, it gives the labels
+of ie_tower's walks the best probabilities, on either half of the places."""
 SURE = 0.95
 """Confidence from which a clip is answered before its end."""
 NO_SOUND: Mapping[str, float] = MappingProxyType({})

@@ -38,7 +38,7 @@ PLACE = struct.Struct("<d")
 NOTE = struct.Struct("<I")
 """At the start of a sound: 0 if there is none, else 1. Fingerprints or a note follow."""
 MOST_BYTES = 1 << 20
-"""Of a message."""
+"""Largest size of a message."""
 _ROOT = Path(__file__).resolve().parents[2]
 
 

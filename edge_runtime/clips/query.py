@@ -32,9 +32,9 @@ class FrameAnswer:
     seconds: float
     """From the beginning of the clip."""
     alone: Verdict
-    """Of this frame as a single picture."""
+    """The answer for this frame as a single picture."""
     fused: Verdict
-    """Of all frames so far."""
+    """The answer for all frames so far."""
     independent: float
     """As how many independent frames these count; 0 in a gallery without features."""
 

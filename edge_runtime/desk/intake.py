@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 MOST_STATUS_BYTES = 8192
 MOST_PROPOSAL_BYTES = 1 << 17
-"""Of a line: one picture with its views takes a few thousand."""
+"""Largest line: one picture with its views takes a few thousand bytes."""
 BOARD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 UNNAMED = "?"
 """Counts what comes under no valid board's name."""
@@ -114,7 +114,7 @@ def _take_one(
         return
     state, version, named_at, again, model_id = row
     taken.known += 1
-    if state == PENDING and model_id != limits.model_id:  # hashed anew after a roll-out
+    if state == PENDING and model_id != limits.model_id:  # hashed again after a roll-out
         connection.execute(
             "UPDATE proposal SET board = ?, label = ?, body = ?, model_id = ? WHERE digest = ?",
             (sender, add.label, to_line(add), limits.model_id, add.digest),

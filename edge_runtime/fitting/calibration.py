@@ -70,11 +70,11 @@ class Calibration:
     known_mean: float
     known_spread: float
     skewness: float = 0.0
-    """Of the similarities of strangers; negative if the most similar ones come up to a point."""
+    """Skewness of the similarities of strangers; negative if the highest ones have a limit."""
     temperature: float = PLAIN_SCALE.temperature
     """See `Scale`."""
     trust: float = TRUST
-    """Of the answers to enrolled things, the share that is right."""
+    """Share of the answers to enrolled things that is right."""
     several_drop: float = 0.0
     """See `edge_runtime.fitting.several`."""
     several_between: float = 1.0

@@ -77,7 +77,7 @@ class Moved:
     old: str
     new: str
     ids: list[int]
-    """Of the codes that were moved."""
+    """Ids of the codes that were moved."""
     removed: Removed
     """What both labels had, and the data of `old`."""
     new_data: tuple[LabelData, LabelData] | None

@@ -136,7 +136,7 @@ class Gallery(SoundStore):
     ) -> Refit:
         """Fit a code of `bits` bits to the features, and search it if it finds more.
 
-        `prior` is that of the gallery's model. Searches go on with the present codes until the
+        `prior` is that of the gallery's model. Searches continue with the present codes until the
         change is committed, as a whole. `dry_run` only judges. Raises `FeaturesMissingError`.
         """
         fitted = self._ask(lambda _: self._fitted(bits, prior))

@@ -54,7 +54,7 @@ class Limits:
 
     days: float
     bytes: int
-    """Of the file. Its write-ahead log takes up to a megabyte more."""
+    """Largest size of the file. Its write-ahead log takes up to a megabyte more."""
     events: int = MOST_EVENTS
 
 

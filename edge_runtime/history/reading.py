@@ -1,4 +1,4 @@
-"""What is read from the history. Each call opens the file anew, as it may have been replaced."""
+"""What is read from the history. Each call opens the file again, as it may have been replaced."""
 
 from __future__ import annotations
 

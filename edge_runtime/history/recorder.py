@@ -55,9 +55,9 @@ class HistoryCounts:
     """What was recorded."""
 
     events: int
-    """In the file."""
+    """Number of events in the file."""
     bytes: int
-    """Of the file's content."""
+    """Size of the file's content."""
     stored: int
     """Since the start."""
     dropped: int

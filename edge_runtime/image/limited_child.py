@@ -17,7 +17,7 @@ from edge_runtime.system.limits import limit_cpu, limit_memory
 
 IDLE_S = 30.0
 _COPIES = 4
-"""Of the file: as it arrives, as bytes, with another orientation, and one to spare."""
+"""Copies of the file in memory: as it arrives, as bytes, with another orientation, and a spare."""
 
 
 def main(descriptor: int) -> None:

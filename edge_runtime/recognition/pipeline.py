@@ -91,8 +91,8 @@ class Pipeline:
 
         With `second_look`, a picture that stays unknown is looked at again: its middle is hashed,
         too, and a label counts as similar as in the better look. The limit for strangers is that of
-        two looks. Of a camera, the second look is at the next frame, if the gate finds that nothing
-        has changed: no frame takes two runs of the network. It needs features of the middle of each
+        two looks. A camera's second look is at the next frame, if the gate finds that nothing has
+        changed: no frame takes two runs of the network. It needs features of the middle of each
         enrolled picture, and no `radius`.
 
         Raises `InputError` for a value out of range.
@@ -114,7 +114,7 @@ class Pipeline:
         """Labels of `labels` that the gallery lacks, as last reported."""
         self._embedding: Embedding | None = None
         self._closer: Embedding | None = None
-        """Of the middle of a frame that the gate found to be like the last hashed one."""
+        """The middle of a frame that the gate found to be like the last hashed one."""
         self._is_unsure = False
         """Whether a second look at the last frame could still name it."""
 

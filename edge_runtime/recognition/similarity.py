@@ -21,7 +21,7 @@ def similarity_verdict(
 
     If that is the label `UNKNOWN`, so is the answer.
     The first label is the answer if it is more similar than all but a share `false_name_rate` of
-    strangers would be. A `radius` replaces this limit: the label then needs a code within so many
+    strangers would be. A `radius` replaces this limit: the label then needs a code within this many
     bits. The confidence is the probability that the thing is enrolled at all, times the share of
     the label among the similar ones, times the calibration's trust. The last does not count for an
     enrolled picture.

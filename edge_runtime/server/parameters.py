@@ -22,7 +22,7 @@ MOST_NEIGHBORS = 100
 MOST_FEATURES = 4096
 """Numbers behind one code."""
 MOST_BYTES = 2 << 20
-"""Of a request's body."""
+"""Largest body of a request."""
 METERS_PER_BIT = 25.0
 NAMES = frozenset({"k", "r", "at", "within_m", "meters_per_bit", "model"})
 """Parameters of an address; a body has them too, with `codes` and `features`."""

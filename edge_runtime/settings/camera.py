@@ -9,7 +9,7 @@ from msgspec import Meta, field
 from edge_runtime.settings.table import Table
 
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,32}$")]
-"""Of a camera or a region: it is part of topics and addresses."""
+"""Name of a camera or a region: it is part of topics and addresses."""
 Share = Annotated[float, Meta(ge=0, le=1)]
 
 

@@ -19,7 +19,7 @@ from edge_runtime.system.durable import replace_content
 from edge_runtime.system.files import open_regular
 
 _DIGITS = 16
-"""Of the digest that names a version."""
+"""Length of the digest that names a version."""
 
 
 @dataclass(frozen=True)

@@ -131,8 +131,8 @@ class DecisionSettings(Table, frozen=True, kw_only=True):
     second_look: Annotated[
         bool,
         Meta(
-            description="Whether a picture that stays unknown is looked at again, at its middle. "
-            "Of a camera, the next frame is, if nothing has changed.",
+            description="Whether the middle of a picture that stays unknown is hashed as well. "
+            "For a camera, this happens at the next frame, if nothing has changed.",
         ),
     ] = True
     cooldown_s: Annotated[

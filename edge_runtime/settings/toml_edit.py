@@ -31,13 +31,13 @@ class _Statement:
 
     path: Path
     table: Path
-    """Of an assignment: the table it stands in."""
+    """The table that an assignment belongs to."""
     is_head: bool
     start: int
     end: int
     """Behind its line ending."""
     value: slice
-    """Of an assignment: its value."""
+    """The value of an assignment."""
 
 
 def edited(

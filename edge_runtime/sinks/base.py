@@ -31,8 +31,8 @@ class Sink(ABC):
     def show(self, camera: CameraState) -> None:  # noqa: B027  (most sinks take only events)
         """Deliver the state of a camera after it changed; may block. Raises `SinkError`.
 
-        The order with events is kept. Of several states of one camera that wait for a slow sink,
-        only the last is delivered.
+        Events and states keep their order. If several states of one camera wait for a slow sink,
+        only the last one is delivered.
         """
 
     def test(self, event: Event) -> None:

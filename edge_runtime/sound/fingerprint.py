@@ -23,7 +23,7 @@ BITS = 32
 SILENCE = 1e-3
 """Root mean square of a frame, of 1, below which it is silent: -60 dB."""
 QUIET = 0.02
-"""Of the loudest frame; a quieter one counts as silent, too: -34 dB."""
+"""Share of the loudest frame below which a frame counts as silent, too: -34 dB."""
 _LOW_HZ, _HIGH_HZ = 300.0, 2000.0
 _CHUNK = 256
 

@@ -12,7 +12,7 @@ from edge_runtime.code import hamming
 from edge_runtime.sound.fingerprint import BITS, PER_SECOND, Fingerprints
 
 STEP = 8
-"""Of the query, every eighth fingerprint is compared: those between share most of their sound."""
+"""Every eighth fingerprint of the query is compared: those between share most of their sound."""
 MOST_COMPARED = 160
 """Fingerprints of the query that are compared: 15 s. Bounds the time."""
 LEAST_COMPARED = 12
@@ -34,7 +34,7 @@ class SoundMatch:
     """The best alignment of a query with one enrolled sound."""
 
     index: int
-    """Of the enrolled sound."""
+    """Index of the enrolled sound."""
     bit_error_rate: float
     """Share of the compared bits that differ."""
     z: float

@@ -10,7 +10,7 @@ class Signals:
     """Signals as items of a queue, from its creation on; belongs to the main thread.
 
     A handler interrupts any instruction, so it must take no lock that the interrupted code may
-    hold. `threading.Event.set` does: a signal during `Event.wait` could stop the program for good.
+    hold. `threading.Event.set` does: a signal during `Event.wait` could stop the program forever.
     `SimpleQueue.put` may be called from handlers.
     """
 

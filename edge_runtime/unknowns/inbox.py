@@ -257,7 +257,7 @@ class Inbox:
             self._remove_without_pictures()
 
     def dismiss(self, groups: Sequence[int], pictures: Sequence[int]) -> None:
-        """Remove groups for good, and single pictures; raises `NotEnrolledError`.
+        """Remove groups permanently, and single pictures; raises `NotEnrolledError`.
 
         A dismissed group, and one that has lost all its pictures, is remembered and not collected
         again. A single picture is removed from its group.

@@ -1,7 +1,7 @@
 """The inbox as a part of the daemon: it takes sightings on a thread of its own.
 
-Whatever fails here, such as a full disk, is logged once, and recognition goes on. The file is then
-opened again after a pause.
+Whatever fails here, such as a full disk, is logged once, and recognition continues. The file is
+then opened again after a pause.
 """
 
 from __future__ import annotations

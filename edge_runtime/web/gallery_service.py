@@ -157,7 +157,7 @@ class GalleryService:
         return await self._run(lambda: question(self._open()))
 
     async def change(self, change: Callable[[Gallery], T]) -> T:
-        """Return what `change` does with the gallery, on its thread; measure it anew afterwards."""
+        """Return what `change` does with the gallery, on its thread; then measure it again."""
         return await self._run(self._change, change)
 
     async def replace(self, replace: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:

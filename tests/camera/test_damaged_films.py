@@ -1,4 +1,4 @@
-"""Films with a damaged part go on after it, and a damaged picture is never delivered."""
+"""Films with a damaged part continue after it, and a damaged picture is never delivered."""
 
 from __future__ import annotations
 

@@ -225,7 +225,7 @@ def test_a_camera_with_another_source_shows_nothing_of_the_earlier_one(
         finally:
             close_all([each.camera for each in cameras.watchers], 5.0)
     assert [each.name for each in after] == ["left", "right"]
-    assert after[0].regions == before[0].regions  # stayed open, and goes on with what it saw
+    assert after[0].regions == before[0].regions  # stayed open, and continues with what it saw
     assert after[1].regions[0].latest is None
 
 

@@ -1,4 +1,4 @@
-"""The scatter within labels of a part of the rows equals the one that is summed anew."""
+"""The scatter within labels of a part of the rows equals the one that is summed again."""
 
 from __future__ import annotations
 

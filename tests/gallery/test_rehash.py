@@ -367,7 +367,7 @@ def test_kill_9_at_any_moment_leaves_the_old_or_the_new_gallery(
             assert not finished
             assert _rows(path, "item") == old
     assert killed, "no call was killed before it had finished"
-    assert moved, "each call goes on where the one before was killed"
+    assert moved, "each call continues where the one before was killed"
 
 
 @pytest.mark.slow

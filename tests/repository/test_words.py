@@ -47,6 +47,15 @@ BANNED = {
     r"\bmeanwhile\b(?=[.;]| and)": "say when",
     r"\bof (ours|theirs)\b": "our own",
     r"\ball the same\b": "anyway, nevertheless",
+    r"^\W*(?-i:Of) (an?|the|its|their|those)\b[^,]{0,80}[.;:]|"
+    r"(?<=[.:] )(?-i:Of) (an?|its|those)\b": "name the thing first: the password of ...",
+    r"\banew\b": "again",
+    r"\bfor ever\b": "forever",
+    r"\bfor good\b": "permanently",
+    r"\bin the place of\b": "instead of",
+    r"\b(goes|go|went|going) on (after|with|without|from|where)\b": "continue",
+    r"\bby so much\b|\bwithin so many\b": "by that much, within this many",
+    r"(?<=[.] )who (is|may|can|has)\b(?![^.]*\?)": "anyone who",
 }
 """Pattern to what to write in its place."""
 PATTERNS = [(re.compile(pattern, re.IGNORECASE), advice) for pattern, advice in BANNED.items()]

@@ -25,7 +25,7 @@ def test_signals_arrive_in_order_and_a_wait_ends(usr1: Signals) -> None:
 
 
 def test_signals_at_any_instant_of_a_wait_do_not_block(usr1: Signals) -> None:
-    """With `threading.Event`, a signal during a wait could stop the program for good."""
+    """With `threading.Event`, a signal during a wait could stop the program permanently."""
     before = signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(signal.SIGUSR1))
     try:
         signal.setitimer(signal.ITIMER_REAL, 1e-3, 1e-3)

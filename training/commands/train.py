@@ -115,7 +115,7 @@ def initial_network(
               help="Keep the means and variances of the batch norms as they are.")  # fmt: skip
 @click.option("--stored-views", type=click.IntRange(0), default=0, show_default=True,
               help="Views per photo whose maps after the frozen units are computed once and stored;"
-              " 0 augments anew in each epoch. Needs --frozen and a single size.")  # fmt: skip
+              " 0 augments again in each epoch. Needs --frozen and a single size.")  # fmt: skip
 @click.option("--mixed", type=click.FloatRange(0, 1), default=0.2, show_default=True,
               help="Share of batches with mixup or CutMix.")  # fmt: skip
 @click.option("--average", type=PART, default=0.998, show_default=True,

@@ -27,7 +27,7 @@ from matplotlib.figure import Figure
 
 _TILE, _SHOWN, _WORST = 112, 6, 16
 _HEALTH = {"least_balanced_bit": "0.5", "largest_correlation": "0", "distinct_codes": "1"}
-"""Of the codes: figure and its best value."""
+"""Figures of the codes, with their best values."""
 
 
 def write_report(folder: Path, result: dict[str, Any], rankings: dict[str, Ranking]) -> Path:

@@ -25,7 +25,7 @@ ADOPTED = "edge.adopted"  # metadata key: JSON of how a foreign model was import
 _SPREAD = 0.2  # share of the bits: default radius when none was measured
 _PREFIX = "theirs/"  # keeps the foreign graph's names distinct from ours
 _MIDDLE = {"Sigmoid": 0.5, "HardSigmoid": 0.5, "Tanh": 0.0, "Softsign": 0.0, "Sign": 0.0}
-"""Of a last operator: the middle of what it gives."""
+"""Last operator to the middle of its range."""
 _SHAPING = {"Flatten", "Reshape", "Squeeze", "Unsqueeze", "Identity", "Cast", "Transpose"}
 _TAKES = {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.UINT8}
 _Dims = list[int | None]

@@ -1,4 +1,4 @@
-"""The training command, and the last stages that go on from a run and are averaged."""
+"""The training command, and the last stages that continue from a run and are averaged."""
 
 from __future__ import annotations
 

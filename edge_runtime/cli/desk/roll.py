@@ -55,7 +55,7 @@ def _waves(_context: click.Context, _parameter: click.Parameter, text: str) -> t
     show_default=True,
     help="How many boards may fail without a halt.",
 )
-@click.option("--resume", is_flag=True, help="Go on after a halt; boards that failed try again.")
+@click.option("--resume", is_flag=True, help="Continue after a halt; boards that failed try again.")
 @click.option("--abort", is_flag=True, help="Let all boards go back to their previous release.")
 def roll_out(
     folder: Path,

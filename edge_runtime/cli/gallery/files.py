@@ -92,7 +92,7 @@ def compact(gallery: Path, as_json: bool) -> None:
 @click.option(
     "--drop-missing",
     is_flag=True,
-    help="Go on without the pictures that were not kept, and remove their codes.",
+    help="Continue without the pictures that were not kept, and remove their codes.",
 )
 @json_option
 def rehash(
@@ -101,8 +101,8 @@ def rehash(
     """Move the gallery to another model, from the pictures that it keeps.
 
     The pictures must have been enrolled with --keep-pictures. If the command is interrupted, the
-    gallery is as before, and the next call goes on. With the gallery's own model, the command adds
-    missing features.
+    gallery is as before, and the next call continues. With the gallery's own model, the command
+    adds missing features.
     """
     from edge_runtime.engine import open_engine
     from edge_runtime.enroll import rehash_gallery

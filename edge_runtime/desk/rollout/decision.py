@@ -98,7 +98,7 @@ def decide(
 
     It halts as soon as more boards failed than `limits` allow, and at the end of the wait if more
     of them failed or were seen and did not become ready. A board that was not seen since then is
-    away: the roll-out goes on without it, unless no board at all has become ready. As long as no
+    away: the roll-out continues without it, unless no board at all has become ready. As long as no
     board with this target has reported, it waits: nothing would show that the release works.
     """
     keep = Decision("keep", rollout.percent)

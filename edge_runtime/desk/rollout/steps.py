@@ -137,7 +137,7 @@ def start(
 
 
 def step(desk: Desk, boards: list[BoardReport] | None = None) -> Decision | None:
-    """Go on with a running roll-out if it is time; None if none runs. Raises `EdgeRuntimeError`."""
+    """Continue a running roll-out if it is time; None if none runs. Raises `EdgeRuntimeError`."""
     present = _current(desk.repository())
     if present is None or present.state != RUNNING:  # the usual case: nothing is locked
         return None
@@ -159,7 +159,7 @@ def step(desk: Desk, boards: list[BoardReport] | None = None) -> Decision | None
 
 
 def resume(desk: Desk) -> Rollout:
-    """Let boards that failed try again, and go on with the wave; raises `DeskError`."""
+    """Let boards that failed try again, and continue with the wave; raises `DeskError`."""
     with desk.signing() as repository:
         rollout = _required(desk, repository)
         if rollout.state != HALTED:

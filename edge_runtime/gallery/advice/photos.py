@@ -13,7 +13,7 @@ from edge_runtime.image.decode import SUFFIXES, decode_photo
 from edge_runtime.image.quality import photo_fault
 
 LARGEST_BYTES = 1 << 26
-"""Of a photo's file that is read."""
+"""Largest file of a photo that is read."""
 
 
 def check_photos(

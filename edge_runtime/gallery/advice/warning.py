@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from edge_runtime.gallery.store import Gallery
 
 MOST_CODES = 10_000
-"""Of a gallery that an enrollment looks at; a larger one would take too long."""
+"""Largest gallery that an enrollment checks; a larger one would take too long."""
 MOST_PICTURES = 200
 """Pictures of the enrolled labels that are compared with the others."""
 

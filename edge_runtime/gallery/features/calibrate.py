@@ -82,7 +82,7 @@ class Measurement:
     rows: NDArray[np.int64]
     """int64 [N]: the first row of each picture."""
     figures: Figures
-    """Of the whole pictures."""
+    """Figures of the whole pictures."""
     calibration: Calibration
 
     def right(self, false_name_rate: float = FALSE_NAME_RATE) -> NDArray[np.bool_]:

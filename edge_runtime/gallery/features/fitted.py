@@ -17,7 +17,7 @@ from edge_runtime.fitting.metric import FittedMetric
 from edge_runtime.gallery.rows import Generation, checksum_of, latest_generation
 
 CALIBRATION_VERSION = 3
-"""Of the way that a calibration is measured. Increase it when that changes."""
+"""Version of the method of calibration. Increase it when the method changes."""
 
 
 @dataclass(frozen=True, eq=False)

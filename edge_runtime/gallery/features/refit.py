@@ -57,7 +57,7 @@ class Refit:
     left_out: int
     """Labels with two pictures or more. With fewer than five, nothing is fitted."""
     bits: int
-    """Of the new code."""
+    """Length of the new code."""
     code_kept: bool = False
     """Whether the new code is used, instead of the model's own."""
     found_before: int = 0

@@ -3,7 +3,7 @@
 The new codes and features are first collected in a side file, GALLERY.rehash, with one commit per
 batch. Until all are there, the gallery answers as before. One transaction then replaces codes,
 features and model. A process that is killed leaves the old gallery or the new one, and the next
-call goes on with the side file.
+call continues with the side file.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ def _missing(
     listed = ", ".join(f"{count} of {name}" for name, count in [*pictures.items()][:_LISTED])
     more = len(pictures) - _LISTED
     others = f" and {more} more labels" if more > 0 else ""
-    without = "" if missing == total else ", or go on without them: --drop-missing"
+    without = "" if missing == total else ", or continue without them: --drop-missing"
     return PicturesMissingError(
         f"{missing} of {total} pictures were not kept and must be photographed again: "
         f"{listed}{others}",

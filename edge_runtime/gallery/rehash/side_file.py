@@ -16,7 +16,7 @@ from edge_runtime.gallery.schema import BUSY_TIMEOUT_S, translated
 def open_side(side: Path, meta: Meta) -> sqlite3.Connection:
     """Open the side file for results of the model `meta`, and lock it until it is closed.
 
-    A corrupt file, or one for another model, is begun anew.
+    A corrupt file, or one for another model, starts over.
     """
     try:
         return _try_open(side, meta)

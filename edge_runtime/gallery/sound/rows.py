@@ -25,7 +25,7 @@ class SoundRow(NamedTuple):
 
     label_id: int
     digest: bytes
-    """Of the fingerprints; a label stores each sound once."""
+    """Digest of the fingerprints; a label stores each sound once."""
     source: str
     value: bytes
     """Fingerprints, little-endian uint32."""

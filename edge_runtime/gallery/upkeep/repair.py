@@ -211,7 +211,7 @@ def _readable(
 
 
 def _last_id(connection: sqlite3.Connection) -> int:
-    """Return the highest id that was assigned: without it, a cut file is searched for ever."""
+    """Return the highest id that was assigned: without it, a cut file is searched forever."""
     with suppress(sqlite3.DatabaseError):
         (last,) = connection.execute(
             "SELECT max(seq) FROM sqlite_sequence WHERE name = 'item'"

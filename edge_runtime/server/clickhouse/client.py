@@ -105,7 +105,7 @@ class ClickHouse:
         self._first = 0
         self._prepared = False
         self.version = ""
-        """Of the server; empty before the first statement."""
+        """Version of ClickHouse; empty before the first statement."""
         self.has_bit_count = False
         """Whether it has the function bitCount, from version 20.1 on."""
 

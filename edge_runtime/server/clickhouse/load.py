@@ -1,6 +1,6 @@
 """Load a gallery into ClickHouse: new tables, checked, and only then a new version.
 
-A server goes on with the earlier version until the new one is complete. A load that was interrupted
+A server continues with the earlier version until the new one is complete. An interrupted load
 leaves tables that no version names; the next load removes them.
 """
 

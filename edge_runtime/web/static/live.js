@@ -70,7 +70,7 @@ class Card {
     this.view.hidden = true; // until there is a picture
     this.view.addEventListener("error", () => {
       this.view.hidden = true;
-      if (this.broken || context.gone) return; // it is opened anew once the daemon answers
+      if (this.broken || context.gone) return; // it is opened again once the daemon answers
       this.polls ||= this.streams;
       this.close();
     });
@@ -176,7 +176,7 @@ export function start(given) {
   context = given;
   for (const kind of ["status", "show"]) context.on(kind, showCameras);
   context.on("gone", () => {
-    // A broken stream keeps its last picture; it is opened anew once the daemon answers.
+    // A broken stream keeps its last picture; it is opened again once the daemon answers.
     for (const card of cards.values()) card.broken = card.view.hidden = true;
     showCameras();
   });

@@ -17,7 +17,7 @@ class Asked:
     """What a server answered."""
 
     distances: list[list[int]] = field(default_factory=list)
-    """Of the matches of each query."""
+    """Distances of the matches of each query."""
     size: int = 0
     """Bytes of the bodies."""
     waits_s: list[float] = field(default_factory=list)

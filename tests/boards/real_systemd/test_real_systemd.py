@@ -276,7 +276,7 @@ def test_a_power_cut_during_a_roll_out_ends_in_a_release(
     until("it begins", lambda: _record(member).get("state") == "working", 120)
     member.cut_power()
     member.boot()
-    # At boot, the unit goes on with what the cut ended.
+    # At boot, the unit continues with what the cut ended.
     until("it is installed", lambda: _record(member).get("state") in ("ready", "failed"), 240)
     assert _record(member)["state"] == "ready", _record(member)
     assert _release(member) != before

@@ -55,7 +55,7 @@ def test_a_cut_of_the_mapped_codes_is_survived_and_said_once(
             for _ in range(3):
                 assert gallery.search(QUERY, 50) == expected
         assert len([one for one in caplog.records if "database is read" in one.message]) == 1
-    with Gallery(path, MODEL) as gallery:  # a writer makes the file anew
+    with Gallery(path, MODEL) as gallery:  # a writer makes the file again
         assert gallery.search(QUERY, 50) == expected
     assert load_snapshot(file, MODEL.id, MODEL.bits) is not None
 

@@ -33,7 +33,7 @@ def main() -> None:
     """Run the tables of the papers: every system that they name, published beside ours.
 
     Each table is written to training/results/papers/ by its verb. A long one resumes when it is
-    given again.
+    repeated.
 
     \b
         python -m training papers page --check

@@ -5,12 +5,12 @@
     python -m training papers all --data ../shared/data --weights NPZ --tiny
     make papers DATA=../shared/data CIFAR10=DIR WEIGHTS=NPZ
 
-DATA has the sets grocery, ie_tower and objects. The page says how long each table takes, most of it
-quantized-cnn, table3 and cifar10. Every table resumes, so a command that was killed goes on when it
-is given again. A table that fails does not stop the others; the exit code is 9 then.
+DATA has the sets grocery, ie_tower and objects. The page says how long each table takes;
+quantized-cnn, table3 and cifar10 take longest. Every table resumes, so a killed command continues
+when it is repeated. A table that fails does not stop the others; the exit code is 9 then.
 
---tiny runs a short form of every table in two minutes, on a few photos of each set of DATA and, in
-the place of CIFAR-10, on crops of them. It writes its tables and its page to --build only.
+--tiny runs a short form of every table in two minutes, on a few photos of each set of DATA, and on
+crops of them instead of CIFAR-10. It writes its tables and its page to --build only.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@
     python -m training papers cifar10 --data DIR --weights NPZ --only-finished
 
 DIR is the official folder cifar-10-batches-py, or a tree train/CLASS/ and test/CLASS/ of pictures.
-Features and finished runs are kept in --out, and a command that was interrupted goes on from there.
+Features and finished runs are kept in --out, and an interrupted command continues from there.
 The full table is written to training/results/papers/cifar10.json; with fewer methods, lengths or
 seeds, or with --validation, --size or --tiny, to --out.
 """

@@ -5,7 +5,7 @@
     python -m training papers cifar10-search --data DIR --weights NPZ --methods dpsh,dhn
 
 Tries four settings of each method, with one seed and 32 bits. DIR is as for `papers cifar10`, and
-so is --out: both commands share the stored features. A command that was interrupted goes on where
+so is --out: both commands share the stored features. An interrupted command continues where
 it stopped. The full table is written to training/results/papers/cifar10_search.json; with fewer
 methods or --tiny, to --out. The settings in use are those of training/papers/cifar10/systems.py.
 """

@@ -5,7 +5,7 @@
     python -m training papers cifar10-unlabelled --data DIR --weights NPZ --only-finished
 
 DIR is as for `papers cifar10`, and so is --out: both commands share the stored features. A command
-that was interrupted goes on where it stopped. --only-finished trains nothing and writes what is
+that was interrupted continues where it stopped. --only-finished trains nothing and writes what is
 there.
 """
 

@@ -6,7 +6,7 @@
 
 The queries of each set are ranked against its database, by the split of `evaluate`. What is
 computed of the photos, and each finished run, is kept in the folder --out, so the command resumes
-when it is given again. The CPU times hold for this machine, with one thread.
+when it is repeated. The CPU times hold for this machine, with one thread.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@
 The second command counts the instructions of every variant on emulated boards; the page shows them.
 The shipped network and the AlexNet-shaped one of `papers alexnet` are made smaller without
 training, as the survey lists in section 1.4, and judged on the queries of the set. Finished
-variants are lines of OUT/runs.jsonl; the same command goes on after a kill.
+variants are lines of OUT/runs.jsonl; the same command continues after a kill.
 """
 
 from __future__ import annotations

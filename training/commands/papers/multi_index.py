@@ -5,7 +5,7 @@
 
 The codes of the databases of all sets are searched for the nearest codes of their queries. Larger
 galleries add copies whose bits are changed at random. Features are kept in --out, those of `papers
-unlabelled` are used, and a command that was killed goes on when it is given again.
+unlabelled` are used, and a command that was killed continues when it is repeated.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@
 
 The first command fits the codewords, and measures here. The second one counts instructions on
 emulated boards and estimates times. The third one finds every run finished, and adds the counts.
-A command that was interrupted resumes when it is given again. Without --data, the accuracy is left
+A command that was interrupted resumes when it is repeated. Without --data, the accuracy is left
 out. --alexnet judges a trained AlexNet-shaped network, too (python -m training papers alexnet).
 """
 

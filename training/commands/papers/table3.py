@@ -6,7 +6,7 @@
 
 The paper's method, SSDH and DLBH are trained on MobileNet-v1 and on the AlexNet-shaped network
 that `papers alexnet` trains, and judged by MAP@100 on the queries of each set of --data. Finished
-trainings are lines of OUT/runs.jsonl. The same command goes on after a kill. --networks trains
+trainings are lines of OUT/runs.jsonl. The same command continues after a kill. --networks trains
 only some of them; the table always holds all that are finished.
 """
 

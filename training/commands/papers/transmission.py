@@ -6,7 +6,7 @@
 The ways are those of the survey (section 1.2): a scaled-down photo, local features as they are or
 compressed, and hash bits; global features are added. The server ranks the whole database of the
 set. --model computes all features and must be fp32. Writes the table and its plot, and keeps
-finished runs in --out, like `papers handmade`, so the command resumes when it is given again.
+finished runs in --out, like `papers handmade`, so the command resumes when it is repeated.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@
 
 The labels of each set are hidden from the fit and used only to judge: P@1 and MAP@100 of the set's
 own split. Three seeds; features and finished runs are kept in --out, so that a killed command
-resumes when it is given again.
+resumes when it is repeated.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@
 Features are judged, not codes; --layers also judges the codes of each method in closed form.
 --network adds the features of another ONNX network, which must take the same input, and
 --checkpoint those of a training run. Rows that the output file has already are kept, so that an
-interrupted run goes on.
+interrupted run continues.
 """
 
 from __future__ import annotations

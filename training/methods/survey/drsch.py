@@ -27,7 +27,7 @@ class DSCH(Head):
     triplets = 20
     """Triplets per image of a batch."""
     margin = 5 / 64
-    """Of the squared distances, per bit."""
+    """Margin of the squared distances, per bit."""
     consistency = 0.001
     """Weight of the regularization."""
     neighbours = 5

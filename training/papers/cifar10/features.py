@@ -2,7 +2,7 @@
 
 All methods start from them: one clean view of each image, and several augmented views of the
 training images. They are stored as float16 in blocks, each durable once written, so that an
-interrupted computation goes on where it stopped.
+interrupted computation continues where it stopped.
 """
 
 from __future__ import annotations

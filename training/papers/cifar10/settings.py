@@ -9,8 +9,8 @@ from training.papers.cifar10.fit import Budget
 
 RATE, FASTER = 3e-3, 1e-2
 EPOCHS, HIDDEN = 15, 128
-"""Of the search: less than in the table, to be quick. DNNH deals out the hidden units to its bits,
-so it keeps them all.
+"""Epochs and hidden units of the search: fewer than in the table, to be quick. DNNH deals out the
+hidden units to its bits, so it keeps them all.
 """
 _DROPOUT: tuple[dict[str, Any], ...] = ({"dropout": 0.1}, {"dropout": 0.3}, {"dropout": 0.5})
 """For losses without a setting."""

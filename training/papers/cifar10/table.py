@@ -49,7 +49,7 @@ def _row(system: System, bits: int, runs: Sequence[Run], finished: FinishedRuns)
         values=values,
         one_seed_reason=few if values else "",
         differs=f"{differs}; {system.differs}" if system.differs else differs,
-        missing="" if values else "not run yet; the command goes on with it",
+        missing="" if values else "not run yet; the command continues with it",
         extra={"bytes_per_code": -(-bits // 8), "cpu_seconds": round(seconds, 1)} if values else {},
     )
 

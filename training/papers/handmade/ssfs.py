@@ -1,9 +1,9 @@
 """SSFS: space-saliency selection of fingerprints, then hash codes (Wang et al. 2016).
 
 The paper's text was not available. What follows is rebuilt from its title and what the seed paper
-and the survey say of it; the formulas are ours. Of the local features
-("fingerprints") of a photo, only those are kept that attract the eye, and of the stored ones only
-those that tell their place from the others. The kept ones are hashed, and vote with the weight of
+and the survey say of it; the formulas are ours. Only those local features ("fingerprints") of a
+photo are kept that attract the eye, and only those stored ones that tell their place from the
+others. The kept ones are hashed, and vote with the weight of
 how well they tell their place.
 """
 

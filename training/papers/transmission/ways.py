@@ -1,6 +1,6 @@
 """The ways to send a query: its bytes, and the score of each stored photo that they lead to.
 
-The server does the best it can with what it gets. Of a photo it computes the features of the
+The server does the best it can with what it gets. From a photo it computes the features of the
 network. Features rank by cosine, bits by Hamming distance. Local features are hashed, looked up in
 the tables of VHB, and compared as exactly as they arrived.
 """

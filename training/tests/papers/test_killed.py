@@ -1,4 +1,4 @@
-"""Every command of the papers goes on after SIGKILL: what was finished is not computed again."""
+"""Every command of the papers continues after SIGKILL: what was finished is not computed again."""
 
 from __future__ import annotations
 

@@ -143,7 +143,7 @@ def test_every_method_has_as_many_settings() -> None:
 
 
 def test_the_settings_in_use_are_the_best_of_the_search() -> None:
-    """Of the committed search."""
+    """Rows of the committed search."""
     rows = read_table(RESULTS / "cifar10_search.json").rows
     assert SYSTEMS["drsch-truncated"].budget == SYSTEMS["drsch"].budget
     for system in (SYSTEMS[name] for name in LOSSES):
