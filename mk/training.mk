@@ -21,12 +21,12 @@ ifeq ($(UNLABELLED),)
 hash: $(TRAIN)/.ready  ## give a network another code length and evaluate it: make hash BITS=16 DATA=dir [MODEL=file] [METHOD=paper]; fit one to photos without labels: make hash UNLABELLED=1 DATA=my-photos/ [METHOD=itq] [JUDGE=labelled/]
 	$(call require,DATA,make hash BITS=16 DATA=photos/)
 	$(TRAIN)/bin/python -m training build-model --model $(MODEL) $(addprefix --data ,$(DATA)) --bits $(BITS) \
-	  --method $(or $(METHOD),relational) --passes 0 --out $(dir $(HASH)) --evidence $(HASH).ship.json
+	  --method $(or $(METHOD),relational) --passes 0 --out $(dir $(HASH)) --evidence $(HASH).build_model.json
 	$(TRAIN)/bin/python -m training quantize --model $(HASH).onnx $(addprefix --data ,$(DATA)) --out $(HASH)_int8.onnx
 	$(TRAIN)/bin/python -m training evaluate --model $(HASH).onnx $(addprefix --data ,$(DATA)) --out $(HASH).json
 	$(TRAIN)/bin/python -m training evaluate --model $(HASH)_int8.onnx $(addprefix --data ,$(DATA)) --out $(HASH)_int8.json
 	$(TRAIN)/bin/python -m training model-card --evaluation $(HASH).json --small $(HASH)_int8.json \
-	  --evidence $(HASH).ship.json --out $(HASH).md
+	  --evidence $(HASH).build_model.json --out $(HASH).md
 else
 # A closed form needs no torch.
 HASHER := $(if $(filter-out itq lsh,$(METHOD)),$(TRAIN),$(VENV))

@@ -63,7 +63,7 @@ def variants(base: Recipe, lengths: Iterable[int]) -> dict[str, Variant]:
 
 
 @dataclass(frozen=True)
-class Bench:
+class Harness:
     """The training and evaluation photos that all variants share."""
 
     cache: PixelCache

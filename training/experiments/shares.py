@@ -73,7 +73,7 @@ def judge_galleries(
     ROC curve of that nearness. Without `queries`, the photos that are not enrolled are the queries.
     """
     found = []
-    stored, asked_features = database.features, (queries or database).features
+    stored, queried_features = database.features, (queries or database).features
     usable = [n for n in np.unique(database.labels) if (database.labels == n).sum() >= photos]
     for draw in range(DRAWS):
         rng = np.random.default_rng((seed, draw))
@@ -81,13 +81,13 @@ def judge_galleries(
         rows = np.concatenate(
             [rng.permutation(np.flatnonzero(database.labels == n))[:photos] for n in names]
         )
-        asked = database if queries is None else queries
-        rest = np.arange(len(asked.labels))
+        queried = database if queries is None else queries
+        rest = np.arange(len(queried.labels))
         rest = rng.permutation(np.setdiff1d(rest, rows) if queries is None else rest)[:QUERIES]
         enrolled = stored[rows]
-        cosines = asked_features[rest, 0] @ enrolled.reshape(-1, enrolled.shape[2]).T
+        cosines = queried_features[rest, 0] @ enrolled.reshape(-1, enrolled.shape[2]).T
         best = cosines.argmax(1)
-        truth = asked.labels[rest]
+        truth = queried.labels[rest]
         right = database.labels[rows][best // enrolled.shape[1]] == truth
         known, nearness = np.isin(truth, names), cosines.max(1)
         strange = nearness[~known]
@@ -128,15 +128,15 @@ def judge_layers(
     The layers are fitted to the database photos of the sets that have queries. Returns the means
     over `seeds`: method -> set -> photos per label -> figures.
     """
-    stored = [photo for photos, asked in sets.values() for photo in photos if asked]
+    stored = [photo for photos, queried in sets.values() for photo in photos if queried]
     reader = PhotoReader(stored)
     features = clean_features(run, reader, size)
     index = label_indices(reader.photos)
     labels = np.array([index[photo.label] for photo in reader.photos], np.int64)
     new = {
         name: see(run, size, photos, views=True)
-        for name, (photos, asked) in sets.items()
-        if not asked
+        for name, (photos, queried) in sets.items()
+        if not queried
     }
     table: dict[str, dict[str, Any]] = {}
     for method, fit in CLOSED_FORM.items():
@@ -175,9 +175,9 @@ def judge(
     of their photos per label, and `map100` where there are queries.
     """
     table: dict[str, dict[str, Any]] = {}
-    for name, (stored, asked) in sets.items():
-        database = see(run, size, stored, views=not asked)
-        queries = see(run, size, asked, views=False) if asked else None
+    for name, (stored, queried) in sets.items():
+        database = see(run, size, stored, views=not queried)
+        queries = see(run, size, queried, views=False) if queried else None
         table[name] = {
             str(photos): judge_galleries(database, queries, photos, seed) for photos in PHOTOS
         }

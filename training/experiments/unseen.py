@@ -2,7 +2,7 @@
 
 All photos of the database are enrolled with their labels, those of the hidden labels too, as the
 runtime enrolls them: its features are stored as int8, and its closed form fits the code to them.
-If labels are hidden, only their queries are asked; the whole database of their set is searched.
+If labels are hidden, only their queries are searched; the whole database of their set is searched.
 """
 
 from __future__ import annotations
@@ -52,14 +52,14 @@ def judge_hidden(
     table: dict[str, dict[str, Any]] = {}
     for source in sorted({photo.source for photo in database.photos}):
         stored = database.of(source)
-        asked = queries.of(source).labelled(set(hidden.labels))
-        row: dict[str, Any] = {"float": round(float_map(stored, asked), 2), "fitted": {}}
+        queried = queries.of(source).labelled(set(hidden.labels))
+        row: dict[str, Any] = {"float": round(float_map(stored, queried), 2), "fitted": {}}
         for bits in lengths:
-            row["fitted"][str(bits)] = round(fitted_map(stored, asked, bits, prior), 2)
+            row["fitted"][str(bits)] = round(fitted_map(stored, queried, bits, prior), 2)
         if hidden.layer is not None:
             sides = (
                 CodeSet(part.photos, to_codes(part.features, hidden.layer))
-                for part in (stored, asked)
+                for part in (stored, queried)
             )
             row["own"] = {str(len(hidden.layer[1])): round(mean_ap(*sides), 2)}
         table[source] = row
@@ -80,26 +80,27 @@ def judge_seen(
     """
     table: dict[str, dict[str, Any]] = {}
     for source in sorted({photo.source for photo in database.photos}):
-        stored, asked = database.of(source), queries.of(source)
+        stored, queried = database.of(source), queries.of(source)
         fitted = {
             str(bits): {
-                str(seed): round(fitted_map(stored, asked, bits, prior, seed), 2) for seed in seeds
+                str(seed): round(fitted_map(stored, queried, bits, prior, seed), 2)
+                for seed in seeds
             }
             for bits in lengths
         }
-        table[source] = {"float": round(float_map(stored, asked), 2), "fitted": fitted}
+        table[source] = {"float": round(float_map(stored, queried), 2), "fitted": fitted}
     return table
 
 
 def fitted_map(
-    stored: Part, asked: Part, bits: int, prior: FeaturePrior | None, seed: int = SEED
+    stored: Part, queried: Part, bits: int, prior: FeaturePrior | None, seed: int = SEED
 ) -> float:
     """Return the MAP@100 in percent of codes that the runtime fits to the features `stored`."""
     gallery = quantize(stored.features)
     layer = fit_layer(gallery, _numbers(stored.photos), bits, prior, seed=seed)
     return mean_ap(
         CodeSet(stored.photos, layer.codes(gallery)),
-        CodeSet(asked.photos, layer.codes(asked.features)),
+        CodeSet(queried.photos, layer.codes(queried.features)),
     )
 
 

@@ -69,10 +69,10 @@ def radius_against(
     """
     index = label_indices(database.cache.photos)
     labels = np.array([index[photo.label] for photo in database.cache.photos], np.int64)
-    codes, asked = to_codes(database.features[0], head), to_codes(strangers, head)
+    codes, queried = to_codes(database.features[0], head), to_codes(strangers, head)
     rng = np.random.default_rng(1)
     nearest = [
-        distances(asked, codes[np.isin(labels, rng.permutation(len(index))[:ENROLLED])]).min(1)
+        distances(queried, codes[np.isin(labels, rng.permutation(len(index))[:ENROLLED])]).min(1)
         for _ in range(EPISODES)
     ]
     return largest_radius(np.concatenate(nearest), len(head[1]), named)

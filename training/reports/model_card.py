@@ -20,21 +20,21 @@ _FACTS = {
 }
 
 
-def card(shipped: Any, ship: Any, small: Any, listed: Any) -> str:
-    """Generate a card from the evaluations `shipped` and `small` (int8) and the evidence `ship`."""
+def card(shipped: Any, built: Any, small: Any, listed: Any) -> str:
+    """Generate a card from the evaluations `shipped` and `small` (int8) and the result `built`."""
     rows = [
         [source, row["split"], row["queries"], number(row["map100"]), number(row["precision1"])]
         for source, entry in shipped["sets"].items()
         for row in entry["protocols"].values()
     ]
-    measured, parity, run = ship["open_set"], ship["parity"], ship["backbone"]
-    basis = _radius_basis(run, ship, _shipped_photos(ship))
+    measured, parity, run = built["open_set"], built["parity"], built["backbone"]
+    basis = _radius_basis(run, built, _shipped_photos(built))
     parts = [
         f"# {shipped['model']}, version {shipped['version']}",
         f"Converts a photo to {shipped['bits']} bits that are compared by Hamming distance."
         f" {shipped['bytes']:,} bytes, SHA-256 `{shipped['id']}`.",
         "- **Training**: MobileNet-v1 1.0 224 with the ImageNet weights of TF-slim (Apache-2.0);"
-        f" {_made(run, ship)} {_photos(ship)}\n"
+        f" {_made(run, built)} {_photos(built)}\n"
         "- **Input**: `image`, float32 [1, 3, 224, 224], RGB, value = pixel / 127.5 - 1, the whole"
         " photo squashed to the square by `edge_runtime.image.preprocess`.\n"
         f"- **Output**: `hash`, float32 [1, {shipped['bits']}], sigmoid activations; bit k is 1"
@@ -49,11 +49,11 @@ def card(shipped: Any, ship: Any, small: Any, listed: Any) -> str:
         " nearest of many unrelated codes is closer than the nearest of few.\n"
         f"- **Parity** with torch: {parity['bits_differing']} bits differ on {parity['photos']}"
         f" photos, activations by at most {parity['largest']:.1e}.\n"
-        f"- **Limitations**: {_limits(ship)} `python -m training finetune` fits the hash layer to"
+        f"- **Limitations**: {_limits(built)} `python -m training finetune` fits the hash layer to"
         " your own photos.",
         "## Evaluation",
         "MAP over the top 100 and precision of the nearest neighbor, in percent. The queries were"
-        f" not used in {_evaluation_note(ship)}",
+        f" not used in {_evaluation_note(built)}",
         markdown(["set", "split", "queries", "MAP@100", "P@1"], rows),
     ]
     if small is not None:
@@ -86,42 +86,44 @@ def _features(shipped: Any) -> str:
     return text
 
 
-def _shipped_photos(ship: Any) -> bool:
+def _shipped_photos(built: Any) -> bool:
     """Return whether all photos are those of the shipped model, which this module describes."""
-    sets = ship.get("sets", OURS)  # older evidence lists no sets
+    sets = built.get("sets", OURS)  # older evidence lists no sets
     return all(OURS.get(name) == held for name, held in sets.items())
 
 
-def _photos(ship: Any) -> str:
+def _photos(built: Any) -> str:
     """Describe the training photos."""
-    if _shipped_photos(ship):
-        used = [_FACTS[name] for name in ship.get("sets", OURS)]
+    if _shipped_photos(built):
+        used = [_FACTS[name] for name in built.get("sets", OURS)]
         both = (
             ", one model for both sets; two labels of the building hold the same frames (see"
             " docs/results/ACCURACY.md)"
         )
-        summary = f"{' and '.join(used)}, {ship['photos']:,} photos of {ship['labels']} labels"
+        summary = f"{' and '.join(used)}, {built['photos']:,} photos of {built['labels']} labels"
         return (
             f"Photos: {summary}{both if len(used) > 1 else ''}. The file is licensed under"
             " Apache-2.0, like the rest of the project."
         )
     listed = " and ".join(
         f"`{name}` ({held['photos']:,} photos of {held['labels']} labels)"
-        for name, held in ship["sets"].items()
+        for name, held in built["sets"].items()
     )
     more = (
-        " The card of that model states what its features were trained on." if _reused(ship) else ""
+        " The card of that model states what its features were trained on."
+        if _reused(built)
+        else ""
     )
-    return f"Photos: {listed}; {ship['split']}.{more}"
+    return f"Photos: {listed}; {built['split']}.{more}"
 
 
-def _reused(ship: Any) -> bool:
+def _reused(built: Any) -> bool:
     """Return whether the hash layer was fitted to the features of a finished model."""
-    return "model" in ship["backbone"]
+    return "model" in built["backbone"]
 
 
-def _limits(ship: Any) -> str:
-    if _shipped_photos(ship):
+def _limits(built: Any) -> str:
+    if _shipped_photos(built):
         return (
             "the model was trained on groceries and on the inside of one building. The section on"
             " unseen labels in docs/results/ACCURACY.md measures what else it can tell apart."
@@ -129,21 +131,21 @@ def _limits(ship: Any) -> str:
     return "accuracy on objects that are not among the photos above was not measured."
 
 
-def _evaluation_note(ship: Any) -> str:
-    if _shipped_photos(ship):
+def _evaluation_note(built: Any) -> str:
+    if _shipped_photos(built):
         return (
             "training or to choose the method and the schedule. The radius was measured on the"
             " queries of held-out labels, and some of them were known when the weight averaging was"
             " decided. docs/results/ACCURACY.md has more."
         )
-    fitted = "the fit of the hash layer" if _reused(ship) else "training"
+    fitted = "the fit of the hash layer" if _reused(built) else "training"
     return f"{fitted}. The radius was measured on the queries of held-out labels."
 
 
-def _radius_basis(run: Any, ship: Any, ours: bool) -> str:
+def _radius_basis(run: Any, built: Any, ours: bool) -> str:
     """State to which parts of the network the labels of the radius measurement were unknown."""
-    measured_on = ship["open_set"]["backbone"]
-    if "hold" in ship:
+    measured_on = built["open_set"]["backbone"]
+    if "hold" in built:
         basis = "which the layer was fitted without"
         finished = "model" in run
         return f"{basis}; the finished network below it may know them" if finished else basis
@@ -160,12 +162,12 @@ def _radius_basis(run: Any, ship: Any, ours: bool) -> str:
     )
 
 
-def _made(run: Any, ship: Any) -> str:
+def _made(run: Any, built: Any) -> str:
     """Describe in one sentence how the network was made."""
-    head = ship["head"]
+    head = built["head"]
     layer = (
         f"a hash layer of {head['bits']} sigmoid units fitted ({head['method']}) to its fp32"
-        f" features of every photo and of {ship['passes']} augmented views of each."
+        f" features of every photo and of {built['passes']} augmented views of each."
     )
     if run == "frozen":
         return f"used as a frozen backbone; {layer}"

@@ -149,9 +149,11 @@ def _set(results: Sequence[Any]) -> list[str]:
         key=lambda cells: (cells[0], cells[1]),
     )  # fmt: skip
     head = ["photos per label", "labels", "model", *HEADS.values()]
-    said = (sentence for result in results for sentence in (_headline(result), _excess(result)))
-    told = " ".join(filter(None, said))
-    return [" ".join([about, *dict.fromkeys(notes)]), told, markdown(head, rows)]
+    sentences = (
+        sentence for result in results for sentence in (_headline(result), _excess(result))
+    )
+    summary = " ".join(filter(None, sentences))
+    return [" ".join([about, *dict.fromkeys(notes)]), summary, markdown(head, rows)]
 
 
 def _headline(result: Any) -> str:

@@ -128,7 +128,7 @@ HEAD = "path,label,split,seq"
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         (f"{HEAD}\na.png,a,train,1\nb.png,a,trial,2", r"manifest\.csv:3: the split \"trial\""),
         (f"{HEAD}\na.png,a,train,IMG1", r"manifest\.csv:2: seq is \"IMG1\""),
@@ -149,10 +149,10 @@ HEAD = "path,label,split,seq"
     ],
 )
 def test_faulty_manifest_is_one_line_with_its_place(
-    tmp_path: Path, content: str, told: str
+    tmp_path: Path, content: str, message: str
 ) -> None:
     (tmp_path / "manifest.csv").write_bytes(content.encode("latin-1"))
-    with pytest.raises(DataError, match=told):
+    with pytest.raises(DataError, match=message):
         read_set(tmp_path)
 
 

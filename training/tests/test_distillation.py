@@ -61,11 +61,14 @@ def test_weights_that_are_none_end_in_one_line(tmp_path: Path) -> None:
     draw_photos(tmp_path / "set")
     torch.save(Backbone(0.25).state_dict(), tmp_path / "other.pth")
     (tmp_path / "broken.pth").write_bytes(b"broken")
-    for name, told in (("other.pth", "not EfficientNet-Lite2"), ("broken.pth", "cannot be read")):
-        with pytest.raises(WeightsError, match=told):
+    for name, message in (
+        ("other.pth", "not EfficientNet-Lite2"),
+        ("broken.pth", "cannot be read"),
+    ):
+        with pytest.raises(WeightsError, match=message):
             load_lite2(tmp_path / name)
         done = command("next", "--method", "teacher", "--weights", name)
-        assert done.exit_code == 4 and told in done.output and done.output.count("\n") == 1
+        assert done.exit_code == 4 and message in done.output and done.output.count("\n") == 1
 
 
 def test_frozen_blocks_and_large_depthwise_kernels_stay() -> None:

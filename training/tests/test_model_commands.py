@@ -118,10 +118,10 @@ def test_trained_backbone_becomes_a_model(tmp_path: Path) -> None:
 def test_shipped_model_gets_a_layer_of_another_length(tiny: Path, tmp_path: Path) -> None:
     bits = 16
     shown = ["--data", tiny, "--model", MODEL, "--bits", bits, "--method", "relational",
-             "--passes", 0, "--out", ".", "--evidence", "ship.json"]  # fmt: skip
+             "--passes", 0, "--out", ".", "--evidence", "built.json"]  # fmt: skip
     done = CliRunner().invoke(build_model.main, [str(each) for each in shown])
     assert done.exit_code == 0, done.output
-    evidence = json.loads((tmp_path / "ship.json").read_text())
+    evidence = json.loads((tmp_path / "built.json").read_text())
     assert evidence["parity"]["bits_differing"] == 0
     assert evidence["backbone"]["id"] == identify(MODEL)[0]
     path = tmp_path / evidence["model"]
@@ -135,7 +135,7 @@ def test_shipped_model_gets_a_layer_of_another_length(tiny: Path, tmp_path: Path
         result = json.loads((tmp_path / f"{name}.json").read_text())
         assert result["bits"] == bits
         assert result["sets"]["tiny"]["protocols"]["official"]["map100"] > 60
-    options = "--evaluation fp32.json --small int8.json --evidence ship.json --out CARD.md"
+    options = "--evaluation fp32.json --small int8.json --evidence built.json --out CARD.md"
     done = CliRunner().invoke(card_command.main, options.split())
     assert done.exit_code == 0, done.output
     text = (tmp_path / "CARD.md").read_text()
@@ -147,7 +147,7 @@ def test_shipped_model_gets_a_layer_of_another_length(tiny: Path, tmp_path: Path
 
 
 def test_card_of_the_shipped_photos_keeps_its_text() -> None:
-    evidence = accuracy.load("ship")
+    evidence = accuracy.load("build_model")
     results = (accuracy.load("shipped"), accuracy.load("shipped_int8"))
     text = model_card.card(results[0], evidence, results[1], None)
     noted = {**evidence, "sets": model_card.OURS, "split": "the set's own split"}

@@ -63,13 +63,13 @@ def test_last_stage_with_another_method_takes_what_fits(first: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("start", "told"), [("broken.pt", "corrupt"), ("absent.pt", "checkpoint not found")]
+    ("start", "message"), [("broken.pt", "corrupt"), ("absent.pt", "checkpoint not found")]
 )
-def test_start_that_is_none_ends_in_one_line(tmp_path: Path, start: str, told: str) -> None:
+def test_start_that_is_none_ends_in_one_line(tmp_path: Path, start: str, message: str) -> None:
     draw_photos(tmp_path / "set")
     (tmp_path / "broken.pt").write_bytes(b"broken")
     done = command("--start", start)
-    assert done.exit_code == 4 and told in done.output and done.output.count("\n") == 1
+    assert done.exit_code == 4 and message in done.output and done.output.count("\n") == 1
     assert not (tmp_path / "next").exists()
 
 

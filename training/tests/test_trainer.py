@@ -42,12 +42,12 @@ def run(
     index = label_indices(cache.photos)
     labels = np.array([index[photo.label] for photo in cache.photos], np.int64)
     torch.manual_seed(5)
-    told = 0
+    epochs_logged = 0
 
     def log(line: str) -> None:
-        nonlocal told
-        told += line.startswith("epoch")
-        if kill_after and told >= kill_after:
+        nonlocal epochs_logged
+        epochs_logged += line.startswith("epoch")
+        if kill_after and epochs_logged >= kill_after:
             raise KilledError
 
     return train(cache, labels, list(index), backbone or Backbone(0.25), recipe, out, log)
@@ -181,12 +181,12 @@ def test_limit_of_a_file_is_told_in_our_words(tmp_path: Path) -> None:
     ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
     try:
-        with pytest.raises(StorageError, match="may not grow") as told:
+        with pytest.raises(StorageError, match="may not grow") as raised:
             save_checkpoint(tmp_path / "checkpoint.pt", {"weights": torch.zeros(1_000_000)})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         signal.signal(signal.SIGXFSZ, ignored)
-    assert "inline_container" not in str(told.value) and not list(tmp_path.iterdir())
+    assert "inline_container" not in str(raised.value) and not list(tmp_path.iterdir())
 
 
 def test_a_written_file_and_its_name_are_synced(

@@ -69,7 +69,7 @@ def _lines(*lines: str) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         (None, "split.csv: No such file"),
         (b"", "its first line is not split,part,source,path"),
@@ -85,12 +85,12 @@ def _lines(*lines: str) -> bytes:
          "label label0 has photos in both parts"),
     ],
 )  # fmt: skip
-def test_file_that_holds_out_no_label_is_one_line(content: bytes | None, told: str) -> None:
+def test_file_that_holds_out_no_label_is_one_line(content: bytes | None, message: str) -> None:
     draw_photos(Path("set"))
     if content is not None:
         Path("split.csv").write_bytes(content)
     done = _run(evaluate.main, "--data", "set", "--model", MODEL, "--unseen", "split.csv")
-    assert done.exit_code == 3 and told in done.output, done.output
+    assert done.exit_code == 3 and message in done.output, done.output
     assert done.output.startswith("error: ") and done.output.count("\n") == 1
 
 
@@ -147,20 +147,20 @@ def test_held_out_labels_must_be_unseen_by_the_backbone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("labels", "edit", "told"),
+    ("labels", "edit", "message"),
     [
         (5, lambda text: text, "it holds out a single label"),
         (10, lambda text: text.replace("classes", "random"), 'its split is "random"'),
     ],
 )
 def test_build_model_refuses_a_split_without_a_radius(
-    labels: int, edit: Callable[[str], str], told: str
+    labels: int, edit: Callable[[str], str], message: str
 ) -> None:
     draw_photos(Path("set"), labels=labels, each=5)
     _store(Path("set"))
     Path("split.csv").write_text(edit(Path("split.csv").read_text()))
     done = _build_model("--model", MODEL, "--hold", "split.csv")
-    assert done.exit_code == 3 and told in done.output and done.output.count("\n") == 1
+    assert done.exit_code == 3 and message in done.output and done.output.count("\n") == 1
 
 
 def test_radius_is_measured_on_labels_that_training_holds_out() -> None:

@@ -32,12 +32,12 @@ def main(check: bool) -> None:
         ROOT / "docs" / "results" / "ACCURACY.md": document(),
         ROOT / "models" / "MODEL_CARD.md": general_card(
             load("shipped_general"),
-            load("ship_general"),
+            load("build_model_general"),
             load("shipped_general_int8"),
             load("commands"),
         ),
         ROOT / "models" / "SPECIALIST_CARD.md": card(
-            load("shipped"), load("ship"), load("shipped_int8"), load("commands")
+            load("shipped"), load("build_model"), load("shipped_int8"), load("commands")
         ),
     }
     stale = 0

@@ -1,7 +1,7 @@
 """Generate the card of a model from its result files.
 
 \b
-    python -m training model-card --evaluation FILE.json --evidence SHIP.json --out CARD.md
+    python -m training model-card --evaluation FILE.json --evidence BUILT.json --out CARD.md
 
 `python -m training accuracy-page` writes the card of the shipped model, models/MODEL_CARD.md.
 """

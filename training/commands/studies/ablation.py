@@ -27,7 +27,7 @@ from training.cli import log, report_errors
 from training.data.photo_sets import label_indices, read_sets
 from training.data.pixel_cache import PhotoReader, open_cache
 from training.data.splits import default_split, describe_splits
-from training.experiments.ablation import BASE, Bench, variants
+from training.experiments.ablation import BASE, Harness, variants
 from training.files import write_json
 from training.fit.recipe import parse_stages
 from training.options import SIDE, parse_lengths
@@ -69,17 +69,17 @@ def main(
     cache = open_cache(photos)
     index = label_indices(cache.photos)
     labels = np.array([index[photo.label] for photo in cache.photos], np.int64)
-    bench = Bench(cache, PhotoReader(queries), labels, list(index), size)
+    harness = Harness(cache, PhotoReader(queries), labels, list(index), size)
     result: dict[str, Any] = {
         "set": ", ".join(sorted({photo.source for photo in cache.photos})), "stages": stages,
-        "size": size, "photos": len(cache), "queries": len(bench.query_reader),
-        "splits": describe_splits(cache.photos, bench.query_reader.photos, split), "rows": {},
+        "size": size, "photos": len(cache), "queries": len(harness.query_reader),
+        "splits": describe_splits(cache.photos, harness.query_reader.photos, split), "rows": {},
     }  # fmt: skip
     if out.exists():
         result["rows"] = json.loads(out.read_text(encoding="utf-8"))["rows"]
     for name in chosen:
         if name not in result["rows"]:
             log(f"{name}: {rows[name].what}")
-            result["rows"][name] = bench.run(rows[name], weights, runs / out.stem / name)
+            result["rows"][name] = harness.run(rows[name], weights, runs / out.stem / name)
             write_json(out, result)
             log(f"{name}: {result['rows'][name]}")

@@ -50,11 +50,11 @@ def main(
     for path in models:
         network, info = from_model(path), PortableEngine(path).model
         log(f"judging {info.name}")
-        stored, asked = (
+        stored, queried = (
             Part(each.photos, clean_features(network.run, each, network.size)) for each in sides
         )
         prior = prior_of(info)
-        found = judge_seen(stored, asked, prior, lengths, range(1, seeds + 1))
+        found = judge_seen(stored, queried, prior, lengths, range(1, seeds + 1))
         rows[info.name] = {"sha256": identify(path)[0], "prior": prior is not None, "sets": found}
     splits = describe_splits(sides[0].photos, sides[1].photos, split)
     write_json(out, {"views": 1, "models": rows, "splits": splits})

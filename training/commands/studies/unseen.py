@@ -72,9 +72,9 @@ def main(
     for share in parts:
         log(f"judging the share {share:g}")
         run = run_blend(checkpoint, weights, share, size)
-        stored, asked = (Part(each.photos, clean_features(run, each, size)) for each in sides)
+        stored, queried = (Part(each.photos, clean_features(run, each, size)) for each in sides)
         layer = own if share == 1 else None
-        rows[f"{share:g}"] = judge_hidden(stored, asked, HiddenLabels(hidden, layer), lengths)
+        rows[f"{share:g}"] = judge_hidden(stored, queried, HiddenLabels(hidden, layer), lengths)
     result = {
         "run": describe_run(checkpoint),
         "hold_sha256": identify(split_file)[0],

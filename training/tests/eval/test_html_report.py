@@ -36,11 +36,11 @@ def test_page_shows_all_that_was_measured() -> None:
     entry = result["sets"][SET]
     text = Path("page/index.html").read_text()
     radius = result["radius"]
-    for told in (f"64 bits, radius {radius}", "value = pixel", result["split_sha256"][:16],
+    for expected in (f"64 bits, radius {radius}", "value = pixel", result["split_sha256"][:16],
                  f"known accepted at radius {radius}", f"unknown accepted at radius {radius}",
                  "Skipped photos: 2", "label1/002.png", "&lt;b&gt;.png", "<h2>b&amp;w #1</h2>",
                  "open set unseen", "least balanced bit", "kept out of training"):  # fmt: skip
-        assert told in text, told
+        assert expected in text, expected
     assert "<b>" not in text
     for name in ("open_set", "open_set_unseen"):
         measured = entry[name]

@@ -288,7 +288,7 @@ def test_only_labels_that_training_held_out(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         (["--data", "absent"], "absent: not a folder"),
         (["--data", "set", "--strangers", "absent"], "absent: not a folder"),
@@ -301,10 +301,10 @@ def test_only_labels_that_training_held_out(folder: Path) -> None:
         (["--data", "one"], "no gallery of this size (labels: 1"),
     ],
 )
-def test_bad_input_ends_in_one_line(folder: Path, options: list[str], told: str) -> None:
+def test_bad_input_ends_in_one_line(folder: Path, options: list[str], message: str) -> None:
     shutil.copytree(folder / "label0", "one/label0")
     done = _run(*options)
-    assert done.exit_code == 3 and told in done.output, done.output
+    assert done.exit_code == 3 and message in done.output, done.output
     lines = [line for line in done.output.splitlines() if not line.startswith("note: ")]
     assert len(lines) == 1 and lines[0].startswith("error: ")
 

@@ -165,7 +165,7 @@ def test_runs_are_compared_with_the_general_model() -> None:
 
 
 def test_the_general_model_is_what_its_evidence_says() -> None:
-    evidence = json.loads((ROOT / "training/results/ship_general.json").read_text())
+    evidence = json.loads((ROOT / "training/results/build_model_general.json").read_text())
     path = ROOT / "models" / evidence["model"]
     assert path.stat().st_size == evidence["bytes"]
     assert evidence["head"]["method"] == "whitened" and evidence["backbone"]["share"] == 0.25

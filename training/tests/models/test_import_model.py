@@ -160,14 +160,14 @@ def test_foreign_model_is_judged_as_its_adopted_copy(tmp_path: Path) -> None:
     assert done.exit_code == 3 and "leave out --size --radius" in done.output
 
 
-def _one_line(done: Result, code: int, told: str) -> None:
+def _one_line(done: Result, code: int, message: str) -> None:
     assert done.exit_code == code, done.output
     assert done.output.count("\n") == 1 and done.output.startswith("error: "), done.output
-    assert told in done.output
+    assert message in done.output
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         ([], "and --size and --scale are missing"),
         (["--size", "48"], "and --scale is missing"),
@@ -175,17 +175,17 @@ def _one_line(done: Result, code: int, told: str) -> None:
     ],
 )
 def test_evaluation_says_what_of_a_description_is_missing(
-    tmp_path: Path, options: list[str], told: str
+    tmp_path: Path, options: list[str], message: str
 ) -> None:
     draw_photos(tmp_path / "set")
     _export(tmp_path / "theirs.onnx")
-    _one_line(_evaluate(*options), 4, told)
-    _one_line(_adopt(*options), 4, told)
+    _one_line(_evaluate(*options), 4, message)
+    _one_line(_adopt(*options), 4, message)
     assert not list(tmp_path.glob("o*"))
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         (["--size", "64"], "--size: theirs.onnx takes [1, 3, 48, 48], not 64 pixels"),
         (["--layout", "nhwc"], "--layout: theirs.onnx takes [1, 3, 48, 48], not nhwc"),
@@ -195,10 +195,10 @@ def test_evaluation_says_what_of_a_description_is_missing(
     ],
 )
 def test_what_contradicts_the_file_is_one_line(
-    tmp_path: Path, options: list[str], told: str
+    tmp_path: Path, options: list[str], message: str
 ) -> None:
     before = _export(tmp_path / "theirs.onnx", free=False).read_bytes()
-    _one_line(_adopt("--scale", "1", *options), 3, told)
+    _one_line(_adopt("--scale", "1", *options), 3, message)
     assert (tmp_path / "theirs.onnx").read_bytes() == before
 
 
@@ -240,7 +240,7 @@ PHOTO: dict[str, list[int | str]] = {"pixels": [1, 3, 32, 32]}
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         (b"", "not an ONNX model"),
         (b"no model", "not an ONNX model"),
@@ -257,10 +257,10 @@ PHOTO: dict[str, list[int | str]] = {"pixels": [1, 3, 32, 32]}
     ],
 )
 def test_model_that_cannot_be_adopted_is_one_line(
-    tmp_path: Path, content: bytes, told: str
+    tmp_path: Path, content: bytes, message: str
 ) -> None:
     (tmp_path / "theirs.onnx").write_bytes(content)
-    _one_line(_adopt("--scale", "1", "--threshold", "0"), 4, told)
+    _one_line(_adopt("--scale", "1", "--threshold", "0"), 4, message)
     assert not (tmp_path / "ours.onnx").exists()
 
 

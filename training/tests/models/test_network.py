@@ -184,6 +184,6 @@ def test_weights_of_another_shape_are_one_clear_line(tmp_path: Path) -> None:
     for shape in ((3, 3, 3, 5), (3, 3)):
         arrays: dict[str, Any] = {"Conv2d_0/weights": np.zeros(shape), **norms}
         np.savez(tmp_path / "w.npz", **arrays)
-        with pytest.raises(WeightsError, match="not MobileNet-v1") as told:
+        with pytest.raises(WeightsError, match="not MobileNet-v1") as raised:
             load_imagenet(tmp_path / "w.npz")
-        assert "\n" not in str(told.value)
+        assert "\n" not in str(raised.value)
