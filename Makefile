@@ -39,7 +39,8 @@ setup: $(VENV)/.demo  ## make the virtual environment in .venv
 demo: $(VENV)/.demo  ## enroll photographs, film them, watch the film, check the answers
 	$(BIN)/python -m demo --out build/demo
 
-PYTEST := $(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist worksteal
+# The tests start thousands of processes. Without bytecode files, each compiles the sources again.
+PYTEST := env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist worksteal
 
 test: $(VENV)/.test  ## run the fast tests; they need no root, board or network (8 minutes)
 	$(PYTEST) -m "not slow"

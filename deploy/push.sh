@@ -16,9 +16,10 @@ command -v rsync >/dev/null || { echo "deploy: rsync is missing (run: apt instal
 
 parcel=build/deploy/$target
 sh deploy/parcel.sh "$parcel"
-cp deploy/edge-runtime.service deploy/board.sh deploy/command.sh deploy/python.sh deploy/release.py \
-  deploy/rollout.py deploy/edge-runtime-rollout.path deploy/edge-runtime-rollout.service \
-  deploy/edge-runtime-fleet.service "$parcel/"
+cp deploy/board.sh deploy/command.sh deploy/python.sh deploy/release.py deploy/rollout.py "$parcel/"
+for unit in edge-runtime.service edge-runtime-fleet.service edge-runtime-rollout.path edge-runtime-rollout.service; do
+  cp "deploy/units/$unit" "$parcel/"
+done
 cp -r "$bundle" "$parcel/model"
 key=${KEY:-$HOME/.config/edge-runtime/signing_key}
 [ -e "$key" ] || [ -z "${KEY:-}" ] || { echo "deploy: $key: no key found (run: make keys)" >&2; exit 2; }

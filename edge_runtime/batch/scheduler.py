@@ -148,7 +148,7 @@ class Scheduler:
         for address, found in answers.items():
             if isinstance(found, EdgeRuntimeError):
                 raise ServiceError(
-                    f"this worker cannot begin: {found.where}: {found.what}",
+                    f"this worker cannot start: {found.where}: {found.what}",
                     where=address,
                     remedy=found.remedy,
                 ) from found

@@ -173,7 +173,7 @@ def _environment_fault(error: Exception) -> EdgeRuntimeError | None:
         os.getcwd()  # noqa: PTH109
     except FileNotFoundError:
         return StorageError(
-            "the current folder does not exist any more", remedy="change to another folder: cd"
+            "the current folder no longer exists", remedy="change to another folder: cd"
         )
     return None  # a file that should be there: probably a bug
 

@@ -37,9 +37,9 @@ class ClipOptions:
 
     def __post_init__(self) -> None:
         if not 1 <= self.most_frames <= 1000:
-            raise InputError(f"the most frames must be 1 to 1000, got {self.most_frames}")
+            raise InputError(f"most_frames must be between 1 and 1000, got {self.most_frames}")
         if not 0 <= self.every_s <= 3600:
-            raise InputError(f"the step must be 0 to 3600 seconds, got {self.every_s:g}")
+            raise InputError(f"every_s must be between 0 and 3600 seconds, got {self.every_s:g}")
 
 
 USUAL = ClipOptions()

@@ -98,7 +98,7 @@ class ClipFusion:
     ) -> None:
         """`sure` is the confidence from which the clip is answered; raises `InputError`."""
         if not 0 < sure <= 1:
-            raise InputError(f"the sure confidence must be between 0 and 1, got {sure:g}")
+            raise InputError(f"sure must be between 0 and 1, got {sure:g}")
         self._pipeline = pipeline
         self._sure = sure
         self._sound = sound

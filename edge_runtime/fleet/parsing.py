@@ -77,7 +77,7 @@ def from_object(value: dict[str, Any], bits: int) -> Operation:
             return _label_data(inner)
         case "reject":
             return Reject(_digest(inner))
-    raise ValueError(f"unknown operation '{kind}' (upgrade edge-runtime)")
+    raise ValueError(f"unknown operation '{kind}' (update edge-runtime)")
 
 
 def _add(value: dict[str, Any], bits: int) -> Add:

@@ -172,7 +172,7 @@ def no_photos(folder: Path, faults: list[PhotoError]) -> NoPhotosError:
     if first.where == str(folder):
         return NoPhotosError(first.what, where=folder, remedy=first.remedy)
     return NoPhotosError(
-        f"no photos that can be read: {first.where}: {first.what}{more}",
+        f"no readable photos: {first.where}: {first.what}{more}",
         where=folder,
         remedy=first.remedy,
     )

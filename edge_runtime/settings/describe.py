@@ -167,9 +167,9 @@ def document() -> str:
         "- An error is one line that names the file, the line and the key; the exit code is 3. "
         "The daemon starts with the whole configuration or not at all.",
         "## Secrets",
-        "Passwords and tokens belong into files of their own, which `password_file` and "
+        "Passwords and tokens belong in files of their own, which `password_file` and "
         "`token_file` name: only the user of the daemon needs to read them. The user and the "
-        "password of a camera may also stand in its URL. They, and everything else in an address "
+        "password of a camera may also be in its URL. They, and everything else in an address "
         "that could be a secret, are replaced by `***` wherever the address is shown: in logs, "
         "errors, the status, reports, galleries, exports, `config show` and `ps`.",
         "## Changing it while the daemon runs",

@@ -275,7 +275,7 @@ def region_changes(
     changes: dict[str, Any] = {f"regions.{name}": None for name in own - regions.keys()}
     for name, (area, labels) in regions.items():
         if name in settings.regions and name not in own:
-            raise ConfigError("another camera has a region of this name", where=f"regions.{name}")
+            raise ConfigError("another camera has a region with this name", where=f"regions.{name}")
         table = f"regions.{name}"
         if len(cameras) > 1 or (name in own and settings.regions[name].camera):
             changes[f"{table}.camera"] = camera

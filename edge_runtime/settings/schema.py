@@ -141,7 +141,7 @@ class DecisionSettings(Table, frozen=True, kw_only=True):
             ge=0,
             le=86400,
             description="Seconds between two announcements of the same label. A label that returns "
-            "earlier is announced when this time is over.",
+            "earlier is announced when this time has passed.",
         ),
     ] = 0.0
 

@@ -61,15 +61,15 @@ class MqttSettings(Table, frozen=True, kw_only=True):
     images: Annotated[
         bool,
         Meta(
-            description="Publish the picture of each label that comes into view (retained). All "
-            "who may read the broker's topics see it."
+            description="Publish the picture of each label that comes into view (retained). "
+            "Everyone who may read the broker's topics sees it."
         ),
     ] = False
     commands: Annotated[
         bool,
         Meta(
-            description='Take the command "reload". All who may publish on the broker may then '
-            "make the board read its configuration again."
+            description='Take the command "reload". Everyone who may publish on the broker can '
+            "then make the board read its configuration again."
         ),
     ] = False
 

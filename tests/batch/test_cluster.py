@@ -191,8 +191,8 @@ def test_unsuitable_workers_are_refused(tmp_path: Path, model: Path) -> None:
         (place / "sitecustomize.py").write_text(program)
         return {"PYTHONPATH": f"{place}:{ROOT}", "EDGE_RUNTIME_MODEL": str(model)}
 
-    fails("this worker cannot begin", EDGE_RUNTIME_MODEL=str(other))
-    fails("this worker cannot begin", EDGE_RUNTIME_MODEL=str(tmp_path / "no.onnx"))
+    fails("this worker cannot start", EDGE_RUNTIME_MODEL=str(other))
+    fails("this worker cannot start", EDGE_RUNTIME_MODEL=str(tmp_path / "no.onnx"))
     fails(
         "this worker has edge-runtime 0.0.1",
         **starting("import edge_runtime; edge_runtime.__version__ = '0.0.1'"),

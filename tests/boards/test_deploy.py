@@ -178,7 +178,7 @@ def test_the_unit_is_valid_for_systemd(tmp_path: Path) -> None:
     if not shutil.which("systemd-analyze"):
         pytest.skip("no systemd-analyze here")
     unit = tmp_path / "edge-runtime.service"
-    text = (ROOT / "deploy" / "edge-runtime.service").read_text()
+    text = (ROOT / "deploy" / "units" / "edge-runtime.service").read_text()
     for program in ("/opt/edge-runtime/current/venv/bin/edge-runtime", "/usr/bin/python3"):
         text = text.replace(program, sys.executable)
     unit.write_text(text)

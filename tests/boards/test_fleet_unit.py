@@ -20,7 +20,7 @@ needs_systemd = pytest.mark.skipif(
 
 
 def _installed(name: str, folder: Path) -> Path:
-    text = (ROOT / "deploy" / name).read_text()
+    text = (ROOT / "deploy" / "units" / name).read_text()
     for program in ("/opt/edge-runtime/current/venv/bin/edge-runtime", "/usr/bin/python3"):
         text = text.replace(program, sys.executable)
     unit = folder / name
@@ -58,7 +58,7 @@ def test_the_unit_is_as_shut_in_as_the_daemon(tmp_path: Path) -> None:
 
 
 def test_the_unit_waits_for_a_board_that_has_joined() -> None:
-    text = (ROOT / "deploy" / UNITS[1]).read_text()
+    text = (ROOT / "deploy" / "units" / UNITS[1]).read_text()
     condition = re.search(r"ConditionPathExists=(.*)", text)
     assert condition is not None
     assert condition[1] == "/var/lib/edge-runtime/gallery.sqlite.fleet/join.json"

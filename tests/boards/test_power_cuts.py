@@ -31,8 +31,8 @@ from tests.support.systemd import write_systemctl
 pytestmark = pytest.mark.slow
 FILES = 300
 SENT = (
-    *("edge-runtime.service", "edge-runtime-rollout.path", "edge-runtime-rollout.service"),
-    "edge-runtime-fleet.service",
+    *("units/edge-runtime.service", "units/edge-runtime-rollout.path"),
+    *("units/edge-runtime-rollout.service", "units/edge-runtime-fleet.service"),
     *("board.sh", "command.sh", "python.sh", "release.py", "rollout.py"),
 )
 MINUTE_S = 60

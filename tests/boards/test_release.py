@@ -280,7 +280,7 @@ def test_an_empty_main_is_an_error(package: Path) -> None:
 
 @pytest.mark.parametrize("files", ["__init__.py", "__main__.py", "cli/__init__.py", "**/*.py"])
 def test_the_service_never_ends_well_without_its_files(package: Path, files: str) -> None:
-    unit = (ROOT / "deploy" / "edge-runtime.service").read_text()
+    unit = (ROOT / "deploy" / "units" / "edge-runtime.service").read_text()
     (command,) = (line for line in unit.splitlines() if line.startswith("ExecStart="))
     assert "/bin/edge-runtime run" in command  # the script that pip writes, and not "-m"
     script = package.parent / "edge-runtime"

@@ -103,7 +103,7 @@ def test_the_units_are_valid_for_systemd(tmp_path: Path) -> None:
         pytest.skip("no systemd-analyze here")
     units = []
     for name in ("edge-runtime-rollout.path", "edge-runtime-rollout.service"):
-        text = (Path(rollout.__file__).parent / name).read_text()
+        text = (Path(rollout.__file__).parent / "units" / name).read_text()
         units.append(tmp_path / name)
         units[-1].write_text(text.replace("/usr/bin/python3", sys.executable))
     command = ["systemd-analyze", "verify", *map(str, units)]

@@ -109,7 +109,7 @@ def test_a_folder_that_cannot_be_read(photos: Path, monkeypatch: pytest.MonkeyPa
     assert any(each.startswith("dog: permission denied") for each in faults)
     assert any(each.startswith("bird: the disk reported an I/O error") for each in faults)
     (photos / "cat" / "a.jpg").unlink()
-    with pytest.raises(NoPhotosError, match=r"no photos that can be read: .*\(1 more faults\)"):
+    with pytest.raises(NoPhotosError, match=r"no readable photos: .*\(1 more faults\)"):
         search_photos(photos)
 
 

@@ -128,7 +128,7 @@ def test_promtool_accepts_rules_and_expressions(tmp_path: Path) -> None:
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="no systemd-analyze here")
 def test_systemd_accepts_the_timer_of_the_report(tmp_path: Path) -> None:
     for kind in ("service", "timer"):
-        shutil.copy(ROOT / "deploy" / f"edge-runtime-report.{kind}", tmp_path)
+        shutil.copy(ROOT / "deploy" / "units" / f"edge-runtime-report.{kind}", tmp_path)
     units = [tmp_path / f"edge-runtime-report.{kind}" for kind in ("service", "timer")]
     done = subprocess.run(
         ["systemd-analyze", "verify", *units], capture_output=True, text=True, check=False
@@ -139,7 +139,7 @@ def test_systemd_accepts_the_timer_of_the_report(tmp_path: Path) -> None:
 
 def test_the_report_is_made(tmp_path: Path) -> None:
     """Run the script of the unit with the paths of a scratch folder."""
-    unit = (ROOT / "deploy" / "edge-runtime-report.service").read_text()
+    unit = (ROOT / "deploy" / "units" / "edge-runtime-report.service").read_text()
     found = re.search(r"^ExecStart=/bin/sh -c '(.*?)'$", unit, re.MULTILINE | re.DOTALL)
     assert found
     script = found[1].replace("%%", "%").replace("\\\n", "").replace(

@@ -60,13 +60,13 @@ def test_wrong_usage_is_one_line(tmp_path: Path) -> None:
     desk = new_desk(tmp_path)
     bundle = make_plain_bundle(tmp_path / "bundle")
     for arguments, code, what in (
-        ((bundle, "--resume"), 2, "exclude each other"),
+        ((bundle, "--resume"), 2, "cannot be combined"),
         ((bundle, "--waves", "50,10,100"), 2, "ascending shares in percent"),
         ((bundle, "--waves", "1,x"), 2, "could not convert"),
         ((bundle, "--for", "rpi5"), 15, "compiled for rpi4, not for rpi5"),
-        (("--abort",), 15, "there was no roll-out yet"),
+        (("--abort",), 15, "no roll-out has been started"),
     ):
         done = run_cli("desk", "roll", "--desk", desk.path, *arguments)
         assert (done.returncode, what in done.stderr) == (code, True), done.stderr
     done = run_cli("desk", "roll", "--desk", desk.path)
-    assert done.stdout == "there was no roll-out yet\n"
+    assert done.stdout == "no roll-out has been started\n"

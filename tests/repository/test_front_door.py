@@ -36,6 +36,11 @@ PATH = re.compile(r"`([\w.-]+/[\w./-]+\.(?:py|toml|c|h|yml|sh))`")
 BASES = ("", "edge_runtime", "compile", "training")
 """Folders that the paths in a document are relative to."""
 HEADING = re.compile(r"^### (.+)$", re.MULTILINE)
+TERM = re.compile(r"^\*\*(.+?)\*\*(?: \((?:of|on) .+?\))?:", re.MULTILINE)
+CORE_TERMS = {
+    *("image", "frame", "picture", "view", "code", "item", "label", "gallery", "match", "verdict"),
+    *("recognition", "event", "bundle", "target", "engine", "radius"),
+}
 
 
 def _documents() -> list[Path]:
@@ -125,6 +130,19 @@ def test_the_index_links_every_document() -> None:
     linked = {(index.parent / target).resolve() for target in LINK.findall(index.read_text())}
     missing = set((ROOT / "docs").rglob("*.md")) - linked - {index}
     assert not missing
+
+
+def test_the_glossary_defines_each_term_once() -> None:
+    text = (ROOT / "docs" / "GLOSSARY.md").read_text(encoding="utf-8")
+    terms = [found[0] for found in TERM.finditer(text)]
+    assert len(terms) == len(set(terms)), "a term has two definitions"
+    assert not CORE_TERMS - set(TERM.findall(text))
+
+
+def test_compile_checks_its_requirements_before_it_downloads_anything() -> None:
+    commands = _make("-n", "compile", "TARGET=rpi4", "COMPILE=build/no-environment")
+    assert 0 <= commands.find("compile/preflight.py") < commands.find("-m venv")
+    assert commands.find("-m venv") < commands.find("-m pip")
 
 
 def test_the_architecture_lists_every_sub_package() -> None:

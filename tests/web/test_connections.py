@@ -363,7 +363,7 @@ def test_small_packets_are_sent_at_once() -> None:
 
 
 def test_the_service_has_descriptors_for_all_connections() -> None:
-    unit = (ROOT / "deploy" / "edge-runtime.service").read_text()
+    unit = (ROOT / "deploy" / "units" / "edge-runtime.service").read_text()
     found = re.search(r"^LimitNOFILE=(\d+)$", unit, re.MULTILINE)
     assert found
     assert int(found[1]) >= 10 * CONNECTIONS

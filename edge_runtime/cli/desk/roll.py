@@ -56,7 +56,7 @@ def _waves(_context: click.Context, _parameter: click.Parameter, text: str) -> t
     help="How many boards may fail without a halt.",
 )
 @click.option("--resume", is_flag=True, help="Continue after a halt; boards that failed try again.")
-@click.option("--abort", is_flag=True, help="Let all boards go back to their previous release.")
+@click.option("--abort", is_flag=True, help="Return all boards to their previous release.")
 def roll_out(
     folder: Path,
     as_json: bool,
@@ -78,7 +78,7 @@ def roll_out(
     from edge_runtime.desk.rollout.decision import Limits
 
     if (bundle is not None) + resume + abort > 1:
-        raise click.UsageError("a BUNDLE, --resume and --abort exclude each other")
+        raise click.UsageError("a BUNDLE, --resume and --abort cannot be combined")
     desk = Desk(folder)
     if bundle is not None:
         limits = Limits(wait, failures)
@@ -98,7 +98,7 @@ def _show(desk: Desk, as_json: bool) -> None:
         print_json(None if now is None else asdict(now))
         return
     if now is None:
-        echo("there was no roll-out yet")
+        echo("no roll-out has been started")
         return
     rollout, found = now.rollout, now.progress
     why = f": {now.course.why}" if now.course.why else ""

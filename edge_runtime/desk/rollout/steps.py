@@ -245,7 +245,7 @@ def _required(desk: Desk, repository: Repository) -> Rollout:
     rollout = _current(repository)
     if rollout is None:
         raise DeskError(
-            "there was no roll-out yet", where=desk.path, remedy="edge-runtime desk roll BUNDLE"
+            "no roll-out has been started", where=desk.path, remedy="edge-runtime desk roll BUNDLE"
         )
     return rollout
 

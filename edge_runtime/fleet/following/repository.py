@@ -209,7 +209,7 @@ class Repository:
             raise FleetSignatureError(
                 f"{name} {what} ({error})",
                 where=self.url,
-                remedy="what the board has stays in use. Ask who runs the desk",
+                remedy="the present version stays in use; ask the owner of the desk",
             ) from error
         except tuf.DownloadError as error:
             cause = error.__cause__ or error

@@ -147,7 +147,7 @@ def _schema_of(connection: sqlite3.Connection, path: Path, create: bool) -> int:
         raise GallerySchemaError(
             f"schema {version} is newer than this version supports ({SCHEMA_VERSION})",
             where=path,
-            remedy="upgrade edge-runtime",
+            remedy="update edge-runtime",
         )
     return version
 

@@ -24,7 +24,7 @@ class Background:
     async def run(self, function: Callable[[], T]) -> T:
         """Return what `function` returns; raises what it raises, and `BusyError`."""
         if not self._free.acquire(blocking=False):
-            raise BusyError("too many requests at once", remedy="try again in some seconds")
+            raise BusyError("too many requests at once", remedy="try again in a few seconds")
         future: Future[T] = Future()
 
         def call() -> None:

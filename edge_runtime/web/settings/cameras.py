@@ -90,7 +90,7 @@ def _check_new(settings: Settings, name: str) -> None:
             remedy="use 1 to 32 letters, digits, - and _",
         )
     if name in settings.all_cameras():
-        raise ConfigError("there is a camera of this name already", where=f"cameras.{name}")
+        raise ConfigError("a camera with this name exists already", where=f"cameras.{name}")
 
 
 def _check_plain(overridden: frozenset[str]) -> None:

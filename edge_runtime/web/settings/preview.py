@@ -50,7 +50,7 @@ class CameraPreview:
             raise InputError(f"the daemon uses it as {name}", remedy="look at the live view")
         source = parse_source(text, CameraOptions())
         if not self._lock.acquire(blocking=False):
-            raise BusyError("another preview is under way", remedy="try again in some seconds")
+            raise BusyError("another preview is under way", remedy="try again in a few seconds")
         try:
             if self._last is not None and self._last.is_hung:
                 raise BusyError("the last camera still hangs in its driver")

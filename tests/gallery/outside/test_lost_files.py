@@ -142,7 +142,7 @@ def test_something_else_in_the_place_of_the_codes_file_is_passed_over(
 
 
 def test_the_service_is_started_again_after_it() -> None:
-    unit = (ROOT / "deploy" / "edge-runtime.service").read_text()
+    unit = (ROOT / "deploy" / "units" / "edge-runtime.service").read_text()
     settings = dict(line.split("=", 1) for line in unit.splitlines() if "=" in line)
     assert settings["Restart"] == "on-failure"
     assert str(StorageError.exit_code) not in settings["RestartPreventExitStatus"].split()
