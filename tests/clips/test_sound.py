@@ -72,6 +72,7 @@ def _film(path: Path, photo: str, seed: int, later: int = 0) -> Path:
     return path
 
 
+@pytest.mark.slow
 @NEEDS_FFMPEG
 def test_two_labels_with_one_picture_are_told_apart_by_sound(tmp_path: Path) -> None:
     gallery = tmp_path / "g.sqlite"

@@ -321,6 +321,7 @@ def test_the_command_uses_the_bundle_from_the_option_or_the_environment(
         assert "compiled" in done.stdout, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_a_bundle_is_profiled_with_its_budgets_and_next_to_its_reference(
     bundle: Path, tmp_path: Path, cat: np.ndarray
 ) -> None:

@@ -262,6 +262,7 @@ print("done", flush=True)
 """
 
 
+@pytest.mark.slow
 def test_kill_9_leaves_the_old_version_or_the_new(tmp_path: Path) -> None:
     path = tmp_path / "g.sqlite"
     mine = picture("mine", 1000)

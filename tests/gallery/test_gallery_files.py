@@ -525,6 +525,7 @@ while True:
 """
 
 
+@pytest.mark.slow
 def test_kill_9_at_any_moment_loses_nothing_that_was_acknowledged(path: Path) -> None:
     generator = random.Random(3)
     alive: set[int] = set()

@@ -278,6 +278,7 @@ Gallery(sys.argv[1], FakeEngine().model).close()
 KILLS = int(os.environ.get("EDGE_RUNTIME_KILLS", "20"))
 
 
+@pytest.mark.slow
 def test_kill_9_during_the_migration_loses_nothing(tmp_path: Path) -> None:
     path = tmp_path / "g.sqlite"
     migrated = 0

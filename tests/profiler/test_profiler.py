@@ -149,6 +149,7 @@ def test_the_report_describes_machine_program_and_gallery(report: Report) -> Non
     assert {line.name for line in report.budget} == {"query_p99_ms", "model_mb"}
 
 
+@pytest.mark.slow
 def test_a_paced_clip_with_budgets_from_a_file(clip: Path, tmp_path: Path) -> None:
     """One of the budgets is missed."""
     budgets = tmp_path / "tight.toml"
@@ -291,6 +292,7 @@ class _profiling:  # noqa: N801
         self._process.communicate()
 
 
+@pytest.mark.slow
 def test_a_run_beside_busy_programs_is_flagged(photos: Path, tmp_path: Path) -> None:
     path = tmp_path / "report.json"
     spin = "while True: pass"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 import shutil
 import subprocess
@@ -15,7 +14,7 @@ import pytest
 from tests.support.imports import (
     circle,
     collapsed,
-    imports,
+    imports_of,
     module_graph,
     module_name,
     source_files,
@@ -114,8 +113,7 @@ DISPATCHERS = {
 
 
 def _top_level(path: Path) -> set[str]:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    return {module.split(".")[0] for module, _ in imports(tree)}
+    return {module.split(".")[0] for module, _ in imports_of(path)}
 
 
 @pytest.mark.parametrize("package", PACKAGES)
@@ -177,8 +175,7 @@ def test_no_test_imports_a_test() -> None:
     """What two test modules share is in tests/support, or in their conftest."""
     for path in (path for package in PACKAGES for path in source_files(package, tests=True)):
         if path.name.startswith("test_"):
-            tree = ast.parse(path.read_text(encoding="utf-8"))
-            wrong = [each for each in imports(tree) if ".test_" in ".".join(each)]
+            wrong = [each for each in imports_of(path) if ".test_" in ".".join(each)]
             assert not wrong, f"{path} imports {wrong}"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 from tests.support.processes import ROOT
@@ -43,15 +44,20 @@ def imports(tree: ast.AST) -> Iterator[tuple[str, str]]:
         yield from imports(node)
 
 
+@cache
+def imports_of(path: Path) -> tuple[tuple[str, str], ...]:
+    """Return `imports` of the source file `path`, parsed once."""
+    return tuple(imports(ast.parse(path.read_text(encoding="utf-8"))))
+
+
 def module_graph(packages: Iterable[str]) -> Graph:
     """Return which module of `packages` imports which other one."""
     paths = {module_name(path): path for each in packages for path in source_files(each)}
     graph: Graph = {}
     for name, path in paths.items():
-        tree = ast.parse(path.read_text(encoding="utf-8"))
         found = {
             f"{module}.{member}" if f"{module}.{member}" in paths else module
-            for module, member in imports(tree)
+            for module, member in imports_of(path)
         }
         graph[name] = (found & paths.keys()) - {name}
     return graph
