@@ -8,10 +8,10 @@
 /* Handles SIGBUS from now on. Returns 0, or -1 if the system refuses. */
 int edge_watch_bus_errors(void);
 
-/* Starts the program anew with these arguments and variables, both ended by NULL, instead of ending the
+/* Starts the program again with these arguments and variables, both ended by NULL, instead of ending the
  * process, if memory is lost that is not watched: not within 10 s of `started_s`, in seconds since the
  * system was started. The first variable's value is digits; they are overwritten by this time at the next
- * start. All memory stays the caller's, for good. NULL for `arguments`: the process ends again. */
+ * start. All memory stays the caller's, permanently. NULL for `arguments`: the process ends again. */
 void edge_start_again(char *const *arguments, char *const *variables, long started_s);
 
 /* Watches a mapped region. Returns its number, or -1 if too many are watched. */

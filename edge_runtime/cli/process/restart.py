@@ -3,7 +3,7 @@
 SQLite maps NAME-shm, its index of the log. If this file is truncated or its disk fails, what the
 process knows about the log is gone, and another process may know something else already. Nothing
 may be read or written with it, and even closing the file could lose changes. A new start of the
-same program makes the index anew from the log, and is as safe as after a kill.
+same program rebuilds the index from the log, and is as safe as after a kill.
 """
 
 from __future__ import annotations

@@ -78,7 +78,7 @@ def test_a_cut_of_the_shared_memory(
     assert [line for line in lines if line not in processes] == says
     assert done.stdout.splitlines() == prints
     assert done.returncode == (0 if prints[-1:] == ["done"] else StorageError.exit_code)
-    with Gallery(path, MODEL) as gallery:  # the next process makes the file anew
+    with Gallery(path, MODEL) as gallery:  # the next process makes the file again
         assert gallery.search(np.array([1], np.uint64))[0].label == "one"
 
 
