@@ -197,7 +197,7 @@ def test_what_cannot_be_rolled_out(desk: Desk, tmp_path: Path) -> None:
     with pytest.raises(BundleUnverifiedError):
         start(desk, other)
     for action in (resume, abort):
-        with pytest.raises(DeskError, match="no roll-out yet"):
+        with pytest.raises(DeskError, match="no roll-out has been started"):
             action(desk)
     assert situation(desk) is None and step(desk) is None
     assert not any(name.startswith("release/") for name in desk.repository().files)

@@ -154,7 +154,7 @@ def test_a_bad_picture_is_refused_with_its_line(change: dict[str, Any], message:
     [
         ([], "not a JSON object"),
         ({"add": GOOD, "reject": {}}, "one operation per line"),
-        ({"run": {"command": "ls"}}, "unknown operation 'run'.*upgrade"),
+        ({"run": {"command": "ls"}}, "unknown operation 'run'.*update"),
         ({"remove": "cat"}, "'remove' must be an object"),
         ({"relabel": {"from": "a"}}, "'to' is missing"),
         ({"reject": {}}, "'digest' is missing"),
