@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from pathlib import Path
@@ -185,3 +186,16 @@ def test_the_changelog_keeps_a_changelog() -> None:
     released = re.findall(r"^## \[(.+?)\] - \d{4}-\d\d-\d\d$", text, re.MULTILINE)
     assert released[0] == version[1]
     assert set(HEADING.findall(text)) <= {"Added", "Changed", "Fixed", "Removed"}
+
+
+def test_the_figures_of_the_readme_are_those_of_the_results() -> None:
+    results = json.loads(
+        (ROOT / "training" / "results" / "strangers_objects_general.json").read_text()
+    )
+    (row,) = (row for row in results["rows"] if (row["photos"], row["labels"]) == (3, 15))
+    right, wrong, named = (round(row[name]["median"]) for name in ("right", "wrong", "named"))
+    text = " ".join((ROOT / "README.md").read_text().split())
+    assert (
+        f"it names {right} % of new photos correctly and {wrong} % wrongly, and gives a name to "
+        f"{named} % of the photos of other objects"
+    ) in text
