@@ -284,7 +284,7 @@ def test_a_newer_schema_is_refused(gallery: Gallery) -> None:
     with sqlite3.connect(gallery.path) as connection:
         connection.execute("PRAGMA user_version = 99")
     connection.close()
-    with pytest.raises(GallerySchemaError, match=r"schema 99 is newer.*upgrade"):
+    with pytest.raises(GallerySchemaError, match=r"schema 99 is newer.*update"):
         _open(gallery)
 
 
