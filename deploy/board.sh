@@ -195,7 +195,8 @@ releases put "$PREFIX/release.py" < "$staging/release.py"
 releases put "$PREFIX/rollout.py" < "$staging/rollout.py"
 for name in edge-runtime-rollout.path edge-runtime-rollout.service; do
   sed -e "s|/opt/edge-runtime|$PREFIX|g" -e "s|/var/lib/edge-runtime|$state|g" \
-    -e "s|/usr/bin/python3|$python|" "$staging/$name" | releases put "$UNITS/$name"
+    -e "s|/etc/systemd/system|$UNITS|g" -e "s|/usr/bin/python3|$python|" "$staging/$name" |
+    releases put "$UNITS/$name"
 done
 # Follows a fleet, once the board has joined one (docs/FLEET.md).
 sed -e "s|/var/lib/edge-runtime/gallery.sqlite|$GALLERY|g" -e "s|/opt/edge-runtime|$PREFIX|g" \

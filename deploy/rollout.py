@@ -249,7 +249,8 @@ class Rollout:
         unpack(archive, folder / "model")
         check_bundle(folder / "model", TRUST)
         # Copied, not linked: one damaged file must not damage two releases.
-        copy = ["cp", "-a", "--reflink=auto", base / "venv", folder / "venv"]
+        copy = ["cp", "-a", "--no-preserve=ownership", "--reflink=auto"]  # all of it is root's
+        copy += [base / "venv", folder / "venv"]
         done = subprocess.run(copy, capture_output=True, text=True, check=False)
         if done.returncode:
             raise ReleaseError(f"the environment cannot be copied: {done.stderr.strip()[-300:]}")

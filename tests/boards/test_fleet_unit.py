@@ -1,4 +1,4 @@
-"""The unit that follows a fleet: valid, and shut in at least as well as the daemon."""
+"""The units: valid, shut in, and without harm to each other; and the one that follows a fleet."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from device_tests.machine.steps import EXPOSURE
 from tests.support.processes import ROOT
 
 UNITS = ("edge-runtime.service", "edge-runtime-fleet.service")
+SERVICES = sorted(path.name for path in (ROOT / "deploy").glob("*.service"))
 needs_systemd = pytest.mark.skipif(
     shutil.which("systemd-analyze") is None, reason="no systemd-analyze here"
 )
@@ -40,21 +41,32 @@ def test_the_unit_is_valid_for_systemd(tmp_path: Path) -> None:
 
 
 @needs_systemd
-def test_the_unit_is_as_shut_in_as_the_daemon(tmp_path: Path) -> None:
-    levels = {}
-    for name in UNITS:
-        unit = _installed(name, tmp_path)
-        done = subprocess.run(
-            ["systemd-analyze", "security", "--offline=true", "--no-pager", unit],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        found = re.search(r"exposure level.*?: ([0-9.]+)", done.stdout)
-        if found is None:
-            pytest.skip(f"systemd-analyze cannot rate a file: {done.stderr[:80]}")
-        levels[name] = float(found[1])
-    assert levels[UNITS[1]] <= levels[UNITS[0]] <= EXPOSURE
+@pytest.mark.parametrize("name", SERVICES)
+def test_every_unit_is_shut_in(name: str, tmp_path: Path) -> None:
+    """That of roll-outs as well, although it installs releases as root."""
+    unit = _installed(name, tmp_path)
+    done = subprocess.run(
+        ["systemd-analyze", "security", "--offline=true", "--no-pager", unit],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    found = re.search(r"exposure level.*?: ([0-9.]+)", done.stdout)
+    if found is None:
+        pytest.skip(f"systemd-analyze cannot rate a file: {done.stderr[:80]}")
+    assert float(found[1]) <= EXPOSURE
+
+
+def test_units_agree_on_the_mode_of_their_folder() -> None:
+    """At each start, systemd gives the folder the mode of the unit that starts."""
+    modes = {}
+    for name in SERVICES:
+        text = (ROOT / "deploy" / name).read_text()
+        for folders in re.findall(r"(?m)^StateDirectory=(.*)$", text):
+            assert folders == "edge-runtime"
+            modes[name] = re.findall(r"(?m)^StateDirectoryMode=(.*)$", text)
+    assert len(modes) == 3
+    assert all(mode == ["2770"] for mode in modes.values()), modes
 
 
 def test_the_unit_waits_for_a_board_that_has_joined() -> None:

@@ -246,6 +246,16 @@ def test_a_member_follows_the_fleet(member: Container, desk: Desk, photo: Path) 
     until("the follower runs", lambda: _is_active(member, "edge-runtime-fleet"))
 
 
+def test_the_weekly_report_is_written(member: Container) -> None:
+    for name in ("edge-runtime-report.service", "edge-runtime-report.timer"):
+        shutil.copy(ROOT / "deploy" / name, member.root / "etc/systemd/system")
+    member.run("systemctl daemon-reload && systemctl start edge-runtime-report")
+    for name in ("doctor", "gallery", "advice"):
+        json.loads(member.run(f"cat {STATE}/reports/*/{name}.json").stdout)
+    # Members of the group can still use the gallery, and others cannot.
+    assert member.run(f"stat -c %a {STATE}").stdout.strip() == "2770"
+
+
 def test_a_roll_out_is_installed_by_the_path_unit(
     member: Container, desk: Desk, photo: Path, tmp_path: Path
 ) -> None:
