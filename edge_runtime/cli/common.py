@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
 
+    from edge_runtime.settings.schema import HttpSettings
+    from edge_runtime.web.server import SiteServer
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -95,6 +98,35 @@ def camera_password(camera: str | None, password_file: str | None) -> str:
     from edge_runtime.settings.secrets import read_secret
 
     return read_secret(password_file)
+
+
+def file_option(name: str, text: str) -> Callable[[F], F]:
+    """Return a decorator that adds the option `name` for a file, empty by default."""
+    return click.option(name, type=click.Path(dir_okay=False), default="", help=text)
+
+
+def http_settings(options: dict[str, Any]) -> HttpSettings:
+    """Return the options as the table [http]; raises `click.UsageError`."""
+    from edge_runtime.settings.read import http_contradictions
+    from edge_runtime.settings.schema import HttpSettings
+
+    options["names"] = list(options["names"])
+    settings = HttpSettings(**options)
+    for key, what, remedy in http_contradictions(settings):
+        option = "--" + key.removeprefix("http.").replace("_", "-")
+        remedy = remedy.replace("set ", "set --").replace("_", "-")
+        raise click.UsageError(f"{option}: {what} ({remedy})")
+    return settings
+
+
+def reload_http(server: SiteServer, settings: HttpSettings) -> None:
+    """Read the tokens and the certificate again; what cannot be used changes nothing."""
+    from edge_runtime.errors import ConfigError
+
+    try:
+        server.prepare_http(settings).apply()
+    except ConfigError as error:
+        print_message(f"edge-runtime: not reloaded: {error}")
 
 
 def json_option(function: F) -> F:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from edge_runtime.cli.common import (
     count_of,
     echo,
+    file_option,
     gallery_option,
+    http_settings,
     log_to_stderr,
     print_message,
     progress_bar,
+    reload_http,
 )
 from edge_runtime.cli.process.restart import may_start_again
 
@@ -23,29 +25,22 @@ if TYPE_CHECKING:
     from edge_runtime.server.codes import Codes
     from edge_runtime.server.worker import Worker
     from edge_runtime.settings.schema import HttpSettings
-    from edge_runtime.web.server import SiteServer
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 CHECK_S = 0.5
 END_S = 2.0
 
 
-def _file_option(name: str, text: str) -> Callable[[F], F]:
-    return click.option(name, type=click.Path(dir_okay=False), default="", help=text)
-
-
 @click.group("serve", invoke_without_command=True)
 @gallery_option
 @click.option("--codes", metavar="URL", help="Search clickhouse://USER@HOST:PORT/DATABASE instead.")
-@_file_option("--codes-password-file", "With --codes: a file whose first line is the password.")
+@file_option("--codes-password-file", "With --codes: a file whose first line is the password.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=8470, show_default=True, help="0: any."
 )
-@_file_option("--token-file", "A file whose first line is the token that clients must send.")
-@_file_option("--certificate-file", "Your certificate, PEM: serve https.")
-@_file_option("--key-file", "The private key of the certificate, PEM.")
+@file_option("--token-file", "A file whose first line is the token that clients must send.")
+@file_option("--certificate-file", "Your certificate, PEM: serve https.")
+@file_option("--key-file", "The private key of the certificate, PEM.")
 @click.option("--name", "names", multiple=True, help="A further host name. May be repeated.")
 @click.option(
     "--requests-per-minute",
@@ -71,7 +66,7 @@ def command(
         return
     from edge_runtime.server.worker import Worker
 
-    settings = _http_settings(options)
+    settings = http_settings(options)
 
     def open_codes() -> Codes:
         if codes is not None:
@@ -91,7 +86,7 @@ def command(
 @click.option(
     "--cluster", default="codes", show_default=True, help="Name of the cluster in ClickHouse."
 )
-@_file_option("--codes-password-file", "A file whose first line is the password.")
+@file_option("--codes-password-file", "A file whose first line is the password.")
 @click.option(
     "--engine",
     default="MergeTree()",
@@ -116,20 +111,6 @@ def load(gallery: Path, url: str, cluster: str, codes_password_file: str, engine
         f"loaded {count_of(content.codes, 'code')} of {count_of(content.labels, 'label')} "
         f"as version {content.version}"
     )
-
-
-def _http_settings(options: dict[str, Any]) -> HttpSettings:
-    """Return the options as the table [http]; raises `click.UsageError`."""
-    from edge_runtime.settings.read import http_contradictions
-    from edge_runtime.settings.schema import HttpSettings
-
-    options["names"] = list(options["names"])
-    settings = HttpSettings(**options)
-    for key, what, remedy in http_contradictions(settings):
-        option = "--" + key.removeprefix("http.").replace("_", "-")
-        remedy = remedy.replace("set ", "set --").replace("_", "-")
-        raise click.UsageError(f"{option}: {what} ({remedy})")
-    return settings
 
 
 def _serve(worker: Worker, settings: HttpSettings) -> None:
@@ -159,17 +140,7 @@ def _serve(worker: Worker, settings: HttpSettings) -> None:
             server.check()
             notifier.alive()
             if number == signal.SIGHUP:
-                _reload(server, settings)
+                reload_http(server, settings)
     finally:
         notifier.stopping()
         server.close(END_S)
-
-
-def _reload(server: SiteServer, settings: HttpSettings) -> None:
-    """Read the files again; what cannot be used changes nothing."""
-    from edge_runtime.errors import ConfigError
-
-    try:
-        server.prepare_http(settings).apply()
-    except ConfigError as error:
-        print_message(f"edge-runtime: not reloaded: {error}")

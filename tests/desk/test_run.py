@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -199,6 +200,36 @@ def test_the_page_asks_for_its_token(tmp_path: Path) -> None:
         assert ask(f"{url}/api/publish", {}, **cross)[0] == 403
     finally:
         assert process.stop() == 0
+
+
+def test_a_changed_token_revokes_and_a_reader_may_only_look(tmp_path: Path) -> None:
+    desk = new_desk(tmp_path, picture("cat", 1))
+    tokens = ["a-token-of-the-desk-1234", "another-token-of-the-desk", "a-token-for-readers"]
+    write_secret(tmp_path / "token", tokens[0])
+    write_secret(tmp_path / "reader", tokens[2])
+    files = ("--token-file", tmp_path / "token", "--reader-token-file", tmp_path / "reader")
+    process = DeskProcess(desk.path, "--port", 0, *files)
+    try:
+        url = process.url()
+        owner, new, reader = ({"Authorization": f"Bearer {token}"} for token in tokens)
+        assert ask(f"{url}/api/fleet", **reader)[0] == 200
+        for path in ("publish", "proposals/accept", "proposals/reject"):
+            assert ask(f"{url}/api/{path}", {}, **reader)[0] == 403
+        for text, said in (("short", "not reloaded: "), (tokens[1], "the token changed: ")):
+            write_secret(tmp_path / "token", text)
+            process.child.send_signal(signal.SIGHUP)
+            process.until_logged(said)
+        assert ask(f"{url}/api/fleet", **owner)[0] == 401
+        assert ask(f"{url}/api/fleet", **new)[0] == 200
+    finally:
+        assert process.stop() == 0
+
+
+def test_a_hangup_does_not_end_a_desk_without_a_page(tmp_path: Path) -> None:
+    process = DeskProcess(new_desk(tmp_path, picture("cat", 1)).path)
+    process.until_logged("the desk of the fleet")
+    process.child.send_signal(signal.SIGHUP)
+    assert process.stop() == 0
 
 
 def test_other_machines_need_a_token(tmp_path: Path) -> None:

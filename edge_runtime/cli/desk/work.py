@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import signal
-import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from edge_runtime.cli.common import echo, json_option, log_to_stderr, print_json, print_message
+from edge_runtime.cli.common import (
+    echo,
+    file_option,
+    http_settings,
+    json_option,
+    log_to_stderr,
+    print_json,
+    print_message,
+    reload_http,
+)
 from edge_runtime.cli.desk.options import desk_option
 from edge_runtime.cli.process.restart import may_start_again
+
+if TYPE_CHECKING:
+    from edge_runtime.desk.run import Running
+    from edge_runtime.settings.schema import HttpSettings
+    from edge_runtime.web.server import SiteServer
 
 CLOSE_S = 2.0
 
@@ -36,45 +49,42 @@ CLOSE_S = 2.0
 )
 @click.option("--port", type=click.IntRange(0, 65535), help="Serve the page at this port; 0: any.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option(
-    "--token-file",
-    type=click.Path(dir_okay=False),
-    default="",
-    help="A file with the token that the page asks for; required if others can reach it.",
+@file_option(
+    "--token-file", "A file with the token that the page asks for; required if others can reach it."
 )
+@file_option("--reader-token-file", "A file with a token that permits only to look.")
+@file_option("--certificate-file", "Your certificate, PEM: serve https.")
+@file_option("--key-file", "The private key of the certificate, PEM.")
 @click.option("--name", "names", multiple=True, help="A further host name of the page.")
-def run(
-    folder: Path,
-    rule: str,
-    publish_every: float,
-    port: int | None,
-    host: str,
-    token_file: str,
-    names: tuple[str, ...],
-) -> None:
-    """Take what boards send, keep the signatures fresh, and serve the page of the fleet."""
+def run(folder: Path, rule: str, publish_every: float, port: int | None, **options: Any) -> None:
+    """Take what boards send, keep the signatures fresh, and serve the page of the fleet.
+
+    Runs until Ctrl-C or SIGTERM. SIGHUP reads the tokens and the certificate of the page again.
+    """
     from edge_runtime.desk.folder import Desk
     from edge_runtime.desk.line import Line
     from edge_runtime.desk.run import Running
+    from edge_runtime.system.signals import Signals
 
+    settings = http_settings(options if port is None else {**options, "port": port})
     log_to_stderr("info")
     desk = Desk(folder)
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    signals = Signals(signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
     broker = desk.settings.broker
     may_start_again(service=True)
     with desk.running():
         line = Line(broker, desk.settings.topic, desk.settings.fleet) if broker else None
         running = Running(desk, line, rule=rule, publish_every_s=publish_every)
-        server = None if port is None else _serve(running, host, port, token_file, names)
+        server = None if port is None else _serve(running, settings)
         try:
             if line is not None:
                 line.start()
             print_message(f"{folder}: the desk of the fleet {desk.settings.fleet} runs")
             if server is not None:
                 print_message(f"the page is at {server.url}")
-            while not stop.is_set():
+            while (number := signals.wait(0)) in (None, signal.SIGHUP):
+                if number is not None and server is not None:
+                    reload_http(server, settings)
                 running.step()
                 if server is not None:
                     server.check()
@@ -85,16 +95,10 @@ def run(
                 line.close()
 
 
-def _serve(running: Any, host: str, port: int, token_file: str, names: tuple[str, ...]) -> Any:
+def _serve(running: Running, settings: HttpSettings) -> SiteServer:
     from edge_runtime.desk.page.site import DeskSite
-    from edge_runtime.settings.read import http_contradictions
-    from edge_runtime.settings.schema import HttpSettings
     from edge_runtime.web.server import SiteServer
 
-    settings = HttpSettings(host=host, port=port, token_file=token_file, names=list(names))
-    for key, what, _ in http_contradictions(settings):
-        option = "--" + key.removeprefix("http.").replace("_", "-")
-        raise click.UsageError(f"{option}: {what} (give --token-file)")
     return SiteServer(settings, lambda access: DeskSite(running, settings, access))
 
 
