@@ -17,10 +17,10 @@ from edge_runtime.errors import LabelError, PhotoError
 from edge_runtime.gallery import check_label
 from edge_runtime.image.photo_files import (
     CLIP_SUFFIXES,
-    FOREIGN_SUFFIXES,
     SUFFIXES,
     is_clip_name,
     is_content,
+    is_unused_image,
     linked_folder,
     no_photos,
     not_decoded,
@@ -70,17 +70,17 @@ def _folder(root: Path, label: str | None) -> Iterator[Found | Failed]:
                 faults.append(entry)
             yield _failed(entry)
             continue
-        suffix = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122
-        if suffix in FOREIGN_SUFFIXES or suffix in CLIP_SUFFIXES:
-            path = Path(entry.path)
-            first, count = foreign.get(suffix, (path, 0))
-            foreign[suffix] = min(first, path), count + 1
-        elif suffix in SUFFIXES:
+        path = Path(entry.path)
+        suffix = path.suffix.lower()
+        if suffix in SUFFIXES:
             found = _photo(entry.path, label, _label_below(root, entry.path))
             photos = photos or isinstance(found, Found)
             if isinstance(found, Failed) and len(faults) < _MOST_FAULTS:
                 faults.append(PhotoError(found.what, where=entry.path, remedy=found.remedy))
             yield found
+        elif suffix in CLIP_SUFFIXES or is_unused_image(path):
+            first, count = foreign.get(suffix, (path, 0))
+            foreign[suffix] = min(first, path), count + 1
     for suffix, (first, count) in sorted(foreign.items()):
         faults.append(not_decoded(suffix, first, count))
         yield _failed(faults[-1])

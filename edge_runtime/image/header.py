@@ -41,6 +41,9 @@ _OTHERS = (
     (b"\0\0\x01\0", "icon"),
 )
 """First bytes of other formats, and their names."""
+_PICTURES = tuple(magic for magic, _ in _OTHERS[:6])
+"""Those of pictures alone."""
+_TIFF_MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _AGAIN = "copy the file again"
 _PNG_BYTES, _BMP_BYTES, _TIFF_BYTES = 6.4, 6.4, 13.5
 """Bytes per pixel while a photo is decoded, measured: OpenCV copies the decoder's result once. With
@@ -139,7 +142,7 @@ def read_header(data: bytes, where: object) -> Header:
         return _read_webp(data, where)
     if data[:2] == b"BM" and len(data) >= 26:
         return _read_bmp(data, where)
-    if data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+    if data[:4] in _TIFF_MAGICS:
         return _read_tiff(data, where)
     if data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS:
         raise PhotoError(
@@ -148,6 +151,16 @@ def read_header(data: bytes, where: object) -> Header:
             remedy='convert it to JPEG; on an iPhone, set the camera format to "Most Compatible"',
         )
     raise _foreign(data, where)
+
+
+def is_image(head: bytes) -> bool:
+    """Return whether a file that begins with these 16 bytes is a picture of a usual kind."""
+    return (
+        head.startswith((b"\xff\xd8\xff", PNG_MAGIC, *_TIFF_MAGICS, *_PICTURES))
+        or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
+        or (head[:2] == b"BM" and head[6:10] == bytes(4))
+        or (head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS)
+    )
 
 
 def _foreign(data: bytes, where: object) -> PhotoError:

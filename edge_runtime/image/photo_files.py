@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from edge_runtime.errors import NoPhotosError, PhotoError, storage_error
+from edge_runtime.image.header import is_image
+from edge_runtime.shortage import shortage
 from edge_runtime.system.files import open_regular
 
 JPEG_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".jfi", ".pjpeg", ".pjp"})
 SUFFIXES = JPEG_SUFFIXES | {".png", ".webp", ".bmp", ".dib", ".tif", ".tiff"}
 FOREIGN_SUFFIXES = frozenset(
-    {".heic", ".heif", ".hif", ".avif", ".gif", ".jxl", ".jp2", ".j2k", ".jpx", ".svg", ".psd"}
-    | {".dng", ".cr2", ".cr3", ".crw", ".nef", ".nrw", ".arw", ".orf", ".rw2", ".raf", ".pef"}
-    | {".srw", ".ico", ".tga", ".pcx", ".ppm", ".pgm", ".pnm", ".exr", ".hdr"}
+    {".heic", ".heics", ".heif", ".heifs", ".hif", ".avif", ".avifs", ".gif", ".apng", ".mng"}
+    | {".jxl", ".jp2", ".j2k", ".j2c", ".jpf", ".jpm", ".jpx", ".jxr", ".wdp", ".hdp", ".jng"}
+    | {".mpo", ".jps", ".pns", ".svg", ".svgz", ".psd", ".psb", ".xcf", ".kra", ".qoi", ".dds"}
+    | {".3fr", ".ari", ".arw", ".bay", ".cap", ".cr2", ".cr3", ".crw", ".dcr", ".dcs", ".dng"}
+    | {".erf", ".fff", ".gpr", ".iiq", ".k25", ".kdc", ".mdc", ".mef", ".mos", ".mrw", ".nef"}
+    | {".nrw", ".orf", ".ori", ".pef", ".ptx", ".r3d", ".raf", ".raw", ".rw2", ".rwl", ".rwz"}
+    | {".sr2", ".srf", ".srw", ".x3f", ".ico", ".cur", ".icns", ".tga", ".pcx", ".sgi", ".rgb"}
+    | {".ppm", ".pgm", ".pbm", ".pnm", ".pam", ".pfm", ".exr", ".hdr", ".xbm", ".xpm", ".ras"}
 )
 """Photos and images of kinds that are not decoded. A folder's are named, not passed over."""
 CLIP_SUFFIXES = frozenset(
@@ -24,10 +32,18 @@ CLIP_SUFFIXES = frozenset(
 )
 """Video files. They are named where only photos are used."""
 NOT_LABELS = frozenset(
-    {"$recycle.bin", "recycler", "system volume information", "lost+found", "__macosx"}
-    | {"@eadir", "@recycle", "#recycle", "#snapshot", "thumbs"}
+    {"$recycle.bin", "recycler", "recycled", "recycle.bin", "system volume information"}
+    | {"$winreagent", "$windows.~bt", "$windows.~ws", "$sysreset", "config.msi", "msdownld.tmp"}
+    | {"lost+found", "lost.dir", "__macosx", "__pycache__", "thumbs", "temporary items"}
+    | {"network trash folder", "network recycle bin", "#recycle", "#snapshot", "#system"}
+    | {"@eadir", "@recycle", "@recently-snapshot", "@snapshot", "@sharebin", "@tmp", "@__thumb"}
+    | {"@appconf", "@appdata", "@apphome", "@appshare", "@appstore", "@apptemp", "@database"}
+    | {"@synoresource", "@synologydrive", "@s2s", "@sharesnap", "@sharesnap_restoring"}
 )
 """Folders in which systems keep deleted files and previews, in lower case."""
+_REPAIRED = re.compile(r"found\.\d{3}")
+"""Folders in which chkdsk leaves what it found."""
+_HEAD_BYTES = 16
 MOST_BYTES = 1 << 29
 """Bytes of a photo file. An uncompressed one of 67 megapixels and 16 bits fits."""
 
@@ -60,10 +76,11 @@ def search_photos(folder: Path, *, clips: bool = False) -> PhotoFiles:
     for path in _files(folder, found.faults):
         suffix = path.suffix.lower()
         is_clip = suffix in CLIP_SUFFIXES
-        if suffix in FOREIGN_SUFFIXES or (is_clip and not clips):
+        if is_clip and not clips:
             foreign.setdefault(suffix, []).append(path)
         elif suffix not in SUFFIXES and not is_clip:
-            continue
+            if is_unused_image(path):
+                foreign.setdefault(suffix, []).append(path)
         elif path.is_file():
             (found.clips if is_clip else found.photos).append(path)
         else:
@@ -84,7 +101,10 @@ def find_photos(folder: Path) -> list[Path]:
 
 
 def read_bytes(path: str | os.PathLike[str]) -> bytes:
-    """Return the content of the photo file at `path`; raises `PhotoError`."""
+    """Return the content of the photo file at `path`.
+
+    Raises `PhotoError`, and `ResourceError` if no more files can be opened.
+    """
     try:
         with open_regular(path) as file:
             size = os.fstat(file.fileno()).st_size
@@ -116,7 +136,22 @@ def _files(folder: Path, faults: list[PhotoError]) -> Iterator[Path]:
 
 def is_content(name: str) -> bool:
     """Return whether a folder of this `name` is searched for photos."""
-    return not name.startswith(".") and name.lower() not in NOT_LABELS
+    lower = name.lower()
+    return not (name.startswith(".") or lower in NOT_LABELS or _REPAIRED.fullmatch(lower))
+
+
+def is_unused_image(path: Path) -> bool:
+    """Return whether the file, whose name is not that of a photo, is an image by name or content.
+
+    Of other names the first bytes decide, so that photos without a suffix are not passed over.
+    """
+    if path.suffix.lower() in FOREIGN_SUFFIXES:
+        return True
+    try:
+        with open_regular(path) as file:
+            return is_image(file.read(_HEAD_BYTES))
+    except OSError:
+        return False
 
 
 def linked_folder(path: Path) -> PhotoError:
@@ -138,7 +173,12 @@ def unreadable(path: Path) -> PhotoError:
 
 
 def photo_fault(error: OSError, where: object) -> PhotoError:
-    """Return the error of the system as the fault of a file or folder."""
+    """Return the error of the system as the fault of a file or folder.
+
+    Raises `ResourceError` if the system's limits are the cause: then no file is at fault.
+    """
+    if short := shortage(error, where):
+        raise short from error
     fault = storage_error(error, where)
     what, remedy = (fault.what, fault.remedy) if fault else (str(error), "")
     return PhotoError(what, where=where, remedy=remedy)
@@ -152,6 +192,12 @@ def not_decoded(suffix: str, first: Path, count: int) -> PhotoError:
             f"{suffix} files are clips, not photos{more}",
             where=first,
             remedy="use them with edge-runtime enroll or query",
+        )
+    if suffix not in FOREIGN_SUFFIXES:
+        return PhotoError(
+            f"this is an image, but its name is not that of a photo{more}",
+            where=first,
+            remedy="rename it, so that it ends in .jpg or in the suffix of its kind",
         )
     return PhotoError(
         f"{suffix} files are not supported{more}", where=first, remedy="convert them to JPEG first"

@@ -16,14 +16,24 @@ def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
     Anything else (a FIFO, a socket, a device, a folder) raises `OSError` at once, where `open`
     would wait for a writer. `error.strerror` then names what it is.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno == errno.ENXIO:  # a socket, or a device without a driver
+            raise _irregular(Path(path).stat().st_mode, path) from error
+        raise
     mode = os.fstat(descriptor).st_mode
     if stat.S_ISREG(mode):
         return os.fdopen(descriptor, "rb")
     os.close(descriptor)
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
-    raise OSError(errno.ENXIO, f"this is {_kind(mode)}, not a regular file", os.fspath(path))
+    raise _irregular(mode, path)
+
+
+def _irregular(mode: int, path: str | os.PathLike[str]) -> OSError:
+    text = f"this is {_kind(mode)}, not a regular file"
+    return OSError(errno.ENXIO, text, os.fspath(path))
 
 
 def not_regular(path: Path) -> str:

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
+from edge_runtime.batch.tree import Found, find
 from edge_runtime.engine.fake import FakeEngine
 from edge_runtime.enroll import EnrollOptions, enroll_photos
 from edge_runtime.errors import NoPhotosError, PhotoError
@@ -73,7 +74,7 @@ def test_single_files_that_would_block(photos: Path, tmp_path: Path) -> None:
         server.bind(str(tmp_path / "s.jpg"))
         for path, what in (
             (tmp_path / "fifo.jpg", "a FIFO"),
-            (tmp_path / "s.jpg", "No such device|a socket"),
+            (tmp_path / "s.jpg", "this is a socket, not a regular file"),
             (Path("/dev/zero"), "a device"),
             (tmp_path, "a folder"),
         ):
@@ -122,7 +123,13 @@ def test_every_label_of_the_others_is_enrolled(photos: Path, gallery: Gallery) -
 
 @pytest.mark.parametrize(
     "name",
-    [".git", ".Trash-1000", "$RECYCLE.BIN", "System Volume Information", "lost+found", "@eaDir"],
+    [
+        *(".git", ".Trash-1000", ".thumbnails", ".Trashes", ".fseventsd", ".picasaoriginals"),
+        *("$RECYCLE.BIN", "RECYCLER", "Recycled", "System Volume Information", "$WinREAgent"),
+        *("FOUND.000", "found.017", "msdownld.tmp", "lost+found", "LOST.DIR", "__MACOSX"),
+        *("Network Trash Folder", "Temporary Items", "@eaDir", "@Recycle", "@__thumb", "#recycle"),
+        *("@Recently-Snapshot", "@SynoResource", "@tmp", "#snapshot"),
+    ],
 )
 def test_hidden_and_trash_folders_are_no_labels(photos: Path, name: str) -> None:
     for folder in (photos / name / "deep", photos / "cat" / name):
@@ -154,6 +161,26 @@ def test_photos_that_are_not_decoded_are_named(photos: Path, suffix: str) -> Non
         (photos / "cat" / f"{number}{suffix.upper()}").write_bytes(b"x")
     (fault,) = _faults(photos)
     assert fault.startswith(f"cat/0{suffix.upper()}: {suffix} files are not supported, and 2 more")
+
+
+def test_images_without_the_name_of_a_photo_are_named(photos: Path, tmp_path: Path) -> None:
+    picture = (photos / "cat" / "a.jpg").read_bytes()
+    tiff = cv2.imencode(".tiff", np.zeros((40, 40, 3), np.uint8))[1].tobytes()
+    heic = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"
+    for name, content in (
+        *(("IMG_1", picture), ("IMG_2", heic), ("a.jpg_original", picture), ("b.unheard", tiff)),
+        *(("notes.txt", b"BMW and other cars"), ("c.xmp", b"<x:xmpmeta>"), ("empty", b"")),
+    ):
+        (photos / "cat" / name).write_bytes(content)
+    os.mkfifo(photos / "cat" / "fifo")
+    assert [each.partition(" (")[0] for each in _faults(photos)] == [
+        "cat/IMG_1: this is an image, but its name is not that of a photo, and 1 more",
+        "cat/a.jpg_original: this is an image, but its name is not that of a photo",
+        "cat/b.unheard: this is an image, but its name is not that of a photo",
+    ]
+    found = list(find((photos,), None))
+    assert sum(isinstance(each, Found) for each in found) == 1
+    assert sum("not that of a photo" in str(each) for each in found) == 3
 
 
 def test_links(photos: Path) -> None:
