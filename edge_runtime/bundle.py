@@ -48,6 +48,7 @@ from edge_runtime.errors import (
 from edge_runtime.model import FORMAT as MODEL_FORMAT
 from edge_runtime.model import ModelInfo, parse_metadata
 from edge_runtime.system.cpu import cpu_features
+from edge_runtime.system.files import open_regular
 from edge_runtime.trust.files import checked_file
 from edge_runtime.trust.manifest import (
     FORMAT,
@@ -60,6 +61,8 @@ from edge_runtime.trust.store import installed_keys
 
 LIBRARY = "libedge.so"
 MODEL = "model.onnx"
+MOST_FILES = 64
+"""As many as a roll-out accepts."""
 EVIDENCE = "evidence.json"
 ALLOW_UNVERIFIED = "EDGE_RUNTIME_ALLOW_UNVERIFIED"
 """Environment variable; the value 1 allows bundles that the compiler could not verify."""
@@ -130,6 +133,8 @@ def verify_files(path: Path, manifest: dict[str, Any]) -> None:
             raise BundleInvalidError(
                 f'file name must not contain a path: "{name}"', where=path / MANIFEST
             )
+    if len(files) > MOST_FILES:
+        raise BundleInvalidError(f"it lists {len(files)} files", where=path / MANIFEST)
     faults: dict[str, BundleInvalidError] = {}
 
     def check(name: str) -> None:
@@ -299,8 +304,10 @@ def _check_file(file: Path, entry: dict[str, Any]) -> None:
         raise BundleInvalidError(
             "missing from the bundle", where=file, remedy="copy the bundle again"
         ) from error
-    except (KeyError, TypeError, OSError) as error:
-        raise BundleInvalidError(f"cannot be checked: {error}", where=file) from error
+    except (KeyError, TypeError, ValueError, OSError) as error:  # ValueError: NUL in a name
+        raise BundleInvalidError(
+            f"cannot be checked: {getattr(error, 'strerror', None) or error}", where=file
+        ) from error
     if not intact:
         raise BundleInvalidError(
             "damaged: its size or checksum does not match the manifest",
@@ -311,7 +318,7 @@ def _check_file(file: Path, entry: dict[str, Any]) -> None:
 
 def _sha256(file: Path) -> str:
     digest, buffer = hashlib.sha256(), memoryview(bytearray(1 << 20))
-    with file.open("rb", buffering=0) as handle:
+    with open_regular(file) as handle:
         while length := handle.readinto(buffer):
             digest.update(buffer[:length])
     return digest.hexdigest()

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_runtime.errors import BundleInvalidError, ModelNotFoundError, storage_error
+from edge_runtime.system.files import open_regular
 from edge_runtime.trust.manifest import MANIFEST, read_signature, read_trusted_manifest
 from edge_runtime.trust.memory import private_copy
 from edge_runtime.trust.signature import MODEL, verify
@@ -20,13 +21,16 @@ INCLUDED = (PACKAGE.parent / "models", PACKAGE / "data")
 def checked_file(path: Path) -> Path:
     """Return where to read `path`, a model file, or a file of a bundle or beside a model.
 
-    That is `path` itself if no keys are installed or if it came with the program. Otherwise it is a
-    private copy of exactly the bytes that were signed. Raises `TrustError`, and
+    That is `path` itself if no keys are installed, and its target without links if that came with
+    the program. Otherwise it is a private copy of exactly the bytes that were signed. Raises `TrustError`, and
     `BundleInvalidError` if a file of a signed bundle is damaged or not listed.
     """
     store = installed_keys()
-    if store is None or is_included(path):
+    if store is None:
         return path
+    target = path.resolve()
+    if is_included(target):
+        return target  # a link could lead elsewhere after the check
     if (path.parent / MANIFEST).is_file():
         return _listed(path, read_trusted_manifest(path.parent))
     content, _ = signed_content(path, store)
@@ -45,7 +49,8 @@ def signed_content(path: Path, store: TrustStore) -> tuple[bytes, Key]:
     """
     signature = read_signature(path)
     try:
-        content = path.read_bytes()
+        with open_regular(path) as file:
+            content = file.read()
     except OSError as error:
         raise _unreadable(path, error) from error
     return content, verify(content, signature, store, kind=MODEL, where=path)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_runtime.errors import BundleInvalidError, ModelNotFoundError, SignatureError
-from edge_runtime.system.files import describe_pointer
+from edge_runtime.system.files import describe_pointer, open_regular
 from edge_runtime.trust.signature import BUNDLE, MAX_SIGNATURE_BYTES, SUFFIX, verify
 from edge_runtime.trust.store import Key, TrustStore, installed_keys
 
@@ -48,7 +48,7 @@ def read_signature(path: Path) -> bytes:
     """Return the signature of the file `path`, which lies beside it; raises `SignatureError`."""
     file = path.with_name(path.name + SUFFIX)
     try:
-        with file.open("rb") as opened:
+        with open_regular(file) as opened:
             content = opened.read(MAX_SIGNATURE_BYTES + 1)
     except FileNotFoundError as error:
         raise SignatureError(
@@ -70,7 +70,7 @@ def _verify(content: bytes, path: Path, store: TrustStore) -> Key:
 def _content(path: Path) -> bytes:
     file = path / MANIFEST
     try:
-        with file.open("rb") as opened:
+        with open_regular(file) as opened:
             content = opened.read(MAX_BYTES + 1)
     except FileNotFoundError as error:
         raise ModelNotFoundError(

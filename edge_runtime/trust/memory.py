@@ -12,6 +12,7 @@ from pathlib import Path
 from threading import Lock
 
 from edge_runtime.errors import TrustStoreError
+from edge_runtime.system.files import open_regular
 
 _CHUNK = 1 << 20
 _copies: dict[str, Path] = {}
@@ -67,7 +68,7 @@ def private_copy(path: Path, sha256: str, size_bytes: int) -> Path | None:
             return _copies[sha256]
         copy, digest, copied = SealedFile(path.name), hashlib.sha256(), 0
         try:
-            with path.open("rb", buffering=0) as source:
+            with open_regular(path) as source:
                 while copied <= size_bytes and (chunk := source.read(_CHUNK)):
                     digest.update(chunk)
                     copy.append(chunk)

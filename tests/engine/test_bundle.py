@@ -150,6 +150,8 @@ def test_an_error_of_the_library_is_reported(bundle: Path) -> None:
             BundleInvalidError,
             "missing from the bundle",
         ),
+        ({"files.a\0b": {"sha256": "", "bytes": 0}}, BundleInvalidError, "cannot be checked"),
+        ({"files.\ud800": {"sha256": "", "bytes": 0}}, BundleInvalidError, "cannot be checked"),
     ],
 )
 def test_an_invalid_manifest_is_rejected(
@@ -163,6 +165,14 @@ def test_an_invalid_manifest_is_rejected(
     else:
         edit(bundle, change)
     with pytest.raises(kind, match=what):
+        open_bundle(bundle)
+
+
+def test_a_manifest_of_many_files_starts_no_thread_for_each(bundle: Path) -> None:
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    manifest["files"] |= {str(number): {} for number in range(64)}
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(BundleInvalidError, match=r"it lists \d+ files"):
         open_bundle(bundle)
 
 

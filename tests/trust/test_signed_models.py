@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 import shutil
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from edge_runtime.engine import compiled, open_engine, portable
 from edge_runtime.engine.portable import PortableEngine
 from edge_runtime.errors import (
     BundleInvalidError,
+    EdgeRuntimeError,
     ModelInvalidError,
     ModelNotFoundError,
     SignatureError,
@@ -221,11 +223,27 @@ def test_a_link_into_the_package_does_not_make_a_model_trusted(
 ) -> None:
     link = tmp_path / "models"
     link.symlink_to(ROOT / "models")
-    assert checked_file(link / MODEL_FILE) == link / MODEL_FILE  # the same file
+    # The file itself: the link could lead elsewhere once it was checked.
+    assert checked_file(link / MODEL_FILE) == ROOT / "models" / MODEL_FILE
     evil = tmp_path / "evil.onnx"
     evil.symlink_to(bundle / MODEL)
     with pytest.raises(SignatureError, match="not signed"):
         open_engine(evil)
+
+
+@pytest.mark.parametrize("name", ["manifest.json.sig", "libedge.so", "model.onnx"])
+def test_a_bundle_with_a_fifo_or_a_device_does_not_hang(
+    bundle: Path, owner: Path, name: str
+) -> None:
+    sign_bundle(bundle, owner)
+    (bundle / name).unlink()
+    os.mkfifo(bundle / name)
+    with pytest.raises(EdgeRuntimeError, match="FIFO|does not match"):
+        open_bundle(bundle)
+    (bundle / name).unlink()
+    (bundle / name).symlink_to("/dev/zero")
+    with pytest.raises(EdgeRuntimeError, match="device|does not match"):
+        open_bundle(bundle)
 
 
 def test_keys_rotate_and_are_revoked(
