@@ -5,6 +5,8 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
+#include <string.h>
+
 #include "hamming.h"
 
 /* An argument that must be a buffer of exactly this many bytes. */
@@ -33,8 +35,14 @@ static void release_all(Py_buffer *views, int count) {
 static int get_all(PyObject *const *args, Py_buffer *views, const wanted_buffer *wanted, int count) {
     for (int i = 0; i < count; i++) {
         const wanted_buffer *want = &wanted[i];
-        if (PyObject_GetBuffer(args[want->arg], &views[i], want->flags)) {
+        if (PyObject_GetBuffer(args[want->arg], &views[i], want->flags | PyBUF_FORMAT)) {
             release_all(views, i);
+            return -1;
+        }
+        /* Numbers in the place of pointers would end the interpreter later, far from here. */
+        if (views[i].format && strchr(views[i].format, 'O')) {
+            PyErr_Format(PyExc_TypeError, "%s must have bytes or numbers, not objects", want->what);
+            release_all(views, i + 1);
             return -1;
         }
         if (want->length >= 0 && views[i].len != want->length) {

@@ -93,6 +93,21 @@ def test_a_buffer_of_another_size_is_refused(name: str) -> None:
                 getattr(hamming, name)(*arguments)
 
 
+@pytest.mark.parametrize("name", CALLS)
+def test_what_is_no_plain_buffer_is_refused(name: str) -> None:
+    for place, value in enumerate(CALLS[name]()):
+        if not isinstance(value, np.ndarray):
+            continue
+        twice = np.concatenate([value, value])
+        items = (*value.shape[:-1], value.shape[-1] * value.itemsize // 8)
+        objects = np.empty(items, object)
+        for wrong in (None, "text", 7, [1], object(), twice[::2], np.flip(value), objects):
+            arguments = CALLS[name]()
+            arguments[place] = wrong
+            with pytest.raises((TypeError, ValueError)):
+                getattr(hamming, name)(*arguments)
+
+
 @pytest.mark.parametrize(
     ("name", "first"),
     [("search", 6), ("collect", 5), ("index_search", 4), ("index_collect", 4)],
