@@ -21,13 +21,18 @@ _NO_MEMORY = (
 )
 """Texts of errors that libraries raise without a type of their own, in lower case."""
 _CV_NO_MEMORY = -4
+_LITTLE_BYTES = 64 << 20
+_FEW_FILES = 4
 _UNMAPPED = re.compile(r"(/.*?): failed to map segment from shared object")
 
 
-def shortage(error: BaseException, where: object = "") -> EdgeRuntimeError | None:
+def shortage(
+    error: BaseException, where: object = "", *, busy: bool = True
+) -> EdgeRuntimeError | None:
     """Return the error to report if the system's limits caused `error`, else None.
 
     It is a `ResourceError`, or a `StorageError` for a library on a disk that is mounted noexec.
+    `busy`: whether EAGAIN tells that there are too many threads. A lock that is held gives it, too.
     """
     for cause in _causes(error):
         if isinstance(cause, ResourceError):
@@ -37,7 +42,7 @@ def shortage(error: BaseException, where: object = "") -> EdgeRuntimeError | Non
                 return ResourceError(
                     "too many open files", where=where, remedy="raise the limit: ulimit -n"
                 )
-            if cause.errno == errno.EAGAIN and not cause.filename:
+            if busy and cause.errno == errno.EAGAIN and not cause.filename:
                 return _no_threads(where)
         if isinstance(cause, RuntimeError) and "can't start new thread" in str(cause):
             return _no_threads(where)
@@ -59,6 +64,22 @@ def check_memory(count: int, where: object) -> None:
             mmap.mmap(-1, count).close()  # reserves the memory, and touches none of it
     except (OSError, MemoryError) as error:
         raise _no_memory(where) from error
+
+
+def check_limits(where: object) -> None:
+    """Raise `ResourceError` if this process can have almost no further memory or open files.
+
+    Libraries that open a file report both as damage of the file.
+    """
+    check_memory(_LITTLE_BYTES, where)
+    opened: list[int] = []
+    try:
+        opened += (os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC) for _ in range(_FEW_FILES))
+    except OSError as error:
+        raise shortage(error, where) or error from error
+    finally:
+        for each in opened:
+            os.close(each)
 
 
 def is_noexec(path: str | os.PathLike[str]) -> bool:

@@ -13,6 +13,7 @@ from edge_runtime.errors import (
     CameraNotFoundError,
     CameraSilentError,
 )
+from edge_runtime.shortage import shortage
 from edge_runtime.types import Frame
 
 CLOSE_S = 1.0
@@ -165,7 +166,10 @@ class Capture:
         except CameraError as error:
             fault = error
         except Exception as error:  # an exception in a driver's binding must be reported
-            fault = CameraLostError(f"{type(error).__name__}: {error}", where=self.source.name)
+            short = shortage(error, self.source.name)
+            what = short.what if short else f"{type(error).__name__}: {error}"
+            fault = CameraLostError(what, where=self.source.name)
+            fault.__cause__ = error
         with self._condition:
             self._fault = fault
             self._ended = True

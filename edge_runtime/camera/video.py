@@ -14,9 +14,10 @@ import numpy as np
 from edge_runtime.camera.base import CameraOptions, Shot, Source
 from edge_runtime.camera.conversion import REFUSED, ConversionCheck
 from edge_runtime.camera.interlaced import InterlacedCapture, decodable
-from edge_runtime.errors import CameraNotFoundError
+from edge_runtime.errors import CameraNotFoundError, ResourceError
 from edge_runtime.image.lazy_jpeg import JpegPicture, Picture
 from edge_runtime.redaction import redact_source
+from edge_runtime.shortage import check_limits
 
 # What FFmpeg and OpenCV print about a stream may contain its address, and comes for each frame.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
@@ -99,6 +100,11 @@ class _OpenCVSource(Source):
 
     def _use_capture(self, capture: cv2.VideoCapture, fault: str, remedy: str) -> None:
         if not capture.isOpened():
+            try:
+                check_limits(self.name)
+            except ResourceError as short:
+                error = CameraNotFoundError(short.what, where=self.name, remedy=short.remedy)
+                raise error from short
             raise CameraNotFoundError(fault, where=self.name, remedy=remedy)
         self._taken = 0
         if self._interlaced and decodable(capture):

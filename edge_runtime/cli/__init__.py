@@ -52,6 +52,8 @@ _COMMANDS = {
 }
 _MODULES = {"hash": "hash_photos"}
 """Modules that have another name than their command."""
+_FAILING = ("strict", "surrogateescape")
+"""Ways of Python to print text, the second one with LANG=C, that fail for some characters."""
 
 
 class _PipeError(Exception):
@@ -122,7 +124,7 @@ def _exit_process(code: int) -> NoReturn:
 
 def run_command(arguments: Sequence[str] | None = None) -> int:
     """Run the command. Every error becomes one line on stderr and an exit code."""
-    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors in _FAILING:
         # Characters that the terminal cannot encode are escaped, as they are on stderr.
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
@@ -138,6 +140,7 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
         return error.exit_code
     except EdgeRuntimeError as error:
         _print_traceback()
+        error = shortage(error, error.where, busy=False) or error
         return _report_error(str(error), error.exit_code)
     except _PipeError as error:
         return _explain(error.error)

@@ -14,6 +14,7 @@ from edge_runtime.camera.base import Shot, Source
 from edge_runtime.camera.capture import Capture
 from edge_runtime.camera.video import FileSource
 from edge_runtime.errors import CameraError, CameraNotFoundError, InputError, PhotoError
+from edge_runtime.shortage import shortage
 from edge_runtime.types import Frame
 
 MOST_FRAME_PIXELS = 9_500_000
@@ -137,10 +138,15 @@ def check_file(path: Path) -> None:
 
 @contextmanager
 def translated(path: Path) -> Iterator[None]:
-    """Raise what a source reports about the file at `path` as a `PhotoError`."""
+    """Raise what a source reports about the file at `path` as a `PhotoError`.
+
+    If the system's limits are the cause, it is a `ResourceError`.
+    """
     try:
         yield
     except CameraError as error:
+        if fault := shortage(error, path):
+            raise fault from error
         what = error.what
         if what == "not a video file, or damaged":
             what = "not a video file, damaged, or without pictures"

@@ -11,8 +11,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
 from edge_runtime.doctor.environment import (
     Finding,
     cameras,
@@ -24,6 +22,7 @@ from edge_runtime.doctor.environment import (
 from edge_runtime.errors import EdgeRuntimeError, GalleryNotFoundError, TrustError
 from edge_runtime.settings import read_secret
 from edge_runtime.system.device import Device, read_device
+from edge_runtime.system.memory import available_bytes
 
 MODULES = ("numpy", "cv2", "onnxruntime", "psutil")
 DISK_FLOOR_BYTES = 100_000_000
@@ -186,7 +185,7 @@ def _resources(gallery: Path) -> Iterator[Finding]:
         f"{folder}: {free / 1e9:.1f} GB free" + ("" if writable else ", not writable"),
         {"fail": "choose another --gallery", "warn": "free some space"}.get(status, ""),
     )
-    available = int(psutil.virtual_memory().available)
+    available = available_bytes()
     enough = available >= MEMORY_FLOOR_BYTES
     yield Finding(
         "memory",

@@ -202,9 +202,9 @@ class Planner:
 
 
 def _fits(count: int, bits: int) -> bool:
-    import psutil
+    from edge_runtime.system.memory import available_bytes
 
     words = -(-bits // 64)
     parts = max(1, round(bits / 20))
     most = count * (4 + (8 * words + 4) * (parts + 2)) + parts * (4 << 22)
-    return bool(most < MAX_MEMORY * psutil.virtual_memory().available)
+    return most < MAX_MEMORY * available_bytes()

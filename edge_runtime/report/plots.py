@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from edge_runtime.errors import ExtraMissingError
 from edge_runtime.report.budget import STAGES
 from edge_runtime.report.schema import Operators, Report, Warm
+from edge_runtime.shortage import shortage
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,10 +34,13 @@ def figure(title: str, height: float, *draws: Draw, share_x: bool = False) -> st
 
     Raises `ExtraMissingError` without matplotlib.
     """
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # where it keeps its cache
     try:
         import matplotlib
         from matplotlib.figure import Figure
     except ImportError as error:
+        if fault := shortage(error, "report html"):
+            raise fault from error
         raise ExtraMissingError(
             "plots need matplotlib, which is not installed",
             where="report html",

@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 
 from edge_runtime.system.cpu import cpuinfo
+from edge_runtime.system.memory import total_bytes
 
 _THROTTLE_BITS = {
     0: "under-voltage",
@@ -55,7 +56,7 @@ def read_device() -> Device:
         machine=platform.machine(),
         cpu=_cpu_name(),
         cores=os.cpu_count() or 1,
-        memory_bytes=int(psutil.virtual_memory().total),
+        memory_bytes=total_bytes(),
         system=platform.platform(),
         python=platform.python_version(),
         governor=_read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import resource
 from pathlib import Path
 
@@ -13,11 +14,31 @@ _ARENA_MAX = -8
 
 
 def rss_bytes() -> int:
-    """Return the current resident set size, or the largest one without a free descriptor."""
+    """Return the current resident set size; the largest one without /proc or a free descriptor."""
     try:
         return int(psutil.Process().memory_info().rss)
-    except OSError:
+    except (OSError, psutil.Error):
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def total_bytes() -> int:
+    """Return the memory of the machine."""
+    try:
+        return int(psutil.virtual_memory().total)
+    except OSError:  # no /proc
+        return _pages("SC_PHYS_PAGES")
+
+
+def available_bytes() -> int:
+    """Return the memory that programs can take without swapping."""
+    try:
+        return int(psutil.virtual_memory().available)
+    except OSError:  # no /proc
+        return _pages("SC_AVPHYS_PAGES")
+
+
+def _pages(name: str) -> int:
+    return max(0, os.sysconf(name)) * resource.getpagesize()
 
 
 def uss_bytes() -> int:

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 import cv2
 import numpy as np
+import psutil
 import pytest
 
 from edge_runtime.camera.fake import FakeSource
@@ -21,6 +22,7 @@ from edge_runtime.gallery import Gallery
 from edge_runtime.image.lazy_jpeg import Picture
 from edge_runtime.profiler.run import Profile
 from edge_runtime.report import read_report
+from edge_runtime.system import memory
 from tests.support.processes import ROOT, run_cli
 
 SHORT = ("--samples", 4, "--seconds", 0, "--cold-starts", 1)
@@ -71,8 +73,10 @@ def test_a_terminal_with_a_limited_character_set(tmp_path: Path, photo: Path) ->
         done = _command("query", "--json", "--gallery", gallery, photo, PYTHONIOENCODING=encoding)
         assert json.loads(done.stdout)["label"] == "Кухня"
     golden = ROOT / "tests" / "data" / "report-2.json"
-    done = _command("report", "show", golden, PYTHONIOENCODING="iso-8859-1")
-    assert (done.returncode, done.stderr) == (9, "")
+    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    for environment in ({"PYTHONIOENCODING": "iso-8859-1"}, ascii_only):
+        done = _command("report", "show", golden, **environment)
+        assert (done.returncode, done.stderr) == (9, "")
 
 
 def test_a_report_with_file_names_that_are_not_utf_8(tmp_path: Path, photo: Path) -> None:
@@ -112,6 +116,20 @@ def test_a_failed_profile_leaves_the_old_report_unchanged(tmp_path: Path) -> Non
     assert done.returncode == 3
     assert path.read_text() == "the one before"
     assert list(tmp_path.glob("*.new")) == []
+
+
+def test_a_system_without_proc(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(*_: Any) -> NoReturn:
+        raise FileNotFoundError(2, "No such file or directory", "/proc/meminfo")
+
+    def gone(*_: Any) -> NoReturn:
+        raise psutil.NoSuchProcess(os.getpid())
+
+    monkeypatch.setattr(psutil, "virtual_memory", missing)
+    monkeypatch.setattr(psutil, "Process", gone)
+    assert memory.rss_bytes() > 1 << 20
+    assert memory.total_bytes() > 1 << 20
+    assert 0 <= memory.available_bytes() <= memory.total_bytes()
 
 
 def test_a_machine_without_a_temporary_folder(monkeypatch: pytest.MonkeyPatch) -> None:

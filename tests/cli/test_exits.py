@@ -9,19 +9,30 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
 from demo.scenes import write_enrollment_photos
+from edge_runtime.camera import CameraOptions
+from edge_runtime.camera.video import FileSource
 from edge_runtime.cli import _environment_fault
+from edge_runtime.clips.frames import translated
 from edge_runtime.engine import compiled
 from edge_runtime.engine.fake import FakeEngine
-from edge_runtime.errors import EngineError, ResourceError, StorageError, storage_error
+from edge_runtime.errors import (
+    CameraError,
+    EngineError,
+    InputError,
+    ResourceError,
+    StorageError,
+    storage_error,
+)
 from edge_runtime.gallery import Gallery
 from edge_runtime.image.decode import decode_photo
-from edge_runtime.shortage import shortage
+from edge_runtime.shortage import check_limits, shortage
 from tests.support.processes import ROOT
 
 COMMAND = f"{sys.executable} -m edge_runtime"
@@ -172,6 +183,41 @@ def test_the_limits_of_the_system_have_an_exit_code(error: Exception) -> None:
         raise ValueError("a reader gave up") from error
     except ValueError as outer:
         assert isinstance(shortage(outer), ResourceError)
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["gallery backup new.sqlite", "gallery export new.npz", "hash --out c.npz ."],
+)
+def test_too_few_open_files_are_no_fault_of_a_file(
+    tmp_path: Path, listed: Path, cat: np.ndarray, command: str
+) -> None:
+    cv2.imwrite(str(tmp_path / "cat.jpg"), cat)
+    variables = {"PYTHONPATH": str(ROOT), "EDGE_RUNTIME_GALLERY": str(listed)}
+    done = _shell(f"cd {tmp_path} && ulimit -n 6; {COMMAND} {command}", **variables)
+    assert done.returncode == ResourceError.exit_code, done.stderr
+    assert "too many open files (raise the limit" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_clip_is_not_blamed_for_the_limits(tmp_path: Path, monkeypatch: Any) -> None:
+    (tmp_path / "clip.mp4").write_bytes(b"no film")
+    source = FileSource(tmp_path / "clip.mp4", CameraOptions())
+    with pytest.raises(CameraError, match="not a video file, or damaged"):
+        source.open()
+    monkeypatch.setattr("edge_runtime.shortage._LITTLE_BYTES", 1 << 60)
+    with pytest.raises(ResourceError, match="too little memory"), translated(Path("clip.mp4")):
+        source.open()
+    with pytest.raises(ResourceError):
+        check_limits("clip.mp4")
+
+
+def test_a_lock_that_is_held_is_no_shortage() -> None:
+    try:
+        raise InputError("in use") from BlockingIOError(errno.EAGAIN, "busy")
+    except InputError as error:
+        assert shortage(error, busy=False) is None
+        assert shortage(error) is not None
 
 
 @pytest.mark.parametrize("error", [ValueError("x"), RuntimeError("x"), KeyError("memory")])
