@@ -6,11 +6,11 @@ import errno
 import os
 import stat
 from contextlib import suppress
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 
-def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
+def open_regular(path: str | os.PathLike[str]) -> BufferedReader:
     """Open the regular file `path` for reading; raises `OSError`.
 
     Anything else (a FIFO, a socket, a device, a folder) raises `OSError` at once, where `open`

@@ -22,8 +22,8 @@ def checked_file(path: Path) -> Path:
     """Return where to read `path`, a model file, or a file of a bundle or beside a model.
 
     That is `path` itself if no keys are installed, and its target without links if that came with
-    the program. Otherwise it is a private copy of exactly the bytes that were signed. Raises `TrustError`, and
-    `BundleInvalidError` if a file of a signed bundle is damaged or not listed.
+    the program. Otherwise it is a private copy of exactly the bytes that were signed. Raises
+    `TrustError`, and `BundleInvalidError` if a file of a signed bundle is damaged or not listed.
     """
     store = installed_keys()
     if store is None:

@@ -238,11 +238,11 @@ def test_a_bundle_with_a_fifo_or_a_device_does_not_hang(
     sign_bundle(bundle, owner)
     (bundle / name).unlink()
     os.mkfifo(bundle / name)
-    with pytest.raises(EdgeRuntimeError, match="FIFO|does not match"):
+    with pytest.raises(EdgeRuntimeError, match=r"FIFO|does not match"):
         open_bundle(bundle)
     (bundle / name).unlink()
     (bundle / name).symlink_to("/dev/zero")
-    with pytest.raises(EdgeRuntimeError, match="device|does not match"):
+    with pytest.raises(EdgeRuntimeError, match=r"device|does not match"):
         open_bundle(bundle)
 
 
