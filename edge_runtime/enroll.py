@@ -27,6 +27,7 @@ from edge_runtime.gallery.features.refit import Refit
 from edge_runtime.gallery.pictures import count_enrolled, view_digest
 from edge_runtime.gallery.query import VIEWS
 from edge_runtime.gallery.rehash.move import Progress, Rehash, rehash
+from edge_runtime.gallery.upkeep.first_query import prepare
 from edge_runtime.image import Image
 from edge_runtime.image.decode import (
     Photo,
@@ -185,7 +186,9 @@ def rehash_gallery(
 ) -> Rehash:
     """Make the gallery at `path` one of the engine's model: see `rehash`."""
     embed = embed_kept(engine, path)
-    return rehash(path, engine.model, embed, drop_missing=drop_missing, progress=progress)
+    outcome = rehash(path, engine.model, embed, drop_missing=drop_missing, progress=progress)
+    prepare(path)
+    return outcome
 
 
 def embed_kept(engine: Engine, gallery: Path) -> Callable[[bytes, Sequence[int]], list[Embedding]]:

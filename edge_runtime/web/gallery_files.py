@@ -31,6 +31,7 @@ from edge_runtime.gallery import Gallery
 from edge_runtime.gallery.backup import backup, restore
 from edge_runtime.gallery.exchange.export import export_lines
 from edge_runtime.gallery.schema import translated
+from edge_runtime.gallery.upkeep.first_query import prepare
 from edge_runtime.model import ModelInfo
 from edge_runtime.system.durable import sync_folder
 from edge_runtime.system.files import discard
@@ -262,6 +263,7 @@ def take_place(path: Path, source: Path, model: ModelInfo) -> dict[str, Any]:
         if kept.exists():
             kept.replace(_beside(path, "previous"))
             sync_folder(path.parent)
+    prepare(path)
     return {"corrupt_file": None if moved is None else str(moved)}
 
 

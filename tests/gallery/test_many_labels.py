@@ -1,4 +1,4 @@
-"""The cost of a change does not depend on the number of labels, and the labels stay right."""
+"""What changes and first queries of large galleries cost; and the labels stay right."""
 
 from __future__ import annotations
 
@@ -12,11 +12,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edge_runtime.cli import run_command
 from edge_runtime.engine.fake import FakeEngine
+from edge_runtime.enroll import rehash_gallery
 from edge_runtime.errors import EdgeRuntimeError
 from edge_runtime.gallery import Gallery, LabeledCode, changes
+from edge_runtime.gallery.backup import backup
 from edge_runtime.gallery.maintenance import compact, verify
 from edge_runtime.gallery.snapshot import update
+from edge_runtime.gallery.snapshot.file import snapshot_path
+from edge_runtime.web.gallery_files import take_place
 
 MODEL = FakeEngine().model
 
@@ -124,3 +129,25 @@ def test_the_source_of_many_codes_is_examined_once(
         gallery.enroll(codes)
         assert {code.source for _, code in gallery.content().codes} == {"photo0.jpg", "photo1.jpg"}
     assert sorted(examined) == ["photo0.jpg", "photo1.jpg"]
+
+
+@pytest.mark.parametrize("way", ["restore", "page", "repair", "rehash"])
+def test_the_first_query_after_all_codes_were_replaced_is_fast(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    """Without the snapshot file, every query reads all codes from the database."""
+    monkeypatch.setattr("edge_runtime.gallery.features.memory.SNAPSHOT_FROM", 0)
+    path, copy = tmp_path / "gallery.sqlite", tmp_path / "copy.sqlite"
+    with Gallery(path, MODEL, create=True) as gallery:
+        gallery.enroll([_code(f"label {n}", n) for n in range(20)])
+    backup(path, copy)
+    snapshot_path(path).unlink(missing_ok=True)
+    if way == "rehash":
+        rehash_gallery(FakeEngine(), path)
+    elif way == "page":
+        take_place(path, copy, MODEL)
+    else:
+        source = [str(copy)] if way == "restore" else []
+        assert run_command(["gallery", way, "--gallery", str(path), *source]) == 0
+    assert snapshot_path(path).exists()
+    assert verify(path) == []

@@ -59,10 +59,12 @@ def verify(gallery: Path, as_json: bool) -> int:
 @json_option
 def repair(gallery: Path, as_json: bool) -> None:
     """Copy everything that is intact to a new file. Stop the daemon first."""
+    from edge_runtime.gallery.upkeep.first_query import prepare
     from edge_runtime.gallery.upkeep.repair import repair as salvage
 
     with busy("repairing"):
         outcome = salvage(gallery)
+        prepare(gallery)
     if as_json:
         print_json(asdict(outcome))
     else:
@@ -146,9 +148,11 @@ def backup(gallery: Path, target: Path) -> None:
 def restore(gallery: Path, source: Path) -> None:
     """Replace the gallery's content by that of the backup SOURCE. The gallery may be in use."""
     from edge_runtime.gallery import Gallery, backup
+    from edge_runtime.gallery.upkeep.first_query import prepare
 
     with busy("copying"):
         old = backup.restore(gallery, source)
+        prepare(gallery)
     with Gallery(gallery, read_only=True) as opened:
         stats = opened.stats()
     moved = f"; the corrupt file is {old}" if old else ""
