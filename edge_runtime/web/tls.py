@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import ssl
-from pathlib import Path
-
 from edge_runtime.errors import ConfigError, storage_error
 from edge_runtime.settings.schema import HttpSettings
-from edge_runtime.settings.secrets import check_private
+from edge_runtime.settings.secrets import MAX_BYTES, check_private
+from edge_runtime.system.files import open_regular
 
 
 def open_tls(settings: HttpSettings) -> ssl.SSLContext | None:
@@ -18,10 +17,11 @@ def open_tls(settings: HttpSettings) -> ssl.SSLContext | None:
     if not settings.certificate_file:
         return None
     certificate, key = settings.certificate_file, settings.key_file
+    text = b""
     for path in (certificate, key):
         try:
-            with Path(path).open("rb"):
-                pass
+            with open_regular(path) as file:  # a FIFO would wait for a writer
+                text = file.read(MAX_BYTES)
         except OSError as error:
             fault = storage_error(error, path)
             raise ConfigError(
@@ -30,13 +30,17 @@ def open_tls(settings: HttpSettings) -> ssl.SSLContext | None:
                 remedy="check its path and permissions",
             ) from error
     check_private(key)
+    if b"ENCRYPTED" in text:
+        raise ConfigError(
+            "the key has a password", where=key, remedy=f"remove it: openssl pkey -in {key}"
+        )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
     try:
         context.load_cert_chain(certificate, key, password=_no_password)
     except (ssl.SSLError, ValueError, OSError) as error:
-        reason = getattr(error, "reason", "") or str(error)
+        reason = getattr(error, "reason", "") or "a file is in another format"
         mismatch = reason == "KEY_VALUES_MISMATCH"
         raise ConfigError(
             f"the key in {key} does not belong to this certificate"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
 import signal
 import ssl
@@ -87,6 +89,24 @@ def test_a_reader_may_only_look(closed: Client) -> None:
     assert closed.ask("GET", "/api/labels", **_bearer(TOKEN)).status == 200
 
 
+def test_a_reader_changes_nothing_whatever_endpoint_it_calls(closed: Client) -> None:
+    paths = closed.ask("GET", "/openapi.json", **_bearer(READER)).json()["paths"]
+    changing = [
+        (method.upper(), path)
+        for path, methods in paths.items()
+        for method in methods
+        if method in ("post", "put", "patch", "delete")
+    ]
+    assert len(changing) > 10
+    for method, path in changing:
+        address = re.sub(r"\{[^}]*\}", "1", path)
+        # Whoever sends a token opens a session; what the reader's permits is tested above.
+        expected = 422 if path == "/api/session" else 403
+        assert closed.ask(method, address, b"{}", **_bearer(READER)).status == expected, path
+        nobody = closed.ask(method, address, b"{}", source="127.0.9.1").status
+        assert nobody == (422 if path == "/api/session" else 401), path
+
+
 def test_after_wrong_tokens_a_right_one_is_not_tried(closed: Client) -> None:
     session = {"Cookie": _session(closed, TOKEN)}
     guesser = "127.0.7.7"
@@ -162,8 +182,6 @@ def test_secrets_that_others_can_read_are_refused(tmp_path: Path, mode: int) -> 
 
 
 def test_a_secret_is_a_regular_file(tmp_path: Path) -> None:
-    import os
-
     os.mkfifo(tmp_path / "fifo", 0o600)
     for name in ("fifo", "."):
         with pytest.raises(ConfigError):
@@ -238,6 +256,7 @@ def test_one_machine_is_one_client() -> None:
 
 def _install(name: str, folder: Path) -> ssl.SSLContext:
     """Install a certificate, and return a context that trusts only it."""
+    folder.mkdir(exist_ok=True)
     shutil.copy(TLS / f"{name}.pem", folder / "certificate.pem")
     shutil.copy(TLS / f"{name}.key", folder / "key.pem")
     (folder / "key.pem").chmod(0o600)
@@ -295,3 +314,11 @@ def test_certificates_that_cannot_be_used(tmp_path: Path) -> None:
     certificate.unlink()
     with pytest.raises(ConfigError, match="no such file"):
         open_tls(settings)
+    os.mkfifo(certificate)
+    with pytest.raises(ConfigError, match="a FIFO, not a regular file"):
+        open_tls(settings)
+    key.write_text("-----BEGIN ENCRYPTED PRIVATE KEY-----")
+    _install("one", other := tmp_path / "other")
+    shutil.copy(other / "certificate.pem", certificate.with_name("good.pem"))
+    with pytest.raises(ConfigError, match="the key has a password"):
+        open_tls(HttpSettings(certificate_file=str(tmp_path / "good.pem"), key_file=str(key)))
