@@ -10,6 +10,7 @@ import pytest
 from edge_runtime.errors import (
     EdgeRuntimeError,
     FleetSignatureError,
+    FleetUnreachableError,
     InputError,
     NotJoinedError,
 )
@@ -21,6 +22,7 @@ from edge_runtime.fleet.following.joined import (
     read_joined,
     write_joined,
 )
+from edge_runtime.fleet.following.repository import Repository
 from tests.support.fleet.following import join
 from tests.support.fleet.repository import SignedFolder
 
@@ -47,3 +49,14 @@ def test_an_unusable_address_or_root_is_refused(board: Path, signed: SignedFolde
     with pytest.raises(FleetSignatureError, match=r"root\.json cannot be believed"):
         Follower(board)
     assert json.loads((folder_of(board) / "join.json").read_text())["board"] == "kitchen"
+
+
+def test_a_token_in_the_address_is_not_shown(
+    tmp_path: Path, signed: SignedFolder, caplog: pytest.LogCaptureFixture
+) -> None:
+    url = "http://127.0.0.1:9/Zq1S3cret?token=Zq2S3cret"
+    repository = Repository(url, tmp_path / "fetched", signed.trust.read_bytes())
+    with pytest.raises(FleetUnreachableError) as caught:
+        repository.refresh()
+    for text in (str(caught.value), caplog.text):
+        assert "S3cret" not in text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import tempfile
 import time
@@ -103,6 +104,7 @@ class Fetcher(FetcherInterface):
     def __init__(self, folder: Path) -> None:
         """`folder` exists and can be written."""
         self._folder = folder
+        logging.getLogger("urllib3").setLevel(logging.ERROR)  # its retries, with the address
         agent = f"edge-runtime/{__version__}"
         self._http = _Http(socket_timeout=GAP_S, chunk_size=CHUNK_BYTES, app_user_agent=agent)
 

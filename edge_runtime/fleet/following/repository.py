@@ -213,8 +213,10 @@ class Repository:
             ) from error
         except tuf.DownloadError as error:
             cause = error.__cause__ or error
+            # urllib3's own text repeats the address, whose path may hold a token.
+            reason = getattr(cause, "reason", None) or cause
             raise FleetUnreachableError(
-                f"{name} cannot be fetched: {cause}",
+                f"{name} cannot be fetched: {reason}",
                 where=self.url,
                 remedy="the board continues with what it has, and tries again",
             ) from error
