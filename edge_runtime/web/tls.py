@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+
 from edge_runtime.errors import ConfigError, storage_error
 from edge_runtime.settings.schema import HttpSettings
 from edge_runtime.settings.secrets import MAX_BYTES, check_private
