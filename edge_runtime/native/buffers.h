@@ -39,7 +39,7 @@ static int get_all(PyObject *const *args, Py_buffer *views, const wanted_buffer 
             release_all(views, i);
             return -1;
         }
-        /* Numbers in the place of pointers would end the interpreter later, far from here. */
+        /* Numbers written over pointers would end the interpreter later, far from here. */
         if (views[i].format && strchr(views[i].format, 'O')) {
             PyErr_Format(PyExc_TypeError, "%s must have bytes or numbers, not objects", want->what);
             release_all(views, i + 1);

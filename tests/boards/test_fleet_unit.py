@@ -14,7 +14,7 @@ from device_tests.machine.steps import EXPOSURE
 from tests.support.processes import ROOT
 
 UNITS = ("edge-runtime.service", "edge-runtime-fleet.service")
-SERVICES = sorted(path.name for path in (ROOT / "deploy").glob("*.service"))
+SERVICES = sorted(path.name for path in (ROOT / "deploy" / "units").glob("*.service"))
 needs_systemd = pytest.mark.skipif(
     shutil.which("systemd-analyze") is None, reason="no systemd-analyze here"
 )
@@ -61,7 +61,7 @@ def test_units_agree_on_the_mode_of_their_folder() -> None:
     """At each start, systemd gives the folder the mode of the unit that starts."""
     modes = {}
     for name in SERVICES:
-        text = (ROOT / "deploy" / name).read_text()
+        text = (ROOT / "deploy" / "units" / name).read_text()
         for folders in re.findall(r"(?m)^StateDirectory=(.*)$", text):
             assert folders == "edge-runtime"
             modes[name] = re.findall(r"(?m)^StateDirectoryMode=(.*)$", text)

@@ -248,7 +248,7 @@ def test_a_member_follows_the_fleet(member: Container, desk: Desk, photo: Path) 
 
 def test_the_weekly_report_is_written(member: Container) -> None:
     for name in ("edge-runtime-report.service", "edge-runtime-report.timer"):
-        shutil.copy(ROOT / "deploy" / name, member.root / "etc/systemd/system")
+        shutil.copy(ROOT / "deploy" / "units" / name, member.root / "etc/systemd/system")
     member.run("systemctl daemon-reload && systemctl start edge-runtime-report")
     for name in ("doctor", "gallery", "advice"):
         json.loads(member.run(f"cat {STATE}/reports/*/{name}.json").stdout)
