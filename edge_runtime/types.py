@@ -48,7 +48,7 @@ class Match:
     """The photo that was enrolled."""
     penalty: float = 0.0
     """Bits added for the distance between the positions, if the query has one."""
-    metres: float | None = None
+    meters: float | None = None
     """Ground distance from the query's position, meters; None if either position is unknown."""
     similarity: float | None = None
     """Cosine of the features, -1 to 1; None if the gallery has no features."""

@@ -104,7 +104,7 @@ _OPTIONS = (
         "--layout", type=click.Choice(["nchw", "nhwc"]), help="Layout, if the shape fits both."
     ),
     click.option(
-        "--colour", type=click.Choice(["rgb", "bgr"]), help="Channel order.  [default: rgb]"
+        "--color", type=click.Choice(["rgb", "bgr"]), help="Channel order.  [default: rgb]"
     ),
     click.option(
         "--scale",

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 @click.option("--explain", is_flag=True, help="Also list the nearest pictures, each once.")
 @click.option(
     "-k",
-    "--neighbours",
+    "--neighbors",
     "neighbors",
     type=click.IntRange(1),
     default=5,
@@ -80,7 +80,7 @@ if TYPE_CHECKING:
     help="Exclude pictures taken more than this many meters away.",
 )
 @click.option(
-    "--metres-per-bit",
+    "--meters-per-bit",
     "meters_per_bit",
     type=click.FloatRange(0, min_open=True),
     default=25.0,
@@ -336,7 +336,7 @@ def _as_text(
     if explain:
         sources = _sources(gallery, verdict, matches)
         for match in matches:
-            meters = "" if match.metres is None else f"  {match.metres:,.0f} m"
+            meters = "" if match.meters is None else f"  {match.meters:,.0f} m"
             source = sources.get(match.id, "")
             cosine = "" if match.similarity is None else f"  {match.similarity:.3f}"
             echo(f"    {match.distance:>3} bits{cosine}{meters}  {match.label}  {source}")

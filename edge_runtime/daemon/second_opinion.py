@@ -64,7 +64,7 @@ class ServerAnswers:
         """Give the daemon of `service` a second opinion; raises `ConfigError`."""
         self._model = service.engine.model
         self._settings = settings
-        self._neighbors = service.settings.decision.neighbours
+        self._neighbors = service.settings.decision.neighbors
         self._client = self._make_client(settings)
         self.counts = Counts()
         self._changed = threading.Condition()
@@ -98,7 +98,7 @@ class ServerAnswers:
                 if new != self._settings:
                     self._answers.clear()
                 self._settings, self._client = new, client
-                self._neighbors = settings.decision.neighbours
+                self._neighbors = settings.decision.neighbors
                 self._resume_s, self._pause_s = 0.0, SHORTEST_S
 
         return Change(apply, tables=frozenset({"server"}))

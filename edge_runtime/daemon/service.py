@@ -330,7 +330,7 @@ class Service:
         """Apply the settings that are plain values and need nothing to be reopened."""
         decision, gate = settings.decision, settings.gate
         for pipeline in self.pipelines:
-            pipeline.neighbors = decision.neighbours
+            pipeline.neighbors = decision.neighbors
             pipeline.radius = None if decision.radius < 0 else decision.radius
             pipeline.false_name_rate = decision.false_name_rate
             pipeline.second_look = decision.second_look

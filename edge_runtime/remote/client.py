@@ -182,7 +182,7 @@ class LookupClient:
                     check_label(one.label),
                     one.distance,
                     penalty=one.penalty,
-                    metres=one.meters,
+                    meters=one.meters,
                     similarity=one.similarity,
                 )
                 for one in answer.matches

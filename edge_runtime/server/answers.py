@@ -117,6 +117,6 @@ def refusal(error: EdgeRuntimeError | UploadError) -> Response:
 
 def _matches(matches: Sequence[Match]) -> list[_Match]:
     return [
-        _Match(one.id, one.label, one.distance, one.penalty, one.metres, one.similarity)
+        _Match(one.id, one.label, one.distance, one.penalty, one.meters, one.similarity)
         for one in matches
     ]

@@ -29,7 +29,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "cameras.NAME": _CAMERA,
     "regions.NAME": ("camera", "area", "labels"),
     "gate": ("enabled", "threshold", "refresh_s"),
-    "decision": ("window", "neighbours", "radius", "false_name_rate", "second_look", "cooldown_s"),
+    "decision": ("window", "neighbors", "radius", "false_name_rate", "second_look", "cooldown_s"),
     "heat": ("hot_c", "fps"),
     "mqtt": ("host", "port", "topic", "client_id", "username", "tls", "queue"),
     "webhook": ("url", "timeout_s", "attempts", "queue"),

@@ -6,6 +6,7 @@ import ipaddress
 import re
 import tomllib
 from collections.abc import Iterator
+from difflib import get_close_matches
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -119,7 +120,10 @@ def _printable(text: str) -> str:
 def _explained(message: str, text: str, where: object) -> ConfigError:
     match = _PLACE.match(message)
     what, key = (match[1], match[2]) if match else (message, "")
+    remedy = _LIST
     if unknown := _UNKNOWN.match(what):
+        if meant := _nearest(key, unknown[1]):
+            remedy = f"did you mean {meant}? {_LIST}"
         key, what = ".".join(filter(None, (key, unknown[1]))), "unknown key"
     elif missing := _MISSING.match(what):
         at = _at(text, key, where)
@@ -128,7 +132,16 @@ def _explained(message: str, text: str, where: object) -> ConfigError:
         )
     what = what.replace("`object`", "a table").replace("Expected", "expected")
     what = _printable(f"{key}: {what}" if key else what)
-    return ConfigError(what, where=_at(text, key, where), remedy=_LIST)
+    return ConfigError(what, where=_at(text, key, where), remedy=remedy)
+
+
+def _nearest(table: str, name: str) -> str:
+    """Return the key of `table` whose name is most like `name`, or "" if none is like it."""
+    from edge_runtime.settings.describe import tables
+
+    known = {each.name.removesuffix(".NAME"): [key.name for key in each.keys] for each in tables()}
+    names = known.get(re.split(r"\W", table)[0], []) if table else list(known)
+    return next(iter(get_close_matches(name[:100], names, 1, 0.7)), "")
 
 
 _LIST = "docs/CONFIGURATION.md lists all keys"

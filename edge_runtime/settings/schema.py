@@ -106,7 +106,7 @@ class DecisionSettings(Table, frozen=True, kw_only=True):
     window: Annotated[
         int, Meta(ge=1, le=1000, description="Frames over which a majority decides.")
     ] = 5
-    neighbours: Annotated[
+    neighbors: Annotated[
         int, Meta(ge=1, le=100, description="Number of nearest pictures that vote.")
     ] = 5
     radius: Annotated[

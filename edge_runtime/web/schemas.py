@@ -57,7 +57,7 @@ MATCH = record(
     distance=described(COUNT, "Bits to the picture's nearest code."),
     source=described(TEXT, "The photo that was enrolled; empty in the status."),
     penalty=described(NUMBER, "Bits added for the distance between positions."),
-    metres=described(nullable(NUMBER), "Ground distance from the query's position, meters."),
+    meters=described(nullable(NUMBER), "Ground distance from the query's position, meters."),
     similarity=described(nullable(NUMBER), "Cosine of the features; null without features."),
 )
 

@@ -128,10 +128,10 @@ def test_positions_separate_items_that_look_alike(gallery: Gallery) -> None:
     assert labels(meters_per_bit=50) == ["B", "C", "A"]
     assert labels(within_m=500) == ["B", "C"]
     first, _, last = gallery.search(code, near=QueryPosition(here, meters_per_bit=50))
-    assert first.metres is None
-    assert last.metres is not None
-    assert last.metres == pytest.approx(1112, abs=1)
-    assert last.penalty == pytest.approx((last.metres - 10) / 50)
+    assert first.meters is None
+    assert last.meters is not None
+    assert last.meters == pytest.approx(1112, abs=1)
+    assert last.penalty == pytest.approx((last.meters - 10) / 50)
 
 
 def test_a_search_restricted_to_labels(gallery: Gallery) -> None:

@@ -94,7 +94,7 @@ def initial_network(
     "--stages", default="160x16,192x18,224x10", show_default=True, help="Pixels x epochs."
 )
 @click.option(
-    "--optimiser", type=click.Choice(["adamw", "sgd"]), default="adamw", show_default=True
+    "--optimizer", type=click.Choice(["adamw", "sgd"]), default="adamw", show_default=True
 )
 @click.option(
     "--batch", type=click.IntRange(2), default=32, show_default=True, help="Photos per batch."
@@ -158,7 +158,7 @@ def main(
     width: float | None,
     bits: int,
     stages: str,
-    optimiser: str,
+    optimizer: str,
     batch: int,
     rate: float,
     warmup: float,
@@ -204,7 +204,7 @@ def main(
     labels = np.array([index[photo.label] for photo in cache.photos], np.int64)
     recipe = Recipe(
         method=method, bits=bits, stages=stage_list, batch=batch,
-        optimiser=optimiser, rate=rate, decay=decay, warmup=warmup, mixed=mixed,
+        optimizer=optimizer, rate=rate, decay=decay, warmup=warmup, mixed=mixed,
         average=average, dropout=dropout, flip_sources=mirrored,
         frozen=(0 if width else 7) if frozen is None else frozen,
         augmentation=augmentation, seed=seed, preserve=preserve, head_first=head_first,

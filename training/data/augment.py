@@ -25,7 +25,7 @@ class Strength:
     shear: float = 0.08
     perspective: float = 0.10  # share of a side by which a corner may move
     flip_p: float = 0.5
-    colour: float = 0.4  # brightness, contrast, saturation: factor 1 +- this
+    color: float = 0.4  # brightness, contrast, saturation: factor 1 +- this
     tint: float = 0.10  # gain of each channel: factor 1 +- this
     blur_p: float = 0.25
     flash_p: float = 0.08
@@ -63,7 +63,7 @@ def _warp(image: Image, size: int, rng: np.random.Generator, strength: Strength)
     area = rng.uniform(strength.min_crop, 1.0)
     ratio = np.exp(rng.uniform(np.log(3 / 4), np.log(4 / 3)))
     wide, high = min(1.0, np.sqrt(area * ratio)), min(1.0, np.sqrt(area / ratio))
-    centre = np.array(
+    center = np.array(
         [rng.uniform(wide / 2, 1 - wide / 2) * width, rng.uniform(high / 2, 1 - high / 2) * height]
     )
     corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]], dtype=np.float64)
@@ -72,7 +72,7 @@ def _warp(image: Image, size: int, rng: np.random.Generator, strength: Strength)
     angle = np.deg2rad(rng.uniform(-strength.rotation, strength.rotation))
     shear = rng.uniform(-strength.shear, strength.shear)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    corners = corners @ (turn @ np.array([[1.0, shear], [0.0, 1.0]])).T + centre
+    corners = corners @ (turn @ np.array([[1.0, shear], [0.0, 1.0]])).T + center
     if rng.random() < strength.flip_p:
         corners = corners[[1, 0, 3, 2]]
     square = np.array([[0, 0], [size, 0], [size, size], [0, size]], dtype=np.float32)
@@ -84,15 +84,15 @@ def _warp(image: Image, size: int, rng: np.random.Generator, strength: Strength)
 
 
 def _light(image: Image, rng: np.random.Generator, strength: Strength) -> Image:
-    colour = strength.colour
-    brightness, contrast, saturation = rng.uniform(1 - colour, 1 + colour, 3)
+    color = strength.color
+    brightness, contrast, saturation = rng.uniform(1 - color, 1 + color, 3)
     gains = brightness * rng.uniform(1 - strength.tint, 1 + strength.tint, 3)
     # One 3 x 4 affine color matrix: saturation around gray, contrast around the mean, gains.
-    grey = np.array([0.114, 0.587, 0.299])
-    matrix = saturation * np.eye(3) + (1 - saturation) * np.tile(grey, (3, 1))
+    gray = np.array([0.114, 0.587, 0.299])
+    matrix = saturation * np.eye(3) + (1 - saturation) * np.tile(gray, (3, 1))
     mean = np.asarray(cv2.mean(image)[:3])
     matrix = contrast * matrix
-    shift = (1 - contrast) * float(grey @ mean) * np.ones(3)
+    shift = (1 - contrast) * float(gray @ mean) * np.ones(3)
     full = np.column_stack([gains[:, None] * matrix, gains * shift])
     return np.asarray(cv2.transform(image, full), dtype=np.uint8)
 
@@ -116,10 +116,10 @@ def motion_blur(image: Image, length: int, angle: float) -> Image:
 def flash(image: Image, power: float, rng: np.random.Generator) -> Image:
     """Add a round reflection at a random place; `power` 1 saturates its center."""
     height, width = image.shape[:2]
-    centre = rng.uniform(0.2, 0.8, 2) * (height, width)
+    center = rng.uniform(0.2, 0.8, 2) * (height, width)
     radius = rng.uniform(0.15, 0.35) * max(height, width)
     y, x = np.ogrid[:height, :width]
-    distance = ((y - centre[0]) ** 2 + (x - centre[1]) ** 2) / radius**2
+    distance = ((y - center[0]) ** 2 + (x - center[1]) ** 2) / radius**2
     light = (255.0 * power * np.exp(-distance)).astype(np.float32)
     return np.asarray(np.clip(image + light[:, :, None], 0, 255), dtype=np.uint8)
 

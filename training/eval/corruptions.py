@@ -34,8 +34,8 @@ def _occlusion(image: Image, share: float, rng: np.random.Generator) -> Image:
 
 
 def _rotation(image: Image, degrees: float, rng: np.random.Generator) -> Image:
-    centre = (image.shape[1] / 2, image.shape[0] / 2)
-    turn = cv2.getRotationMatrix2D(centre, degrees * rng.choice([-1, 1]), 1.0)
+    center = (image.shape[1] / 2, image.shape[0] / 2)
+    turn = cv2.getRotationMatrix2D(center, degrees * rng.choice([-1, 1]), 1.0)
     return _warp(image, np.vstack([turn, [0, 0, 1]]))
 
 

@@ -177,9 +177,9 @@ def contact_sheet(photos: list[Photo], across: int = 12) -> np.ndarray[Any, np.d
     return np.vstack([np.hstack(tiles[i : i + across]) for i in range(0, len(tiles), across)])
 
 
-def _tile(photo: Photo, colour: tuple[int, int, int]) -> np.ndarray[Any, np.dtype[np.uint8]]:
+def _tile(photo: Photo, color: tuple[int, int, int]) -> np.ndarray[Any, np.dtype[np.uint8]]:
     square = preprocess(read_photo(photo.path), _TILE)
-    framed = cv2.copyMakeBorder(square, 4, 4, 4, 4, cv2.BORDER_CONSTANT, value=colour)
+    framed = cv2.copyMakeBorder(square, 4, 4, 4, 4, cv2.BORDER_CONSTANT, value=color)
     return np.asarray(framed, dtype=np.uint8)
 
 
@@ -190,6 +190,6 @@ def plot_log(log: Path, picture: Path) -> None:
     left.plot(rows["epoch"], rows["loss"])
     left.set(xlabel="epoch", ylabel="training loss")
     right = left.twinx()
-    right.plot(rows["epoch"], rows["rate"], color="grey", linestyle=":")
+    right.plot(rows["epoch"], rows["rate"], color="gray", linestyle=":")
     right.set_ylabel("learning rate")
     write_bytes(picture, _png(figure))

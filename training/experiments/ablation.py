@@ -25,7 +25,7 @@ from training.models.imagenet_weights import load_imagenet
 from training.models.mobilenet_v1 import Backbone
 
 BASE = Recipe(
-    method="joint", optimiser="adamw", rate=0.001, decay=0.05, mixed=0.2, average=0.98, frozen=7,
+    method="joint", optimizer="adamw", rate=0.001, decay=0.05, mixed=0.2, average=0.98, frozen=7,
     flip_sources=("grocery",),
 )  # fmt: skip
 

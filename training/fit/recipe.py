@@ -15,7 +15,7 @@ class Recipe:
     bits: int = 64
     stages: tuple[tuple[int, int], ...] = ((192, 30), (224, 8))  # (pixels, epochs)
     batch: int = 32
-    optimiser: str = "sgd"  # or "adamw"
+    optimizer: str = "sgd"  # or "adamw"
     rate: float = 0.02
     decay: float = 2e-4
     warmup: float = 0.05  # share of the steps

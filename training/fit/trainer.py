@@ -103,7 +103,7 @@ def mix(
     return mixed, [(targets, share), (targets[other], 1 - share)]
 
 
-def _optimiser(model: TrainingModel[Net], recipe: Recipe) -> torch.optim.Optimizer:
+def _optimizer(model: TrainingModel[Net], recipe: Recipe) -> torch.optim.Optimizer:
     """Create the optimizer.
 
     Its first two groups hold the backbone if the features have their own rate, else all parameters.
@@ -111,7 +111,7 @@ def _optimiser(model: TrainingModel[Net], recipe: Recipe) -> torch.optim.Optimiz
     own_rate = model.head.slows or recipe.features_rate != 1
     parts = (model.backbone, model.head) if own_rate else (model,)
     groups = [group for part in parts for group in _groups(part, recipe.decay)]
-    if recipe.optimiser == "adamw":
+    if recipe.optimizer == "adamw":
         return torch.optim.AdamW(groups, recipe.rate)
     return torch.optim.SGD(groups, recipe.rate, momentum=0.9, nesterov=True)
 
@@ -180,13 +180,13 @@ def train(
         anchor = anchor.to(device, memory_format=torch.channels_last)
     ema = torch.optim.swa_utils.get_ema_multi_avg_fn(recipe.average)
     averaged = torch.optim.swa_utils.AveragedModel(model, multi_avg_fn=ema, use_buffers=True)
-    optimiser = _optimiser(model, recipe)
+    optimizer = _optimizer(model, recipe)
     total, step, first = recipe.epochs * len(loader), 0, 0
     identity = {"recipe": repr(asdict(recipe)), "classes": classes, "width": backbone.width}
     identity |= inputs or {}
     state = load_checkpoint(out / "checkpoint.pt", identity)
     if state is not None:
-        _go_on(state, out / "checkpoint.pt", model, averaged, optimiser)
+        _go_on(state, out / "checkpoint.pt", model, averaged, optimizer)
         first, step = state["epoch"], state["step"]
         log(f"resuming after epoch {first}")
     else:
@@ -203,7 +203,7 @@ def train(
         for images, targets in loader.epoch(epoch, size):
             rate = _rate(recipe, step / total)
             pace = method.begin(step / total) * recipe.features_rate
-            for number, group in enumerate(optimiser.param_groups):
+            for number, group in enumerate(optimizer.param_groups):
                 group["lr"] = rate * pace if number < 2 else rate
             pairs: list[tuple[Tensor, float]] = [(targets, 1.0)]
             if rng.random() < recipe.mixed:
@@ -213,9 +213,9 @@ def train(
             moved = [(target.to(device), share) for target, share in pairs]
             first_features = _anchored(anchor, images, recipe.preserve)
             loss = model(images, *moved, answers=answers, anchor=first_features)
-            optimiser.zero_grad(set_to_none=True)
+            optimizer.zero_grad(set_to_none=True)
             loss.backward()
-            optimiser.step()
+            optimizer.step()
             if step * 50 >= total:  # the first 2 % would make the average worse
                 averaged.update_parameters(model)
             step += 1
@@ -226,7 +226,7 @@ def train(
                 "identity": identity,
                 "model": model.state_dict(),
                 "averaged": averaged.state_dict(),
-                "optimiser": optimiser.state_dict(),
+                "optimizer": optimizer.state_dict(),
                 "epoch": epoch + 1,
                 "step": step,
             },
@@ -258,7 +258,7 @@ def _anchored(
 def _go_on(state: dict[str, Any], path: Path, *parts: nn.Module | torch.optim.Optimizer) -> None:
     """Restore network, average and optimizer from `state`, read from `path`."""
     try:
-        for part, name in zip(parts, ("model", "averaged", "optimiser"), strict=True):
+        for part, name in zip(parts, ("model", "averaged", "optimizer"), strict=True):
             part.load_state_dict(state[name])
     except (KeyError, RuntimeError, ValueError) as error:  # their messages name every layer
         raise CheckpointError(

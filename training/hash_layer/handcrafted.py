@@ -40,9 +40,9 @@ def _filters() -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
 _GABOR = _filters()
 
 
-def _shape(grey: NDArray[np.float32]) -> Floats:
+def _shape(gray: NDArray[np.float32]) -> Floats:
     """Return HOG, float32 [blocks * 4 * directions]: 2 x 2 cells per block, stride 1 (L2-Hys)."""
-    across, down = (cv2.Sobel(grey, cv2.CV_32F, *order, ksize=1) for order in ((1, 0), (0, 1)))
+    across, down = (cv2.Sobel(gray, cv2.CV_32F, *order, ksize=1) for order in ((1, 0), (0, 1)))
     length, angle = cv2.cartToPolar(across, down)
     place = angle.astype(np.float64) % np.pi * (_DIRECTIONS / np.pi)
     first = np.floor(place)
@@ -60,11 +60,11 @@ def _shape(grey: NDArray[np.float32]) -> Floats:
     return np.concatenate([_unit(block) for block in clipped]).astype(np.float32)
 
 
-def _layout(grey: NDArray[np.float32]) -> Floats:
+def _layout(gray: NDArray[np.float32]) -> Floats:
     """Return the mean Gabor energy per cell, float32 [wavelengths * orientations * cells]."""
     maps = []
     for even, odd in _GABOR:
-        parts = (cv2.filter2D(grey, cv2.CV_32F, each) for each in (even, odd))
+        parts = (cv2.filter2D(gray, cv2.CV_32F, each) for each in (even, odd))
         energy = cv2.magnitude(*parts)
         maps.append(cv2.resize(energy, (_GRID, _GRID), interpolation=cv2.INTER_AREA).ravel())
     return np.concatenate(maps).astype(np.float32)
@@ -78,10 +78,10 @@ def _unit(part: Floats) -> Floats:
 
 def describe(square: NDArray[np.uint8]) -> Floats:
     """Return the features float32 [F] of an image uint8 SIZE x SIZE x 3, BGR."""
-    grey = cv2.cvtColor(square, cv2.COLOR_BGR2GRAY).astype(np.float32)
+    gray = cv2.cvtColor(square, cv2.COLOR_BGR2GRAY).astype(np.float32)
     hsv = cv2.cvtColor(square, cv2.COLOR_BGR2HSV)
-    colour = cv2.calcHist([hsv], [0, 1, 2], None, _BINS, _RANGES).ravel()
-    parts = (_shape(grey), np.sqrt(colour), _layout(grey))
+    color = cv2.calcHist([hsv], [0, 1, 2], None, _BINS, _RANGES).ravel()
+    parts = (_shape(gray), np.sqrt(color), _layout(gray))
     return np.concatenate([_unit(part) for part in parts])
 
 

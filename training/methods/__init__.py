@@ -64,7 +64,7 @@ SUPERVISED: Mapping[str, type[Head]] = _Trained(
         "joint": "joint.Joint",
         "contrastive": "contrastive.Contrastive",
         "relational": "relational.Relational",
-        "neighbours": "neighbors.Neighbors",
+        "neighbors": "neighbors.Neighbors",
         "teacher": "distilled.Teacher",
         "distilled": "distilled.Distilled",
         "cnnh": "survey.cnnh.CNNH",

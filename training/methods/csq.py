@@ -26,14 +26,14 @@ class CSQ(Head):
 
     def __init__(self, features: int, bits: int, classes: int):
         super().__init__(features, bits, classes)
-        self.centres: Tensor
-        self.register_buffer("centres", (spread_targets(classes, bits) + 1) / 2)
+        self.centers: Tensor
+        self.register_buffer("centers", (spread_targets(classes, bits) + 1) / 2)
 
     def forward(self, features: Tensor, targets: Tensor) -> Tensor:
         """Return the central similarity of (y + 1) / 2 plus the other terms."""
         logits = self.hash(features)
         outputs = torch.tanh(logits)  # (y + 1) / 2 is the sigmoid of twice the logits
-        central = functional.binary_cross_entropy_with_logits(2 * logits, self.centres[targets])
+        central = functional.binary_cross_entropy_with_logits(2 * logits, self.centers[targets])
         loss: Tensor = central + self.quantization * (outputs.abs() - 1).square().mean()
         if self.pairwise:
             products = 10 / self.bits * outputs @ outputs.T

@@ -85,7 +85,7 @@ def import_model(path: Path, given: ModelDescription) -> onnx.ModelProto:
     ours = onnx.ModelProto()
     ours.CopyFrom(model)
     compose.add_prefix(ours, _PREFIX, rename_functions=False, inplace=True)
-    nodes = input_nodes(_PREFIX + image.name, kind, layout, given.colour or "rgb", mean, std)
+    nodes = input_nodes(_PREFIX + image.name, kind, layout, given.color or "rgb", mean, std)
     del ours.graph.value_info[:]  # of the foreign batch and side
     prepend_nodes(ours.graph, _PREFIX + image.name, nodes, size)
     bits = expose_output(ours, _PREFIX + output, size, path)
@@ -97,7 +97,7 @@ def import_model(path: Path, given: ModelDescription) -> onnx.ModelProto:
         threshold=threshold, radius=radius, input=spec,
     )  # fmt: skip
     story = {
-        "original": identify(path)[0], "layout": layout, "colour": given.colour or "rgb",
+        "original": identify(path)[0], "layout": layout, "colour": given.color or "rgb",
         "mean": given.mean, "std": given.std, "scale": given.scale, "offset": given.offset or 0.0,
         "output": output, "assumed": _assumed(given, radius, threshold),
     }  # fmt: skip
@@ -254,5 +254,5 @@ def _values(
 
 def _assumed(given: ModelDescription, radius: int, threshold: float) -> list[str]:
     """Return the options that were not given, with their default values."""
-    taken = {"colour": "rgb", "radius": radius, "threshold": f"{threshold:g} (its last operator)"}
+    taken = {"color": "rgb", "radius": radius, "threshold": f"{threshold:g} (its last operator)"}
     return [f"{key}={value}" for key, value in taken.items() if getattr(given, key) is None]

@@ -17,7 +17,7 @@ class ModelDescription:
 
     size: int | None = None
     layout: str | None = None
-    colour: str | None = None
+    color: str | None = None
     scale: float | None = None
     offset: float | None = None
     mean: tuple[float, ...] | None = None

@@ -21,7 +21,7 @@ Channels = NDArray[np.float32] | None
 
 
 def input_nodes(
-    image: str, kind: int, layout: str, colour: str, mean: Channels, std: Channels
+    image: str, kind: int, layout: str, color: str, mean: Channels, std: Channels
 ) -> list[onnx.NodeProto]:
     """Return nodes that convert `IMAGE`, float32 [1, 3, S, S] RGB, to the foreign input.
 
@@ -41,7 +41,7 @@ def input_nodes(
         nodes.append(helper.make_node(operator, [value, *names], [out], name=out, **attributes))
         value = out
 
-    if colour == "bgr":
+    if color == "bgr":
         then("Gather", np.array([2, 1, 0], np.int64), axis=1)
     if mean is not None and std is not None:
         then("Sub", mean.reshape(1, CHANNELS, 1, 1))
@@ -116,12 +116,12 @@ def _tried(model: onnx.ModelProto, size: int, path: Path) -> NDArray[Any]:
     """Return the model's output for a gray photo."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
-    grey = np.full((1, CHANNELS, size, size), 0.5, np.float32)
+    gray = np.full((1, CHANNELS, size, size), 0.5, np.float32)
     try:
         run = onnxruntime.InferenceSession(
             model.SerializeToString(), options, providers=["CPUExecutionProvider"]
         )
-        found: NDArray[Any] = np.asarray(run.run(None, {IMAGE: grey})[0])
+        found: NDArray[Any] = np.asarray(run.run(None, {IMAGE: gray})[0])
     except Exception as error:  # ONNX Runtime's own classes share no public base
         first = str(error).partition("\n")[0][-200:]
         what = f"ONNX Runtime cannot run it on one photo of {size} pixels: {first}"

@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "training" / "results"
 _METHODS = (
     "paper", "ssdh", "dlbh", "orthohash", "csq", "contrastive", "relational",
-    "neighbours", "itq", "lsh",
+    "neighbors", "itq", "lsh",
 )  # fmt: skip
 ABLATIONS = ("ablation", "ablation_ie_tower")
 _PROTOCOL = {
@@ -218,13 +218,13 @@ def _gain(here: Any, frozen: Any) -> str:
         f" {ours - frozen['itq']['64']:+.1f} from ITQ and {ours - frozen['lsh']['64']:+.1f} from"
         " LSH on ImageNet features."
     )
-    if "neighbours" not in here:
+    if "neighbors" not in here:
         return summary
     gains = ", ".join(
         f"{value - here['itq'][bits]:+.1f} at {bits} bits"
-        for bits, value in here["neighbours"].items()
+        for bits, value in here["neighbors"].items()
     )
-    return f"{summary} `neighbours`, on the same features, is {gains} from ITQ."
+    return f"{summary} `neighbors`, on the same features, is {gains} from ITQ."
 
 
 def _disturbed(shipped: Any) -> list[str]:

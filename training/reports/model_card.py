@@ -176,7 +176,7 @@ def _made(run: Any, built: Any) -> str:
     stages = ", ".join(f"{epochs} epochs at {size} px" for size, epochs in run["stages"])
     return (
         f"trained by `python -m training train` (method {run['method']}, {stages},"
-        f" {run['optimiser']}, rate {run['rate']}, the first {run['frozen']} convolutions frozen;"
+        f" {run['optimizer']}, rate {run['rate']}, the first {run['frozen']} convolutions frozen;"
         f" averaged weights){_averaging(run)}; then {layer}"
     )
 

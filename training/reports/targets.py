@@ -60,7 +60,7 @@ def target_table(
             ("ImageNet", frozen["sets"][source]["unseen"], "paper",
              "the baselines use a network that was not fine-tuned"),
             ("the same", entry["unseen"], "paper", "the tuned features help the baselines as well"),
-            ("the same", entry["unseen"], "neighbours", "a layer for labels not seen in training"),
+            ("the same", entry["unseen"], "neighbors", "a layer for labels not seen in training"),
         ):  # fmt: skip
             if method not in entry["unseen"]:
                 continue

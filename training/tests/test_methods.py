@@ -11,10 +11,10 @@ from training.methods.base import spread_targets
 
 
 def clusters(seed: int) -> tuple[np.ndarray, np.ndarray]:
-    centres = np.random.default_rng(0).normal(0, 1, (8, 40))
+    centers = np.random.default_rng(0).normal(0, 1, (8, 40))
     labels = np.repeat(np.arange(8), 20)
     noise = np.random.default_rng(seed).normal(0, 0.6, (160, 40))
-    return (centres[labels] + noise).astype(np.float32), labels.astype(np.int64)
+    return (centers[labels] + noise).astype(np.float32), labels.astype(np.int64)
 
 
 @pytest.mark.parametrize("method", [*SUPERVISED, *CLOSED_FORM])

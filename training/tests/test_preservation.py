@@ -24,7 +24,7 @@ from training.models.mobilenet_v1 import Backbone
 from training.tests.conftest import draw_photos
 
 RECIPE = Recipe(
-    bits=16, stages=((32, 3),), batch=6, frozen=0, optimiser="adamw", rate=0.003, average=0.5,
+    bits=16, stages=((32, 3),), batch=6, frozen=0, optimizer="adamw", rate=0.003, average=0.5,
     dropout=0.0, mixed=0.5,
 )  # fmt: skip
 LATE = replace(RECIPE, frozen=23, stored_views=2, kept_norms=True)

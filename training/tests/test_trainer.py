@@ -79,12 +79,12 @@ def test_killed_and_resumed_equals_uninterrupted(
     assert load_backbone(tmp_path / "parts" / "checkpoint.pt").features == 256
 
 
-@pytest.mark.parametrize("optimiser", ["sgd", "adamw"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 def test_dlbh_tunes_the_features_and_then_puts_the_layer_in(
-    cache: PixelCache, tmp_path: Path, optimiser: str
+    cache: PixelCache, tmp_path: Path, optimizer: str
 ) -> None:
     recipe = Recipe(method="dlbh", bits=16, stages=((32, 2),), batch=6, frozen=0, average=0.0,
-                    optimiser=optimiser, decay=0.0, rate=1e-3, warmup=0.0)  # fmt: skip
+                    optimizer=optimizer, decay=0.0, rate=1e-3, warmup=0.0)  # fmt: skip
     backbone = Backbone(0.25)
     before = backbone.units[0][0].weight.detach().clone()
     with pytest.raises(KilledError):
@@ -117,7 +117,7 @@ def test_run_of_another_version_is_refused(cache: PixelCache, tmp_path: Path) ->
         run(cache, tmp_path / "run", kill_after=1)
     path = tmp_path / "run" / "checkpoint.pt"
     state = torch.load(path, weights_only=True)
-    state["optimiser"]["param_groups"].pop()
+    state["optimizer"]["param_groups"].pop()
     torch.save(state, path)
     with pytest.raises(CheckpointError, match="cannot resume from it"):
         run(cache, tmp_path / "run")

@@ -90,9 +90,7 @@ def test_metaschedule_is_deterministic_and_repeats_nothing(small_model: Path, ho
     assert set(orders[0]) <= set(choices)
 
 
-def test_choices_that_differ_in_one_decision_are_neighbours(
-    small_model: Path, host: Target
-) -> None:
+def test_choices_that_differ_in_one_decision_are_neighbors(small_model: Path, host: Target) -> None:
     choices = space(workloads(read_network(small_model))[3].shape, host.vector)
     assert distance(choices[0], choices[0]) == 0
     assert any(distance(choices[0], other) == 1 for other in choices[1:])

@@ -242,7 +242,7 @@ def _best(
         replace(
             _match(rows[i], details),
             penalty=float(penalties[i]),
-            metres=None if meters != meters else meters,
+            meters=None if meters != meters else meters,
         )
         for i, meters in zip(chosen.tolist(), away_m, strict=True)
     )

@@ -17,7 +17,7 @@ const TITLES = {
 };
 const NAMES = {
   false_name_rate: key("Strangers that get a name"), radius: key("Radius, bits (-1: calibrated)"),
-  second_look: key("Second look at what is unknown"), window: key("Frames that decide"), cooldown_s: key("Cool-down, seconds"), neighbours: key("Pictures that vote"),
+  second_look: key("Second look at what is unknown"), window: key("Frames that decide"), cooldown_s: key("Cool-down, seconds"), neighbors: key("Pictures that vote"),
   source: key("Source"), fps: key("Frames per second"), url: key("Address"), timeout_s: key("Time limit, seconds"),
   queue: key("Events that wait"), days: key("Days"), megabytes: key("Megabytes"), pictures: key("Pictures"),
   enabled: key("On"), threshold: key("Threshold, gray levels"), refresh_s: key("Hash at least every, seconds"),

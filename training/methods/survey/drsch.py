@@ -30,7 +30,7 @@ class DSCH(Head):
     """Margin of the squared distances, per bit."""
     consistency = 0.001
     """Weight of the regularization."""
-    neighbours = 5
+    neighbors = 5
     """Images of a batch that count as similar in appearance."""
 
     def activations(self, features: Tensor) -> Tensor:
@@ -57,7 +57,7 @@ class DSCH(Head):
 
         Appearance is the cosine of the features that the layer gets.
         """
-        count = min(self.neighbours, len(codes) - 1)
+        count = min(self.neighbors, len(codes) - 1)
         if count < 1:
             return codes.sum() * 0
         with torch.no_grad():

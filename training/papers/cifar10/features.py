@@ -39,7 +39,7 @@ VIEWS = 4
 """Augmented views of each training image."""
 BLOCK = 1000  # images per stored file
 VIEW = Strength(
-    min_crop=0.6, rotation=10, shear=0.03, perspective=0.03, flip_p=0.5, colour=0.3, tint=0.05,
+    min_crop=0.6, rotation=10, shear=0.03, perspective=0.03, flip_p=0.5, color=0.3, tint=0.05,
     blur_p=0, flash_p=0, occlusion_p=0, noise_p=0, jpeg_p=0,
 )  # fmt: skip
 """Augmentation: crops, flips, small rotations and color."""

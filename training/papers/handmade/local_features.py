@@ -53,14 +53,14 @@ def shrunk(image: Image) -> Image:
 
 def local_features(image: Image, most: int = MOST) -> LocalFeatures:
     """Find up to `most` SIFT features of `image`, uint8 H x W x 3 BGR; a flat photo has none."""
-    grey = cv2.cvtColor(shrunk(image), cv2.COLOR_BGR2GRAY)
-    found, values = cv2.SIFT.create(nfeatures=most).detectAndCompute(grey, None)
+    gray = cv2.cvtColor(shrunk(image), cv2.COLOR_BGR2GRAY)
+    found, values = cv2.SIFT.create(nfeatures=most).detectAndCompute(gray, None)
     if values is None:
         none = np.zeros(0, np.float32)
         return LocalFeatures(none.reshape(0, 2), none, none, np.zeros((0, 128), np.uint8))
     order = np.argsort([-each.response for each in found], kind="stable")[:most]
     points = [found[int(row)] for row in order]
-    longer = np.float32(max(grey.shape))
+    longer = np.float32(max(gray.shape))
     places = np.array([each.pt for each in points], np.float32) / longer
     return LocalFeatures(
         np.rint(places * STEPS).astype(np.float32) / np.float32(STEPS),

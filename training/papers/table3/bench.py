@@ -29,7 +29,7 @@ from training.papers.inputs import clean_batch
 from training.papers.lengths import Lengths
 
 RECIPE = Recipe(
-    stages=((112, 12),), batch=32, optimiser="adamw", rate=4e-3, features_rate=0.25, decay=0.05,
+    stages=((112, 12),), batch=32, optimizer="adamw", rate=4e-3, features_rate=0.25, decay=0.05,
     average=0.98, dropout=0.1, augmentation="gentle", stored_views=3,
 )  # fmt: skip
 _BATCH = 64

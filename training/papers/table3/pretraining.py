@@ -32,7 +32,7 @@ SIDE, HIDDEN = 112, 1024
 """Input side in pixels and units of the fully connected layers of the network trained here."""
 TEMPERATURE = 2.0
 RECIPE = Recipe(
-    method="imitation", bits=1024, stages=((SIDE, 6),), batch=64, optimiser="adamw", rate=2e-3,
+    method="imitation", bits=1024, stages=((SIDE, 6),), batch=64, optimizer="adamw", rate=2e-3,
     decay=0.05, mixed=0.3, average=0.99, dropout=0.0, frozen=0, augmentation="strong",
 )  # fmt: skip
 _SAMPLE = 512  # photos that the scale of the teacher's features is measured on

@@ -195,7 +195,7 @@ def test_drsch(method: type[drsch.DSCH], monkeypatch: pytest.MonkeyPatch) -> Non
     x = features.numpy() / np.linalg.norm(features.numpy(), axis=1, keepdims=True)
     away = []
     for i in range(len(LABELS)):
-        nearest = [int(j) for j in np.argsort(-(x @ x[i])) if j != i][: head.neighbours]
+        nearest = [int(j) for j in np.argsort(-(x @ x[i])) if j != i][: head.neighbors]
         away += [((r[i] - r[j]) ** 2 * w).mean() for j in nearest]
     expected = over_triplets(term) + head.consistency * float(np.mean(away))
     assert loss_of(head, features, targets) == pytest.approx(expected)
@@ -225,9 +225,9 @@ def test_csq(pairwise: float) -> None:
     head, features, targets = prepared(CSQ)
     head.pairwise = pairwise
     y = np.tanh(np.array(outputs(head, features)))
-    centres = head.centres.numpy()[LABELS]
-    assert set(centres.ravel()) == {0.0, 1.0}
-    chance = np.where(centres == 1, (1 + y) / 2, (1 - y) / 2)
+    centers = head.centers.numpy()[LABELS]
+    assert set(centers.ravel()) == {0.0, 1.0}
+    chance = np.where(centers == 1, (1 + y) / 2, (1 - y) / 2)
 
     def term(i: int, j: int, s: int) -> float:
         product = 10 / BITS * float(y[i] @ y[j])

@@ -90,7 +90,7 @@ def test_codes_are_those_of_the_foreign_convention(
     tmp_path: Path, nhwc: bool, bgr: bool, flat: bool
 ) -> None:
     theirs = _export(tmp_path / "theirs.onnx", nhwc=nhwc, flat=flat)
-    said = ["--size", str(SIZE), *TORCHVISION, *(["--colour", "bgr"] if bgr else [])]
+    said = ["--size", str(SIZE), *TORCHVISION, *(["--color", "bgr"] if bgr else [])]
     done = _adopt(*said)
     assert done.exit_code == 0, done.output
     engine = open_engine(tmp_path / "ours.onnx")
@@ -147,7 +147,7 @@ def test_foreign_model_is_judged_as_its_adopted_copy(tmp_path: Path) -> None:
     done = _evaluate(*said)
     assert done.exit_code == 0, done.output
     line = next(line for line in done.output.splitlines() if line.startswith("theirs: "))
-    assert "nhwc" in line and "output code" in line and "assumed: colour=rgb, radius=5" in line
+    assert "nhwc" in line and "output code" in line and "assumed: color=rgb, radius=5" in line
     result = json.loads((tmp_path / "out.json").read_text())
     found = result["description"]
     assert found["adopted"]["mean"] == list(MEAN) and found["threshold"] == 0
@@ -205,7 +205,7 @@ def test_what_contradicts_the_file_is_one_line(
 @pytest.mark.parametrize(
     "options",
     ["--scale 0", "--scale 1/0", "--scale one", "--scale nan", "--mean 1,2", "--std 1,0,1",
-     "--threshold inf", "--size 0", "--radius -1", "--layout chw", "--colour grey"],
+     "--threshold inf", "--size 0", "--radius -1", "--layout chw", "--color gray"],
 )  # fmt: skip
 def test_options_that_mean_nothing_are_wrong_usage(options: str) -> None:
     done = _adopt(*options.split())
@@ -246,7 +246,7 @@ PHOTO: dict[str, list[int | str]] = {"pixels": [1, 3, 32, 32]}
         (b"no model", "not an ONNX model"),
         (_made({**PHOTO, "text": [1, 7]}, [1, 8]), "it has 2 inputs (pixels, text)"),
         (_made({"ids": [1, 77]}, [1, 8]), "its input ids is [1, 77] of float, not a photo"),
-        (_made({"grey": [1, 1, 32, 32]}, [1, 8]), "not a photo of three channels"),
+        (_made({"gray": [1, 1, 32, 32]}, [1, 8]), "not a photo of three channels"),
         (_made(PHOTO, [1, 8], TensorProto.INT64), "[1, 3, 32, 32] of int64, not a photo"),
         (_made({"pixels": [8, 3, 32, 32]}, [1, 8]), "it takes 8 photos at once"),
         (_made({"pixels": ["n", 3, 32, 48]}, [1, 8]), "[?, 3, 32, 48] is not square"),

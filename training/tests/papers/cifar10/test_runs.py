@@ -30,9 +30,9 @@ from training.papers.rows import RESULTS, read_table
 def material() -> Material:
     """Clusters of four classes instead of features of images."""
     rng = np.random.default_rng(1)
-    centres = rng.normal(0, 1, (4, 1024))
+    centers = rng.normal(0, 1, (4, 1024))
     labels = np.tile(np.arange(4), 150)
-    clean = (centres[labels] + rng.normal(0, 3, (600, 1024))).astype(np.float16)
+    clean = (centers[labels] + rng.normal(0, 3, (600, 1024))).astype(np.float16)
     queries, training, validation = np.arange(100), np.arange(100, 400), np.arange(400, 500)
     split = Split(queries, training, np.arange(100, 600), validation)
     views = np.stack([clean[training], clean[training] + np.float16(0.01)])
