@@ -6,7 +6,6 @@ import ipaddress
 import re
 import tomllib
 from collections.abc import Iterator
-from difflib import get_close_matches
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -137,6 +136,8 @@ def _explained(message: str, text: str, where: object) -> ConfigError:
 
 def _nearest(table: str, name: str) -> str:
     """Return the key of `table` whose name is most like `name`, or "" if none is like it."""
+    from difflib import get_close_matches
+
     from edge_runtime.settings.describe import tables
 
     known = {each.name.removesuffix(".NAME"): [key.name for key in each.keys] for each in tables()}
