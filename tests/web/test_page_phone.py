@@ -124,6 +124,35 @@ def test_a_phone_names_what_it_sees_and_enrolls_by_one_tap(
 
 
 @needs_browser
+def test_a_clip_from_a_file_is_recognized_with_the_frames_that_it_took(
+    site: Client, phone: Any, film: Path, cat: Image, tmp_path: Path
+) -> None:
+    page = Page(phone, f"http://{NAME}:{site.port}", "phone")  # needs no encryption
+    page.until(lambda: page.find("#query-file").is_enabled())
+    page.find("#query-file").send_keys(str(film))
+    page.until(lambda: page.text("#query-name") == "unknown")
+    assert page.text("#query-detail") == "Nothing is enrolled yet."
+    assert page.text("#query-frames").startswith("It looked at ")
+    site.ask("POST", "/api/labels/the%20cat", encoded(cat), **{"Content-Type": "image/jpeg"})
+    page.find("#query-file").send_keys(str(film))
+    page.until(lambda: page.text("#query-name") == "the cat")
+    assert page.text("#query-detail").endswith("% sure")
+    used = site.ask("POST", "/api/query", film.read_bytes(), **{"Content-Type": "video/mp4"}).json()
+    assert used["frames"] >= 1 and f" {used['frames']} frame" in page.text("#query-frames")
+    assert page.script("return document.documentElement.scrollWidth") <= PHONE[0]
+    photo, broken = tmp_path / "cat.jpg", tmp_path / "broken.mp4"
+    photo.write_bytes(encoded(cat))
+    broken.write_bytes(film.read_bytes()[:64])
+    page.find("#query-file").send_keys(str(broken))
+    page.until(lambda: "error" in (page.find("#query-message").get_attribute("class") or ""))
+    assert not page.find("#query-sight").is_displayed()
+    page.find("#query-file").send_keys(str(photo))
+    page.until(lambda: page.text("#query-name") == "the cat")
+    assert page.text("#query-frames") == "" and page.text("#query-message") == ""
+    site.ask("DELETE", "/api/labels/the%20cat")
+
+
+@needs_browser
 def test_without_encryption_the_page_says_why_there_is_no_camera(site: Client, phone: Any) -> None:
     page = Page(phone, f"http://{NAME}:{site.port}", "phone")
     page.until(lambda: page.find("#view-phone").is_displayed())

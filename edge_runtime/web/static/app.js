@@ -14,7 +14,7 @@ import * as status from "./status.js";
 
 const LATER = { // the modules, styles and texts of a view
   live: { modules: ["live", "enroll"], styles: [], texts: [] },
-  phone: { modules: ["phone"], styles: [], texts: [] },
+  phone: { modules: ["phone", "query"], styles: [], texts: [] },
   inbox: { modules: ["inbox"], styles: [], texts: [] },
   gallery: { modules: ["gallery", "advice"], styles: ["gallery"], texts: [] },
   history: { modules: ["history"], styles: ["history"], texts: [] },

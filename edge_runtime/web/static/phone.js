@@ -1,6 +1,7 @@
 // The camera of the device that shows the page: asks the board what it sees, once per second.
 import { $, act, enrolledText, offerUndo, pathOf, request, say, setText } from "./api.js";
-import { percent, t } from "./i18n.js";
+import { t } from "./i18n.js";
+import { showAnswer } from "./query.js";
 
 const PACE_MS = 1000;
 const SIDE = 640; // longer side of what is sent, in pixels
@@ -28,14 +29,6 @@ async function picture() {
 const post = async (path) =>
   request(path, { method: "POST", headers: { "Content-Type": "image/jpeg" }, body: await picture() });
 
-function show(answer) {
-  $("phone-sight").classList.toggle("known", answer.label !== null);
-  setText($("phone-name"), answer.label ?? t("unknown"));
-  const nearest = answer.matches[0]?.label;
-  setText($("phone-detail"), answer.label !== null ? t("{share} sure", { share: percent(answer.confidence) })
-    : nearest ? t("This is not enrolled. Nearest: {label}", { label: nearest }) : t("Nothing is enrolled yet."));
-}
-
 async function keepAsking(mine) {
   while (stream === mine) {
     const began = Date.now();
@@ -43,7 +36,7 @@ async function keepAsking(mine) {
       if (!document.hidden && $("phone-view").videoWidth) {
         const answer = await post("/api/query");
         if (stream !== mine) return;
-        show(answer);
+        showAnswer("phone", answer);
         $("phone-sight").classList.remove("stale");
         if ($("phone-message").classList.contains("error")) say($("phone-message"), "");
       }
