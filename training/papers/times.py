@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -43,6 +43,13 @@ class Spent:
     whole: bool = True
     """Whether all finished runs were timed; some are older than their times otherwise."""
     machine: str = ""
+    share: float = 1.0
+    """Of the runs that were finished; with less than all, the time of the whole is an estimate."""
+
+    @property
+    def cpu_of_all(self) -> float:
+        """Return the CPU seconds of all runs: measured, or in proportion to those finished."""
+        return self.cpu_seconds / self.share
 
 
 class Stopwatch:
@@ -125,6 +132,20 @@ def keep_time(folder: Path) -> None:
     if running is not None:
         verb, watch = running
         write_json(folder / FOLDER / f"{verb}.json", asdict(watch.spent()))
+
+
+def keep_share(folder: Path, done: int, total: int) -> None:
+    """Write the time of the running command when `done` of its `total` runs are finished.
+
+    It is for a command that takes hours: its time is known before its table is. A time of all runs
+    stays. Raises StorageError and ReportError.
+    """
+    running = _running.get()
+    if running is not None and done < total:
+        verb, watch = running
+        path = folder / FOLDER / f"{verb}.json"
+        if not path.exists() or read_spent(path).share < 1:
+            write_json(path, asdict(replace(watch.spent(), share=round(done / total, 4))))
 
 
 def read_spent(path: Path) -> Spent:

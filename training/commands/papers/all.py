@@ -5,9 +5,9 @@
     python -m training papers all --data ../shared/data --weights NPZ --tiny
     make papers DATA=../shared/data CIFAR10=DIR WEIGHTS=NPZ
 
-DATA has the sets grocery, ie_tower and objects. The page says how long each table takes;
-quantized-cnn, table3 and cifar10 take longest. Every table resumes, so a killed command continues
-when it is repeated. A table that fails does not stop the others; the exit code is 9 then.
+DATA has the sets grocery, ie_tower and objects. The page says how long each table takes, and the
+first line of the command how long all of them take. Every table resumes, so a killed command
+continues when it is repeated. A table that fails does not stop the others; the exit code is 9 then.
 
 --tiny runs a short form of every table in two minutes, on a few photos of each set of DATA, and on
 crops of them instead of CIFAR-10. It writes its tables and its page to --build only.
@@ -23,9 +23,11 @@ import click
 
 from edge_runtime.errors import EXIT_CHECK_FAILED, InputError
 from training.cli import log, report_errors
+from training.papers.pages.duration import hours
 from training.papers.plan import Places, commands, tiny_commands
-from training.papers.rows import RESULTS
+from training.papers.rows import RESULTS, read_tables
 from training.papers.small_data import small_sets, stand_in_for_cifar10
+from training.papers.times import read_times
 
 TINY_BUILD = Path("build/papers-tiny")
 
@@ -73,6 +75,7 @@ def main(
     else:
         assert cifar10 is not None
         chosen = commands(Places(data, cifar10, weights, build, results, sounds))
+        log(f"all tables on one core. {hours(read_tables(), read_times(RESULTS))}")
     wanted = tuple(filter(None, only.split(","))) or tuple(chosen)
     for name in wanted:
         if name not in chosen:

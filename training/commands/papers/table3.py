@@ -29,7 +29,7 @@ from training.papers.rows import RESULTS, write_table
 from training.papers.table3.bench import RECIPE, Bench, Network
 from training.papers.table3.table import Found, table
 from training.papers.table3.verdict import ORDER
-from training.papers.times import timed
+from training.papers.times import keep_share, timed
 
 EPOCHS = RECIPE.epochs
 
@@ -96,7 +96,7 @@ def main(
         for method in ORDER
     ]
     finished = FinishedRuns(out / "runs.jsonl")
-    for seed, bench, network, method in runs:
+    for number, (seed, bench, network, method) in enumerate(runs, 1):
         recipe = bench.recipe(network, method, seed, base)
         key = bench.key(network, recipe, bits)
         name = f"{bench.source}-{network.name}-{method}-{seed}"
@@ -105,6 +105,7 @@ def main(
         log(f"{name}: training")
         finished.add(key, bench.run(network, recipe, bits, out / name))
         log(f"{name}: {finished.find(key)}")
+        keep_share(results, number, len(runs))
     finished = FinishedRuns(out / "runs.jsonl")  # with what another process has finished meanwhile
     found: Found = {}
     for seed, bench, network, method in runs:

@@ -9,7 +9,7 @@ import pytest
 from edge_runtime.errors import ReportError
 from training.papers.files import FinishedRuns
 from training.papers.rows import Row, Table, write_table
-from training.papers.times import keep_time, read_spent, read_times, timed
+from training.papers.times import keep_share, keep_time, read_spent, read_times, timed
 
 ROW = Row("DHN", "Zhu", "12 bits", "MAP (%)", values=(1.0, 2.0, 3.0))
 
@@ -44,6 +44,24 @@ def test_without_a_timed_command_nothing_is_kept(tmp_path: Path) -> None:
     keep_time(tmp_path)
     write_table("table3", Table("c", "d", (ROW,)), tmp_path)
     assert read_times(tmp_path) == {}
+
+
+@timed("table3")
+def interrupted(*, out: Path, results: Path) -> None:
+    """Finish one of four runs, as a command that is killed then."""
+    keep_share(results, 1, 4)
+
+
+def test_the_time_of_a_part_is_an_estimate_until_all_is_run(tmp_path: Path) -> None:
+    out, results = tmp_path / "out", tmp_path / "results"
+    interrupted(out=out, results=results)
+    part = read_times(results)["table3"]
+    assert part.share == 0.25 and part.cpu_of_all == 4 * part.cpu_seconds
+    run(out=out, results=results)
+    whole = read_times(results)["table3"]
+    assert whole.share == 1 and whole.cpu_of_all == whole.cpu_seconds
+    interrupted(out=out, results=results)
+    assert read_times(results)["table3"] == whole
 
 
 def test_another_file_is_refused(tmp_path: Path) -> None:

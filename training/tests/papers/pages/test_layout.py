@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from training.papers.page import document
-from training.papers.pages.duration import durations
+from training.papers.pages.duration import durations, hours
 from training.papers.pages.layout import tables
 from training.papers.pages.verdicts import verdicts, without_verdicts
 from training.papers.pages.wording import header, sentence
@@ -128,10 +128,18 @@ def test_times_say_how_they_are_known() -> None:
     rows = (_row("A", "12 bits", extra={"cpu_seconds": 20}),)
     found = {name: Table("c", "d", rows) for name in ("cifar10", "clips")}
     found["table3"] = Table("c", "d", (_row("A", "12 bits"),))
-    spent = {"clips": Spent(600.0, 300.0, 2, True, "a CPU")}
+    found["quantized_cnn"] = found["table3"]
+    spent = {
+        "clips": Spent(600.0, 300.0, 2, True, "a CPU"),
+        "quantized-cnn": Spent(9000.0, 3600.0, 1, True, "a CPU", share=0.25),
+    }
     said, table, machine = durations(found, spent)
-    assert "| `cifar10` | 1.0 |  | from the CPU times of its rows" in table
-    assert "| `clips` | 5.0 | 10.0 | measured, 2 starts |" in table
-    assert "| `table3` |  |  | not measured" in table
-    assert "0.1 hours" in said and "`table3`, `alexnet` are not" in said
+    assert "| command | measured CPU time (min) | estimated CPU time (min) | wall" in table
+    assert "| `cifar10` |  | 1.0 |  | from the CPU times of its rows" in table
+    assert "| `clips` | 5.0 |  | 10.0 | measured, 2 starts |" in table
+    assert "| `quantized-cnn` |  | 240.0 |  | from the first 25% of its runs, 60.0 min |" in table
+    assert "| `table3` |  |  |  | not known" in table
+    assert "Measured: 0.1 hours" in said and "Estimated: 4.0 hours more" in said
+    assert "Not known: `table3`, `alexnet`." in said
     assert machine == "Machine: a CPU."
+    assert said.endswith(hours(found, spent))
