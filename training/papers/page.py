@@ -12,6 +12,7 @@ from training.papers.pages.duration import durations
 from training.papers.pages.layout import tables as layout
 from training.papers.pages.verdicts import verdicts, without_verdicts
 from training.papers.pages.wording import sentence
+from training.papers.published import AGAINST_AUTHORS
 from training.papers.registry.hashing import HASHING
 from training.papers.registry.named import Named
 from training.papers.registry.networks import NETWORKS
@@ -121,6 +122,8 @@ def _section(name: str, table: Table) -> list[str]:
         names, counts = counted_names(), read_counts(SMALL)
         rows = with_counts([*rows, *not_judged(rows, names, counts)], names, counts)
         notes = [*notes, COUNTED]
+    if name == "cifar10_unlabelled":
+        notes = [*notes, AGAINST_AUTHORS]
     parts = [f"## {title_of(name)}", f"    {table.command}", sentence(table.data)]
     if notes:
         parts.append("\n".join(f"- {sentence(note)}" for note in notes))

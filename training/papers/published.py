@@ -78,3 +78,11 @@ UNLABELLED_CIFAR10: dict[str, Published] = {
     "CIBHash": Published("Qiu et al. 2021, IJCAI"),
 }
 """Methods without labels; that the figures of CIBHash are missing means they were not checked."""
+AGAINST_AUTHORS = (
+    "Compared with their authors' code, three methods differ in more than the budget; their modules"
+    " in training/methods/unlabelled give the reasons. DeepBit has the rotation at ten times the"
+    " authors' weight, from the first step on. The layers of UH-BDNN start at random, not from"
+    " principal directions of inputs scaled to [0, 1]. CIBHash draws its codes in training, as"
+    " described; its authors' code takes the sign."
+)
+"""What the page says of the methods without labels."""

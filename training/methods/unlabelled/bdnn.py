@@ -8,9 +8,14 @@ With m photos X, code layer H and B in {-1, 1}, the source minimizes
 by turns: the layers by L-BFGS with B fixed, and B bit by bit in closed form.
 
 Compared with the authors' code (github.com/dzungdoan6/uh-bdnn): the cost, its weights, the units of
-the layers, the start of B and the step for a bit are the same. There, the layers start from
-principal directions of their inputs, inputs are scaled to [0, 1], ten passes over the bits follow
-one another, and a turn that does not help on validation images is the last.
+the layers, the start of B and the step for a bit are the same. What differs:
+
+- There, the layers start from principal directions of their inputs, which are scaled to [0, 1].
+  Here the inputs are already principal components, centered and not scaled, so such a start would
+  saturate the sigmoids of the first layer: layers start at random.
+- There, ten passes over the bits follow one another. Here it is one, and a turn goes on from it.
+- There, a turn that does not help on validation images is the last of up to 20, each of 400
+  iterations. Here their number is fixed and smaller, so that a table takes minutes.
 """
 
 from __future__ import annotations

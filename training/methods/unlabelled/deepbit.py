@@ -5,11 +5,16 @@ which has no gradient; here it passes straight through to the values. Rotated vi
 augmented ones: rotated by up to 10 degrees like those of the source, and also cropped and mirrored.
 
 Compared with the authors' code (github.com/kevinlin311tw/cvpr16-deepbit, its three loss layers and
-its networks for CIFAR-10): the terms are the same. There, values pass a ReLU and a bit is value >
-0.5; the weight of the rotation is 0.001, less for larger angles, and joins after 50,000 of 55,000
-steps at a tenth of the rate; the even distribution is also divided by the images of a batch. The
-backward steps of its first two losses move all outputs of a batch by one number, which is another
-gradient than that of the losses.
+its networks for CIFAR-10), the terms are the same. What differs:
+
+- There, values pass a ReLU and a bit is value > 0.5. Here the value is centered, as in the paper.
+- There, the weight of the rotation is 0.001. It joins after 50,000 of 55,000 steps, at a tenth of
+  the rate, and the even distribution is also divided by the images of a batch. Here the rotation
+  has 0.01 from the first step on, since a training has 600 steps. The authors' weights were not
+  run: all rows with this method would have to be made again.
+- There, the weight falls with the angle in the printed loss only: the backward step leaves it out.
+- There, the backward steps of the first two losses move all outputs of a batch by one number. It is
+  another gradient than that of the losses, and the paper does not speak of it.
 """
 
 from __future__ import annotations
