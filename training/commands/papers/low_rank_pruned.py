@@ -34,7 +34,14 @@ from training.papers.compressed.small_networks import (
     shipped,
     write_network,
 )
-from training.papers.compressed.variants import FOLDERS, INT8, SEPARABLE, VARIANTS, file_of
+from training.papers.compressed.variants import (
+    CONNECTED,
+    FOLDERS,
+    INT8,
+    SEPARABLE,
+    VARIANTS,
+    file_of,
+)
 from training.papers.files import FinishedRuns
 from training.papers.rows import RESULTS, Row, Table, write_table
 from training.papers.times import timed
@@ -81,7 +88,7 @@ def main(
     rows: list[Row] = []
     networks = {
         "MobileNet-v1": (model, (*VARIANTS, *SEPARABLE)),
-        "AlexNet-shaped": (alexnet, (*VARIANTS, INT8)),
+        "AlexNet-shaped": (alexnet, (*VARIANTS, *CONNECTED, INT8)),
     }
     for name, (file, variants) in networks.items():
         base = {"network": identify(file)[0], "split": digest}

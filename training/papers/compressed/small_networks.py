@@ -17,6 +17,7 @@ from training.models.cost import cost_of
 from training.papers.compressed.chain import Chain, Judge, alexnet_chain, mobilenet_chain, moments
 from training.papers.compressed.chain_layers import chain_layers
 from training.papers.compressed.low_rank import decompose, low_rank
+from training.papers.compressed.neurons import remove_neurons
 from training.papers.compressed.pruned import prune_channels, prune_weights, sparse_megabytes
 from training.papers.compressed.qcnn.judging import Photos, map_of
 from training.papers.compressed.qcnn.onnx_copy import to_int8, to_onnx
@@ -46,6 +47,7 @@ class Maker:
             "whole": lambda: self._late,
             "rank": lambda: low_rank(self._late, self._factors, variant.share),
             "weights": lambda: prune_weights(self._late, variant.share),
+            "neurons": lambda: remove_neurons(self._late, variant.share),
             "channels": lambda: prune_channels(self._late, self._moments, variant.share),
         }[variant.kind]()
         return made.eval()

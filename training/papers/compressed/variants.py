@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-RANKS, PRUNED, CUT = (0.5, 0.25), (0.5, 0.75), (0.1,)
-"""Shares: of the weights in two factors, of weights that are pruned, of channels that are cut."""
+RANKS, PRUNED, CUT, REMOVED = (0.5, 0.25), (0.5, 0.75), (0.1,), (0.25, 0.5)
+"""Shares: of the weights in two factors, of weights that are pruned, of channels that are cut, of
+neurons that are removed."""
 FOLDERS = {"MobileNet-v1": "mobilenet", "AlexNet-shaped": "small-alexnet"}
 """Network -> folder of the files of its variants."""
 
@@ -40,6 +41,11 @@ SEPARABLE = tuple(
     for share in CUT
 )
 """Variants of a network of separable layers only."""
+CONNECTED = tuple(
+    Variant(f"{share:.0%} of the neurons removed", "Srinivas & Babu 2015, BMVC", "neurons", share)
+    for share in REMOVED
+)
+"""Variants of a network with several fully connected layers only."""
 
 
 def file_of(variant: Variant) -> str:
@@ -57,5 +63,5 @@ def counted_names() -> dict[str, str]:
     return {
         system_of(network, variant): f"{folder}/{file_of(variant)}"
         for network, folder in FOLDERS.items()
-        for variant in (*VARIANTS, *SEPARABLE, INT8)
+        for variant in (*VARIANTS, *SEPARABLE, *CONNECTED, INT8)
     }

@@ -36,8 +36,8 @@ NETWORKS = (
     Named("deep compression: trained quantization, Huffman coding", "survey, 1.4.2", (36,),
           missing="codewords of weights run as the Quantized CNN; Huffman coding shrinks the stored"
           " file only"),
-    Named("data-free removal of similar neurons", "survey, 1.4.2", (37,),
-          missing="pruning by size runs; this form was not rebuilt"),
+    Named("data-free removal of similar neurons", "survey, 1.4.2", (37,), "low_rank_pruned",
+          ("AlexNet-shaped, 25% of the neurons", "AlexNet-shaped, 50% of the neurons")),
     Named("deep fried convnets (Adaptive Fastfood)", "survey, 1.4.2", (38,),
           missing="its transform is trained in the place of fully connected layers; the networks"
           " here are made smaller after their training"),

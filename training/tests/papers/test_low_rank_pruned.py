@@ -20,6 +20,7 @@ from training.papers.compressed.chain import Chain, alexnet_chain, mobilenet_cha
 from training.papers.compressed.chain_layers import chain_layers
 from training.papers.compressed.counts import with_counts
 from training.papers.compressed.low_rank import decompose, factors, low_rank
+from training.papers.compressed.neurons import remove_neurons
 from training.papers.compressed.pruned import prune_channels, prune_weights, sparse_megabytes
 from training.papers.compressed.qcnn.layers import run
 from training.papers.compressed.variants import counted_names
@@ -127,6 +128,25 @@ def test_a_channel_without_use_is_the_first_to_go(mobilenet: tuple[Chain, Tensor
     assert wanted.shape[1] == 512 and found.shape[1] == 384  # the following layer is cut, too
 
 
+def test_a_neuron_that_repeats_another_is_removed_without_a_change() -> None:
+    torch.manual_seed(6)
+    late = nn.Sequential(nn.Linear(5, 6), nn.ReLU(), nn.Linear(6, 4), nn.ReLU(), nn.Linear(4, 3))
+    first, _, second, _, last = late
+    assert isinstance(first, nn.Linear) and isinstance(second, nn.Linear)
+    for layer, copied, source in ((first, 1, 4), (first, 2, 4), (second, 3, 0)):
+        layer.weight.data[copied] = layer.weight.data[source]
+        layer.bias.data[copied] = layer.bias.data[source]
+    x = torch.randn(20, 5)
+    same, less = remove_neurons(late, 1 / 4), remove_neurons(late, 3 / 4)
+    with torch.inference_mode():
+        torch.testing.assert_close(same(x), late(x))
+        assert not torch.allclose(less(x), late(x), atol=0.01)
+    assert [each.weight.shape for each in same if isinstance(each, nn.Linear)] == [
+        (4, 5), (3, 4), (3, 3),
+    ]  # fmt: skip
+    assert same[-1] is not last and first.out_features == 6
+
+
 def test_the_command_resumes_and_makes_rows(tmp_path: Path) -> None:
     draw_photos(tmp_path / "set", labels=2, each=4)
     save_network(tmp_path / "alexnet.pt", AlexNet(0.05, 72, 16))
@@ -141,11 +161,11 @@ def test_the_command_resumes_and_makes_rows(tmp_path: Path) -> None:
         done = CliRunner().invoke(command.main, shown.split())
         assert done.exit_code == 0, done.output
         outputs.append(done.output)
-    assert outputs[0].count("million_multiply_adds") == 11 and outputs[0].count(", int8: ") == 1
+    assert outputs[0].count("million_multiply_adds") == 13 and outputs[0].count(", int8: ") == 1
     assert "million_multiply_adds" not in outputs[1]
     rows = read_table(Path("low_rank_pruned.json")).rows
     systems = {row.system: row for row in rows}
-    assert len(rows) == len(systems) == 12
+    assert len(rows) == len(systems) == 14
     sizes = [
         float(systems[f"MobileNet-v1, {name}"].extra["MB"])
         for name in ("low rank, 50% of the weights", "fp32")
@@ -153,7 +173,7 @@ def test_the_command_resumes_and_makes_rows(tmp_path: Path) -> None:
     assert sizes[0] < 0.7 * sizes[1]
     files = {path.relative_to("out").with_suffix("") for path in Path("out").glob("*/*.*")}
     assert {str(name) for name in files} <= set(counted_names().values())
-    assert len(files) == 12
+    assert len(files) == 14
     assert json.loads(Path("low_rank_pruned.json").read_text())["data"].startswith("set: ")
 
 
