@@ -6,6 +6,7 @@
     make papers DATA=../shared/data CIFAR10=DIR WEIGHTS=NPZ
 
 DATA has the sets grocery, ie_tower and objects. The page says how long each table takes, and the
+DATA has the sets grocery, ie_tower and objects. The page says how long each table takes, and the
 first line of the command how long all of them take. Every table resumes, so a killed command
 continues when it is repeated. A table that fails does not stop the others; the exit code is 9 then.
 
