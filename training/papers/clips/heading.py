@@ -17,9 +17,11 @@ import numpy as np
 from edge_runtime.engine import Engine
 from edge_runtime.gallery import Gallery
 from edge_runtime.gallery.rows import begin_generation, write_positions
+from edge_runtime.gallery.snapshot.file import SUFFIX
 from edge_runtime.image.decode import read_photo
 from edge_runtime.position import Position, QueryPosition
 from edge_runtime.recognition.pipeline import Pipeline
+from edge_runtime.system.files import discard
 from training.data.photo_sets import Photo
 from training.papers.files import FinishedRuns
 
@@ -67,7 +69,8 @@ def run_heading(
                 near = QueryPosition(here, None, METERS_PER_BIT, degrees or None)
                 given.append(pipeline.query(image, near).label)
             step()
-    path.unlink()
+    for left in (path, path.with_name(path.name + SUFFIX)):
+        discard(left)
     found: dict[float, dict[str, float]] = {}
     for degrees, key in zip(degrees_per_bit, keys, strict=True):
         given = answers[degrees]

@@ -63,6 +63,7 @@ def test_the_tiny_form_runs_and_continues(tmp_path: Path) -> None:
         if row.measure == "right (%)":
             parts = [row.extra[f"{name}_percent"] for name in ("unknown", "wrong")]
             assert row.values[0] + sum(map(float, parts)) == pytest.approx(100, abs=0.01)
+    assert not list((tmp_path / "out").glob("heading*"))  # copies of galleries are removed
     done = tmp_path / "out" / "done.jsonl"
     lines = done.read_bytes().splitlines(keepends=True)
     done.write_bytes(b"".join(lines[:4]) + lines[4][:10])  # killed while it wrote
