@@ -8,14 +8,10 @@ With m photos X, code layer H and B in {-1, 1}, the source minimizes
 by turns: the layers by L-BFGS with B fixed, and B bit by bit in closed form.
 
 Compared with the authors' code (github.com/dzungdoan6/uh-bdnn): the cost, its weights, the units of
-the layers, the start of B and the step for a bit are the same. What differs:
-
-- There, the layers start from principal directions of their inputs, which are scaled to [0, 1].
-  Here the inputs are already principal components, centered and not scaled, so such a start would
-  saturate the sigmoids of the first layer: layers start at random.
-- There, ten passes over the bits follow one another. Here it is one, and a turn goes on from it.
-- There, a turn that does not help on validation images is the last of up to 20, each of 400
-  iterations. Here their number is fixed and smaller, so that a table takes minutes.
+the layers, the scale of the inputs, the start of layers and B, the step for a bit and its ten
+passes are the same. There, a turn that does not improve the ranking of validation images by
+distance is the last of up to 20, each of 400 iterations. Here their number is fixed and smaller, so
+that the table takes minutes and no training image is set aside.
 """
 
 from __future__ import annotations
@@ -31,10 +27,10 @@ DECAY, VIOLATION, INDEPENDENCE, BALANCE = 1e-5, 5e-2, 1e-2, 5e-7
 """lambda 1 to 4, as in the authors' code."""
 LAYERS = {8: (90, 20), 16: (90, 30), 24: (100, 40), 32: (120, 50)}
 """Longest code in bits -> units of the two layers below it, as in the authors' code."""
-INPUT = 320
-"""Principal components of the features that the network sees and reconstructs."""
 TURNS, STEPS = 5, 20
 """Turns of both steps, and L-BFGS iterations in each; the authors' code has 20 and 400."""
+PASSES = 10
+"""Passes over the bits in a turn; they begin with a code of zeros."""
 
 
 class UHBDNN(Unlabelled):
@@ -44,30 +40,47 @@ class UHBDNN(Unlabelled):
         """Make the layers; `hidden` is not used."""
         super().__init__(features, bits)
         first, second = next((u for most, u in LAYERS.items() if bits <= most), (150, 80))
-        self.inputs = min(INPUT, features)
-        self.project: Tensor
-        self.register_buffer("project", torch.zeros(features, self.inputs))
+        self.low: Tensor
+        self.span: Tensor
+        self.register_buffer("low", torch.zeros(features))
+        self.register_buffer("span", torch.ones(()))
         self.encoder = nn.Sequential(
-            nn.Linear(self.inputs, first), nn.Sigmoid(), nn.Linear(first, second), nn.Sigmoid(),
+            nn.Linear(features, first), nn.Sigmoid(), nn.Linear(first, second), nn.Sigmoid(),
             nn.Linear(second, bits),
         )  # fmt: skip
-        self.decoder = nn.Linear(bits, self.inputs)
+        self.decoder = nn.Linear(bits, features)
 
     def values(self, features: Tensor) -> Tensor:
         """Return the code layer, float [N, K], of features [N, F]."""
-        found: Tensor = self.encoder(features @ self.project)
+        found: Tensor = self.encoder((features - self.low) / self.span)
         return found
 
     def learn(self, views: Tensor, seed: int, budget: Budget) -> None:
         """Train on the clean view of `views` [V, N, F] by turns of both steps."""
-        self.project.copy_(principal(views[0], self.inputs))
-        inputs = views[0] @ self.project
+        self.low.copy_(views[0].amin(0))
+        self.span.copy_((views[0].amax(0) - self.low).amax().clamp_min(1e-6))
+        inputs = (views[0] - self.low) / self.span
         weight, bias = fit_itq(inputs.numpy(), self.bits, seed)
         codes = torch.from_numpy(np.sign(inputs.numpy() @ weight.T + bias)).float()
+        self._start(inputs)
+        self._fit_layers(inputs, codes)
         for _ in range(TURNS):
-            self._fit_layers(inputs, codes)
             with torch.no_grad():
-                codes = self._fit_codes(inputs, codes)
+                codes = self._fit_codes(inputs)
+            self._fit_layers(inputs, codes)
+
+    @torch.no_grad()
+    def _start(self, inputs: Tensor) -> None:
+        """Let each layer of the code begin with the principal directions of its inputs [m, D]."""
+        for layer in self.encoder:
+            if isinstance(layer, nn.Linear):
+                found = principal(inputs, len(layer.weight)).T
+                layer.weight.zero_()
+                layer.weight[: len(found)] = found
+                layer.bias.zero_()
+            inputs = layer(inputs)
+        self.decoder.weight.copy_(torch.eye(*self.decoder.weight.shape))
+        self.decoder.bias.zero_()
 
     def _fit_layers(self, inputs: Tensor, codes: Tensor) -> None:
         optimizer = torch.optim.LBFGS(
@@ -96,13 +109,14 @@ class UHBDNN(Unlabelled):
                         + BALANCE * unbalanced)  # fmt: skip
         return loss
 
-    def _fit_codes(self, inputs: Tensor, codes: Tensor) -> Tensor:
-        """Return codes [m, K] that minimize J with the layers fixed, bit by bit, in one pass."""
+    def _fit_codes(self, inputs: Tensor) -> Tensor:
+        """Return codes [m, K] that lower J with the layers fixed, bit by bit."""
         weight = self.decoder.weight  # [D, K]
         target = (inputs - self.decoder.bias) @ weight + VIOLATION * self.encoder(inputs)
         gram = weight.T @ weight
-        codes = codes.clone()
-        for bit in range(self.bits):
-            others = codes @ gram[:, bit] - codes[:, bit] * gram[bit, bit]
-            codes[:, bit] = torch.where(target[:, bit] - others >= 0, 1.0, -1.0)
+        codes = torch.zeros_like(target)
+        for _ in range(PASSES):
+            for bit in range(self.bits):
+                others = codes @ gram[:, bit] - codes[:, bit] * gram[bit, bit]
+                codes[:, bit] = torch.where(target[:, bit] - others >= 0, 1.0, -1.0)
         return codes

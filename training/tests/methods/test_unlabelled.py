@@ -107,9 +107,9 @@ def test_deepbit_is_lost_only_where_bits_are_uncertain_uneven_or_not_invariant()
     turned, uncertain = torch.tensor([[1.5], [-0.5]]), torch.tensor([[0.1], [-0.1]])
     with torch.no_grad():
         assert float(net(torch.stack([even, even]))) == 0
-        assert float(net(torch.stack([uneven, uneven]))) == pytest.approx(0.25)
-        assert float(net(torch.stack([even, turned]))) == pytest.approx(0.01 * 0.5)
-        assert float(net(torch.stack([uncertain, uncertain]))) == pytest.approx(0.16)
+        assert float(net(torch.stack([uneven, uneven]))) == pytest.approx(2 * 0.25)
+        assert float(net(torch.stack([even, turned]))) == pytest.approx(0.5 + 0.001 * 0.5)
+        assert float(net(torch.stack([uncertain, uncertain]))) == pytest.approx(2 * 0.16)
 
 
 def test_dh_starts_from_the_principal_directions() -> None:
@@ -122,6 +122,18 @@ def test_dh_starts_from_the_principal_directions() -> None:
                           atol=1e-4)  # fmt: skip
 
 
+def test_uh_bdnn_starts_from_the_principal_directions_of_scaled_inputs() -> None:
+    passes, _ = views_of_kinds()
+    torch.manual_seed(1)
+    net = UHBDNN(24, 4)
+    inputs = torch.from_numpy(passes[0] - passes[0].min(0)) / 10
+    net._start(inputs)
+    first = net.encoder[0].weight[0]
+    assert torch.allclose((inputs @ first).square().mean(), torch.linalg.eigvalsh(
+        inputs.T @ inputs / len(inputs))[-1], rtol=1e-4)  # fmt: skip
+    assert torch.equal(net.decoder.weight, torch.eye(24, 4))
+
+
 def test_uh_bdnn_chooses_each_bit_so_that_the_objective_falls() -> None:
     passes, _ = views_of_kinds()
     torch.manual_seed(1)
@@ -129,7 +141,7 @@ def test_uh_bdnn_chooses_each_bit_so_that_the_objective_falls() -> None:
     inputs = torch.from_numpy(passes[0][:30, :24])
     codes = torch.sign(torch.randn(30, 4))
     with torch.no_grad():
-        better = net._fit_codes(inputs, codes)
+        better = net._fit_codes(inputs)
         last = better.clone()
         last[:, 3] *= -1  # the last bit is optimal given the others
         assert net.objective(inputs, better) <= net.objective(inputs, codes)
