@@ -44,7 +44,7 @@ class Spent:
     """Whether all finished runs were timed; some are older than their times otherwise."""
     machine: str = ""
     share: float = 1.0
-    """Of the runs that were finished; with less than all, the time of the whole is an estimate."""
+    """How many of all runs were finished, 0 to 1; below 1, the time of the whole is an estimate."""
 
     @property
     def cpu_of_all(self) -> float:

@@ -31,15 +31,16 @@ class _Time:
 def durations(tables: Mapping[str, Table], times: Mapping[str, Spent]) -> list[str]:
     """Return the text and the table of the times of `tables`, in their order."""
     found = _times(tables, times)
+    kinds = [kind for kind in KINDS if any(one.kind == kind for one in found)]
     lines = [
         [
             f"`{one.verb}`",
-            *(_minutes(one.cpu) if one.kind == kind else "" for kind in KINDS),
+            *(_minutes(one.cpu) if one.kind == kind else "" for kind in kinds),
             *(one.wall, one.how),
         ]
         for one in found
     ]
-    heads = [f"{kind} CPU time (min)" for kind in KINDS]
+    heads = [f"{kind} CPU time (min)" for kind in kinds]
     parts = [
         "A command notes its wall and CPU time, summed over its starts. Other programs ran at the"
         " same time, so the wall times are several times as long as on an idle machine; the CPU"

@@ -39,8 +39,8 @@ NETWORKS = (
     Named("data-free removal of similar neurons", "survey, 1.4.2", (37,), "low_rank_pruned",
           ("AlexNet-shaped, 25% of the neurons", "AlexNet-shaped, 50% of the neurons")),
     Named("deep fried convnets (Adaptive Fastfood)", "survey, 1.4.2", (38,),
-          missing="its transform is trained in the place of fully connected layers; the networks"
-          " here are made smaller after their training"),
+          missing="its transform is trained instead of fully connected layers; the networks here"
+          " are made smaller after their training"),
     Named("Quantized CNN with error correction", "survey, 1.4.3 and 2", (39,), "quantized_cnn"),
     Named("YOLO on a mobile GPU", "survey, 1.4.3", (40, 75),
           missing="it is about detection and the memory of GPUs; the boards here have none that"

@@ -143,3 +143,5 @@ def test_times_say_how_they_are_known() -> None:
     assert "Not known: `table3`, `alexnet`." in said
     assert machine == "Machine: a CPU."
     assert said.endswith(hours(found, spent))
+    _, table, _ = durations({"clips": found["table3"]}, {"clips": spent["clips"]})
+    assert "estimated CPU time" not in table
