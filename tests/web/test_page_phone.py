@@ -128,7 +128,7 @@ def test_a_clip_from_a_file_is_recognized_with_the_frames_that_it_took(
     site: Client, phone: Any, film: Path, cat: Image, tmp_path: Path
 ) -> None:
     page = Page(phone, f"http://{NAME}:{site.port}", "phone")  # needs no encryption
-    page.until(lambda: page.find("#query-file").is_enabled())
+    page.until(lambda: page.text("#phone-why"))  # the view's modules have begun
     page.find("#query-file").send_keys(str(film))
     page.until(lambda: page.text("#query-name") == "unknown")
     assert page.text("#query-detail") == "Nothing is enrolled yet."
