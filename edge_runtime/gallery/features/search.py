@@ -49,6 +49,8 @@ class _Look:
     """int64 [n], bits."""
     lowered: Floats
     """float32 [n]: similarities, lowered by penalties for the position."""
+    order: NDArray[np.int64]
+    """int64 [P]: the place of each picture's best row in `rows`, the most similar first."""
     penalties: NDArray[np.float64] | None
     """float64 [n], bits; None without a position."""
     label_ids: NDArray[np.int64]
@@ -79,8 +81,7 @@ def rank(
         reachable = row_filter.mask(len(snapshot.ids)) & near.reaches(snapshot.positions)
         row_filter = RowFilter(np.packbits(reachable, bitorder="little"))
     count = max(CANDIDATES, VIEWS * k)
-    found = _joined([_look(index, look, count, row_filter, near) for look in looks])
-    order = _by_picture(index, found.rows, found.lowered)
+    found = _joined(index, [_look(index, look, count, row_filter, near) for look in looks])
     named = found.label_ids != snapshot.unknown
     # Of two that are equal, what must not be named.
     ranked = np.lexsort((named, -found.similarities))
@@ -90,11 +91,12 @@ def rank(
         rows, distances = found.rows[places], found.distances[places]
         return matches(snapshot, rows, distances, penalties, near, found.lowered[places])
 
+    nearest = matched(found.places[ranked])
+    names = [match.label for match in nearest]
     values = found.similarities[ranked].tolist()
-    labels_found = zip(values, matched(found.places[ranked]), strict=True)
     return Ranking(
-        matched(order[:k]),
-        tuple(LabelSimilarity(match.label, value, match) for value, match in labels_found),
+        matched(found.order[:k]),
+        tuple(map(LabelSimilarity, names, values, nearest)),
         calibration,
     )
 
@@ -111,17 +113,19 @@ def _look(
     snapshot = index.snapshot
     rows, distances = snapshot.nearest_rows(code_of(index, embedding), count, row_filter)
     query = unit(embedding.features)
-    similar = lowered = index.similarities(query, rows)
+    prepared = index.view.metric.query(query)
+    similar = lowered = index.similarities(query, rows, prepared=prepared)
     penalties = None
     if near is not None and snapshot.positions is not None:
         penalties = near.penalties(snapshot.positions[rows])
         lowered = similar - (penalties / snapshot.lookup.bits).astype(np.float32)
     best: dict[int, int] = {}
     owners = snapshot.label_ids[rows].tolist()
-    for place in _by_picture(index, rows, lowered).tolist():
+    order = _by_picture(index, rows, lowered)
+    for place in order.tolist():
         best.setdefault(owners[place], place)
     places = np.fromiter(best.values(), np.int64, len(best))
-    means = index.mean_similarities(query, list(best))
+    means = index.mean_similarities(query, list(best), prepared=prepared)
     if snapshot.unknown in best:
         # Its pictures show different things, so each counts like a label of its own.
         place = best[snapshot.unknown]
@@ -132,10 +136,10 @@ def _look(
     if penalties is not None:
         similarities += (lowered - similar)[places]
     label_ids = np.fromiter(best, np.int64, len(best))
-    return _Look(rows, distances, lowered, penalties, label_ids, similarities, places)
+    return _Look(rows, distances, lowered, order, penalties, label_ids, similarities, places)
 
 
-def _joined(looks: Sequence[_Look]) -> _Look:
+def _joined(index: FeatureIndex, looks: Sequence[_Look]) -> _Look:
     """Return all rows of several looks, and each label as similar as in its best look."""
     if len(looks) == 1:
         return looks[0]
@@ -146,10 +150,13 @@ def _joined(looks: Sequence[_Look]) -> _Look:
     order = np.argsort(-similarities, kind="stable")
     best = order[np.sort(np.unique(label_ids[order], return_index=True)[1])]
     penalties = [look.penalties for look in looks if look.penalties is not None]
+    rows = np.concatenate([look.rows for look in looks])
+    lowered = np.concatenate([look.lowered for look in looks])
     return _Look(
-        np.concatenate([look.rows for look in looks]),
+        rows,
         np.concatenate([look.distances for look in looks]),
-        np.concatenate([look.lowered for look in looks]),
+        lowered,
+        _by_picture(index, rows, lowered),
         np.concatenate(penalties) if penalties else None,
         label_ids[best],
         similarities[best],
