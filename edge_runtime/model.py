@@ -33,15 +33,15 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edge_runtime.code import BIT_ORDER
 from edge_runtime.errors import ModelInvalidError, ModelNotFoundError, storage_error
-from edge_runtime.onnx_file.checks import COPY_AGAIN, read_model_file
-from edge_runtime.onnx_file.structure import Piece, Span, blocks, read_structure
-from edge_runtime.onnx_file.wire import MalformedError
 from edge_runtime.system.files import open_regular
 from edge_runtime.trust.files import checked_file
+
+if TYPE_CHECKING:  # readers of ONNX files, which a compiled bundle does not need
+    from edge_runtime.onnx_file.structure import Piece
 
 FORMAT = "1"
 MODEL_FILE = "mobilenet_v1_general.onnx"
@@ -283,6 +283,9 @@ def identify(path: str | os.PathLike[str]) -> tuple[str, int]:
     They cover weights in other files: they are those of the one file that holds the whole model.
     Raises `ModelNotFoundError` if it cannot be read, `ModelInvalidError` if weights are missing.
     """
+    from edge_runtime.onnx_file.structure import Span, read_structure
+    from edge_runtime.onnx_file.wire import MalformedError
+
     try:
         with open_regular(path) as file:
             try:
@@ -302,6 +305,8 @@ def check_model(
     Raises `ModelInvalidError` with the reason if not (edge_runtime.onnx_file.checks), and
     `ModelNotFoundError` if it cannot be read. Errors call the file `where`, if given.
     """
+    from edge_runtime.onnx_file.checks import read_model_file
+
     try:
         return _digest(read_model_file(path).pieces)
     except OSError as error:
@@ -314,6 +319,10 @@ def check_model(
 
 def copy_whole_model(path: str | os.PathLike[str], to: Path) -> None:
     """Write the model at `path` to the file `to`, with all weights in it: the id stays the same."""
+    from edge_runtime.onnx_file.checks import COPY_AGAIN
+    from edge_runtime.onnx_file.structure import blocks, read_structure
+    from edge_runtime.onnx_file.wire import MalformedError
+
     try:
         with open_regular(path) as file:
             pieces = read_structure(Path(path), file).pieces
@@ -326,6 +335,8 @@ def copy_whole_model(path: str | os.PathLike[str], to: Path) -> None:
 
 
 def _digest(pieces: list[Piece]) -> tuple[str, int]:
+    from edge_runtime.onnx_file.structure import blocks
+
     digest, size = hashlib.sha256(), 0
     for block in blocks(pieces):
         digest.update(block)

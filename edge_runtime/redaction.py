@@ -10,20 +10,22 @@ from __future__ import annotations
 import re
 
 HIDDEN = "***"
+# re.compile compiles a pattern at its first use, and remembers it. At import it would take 1 ms of
+# each start.
 
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,30})(?::[/\\]{2,})")
-_HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::\d{1,5})?|\*\*\*")
-_NUMBER = re.compile(r"#\d{1,12}")
-_TRAILING = re.compile(r"[)\]'\"]?[.,:;]?$")
+_SCHEME = r"([A-Za-z][A-Za-z0-9+.-]{0,30})(?::[/\\]{2,})"
+_HOST = r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::\d{1,5})?|\*\*\*"
+_NUMBER = r"#\d{1,12}"
+_TRAILING = r"[)\]'\"]?[.,:;]?$"
 """Punctuation of the sentence around an address. Where more follows, it may belong to a secret."""
-_LOGIN = re.compile(r"[^\s:@/\\'\"(]*:[^\s@]*@(?:[^\s@]*@)*")
-_VALUE = re.compile(
+_LOGIN = r"[^\s:@/\\'\"(]*:[^\s@]*@(?:[^\s@]*@)*"
+_VALUE = (
     r"(?i)((?:(?<=[^a-z])|^)(?:user|usr|login|account|pass|pwd?|psk|pin|token|auth|secret|sig|jwt|"
     r"session|credential|(?:api|access|private|stream)[_-]?key|key)[a-z_-]{0,16}(?:=|%3d))"
     r"[^\s&;,'\")]+"
 )
-_BEARER = re.compile(r"(?i)\b((?:bearer|basic|digest)\s+)[A-Za-z0-9+/=._~-]{6,}")
-_WORDS = re.compile(r"[A-Za-z]+|\d+|[^A-Za-z\d]")
+_BEARER = r"(?i)\b((?:bearer|basic|digest)\s+)[A-Za-z0-9+/=._~-]{6,}"
+_WORDS = r"[A-Za-z]+|\d+|[^A-Za-z\d]"
 _COMMON = """
 a aac action alarm asp aspx audio av avi axis back backyard bin cam camera cameras cams cgi ch
 chan channel channels ctrl default definition dev device door drive driveway event events export
@@ -46,9 +48,9 @@ def redact(text: str) -> str:
     if not any(mark in text for mark in ("@", "=", "://", ":\\\\", "%", "earer", "asic", "igest")):
         return text
     pieces, at = [], 0
-    while found := _SCHEME.search(text, at):
+    while found := re.compile(_SCHEME).search(text, at):
         end = _end_of_address(text, found.end())
-        trailing = _TRAILING.search(text, found.end(), end)
+        trailing = re.compile(_TRAILING).search(text, found.end(), end)
         stop = end if trailing is None else trailing.start()
         pieces += [_plain(text[at : found.start()]), f"{found[1]}://"]
         pieces += [_address(text[found.end() : stop]), text[stop:end]]
@@ -61,7 +63,11 @@ def redact_source(text: str) -> str:
     """Return what may be shown of a text that was meant to be a camera: an address or a path."""
     if "://" in text:
         scheme, _, rest = text.partition("://")
-        return f"{scheme}://{_address(rest)}" if _SCHEME.fullmatch(f"{scheme}://") else HIDDEN
+        return (
+            f"{scheme}://{_address(rest)}"
+            if re.compile(_SCHEME).fullmatch(f"{scheme}://")
+            else HIDDEN
+        )
     return HIDDEN if re.search(r"[@?&=;%]|:[/\\]", text) else text
 
 
@@ -85,7 +91,7 @@ def _address(rest: str) -> str:
     authority, tail = rest[:begin], rest[begin:]
     host = authority.rpartition("@")[2]
     # A password with a slash or a question mark: where the host begins is not certain.
-    if "@" in tail or "\\" in tail or not _HOST.fullmatch(host):
+    if "@" in tail or "\\" in tail or not re.compile(_HOST).fullmatch(host):
         number = re.search(r"#\d{1,12}$", tail)  # of a frame
         return HIDDEN + (number[0] if number else "")
     address, sharp, fragment = tail.partition("#")
@@ -94,7 +100,7 @@ def _address(rest: str) -> str:
     if mark:
         shown += "?" + _part(query, "&;")
     if sharp:
-        shown += f"#{fragment}" if _NUMBER.fullmatch("#" + fragment) else f"#{HIDDEN}"
+        shown += f"#{fragment}" if re.compile(_NUMBER).fullmatch("#" + fragment) else f"#{HIDDEN}"
     return shown
 
 
@@ -111,7 +117,7 @@ def _harmless(text: str) -> bool:
     """Return whether `text` consists of common words and short numbers: stream1, ch=2, 640x480."""
     if len(text) > 40 or text.count("=") > 1:
         return False
-    parts = _WORDS.findall(text)
+    parts = re.compile(_WORDS).findall(text)
     longest = 4 if "x" in parts or text.startswith(("fps=", "width=", "height=")) else 3
     return (
         all(
@@ -129,7 +135,7 @@ def _harmless(text: str) -> bool:
 def _plain(text: str) -> str:
     """Return text between addresses without logins (user:password@) and secret parameters."""
     if "@" in text:
-        text = _LOGIN.sub(f"{HIDDEN}@", text)
+        text = re.compile(_LOGIN).sub(f"{HIDDEN}@", text)
     if "=" in text or "%" in text:
-        text = _VALUE.sub(rf"\g<1>{HIDDEN}", text)
-    return _BEARER.sub(rf"\g<1>{HIDDEN}", text)
+        text = re.compile(_VALUE).sub(rf"\g<1>{HIDDEN}", text)
+    return re.compile(_BEARER).sub(rf"\g<1>{HIDDEN}", text)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import mmap
 import os
 import re
 from collections.abc import Iterator
@@ -23,7 +22,7 @@ _NO_MEMORY = (
 _CV_NO_MEMORY = -4
 _LITTLE_BYTES = 64 << 20
 _FEW_FILES = 4
-_UNMAPPED = re.compile(r"(/.*?): failed to map segment from shared object")
+_UNMAPPED = r"(/.*?): failed to map segment from shared object"
 
 
 def shortage(
@@ -46,7 +45,7 @@ def shortage(
                 return _no_threads(where)
         if isinstance(cause, RuntimeError) and "can't start new thread" in str(cause):
             return _no_threads(where)
-        library = _UNMAPPED.match(str(cause))
+        library = re.match(_UNMAPPED, str(cause))
         if library and is_noexec(library[1]):
             return noexec_error(library[1])
         if _is_memory(cause):
@@ -59,6 +58,8 @@ def check_memory(count: int, where: object) -> None:
 
     Decoders report a lack of memory as damage; this tells the two apart.
     """
+    import mmap
+
     try:
         if count:
             mmap.mmap(-1, count).close()  # reserves the memory, and touches none of it

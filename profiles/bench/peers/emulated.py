@@ -52,7 +52,7 @@ import MNN
 interpreter = MNN.Interpreter(files[0])
 accuracy = "high" if precision == "fp32" else "low"
 session = interpreter.createSession({"numThread": 1, "precision": accuracy})
-into, out = interpreter.getSessionInput(session), interpreter.getSessionOutput(session)
+into, out = interpreter.getSessionInput(session), interpreter.getSessionOutput(session, "hash")
 shape, kind, order = (1, *tensor.shape), MNN.Halide_Type_Float, MNN.Tensor_DimensionType_Caffe
 def fill():  # before each call, because later layers overwrite the input
     into.copyFrom(MNN.Tensor(shape, kind, tensor, order))

@@ -109,7 +109,7 @@ def _mnn(model: Path, tensor: Answer, threads: int, work: Path) -> Iterator[tupl
     session = interpreter.createSession({"numThread": threads, "precision": "high"})
     into = interpreter.getSessionInput(session)
     host = MNN.Tensor(tensor.shape, MNN.Halide_Type_Float, tensor, MNN.Tensor_DimensionType_Caffe)
-    out = interpreter.getSessionOutput(session)
+    out = interpreter.getSessionOutput(session, "hash")
 
     def run() -> Answer:
         interpreter.runSession(session)
