@@ -30,18 +30,15 @@ import json
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from edge_runtime.code import BIT_ORDER
 from edge_runtime.errors import ModelInvalidError, ModelNotFoundError, storage_error
 from edge_runtime.system.files import open_regular
 from edge_runtime.trust.files import checked_file
-
-if TYPE_CHECKING:  # readers of ONNX files, which a compiled bundle does not need
-    from edge_runtime.onnx_file.structure import Piece
 
 FORMAT = "1"
 MODEL_FILE = "mobilenet_v1_general.onnx"
@@ -283,7 +280,7 @@ def identify(path: str | os.PathLike[str]) -> tuple[str, int]:
     They cover weights in other files: they are those of the one file that holds the whole model.
     Raises `ModelNotFoundError` if it cannot be read, `ModelInvalidError` if weights are missing.
     """
-    from edge_runtime.onnx_file.structure import Span, read_structure
+    from edge_runtime.onnx_file.structure import Span, blocks, read_structure
     from edge_runtime.onnx_file.wire import MalformedError
 
     try:
@@ -292,7 +289,7 @@ def identify(path: str | os.PathLike[str]) -> tuple[str, int]:
                 pieces = read_structure(Path(path), file).pieces
             except MalformedError:  # not an ONNX file
                 pieces = [Span(Path(path), 0, os.fstat(file.fileno()).st_size)]
-        return _digest(pieces)
+        return _digest(blocks(pieces))
     except OSError as error:
         raise _unreadable(error, path) from error
 
@@ -306,9 +303,10 @@ def check_model(
     `ModelNotFoundError` if it cannot be read. Errors call the file `where`, if given.
     """
     from edge_runtime.onnx_file.checks import read_model_file
+    from edge_runtime.onnx_file.structure import blocks
 
     try:
-        return _digest(read_model_file(path).pieces)
+        return _digest(blocks(read_model_file(path).pieces))
     except OSError as error:
         raise _unreadable(error, where or path) from error
     except ModelInvalidError as error:
@@ -334,11 +332,9 @@ def copy_whole_model(path: str | os.PathLike[str], to: Path) -> None:
         raise ModelInvalidError(str(error), where=path, remedy=COPY_AGAIN) from error
 
 
-def _digest(pieces: list[Piece]) -> tuple[str, int]:
-    from edge_runtime.onnx_file.structure import blocks
-
+def _digest(blocks: Iterable[bytes]) -> tuple[str, int]:
     digest, size = hashlib.sha256(), 0
-    for block in blocks(pieces):
+    for block in blocks:
         digest.update(block)
         size += len(block)
     return digest.hexdigest(), size
