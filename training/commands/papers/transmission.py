@@ -46,9 +46,10 @@ _ONE = "deterministic"
 _NOTES = (
     "Bytes are those of the query alone, without those of a connection. JPEG bytes have the file's"
     " own header and tables, about 600 bytes.",
-    "Every way is answered by the same network or the same index of local features, so the rows"
-    " differ only in what is sent. Local features and their bits are ranked by votes, so their"
-    " places are not sent. Descriptors that were quantized are hashed as they arrive.",
+    "Every way is answered by the same network or the same kind of index of local features, so the"
+    " rows differ only in what is sent. Local features and their bits are ranked by votes, so their"
+    " places are not sent. For quantized descriptors, the server hashes its own ones after"
+    " the same quantization.",
     "Hash bits are fitted to the labeled database, as the runtime fits them to a gallery. The other"
     " ways do not use the labels.",
 )

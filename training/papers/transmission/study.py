@@ -15,7 +15,6 @@ from edge_runtime.image.preprocess import preprocess
 from training.data.photo_sets import Photo, label_indices
 from training.papers.files import FinishedRuns
 from training.papers.handmade import vhb
-from training.papers.handmade.gallery import make_gallery
 from training.papers.handmade.prepared import FEATURES, prepare_all
 from training.papers.handmade.study import Sides
 from training.papers.judging import figures
@@ -62,8 +61,7 @@ def run_set(
         def local(seed: int) -> Iterator[ways.Sent]:
             kept = [each.features for each in prepare_all(sides.database, folder)]
             queries = prepare_all(sides.queries, folder)
-            server = ways.LocalServer(make_gallery(kept, vhb.BITS, seed), kept, seed)
-            return ways.local_queries(server, [queries[int(row)].features for row in rows])
+            return ways.local_queries(kept, [queries[int(row)].features for row in rows], seed)
 
         def judged(name: str, settings: object, seed: int, sent: Iterable[ways.Sent]) -> None:
             key = {**base, "group": name, "settings": settings, "seed": seed}
@@ -83,7 +81,7 @@ def run_set(
             judged("hash", hashed, seed, sent)
         judged("scaled", ways.SCALED, 0, ways.scaled_photos(image, len(rows), embed, stored))
         for seed in seeds:
-            settings = [FEATURES, vhb.BITS, ways.COUNTS, ways.PARTS]
+            settings = [FEATURES, vhb.BITS, ways.COUNTS, ways.PARTS, "stored features coded, too"]
             judged("local", settings, seed, _late(local, seed))
     finally:
         engine.close()

@@ -2,7 +2,8 @@
 
 The server does the best it can with what it gets. From a photo it computes the features of the
 network. Features rank by cosine, bits by Hamming distance. Local features are hashed, looked up in
-the tables of VHB, and compared as exactly as they arrived.
+the tables of VHB, and compared as exactly as they arrived; the stored ones that are looked up were
+coded in the same way.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from edge_runtime.fitting.prior import FeaturePrior
 from edge_runtime.fitting.quantized import unit
 from training.eval.metrics import distances
 from training.papers.handmade import vhb
-from training.papers.handmade.gallery import Gallery, weights
+from training.papers.handmade.gallery import Gallery, make_gallery, weights
 from training.papers.handmade.local_features import LocalFeatures, root
 from training.papers.handmade.voting import votes
 from training.papers.transmission.product_quantizer import ProductQuantizer
@@ -40,6 +41,8 @@ GAPS, STEP = (4, 8, 16), 16
 PARTS = 16
 """Bytes of a local feature after product quantization."""
 _SCALE, _FAR = 10.0, 0.5
+_SAMPLE = 5000
+"""Local features that the quantizer is fitted to."""
 
 
 class Sent(NamedTuple):
@@ -72,52 +75,71 @@ def scaled_photos(
         yield Sent("scaled-down JPEG", setting, float(np.mean(sizes)), scores)
 
 
-class LocalServer:
-    """Ranks stored photos by local features in whatever form they arrive."""
+Coded = tuple[LocalFeatures, int]
+"""Features as they arrive, and the bytes that were sent."""
 
-    def __init__(self, gallery: Gallery, photos: list[LocalFeatures], seed: int) -> None:
-        """Use the index `gallery` of `photos`, whose descriptors are kept."""
-        self._gallery = gallery
+
+class LocalServer:
+    """Ranks stored photos by local features that arrive in one form.
+
+    It passes its own features through the same form before it hashes them: the form changes bits of
+    a feature, and changes the same bits of the same feature.
+    """
+
+    def __init__(
+        self,
+        photos: list[LocalFeatures],
+        form: Callable[[LocalFeatures], Coded],
+        seed: int,
+        *,
+        bits_alone: bool = False,
+    ) -> None:
+        """Index `photos`. With `bits_alone`, there are no descriptors that refine a distance."""
+        self._form, self._bits_alone = form, bits_alone
+        self._gallery: Gallery = make_gallery([form(each)[0] for each in photos], vhb.BITS, seed)
         self._stored = np.concatenate([each.descriptors for each in photos])
         self._roots = np.sqrt([max(len(each), 1) for each in photos]).astype(np.float32)
-        sample = np.random.default_rng((seed, 7)).permutation(len(self._stored))[:5000]
-        self.quantizer = ProductQuantizer(root(self._stored[sample]), PARTS, seed)
 
-    def scores(self, features: LocalFeatures, received: Floats | None) -> Floats:
-        """Return the scores [D] of descriptors `received` [N, 128], or of hash bits alone."""
+    def answer(self, features: LocalFeatures) -> tuple[Floats, int]:
+        """Send `features` and return the scores [D], and the bytes that were sent."""
         gallery = self._gallery
-        matches = gallery.match(features)
-        weight = weights(matches, len(features), gallery.photos, _SCALE)
-        if received is not None:  # the exact distance refines that of the bits
+        received, size = self._form(features)
+        matches = gallery.match(received)
+        weight = weights(matches, len(received), gallery.photos, _SCALE)
+        if not self._bits_alone:  # the exact distance refines that of the bits
             stored = root(self._stored[matches.stored])
-            apart = ((received[matches.query] - stored) ** 2).sum(1)
+            apart = ((root(received.descriptors)[matches.query] - stored) ** 2).sum(1)
             weight = weight * np.exp(-apart / _FAR).astype(np.float32)
-        return votes(matches, weight, gallery.photos) / self._roots
+        return votes(matches, weight, gallery.photos) / self._roots, size
 
 
-def local_queries(server: LocalServer, queries: list[LocalFeatures]) -> Iterator[Sent]:
+def local_queries(
+    photos: list[LocalFeatures], queries: list[LocalFeatures], seed: int
+) -> Iterator[Sent]:
     """Send the strongest local features: raw, with few levels, quantized by parts, as bits."""
-    for count in COUNTS:
-        parts = [each.rows(slice(0, count)) for each in queries]
-        every = float(np.mean([len(each) for each in parts]))
-        raw = [server.scores(each, root(each.descriptors)) for each in parts]
-        setting = f"{count} features"
-        yield Sent("raw SIFT", setting, every * 128, np.stack(raw))
-        coarse = [_coarse(each) for each in parts]
-        scores = [server.scores(each, root(each.descriptors)) for each, _ in coarse]
-        size = float(np.mean([size for _, size in coarse]))
-        yield Sent("SIFT of 4 levels, entropy-coded", setting, size, np.stack(scores))
-        quantized = []
-        for each in parts:
-            values = server.quantizer.decode(server.quantizer.encode(root(each.descriptors)))
-            quantized.append(server.scores(_with(each, values), values))
-        yield Sent("SIFT by product quantization", setting, every * PARTS,
-                   np.stack(quantized))  # fmt: skip
-        bits = [server.scores(each, None) for each in parts]
-        yield Sent("bag of hash bits (VHB)", setting, every * vhb.BITS / 8, np.stack(bits))
+    sample = np.concatenate([each.descriptors for each in photos])
+    sample = sample[np.random.default_rng((seed, 7)).permutation(len(sample))[:_SAMPLE]]
+    quantizer = ProductQuantizer(root(sample), PARTS, seed)
+
+    def quantized(features: LocalFeatures) -> Coded:
+        values = quantizer.decode(quantizer.encode(root(features.descriptors)))
+        return _with(features, values), len(features) * PARTS
+
+    forms: dict[str, Callable[[LocalFeatures], Coded]] = {
+        "raw SIFT": lambda each: (each, each.descriptors.size),
+        "SIFT of 4 levels, entropy-coded": _coarse,
+        "SIFT by product quantization": quantized,
+        "bag of hash bits (VHB)": lambda each: (each, len(each) * vhb.BITS // 8),
+    }
+    for way, form in forms.items():
+        server = LocalServer(photos, form, seed, bits_alone="bits" in way)
+        for count in COUNTS:
+            answers = [server.answer(each.rows(slice(0, count))) for each in queries]
+            size = float(np.mean([size for _, size in answers]))
+            yield Sent(way, f"{count} features", size, np.stack([found for found, _ in answers]))
 
 
-def _coarse(features: LocalFeatures) -> tuple[LocalFeatures, int]:
+def _coarse(features: LocalFeatures) -> Coded:
     """Return features whose descriptors have 4 levels each, and their bytes after DEFLATE."""
     levels = np.digitize(features.descriptors, (10, 35, 80))
     planes = [np.packbits(plane == 1, axis=1) for plane in (levels & 1, levels >> 1)]

@@ -10,11 +10,12 @@ import pytest
 from click.testing import CliRunner
 
 from training.commands.papers.transmission import main
+from training.papers.handmade.local_features import LocalFeatures
 from training.papers.judging import figures
 from training.papers.rows import read_table
 from training.papers.transmission.product_quantizer import ProductQuantizer
 from training.papers.transmission.study import chosen_queries
-from training.papers.transmission.ways import global_queries, progressive
+from training.papers.transmission.ways import COUNTS, global_queries, local_queries, progressive
 from training.tests.conftest import ROOT, draw_photos, photo
 
 
@@ -66,6 +67,25 @@ def test_global_features_rank_almost_alike_as_bytes() -> None:
     for each in found.values():
         assert each.scores.argmax(1).tolist() == list(range(9))
     assert np.allclose(found["300 int8"].scores, found["300 float32"].scores, atol=0.01)
+
+
+def test_local_features_are_recognized_in_every_form_they_are_sent_in() -> None:
+    rng = np.random.default_rng(5)
+    photos = [
+        LocalFeatures(
+            rng.random((40, 2), np.float32), rng.random(40, np.float32),
+            rng.random(40, np.float32), rng.gamma(0.5, 30, (40, 128)).clip(0, 255).astype(np.uint8),
+        )
+        for _ in range(30)
+    ]  # fmt: skip
+    queries = [photos[number].rows(slice(5, 25)) for number in (3, 17)]
+    sent = list(local_queries(photos, queries, 1))
+    assert len(sent) == 4 * len(COUNTS)
+    for each in sent:
+        assert each.scores.argmax(1).tolist() == [3, 17], (each.way, each.setting)
+    sizes = {each.way: each.bytes for each in sent if each.setting == "15 features"}
+    assert sizes["raw SIFT"] == 15 * 128 and sizes["SIFT by product quantization"] == 15 * 16
+    assert 0 < sizes["SIFT of 4 levels, entropy-coded"] < 15 * 40
 
 
 def test_figures_are_those_of_a_plain_ranking() -> None:
