@@ -42,7 +42,7 @@ demo: $(VENV)/.demo  ## enroll photographs, film them, watch the film, check the
 # The tests start thousands of processes. Without bytecode files, each compiles the sources again.
 PYTEST := env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist worksteal
 
-test: $(VENV)/.test  ## run the fast tests; they need no root, board or network (6 minutes)
+test: $(VENV)/.test  ## run the fast tests; they need no root, board or network (6 to 8 minutes)
 	$(PYTEST) -m "not slow"
 
 test-all: test test-slow test-train test-compile  ## run every test, with training/ and compile/ (40 minutes)
