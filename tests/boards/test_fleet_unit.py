@@ -52,8 +52,9 @@ def test_every_unit_is_shut_in(name: str, tmp_path: Path) -> None:
         check=False,
     )
     found = re.search(r"exposure level.*?: ([0-9.]+)", done.stdout)
-    if found is None:
-        pytest.skip(f"systemd-analyze cannot rate a file: {done.stderr[:80]}")
+    if "unrecognized option" in done.stderr:
+        pytest.skip("this systemd-analyze is too old to rate a file")
+    assert found, done.stderr
     assert float(found[1]) <= EXPOSURE
 
 
